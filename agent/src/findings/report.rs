@@ -1,0 +1,167 @@
+//! The report: what castoff says about a node. Its JSON form is a published interface: `apiVersion` changes when a
+//! field changes its meaning or goes; a field may be added.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::client::Client;
+use crate::model::container::ShadowContainer;
+use crate::model::engine::Engine;
+use crate::model::exposure::Exposure;
+use crate::model::host::CgroupVersion;
+use crate::model::kubelet::Kubelet;
+use crate::model::reading::{Gap, Reading, Source, codes};
+use crate::model::runtime::{RefusedEndpoint, Runtime};
+use crate::model::snapshot::HolderMethod;
+use crate::model::time::Timestamp;
+
+codes! {
+    /// What holds for a node, worst first; `unknown` stands apart.
+    Verdict {
+        /// The kubelet's own runtime is Docker.
+        Runtime = "runtime",
+        /// A client used an engine now or within the window.
+        InUse = "in-use",
+        /// Something could use an engine, nothing did.
+        Exposed = "exposed",
+        /// An engine is there, nobody uses it.
+        Idle = "idle",
+        /// No Docker here.
+        Clear = "clear",
+        /// A sight that the better verdict needs is missing.
+        Unknown = "unknown",
+    }
+}
+
+codes! {
+    /// How much a finding matters.
+    Severity {
+        /// Interrupt somebody.
+        Critical = "critical",
+        /// Somebody should read it.
+        Warning = "warning",
+        /// Good to know.
+        Info = "info",
+    }
+}
+
+codes! {
+    /// The stable codes of what castoff can find.
+    Code {
+        /// The kubelet uses dockershim or cri-dockerd.
+        RuntimeIsDocker = "runtime-is-docker",
+        /// The runtime has no CRI v1.
+        CriV1alpha2Only = "cri-v1alpha2-only",
+        /// The newest kubelet that this runtime can serve.
+        KubeletCeiling = "kubelet-ceiling",
+        /// The runtime's release line is out of support.
+        RuntimeEndOfLife = "runtime-end-of-life",
+        /// The runtime reports deprecated use.
+        RuntimeDeprecation = "runtime-deprecation",
+        /// The node is on cgroup v1.
+        CgroupV1 = "cgroup-v1",
+        /// A client uses a Docker socket.
+        SocketClient = "socket-client",
+        /// A container can reach a Docker socket and was not seen using it.
+        SocketExposure = "socket-exposure",
+        /// An engine runs inside a pod.
+        DockerInDocker = "docker-in-docker",
+        /// Docker runs containers that Kubernetes does not know.
+        ShadowContainers = "shadow-containers",
+        /// Docker is installed, enabled or has data here, and nobody uses it.
+        EngineLeftOver = "engine-left-over",
+        /// A source could not look.
+        BlindSpot = "blind-spot",
+    }
+}
+
+/// One conclusion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Which conclusion.
+    pub code: Code,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is about, in a few words: `pod ci/builder-0 (build)`, `containerd 1.6.20`.
+    pub subject: String,
+    /// One sentence: what is so, and what it rests on.
+    pub message: String,
+    /// What to do about it: one sentence. More by `castoff explain CODE`.
+    pub advice: String,
+}
+
+/// What one source did in the cycle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Which source.
+    pub source: Source,
+    /// Whether it gave an answer (known or absent). It may still have gaps.
+    pub up: bool,
+    /// How long it took, in microseconds.
+    pub duration_micros: u64,
+    /// What it could not see.
+    pub gaps: Vec<Gap>,
+}
+
+/// The newest kubelet that the runtime can serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", tag = "kind", content = "minor")]
+pub enum KubeletCeiling {
+    /// No release of Kubernetes that castoff knows drops this runtime.
+    None,
+    /// The last Kubernetes 1.x minor whose kubelet starts on it.
+    Minor(u32),
+}
+
+/// What castoff says about a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// `castoff.dev/v1`.
+    pub api_version: &'static str,
+    /// `NodeReport`.
+    pub kind: &'static str,
+    /// castoff's own version.
+    pub castoff_version: &'static str,
+    /// The node's name, where one is known.
+    pub node: Option<String>,
+    /// When the look began.
+    pub time: Timestamp,
+    /// What holds.
+    pub verdict: Verdict,
+    /// Why: one sentence. For `unknown`, which sight is missing.
+    pub verdict_reason: String,
+    /// The runtime.
+    pub runtime: Reading<Runtime>,
+    /// Endpoints that were tried in vain.
+    pub refused_endpoints: Vec<RefusedEndpoint>,
+    /// The newest kubelet that the runtime can serve.
+    pub kubelet_ceiling: Reading<KubeletCeiling>,
+    /// The kubelet.
+    pub kubelet: Reading<Kubelet>,
+    /// The control group version.
+    pub cgroups: Reading<CgroupVersion>,
+    /// Running containers and ready pods that the runtime lists.
+    pub containers: Reading<u32>,
+    /// Ready pods that the runtime lists.
+    pub pods: Reading<u32>,
+    /// The engines of this node.
+    pub engines: Reading<Vec<Engine>>,
+    /// Who uses them, now or within the window; now first, then by last seen.
+    pub clients: Reading<Vec<Client>>,
+    /// Which containers could reach them.
+    pub exposures: Reading<Vec<Exposure>>,
+    /// Containers beside Kubernetes.
+    pub shadow_containers: Reading<Vec<ShadowContainer>>,
+    /// The conclusions, most severe first.
+    pub findings: Vec<Finding>,
+    /// How connections were found; none where that could not be done.
+    pub holder_method: Option<HolderMethod>,
+    /// What each source did.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// The value of [`Report::api_version`].
+pub const API_VERSION: &str = "castoff.dev/v1";

@@ -1,0 +1,138 @@
+//! Who uses a listener.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::engine::{Api, EngineKind, Scope};
+use super::process::Process;
+use super::reading::codes;
+use super::socket::SocketName;
+use super::time::Timestamp;
+use super::workload::Unit;
+
+/// Who a client is, in words that survive its processes: never a pid.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum ClientIdentity {
+    /// A container of a pod.
+    Pod {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod's name.
+        pod: String,
+        /// The container's name. None where the runtime did not know the container (it was just made or removed).
+        container: Option<String>,
+    },
+    /// A container that an engine runs by itself.
+    EngineContainer {
+        /// The engine that runs it, where that is known.
+        engine: Option<EngineKind>,
+        /// Its name, else its short id.
+        name: String,
+    },
+    /// A process of the host.
+    Host {
+        /// The unit of the host's init system, where the process is in one.
+        unit: Option<Unit>,
+        /// The executable's path, else the kernel's name for the process.
+        executable: String,
+        /// The user it runs as.
+        uid: Option<u32>,
+    },
+    /// The connection is seen and its holder could not be named; a gap says why.
+    Unnamed,
+}
+
+impl ClientIdentity {
+    /// The closed word for a metric label: `pod`, `engine-container`, `host` or `unnamed`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Pod { .. } => "pod",
+            Self::EngineContainer { .. } => "engine-container",
+            Self::Host { .. } => "host",
+            Self::Unnamed => "unnamed",
+        }
+    }
+}
+
+impl fmt::Display for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod { namespace, pod, container: Some(c) } => write!(f, "pod {namespace}/{pod} ({c})"),
+            Self::Pod { namespace, pod, container: None } => write!(f, "pod {namespace}/{pod}"),
+            Self::EngineContainer { engine: Some(engine), name } => write!(f, "{engine} container {name}"),
+            Self::EngineContainer { engine: None, name } => write!(f, "container {name}"),
+            Self::Host { unit: Some(unit), executable, .. } => write!(f, "{unit} ({executable})"),
+            Self::Host { unit: None, executable, uid: Some(uid) } => write!(f, "{executable} (user {uid})"),
+            Self::Host { unit: None, executable, uid: None } => f.write_str(executable),
+            Self::Unnamed => f.write_str("a process that could not be named"),
+        }
+    }
+}
+
+/// What keeps a client's history apart from another's: who, and which listener.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientKey {
+    /// Who.
+    pub identity: ClientIdentity,
+    /// The engine's program.
+    pub engine: EngineKind,
+    /// Whom the engine serves.
+    pub scope: Scope,
+    /// The API it serves there.
+    pub api: Api,
+    /// The listener's name: a restarted engine makes a new socket under the same name, and the client goes on.
+    pub listener: SocketName,
+}
+
+codes! {
+    /// How castoff learned of a client.
+    Origin {
+        /// A look at the node's open connections.
+        Polled = "polled",
+    }
+}
+
+/// A client's connections as one snapshot has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenClient {
+    /// Who, and of what.
+    pub key: ClientKey,
+    /// Connections that are open and accepted.
+    pub connections: u32,
+    /// Connections that nobody accepted yet.
+    pub pending: u32,
+    /// The processes that hold them, at most [`Client::HOLDERS_SHOWN`].
+    pub holders: Vec<Process>,
+}
+
+/// A client as it is reported: what is open now, and since when it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    /// Who, and of what.
+    #[serde(flatten)]
+    pub key: ClientKey,
+    /// Connections that are open and accepted now.
+    pub connections: u32,
+    /// Connections that nobody accepted yet.
+    pub pending: u32,
+    /// The processes that hold them now, at most [`Client::HOLDERS_SHOWN`].
+    pub holders: Vec<Process>,
+    /// How castoff learned of it.
+    pub origin: Origin,
+    /// When it was first seen.
+    pub first_seen: Timestamp,
+    /// When a connection of it was last seen open.
+    pub last_seen: Timestamp,
+    /// In how many looks a connection was seen that the look before had not: a lower bound of its connects.
+    pub connects: u64,
+}
+
+impl Client {
+    /// How many processes are listed for one client.
+    pub const HOLDERS_SHOWN: usize = 16;
+}

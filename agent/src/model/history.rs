@@ -1,0 +1,73 @@
+//! What was seen before this look: first and last seen of each client. Bounded; survives a restart through the state
+//! file.
+
+use std::collections::BTreeMap;
+
+use super::client::{ClientKey, OpenClient};
+use super::time::Timestamp;
+
+/// When a client was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// First.
+    pub first: Timestamp,
+    /// Last, with a connection open.
+    pub last: Timestamp,
+    /// In how many looks a connection was seen that the look before had not.
+    pub connects: u64,
+}
+
+/// Every client that was seen, at most [`History::LIMIT`]; the longest unseen are forgotten first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    clients: BTreeMap<ClientKey, Seen>,
+    forgotten: u64,
+}
+
+impl History {
+    /// How many clients are remembered: 110 pods' containers with room for churn, about 1 MiB of state at the most.
+    pub const LIMIT: usize = 2048;
+
+    /// A history that was kept somewhere.
+    pub fn restore(clients: impl IntoIterator<Item = (ClientKey, Seen)>) -> Self {
+        let mut history = Self { clients: clients.into_iter().collect(), forgotten: 0 };
+        history.bound();
+        history
+    }
+
+    /// Takes in one look. `new_connections` tells for each client how many of its connections the look before had
+    /// not seen.
+    pub fn record(&mut self, at: Timestamp, open: &[OpenClient], new_connections: impl Fn(&ClientKey) -> u64) {
+        for client in open {
+            let seen = self.clients.entry(client.key.clone()).or_insert(Seen { first: at, last: at, connects: 0 });
+            seen.last = seen.last.max(at);
+            seen.connects = seen.connects.saturating_add(new_connections(&client.key));
+        }
+        self.bound();
+    }
+
+    /// Every remembered client.
+    pub fn clients(&self) -> impl Iterator<Item = (&ClientKey, &Seen)> {
+        self.clients.iter()
+    }
+
+    /// When `key` was seen.
+    pub fn get(&self, key: &ClientKey) -> Option<&Seen> {
+        self.clients.get(key)
+    }
+
+    /// How many clients were forgotten for lack of room since the start.
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    fn bound(&mut self) {
+        while self.clients.len() > Self::LIMIT {
+            let Some(oldest) = self.clients.iter().min_by_key(|(_, seen)| seen.last).map(|(key, _)| key.clone()) else {
+                return;
+            };
+            self.clients.remove(&oldest);
+            self.forgotten += 1;
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Facts of the host that are read from files.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::reading::{Reading, codes};
+
+codes! {
+    /// Which control groups the node runs.
+    CgroupVersion {
+        /// Version 1, or the hybrid of both, which a kubelet counts as version 1.
+        V1 = "v1",
+        /// The unified hierarchy.
+        V2 = "v2",
+    }
+}
+
+codes! {
+    /// What of Docker is on the disk.
+    LeftOverKind {
+        /// The daemon's program.
+        Binary = "binary",
+        /// A systemd unit that starts it at boot.
+        EnabledUnit = "enabled-unit",
+        /// Images, containers and volumes.
+        Data = "data",
+        /// Its configuration.
+        Configuration = "configuration",
+    }
+}
+
+/// One thing of Docker that is on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOver {
+    /// What it is.
+    pub kind: LeftOverKind,
+    /// Where, on the host.
+    pub path: String,
+}
+
+/// What the host's files say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFiles {
+    /// The control group version.
+    pub cgroups: Reading<CgroupVersion>,
+    /// What of Docker is on the disk.
+    pub left_overs: Reading<Vec<LeftOver>>,
+}

@@ -1,0 +1,17 @@
+//! Plain data and the joins over it. Nothing here asks the host, fails, or knows how a fact is published.
+
+pub mod client;
+pub mod container;
+pub mod engine;
+pub mod exposure;
+pub mod history;
+pub mod host;
+pub mod identity;
+pub mod kubelet;
+pub mod process;
+pub mod reading;
+pub mod runtime;
+pub mod snapshot;
+pub mod socket;
+pub mod time;
+pub mod workload;

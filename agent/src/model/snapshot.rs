@@ -1,0 +1,55 @@
+//! One look at the node: everything that the sources saw in one cycle.
+
+use super::container::SupervisedContainer;
+use super::engine::EngineSighting;
+use super::exposure::Reach;
+use super::host::HostFiles;
+use super::kubelet::Kubelet;
+use super::reading::{Sighting, codes};
+use super::runtime::RuntimeSighting;
+use super::socket::Connection;
+use super::time::Timestamp;
+
+codes! {
+    /// How the holders of connections were found.
+    HolderMethod {
+        /// `sock_diag` in every network namespace, then the descriptors of processes where there is a hit.
+        SockDiag = "sock-diag",
+        /// `/proc/<pid>/net/unix` of one process for each container: names the container, never the process.
+        ProcNetUnix = "proc-net-unix",
+        /// Dumps that were recorded elsewhere, in tests.
+        Recorded = "recorded",
+    }
+}
+
+/// The connections and how they were seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionsSeen {
+    /// How.
+    pub method: HolderMethod,
+    /// Every connection to a watched listener.
+    pub connections: Vec<Connection>,
+    /// Network namespaces that were looked into.
+    pub namespaces: u32,
+}
+
+/// Everything that the sources saw in one cycle. Not yet joined: [`super::join`] does that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When the look began.
+    pub taken: Timestamp,
+    /// The kubelet.
+    pub kubelet: Sighting<Kubelet>,
+    /// The runtime, its pods and containers.
+    pub runtime: RuntimeSighting,
+    /// The engines.
+    pub engines: Sighting<Vec<EngineSighting>>,
+    /// Containers under an engine's own supervisor.
+    pub supervised: Sighting<Vec<SupervisedContainer>>,
+    /// The connections to the engines' listeners.
+    pub connections: Sighting<ConnectionsSeen>,
+    /// Mounts that lead to a listener.
+    pub reaches: Sighting<Vec<Reach>>,
+    /// Files of the host.
+    pub host: Sighting<HostFiles>,
+}

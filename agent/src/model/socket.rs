@@ -1,0 +1,90 @@
+//! Unix sockets as the kernel lists them.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{FileIdentity, NetNs, SocketInode};
+use super::process::Process;
+
+/// The name that a socket was bound to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SocketName {
+    /// A path as the server wrote it: in its own mount namespace, perhaps relative, bytes outside UTF-8 replaced.
+    Path(String),
+    /// A name in the abstract namespace, without its leading zero byte, which stands for itself in no file system.
+    Abstract(String),
+}
+
+impl fmt::Display for SocketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.pad(path),
+            Self::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+/// A bound Unix socket that something accepts on, as `sock_diag` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListeningSocket {
+    /// The socket's own inode.
+    pub inode: SocketInode,
+    /// The network namespace it was listed in.
+    pub netns: NetNs,
+    /// What it was bound to.
+    pub name: SocketName,
+    /// The file it was bound to; none for an abstract name.
+    pub file: Option<FileIdentity>,
+    /// Inodes of *client* sockets, of any network namespace, that connected and were not accepted yet.
+    pub pending: Vec<SocketInode>,
+}
+
+/// What a listener is known by: the file it is bound to, or its abstract name in one network namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListenerId {
+    /// Device and inode of the socket's file, whatever path leads to it.
+    File(FileIdentity),
+    /// An abstract name, which only its own network namespace can reach.
+    Abstract(NetNs, String),
+}
+
+impl ListeningSocket {
+    /// What this listener is known by. A path whose file the kernel did not give (never seen) has none.
+    pub fn id(&self) -> Option<ListenerId> {
+        match (&self.file, &self.name) {
+            (Some(file), _) => Some(ListenerId::File(*file)),
+            (None, SocketName::Abstract(name)) => Some(ListenerId::Abstract(self.netns, name.clone())),
+            (None, SocketName::Path(_)) => None,
+        }
+    }
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionState {
+    /// The engine accepted it.
+    Accepted,
+    /// It waits in the listener's backlog: an engine that hangs, or one that is not running behind systemd's socket.
+    Pending,
+}
+
+/// One connection of a client to a watched listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The listener it leads to.
+    pub listener: ListenerId,
+    /// The client's socket. Zero where only the server's end could be seen.
+    pub client: SocketInode,
+    /// The network namespace in which the *client* made it, where that is known. Both ends belong to it.
+    pub netns: Option<NetNs>,
+    /// Where it stands.
+    pub state: ConnectionState,
+    /// Every process that holds a descriptor of the client's end now. Empty where none could be named, for which the
+    /// sighting has a gap.
+    pub holders: Vec<Process>,
+}

@@ -1,0 +1,82 @@
+//! Where control groups place a process: containers, pod, unit. See the parser beside it for the forms of paths.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::identity::ContainerId;
+use super::reading::codes;
+
+codes! {
+    /// Who made a container's control group, as far as its name tells.
+    Manager {
+        /// containerd's CRI plugin.
+        CriContainerd = "cri-containerd",
+        /// CRI-O.
+        Crio = "cri-o",
+        /// Docker; also what dockershim and cri-dockerd leave.
+        Docker = "docker",
+        /// Podman.
+        Podman = "podman",
+        /// nerdctl.
+        Nerdctl = "nerdctl",
+        /// The name does not say: cgroupfs paths of containerd, and others.
+        Unnamed = "unnamed",
+    }
+}
+
+/// A container that a control group path passes through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupContainer {
+    /// The id in the path.
+    pub id: ContainerId,
+    /// Who made it.
+    pub manager: Manager,
+}
+
+/// The unit of the host's init system that a process belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Unit {
+    /// A system service, `foo.service`, or another unit of the system's own (`init.scope`, `foo.scope`, `foo.slice`).
+    System {
+        /// The unit's name with its suffix.
+        name: String,
+    },
+    /// A unit of a user's own service manager.
+    User {
+        /// The user.
+        uid: u32,
+        /// The unit's name with its suffix.
+        name: String,
+    },
+    /// A login session (`session-N.scope`): ssh, console, cron with PAM. N is not kept: it is new each time.
+    Session {
+        /// The user.
+        uid: u32,
+    },
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System { name } => f.write_str(name),
+            Self::User { uid, name } => write!(f, "{name} of user {uid}"),
+            Self::Session { uid } => write!(f, "session of user {uid}"),
+        }
+    }
+}
+
+/// What the control groups of a process say about where it belongs. All empty: the root group, or nothing readable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// The containers around it, outermost first; several where engines are nested.
+    pub containers: Vec<CgroupContainer>,
+    /// The pod's uid as the path spells it, brought to the form with dashes; 32 hexadecimal digits for a static pod.
+    pub pod_uid: Option<String>,
+    /// The host's unit, only where no container is around the process.
+    pub unit: Option<Unit>,
+}
