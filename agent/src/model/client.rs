@@ -60,13 +60,36 @@ impl ClientIdentity {
 impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pod { namespace, pod, container: Some(c) } => write!(f, "pod {namespace}/{pod} ({c})"),
-            Self::Pod { namespace, pod, container: None } => write!(f, "pod {namespace}/{pod}"),
-            Self::EngineContainer { engine: Some(engine), name } => write!(f, "{engine} container {name}"),
+            Self::Pod {
+                namespace,
+                pod,
+                container: Some(c),
+            } => write!(f, "pod {namespace}/{pod} ({c})"),
+            Self::Pod {
+                namespace,
+                pod,
+                container: None,
+            } => write!(f, "pod {namespace}/{pod}"),
+            Self::EngineContainer {
+                engine: Some(engine),
+                name,
+            } => write!(f, "{engine} container {name}"),
             Self::EngineContainer { engine: None, name } => write!(f, "container {name}"),
-            Self::Host { unit: Some(unit), executable, .. } => write!(f, "{unit} ({executable})"),
-            Self::Host { unit: None, executable, uid: Some(uid) } => write!(f, "{executable} (user {uid})"),
-            Self::Host { unit: None, executable, uid: None } => f.write_str(executable),
+            Self::Host {
+                unit: Some(unit),
+                executable,
+                ..
+            } => write!(f, "{unit} ({executable})"),
+            Self::Host {
+                unit: None,
+                executable,
+                uid: Some(uid),
+            } => write!(f, "{executable} (user {uid})"),
+            Self::Host {
+                unit: None,
+                executable,
+                uid: None,
+            } => f.write_str(executable),
             Self::Unnamed => f.write_str("a process that could not be named"),
         }
     }

@@ -108,8 +108,16 @@ impl fmt::Display for Scope {
         match self {
             Self::Host => f.write_str("host"),
             Self::User { uid } => write!(f, "user {uid}"),
-            Self::Pod { namespace, pod, container: Some(c) } => write!(f, "pod {namespace}/{pod} ({c})"),
-            Self::Pod { namespace, pod, container: None } => write!(f, "pod {namespace}/{pod}"),
+            Self::Pod {
+                namespace,
+                pod,
+                container: Some(c),
+            } => write!(f, "pod {namespace}/{pod} ({c})"),
+            Self::Pod {
+                namespace,
+                pod,
+                container: None,
+            } => write!(f, "pod {namespace}/{pod}"),
             Self::Container { name } => write!(f, "container {name}"),
         }
     }

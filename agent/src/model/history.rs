@@ -30,7 +30,10 @@ impl History {
 
     /// A history that was kept somewhere.
     pub fn restore(clients: impl IntoIterator<Item = (ClientKey, Seen)>) -> Self {
-        let mut history = Self { clients: clients.into_iter().collect(), forgotten: 0 };
+        let mut history = Self {
+            clients: clients.into_iter().collect(),
+            forgotten: 0,
+        };
         history.bound();
         history
     }
@@ -39,7 +42,11 @@ impl History {
     /// not seen.
     pub fn record(&mut self, at: Timestamp, open: &[OpenClient], new_connections: impl Fn(&ClientKey) -> u64) {
         for client in open {
-            let seen = self.clients.entry(client.key.clone()).or_insert(Seen { first: at, last: at, connects: 0 });
+            let seen = self.clients.entry(client.key.clone()).or_insert(Seen {
+                first: at,
+                last: at,
+                connects: 0,
+            });
             seen.last = seen.last.max(at);
             seen.connects = seen.connects.saturating_add(new_connections(&client.key));
         }
@@ -63,7 +70,12 @@ impl History {
 
     fn bound(&mut self) {
         while self.clients.len() > Self::LIMIT {
-            let Some(oldest) = self.clients.iter().min_by_key(|(_, seen)| seen.last).map(|(key, _)| key.clone()) else {
+            let Some(oldest) = self
+                .clients
+                .iter()
+                .min_by_key(|(_, seen)| seen.last)
+                .map(|(key, _)| key.clone())
+            else {
                 return;
             };
             self.clients.remove(&oldest);

@@ -56,10 +56,13 @@ impl Device {
         }
     }
 
-    /// From the kernel's own packing, `major << 20 | minor` (`MKDEV`, include/linux/kdev_t.h), as `UNIX_DIAG_VFS`
+    /// From the kernel's own packing, `major << 20 | minor` (`MKDEV` of include/linux/kdev_t.h), as `UNIX_DIAG_VFS`
     /// gives it.
     pub const fn from_kernel(dev: u32) -> Self {
-        Self { major: dev >> 20, minor: dev & 0xf_ffff }
+        Self {
+            major: dev >> 20,
+            minor: dev & 0xf_ffff,
+        }
     }
 }
 
@@ -83,8 +86,14 @@ pub struct FileIdentity {
 impl FileIdentity {
     /// From `st_dev` and `st_ino` of stat(2).
     pub const fn from_stat(st_dev: u64, st_ino: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "cut on purpose, as the kernel's answer is")]
-        Self { device: Device::from_stat(st_dev), inode: st_ino as u32 }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "cut on purpose, as the kernel's answer is"
+        )]
+        Self {
+            device: Device::from_stat(st_dev),
+            inode: st_ino as u32,
+        }
     }
 }
 

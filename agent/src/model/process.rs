@@ -29,6 +29,10 @@ pub struct Process {
 impl Process {
     /// The last component of the executable, else the kernel's name for the process.
     pub fn program(&self) -> &str {
-        self.executable.as_deref().and_then(|e| e.rsplit('/').next()).filter(|n| !n.is_empty()).unwrap_or(&self.name)
+        self.executable
+            .as_deref()
+            .and_then(|e| e.rsplit('/').next())
+            .filter(|n| !n.is_empty())
+            .unwrap_or(&self.name)
     }
 }

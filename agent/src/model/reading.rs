@@ -57,22 +57,34 @@ pub struct Sighting<T> {
 impl<T> Sighting<T> {
     /// A full answer.
     pub const fn full(value: T) -> Self {
-        Self { reading: Reading::Known(value), gaps: Vec::new() }
+        Self {
+            reading: Reading::Known(value),
+            gaps: Vec::new(),
+        }
     }
 
     /// Asked, and there is nothing there.
     pub const fn absent() -> Self {
-        Self { reading: Reading::Absent, gaps: Vec::new() }
+        Self {
+            reading: Reading::Absent,
+            gaps: Vec::new(),
+        }
     }
 
     /// No answer at all.
     pub const fn unknown(gap: Gap) -> Self {
-        Self { reading: Reading::Unknown(gap), gaps: Vec::new() }
+        Self {
+            reading: Reading::Unknown(gap),
+            gaps: Vec::new(),
+        }
     }
 
     /// An answer that misses what `gaps` name.
     pub const fn partial(value: T, gaps: Vec<Gap>) -> Self {
-        Self { reading: Reading::Known(value), gaps }
+        Self {
+            reading: Reading::Known(value),
+            gaps,
+        }
     }
 
     /// Every gap: of the reading itself and beside it.
@@ -103,7 +115,13 @@ impl Gap {
 
     /// A single gap. Texts over the limit are cut at a character and end in `…`.
     pub fn new(reason: Reason, hides: Hides, asked: impl fmt::Display, answer: impl fmt::Display) -> Self {
-        Self { reason, asked: bounded(asked), answer: bounded(answer), hides, count: 1 }
+        Self {
+            reason,
+            asked: bounded(asked),
+            answer: bounded(answer),
+            hides,
+            count: 1,
+        }
     }
 
     /// The chain of an error and its sources as one line, for `answer`.
@@ -121,7 +139,10 @@ impl Gap {
     /// Adds `gap` to `gaps`, or counts it where one of the same reason hides the same: a node with 10,000
     /// unreadable processes has one gap of 10,000, which names the first.
     pub fn fold_into(self, gaps: &mut Vec<Self>) {
-        match gaps.iter_mut().find(|g| g.reason == self.reason && g.hides == self.hides) {
+        match gaps
+            .iter_mut()
+            .find(|g| g.reason == self.reason && g.hides == self.hides)
+        {
             Some(same) => same.count = same.count.saturating_add(self.count),
             None => gaps.push(self),
         }
@@ -275,7 +296,13 @@ mod tests {
     fn gaps_of_one_kind_are_counted_not_listed() {
         let mut gaps = Vec::new();
         for pid in 0..10_000 {
-            Gap::new(Reason::PermissionDenied, Hides::Identity, format!("/proc/{pid}/fd"), "EACCES").fold_into(&mut gaps);
+            Gap::new(
+                Reason::PermissionDenied,
+                Hides::Identity,
+                format!("/proc/{pid}/fd"),
+                "EACCES",
+            )
+            .fold_into(&mut gaps);
         }
         Gap::new(Reason::PermissionDenied, Hides::Client, "netns 7", "EPERM").fold_into(&mut gaps);
         assert_eq!(gaps.iter().map(|g| g.count).collect::<Vec<_>>(), [10_000, 1]);

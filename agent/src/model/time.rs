@@ -50,7 +50,9 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text).map(Self::from).map_err(de::Error::custom)
+        humantime::parse_rfc3339(&text)
+            .map(Self::from)
+            .map_err(de::Error::custom)
     }
 }
 
@@ -73,7 +75,10 @@ mod tests {
         let time = Timestamp::from_unix(1_795_521_600);
         let text = serde_json::to_string(&time).expect("a string serializes");
         assert_eq!(text, "\"2026-11-24T12:00:00Z\"");
-        assert_eq!(serde_json::from_str::<Timestamp>(&text).expect("it was just written"), time);
+        assert_eq!(
+            serde_json::from_str::<Timestamp>(&text).expect("it was just written"),
+            time
+        );
     }
 
     #[test]
