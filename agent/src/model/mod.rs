@@ -7,6 +7,7 @@ pub mod exposure;
 pub mod history;
 pub mod host;
 pub mod identity;
+pub mod join;
 pub mod kubelet;
 pub mod process;
 pub mod reading;
