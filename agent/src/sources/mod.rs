@@ -1,7 +1,10 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+mod mountinfo;
 pub mod processes;
+#[cfg(test)]
+pub(crate) mod recorded;
 
 use std::path::PathBuf;
 
