@@ -1,6 +1,6 @@
 //! The lines of `/proc/<pid>/mountinfo`: what is mounted where, as one process sees it.
 //!
-//! Relies on proc_pid_mountinfo(5). Lines that do not fit the format are left out by the caller's choice: the parser
+//! Relies on `proc_pid_mountinfo(5)`. Lines that do not fit the format are left out by the caller's choice: the parser
 //! says none.
 
 use std::fs::File;

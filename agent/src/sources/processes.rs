@@ -3,6 +3,7 @@
 //! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is left
 //! out; a read that is refused is unknown and is counted. Never reads an environment.
 
+mod netns;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -114,22 +115,24 @@ impl ProcessReader {
         let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
         let mut list = RawDir::new(&proc, &mut buffer);
         let mut entries = Vec::new();
+        let mut refusals = Refusals {
+            init: visibility::find_init(&self.proc),
+            netns: Vec::new(),
+            gaps,
+        };
         while let Some(item) = list.next() {
             let item = item?;
             let Some(pid) = parse_pid(item.file_name()) else {
                 continue;
             };
-            match read_entry(proc.as_fd(), item.file_name(), pid, gaps) {
+            match read_entry(proc.as_fd(), item.file_name(), pid, &mut refusals) {
                 Ok(entry) => entries.push(entry),
                 Err(error) if is_gone(&error) => {}
-                Err(error) => {
-                    for hides in [Hides::Engine, Hides::Client] {
-                        refused(pid, "stat", hides, &error).fold_into(gaps);
-                    }
-                }
+                Err(error) => refusals.add_process(pid, &error),
             }
         }
         entries.sort_unstable_by_key(|entry| entry.key.pid); // procfs lists in order, a recorded tree does not
+        netns::find_alike(&self.proc, &mut entries, refusals.netns, refusals.gaps);
         Ok(entries)
     }
 
@@ -219,7 +222,32 @@ impl ProcessReader {
     }
 }
 
-fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, gaps: &mut Vec<Gap>) -> io::Result<ProcessEntry> {
+/// What was refused while the table was read.
+struct Refusals<'g> {
+    /// The host's own init, which is no engine whatever it executes.
+    init: Option<Pid>,
+    netns: Vec<netns::Refused>,
+    gaps: &'g mut Vec<Gap>,
+}
+
+impl Refusals<'_> {
+    fn add_process(&mut self, pid: Pid, error: &io::Error) {
+        for hides in [Hides::Engine, Hides::Client] {
+            refused(pid, "stat", hides, error).fold_into(self.gaps);
+        }
+    }
+
+    fn add_executable(&mut self, pid: Pid, error: &io::Error) {
+        let hides = if self.init == Some(pid) {
+            Hides::Detail
+        } else {
+            Hides::Engine
+        };
+        refused(pid, "exe", hides, error).fold_into(self.gaps);
+    }
+}
+
+fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<ProcessEntry> {
     let dir = openat(
         proc,
         name,
@@ -236,11 +264,11 @@ fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, gaps: &mut Vec<Gap>) 
                 .transpose()
         })
         .unwrap_or_else(|error| {
-            refused(pid, "ns/net", Hides::Client, &error).fold_into(gaps);
+            refusals.netns.push(netns::Refused { pid, error });
             None
         });
     let executable = read_link(&dir, c"exe", &mut link).unwrap_or_else(|error| {
-        refused(pid, "exe", Hides::Engine, &error).fold_into(gaps);
+        refusals.add_executable(pid, &error);
         None
     });
     Ok(ProcessEntry {

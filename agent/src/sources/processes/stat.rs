@@ -1,6 +1,6 @@
 //! One line of `/proc/<pid>/stat`: the name, the parent and the start time.
 //!
-//! Relies on proc_pid_stat(5). The name stands in parentheses and may itself hold parentheses, blanks and line ends, so
+//! Relies on `proc_pid_stat(5)`. The name stands in parentheses and may itself hold parentheses, blanks and line ends, so
 //! the fields are counted from the *last* closing one.
 
 use crate::model::identity::Pid;
