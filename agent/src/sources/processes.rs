@@ -1,7 +1,7 @@
 //! The process table: who runs, since when, what, and in which network namespace.
 //!
-//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is left
-//! out; a read that is refused is unknown and is counted. Never reads an environment.
+//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is
+//! left out; a read that is refused is unknown and is counted. Never reads an environment.
 
 mod netns;
 mod stat;
@@ -34,7 +34,7 @@ const LINK_BYTES: usize = 4096 + 64;
 /// Bytes of directory entries that one call fetches.
 const DIRECTORY_BYTES: usize = 16 * 1024;
 
-/// Bytes of arguments that are read: longer command lines exist (1 MiB of class path), and what matters stands in front.
+/// Bytes of arguments that are read: longer command lines exist (1 MiB of class path); what matters stands in front.
 const ARGUMENT_BYTES: usize = 64 * 1024;
 
 /// Bytes of `cgroup` that are read: 14 hierarchies with a path of `PATH_MAX` each.
@@ -255,7 +255,7 @@ fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, refusals: &mut Refusa
         Mode::empty(),
     )?;
     let mut buffer = [0; STAT_BYTES];
-    let Stat { name, parent, start } = read_stat(dir.as_fd(), &mut buffer)?;
+    let stat = read_stat(dir.as_fd(), &mut buffer)?;
     let mut link = [0; LINK_BYTES];
     let netns = read_link(&dir, c"ns/net", &mut link)
         .and_then(|target| {
@@ -268,13 +268,15 @@ fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, refusals: &mut Refusa
             None
         });
     let executable = read_link(&dir, c"exe", &mut link).unwrap_or_else(|error| {
-        refusals.add_executable(pid, &error);
+        if !stat.kernel_thread {
+            refusals.add_executable(pid, &error);
+        }
         None
     });
     Ok(ProcessEntry {
-        key: ProcessKey { pid, start },
-        parent,
-        name: String::from_utf8_lossy(name).into_owned(),
+        key: ProcessKey { pid, start: stat.start },
+        parent: stat.parent,
+        name: String::from_utf8_lossy(stat.name).into_owned(),
         executable: executable.map(|path| {
             let path = path.strip_suffix(SUFFIX_OF_DELETED).unwrap_or(path);
             String::from_utf8_lossy(path).into_owned()

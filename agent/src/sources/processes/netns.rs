@@ -1,7 +1,7 @@
 //! Network namespaces of processes whose `ns/net` may not be read.
 //!
-//! Relies on procfs making one `net` tree for each network namespace (`fs/proc/proc_net.c`, `get_proc_task_net`), which any
-//! user may enter: `stat` of `/proc/<pid>/net/unix` gives the same inode for two processes exactly where they share the
+//! Relies on procfs making one `net` tree for each network namespace (`fs/proc/proc_net.c`, `get_proc_task_net`), which
+//! any user may enter: `stat` of `/proc/<pid>/net/unix` gives the same inode for two processes exactly where they share the
 //! namespace. So a process is placed by one that is alike and may be read, castoff itself at least.
 
 use std::fs;
