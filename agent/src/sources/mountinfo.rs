@@ -1,6 +1,6 @@
 //! The lines of `/proc/<pid>/mountinfo`: what is mounted where, as one process sees it.
 //!
-//! Relies on proc_pid_mountinfo(5). Lines that do not fit the format are left out by the caller's choice: the parser
+//! Relies on `proc_pid_mountinfo(5)`. Lines that do not fit the format are left out by the caller's choice: the parser
 //! says none.
 
 use std::fs::File;
@@ -64,8 +64,8 @@ fn parse_device(field: &[u8]) -> Option<Device> {
     })
 }
 
-/// Reads the mounts in `path` in the kernel's order, the later over the earlier, until `each` says that it has enough by
-/// giving false.
+/// Reads the mounts in `path` in the kernel's order, the later over the earlier, until `each` says by false that it has
+/// enough.
 pub(crate) fn read_mounts(path: &Path, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
     let mut reader = BufReader::new(File::open(path)?.take(LIMIT));
     let mut line = Vec::with_capacity(512);

@@ -1,8 +1,9 @@
 //! The process table: who runs, since when, what, and in which network namespace.
 //!
-//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is left
-//! out; a read that is refused is unknown and is counted. Never reads an environment.
+//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is
+//! left out; a read that is refused is unknown and is counted. Never reads an environment.
 
+mod netns;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ const LINK_BYTES: usize = 4096 + 64;
 /// Bytes of directory entries that one call fetches.
 const DIRECTORY_BYTES: usize = 16 * 1024;
 
-/// Bytes of arguments that are read: longer command lines exist (1 MiB of class path), and what matters stands in front.
+/// Bytes of arguments that are read: longer command lines exist (1 MiB of class path); what matters stands in front.
 const ARGUMENT_BYTES: usize = 64 * 1024;
 
 /// Bytes of `cgroup` that are read: 14 hierarchies with a path of `PATH_MAX` each.
@@ -114,22 +115,24 @@ impl ProcessReader {
         let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
         let mut list = RawDir::new(&proc, &mut buffer);
         let mut entries = Vec::new();
+        let mut refusals = Refusals {
+            init: visibility::find_init(&self.proc),
+            netns: Vec::new(),
+            gaps,
+        };
         while let Some(item) = list.next() {
             let item = item?;
             let Some(pid) = parse_pid(item.file_name()) else {
                 continue;
             };
-            match read_entry(proc.as_fd(), item.file_name(), pid, gaps) {
+            match read_entry(proc.as_fd(), item.file_name(), pid, &mut refusals) {
                 Ok(entry) => entries.push(entry),
                 Err(error) if is_gone(&error) => {}
-                Err(error) => {
-                    for hides in [Hides::Engine, Hides::Client] {
-                        refused(pid, "stat", hides, &error).fold_into(gaps);
-                    }
-                }
+                Err(error) => refusals.add_process(pid, &error),
             }
         }
         entries.sort_unstable_by_key(|entry| entry.key.pid); // procfs lists in order, a recorded tree does not
+        netns::find_alike(&self.proc, &mut entries, refusals.netns, refusals.gaps);
         Ok(entries)
     }
 
@@ -219,7 +222,32 @@ impl ProcessReader {
     }
 }
 
-fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, gaps: &mut Vec<Gap>) -> io::Result<ProcessEntry> {
+/// What was refused while the table was read.
+struct Refusals<'g> {
+    /// The host's own init, which is no engine whatever it executes.
+    init: Option<Pid>,
+    netns: Vec<netns::Refused>,
+    gaps: &'g mut Vec<Gap>,
+}
+
+impl Refusals<'_> {
+    fn add_process(&mut self, pid: Pid, error: &io::Error) {
+        for hides in [Hides::Engine, Hides::Client] {
+            refused(pid, "stat", hides, error).fold_into(self.gaps);
+        }
+    }
+
+    fn add_executable(&mut self, pid: Pid, error: &io::Error) {
+        let hides = if self.init == Some(pid) {
+            Hides::Detail
+        } else {
+            Hides::Engine
+        };
+        refused(pid, "exe", hides, error).fold_into(self.gaps);
+    }
+}
+
+fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<ProcessEntry> {
     let dir = openat(
         proc,
         name,
@@ -227,7 +255,7 @@ fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, gaps: &mut Vec<Gap>) 
         Mode::empty(),
     )?;
     let mut buffer = [0; STAT_BYTES];
-    let Stat { name, parent, start } = read_stat(dir.as_fd(), &mut buffer)?;
+    let stat = read_stat(dir.as_fd(), &mut buffer)?;
     let mut link = [0; LINK_BYTES];
     let netns = read_link(&dir, c"ns/net", &mut link)
         .and_then(|target| {
@@ -236,17 +264,19 @@ fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, gaps: &mut Vec<Gap>) 
                 .transpose()
         })
         .unwrap_or_else(|error| {
-            refused(pid, "ns/net", Hides::Client, &error).fold_into(gaps);
+            refusals.netns.push(netns::Refused { pid, error });
             None
         });
     let executable = read_link(&dir, c"exe", &mut link).unwrap_or_else(|error| {
-        refused(pid, "exe", Hides::Engine, &error).fold_into(gaps);
+        if !stat.kernel_thread {
+            refusals.add_executable(pid, &error);
+        }
         None
     });
     Ok(ProcessEntry {
-        key: ProcessKey { pid, start },
-        parent,
-        name: String::from_utf8_lossy(name).into_owned(),
+        key: ProcessKey { pid, start: stat.start },
+        parent: stat.parent,
+        name: String::from_utf8_lossy(stat.name).into_owned(),
         executable: executable.map(|path| {
             let path = path.strip_suffix(SUFFIX_OF_DELETED).unwrap_or(path);
             String::from_utf8_lossy(path).into_owned()

@@ -205,3 +205,36 @@ fn a_description_says_only_what_could_be_read() {
     assert_eq!(uid(0), Some(1000), "the real one, of the line that begins so");
     assert_eq!(uid(1), None);
 }
+
+#[test]
+fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
+    let host = RecordedHost::new();
+    let tree = |process: crate::sources::recorded::RecordedProcess<'_>, of: &str| {
+        fs::create_dir(process.path("net")).expect("a fresh directory");
+        let shared = host.file(of, ""); // what procfs has once for a namespace, a hard link stands for here
+        fs::hard_link(shared, process.path("net/unix")).expect("the same file system");
+    };
+    tree(host.process(10, 1, "castoff").netns(7), "one");
+    tree(host.process(11, 1, "readable").netns(8), "two");
+    let refused = |pid| netns::Refused {
+        pid: Pid(pid),
+        error: io::ErrorKind::PermissionDenied.into(),
+    };
+    tree(host.process(20, 1, "alike"), "two");
+    tree(host.process(21, 1, "apart"), "three");
+    let mut entries = table(&host).0.entries;
+    for entry in &mut entries[2..] {
+        entry.netns = None;
+    }
+    let mut gaps = Vec::new();
+    netns::find_alike(
+        &host.paths().proc,
+        &mut entries,
+        vec![refused(20), refused(21)],
+        &mut gaps,
+    );
+    let found: Vec<_> = entries.iter().map(|e| e.netns.map(|n| n.0)).collect();
+    assert_eq!(found, [Some(7), Some(8), Some(8), None]);
+    assert_eq!(only_hides(&gaps), [(Reason::PermissionDenied, Hides::Client, 1)]);
+    assert_eq!(gaps[0].asked, "/proc/21/ns/net");
+}

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::linux::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 
@@ -15,7 +15,7 @@ use crate::model::identity::{Device, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::mountinfo::read_mounts;
 
-/// `PROC_PID_INIT_INO` of include/linux/proc_ns.h: the inode of the initial PID namespace on every kernel since 3.8.
+/// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace on every kernel since 3.8.
 const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
 
 /// Bit 19 of a capability set, `CAP_SYS_PTRACE` of include/uapi/linux/capability.h.
@@ -35,8 +35,7 @@ const KUBELETS: [&str; 8] = [
 
 /// What a procfs hides as a whole.
 pub(super) fn find_gaps(proc: &Path, table: &ProcessTable) -> Vec<Gap> {
-    // A recorded tree is an ordinary directory: it shows what it has.
-    let live = statfs(proc).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC);
+    let live = is_live(proc);
     let mut gaps = Vec::new();
     if let Some(mode) = read_hidepid(proc, live)
         && !sees_through_hidepid(proc, table, &mode)
@@ -47,11 +46,22 @@ pub(super) fn find_gaps(proc: &Path, table: &ProcessTable) -> Vec<Gap> {
         );
         hide_all(&mut gaps, proc, &answer);
     }
-    if live && !table.entries.iter().any(is_kubelet) && !in_initial_namespace(proc) {
+    let link = read_namespace(proc, &["1/ns/pid", "self/ns/pid"]); // an ordinary user may only read castoff's own
+    if live && !table.entries.iter().any(is_kubelet) && !is_initial(link) {
         let answer = "not of the host's PID namespace: hostPID, or the host's /proc mounted, would show all processes";
         hide_all(&mut gaps, proc, answer);
     }
     gaps
+}
+
+/// The process that is the host's own init: pid 1, where castoff itself is seen to be in the initial PID namespace.
+pub(super) fn find_init(proc: &Path) -> Option<Pid> {
+    (is_live(proc) && is_initial(read_namespace(proc, &["self/ns/pid"]))).then_some(Pid(1))
+}
+
+/// A recorded tree is an ordinary directory: it shows what it has.
+fn is_live(proc: &Path) -> bool {
+    statfs(proc).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
 }
 
 fn hide_all(gaps: &mut Vec<Gap>, proc: &Path, answer: &str) {
@@ -109,12 +119,12 @@ fn may_trace(proc: &Path) -> bool {
             .is_some_and(|set| set & CAP_SYS_PTRACE != 0)
 }
 
-fn in_initial_namespace(proc: &Path) -> bool {
-    // Pid 1's link is the procfs's own namespace; an ordinary user may only read castoff's.
-    ["1/ns/pid", "self/ns/pid"]
-        .iter()
-        .find_map(|link| fs::read_link(proc.join(link)).ok())
-        .is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
+fn read_namespace(proc: &Path, links: &[&str]) -> Option<PathBuf> {
+    links.iter().find_map(|link| fs::read_link(proc.join(link)).ok())
+}
+
+fn is_initial(namespace: Option<PathBuf>) -> bool {
+    namespace.is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
 }
 
 fn is_kubelet(entry: &ProcessEntry) -> bool {
