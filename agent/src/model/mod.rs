@@ -12,6 +12,8 @@ pub mod kubelet;
 pub mod process;
 pub mod reading;
 pub mod runtime;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod snapshot;
 pub mod socket;
 pub mod time;
