@@ -5,4 +5,5 @@
 
 pub mod findings;
 pub mod model;
+pub mod sinks;
 pub mod sources;
