@@ -8,5 +8,6 @@ pub mod cli;
 pub mod config;
 pub mod findings;
 pub mod model;
+pub mod sinks;
 pub mod sources;
 pub mod telemetry;
