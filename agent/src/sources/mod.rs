@@ -1,7 +1,9 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+pub mod holders;
 pub mod processes;
+pub mod sockets;
 
 use std::path::PathBuf;
 
