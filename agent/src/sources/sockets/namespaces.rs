@@ -79,16 +79,13 @@ pub fn find_namespaces(proc: &Path, table: &ProcessTable) -> Namespaces {
         }
     }
     let mut found = Namespaces::default();
-    place_by_table(proc, refused, &mut members, &mut found);
+    group_by_table(proc, refused, &mut found);
     let mut mounted = read_mounted(proc, &mut found.details);
     mounted.retain(|netns, _| !members.contains_key(netns));
-    let inhabited = members.into_iter().map(|(netns, mut members)| {
-        members.sort_unstable();
-        Namespace {
-            netns,
-            members,
-            mounted: None,
-        }
+    let inhabited = members.into_iter().map(|(netns, members)| Namespace {
+        netns,
+        members,
+        mounted: None,
     });
     let empty = mounted.into_iter().map(|(netns, path)| Namespace {
         netns,
@@ -109,44 +106,26 @@ fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
     }
 }
 
-/// Places processes whose namespace may not be read by a fact that anyone may read: each network namespace has its own
+/// Groups processes whose namespace may not be read by a fact that anyone may read: each network namespace has its own
 /// entry in procfs for its table of Unix sockets, with an inode of its own (`proc_create_net_data` of
-/// fs/proc/proc_net.c; seen on 6.18). So an ordinary user learns which processes share castoff's namespace, and which
-/// share another one.
-fn place_by_table(
-    proc: &Path,
-    refused: Vec<(Pid, io::Error)>,
-    members: &mut BTreeMap<NetNs, Vec<Pid>>,
-    found: &mut Namespaces,
-) {
-    if refused.is_empty() {
-        return;
-    }
-    let table_of = |pid: Pid| fs::metadata(table_path(proc, pid)).ok().map(|m| (m.dev(), m.ino()));
-    let known: BTreeMap<(u64, u64), NetNs> = members
-        .iter()
-        .filter_map(|(netns, pids)| Some((pids.iter().find_map(|pid| table_of(*pid))?, *netns)))
-        .collect();
+/// fs/proc/proc_net.c; seen on 6.18). Those that share a namespace with a readable process, the process table has placed.
+fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Namespaces) {
     let mut groups: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (pid, error) in refused {
         // No table: it ended.
-        let Some(table) = table_of(pid) else { continue };
-        if let Some(netns) = known.get(&table) {
-            members.entry(*netns).or_default().push(pid);
-        } else if let Some(group) = groups.get(&table) {
-            found.unnamed[*group].push(pid);
-        } else {
-            groups.insert(table, found.unnamed.len());
-            found.unnamed.push(vec![pid]);
-            let asked = namespace_path(proc, pid);
-            let answer = format!("{error}: needs CAP_SYS_PTRACE");
-            found.refusals.push(Gap::new(
-                Reason::PermissionDenied,
-                Hides::Client,
-                asked.display(),
-                answer,
-            ));
+        let Ok(table) = fs::metadata(table_path(proc, pid)) else {
+            continue;
+        };
+        let group = *groups.entry((table.dev(), table.ino())).or_insert(found.unnamed.len());
+        if let Some(members) = found.unnamed.get_mut(group) {
+            members.push(pid);
+            continue;
         }
+        let asked = namespace_path(proc, pid);
+        let answer = format!("{error}: needs CAP_SYS_PTRACE");
+        let refusal = Gap::new(Reason::PermissionDenied, Hides::Client, asked.display(), answer);
+        found.refusals.push(refusal);
+        found.unnamed.push(vec![pid]);
     }
 }
 

@@ -183,15 +183,16 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_an_error_and_no_short_answer() {
-        let mut buffer = vec![0; 64];
-        let mut table = DiagTable::new(Instant::now(), &mut buffer);
+    fn no_time_and_no_room_are_errors_and_no_short_answers() {
+        let (_one, _other) = UnixStream::pair().expect("two sockets, so that there are rows");
         let mut rows = 0;
-        let dump = table.dump(Ask::Connected, &mut |_| rows += 1);
-        assert!(
-            matches!(dump, Err(DumpError::Deadline | DumpError::TooLarge(_))),
-            "{dump:?}"
-        );
+        let mut buffer = vec![0; BUFFER_LEN];
+        let dump = DiagTable::new(Instant::now(), &mut buffer).dump(Ask::Connected, &mut |_| rows += 1);
+        assert!(matches!(dump, Err(DumpError::Deadline)), "{dump:?} after {rows} rows");
+
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let dump = DiagTable::new(deadline, &mut [0; 64]).dump(Ask::Connected, &mut |_| {});
+        assert!(matches!(dump, Err(DumpError::TooLarge(_))), "{dump:?}");
     }
 
     fn inode_of(stream: &UnixStream) -> SocketInode {
