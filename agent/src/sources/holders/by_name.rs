@@ -62,6 +62,8 @@ pub(super) fn find_by_name(
             refusal: namespaces.refusal(index)?.clone(),
         })
     });
+    // Who waits for a listener that the kernel listed, it listed with it, whatever namespace they wait in.
+    let lists_waiting = |listener: &ListeningSocket| !unseen.iter().any(|unseen| unseen.netns == listener.netns);
     let mut seen = SeenByName::default();
     let mut servers = BTreeSet::new();
     for group in known.chain(unnamed) {
@@ -69,7 +71,10 @@ pub(super) fn find_by_name(
             continue;
         };
         // Two groups may turn out to be one namespace: the server's end tells.
-        found.retain(|found| found.server.0 == 0 || servers.insert(found.server));
+        found.retain(|found| match found.state {
+            ConnectionState::Accepted => servers.insert(found.server),
+            ConnectionState::Pending => !lists_waiting(found.listener),
+        });
         if found.is_empty() {
             continue;
         }

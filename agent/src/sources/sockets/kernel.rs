@@ -121,16 +121,21 @@ fn open_namespace(proc: &Path, namespace: &Namespace) -> Result<Option<OwnedFd>,
         }
     }
     if let (Some(point), []) = (&namespace.mounted, &*namespace.members) {
-        // Through the root of process 1, because a container's own view of the host's root may lack later mounts.
-        let path = proc.join("1/root").join(point.strip_prefix("/").unwrap_or(point));
-        return match open_expected(&path, namespace.netns) {
-            Ok(Some(file)) => Ok(Some(file)),
-            Err(Errno::NOENT) => Ok(None),
-            Ok(None) => Err(EnterError::Another(path.display().to_string())),
-            Err(errno) => Err(open_error(&path, errno)),
-        };
+        return open_mounted(proc, point, namespace.netns).map(Some);
     }
     refused.map_or(Ok(None), |(path, errno)| Err(open_error(&path, errno)))
+}
+
+/// The namespace's file, where the host has it mounted.
+fn open_mounted(proc: &Path, point: &Path, netns: NetNs) -> Result<OwnedFd, EnterError> {
+    // Through the root of process 1, because a container's view of the host's root may lack later mounts. Castoff's own
+    // view may do where that is refused: it is the namespace that counts, whatever led to it.
+    let path = proc.join("1/root").join(point.strip_prefix("/").unwrap_or(point));
+    match (open_expected(&path, netns), open_expected(point, netns)) {
+        (Ok(Some(file)), _) | (_, Ok(Some(file))) => Ok(file),
+        (Ok(None), _) => Err(EnterError::Another(path.display().to_string())),
+        (Err(errno), _) => Err(open_error(&path, errno)),
+    }
 }
 
 /// The file at `path` where it is the namespace that is expected there.
