@@ -5,6 +5,9 @@ mod mountinfo;
 pub mod processes;
 #[cfg(test)]
 pub(crate) mod recorded;
+pub mod holders;
+pub mod processes;
+pub mod sockets;
 
 use std::path::{Path, PathBuf};
 
