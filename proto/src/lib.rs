@@ -68,3 +68,8 @@ calls! {
     ListContainers: ListContainersRequest => ListContainersResponse;
     ContainerStatus: ContainerStatusRequest => ContainerStatusResponse;
 }
+
+/// How a request and its answer become bytes.
+pub fn codec<C: Call>() -> tonic_prost::ProstCodec<C, C::Answer> {
+    tonic_prost::ProstCodec::default()
+}
