@@ -1,13 +1,13 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+pub mod holders;
 mod mountinfo;
 pub mod processes;
+pub mod runtime;
+pub mod sockets;
 #[cfg(test)]
 pub(crate) mod recorded;
-pub mod holders;
-pub mod processes;
-pub mod sockets;
 
 use std::path::{Path, PathBuf};
 
