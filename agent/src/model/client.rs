@@ -57,6 +57,9 @@ impl ClientIdentity {
             Self::Unnamed => "unnamed",
         }
     }
+
+    /// Every word that [`ClientIdentity::code`] gives.
+    pub const CODES: [&'static str; 4] = ["pod", "engine-container", "host", "unnamed"];
 }
 
 impl ClientIdentity {
