@@ -5,6 +5,7 @@ mod mountinfo;
 pub mod processes;
 #[cfg(test)]
 pub(crate) mod recorded;
+mod rooted;
 
 use std::path::PathBuf;
 
