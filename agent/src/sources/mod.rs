@@ -8,6 +8,7 @@ pub mod runtime;
 pub mod sockets;
 #[cfg(test)]
 pub(crate) mod recorded;
+mod rooted;
 
 use std::path::{Path, PathBuf};
 
