@@ -1,0 +1,3 @@
+//! Against real daemons: one module a scenario, each test with daemons of its own, so that none depends on another.
+
+mod the_lab;
