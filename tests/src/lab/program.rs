@@ -48,7 +48,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
             eprintln!(
                 "castoff-lab machine TIER   what this machine lacks for a tier, one line each (exit code {LACKING})\n\
                  castoff-lab prepare        unpacks the daemons' packages into the cache, prints where\n\
-                 castoff-lab wait           waits until nothing of any lab is left on this machine"
+                 castoff-lab wait           waits until nothing is left of tests that have ended"
             );
             Ok(ExitCode::from(USAGE))
         }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
-/// What the name of every room starts with, so that what is left over can be told.
-pub const PREFIX: &str = "castoff-lab.";
+/// What the name of every room starts with; its maker's process id and an `x` follow.
+const PREFIX: &str = "castoff-lab.";
 
 /// A folder of its own under the system's temporary folder, open to every user (rootless daemons live there too).
 ///
@@ -75,13 +75,18 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// Rooms that are still on this machine, of this run or of another.
+/// Rooms on this machine whose maker has ended: their keepers are at it, or have failed.
 pub fn left_over() -> Result<Vec<PathBuf>> {
     let folder = env::temp_dir();
     let mut rooms = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        let name = entry.file_name();
+        let maker = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split_once('x'));
+        if maker.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
             rooms.push(entry.path());
         }
     }
