@@ -2,3 +2,4 @@
 //! against. `tests/run` says how; nothing here is part of castoff itself.
 
 pub mod fake;
+pub mod lab;
