@@ -4,11 +4,11 @@
 pub mod holders;
 mod mountinfo;
 pub mod processes;
+mod rooted;
 pub mod runtime;
 pub mod sockets;
 #[cfg(test)]
 pub(crate) mod recorded;
-mod rooted;
 
 use std::path::{Path, PathBuf};
 
