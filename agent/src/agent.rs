@@ -20,7 +20,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::sources::mounts::MountsReader;
 use crate::sources::runtime::RuntimeSource;
-use crate::sources::sockets::DumpSockets;
+use crate::sources::sockets::table::SocketTables;
 use host_side::{HostSide, HostSightings, Timed};
 use offload::{Offload, OffloadError};
 
@@ -33,17 +33,19 @@ pub struct Agent {
     mounts: Offload<MountsReader>,
     runtime: RuntimeSource,
     history: History,
+    history_gaps: Vec<Gap>,
     settings: Settings,
 }
 
 impl Agent {
     /// An agent that looks as `look` says. Nothing is asked yet.
-    pub fn new(look: Look, settings: Settings, history: History, dumps: Box<dyn DumpSockets + Send>) -> Self {
+    pub fn new(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
-            host: Offload::new(HostSide::new(look.host.clone(), dumps)),
+            host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new(MountsReader::new(look.host.clone())),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
             history,
+            history_gaps: Vec::new(),
             settings,
         }
     }
@@ -51,6 +53,11 @@ impl Agent {
     /// What was seen until now.
     pub const fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Says what is wrong with the history: what was lost of it, or cannot be kept.
+    pub fn set_history_gaps(&mut self, gaps: Vec<Gap>) {
+        self.history_gaps = gaps;
     }
 
     /// One cycle. Never fails: what could not be seen is in the report.
@@ -93,12 +100,22 @@ impl Agent {
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let reaches = self.reaches(&snapshot).await;
         sources.push(reaches.status());
+        sources.push(self.history_status());
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
         if let Some(open) = join::join(&snapshot).clients.known() {
             self.history.record(taken, open);
         }
         evaluate(&snapshot, &self.history, sources, &self.settings)
+    }
+
+    fn history_status(&self) -> SourceStatus {
+        SourceStatus {
+            source: Source::History,
+            up: true,
+            duration_micros: 0,
+            gaps: self.history_gaps.clone(),
+        }
     }
 
     async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {

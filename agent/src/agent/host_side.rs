@@ -12,11 +12,13 @@ use crate::model::reading::{Gap, Hides, Reading, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::sources::HostPaths;
 use crate::sources::engines::{find_engines, find_supervised};
-use crate::sources::holders::find_holders;
+use crate::sources::holders::{ProcessView, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
-use crate::sources::sockets::{self, DumpSockets};
+use crate::sources::sockets::listening::find_listening_sockets;
+use crate::sources::sockets::namespaces::find_namespaces;
+use crate::sources::sockets::table::SocketTables;
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -84,14 +86,14 @@ impl HostSightings {
 pub(super) struct HostSide {
     paths: HostPaths,
     reader: ProcessReader,
-    dumps: Box<dyn DumpSockets + Send>,
+    tables: Box<dyn SocketTables + Send>,
     table: Timed<Sighting<ProcessTable>>,
 }
 
 impl HostSide {
-    pub(super) fn new(paths: HostPaths, dumps: Box<dyn DumpSockets + Send>) -> Self {
+    pub(super) fn new(paths: HostPaths, tables: Box<dyn SocketTables + Send>) -> Self {
         let reader = ProcessReader::new(paths.proc.clone());
-        Self { paths, reader, dumps, table: Timed::of(Source::Processes, Sighting::absent()) }
+        Self { paths, reader, tables, table: Timed::of(Source::Processes, Sighting::absent()) }
     }
 
     /// First step: the process table and the kubelet, which the runtime's source waits for.

@@ -307,6 +307,8 @@ codes! {
         Mounts = "mounts",
         /// Files of the host: units, binaries, data, cgroup version.
         HostFiles = "host-files",
+        /// What earlier looks saw, from the state file.
+        History = "history",
     }
 }
 
