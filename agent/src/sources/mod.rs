@@ -1,8 +1,12 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+mod mountinfo;
 pub mod processes;
 pub mod runtime;
+#[cfg(test)]
+pub(crate) mod recorded;
+mod rooted;
 
 use std::path::PathBuf;
 
