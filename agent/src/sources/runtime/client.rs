@@ -50,6 +50,8 @@ impl Allowance {
 pub(crate) struct Client {
     channel: Channel,
     allowance: Allowance,
+    /// Whether the connection may be one of an earlier cycle, which the runtime may have ended since.
+    kept: bool,
 }
 
 impl Client {
@@ -61,7 +63,11 @@ impl Client {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         }));
-        Self { channel, allowance }
+        Self {
+            channel,
+            allowance,
+            kept: false,
+        }
     }
 
     /// The same connection with the time of another cycle.
@@ -69,15 +75,28 @@ impl Client {
         Self {
             channel: self.channel.clone(),
             allowance,
+            kept: true,
         }
     }
 
-    /// Asks one thing in one version of the interface.
+    /// Asks the first thing of a cycle: a connection that was lost since the last one says nothing about now, so the
+    /// question is put again on a new one.
+    pub(crate) async fn query_first<C: Call + Clone>(&self, api: CriApi, request: C) -> Result<C::Answer, CallError> {
+        match self.query(api, request.clone()).await {
+            Err(error) if self.kept && error.is_lost_connection() => self.query(api, request).await,
+            answer => answer,
+        }
+    }
+
+    /// Asks one thing in one version of the interface. Where no time is left nothing is sent.
     pub(crate) async fn query<C: Call>(&self, api: CriApi, request: C) -> Result<C::Answer, CallError> {
         let limit = self.allowance.next();
+        if limit.is_zero() {
+            return Err(CallError::Unasked);
+        }
         match timeout(limit, self.call(api, request)).await {
             Ok(answer) => answer.map_err(CallError::from),
-            Err(_) => Err(CallError::Silence(self.allowance.per_call)),
+            Err(_) => Err(CallError::Silence(limit)),
         }
     }
 

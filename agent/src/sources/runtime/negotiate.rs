@@ -132,7 +132,7 @@ async fn ask(client: &Client, api: CriApi) -> Result<v1::VersionResponse, CallEr
     let request = v1::VersionRequest {
         version: b"0.1.0".to_vec(),
     };
-    client.query(api, request).await
+    client.query_first(api, request).await
 }
 
 /// Which runtime was taken, and what that leaves open.

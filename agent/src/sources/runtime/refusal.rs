@@ -26,6 +26,9 @@ pub(crate) enum CallError {
     /// The time that one call may take went by.
     #[error("no answer within {} ms", .0.as_millis())]
     Silence(Duration),
+    /// The time that all calls together may take went by before this one.
+    #[error("not asked: no time was left")]
+    Unasked,
     /// The connection or the runtime refused.
     #[error("{}", describe(.0))]
     Refused(Box<Status>),
@@ -41,7 +44,7 @@ impl CallError {
     /// Why, from the closed list.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Silence(_) => Reason::DeadlineExceeded,
+            Self::Silence(_) | Self::Unasked => Reason::DeadlineExceeded,
             Self::Refused(status) => reason_of(status),
         }
     }
@@ -49,6 +52,11 @@ impl CallError {
     /// Whether the runtime says that it has no such container.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(status) if status.code() == Code::NotFound && host_error(status).is_none())
+    }
+
+    /// Whether the connection ended instead of an answer.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.source().is_some()) && self.reason() == Reason::ProtocolError
     }
 
     /// The gap that this leaves where `method` was asked of the socket at `path`.
