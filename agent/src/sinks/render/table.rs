@@ -13,12 +13,15 @@ use super::grid::write_paragraph;
 use super::style::{Style, Tone};
 use crate::findings::report::Report;
 
+/// Writes one section, or nothing where the report has nothing for it.
+type Section = fn(&Report, Style, &mut String);
+
 /// The report as text, each line ended by a line feed, none by a blank.
 pub fn render_table(report: &Report, style: &Style) -> String {
     let style = *style;
     let mut out = String::with_capacity(4096);
     facts::write(report, style, &mut out);
-    let sections: [(&str, fn(&Report, Style, &mut String)); 7] = [
+    let sections: [(&str, Section); 7] = [
         ("ENGINES", engines::write),
         ("CLIENTS", clients::write),
         ("EXPOSURES", others::write_exposures),
