@@ -20,12 +20,16 @@ use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::sources::mounts::MountsReader;
 use crate::sources::runtime::RuntimeSource;
+use crate::sources::sockets::kernel::KernelTables;
 use crate::sources::sockets::table::SocketTables;
 use host_side::{HostSide, HostSightings, Timed};
 use offload::{Offload, OffloadError};
 
 /// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
 const HOST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long one round through the network namespaces may take; there are two in a walk.
+const SOCKETS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Looks at one node.
 pub struct Agent {
@@ -39,7 +43,18 @@ pub struct Agent {
 
 impl Agent {
     /// An agent that looks as `look` says. Nothing is asked yet.
-    pub fn new(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
+    pub fn new(look: Look, settings: Settings, history: History) -> Self {
+        let tables = KernelTables::new(look.host.proc.clone(), SOCKETS_DEADLINE);
+        Self::with_tables(look, settings, history, Box::new(tables))
+    }
+
+    /// One that reads the socket tables elsewhere than in the kernel: recorded ones, in tests.
+    pub fn with_tables(
+        look: Look,
+        settings: Settings,
+        history: History,
+        tables: Box<dyn SocketTables + Send>,
+    ) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new(MountsReader::new(look.host.clone())),

@@ -2,3 +2,5 @@
 
 mod the_keeper;
 mod the_lab;
+mod what_cannot_be_seen;
+mod who_uses_docker;

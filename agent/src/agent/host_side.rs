@@ -1,5 +1,6 @@
 //! The blocking half of a cycle: processes, kubelet, sockets, engines, holders, files. Runs in one thread at a time.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{folded, micros};
@@ -7,9 +8,11 @@ use crate::findings::report::SourceStatus;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineSighting;
 use crate::model::host::HostFiles;
+use crate::model::identity::SocketInode;
 use crate::model::kubelet::Kubelet;
-use crate::model::reading::{Gap, Hides, Reading, Sighting, Source};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
+use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
 use crate::sources::engines::{find_engines, find_supervised};
 use crate::sources::holders::{ProcessView, find_connections};
@@ -108,18 +111,23 @@ impl HostSide {
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
         let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths));
         let Some(table) = self.table.sighting.reading.known() else {
-            let missing = self.table.sighting.reading.gap().cloned();
-            let gap = |hides| missing.clone().map(|gap| Gap { hides, ..gap }).unwrap_or_else(|| never_read(hides));
+            let why = self.table.sighting.reading.gap();
+            let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
             return HostSightings { files, ..HostSightings::unanswered(&gap) };
         };
+        let proc = &self.paths.proc;
         let start = Instant::now();
-        let namespaces = sockets::find_namespaces(table);
-        let listening = sockets::read_listening(self.dumps.as_mut(), &namespaces);
-        let mut engines = find_engines(&self.reader, table, &listening);
+        let namespaces = find_namespaces(proc, table);
+        let listening = find_listening_sockets(self.tables.as_mut(), proc, &namespaces);
+        let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
+        let mut engines = find_engines(&self.reader, table, sockets);
+        engines.gaps.extend(listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, table);
+        let watched = watched(&engines, sockets);
         let engines = Timed { source: Source::Engines, took: start.elapsed(), sighting: engines };
         let connections = Timed::measure(Source::Holders, || {
-            find_holders(self.dumps.as_mut(), &namespaces, &watched, &self.reader, table)
+            let processes = ProcessView { proc, reader: &mut self.reader, table, namespaces: &namespaces };
+            find_connections(self.tables.as_mut(), processes, &watched)
         });
         let processes = Timed {
             source: Source::Processes,
@@ -128,4 +136,15 @@ impl HostSide {
         };
         HostSightings { processes, engines, supervised, connections, files }
     }
+}
+
+/// The listening sockets that some engine of `engines` accepts on.
+fn watched(engines: &Sighting<Vec<EngineSighting>>, sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
+    let listeners = engines.reading.known().into_iter().flatten().flat_map(|engine| &engine.listeners);
+    let inodes: BTreeSet<SocketInode> = listeners.map(|listener| listener.socket).collect();
+    sockets.iter().filter(|socket| inodes.contains(&socket.inode)).cloned().collect()
+}
+
+fn never_read(hides: Hides) -> Gap {
+    Gap::new(Reason::DependsOnAnother, hides, "the process table", "it was not read")
 }

@@ -192,7 +192,7 @@ impl Cycle {
             true => keeper.save(history, at),
             false => keeper.save_if_due(history, at),
         });
-        self.counters(|cycles| cycles.record_state_write(&saved));
+        self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
         let error = saved.err()?;
         tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
         Some(Gap { hides: Hides::Detail, ..error.gap() })

@@ -12,7 +12,9 @@ use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
 use crate::findings::report::{Report, Verdict};
 use crate::model::history::History;
-use crate::sinks::render::{Style, render_json, render_table};
+use crate::sinks::render::json::render_json;
+use crate::sinks::render::style::Style;
+use crate::sinks::render::table::render_table;
 use crate::sources::HostPaths;
 
 /// From the end of one look of a sample to the start of the next: what comes and goes within it is missed, and a look
@@ -31,7 +33,7 @@ pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
     print(&match args.output {
         Output::Table => render_table(&report, &style(args.colour, false)),
         Output::Wide => render_table(&report, &style(args.colour, true)),
-        Output::Json => render_json(&report),
+        Output::Json => render_json(&report).context("writing the report as JSON")?,
     })?;
     Ok(exit_code(&report, &args.fail_on))
 }
