@@ -9,6 +9,7 @@ use serde::Serialize;
 /// What a source returned for one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
+#[schemars(rename = "Reading_of_{T}")]
 pub enum Reading<T> {
     /// Asked, and this is the answer.
     Known(T),

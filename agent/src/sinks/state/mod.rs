@@ -29,7 +29,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// It was read and is no history: truncated, garbage, too large, or of another version.
-    #[error("{} is no history of clients; it was set aside", .path.display())]
+    #[error("{} is no history of clients", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! The file on a real disk. What needs a full or read-only file system is tried by hand: see the ADR.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -267,7 +268,10 @@ fn more_clients_than_the_history_keeps_are_cut_to_the_latest() {
         if n > 0 {
             text.push(',');
         }
-        text += &format!("{{\"client\":{key},\"firstSeen\":\"{time}\",\"lastSeen\":\"{time}\",\"connects\":1}}");
+        let _ = write!(
+            text,
+            "{{\"client\":{key},\"firstSeen\":\"{time}\",\"lastSeen\":\"{time}\",\"connects\":1}}"
+        );
     }
     text.push_str("]}");
     let read = decode(text.as_bytes()).expect("it is well-formed");
