@@ -39,8 +39,13 @@ pub(super) fn read_program(reader: &ProcessReader, entry: &ProcessEntry) -> io::
     let name = read_name(reader, entry)?;
     Ok(match &*name {
         // dockerd-current, -latest: Red Hat's; -ce, -ee: 18.09's own packages.
-        "dockerd" | "dockerd-current" | "dockerd-latest" | "dockerd-ce" | "dockerd-ee" => Program::Dockerd,
-        "balenad" | "balena-engine-daemon" => Program::Dockerd,
+        "dockerd"
+        | "dockerd-current"
+        | "dockerd-latest"
+        | "dockerd-ce"
+        | "dockerd-ee"
+        | "balenad"
+        | "balena-engine-daemon" => Program::Dockerd,
         // One file for all of balenaEngine's programs, told by the name it was called by.
         "balena-engine" | "balena" => match read_command(reader, entry)?.first().map(|a| base(a)) {
             Some("balenad" | "balena-engine-daemon") => Program::Dockerd,
@@ -103,10 +108,9 @@ fn shown_name(entry: &ProcessEntry) -> &str {
 }
 
 fn is_loader(name: &str) -> bool {
-    ["ld-linux", "ld-musl", "ld64.so", "ld.so"]
+    ["ld-linux", "ld-musl", "ld64.so", "ld.so", "ld-2."]
         .iter()
-        .any(|l| name.starts_with(l))
-        || (name.starts_with("ld-2.") && name.ends_with(".so"))
+        .any(|loader| name.starts_with(loader))
 }
 
 fn without_loader(arguments: Vec<String>) -> Vec<String> {

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use super::*;
 use crate::model::container::SupervisedContainer;
 use crate::model::identity::{Device, FileIdentity, NetNs};
@@ -38,7 +40,7 @@ fn said(engine: &EngineSighting) -> String {
         .map_or("nobody".to_owned(), |p| p.key.pid.to_string());
     let mut text = format!("{} {pid}:", engine.kind);
     for listener in &engine.listeners {
-        text.push_str(&format!(" {}", listener.name));
+        let _ = write!(text, " {}", listener.name);
         if listener.activated {
             text.push_str("(activated)");
         }
