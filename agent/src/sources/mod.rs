@@ -2,6 +2,7 @@
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
 pub mod holders;
+pub mod engines;
 mod mountinfo;
 pub mod processes;
 mod rooted;
