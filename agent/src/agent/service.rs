@@ -49,7 +49,7 @@ pub enum ServiceError {
 pub struct Service {
     agent: Agent,
     keeper: Option<Keeper>,
-    lost: Option<Gap>,
+    lost: Vec<Gap>,
     listener: TcpListener,
     settings: Serve,
     reports: watch::Sender<Option<Arc<Report>>>,
@@ -67,9 +67,9 @@ impl Service {
                 let Loaded { keeper, history, trouble } = Keeper::load(path, Keeper::REST, Instant::now());
                 (Some(keeper), history, trouble)
             }
-            None => (None, History::default(), None),
+            None => (None, History::default(), Vec::new()),
         };
-        if let Some(error) = &trouble {
+        for error in &trouble {
             tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
         }
         let (reports, latest) = watch::channel(None);
@@ -78,7 +78,7 @@ impl Service {
         Ok(Self {
             agent: Agent::new(look, judged, history),
             keeper,
-            lost: trouble.as_ref().map(StateError::gap),
+            lost: trouble.iter().map(StateError::gap).collect(),
             listener,
             settings,
             reports,
@@ -140,7 +140,7 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 struct Cycle {
     agent: Agent,
     keeper: Option<Keeper>,
-    lost: Option<Gap>,
+    lost: Vec<Gap>,
     reports: watch::Sender<Option<Arc<Report>>>,
     started: Instant,
     window: Duration,
@@ -171,7 +171,7 @@ impl Cycle {
     async fn turn(&mut self) {
         let start = Instant::now();
         if start.duration_since(self.started) > self.window {
-            self.lost = None; // whatever was lost is out of the window by now
+            self.lost.clear(); // whatever was lost is out of the window by now
         }
         let report = Arc::new(self.agent.look().await);
         let took = start.elapsed();

@@ -1,8 +1,8 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
-pub mod holders;
 pub mod engines;
+pub mod holders;
 mod mountinfo;
 pub mod processes;
 mod rooted;
