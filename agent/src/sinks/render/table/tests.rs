@@ -1,6 +1,9 @@
 //! Looks at whole screens. The golden files are what a person sees; read them after a change.
 
 use super::*;
+use crate::model::container::ShadowContainer;
+use crate::model::engine::EngineKind;
+use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::sinks::render::prose::columns;
 use crate::sinks::text::is_plain;
@@ -42,6 +45,12 @@ fn no_line_is_wider_than_the_terminal_ends_in_a_blank_or_holds_a_raw_character()
     let mut ragged = sample::clear();
     ragged.verdict_reason = "ends in blanks   ".to_owned();
     ragged.node = Some("node  ".to_owned());
+    ragged.shadow_containers = Reading::Known(vec![ShadowContainer {
+        id: ContainerId("4c5f8a2b9d1e".to_owned()),
+        engine: EngineKind::Dockerd,
+        name: Some("  ".to_owned()),
+        image: Some("image  ".to_owned()),
+    }]);
     for report in [sample::report(), sample::clear(), sample::blind(), ragged] {
         for width in 16..140 {
             let text = render_table(&report, &style(Some(width), false));
