@@ -21,6 +21,7 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::ListeningSocket;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use program::Program;
+pub(super) use records::read_configured_data_root;
 pub use supervised::find_supervised;
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those

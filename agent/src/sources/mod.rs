@@ -3,7 +3,9 @@
 
 pub mod engines;
 pub mod holders;
+pub mod host_files;
 mod mountinfo;
+pub mod mounts;
 pub mod processes;
 mod rooted;
 pub mod runtime;

@@ -248,12 +248,14 @@ fn supervised(host: &RecordedHost) -> (Vec<SupervisedContainer>, Vec<Gap>) {
 
 #[test]
 fn supervisors_name_their_containers() {
+    type Supervises = Option<(EngineKind, Option<&'static str>)>;
+
     let loader = "/opt/lib64/ld-linux-x86-64.so.2";
     let (shim, shim_v2) = ("/usr/bin/containerd-shim", "/usr/bin/containerd-shim-runc-v2");
     let workdir = format!("/var/lib/docker/containerd/daemon/io.containerd.runtime.v1.linux/moby/{A}");
     let conmon = "/usr/bin/conmon";
     #[rustfmt::skip]
-    let table: [(&str, &[&str], Option<(EngineKind, Option<&str>)>); 13] = [
+    let table: [(&str, &[&str], Supervises); 13] = [
         (shim_v2, &[shim_v2, "-namespace", "moby", "-id", A, "-address", "/run/containerd/containerd.sock"], Some((EngineKind::Dockerd, None))),
         (shim_v2, &[shim_v2, "--namespace=moby", "--id", A], Some((EngineKind::Dockerd, None))),
         (loader, &[loader, "--library-path", "/opt", shim_v2, "-namespace", "moby", "-id", A], Some((EngineKind::Dockerd, None))),
@@ -335,9 +337,11 @@ fn names_come_from_the_dockerd_beside_the_supervisor() {
 
 #[test]
 fn the_data_root_is_the_daemons_own() {
+    type File<'a> = Option<(&'a str, &'a str)>;
+
     let record = r#"{"Name":"/web","Config":{"Image":"nginx:1"}}"#;
     #[rustfmt::skip]
-    let table: [(&[&str], Option<(&str, &str)>, &str, u32); 6] = [
+    let table: [(&[&str], File<'_>, &str, u32); 6] = [
         (&["dockerd"], None, "/var/lib/docker", 0),
         (&["dockerd", "--data-root=/srv/d"], None, "/srv/d", 0),
         (&["dockerd", "-g", "/srv/d"], None, "/srv/d", 0),
