@@ -18,7 +18,9 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
-use crate::sources::mounts::MountsReader;
+use crate::sources::HostPaths;
+use crate::sources::mounts::find_reaches;
+use crate::sources::processes::ProcessReader;
 use crate::sources::runtime::RuntimeSource;
 use crate::sources::sockets::kernel::KernelTables;
 use crate::sources::sockets::table::SocketTables;
@@ -34,7 +36,7 @@ const SOCKETS_DEADLINE: Duration = Duration::from_secs(4);
 /// Looks at one node.
 pub struct Agent {
     host: Offload<HostSide>,
-    mounts: Offload<MountsReader>,
+    mounts: Offload<(HostPaths, ProcessReader)>,
     runtime: RuntimeSource,
     history: History,
     history_gaps: Vec<Gap>,
@@ -57,7 +59,7 @@ impl Agent {
     ) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
-            mounts: Offload::new(MountsReader::new(look.host.clone())),
+            mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
             history,
             history_gaps: Vec::new(),
@@ -136,7 +138,10 @@ impl Agent {
     async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {
         let start = Instant::now();
         let (containers, engines) = (snapshot.runtime.containers.clone(), snapshot.engines.clone());
-        let reaches = self.mounts.run(HOST_DEADLINE, move |reader| reader.find_reaches(&containers, &engines)).await;
+        let look = move |(host, reader): &mut (HostPaths, ProcessReader)| {
+            find_reaches(host, reader, &containers, &engines)
+        };
+        let reaches = self.mounts.run(HOST_DEADLINE, look).await;
         Timed {
             source: Source::Mounts,
             took: start.elapsed(),

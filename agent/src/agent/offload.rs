@@ -7,7 +7,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OffloadError {
+pub(super) enum OffloadError {
     /// The work took longer than it may; it goes on.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
@@ -21,7 +21,7 @@ pub enum OffloadError {
 
 /// Owns the state of blocking work and lends it to one thread at a time.
 #[derive(Debug)]
-pub struct Offload<S> {
+pub(super) struct Offload<S> {
     place: Place<S>,
 }
 
@@ -34,12 +34,12 @@ enum Place<S> {
 
 impl<S: Send + 'static> Offload<S> {
     /// Takes the state in.
-    pub const fn new(state: S) -> Self {
+    pub(super) const fn new(state: S) -> Self {
         Self { place: Place::Here(state) }
     }
 
     /// Runs `work` on the state in a blocking thread and waits for it until `deadline` has passed.
-    pub async fn run<R, F>(&mut self, deadline: Duration, work: F) -> Result<R, OffloadError>
+    pub(super) async fn run<R, F>(&mut self, deadline: Duration, work: F) -> Result<R, OffloadError>
     where
         R: Send + 'static,
         F: FnOnce(&mut S) -> R + Send + 'static,

@@ -4,14 +4,15 @@
 pub mod engines;
 pub mod holders;
 pub mod host_files;
+pub mod kubelet;
 mod mountinfo;
 pub mod mounts;
 pub mod processes;
 mod rooted;
 pub mod runtime;
 pub mod sockets;
-#[cfg(test)]
-pub(crate) mod recorded;
+#[cfg(any(test, feature = "recorded"))]
+pub mod recorded;
 
 use std::path::{Path, PathBuf};
 
