@@ -177,37 +177,52 @@ fn blink(path: &str, hold: Duration, pause: Duration, until_eof: bool) -> io::Re
 
 fn hand_by_fork(path: &str, connector_leaves: bool, until_eof: bool) -> io::Result<()> {
     let connection = UnixStream::connect(path)?;
+    let (near, far) = UnixStream::pair()?;
     let connector = std::process::id();
+    // In an Option, for the child to close its copy.
+    let mut near = Some(near);
     split(|| {
-        println!("ready {connector} {}", std::process::id());
-        io::stdout().flush()?;
-        stay(until_eof)
+        drop(near.take());
+        hold_alone(far, connector, until_eof)
     })?;
     drop(connection);
-    if connector_leaves {
-        Ok(())
-    } else {
-        stay(until_eof)
-    }
+    part(near, connector_leaves, until_eof)
 }
 
 fn hand_by_message(path: &str, connector_leaves: bool, until_eof: bool) -> io::Result<()> {
     let (near, far) = UnixStream::pair()?;
     let connector = std::process::id();
+    let mut near = Some(near);
     split(|| {
+        drop(near.take());
         let _connection = receive_descriptor(&far)?;
-        println!("ready {connector} {}", std::process::id());
-        io::stdout().flush()?;
-        stay(until_eof)
+        hold_alone(far, connector, until_eof)
     })?;
     let connection = UnixStream::connect(path)?;
-    send_descriptor(&near, connection.as_raw_fd())?;
-    drop(connection);
-    if connector_leaves {
-        Ok(())
-    } else {
-        stay(until_eof)
+    if let Some(near) = &near {
+        send_descriptor(near, connection.as_raw_fd())?;
     }
+    drop(connection);
+    part(near, connector_leaves, until_eof)
+}
+
+/// The holder's side: ready once the connector has let go, which the end of their common stream says.
+fn hold_alone(mut far: UnixStream, connector: u32, until_eof: bool) -> io::Result<()> {
+    while far.read(&mut [0; 8])? > 0 {}
+    println!("ready {connector} {}", std::process::id());
+    io::stdout().flush()?;
+    stay(until_eof)
+}
+
+/// The connector's side, when it has let go.
+fn part(near: Option<UnixStream>, leaves: bool, until_eof: bool) -> io::Result<()> {
+    if leaves {
+        // Not before the process itself is gone does the holder hear of it.
+        std::mem::forget(near);
+        return Ok(());
+    }
+    drop(near);
+    stay(until_eof)
 }
 
 /// Runs `work` in a child process, which ends with it.

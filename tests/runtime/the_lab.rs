@@ -14,7 +14,7 @@ use castoff_tests::lab::docker::{Docker, Options};
 use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use castoff_tests::lab::podman::Podman;
 use castoff_tests::lab::pods::Pod;
-use castoff_tests::lab::sockets::holds_connection_to;
+use castoff_tests::lab::sockets::{holds_connection_to, wait_for_connection};
 
 #[test]
 fn a_pod_in_its_own_network_namespace_holds_a_docker_connection() -> Result<()> {
@@ -27,7 +27,7 @@ fn a_pod_in_its_own_network_namespace_holds_a_docker_connection() -> Result<()> 
     )?;
 
     let pid = container.pid()?;
-    assert!(holds(pid, docker.socket())?);
+    wait_for_connection(pid, docker.socket())?;
     assert_ne!(
         namespace(pid, "net")?,
         namespace(std::process::id(), "net")?
@@ -53,7 +53,7 @@ fn a_pod_of_the_host_network_mounts_the_socket_s_folder_and_never_connects() -> 
         namespace(pid, "net")?,
         namespace(std::process::id(), "net")?
     );
-    assert!(!holds(pid, docker.socket())?);
+    assert!(!holds_connection_to(pid, docker.socket())?);
     let seen = fs::metadata(format!("/proc/{pid}/root/host/run/docker.sock"))?;
     assert_eq!(seen.ino(), fs::metadata(docker.socket())?.ino());
     Ok(())
@@ -66,7 +66,7 @@ fn a_docker_container_holds_a_connection() -> Result<()> {
         docker.run_client("agent", docker.socket(), ["hold", "/var/run/docker.sock"])?;
 
     let pid = container.pid()?;
-    assert!(holds(pid, docker.socket())?);
+    wait_for_connection(pid, docker.socket())?;
     assert!(cgroups(pid)?.contains(&format!("/docker/{}", container.id())));
     Ok(())
 }
@@ -83,7 +83,7 @@ fn docker_can_use_the_node_s_containerd_and_listen_elsewhere() -> Result<()> {
     let docker = Docker::start_with(&options)?;
 
     let container = docker.run_client("agent", &elsewhere, ["hold", "/var/run/docker.sock"])?;
-    assert!(holds(container.pid()?, &elsewhere)?);
+    wait_for_connection(container.pid()?, &elsewhere)?;
     assert!(
         docker.version()?.starts_with("20.10."),
         "{}",
@@ -102,7 +102,7 @@ fn a_client_is_in_a_unit_s_cgroup() -> Result<()> {
     let podman = Podman::start()?;
     let client = clients::hold(podman.socket(), Place::unit("castoff-lab-shipper.service")?)?;
 
-    assert!(holds(client.holder(), podman.socket())?);
+    wait_for_connection(client.holder(), podman.socket())?;
     let cgroups = cgroups(client.holder())?;
     assert!(
         cgroups
@@ -123,7 +123,7 @@ fn a_rootless_podman_serves_a_rootless_client() -> Result<()> {
     let client = clients::hold(podman.socket(), Place::rootless())?;
 
     let pid = client.holder();
-    assert!(holds(pid, podman.socket())?);
+    wait_for_connection(pid, podman.socket())?;
     assert_eq!(fs::metadata(format!("/proc/{pid}"))?.uid(), ORDINARY_UID);
     assert_ne!(
         namespace(pid, "user")?,
@@ -138,7 +138,7 @@ fn a_rootless_client_uses_root_s_docker() -> Result<()> {
     docker.open_to_all()?;
     let client = clients::hold(docker.socket(), Place::rootless().network_namespace())?;
 
-    assert!(holds(client.holder(), docker.socket())?);
+    wait_for_connection(client.holder(), docker.socket())?;
     assert_ne!(
         namespace(client.holder(), "net")?,
         namespace(std::process::id(), "net")?
@@ -153,13 +153,13 @@ fn a_connection_is_handed_on() -> Result<()> {
         for hand in [clients::hand_by_fork, clients::hand_by_message] {
             let client = hand(podman.socket(), connector, Place::host())?;
             assert_ne!(client.connector(), client.holder());
-            assert!(holds(client.holder(), podman.socket())?);
+            wait_for_connection(client.holder(), podman.socket())?;
             let is_there = Path::new("/proc")
                 .join(client.connector().to_string())
                 .join("exe")
                 .exists();
             if connector == Connector::Stays {
-                assert!(is_there && !holds(client.connector(), podman.socket())?);
+                assert!(is_there && !holds_connection_to(client.connector(), podman.socket())?);
             }
         }
     }
@@ -169,17 +169,17 @@ fn a_connection_is_handed_on() -> Result<()> {
 #[test]
 fn clients_come_and_go() -> Result<()> {
     let podman = Podman::start()?;
-    let pause = Duration::from_millis(50);
-    let client = clients::blink(podman.socket(), pause, pause, Place::host())?;
+    let (hold, pause) = (Duration::from_millis(400), Duration::from_millis(20));
+    let client = clients::blink(podman.socket(), hold, pause, Place::host())?;
 
     let children = format!("/proc/{0}/task/{0}/children", client.connector());
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let now = fs::read_to_string(&children)?;
         let seen = now.split(' ').filter_map(|pid| pid.parse().ok());
         if seen
             .into_iter()
-            .any(|pid: u32| holds(pid, podman.socket()).unwrap_or(false))
+            .any(|pid: u32| holds_connection_to(pid, podman.socket()).unwrap_or(false))
         {
             return Ok(());
         }
@@ -201,10 +201,6 @@ fn servers_that_do_not_serve() -> Result<()> {
         fs::remove_file(&socket)?;
     }
     Ok(())
-}
-
-fn holds(pid: u32, socket: &Path) -> Result<bool> {
-    holds_connection_to(pid, &socket.to_string_lossy())
 }
 
 fn namespace(pid: u32, kind: &str) -> Result<u64> {

@@ -66,50 +66,13 @@ impl Docker {
         let room = Room::make("docker")?;
         // A folder of its own, so that a pod can mount the socket's parent and get nothing else of the room.
         let socket = room.folder("run")?.join("docker.sock");
-        let mut configuration = options.configuration.clone();
-        if options.has_trust_key {
-            configuration.insert(
-                "deprecated-key-path".to_owned(),
-                room.join("key.json").display().to_string().into(),
-            );
-        }
-        let configuration = room.file(
-            "daemon.json",
-            serde_json::Value::from(configuration).to_string(),
-        )?;
-        let mut command = options.programs.command("dockerd")?;
-        command
-            .arg("--config-file")
-            .arg(configuration)
-            .arg("--data-root")
-            .arg(room.join("root"))
-            .arg("--exec-root")
-            .arg(room.join("exec"))
-            .arg("--pidfile")
-            .arg(room.join("docker.pid"))
-            // Nothing of the host's network changes: no bridge, no rule, no forwarding.
-            .args([
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-                "--ip-forward=false",
-                "--ip-masq=false",
-            ])
-            // Lowering it takes CAP_SYS_RESOURCE, which not every test machine grants.
-            .arg("--oom-score-adjust=0")
-            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
-            .arg("--host")
-            .arg(format!("unix://{}", socket.display()));
+        let command = command(options, &room, &socket)?;
         let mut tasks = shared_leftovers();
-        for address in &options.also_listen {
-            command.arg("--host").arg(address);
-            if let Some(path) = address.strip_prefix("unix://") {
-                tasks.push(Task::File(path.into()));
-            }
-        }
-        if let Some(containerd) = options.containerd {
-            command.arg("--containerd").arg(containerd.socket());
-        }
+        let elsewhere = options
+            .also_listen
+            .iter()
+            .filter_map(|address| address.strip_prefix("unix://"));
+        tasks.extend(elsewhere.map(|path| Task::File(path.into())));
         let daemon = Daemon::start("dockerd", &room, &command, &tasks)?;
         let this = Self {
             daemon,
@@ -264,6 +227,50 @@ impl Drop for DockerContainer<'_> {
             eprintln!("container {} was not removed: {error:#}", self.name);
         }
     }
+}
+
+fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command> {
+    let mut configuration = options.configuration.clone();
+    if options.has_trust_key {
+        configuration.insert(
+            "deprecated-key-path".to_owned(),
+            room.join("key.json").display().to_string().into(),
+        );
+    }
+    let configuration = room.file(
+        "daemon.json",
+        serde_json::Value::from(configuration).to_string(),
+    )?;
+    let mut command = options.programs.command("dockerd")?;
+    command
+        .arg("--config-file")
+        .arg(configuration)
+        .arg("--data-root")
+        .arg(room.join("root"))
+        .arg("--exec-root")
+        .arg(room.join("exec"))
+        .arg("--pidfile")
+        .arg(room.join("docker.pid"))
+        // Nothing of the host's network changes: no bridge, no rule, no forwarding.
+        .args([
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--ip-masq=false",
+        ])
+        // Lowering it takes CAP_SYS_RESOURCE, which not every test machine grants.
+        .arg("--oom-score-adjust=0")
+        .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+        .arg("--host")
+        .arg(format!("unix://{}", socket.display()));
+    for address in &options.also_listen {
+        command.arg("--host").arg(address);
+    }
+    if let Some(containerd) = options.containerd {
+        command.arg("--containerd").arg(containerd.socket());
+    }
+    Ok(command)
 }
 
 /// What dockerd and its containerd make outside of the room, and other daemons may be using.

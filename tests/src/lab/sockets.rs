@@ -1,6 +1,9 @@
 //! Asks the kernel, as an independent witness, who holds a connection: `ss` in the network namespace of a process.
 
+use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -24,10 +27,29 @@ pub fn list_in_namespace_of(pid: u32) -> Result<Vec<String>> {
         .collect())
 }
 
+/// How long a busy server may take to accept.
+const ACCEPT: Duration = Duration::from_secs(10);
+
+/// Waits until [`holds_connection_to`] says so. A client is ready once it is in the listener's queue; the kernel shows the
+/// server's end only after the server has accepted.
+pub fn wait_for_connection(pid: u32, path: &Path) -> Result<()> {
+    let deadline = Instant::now() + ACCEPT;
+    while !holds_connection_to(pid, path)? {
+        ensure!(
+            Instant::now() < deadline,
+            "process {pid} holds no accepted connection to {}",
+            path.display()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Whether, in the network namespace of this process, `pid` itself holds a socket whose peer was accepted on `path`.
 ///
 /// `path` is the address that the server has bound, not the one that the client has used.
-pub fn holds_connection_to(pid: u32, path: &str) -> Result<bool> {
+pub fn holds_connection_to(pid: u32, path: &Path) -> Result<bool> {
+    let path = &*path.to_string_lossy();
     let lines = list_in_namespace_of(pid)?;
     let accepted: Vec<&str> = lines
         .iter()
