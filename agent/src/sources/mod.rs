@@ -1,12 +1,13 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+pub mod kubelet;
 mod mountinfo;
 pub mod processes;
-pub mod runtime;
 #[cfg(test)]
 pub(crate) mod recorded;
 mod rooted;
+pub mod runtime;
 
 use std::path::PathBuf;
 
