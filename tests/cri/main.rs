@@ -198,7 +198,7 @@ async fn deprecations_are_the_runtimes_own_words() {
     fake.edit(|script| {
         *script = script
             .clone()
-            .condition("ContainerdHasNoDeprecationWarnings", false, "{broken")
+            .condition("ContainerdHasNoDeprecationWarnings", false, "{broken");
     });
     let seen = ask(&mut source, &no_kubelet()).await;
     let deprecations = &seen.runtime.reading.known().expect("it answers").deprecations;

@@ -13,6 +13,10 @@ pub mod runtime;
 pub mod sockets;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
+#[cfg(test)]
+pub(crate) mod recorded;
+mod rooted;
+pub mod runtime;
 
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::rooted::{self, Unresolved};
+use super::canonical::{self, Unresolved};
 use crate::model::identity::FileIdentity;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reason};
@@ -132,7 +132,7 @@ fn is_twin(run: &str, var_run: &str) -> bool {
 pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<FoundSocket, RefusedEndpoint> {
     let (reason, answer) = match look(root, &candidate.path) {
         Ok((canonical, identity)) => {
-            let connect = rooted::on_disk(root, &canonical);
+            let connect = canonical::on_disk(root, &canonical);
             return Ok(FoundSocket {
                 candidate,
                 canonical,
@@ -151,8 +151,8 @@ fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity), (Reason, Str
         let answer = "not a Unix socket: castoff asks runtimes at unix:///PATH only";
         return Err((Reason::NotASocket, answer.to_owned()));
     }
-    let canonical = rooted::resolve(root, Path::new(path)).map_err(|e| explain(&e))?;
-    let file = fs::metadata(rooted::on_disk(root, &canonical)).map_err(|e| (Reason::of(&e), e.to_string()))?;
+    let canonical = canonical::resolve(root, Path::new(path)).map_err(|e| explain(&e))?;
+    let file = fs::metadata(canonical::on_disk(root, &canonical)).map_err(|e| (Reason::of(&e), e.to_string()))?;
     if file.file_type().is_socket() {
         return Ok((canonical, FileIdentity::from_stat(file.dev(), file.ino())));
     }

@@ -1,13 +1,11 @@
-//! Where a path of the host leads, seen through the directory where the host's root is mounted.
-//!
-//! Every link is followed inside that root: an absolute link of the host must not lead into castoff's own file system,
-//! and `..` never climbs over the root. The kernel does the same for `openat2(2)` with `RESOLVE_IN_ROOT`, but only from
-//! Linux 5.6 on, and the nodes that still run Docker are older.
+//! What a path of the host is called once every link is followed: the name that is reported, compared and connected to.
+//! What a path *is* says [`crate::sources::rooted`]; its rules hold here too: links lead inside the host's root, and `..`
+//! never above it.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// Links that one path may lead through: the kernel's own limit (`MAXSYMLINKS`, include/linux/namei.h).
@@ -16,7 +14,7 @@ const LINKS_MAX: u32 = 40;
 /// A path that leads nowhere, or not within castoff's rights.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", at.display())]
-pub(crate) struct Unresolved {
+pub(super) struct Unresolved {
     /// The last path that was looked at, on the host.
     pub at: PathBuf,
     /// Whether the path itself is a link, whose target is what is missing.
@@ -28,7 +26,7 @@ pub(crate) struct Unresolved {
 
 impl Unresolved {
     /// Whether nothing is there by that name: no such file or directory on the way, and no link in its place.
-    pub(crate) fn is_missing(&self) -> bool {
+    pub(super) fn is_missing(&self) -> bool {
         !self.is_link
             && matches!(
                 self.error.kind(),
@@ -39,7 +37,7 @@ impl Unresolved {
 
 /// The canonical form of the host's `path`: absolute, without links, relative to `root`. A relative `path` is taken
 /// from the root.
-pub(crate) fn resolve(root: &Path, path: &Path) -> Result<PathBuf, Unresolved> {
+pub(super) fn resolve(root: &Path, path: &Path) -> Result<PathBuf, Unresolved> {
     let mut pending = parts(path);
     let mut at = PathBuf::from("/");
     let mut links = 0;
@@ -85,27 +83,8 @@ pub(crate) fn resolve(root: &Path, path: &Path) -> Result<PathBuf, Unresolved> {
 }
 
 /// The host's canonical `path` as castoff opens it.
-pub(crate) fn on_disk(root: &Path, path: &Path) -> PathBuf {
+pub(super) fn on_disk(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// The whole of a regular file of the host, at most `limit` bytes. Anything else than a regular file is refused before
-/// it is opened: a FIFO would never answer.
-pub(crate) fn read_file(root: &Path, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let path = resolve(root, path).map_err(|e| e.error)?;
-    let path = on_disk(root, &path);
-    if !fs::metadata(&path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(&path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("more than {limit} bytes"),
-        ));
-    }
-    Ok(bytes)
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {
@@ -179,19 +158,5 @@ mod tests {
                 "{path}: {error:?}"
             );
         }
-    }
-
-    #[test]
-    fn only_regular_files_of_bounded_size_are_read() {
-        let root = host();
-        let read = |path: &str| read_file(root.path(), Path::new(path), 1);
-        assert_eq!(read("/var/run/containerd/real").expect("one byte"), b"x");
-        assert_eq!(
-            read("/run").expect_err("a directory").kind(),
-            io::ErrorKind::InvalidData
-        );
-        fs::write(root.path().join("run/containerd/real"), "xy").expect("a file");
-        let error = read("/run/climber").expect_err("two bytes");
-        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 }
