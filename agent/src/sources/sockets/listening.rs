@@ -3,6 +3,9 @@
 //! Never touches one of them: their files are named by the kernel, and only where the kernel cannot be asked are they
 //! looked at with stat(2), by the name they were bound to.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io;
