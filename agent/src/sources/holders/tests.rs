@@ -1,4 +1,6 @@
-//! From recorded socket tables to connections. Which processes hold them is tried in `descriptors`.
+//! From recorded socket tables to connections, and (in `named`) to the processes that hold them.
+
+mod named;
 
 use std::fs;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 //! Pure: bytes in, borrowed rows out, nothing allocated for a row. Bytes that the protocol does not allow are a typed
 //! error, never a panic and never fewer rows than the kernel sent. Whoever reads the socket is in `netlink.rs`.
 //!
-//! Relies on netlink(7), sock_diag(7) and, of Linux 6.12,
+//! Relies on netlink(7), `sock_diag(7)` and, of Linux 6.12,
 //! <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/unix_diag.h> (the layout),
 //! <https://github.com/torvalds/linux/blob/v6.12/net/unix/diag.c> (what stands in it). The interface is there since 3.3.
 

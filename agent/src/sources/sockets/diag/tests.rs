@@ -274,6 +274,12 @@ fn a_request_is_written_field_by_field() {
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     ];
     assert_eq!(Ask::Connected.request(0x1122_3344), expected);
+    // Rows of any length only where they are asked for alone: see `Ask::Backlogs`.
+    assert_eq!(
+        Ask::Listening.request(0)[20..32],
+        [0, 4, 0, 0, 0, 0, 0, 0, 0x13, 0, 0, 0]
+    );
+    assert_eq!(Ask::Backlogs.request(0)[20..32], [0, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]);
     assert!(Ask::Connected.takes(State::CONNECTED) && !Ask::Connected.takes(State::LISTENING));
     assert!(Ask::Listening.takes(State::LISTENING) && !Ask::Listening.takes(State(7)));
 }
