@@ -1,5 +1,7 @@
 //! Where control groups place a process: containers, pod, unit. See the parser beside it for the forms of paths.
 
+mod cgroup;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -79,4 +81,11 @@ pub struct Membership {
     pub pod_uid: Option<String>,
     /// The host's unit, only where no container is around the process.
     pub unit: Option<Unit>,
+}
+
+impl Membership {
+    /// From the bytes of `/proc/<pid>/cgroup`. What is not understood places the process nowhere.
+    pub fn from_cgroups(file: &[u8]) -> Self {
+        cgroup::parse(file)
+    }
 }

@@ -1,8 +1,13 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+pub mod engines;
 pub mod holders;
+mod mountinfo;
 pub mod processes;
+#[cfg(test)]
+pub(crate) mod recorded;
+mod rooted;
 pub mod sockets;
 
 use std::path::PathBuf;

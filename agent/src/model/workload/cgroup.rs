@@ -1,0 +1,186 @@
+//! The forms in which runtimes, the kubelet and systemd spell a place in the control group hierarchies.
+//!
+//! Bytes of `/proc/<pid>/cgroup` in, a [`Membership`] out. Relies on cgroups(7) for the lines, and for the paths on what
+//! containerd, CRI-O, Docker, Podman, nerdctl, runc (`docs/systemd.md`), the kubelet and systemd write. Never guesses: an
+//! unknown form places the process nowhere.
+//!
+//! Paths are relative to the *reader's* control group namespace and may begin with `/..`, so everything is told by
+//! segments, never by what a path begins with.
+
+#[cfg(test)]
+mod tests;
+mod unit;
+
+use super::{CgroupContainer, Manager, Membership};
+use crate::model::identity::ContainerId;
+
+/// How many nested containers are kept. The kernel's paths end at 4,096 bytes, which 60 ids fill.
+const NESTING_LIMIT: usize = 32;
+
+/// Lengths of the groups of a UUID, as the API server makes a pod's uid.
+const UUID: [usize; 5] = [8, 4, 4, 4, 12];
+
+/// Hexadecimal digits of a container's id.
+const ID_DIGITS: usize = 64;
+
+/// Reads the file of one process.
+pub(super) fn parse(file: &[u8]) -> Membership {
+    let mut lines: Vec<Line<'_>> = file.split(|b| *b == b'\n').filter_map(Line::parse).collect();
+    lines.sort_by_key(|line| line.rank); // stable: the others keep the kernel's order
+    let mut placed = Membership::default();
+    for line in &lines {
+        let (containers, pod_uid) = walk(line.path);
+        // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right.
+        if containers.len() > placed.containers.len() {
+            placed.containers = containers;
+            placed.pod_uid = pod_uid.or(placed.pod_uid);
+        } else if placed.pod_uid.is_none() {
+            placed.pod_uid = pod_uid;
+        }
+    }
+    if placed.containers.is_empty() && placed.pod_uid.is_none() {
+        placed.unit = lines.iter().find_map(|line| unit::find(segments(line.path)));
+    }
+    placed
+}
+
+/// One hierarchy's line, `4:memory:/system.slice/x.service`.
+struct Line<'a> {
+    /// Where to look first: systemd's own hierarchy, the unified one, any other.
+    rank: u8,
+    path: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.splitn(3, |b| *b == b':'); // the path may hold colons of its own
+        let hierarchy = fields.next()?;
+        let controllers = fields.next()?;
+        let path = fields.next()?;
+        let rank = match (hierarchy, controllers) {
+            (_, b"name=systemd") => 0,
+            (b"0", b"") => 1,
+            _ => 2,
+        };
+        // The unified hierarchy says so of a group that was removed while the process is a zombie (cgroups(7)).
+        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        Some(Self { rank, path })
+    }
+}
+
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    path.split(|b| *b == b'/').filter(|s| !s.is_empty() && *s != b"..")
+}
+
+/// The containers along a path, outermost first, and the outermost pod's uid: what the node's own kubelet made stands
+/// outside of what a nested one makes.
+fn walk(path: &[u8]) -> (Vec<CgroupContainer>, Option<String>) {
+    let mut containers: Vec<CgroupContainer> = Vec::new();
+    let mut pod_uid = None;
+    let mut parent: &[u8] = b"";
+    for segment in segments(path) {
+        // `kubepods-pod<uid>.slice:cri-containerd:<id>`: a cgroupfs runtime that was given systemd's spelling.
+        let mut parts = segment.rsplitn(3, |b| *b == b':');
+        let name = parts.next().unwrap_or_default();
+        let prefix = parts.next();
+        let slice = parts.next().unwrap_or(name);
+        if pod_uid.is_none() {
+            pod_uid = parse_pod_uid(slice);
+        }
+        let found = match prefix {
+            Some(prefix) if is_long_id(name) && !is_monitor(prefix) => Some((name, manager_of(prefix))),
+            Some(_) => None,
+            None => parse_container(name, parent),
+        };
+        if let Some((id, manager)) = found
+            && containers.len() < NESTING_LIMIT
+        {
+            let id = ContainerId(String::from_utf8_lossy(id).into_owned());
+            // Podman's payload group below the container's own, and kind's path that repeats its node's.
+            if containers.last().is_none_or(|last| last.id != id) {
+                containers.push(CgroupContainer { id, manager });
+            }
+        }
+        parent = segment;
+    }
+    (containers, pod_uid)
+}
+
+/// `cri-containerd-<id>.scope`, `crio-<id>`, `<id>`: a segment that is a container's.
+fn parse_container<'s>(segment: &'s [u8], parent: &[u8]) -> Option<(&'s [u8], Manager)> {
+    let name = segment.strip_suffix(b".scope").unwrap_or(segment);
+    if is_long_id(name) {
+        return match parent {
+            b"docker" => Some((name, Manager::Docker)),
+            b"libpod_parent" => None, // a pod of Podman's, which is no container
+            _ => Some((name, Manager::Unnamed)),
+        };
+    }
+    if is_task_id(name) || is_garden_id(name) {
+        return Some((name, Manager::Unnamed));
+    }
+    let dash = name.iter().rposition(|b| *b == b'-')?;
+    let (prefix, id) = (&name[..dash], &name[dash + 1..]);
+    (is_long_id(id) && !is_monitor(prefix)).then(|| (id, manager_of(prefix)))
+}
+
+/// The groups of `conmon`, which stands beside the container that it is named after.
+fn is_monitor(prefix: &[u8]) -> bool {
+    prefix.ends_with(b"-conmon")
+}
+
+fn manager_of(prefix: &[u8]) -> Manager {
+    match prefix {
+        b"cri-containerd" => Manager::CriContainerd,
+        b"crio" => Manager::Crio,
+        b"docker" => Manager::Docker,
+        b"libpod" | b"libpod-payload" => Manager::Podman,
+        b"nerdctl" => Manager::Nerdctl,
+        _ => Manager::Unnamed,
+    }
+}
+
+fn is_hex(text: &[u8]) -> bool {
+    text.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_long_id(text: &[u8]) -> bool {
+    text.len() == ID_DIGITS && is_hex(text)
+}
+
+/// Amazon ECS: the task's 32 digits, then the container's number.
+fn is_task_id(text: &[u8]) -> bool {
+    text.split_at_checked(32).is_some_and(|(task, rest)| {
+        is_hex(task)
+            && rest
+                .strip_prefix(b"-")
+                .is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
+    })
+}
+
+/// Garden (Cloud Foundry): 8-4-4-4-4.
+fn is_garden_id(text: &[u8]) -> bool {
+    is_groups(text, &[8, 4, 4, 4, 4], b'-')
+}
+
+/// Whether `text` is groups of so many hexadecimal digits.
+fn is_groups(text: &[u8], lengths: &[usize], separator: u8) -> bool {
+    let mut groups = text.split(|b| *b == separator);
+    lengths
+        .iter()
+        .all(|length| groups.next().is_some_and(|g| g.len() == *length && is_hex(g)))
+        && groups.next().is_none()
+}
+
+/// `pod<uid>` and `kubepods-burstable-pod<uid>.slice`, with the uid's three spellings: dashes (cgroupfs), underscores
+/// (systemd), 32 digits (a static pod's hash).
+fn parse_pod_uid(segment: &[u8]) -> Option<String> {
+    let name = segment.strip_suffix(b".slice").unwrap_or(segment);
+    let at = name.windows(3).rposition(|w| w == b"pod")?;
+    let (before, uid) = (&name[..at], &name[at + 3..]);
+    if !(before.is_empty() || before.ends_with(b"-")) {
+        return None;
+    }
+    let known = is_groups(uid, &UUID, b'-') || is_groups(uid, &UUID, b'_') || (uid.len() == 32 && is_hex(uid));
+    known.then(|| String::from_utf8_lossy(uid).replace('_', "-"))
+}

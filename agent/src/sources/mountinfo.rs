@@ -1,0 +1,112 @@
+//! The lines of `/proc/<pid>/mountinfo`: what is mounted where, as one process sees it.
+//!
+//! Relies on `proc_pid_mountinfo(5)`. Lines that do not fit the format are left out by the caller's choice: the parser
+//! says none.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::model::identity::Device;
+
+/// The most that is read of one `mountinfo`: a node with 110 pods has about 300 KiB.
+const LIMIT: u64 = 16 << 20;
+
+/// One mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MountLine<'a> {
+    /// The device of the mounted file system, `st_dev` of the files in it.
+    pub device: Device,
+    /// The mount point relative to the process's root, with the kernel's octal escapes left in.
+    pub point: &'a [u8],
+    /// The file system's type: `proc`, `cgroup2`, `tmpfs`.
+    pub fs_type: &'a [u8],
+    /// The super block's options, separated by commas.
+    pub options: &'a [u8],
+}
+
+impl<'a> MountLine<'a> {
+    /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional fields before the
+    /// dash are any number. None where a field is missing.
+    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty());
+        let device = parse_device(fields.nth(2)?)?;
+        let point = fields.nth(1)?;
+        fields.by_ref().find(|f| *f == b"-")?;
+        let fs_type = fields.next()?;
+        let options = fields.nth(1)?;
+        Some(Self {
+            device,
+            point,
+            fs_type,
+            options,
+        })
+    }
+
+    /// The value of the super block's option `name`, empty for one without a value.
+    pub(crate) fn option(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.options.split(|b| *b == b',').find_map(|option| {
+            let rest = option.strip_prefix(name)?;
+            if rest.is_empty() {
+                Some(rest)
+            } else {
+                rest.strip_prefix(b"=")
+            }
+        })
+    }
+}
+
+fn parse_device(field: &[u8]) -> Option<Device> {
+    let (major, minor) = std::str::from_utf8(field).ok()?.split_once(':')?;
+    Some(Device {
+        major: major.parse().ok()?,
+        minor: minor.parse().ok()?,
+    })
+}
+
+/// Reads the mounts in `path` in the kernel's order, the later over the earlier, until `each` says by false that it has
+/// enough.
+pub(crate) fn read_mounts(path: &Path, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?.take(LIMIT));
+    let mut line = Vec::with_capacity(512);
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(mount) = MountLine::parse(line.trim_ascii_end())
+            && !each(mount)
+        {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_fields_before_the_dash_are_any_number() {
+        for line in [
+            "22 27 0:21 / /proc rw,relatime - proc proc rw,gid=4,hidepid=invisible",
+            "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw,gid=4,hidepid=invisible",
+        ] {
+            let mount = MountLine::parse(line.as_bytes()).expect("it is the manual's form");
+            assert_eq!(mount.point, b"/proc");
+            assert_eq!(mount.fs_type, b"proc");
+            assert_eq!(mount.device, Device { major: 0, minor: 21 });
+            assert_eq!(mount.option(b"hidepid"), Some(&b"invisible"[..]));
+            assert_eq!(mount.option(b"hide"), None);
+            assert_eq!(mount.option(b"rw"), Some(&b""[..]));
+        }
+    }
+
+    #[test]
+    fn a_cut_line_is_no_mount() {
+        let line = b"22 27 0:21 / /proc rw,relatime - proc proc rw";
+        for end in 0..line.len() - 2 {
+            assert_eq!(MountLine::parse(&line[..end]), None, "{end} bytes");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Network namespaces of processes whose `ns/net` may not be read.
+//!
+//! Relies on procfs making one `net` tree for each network namespace (`fs/proc/proc_net.c`, `get_proc_task_net`), which
+//! any user may enter: `stat` of `/proc/<pid>/net/unix` gives the same inode for two processes exactly where they share the
+//! namespace. So a process is placed by one that is alike and may be read, castoff itself at least.
+
+use std::fs;
+use std::io;
+use std::os::linux::fs::MetadataExt;
+use std::path::Path;
+
+use super::{ProcessEntry, refused};
+use crate::model::identity::{NetNs, Pid};
+use crate::model::reading::{Gap, Hides};
+
+/// A row whose `ns/net` was refused.
+pub(super) struct Refused {
+    /// Whose.
+    pub pid: Pid,
+    /// With what.
+    pub error: io::Error,
+}
+
+/// Completes the rows, by ascending pid, that `refused` names, and counts those that no readable process is alike with.
+pub(super) fn find_alike(proc: &Path, entries: &mut [ProcessEntry], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
+    if refused_rows.is_empty() {
+        return;
+    }
+    let known = read_known(proc, entries);
+    for row in refused_rows {
+        let alike = read_tree(proc, row.pid).and_then(|tree| known.iter().find(|(of, _)| *of == tree));
+        let at = entries.binary_search_by_key(&row.pid, |entry| entry.key.pid);
+        match (alike, at) {
+            (Some((_, netns)), Ok(at)) => entries[at].netns = Some(*netns),
+            _ => refused(row.pid, "ns/net", Hides::Client, &row.error).fold_into(gaps),
+        }
+    }
+}
+
+/// The `net` tree of each namespace that some row is known to be in.
+fn read_known(proc: &Path, entries: &[ProcessEntry]) -> Vec<(u64, NetNs)> {
+    let mut known: Vec<(u64, NetNs)> = Vec::new();
+    for entry in entries {
+        if let Some(netns) = entry.netns
+            && !known.iter().any(|(_, of)| *of == netns)
+            && let Some(tree) = read_tree(proc, entry.key.pid)
+        {
+            known.push((tree, netns));
+        }
+    }
+    known
+}
+
+fn read_tree(proc: &Path, pid: Pid) -> Option<u64> {
+    let file = fs::metadata(proc.join(format!("{pid}/net/unix"))).ok()?;
+    Some(file.st_ino())
+}

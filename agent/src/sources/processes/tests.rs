@@ -1,0 +1,240 @@
+use std::fs;
+
+use super::*;
+use crate::sources::recorded::RecordedHost;
+
+fn table(host: &RecordedHost) -> (ProcessTable, Vec<Gap>) {
+    match host.reader().read_table() {
+        Sighting {
+            reading: crate::model::reading::Reading::Known(table),
+            gaps,
+        } => (table, gaps),
+        other => panic!("no table: {other:?}"),
+    }
+}
+
+fn only_hides(gaps: &[Gap]) -> Vec<(Reason, Hides, u32)> {
+    gaps.iter().map(|g| (g.reason, g.hides, g.count)).collect()
+}
+
+#[test]
+fn rows_are_by_ascending_pid_and_say_what_the_kernel_says() {
+    let host = RecordedHost::new();
+    host.process(300, 1, "dockerd")
+        .exe("/usr/bin/dockerd (deleted)")
+        .netns(7);
+    host.process(2, 0, "kthreadd"); // a kernel thread has no exe
+    host.process(40, 2, "a) S (b").exe("/opt/my (deleted) tool");
+    fs::create_dir(host.paths().proc.join("sys")).expect("a fresh directory");
+    let (table, gaps) = table(&host);
+    assert_eq!(gaps, []);
+    let rows: Vec<_> = table
+        .entries
+        .iter()
+        .map(|e| {
+            (
+                e.key.pid.0,
+                e.key.start,
+                e.parent.0,
+                e.name.as_str(),
+                e.executable.as_deref(),
+                e.netns.map(|n| n.0),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (2, 20, 0, "kthreadd", None, Some(4_026_531_840)),
+            (
+                40,
+                400,
+                2,
+                "a) S (b",
+                Some("/opt/my (deleted) tool"),
+                Some(4_026_531_840)
+            ),
+            (300, 3000, 1, "dockerd", Some("/usr/bin/dockerd"), Some(7)),
+        ]
+    );
+    assert_eq!(table.get(Pid(40)).map(|e| e.key.start), Some(400));
+    assert_eq!(table.get(Pid(41)), None);
+}
+
+#[test]
+fn a_process_that_vanished_is_left_out_and_one_that_cannot_be_understood_is_counted() {
+    let host = RecordedHost::new();
+    host.process(10, 1, "sh");
+    fs::create_dir(host.paths().proc.join("11")).expect("a fresh directory"); // its files are gone
+    host.process(12, 1, "sh").file("stat", "12 (sh) S");
+    host.process(13, 1, "sh").file("stat", vec![b'('; 1 << 20]);
+    host.process(14, 1, "sh").link("ns/net", "net:[many]");
+    let (table, gaps) = table(&host);
+    assert_eq!(table.entries.iter().map(|e| e.key.pid.0).collect::<Vec<_>>(), [10, 14]);
+    assert_eq!(
+        only_hides(&gaps),
+        [
+            (Reason::Malformed, Hides::Engine, 2),
+            (Reason::Malformed, Hides::Client, 3)
+        ]
+    );
+}
+
+#[test]
+fn no_procfs_is_unknown_and_never_an_empty_table() {
+    let host = RecordedHost::new();
+    let empty = host.reader().read_table();
+    assert!(empty.reading.known().is_none());
+    assert_eq!(
+        empty.all_gaps().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
+        [(Reason::NotFound, Hides::Client), (Reason::NotFound, Hides::Engine)]
+    );
+    let missing = ProcessReader::new("/nonexistent".into()).read_table();
+    assert_eq!(missing.reading.gap().map(|g| g.reason), Some(Reason::NotFound));
+}
+
+#[test]
+fn hidepid_hides_engines_and_clients_from_who_may_not_trace() {
+    let mount = |options: &str| format!("22 27 0:21 / /proc rw,relatime - proc proc {options}\n");
+    let gaps_of = |options: &str, capabilities: &str, init_seen: bool| {
+        let host = RecordedHost::new();
+        if init_seen {
+            host.process(1, 0, "systemd");
+        }
+        let castoff = host.process(9, 1, "castoff");
+        castoff
+            .file("mountinfo", mount(options))
+            .file("status", format!("Name:\tcastoff\nCapEff:\t{capabilities}\n"));
+        std::os::unix::fs::symlink("9", host.paths().proc.join("self")).expect("a link can be made");
+        table(&host).1.len()
+    };
+    let (none, trace, all_but_trace) = ("0000000000000000", "0000000000080000", "000001fffff7ffff");
+    for (options, capabilities, init_seen, gaps) in [
+        ("rw", none, false, 0),
+        ("rw,hidepid=0", none, false, 0),
+        ("rw,hidepid=off", none, false, 0),
+        ("rw,hidepid=2", none, false, 2),
+        ("rw,hidepid=invisible", none, false, 2),
+        ("rw,hidepid=ptraceable", none, false, 2),
+        ("rw,hidepid=invisible", trace, true, 0),
+        ("rw,hidepid=invisible", all_but_trace, true, 2),
+        ("rw,gid=4,hidepid=invisible", none, true, 0),
+        ("rw,gid=4,hidepid=invisible", none, false, 2),
+    ] {
+        assert_eq!(
+            gaps_of(options, capabilities, init_seen),
+            gaps,
+            "{options} {capabilities} {init_seen}"
+        );
+    }
+}
+
+#[test]
+fn a_reused_pid_is_another_process() {
+    let host = RecordedHost::new();
+    host.process(10, 1, "sh").socket(17).arguments(&["sh"]);
+    let (table, _) = table(&host);
+    let mut entry = table.entries[0].clone();
+    assert!(host.reader().describe(&entry).is_some());
+    entry.key.start += 1;
+    assert_eq!(host.reader().describe(&entry), None);
+    let kind = |error: io::Error| error.kind();
+    assert_eq!(
+        host.reader().read_arguments(entry.key).map_err(kind),
+        Err(io::ErrorKind::NotFound)
+    );
+    assert_eq!(
+        host.reader().read_sockets(entry.key, &mut |_| {}).map_err(kind),
+        Err(io::ErrorKind::NotFound)
+    );
+    entry.key.pid = Pid(11);
+    assert_eq!(
+        host.reader().read_sockets(entry.key, &mut |_| {}).map_err(kind),
+        Err(io::ErrorKind::NotFound)
+    );
+}
+
+#[test]
+fn sockets_are_told_from_other_descriptors() {
+    let host = RecordedHost::new();
+    host.process(10, 1, "sh")
+        .socket(17)
+        .socket(u32::MAX)
+        .link("fd/90", "/var/socket:[18]")
+        .link("fd/91", "socket:[x]")
+        .link("fd/92", "pipe:[19]")
+        .link("fd/93", &format!("socket:[{}]", "1".repeat(200)))
+        .file("fd/94", "no link at all");
+    let (table, _) = table(&host);
+    let mut seen = Vec::new();
+    host.reader()
+        .read_sockets(table.entries[0].key, &mut |inode| seen.push(inode.0))
+        .expect("the recorded process is readable");
+    seen.sort_unstable();
+    assert_eq!(seen, [17, u32::MAX]);
+}
+
+#[test]
+fn arguments_are_bounded_and_decoded_lossily() {
+    let host = RecordedHost::new();
+    host.process(10, 1, "java")
+        .file("cmdline", [b"java\0\xff\0".to_vec(), vec![b'x'; 1 << 20]].concat());
+    host.process(11, 1, "kthread").file("cmdline", "");
+    host.process(12, 1, "sh").arguments(&["sh", "", "-c"]);
+    let (table, _) = table(&host);
+    let read = |at: usize| {
+        host.reader()
+            .read_arguments(table.entries[at].key)
+            .expect("it is readable")
+    };
+    let long = read(0);
+    assert_eq!(&long[..2], ["java", "\u{fffd}"]);
+    assert_eq!(long[2].len(), ARGUMENT_BYTES - 7);
+    assert_eq!(read(1), Vec::<String>::new());
+    assert_eq!(read(2), ["sh", "", "-c"]);
+}
+
+#[test]
+fn a_description_says_only_what_could_be_read() {
+    let host = RecordedHost::new();
+    host.process(10, 1, "sh")
+        .file("status", "Name:\tUid: 7\nUid:\t1000\t0\t0\t0\n");
+    host.process(11, 1, "sh").file("status", "Name:\tsh\nUid:\t\n");
+    let (table, _) = table(&host);
+    let uid = |at: usize| host.reader().describe(&table.entries[at]).expect("it is there").uid;
+    assert_eq!(uid(0), Some(1000), "the real one, of the line that begins so");
+    assert_eq!(uid(1), None);
+}
+
+#[test]
+fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
+    let host = RecordedHost::new();
+    let tree = |process: crate::sources::recorded::RecordedProcess<'_>, of: &str| {
+        fs::create_dir(process.path("net")).expect("a fresh directory");
+        let shared = host.file(of, ""); // what procfs has once for a namespace, a hard link stands for here
+        fs::hard_link(shared, process.path("net/unix")).expect("the same file system");
+    };
+    tree(host.process(10, 1, "castoff").netns(7), "one");
+    tree(host.process(11, 1, "readable").netns(8), "two");
+    let refused = |pid| netns::Refused {
+        pid: Pid(pid),
+        error: io::ErrorKind::PermissionDenied.into(),
+    };
+    tree(host.process(20, 1, "alike"), "two");
+    tree(host.process(21, 1, "apart"), "three");
+    let mut entries = table(&host).0.entries;
+    for entry in &mut entries[2..] {
+        entry.netns = None;
+    }
+    let mut gaps = Vec::new();
+    netns::find_alike(
+        &host.paths().proc,
+        &mut entries,
+        vec![refused(20), refused(21)],
+        &mut gaps,
+    );
+    let found: Vec<_> = entries.iter().map(|e| e.netns.map(|n| n.0)).collect();
+    assert_eq!(found, [Some(7), Some(8), Some(8), None]);
+    assert_eq!(only_hides(&gaps), [(Reason::PermissionDenied, Hides::Client, 1)]);
+    assert_eq!(gaps[0].asked, "/proc/21/ns/net");
+}

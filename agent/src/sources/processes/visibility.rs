@@ -1,0 +1,133 @@
+//! What a procfs does not show at all: processes behind `hidepid`, and those outside its PID namespace.
+//!
+//! Relies on Documentation/filesystems/proc.rst (hidepid, gid) and on the initial PID namespace's fixed inode. Never
+//! claims a full view where it cannot tell.
+
+use std::fs;
+use std::io::Read;
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+
+use super::{ProcessEntry, ProcessTable};
+use crate::model::identity::{Device, Pid};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::mountinfo::read_mounts;
+
+/// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace on every kernel since 3.8.
+const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
+
+/// Bit 19 of a capability set, `CAP_SYS_PTRACE` of include/uapi/linux/capability.h.
+const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+/// Programs that are or contain the kubelet: where one is seen, the procfs is the node's, in whatever namespace.
+const KUBELETS: [&str; 8] = [
+    "kubelet",
+    "kubelite",
+    "k3s",
+    "k3s-server",
+    "k3s-agent",
+    "k0s",
+    "rke2",
+    "hyperkube",
+];
+
+/// What a procfs hides as a whole.
+pub(super) fn find_gaps(proc: &Path, table: &ProcessTable) -> Vec<Gap> {
+    let live = is_live(proc);
+    let mut gaps = Vec::new();
+    if let Some(mode) = read_hidepid(proc, live)
+        && !sees_through_hidepid(proc, table, &mode)
+    {
+        let answer = format!(
+            "mounted with hidepid={}: CAP_SYS_PTRACE would show all processes",
+            mode.value
+        );
+        hide_all(&mut gaps, proc, &answer);
+    }
+    let link = read_namespace(proc, &["1/ns/pid", "self/ns/pid"]); // an ordinary user may only read castoff's own
+    if live && !table.entries.iter().any(is_kubelet) && !is_initial(link) {
+        let answer = "not of the host's PID namespace: hostPID, or the host's /proc mounted, would show all processes";
+        hide_all(&mut gaps, proc, answer);
+    }
+    gaps
+}
+
+/// The process that is the host's own init: pid 1, where castoff itself is seen to be in the initial PID namespace.
+pub(super) fn find_init(proc: &Path) -> Option<Pid> {
+    (is_live(proc) && is_initial(read_namespace(proc, &["self/ns/pid"]))).then_some(Pid(1))
+}
+
+/// A recorded tree is an ordinary directory: it shows what it has.
+fn is_live(proc: &Path) -> bool {
+    statfs(proc).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
+}
+
+fn hide_all(gaps: &mut Vec<Gap>, proc: &Path, answer: &str) {
+    for hides in [Hides::Engine, Hides::Client] {
+        Gap::new(Reason::NoKernelSupport, hides, proc.display(), answer).fold_into(gaps);
+    }
+}
+
+/// How `hidepid` is set.
+struct Hidepid {
+    value: String,
+    group: bool,
+}
+
+fn read_hidepid(proc: &Path, live: bool) -> Option<Hidepid> {
+    let device = fs::metadata(proc).ok().map(|m| Device::from_stat(m.st_dev()));
+    let mut found = None;
+    // An unreadable mountinfo hides nothing by itself: where processes are refused one by one, each is counted.
+    let _ = read_mounts(&proc.join("self/mountinfo"), |mount| {
+        let ours = if live {
+            Some(mount.device) == device
+        } else {
+            mount.point == b"/proc"
+        };
+        if mount.fs_type != b"proc" || !ours {
+            return true;
+        }
+        found = mount
+            .option(b"hidepid")
+            .filter(|value| !matches!(*value, b"0" | b"off"))
+            .map(|value| Hidepid {
+                value: String::from_utf8_lossy(value).into_owned(),
+                group: mount.option(b"gid").is_some(),
+            });
+        !live
+    });
+    found
+}
+
+/// Whether all processes are seen all the same: pid 1 belongs to somebody else, and is seen by right of tracing or as a
+/// member of the mount's `gid`.
+fn sees_through_hidepid(proc: &Path, table: &ProcessTable, mode: &Hidepid) -> bool {
+    let init_seen = table.entries.first().is_some_and(|entry| entry.key.pid == Pid(1));
+    init_seen && (mode.group || may_trace(proc))
+}
+
+fn may_trace(proc: &Path) -> bool {
+    let mut status = String::new();
+    let read = fs::File::open(proc.join("self/status")).and_then(|f| f.take(1 << 16).read_to_string(&mut status));
+    read.is_ok()
+        && status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+            .is_some_and(|set| set & CAP_SYS_PTRACE != 0)
+}
+
+fn read_namespace(proc: &Path, links: &[&str]) -> Option<PathBuf> {
+    links.iter().find_map(|link| fs::read_link(proc.join(link)).ok())
+}
+
+fn is_initial(namespace: Option<PathBuf>) -> bool {
+    namespace.is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
+}
+
+fn is_kubelet(entry: &ProcessEntry) -> bool {
+    let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
+    KUBELETS.contains(&entry.name.as_str()) || program.is_some_and(|p| KUBELETS.contains(&p))
+}

@@ -1,0 +1,118 @@
+//! A procfs made of ordinary files, for tests: what a kernel would show of processes that never ran.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::HostPaths;
+use super::processes::ProcessReader;
+
+/// A host root and a procfs in one temporary directory.
+pub(crate) struct RecordedHost {
+    dir: TempDir,
+}
+
+/// One process to be. Its start time is ten times its pid, its network namespace the host's.
+pub(crate) struct RecordedProcess<'a> {
+    host: &'a RecordedHost,
+    pid: u32,
+    sockets: u32,
+}
+
+impl RecordedHost {
+    pub(crate) fn new() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        fs::create_dir(dir.path().join("proc")).expect("a fresh directory");
+        fs::create_dir(dir.path().join("root")).expect("a fresh directory");
+        Self { dir }
+    }
+
+    pub(crate) fn paths(&self) -> HostPaths {
+        HostPaths {
+            proc: self.dir.path().join("proc"),
+            root: self.dir.path().join("root"),
+        }
+    }
+
+    pub(crate) fn reader(&self) -> ProcessReader {
+        ProcessReader::new(self.paths().proc)
+    }
+
+    /// Writes a file under the host's root.
+    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.paths().root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("it is below the root")).expect("directories can be made");
+        fs::write(&path, content).expect("a file can be written");
+        path
+    }
+
+    /// Adds a process by its line of `stat`, with a parent and nothing else.
+    pub(crate) fn process(&self, pid: u32, parent: u32, name: &str) -> RecordedProcess<'_> {
+        let process = RecordedProcess {
+            host: self,
+            pid,
+            sockets: 0,
+        };
+        fs::create_dir_all(process.path("ns")).expect("directories can be made");
+        fs::create_dir_all(process.path("fd")).expect("directories can be made");
+        let start = u64::from(pid) * 10;
+        process
+            .file(
+                "stat",
+                format!("{pid} ({name}) S {parent} 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {start} 1 1\n"),
+            )
+            .file("status", "Name:\tx\nUid:\t0\t0\t0\t0\n")
+            .arguments(&[name])
+            .netns(4_026_531_840)
+    }
+}
+
+impl RecordedProcess<'_> {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.host.paths().proc.join(self.pid.to_string()).join(file)
+    }
+
+    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path(name), content).expect("a file can be written");
+        self
+    }
+
+    pub(crate) fn link(self, name: &str, target: &str) -> Self {
+        let _ = fs::remove_file(self.path(name));
+        symlink(target, self.path(name)).expect("a link can be made");
+        self
+    }
+
+    pub(crate) fn exe(self, target: &str) -> Self {
+        self.link("exe", target)
+    }
+
+    pub(crate) fn netns(self, inode: u64) -> Self {
+        self.link("ns/net", &format!("net:[{inode}]"))
+    }
+
+    /// The process's command line.
+    pub(crate) fn arguments(self, arguments: &[&str]) -> Self {
+        let line: String = arguments.iter().flat_map(|a| [*a, "\0"]).collect();
+        self.file("cmdline", line)
+    }
+
+    pub(crate) fn cgroup(self, path: &str) -> Self {
+        self.file("cgroup", format!("0::{path}\n"))
+    }
+
+    /// Gives the process a descriptor of the socket `inode`.
+    pub(crate) fn socket(mut self, inode: u32) -> Self {
+        let descriptor = 3 + self.sockets;
+        self.sockets += 1;
+        self.link(&format!("fd/{descriptor}"), &format!("socket:[{inode}]"))
+    }
+
+    /// Has the process see the host's root as its own.
+    pub(crate) fn in_host_root(self) -> Self {
+        let root = self.host.paths().root;
+        self.link("root", root.to_str().expect("temporary paths are UTF-8"))
+    }
+}

@@ -1,0 +1,326 @@
+//! Paths inside another root directory: the host's, or that of a process in its own mount namespace.
+//!
+//! An absolute link there means *that* root, while the kernel would take it for castoff's own: so `/var/run -> /run` is
+//! followed by hand, or by `openat2(2)` with `RESOLVE_IN_ROOT` where that exists (Linux 5.6) and is let through. Never
+//! leaves the root, whatever links and `..` say.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::io::Errno;
+
+use crate::model::identity::FileIdentity;
+
+/// As many links as the kernel follows in one path (`MAXSYMLINKS` of `include/linux/namei.h`).
+const LINK_LIMIT: usize = 40;
+
+/// A directory that paths are resolved in.
+#[derive(Debug)]
+pub(crate) struct Rooted {
+    root: OwnedFd,
+}
+
+/// What a path led to, and past which directories.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    /// The file itself, opened with `O_PATH`.
+    pub file: OwnedFd,
+    /// What it is.
+    pub kind: FileType,
+    /// Its identity.
+    pub identity: FileIdentity,
+    /// The directories above it in which it really is, the root first.
+    pub ancestors: Vec<FileIdentity>,
+}
+
+impl Rooted {
+    /// Resolves below `root`.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self::new(openat(CWD, root, flags, Mode::empty())?))
+    }
+
+    /// Resolves below a directory that is open already.
+    pub(crate) const fn new(root: OwnedFd) -> Self {
+        Self { root }
+    }
+
+    /// The identity of what `path` leads to.
+    pub(crate) fn read_identity(&self, path: &str) -> io::Result<(FileIdentity, FileType)> {
+        identity_of(self.find(path)?.as_fd())
+    }
+
+    /// Reads a regular file of at most `limit` bytes. [`io::ErrorKind::FileTooLarge`] where it is longer.
+    pub(crate) fn read_file(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let file = self.find(path)?;
+        // Looked at before it is opened: to open a FIFO waits, and to open a device may do something.
+        if identity_of(file.as_fd())?.1 != FileType::RegularFile {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut content = Vec::new();
+        let file = File::from(reopen(&file, OFlags::RDONLY)?);
+        file.take(limit + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            Err(io::ErrorKind::FileTooLarge.into())
+        } else {
+            Ok(content)
+        }
+    }
+
+    /// Calls `each` with the names in a directory, until it gives false.
+    pub(crate) fn read_names(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
+        let directory = reopen(&self.find(path)?, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut list = RawDir::new(&directory, &mut buffer);
+        while let Some(item) = list.next() {
+            let item = item?;
+            let name = item.file_name().to_string_lossy();
+            if name != "." && name != ".." && !each(&name) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what `path` leads to with `O_PATH`, which neither waits nor reads.
+    fn find(&self, path: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        match openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+            Ok(file) => Ok(file),
+            // What the walk below could not better.
+            Err(error @ (Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG)) => Err(error.into()),
+            // ENOSYS; EPERM of a seccomp profile that does not know the call; EAGAIN where a rename came between.
+            Err(_) => self.walk_to(path)?.into_file(),
+        }
+    }
+
+    /// Follows `path` link by link.
+    pub(crate) fn walk(&self, path: &str) -> io::Result<Walked> {
+        let walk = self.walk_to(path)?;
+        let mut ancestors = vec![identity_of(walk.root)?.0];
+        for directory in &walk.stack {
+            ancestors.push(identity_of(directory.as_fd())?.0);
+        }
+        if walk.leaf.is_none() {
+            ancestors.pop(); // the directory itself
+        }
+        let file = walk.into_file()?;
+        let (identity, kind) = identity_of(file.as_fd())?;
+        Ok(Walked {
+            file,
+            kind,
+            identity,
+            ancestors,
+        })
+    }
+
+    fn walk_to(&self, path: &str) -> io::Result<Walk<'_>> {
+        let mut walk = Walk {
+            root: self.root.as_fd(),
+            stack: Vec::new(),
+            leaf: None,
+        };
+        let mut ahead: VecDeque<Vec<u8>> = components(path.as_bytes()).map(<[u8]>::to_vec).collect();
+        let mut links = 0;
+        while let Some(name) = ahead.pop_front() {
+            if walk.leaf.is_some() {
+                return Err(Errno::NOTDIR.into());
+            }
+            if let Some(target) = walk.step(name)? {
+                links += 1;
+                if links > LINK_LIMIT {
+                    return Err(Errno::LOOP.into());
+                }
+                if target.starts_with(b"/") {
+                    walk.stack.clear();
+                }
+                for component in components(&target).rev() {
+                    ahead.push_front(component.to_vec());
+                }
+            }
+        }
+        Ok(walk)
+    }
+}
+
+/// How far a walk has come.
+struct Walk<'r> {
+    root: BorrowedFd<'r>,
+    /// The directories entered below the root.
+    stack: Vec<OwnedFd>,
+    /// The file that is no directory, at the end.
+    leaf: Option<OwnedFd>,
+}
+
+impl Walk<'_> {
+    fn top(&self) -> BorrowedFd<'_> {
+        self.stack.last().map_or(self.root, AsFd::as_fd)
+    }
+
+    /// Takes one step. Gives the target where the name is a link.
+    fn step(&mut self, name: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        if name == b".." {
+            self.stack.pop(); // at the root it stays there
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(self.top(), CString::new(name)?, flags, Mode::empty())?;
+        match identity_of(file.as_fd())?.1 {
+            FileType::Symlink => return Ok(Some(readlinkat(&file, c"", Vec::new())?.into_bytes())),
+            FileType::Directory => self.stack.push(file),
+            _ => self.leaf = Some(file),
+        }
+        Ok(None)
+    }
+
+    fn into_file(mut self) -> io::Result<OwnedFd> {
+        match self.leaf.or_else(|| self.stack.pop()) {
+            Some(file) => Ok(file),
+            None => self.root.try_clone_to_owned(),
+        }
+    }
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
+}
+
+/// Opens again, for reading, what is open with `O_PATH`: the very same file, whatever its path leads to by now.
+fn reopen(file: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(openat(
+        CWD,
+        path,
+        flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+fn identity_of(file: BorrowedFd<'_>) -> io::Result<(FileIdentity, FileType)> {
+    let stat = fstat(file)?;
+    Ok((
+        FileIdentity::from_stat(stat.st_dev, stat.st_ino),
+        FileType::from_raw_mode(stat.st_mode),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// A root with `/run/docker.sock`, links of every kind, and a sibling outside that nothing may reach.
+    fn root() -> (tempfile::TempDir, Rooted) {
+        let dir = tempfile::TempDir::new().expect("a temporary directory");
+        let at = |path: &str| dir.path().join("root").join(path);
+        fs::create_dir_all(at("run/sub")).expect("fresh");
+        fs::create_dir_all(at("var")).expect("fresh");
+        fs::write(at("run/docker.sock"), "inside").expect("fresh");
+        fs::create_dir_all(dir.path().join("run")).expect("fresh");
+        fs::write(dir.path().join("run/outside"), "outside").expect("fresh");
+        for (link, target) in [
+            ("var/run", "/run"),
+            ("var/relative", "../run"),
+            ("var/escape", "../../../../../run"),
+            ("var/socket", "/var/run/docker.sock"),
+            ("var/loop", "/var/loop"),
+            ("var/dangling", "/nowhere"),
+        ] {
+            symlink(target, at(link)).expect("fresh");
+        }
+        let rooted = Rooted::open(&dir.path().join("root")).expect("it was just made");
+        (dir, rooted)
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_root_by_the_kernel_and_by_hand() {
+        let (dir, rooted) = root();
+        let table = [
+            ("/run/docker.sock", Ok("run/docker.sock")),
+            ("run/docker.sock", Ok("run/docker.sock")),
+            ("//run/./sub/../docker.sock", Ok("run/docker.sock")),
+            ("/var/run/docker.sock", Ok("run/docker.sock")),
+            ("/var/run", Ok("run")),
+            ("/var/run/", Ok("run")),
+            ("/var/relative/docker.sock", Ok("run/docker.sock")),
+            ("/var/escape/docker.sock", Ok("run/docker.sock")),
+            ("/var/socket", Ok("run/docker.sock")),
+            ("/", Ok("")),
+            ("/../..", Ok("")),
+            ("/../run/outside", Err(Errno::NOENT)),
+            ("/var/escape/outside", Err(Errno::NOENT)),
+            ("/var/dangling", Err(Errno::NOENT)),
+            ("/var/loop", Err(Errno::LOOP)),
+            ("/run/docker.sock/x", Err(Errno::NOTDIR)),
+        ];
+        for (path, expected) in table {
+            let identity = expected.map(|path| {
+                let file = fs::metadata(dir.path().join("root").join(path)).expect("it was made above");
+                FileIdentity::from_stat(file.dev(), file.ino())
+            });
+            let errno = |error: io::Error| Errno::from_io_error(&error).expect("it is the kernel's or the walk's");
+            assert_eq!(
+                rooted.read_identity(path).map(|(id, _)| id).map_err(errno),
+                identity,
+                "{path} by openat2"
+            );
+            assert_eq!(
+                rooted.walk(path).map(|w| w.identity).map_err(errno),
+                identity,
+                "{path} by hand"
+            );
+        }
+    }
+
+    #[test]
+    fn ancestors_are_where_the_file_is_not_where_the_path_went() {
+        let (dir, rooted) = root();
+        let identity = |path: &str| {
+            let file = fs::metadata(dir.path().join("root").join(path)).expect("it was made above");
+            FileIdentity::from_stat(file.dev(), file.ino())
+        };
+        for path in [
+            "/run/docker.sock",
+            "/var/run/docker.sock",
+            "/var/socket",
+            "/var/escape/docker.sock",
+        ] {
+            let walked = rooted.walk(path).expect("it is there");
+            assert_eq!(walked.ancestors, [identity(""), identity("run")], "{path}");
+        }
+        assert_eq!(
+            rooted.walk("/run/sub").expect("it is there").ancestors,
+            [identity(""), identity("run")]
+        );
+        assert_eq!(rooted.walk("/").expect("it is there").ancestors, []);
+    }
+
+    #[test]
+    fn files_are_read_to_a_limit_and_nothing_else_is_read() {
+        let (dir, rooted) = root();
+        let kind = |error: io::Error| error.kind();
+        assert_eq!(rooted.read_file("/var/socket", 6).map_err(kind), Ok(b"inside".to_vec()));
+        assert_eq!(
+            rooted.read_file("/var/socket", 5).map_err(kind),
+            Err(io::ErrorKind::FileTooLarge)
+        );
+        assert_eq!(
+            rooted.read_file("/run", 5).map_err(kind),
+            Err(io::ErrorKind::InvalidData)
+        );
+        let fifo = dir.path().join("root/run/fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).expect("a FIFO needs no right");
+        assert_eq!(
+            rooted.read_file("/run/fifo", 5).map_err(kind),
+            Err(io::ErrorKind::InvalidData)
+        );
+    }
+}
