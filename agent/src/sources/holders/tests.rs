@@ -20,16 +20,16 @@ const HOST: NetNs = NetNs(10);
 const POD: NetNs = NetNs(20);
 const NAME: &[u8] = b"/run/docker.sock\0";
 
-fn file(inode: u64) -> Option<FileIdentity> {
-    Some(FileIdentity::from_stat(0x19, inode))
-}
+/// The listener's file, and another one.
+const FILE: Option<FileIdentity> = Some(FileIdentity::from_stat(0x19, 99));
+const OTHER_FILE: Option<FileIdentity> = Some(FileIdentity::from_stat(0x19, 98));
 
 fn docker(pending: &[u32]) -> ListeningSocket {
     ListeningSocket {
         inode: SocketInode(1),
         netns: HOST,
         name: SocketName::Path("/run/docker.sock".into()),
-        file: file(99),
+        file: FILE,
         pending: pending.iter().copied().map(SocketInode).collect(),
     }
 }
@@ -149,20 +149,20 @@ fn connections_are_known_by_the_listeners_file_in_any_namespace() {
         (
             HOST,
             &[
-                SocketFacts::listening(1, NAME, file(99)),
-                SocketFacts::accepted(30, NAME, file(99), 31),
+                SocketFacts::listening(1, NAME, FILE),
+                SocketFacts::accepted(30, NAME, FILE, 31),
                 SocketFacts::client(31, 30),
                 // Another file under the same name: an engine in a pod, or the socket before a restart.
-                SocketFacts::accepted(32, NAME, file(98), 33),
+                SocketFacts::accepted(32, NAME, OTHER_FILE, 33),
                 // The client has closed its end.
-                SocketFacts::accepted(34, NAME, file(99), 0),
+                SocketFacts::accepted(34, NAME, FILE, 0),
             ],
         ),
         (
             POD,
             &[
-                SocketFacts::accepted(40, b"./d\0", file(99), 41),
-                SocketFacts::accepted(40, b"./d\0", file(99), 41), // comes twice
+                SocketFacts::accepted(40, b"./d\0", FILE, 41),
+                SocketFacts::accepted(40, b"./d\0", FILE, 41), // comes twice
             ],
         ),
     ]);
@@ -190,10 +190,10 @@ fn who_waits_is_pending_until_accepted_and_counted_once() {
     let icons = [51, 61, 71].map(SocketInode);
     let listener = SocketFacts {
         icons: &icons,
-        ..SocketFacts::listening(1, NAME, file(99))
+        ..SocketFacts::listening(1, NAME, FILE)
     };
     let node = Node::new().round(&[
-        (HOST, &[listener, SocketFacts::accepted(60, NAME, file(99), 61)]),
+        (HOST, &[listener, SocketFacts::accepted(60, NAME, FILE, 61)]),
         (POD, &[SocketFacts::client(51, 0)]),
     ]);
     let sighting = node.find(&[docker(&[51, 61, 71])]);
@@ -212,11 +212,11 @@ fn what_was_closed_between_two_looks_is_left_out() {
     let icons = [SocketInode(51)];
     let listener = SocketFacts {
         icons: &icons,
-        ..SocketFacts::listening(1, NAME, file(99))
+        ..SocketFacts::listening(1, NAME, FILE)
     };
     let both = [
-        SocketFacts::accepted(30, NAME, file(99), 31),
-        SocketFacts::accepted(32, NAME, file(99), 33),
+        SocketFacts::accepted(30, NAME, FILE, 31),
+        SocketFacts::accepted(32, NAME, FILE, 33),
     ];
     let node = Node::new()
         .round(&[(HOST, &both)])

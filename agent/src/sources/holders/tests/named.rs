@@ -5,7 +5,7 @@ use crate::sources::recorded::RecordedHost;
 
 /// The pod's namespace has one accepted connection, whose client's end is socket 41.
 fn one_connection() -> Node {
-    Node::new().round(&[(HOST, &[]), (POD, &[SocketFacts::accepted(40, NAME, file(99), 41)])])
+    Node::new().round(&[(HOST, &[]), (POD, &[SocketFacts::accepted(40, NAME, FILE, 41)])])
 }
 
 /// A look at `host` with the process table as it was before `late` was added.
@@ -97,13 +97,13 @@ fn who_is_not_found_leaves_the_connection_and_a_gap() {
 fn many_processes_are_walked_on_several_threads_and_none_is_forgotten() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0);
-    let clients: Vec<u32> = (0..300).map(|n| 1000 + n).collect();
+    let clients: Vec<u32> = (0..150).map(|n| 1000 + n).collect();
     for client in &clients {
         host.process(*client, 1, "client").netns(POD.0).socket(*client);
     }
     let rows: Vec<SocketFacts<'_>> = clients
         .iter()
-        .map(|client| SocketFacts::accepted(*client + 5000, NAME, file(99), *client))
+        .map(|client| SocketFacts::accepted(*client + 5000, NAME, FILE, *client))
         .collect();
     let sighting = find_on(&host, &Node::new().round(&[(POD, &rows)]));
     assert_eq!(

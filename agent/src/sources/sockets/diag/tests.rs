@@ -236,12 +236,7 @@ fn rows_that_no_kernel_sends_are_errors() {
         assert_eq!(read(&bytes), [expected]);
     }
     // An attribute that is not known, with the flags that the top bits of its type are, is passed over.
-    let newer = [
-        head(1, 5),
-        attribute(0xc000 | 99, &[1, 2, 3, 4]),
-        attribute(ATTR_NAME, &[]),
-    ]
-    .concat();
+    let newer = [head(1, 5), attribute(0xc063, &[1, 2, 3, 4]), attribute(ATTR_NAME, &[])].concat();
     let bytes = message(SOCK_DIAG_BY_FAMILY, 2, &newer);
     let messages = read(&bytes);
     let [Ok(Message::Row(row))] = *messages else {
