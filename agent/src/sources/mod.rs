@@ -17,6 +17,7 @@ pub mod recorded;
 pub(crate) mod recorded;
 mod rooted;
 pub mod runtime;
+pub mod sockets;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Which rows of a socket table belong to a watched listener. Pure.
 //!
-//! An accepted socket carries the bound file and the name of its listener (`unix_stream_connect` of net/unix/af_unix.c),
+//! An accepted socket carries the bound file and the name of its listener (`unix_stream_connect` of `net/unix/af_unix.c`),
 //! whatever path its client used. A listener is known by its file, never by its name; an abstract name, which has no
 //! file, can only be reached from its own network namespace, and so can only be found there.
 

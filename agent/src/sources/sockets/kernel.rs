@@ -114,9 +114,8 @@ fn open_namespace(proc: &Path, namespace: &Namespace) -> Result<Option<OwnedFd>,
         let path = namespace_path(proc, *pid);
         match open_expected(&path, namespace.netns) {
             Ok(Some(file)) => return Ok(Some(file)),
-            // The member moved to another namespace, or its pid is another process now.
-            Ok(None) => {}
-            Err(Errno::NOENT | Errno::SRCH) => {}
+            // The member moved to another namespace, its pid is another process now, or it has ended.
+            Ok(None) | Err(Errno::NOENT | Errno::SRCH) => {}
             Err(errno) => refused = Some((path, errno)),
         }
     }

@@ -3,6 +3,9 @@
 //! Never touches one of them: their files are named by the kernel, and only where the kernel cannot be asked are they
 //! looked at with stat(2), by the name they were bound to.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -48,21 +51,18 @@ pub fn find_listening_sockets(
     let mut looked = plan.len() - unseen.len();
     for one in &unseen {
         let namespace = plan.iter().find(|namespace| namespace.netns == one.netns);
-        match namespace.and_then(|namespace| read_by_name(proc, namespace)) {
-            Some(by_name) => {
-                looked += 1;
-                // Without its file a listener cannot be told from another of its name.
-                if by_name.iter().any(|socket| socket.id().is_none()) {
-                    one.gap(Hides::Engine).fold_into(&mut gaps);
-                }
-                found.extend(by_name);
+        if let Some(by_name) = namespace.and_then(|namespace| read_by_name(proc, namespace)) {
+            looked += 1;
+            // Without its file a listener cannot be told from another of its name.
+            if by_name.iter().any(|socket| socket.id().is_none()) {
+                one.gap(Hides::Engine).fold_into(&mut gaps);
             }
-            None => {
-                // An engine runs where a process is; what only a mount keeps is of no verdict's concern.
-                let is_empty = namespace.is_none_or(|namespace| namespace.members.is_empty());
-                let hides = if is_empty { Hides::Detail } else { Hides::Engine };
-                one.gap(hides).fold_into(&mut gaps);
-            }
+            found.extend(by_name);
+        } else {
+            // An engine runs where a process is; what only a mount keeps is of no verdict's concern.
+            let is_empty = namespace.is_none_or(|namespace| namespace.members.is_empty());
+            let hides = if is_empty { Hides::Detail } else { Hides::Engine };
+            one.gap(hides).fold_into(&mut gaps);
         }
     }
     if looked == 0 {

@@ -4,7 +4,7 @@
 //! of a process that moved away with setns(2), and stays alive through its mount (`ip netns`, CNI, `docker network`).
 //! Known to be missed: a namespace that only an open descriptor or a socket keeps alive.
 //!
-//! Nothing is entered here. Relies on proc(5), namespaces(7) and the form of `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)).
+//! Nothing is entered here. Relies on proc(5), namespaces(7) and the form of `/proc/<pid>/mountinfo` (`proc_pid_mountinfo(5)`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -108,7 +108,7 @@ fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
 
 /// Groups processes whose namespace may not be read by a fact that anyone may read: each network namespace has its own
 /// entry in procfs for its table of Unix sockets, with an inode of its own (`proc_create_net_data` of
-/// fs/proc/proc_net.c; seen on 6.18). Those that share a namespace with a readable process, the process table has placed.
+/// `fs/proc/proc_net.c`; seen on 6.18). Those that share a namespace with a readable process, the process table has placed.
 fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Namespaces) {
     let mut groups: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (pid, error) in refused {
@@ -159,20 +159,23 @@ fn netns_of_link(target: &[u8]) -> Option<NetNs> {
     str::from_utf8(number).ok()?.parse().ok().map(NetNs)
 }
 
-/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of fs/proc_namespace.c).
+/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, after)) = rest.split_first() {
-        let code = after.first_chunk::<3>().filter(|_| first == b'\\').and_then(octal);
+        let code = after
+            .first_chunk::<3>()
+            .filter(|_| first == b'\\')
+            .and_then(|digits| octal(*digits));
         plain.push(code.unwrap_or(first));
         rest = if code.is_some() { &after[3..] } else { after };
     }
     plain
 }
 
-fn octal(digits: &[u8; 3]) -> Option<u8> {
-    u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
+fn octal(digits: [u8; 3]) -> Option<u8> {
+    u8::from_str_radix(str::from_utf8(&digits).ok()?, 8).ok()
 }
 
 /// The file by which the network namespace of a process is entered.

@@ -1,7 +1,7 @@
 //! Asks the kernel for the Unix sockets of the calling thread's network namespace, over netlink.
 //!
 //! A netlink socket keeps its network namespace alive, so a [`DiagTable`] must not outlive the look for which it was
-//! made. It never touches the sockets that it lists. Relies on netlink(7) and sock_diag(7); needs no privilege.
+//! made. It never touches the sockets that it lists. Relies on netlink(7) and `sock_diag(7)`; needs no privilege.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use super::diag::{Ask, Envelope, Message, Messages, Row};
 use super::table::{DumpError, SocketTable};
 
 /// The kernel makes no part of a dump larger than 32 KiB, and makes each as large as the reader's buffer was before
-/// (`netlink_recvmsg` and `netlink_dump` of net/netlink/af_netlink.c, Linux 6.12). It makes the next part only while
+/// (`netlink_recvmsg` and `netlink_dump` of `net/netlink/af_netlink.c`, Linux 6.12). It makes the next part only while
 /// the first is being read, so the socket's own receive buffer makes no difference.
 pub(super) const BUFFER_LEN: usize = 32 * 1024;
 

@@ -164,7 +164,7 @@ mod tests {
         fs::create_dir_all(proc.path().join("7/net")).expect("an empty directory");
         let path = table_path(proc.path(), Pid(7));
         let row = b"\n0000000033c79c20: 00000003 00000000 00000000 0001 03 38889 /x\n";
-        fs::write(&path, [b"Num ", &[b'x'; 1 << 20][..], row].concat()).expect("a file");
+        fs::write(&path, [b"Num ", &*vec![b'x'; 1 << 20], row].concat()).expect("a file");
         let mut rows = 0;
         read_lines(proc.path(), Pid(7), &mut |_| rows += 1).expect("a table");
         assert_eq!(rows, 1);

@@ -236,12 +236,7 @@ fn rows_that_no_kernel_sends_are_errors() {
         assert_eq!(read(&bytes), [expected]);
     }
     // An attribute that is not known, with the flags that the top bits of its type are, is passed over.
-    let newer = [
-        head(1, 5),
-        attribute(0xc000 | 99, &[1, 2, 3, 4]),
-        attribute(ATTR_NAME, &[]),
-    ]
-    .concat();
+    let newer = [head(1, 5), attribute(0xc063, &[1, 2, 3, 4]), attribute(ATTR_NAME, &[])].concat();
     let bytes = message(SOCK_DIAG_BY_FAMILY, 2, &newer);
     let messages = read(&bytes);
     let [Ok(Message::Row(row))] = *messages else {
@@ -274,6 +269,12 @@ fn a_request_is_written_field_by_field() {
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     ];
     assert_eq!(Ask::Connected.request(0x1122_3344), expected);
+    // Rows of any length only where they are asked for alone: see `Ask::Backlogs`.
+    assert_eq!(
+        Ask::Listening.request(0)[20..32],
+        [0, 4, 0, 0, 0, 0, 0, 0, 0x13, 0, 0, 0]
+    );
+    assert_eq!(Ask::Backlogs.request(0)[20..32], [0, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]);
     assert!(Ask::Connected.takes(State::CONNECTED) && !Ask::Connected.takes(State::LISTENING));
     assert!(Ask::Listening.takes(State::LISTENING) && !Ask::Listening.takes(State(7)));
 }
