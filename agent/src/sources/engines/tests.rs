@@ -200,6 +200,8 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
     };
     hidden(host.process(20, 1, "dockerd").exe("/usr/bin/dockerd"));
     hidden(host.process(21, 1, "dockerd").exe("/usr/bin/dockerd").netns(5));
+    let asked = ["dockerd", "-H", "unix:///srv/a.sock", "--host=tcp://0.0.0.0:2376"];
+    hidden(host.process(24, 1, "dockerd").exe("/usr/bin/dockerd").arguments(&asked));
     hidden(host.process(22, 1, "podman").exe("/usr/bin/podman")); // nothing suggests that it listens
     hidden(host.process(23, 1, "worker"));
     let sockets = [
@@ -207,6 +209,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
         listening(11, 5, "/run/user/1000/docker.sock"),
         listening(12, HOST, "/run/docker/metrics.sock"),
         listening(13, 6, "/run/user/7/docker.sock"),
+        listening(14, HOST, "/srv/a.sock"),
     ];
     let (engines, gaps) = look(&host, &sockets);
     assert_eq!(
@@ -214,6 +217,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
         [
             "dockerd 20: /run/docker.sock",
             "dockerd 21: /run/user/1000/docker.sock",
+            "dockerd 24: /srv/a.sock",
             "dockerd nobody: /run/user/7/docker.sock",
         ]
     );
@@ -222,7 +226,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
             .map(|g| (g.hides, g.count, g.asked.as_str()))
             .collect::<Vec<_>>(),
         [
-            (Hides::Engine, 3, "/proc/20/fd of dockerd"),
+            (Hides::Engine, 4, "/proc/20/fd of dockerd"),
             (Hides::Detail, 1, "/proc/20/fd of dockerd")
         ]
     );
