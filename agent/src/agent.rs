@@ -51,12 +51,7 @@ impl Agent {
     }
 
     /// One that reads the socket tables elsewhere than in the kernel: recorded ones, in tests.
-    pub fn with_tables(
-        look: Look,
-        settings: Settings,
-        history: History,
-        tables: Box<dyn SocketTables + Send>,
-    ) -> Self {
+    pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
@@ -87,7 +82,11 @@ impl Agent {
             self.runtime.query(&kubelet.sighting),
             self.host.run(HOST_DEADLINE, HostSide::look_at_engines)
         );
-        let runtime = Timed { source: Source::Runtime, took: start.elapsed(), sighting: runtime };
+        let runtime = Timed {
+            source: Source::Runtime,
+            took: start.elapsed(),
+            sighting: runtime,
+        };
         let host = host.unwrap_or_else(|error| HostSightings::unanswered(&unanswered_gaps(&error)));
         self.conclude(taken, kubelet, runtime, host).await
     }
@@ -138,9 +137,8 @@ impl Agent {
     async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {
         let start = Instant::now();
         let (containers, engines) = (snapshot.runtime.containers.clone(), snapshot.engines.clone());
-        let look = move |(host, reader): &mut (HostPaths, ProcessReader)| {
-            find_reaches(host, reader, &containers, &engines)
-        };
+        let look =
+            move |(host, reader): &mut (HostPaths, ProcessReader)| find_reaches(host, reader, &containers, &engines);
         let reaches = self.mounts.run(HOST_DEADLINE, look).await;
         Timed {
             source: Source::Mounts,
@@ -151,10 +149,18 @@ impl Agent {
 }
 
 fn runtime_status(took: Duration, seen: &RuntimeSighting) -> SourceStatus {
-    let gaps = seen.runtime.all_gaps().chain(seen.pods.all_gaps()).chain(seen.containers.all_gaps());
+    let gaps = seen
+        .runtime
+        .all_gaps()
+        .chain(seen.pods.all_gaps())
+        .chain(seen.containers.all_gaps());
     SourceStatus {
         source: Source::Runtime,
-        up: [seen.runtime.reading.gap(), seen.pods.reading.gap(), seen.containers.reading.gap()] == [None; 3],
+        up: [
+            seen.runtime.reading.gap(),
+            seen.pods.reading.gap(),
+            seen.containers.reading.gap(),
+        ] == [None; 3],
         duration_micros: micros(took),
         gaps: folded(gaps),
     }

@@ -15,7 +15,9 @@ pub enum Format {
 
 /// Starts the log. `filter` is a level or a filter of `tracing-subscriber`'s `EnvFilter`.
 pub fn start(filter: EnvFilter, format: Format) {
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         Format::Json => log.json().init(),

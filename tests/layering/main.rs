@@ -61,7 +61,9 @@ fn named_layers(source: &str) -> Vec<String> {
 }
 
 fn first_name(path: &str) -> String {
-    path.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    path.chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .collect()
 }
 
 #[test]
@@ -73,7 +75,9 @@ fn each_layer_names_only_what_it_may() {
         assert!(!files.is_empty(), "the layer {layer} is there");
         for file in files {
             let source = fs::read_to_string(&file).expect("a source is UTF-8");
-            let foreign = named_layers(&source).into_iter().filter(|name| !allowed.contains(&name.as_str()));
+            let foreign = named_layers(&source)
+                .into_iter()
+                .filter(|name| !allowed.contains(&name.as_str()));
             wrong.extend(foreign.map(|name| format!("{} names crate::{name}", file.display())));
         }
     }
@@ -83,7 +87,10 @@ fn each_layer_names_only_what_it_may() {
 #[test]
 fn a_foreign_name_would_be_seen() {
     assert_eq!(named_layers("use crate::sources::x;"), ["sources"]);
-    assert_eq!(named_layers("use crate::{model::{a, b}, sinks, findings::c};"), ["model", "sinks", "findings"]);
+    assert_eq!(
+        named_layers("use crate::{model::{a, b}, sinks, findings::c};"),
+        ["model", "sinks", "findings"]
+    );
     assert_eq!(named_layers("fn f() -> crate::agent::Agent"), ["agent"]);
 }
 
@@ -103,7 +110,11 @@ fn files_are_one_fact_each() {
     assert!(over.is_empty(), "over {most} lines: {over:?}");
     let mut all: Vec<usize> = sizes.values().copied().collect();
     all.sort_unstable();
-    assert!(all[all.len() * 9 / 10] <= nine_of_ten, "90 % within {}", all[all.len() * 9 / 10]);
+    assert!(
+        all[all.len() * 9 / 10] <= nine_of_ten,
+        "90 % within {}",
+        all[all.len() * 9 / 10]
+    );
     assert!(all[all.len() / 2] <= half, "median {}", all[all.len() / 2]);
 }
 
@@ -117,7 +128,11 @@ fn the_guards_that_the_architecture_names_exist() {
         rust_files(&root().join(part), &mut files);
     }
     let sources: Vec<String> = files.iter().map(|f| fs::read_to_string(f).expect("UTF-8")).collect();
-    let named: Vec<&str> = invariants.split("guard: `").skip(1).filter_map(|rest| rest.split('`').next()).collect();
+    let named: Vec<&str> = invariants
+        .split("guard: `")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next())
+        .collect();
     assert!(named.len() >= 8, "the invariants name their guards: {named:?}");
     for guard in named {
         let function = guard.rsplit("::").next().unwrap_or(guard);

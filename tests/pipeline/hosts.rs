@@ -43,9 +43,16 @@ impl Host {
             .exe("/usr/lib/systemd/systemd")
             .cgroup("/init.scope")
             .in_host_root()
-            .file("mountinfo", "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n");
+            .file(
+                "mountinfo",
+                "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
+            );
         tree.process(2, 0, "kthreadd").cgroup("/");
-        let host = Self { tree, bound: Vec::new(), runtime: None };
+        let host = Self {
+            tree,
+            bound: Vec::new(),
+            runtime: None,
+        };
         std::fs::create_dir(host.tables())?;
         Ok(host)
     }
@@ -87,25 +94,53 @@ impl Host {
 
     fn record(&self, netns: u64, sockets: &[SocketFacts<'_>]) -> Result<()> {
         let envelope = Envelope { sequence: 1, port: 1 };
-        std::fs::write(RecordedTables::file(&self.tables(), NetNs(netns)), Reply::dump(envelope, sockets))?;
+        std::fs::write(
+            RecordedTables::file(&self.tables(), NetNs(netns)),
+            Reply::dump(envelope, sockets),
+        )?;
         Ok(())
     }
 
     fn kubelet(&self, arguments: &[&str]) {
-        let kubelet = self.tree.process(700, 1, "kubelet").exe("/usr/bin/kubelet").cgroup("/system.slice/kubelet.service");
-        kubelet.in_host_root().arguments(&[&["/usr/bin/kubelet"], arguments].concat());
+        let kubelet = self
+            .tree
+            .process(700, 1, "kubelet")
+            .exe("/usr/bin/kubelet")
+            .cgroup("/system.slice/kubelet.service");
+        kubelet
+            .in_host_root()
+            .arguments(&[&["/usr/bin/kubelet"], arguments].concat());
     }
 
     /// dockerd (800), whose listening socket is 50, with one accepted connection 51 of the client's socket 60 in
     /// the host's network namespace, and 52 of 61 in the pod's.
     fn dockerd(&mut self) -> Result<()> {
         let file = Some(self.socket(DOCKER_SOCKET)?);
-        let dockerd = self.tree.process(800, 1, "dockerd").exe("/usr/bin/dockerd").arguments(&["/usr/bin/dockerd"]);
-        dockerd.cgroup("/system.slice/docker.service").in_host_root().socket(50).socket(51).socket(52);
+        let dockerd = self
+            .tree
+            .process(800, 1, "dockerd")
+            .exe("/usr/bin/dockerd")
+            .arguments(&["/usr/bin/dockerd"]);
+        dockerd
+            .cgroup("/system.slice/docker.service")
+            .in_host_root()
+            .socket(50)
+            .socket(51)
+            .socket(52);
         let name = b"/run/docker.sock\0";
         let listening = SocketFacts::listening(50, name, file);
-        self.record(HOST_NETNS, &[listening, SocketFacts::accepted(51, name, file, 60), SocketFacts::client(60, 51)])?;
-        self.record(POD_NETNS, &[SocketFacts::accepted(52, name, file, 61), SocketFacts::client(61, 52)])
+        self.record(
+            HOST_NETNS,
+            &[
+                listening,
+                SocketFacts::accepted(51, name, file, 60),
+                SocketFacts::client(60, 51),
+            ],
+        )?;
+        self.record(
+            POD_NETNS,
+            &[SocketFacts::accepted(52, name, file, 61), SocketFacts::client(61, 52)],
+        )
     }
 
     /// A service of the host that holds the connection 60.
@@ -116,20 +151,37 @@ impl Host {
 
     /// The first process of a container, in the pod's network namespace.
     fn in_pod(&self, pid: u32, cgroup: &str) -> castoff::sources::recorded::RecordedProcess<'_> {
-        self.tree.process(pid, 1, "build").exe("/usr/bin/docker").cgroup(cgroup).netns(POD_NETNS)
+        self.tree
+            .process(pid, 1, "build")
+            .exe("/usr/bin/docker")
+            .cgroup(cgroup)
+            .netns(POD_NETNS)
     }
 
     /// A container that dockerd runs, with its supervisor.
     fn docker_container(&self, container: &str, name: &str) {
-        let shim = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", container];
+        let shim = [
+            "/usr/bin/containerd-shim-runc-v2",
+            "-namespace",
+            "moby",
+            "-id",
+            container,
+        ];
         self.tree
             .process(950, 1, "containerd-shim")
             .exe(shim[0])
             .arguments(&shim)
             .cgroup("/system.slice/containerd.service");
-        self.tree.process(951, 950, "nginx").exe("/usr/sbin/nginx").cgroup(&format!("/system.slice/docker-{container}.scope"));
-        let config = format!(r#"{{"Name":"/{name}","Config":{{"Image":"registry.test/{name}:1","Env":["SECRET=hunter2"]}}}}"#);
-        self.tree.file(&format!("/var/lib/docker/containers/{container}/config.v2.json"), config);
+        self.tree
+            .process(951, 950, "nginx")
+            .exe("/usr/sbin/nginx")
+            .cgroup(&format!("/system.slice/docker-{container}.scope"));
+        let config =
+            format!(r#"{{"Name":"/{name}","Config":{{"Image":"registry.test/{name}:1","Env":["SECRET=hunter2"]}}}}"#);
+        self.tree.file(
+            &format!("/var/lib/docker/containers/{container}/config.v2.json"),
+            config,
+        );
     }
 }
 
@@ -144,8 +196,18 @@ fn pod_cgroup(container: &str) -> String {
 fn script(name: &str, version: &str, apis: &[Api]) -> Script {
     Script::of(name, version, apis.iter().copied())
         .pod(&id(0x10), "ci", "builder-0", POD_UID)
-        .container(&id(0x10), &id(0x11), "build", &[("/run/docker.sock", "/var/run/docker.sock")])
-        .pod(&id(0x20), "logging", "shipper-x7k2p", "bbbbbbbb-1111-4222-8333-444455556666")
+        .container(
+            &id(0x10),
+            &id(0x11),
+            "build",
+            &[("/run/docker.sock", "/var/run/docker.sock")],
+        )
+        .pod(
+            &id(0x20),
+            "logging",
+            "shipper-x7k2p",
+            "bbbbbbbb-1111-4222-8333-444455556666",
+        )
         .container(&id(0x20), &id(0x21), "ship", &[("/var/run", "/host/run")])
         .pod(&id(0x30), "kube-system", "etcd-worker-1", STATIC_UID)
         .container(&id(0x30), &id(0x31), "etcd", &[("/var/lib/etcd", "/var/lib/etcd")])
@@ -156,15 +218,24 @@ pub(crate) fn containerd() -> Result<Host> {
     let mut host = Host::new()?;
     host.tree.link_in_root("/var/run", "/run");
     let endpoint = "/run/containerd/containerd.sock";
-    host.kubelet(&[&format!("--container-runtime-endpoint=unix://{endpoint}"), "--config=/var/lib/kubelet/config.yaml"]);
-    host.tree.file("/var/lib/kubelet/config.yaml", "kind: KubeletConfiguration\ncgroupDriver: systemd\n");
+    host.kubelet(&[
+        &format!("--container-runtime-endpoint=unix://{endpoint}"),
+        "--config=/var/lib/kubelet/config.yaml",
+    ]);
+    host.tree.file(
+        "/var/lib/kubelet/config.yaml",
+        "kind: KubeletConfiguration\ncgroupDriver: systemd\n",
+    );
     host.dockerd()?;
     host.backup();
     host.docker_container(&id(0x40), "web");
     host.in_pod(1000, &pod_cgroup(&id(0x11))).socket(61);
     let warned = r#"{"io.containerd.deprecation/cri-registry-mirrors":"The mirrors property is deprecated since containerd v1.5."}"#;
     let script = script("containerd", "1.7.24", &[Api::V1, Api::V1alpha2]);
-    host.runtime(endpoint, script.condition("ContainerdHasNoDeprecationWarnings", false, warned))?;
+    host.runtime(
+        endpoint,
+        script.condition("ContainerdHasNoDeprecationWarnings", false, warned),
+    )?;
     Ok(host)
 }
 
@@ -190,7 +261,10 @@ pub(crate) fn cri_dockerd() -> Result<Host> {
     host.in_pod(1000, &pod).socket(61);
     let shim = host.tree.process(810, 1, "cri-dockerd").exe("/usr/bin/cri-dockerd");
     shim.cgroup("/system.slice/cri-docker.service").socket(60);
-    host.runtime("/run/cri-dockerd.sock", script("docker", "28.5.2", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd))?;
+    host.runtime(
+        "/run/cri-dockerd.sock",
+        script("docker", "28.5.2", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd),
+    )?;
     Ok(host)
 }
 

@@ -39,9 +39,14 @@ async fn look(host: &Host) -> Report {
         runtime_timeout: Duration::from_secs(2),
         node: Some("worker-1".into()),
     };
-    let settings = Settings { node: look.node.clone(), window: DEFAULT_WINDOW };
+    let settings = Settings {
+        node: look.node.clone(),
+        window: DEFAULT_WINDOW,
+    };
     let tables = RecordedTables::new(host.tables());
-    Agent::with_tables(look, settings, History::default(), Box::new(tables)).look().await
+    Agent::with_tables(look, settings, History::default(), Box::new(tables))
+        .look()
+        .await
 }
 
 async fn hold(name: &str, host: Host) -> Result<()> {
@@ -57,12 +62,22 @@ async fn hold(name: &str, host: Host) -> Result<()> {
 
     let mut cycles = CycleCounters::default();
     cycles.record_cycle(&report, took, 0);
-    let build = Build { version: "0.1.0", revision: "test" };
+    let build = Build {
+        version: "0.1.0",
+        revision: "test",
+    };
     let metrics = Metrics::new(build).render(Some(&report), &cycles)?;
     same(name, "prom", &normal::metrics(&metrics))?;
 
-    let style = Style { width: Some(120), ..Style::default() };
-    same(name, "txt", &normal::table(&render_table(&report, &style), host.folder()))
+    let style = Style {
+        width: Some(120),
+        ..Style::default()
+    };
+    same(
+        name,
+        "txt",
+        &normal::table(&render_table(&report, &style), host.folder()),
+    )
 }
 
 /// Holds `text` against a golden file, or makes it one.
@@ -74,7 +89,12 @@ fn same(name: &str, form: &str, text: &str) -> Result<()> {
     let golden = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let differs = golden.lines().zip(text.lines()).find(|(a, b)| a != b);
     assert_eq!(differs, None, "{} differs from what castoff says", file.display());
-    assert_eq!(golden.lines().count(), text.lines().count(), "{} has other lines", file.display());
+    assert_eq!(
+        golden.lines().count(),
+        text.lines().count(),
+        "{} has other lines",
+        file.display()
+    );
     Ok(())
 }
 

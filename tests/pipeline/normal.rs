@@ -61,12 +61,19 @@ pub(crate) fn metrics(text: &str) -> String {
 pub(crate) fn table(text: &str, folder: &Path) -> String {
     text.replace(&folder.display().to_string(), "")
         .lines()
-        .map(|line| if line.contains("20") && line.contains('T') && line.contains('Z') { settle_times(line) } else { line.to_owned() })
+        .map(|line| {
+            if line.contains("20") && line.contains('T') && line.contains('Z') {
+                settle_times(line)
+            } else {
+                line.to_owned()
+            }
+        })
         .fold(String::new(), |text, line| text + &line + "\n")
 }
 
 fn settle_times(line: &str) -> String {
-    let time = |word: &str| word.len() >= TIME.len() && word.as_bytes().get(10) == Some(&b'T') && word.starts_with("20");
+    let time =
+        |word: &str| word.len() >= TIME.len() && word.as_bytes().get(10) == Some(&b'T') && word.starts_with("20");
     let words = line.split(' ').map(|word| if time(word) { TIME } else { word });
     words.collect::<Vec<_>>().join(" ")
 }

@@ -60,10 +60,7 @@ fn what_cannot_be_taken_away_is_named() -> Result<()> {
         .err()
         .context("the keeper claims to have removed it")?
         .to_string();
-    assert!(
-        refusal.contains(&folder.path().display().to_string()),
-        "{refusal}"
-    );
+    assert!(refusal.contains(&folder.path().display().to_string()), "{refusal}");
     Ok(())
 }
 
@@ -96,11 +93,7 @@ fn end(mut keeper: Child, orders: &str) -> Result<()> {
     pipe.write_all(orders.as_bytes())?;
     drop(pipe);
     let mut errors = String::new();
-    keeper
-        .stderr
-        .take()
-        .context("a pipe")?
-        .read_to_string(&mut errors)?;
+    keeper.stderr.take().context("a pipe")?.read_to_string(&mut errors)?;
     ensure!(keeper.wait()?.success(), "{errors}");
     Ok(())
 }
@@ -112,9 +105,7 @@ fn read_pid(file: &Path) -> Result<u32> {
 
 fn wait_for(file: &Path) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !fs::read_to_string(file)
-        .is_ok_and(|content| content.ends_with('\n') || file.ends_with("ready"))
-    {
+    while !fs::read_to_string(file).is_ok_and(|content| content.ends_with('\n') || file.ends_with("ready")) {
         ensure!(Instant::now() < deadline, "no {}", file.display());
         thread::sleep(Duration::from_millis(10));
     }
@@ -122,8 +113,5 @@ fn wait_for(file: &Path) -> Result<()> {
 }
 
 fn lives(pid: u32) -> bool {
-    Path::new("/proc")
-        .join(pid.to_string())
-        .join("exe")
-        .exists()
+    Path::new("/proc").join(pid.to_string()).join("exe").exists()
 }

@@ -22,16 +22,12 @@ fn a_pod_in_its_own_network_namespace_holds_a_docker_connection() -> Result<()> 
     let runtime = Containerd::start()?;
     let pod = runtime.run(Pod::new("builds", "builder-0").label("app", "builder"))?;
     let container = pod.start(
-        Container::client("build", ["hold", "/var/run/docker.sock"])
-            .mount(docker.socket(), "/var/run/docker.sock"),
+        Container::client("build", ["hold", "/var/run/docker.sock"]).mount(docker.socket(), "/var/run/docker.sock"),
     )?;
 
     let pid = container.pid()?;
     wait_for_connection(pid, docker.socket())?;
-    assert_ne!(
-        namespace(pid, "net")?,
-        namespace(std::process::id(), "net")?
-    );
+    assert_ne!(namespace(pid, "net")?, namespace(std::process::id(), "net")?);
     let cgroup = format!("{}/{}", pod.cgroup(), container.id());
     assert!(cgroups(pid)?.contains(&cgroup), "{:?}", cgroups(pid)?);
     Ok(())
@@ -42,17 +38,11 @@ fn a_pod_of_the_host_network_mounts_the_socket_s_folder_and_never_connects() -> 
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
     let pod = runtime.run(Pod::new("kube-system", "agent").host_network())?;
-    let folder = docker
-        .socket()
-        .parent()
-        .context("a socket is in a folder")?;
+    let folder = docker.socket().parent().context("a socket is in a folder")?;
     let container = pod.start(Container::sleeper("agent").mount_read_only(folder, "/host/run"))?;
 
     let pid = container.pid()?;
-    assert_eq!(
-        namespace(pid, "net")?,
-        namespace(std::process::id(), "net")?
-    );
+    assert_eq!(namespace(pid, "net")?, namespace(std::process::id(), "net")?);
     assert!(!holds_connection_to(pid, docker.socket())?);
     let seen = fs::metadata(format!("/proc/{pid}/root/host/run/docker.sock"))?;
     assert_eq!(seen.ino(), fs::metadata(docker.socket())?.ino());
@@ -62,8 +52,7 @@ fn a_pod_of_the_host_network_mounts_the_socket_s_folder_and_never_connects() -> 
 #[test]
 fn a_docker_container_holds_a_connection() -> Result<()> {
     let docker = Docker::start()?;
-    let container =
-        docker.run_client("agent", docker.socket(), ["hold", "/var/run/docker.sock"])?;
+    let container = docker.run_client("agent", docker.socket(), ["hold", "/var/run/docker.sock"])?;
 
     let pid = container.pid()?;
     wait_for_connection(pid, docker.socket())?;
@@ -77,23 +66,13 @@ fn docker_can_use_the_node_s_containerd_and_listen_elsewhere() -> Result<()> {
     let elsewhere = runtime.daemon().room().join("elsewhere.sock");
     let mut options = Options::debian()?;
     options.containerd = Some(&runtime);
-    options
-        .also_listen
-        .push(format!("unix://{}", elsewhere.display()));
+    options.also_listen.push(format!("unix://{}", elsewhere.display()));
     let docker = Docker::start_with(&options)?;
 
     let container = docker.run_client("agent", &elsewhere, ["hold", "/var/run/docker.sock"])?;
     wait_for_connection(container.pid()?, &elsewhere)?;
-    assert!(
-        docker.version()?.starts_with("20.10."),
-        "{}",
-        docker.version()?
-    );
-    assert!(
-        runtime.version()?.starts_with("1.6."),
-        "{}",
-        runtime.version()?
-    );
+    assert!(docker.version()?.starts_with("20.10."), "{}", docker.version()?);
+    assert!(runtime.version()?.starts_with("1.6."), "{}", runtime.version()?);
     Ok(())
 }
 
@@ -125,10 +104,7 @@ fn a_rootless_podman_serves_a_rootless_client() -> Result<()> {
     let pid = client.holder();
     wait_for_connection(pid, podman.socket())?;
     assert_eq!(fs::metadata(format!("/proc/{pid}"))?.uid(), ORDINARY_UID);
-    assert_ne!(
-        namespace(pid, "user")?,
-        namespace(std::process::id(), "user")?
-    );
+    assert_ne!(namespace(pid, "user")?, namespace(std::process::id(), "user")?);
     Ok(())
 }
 
@@ -183,10 +159,7 @@ fn clients_come_and_go() -> Result<()> {
         {
             return Ok(());
         }
-        ensure!(
-            Instant::now() < deadline,
-            "no client was seen to hold a connection"
-        );
+        ensure!(Instant::now() < deadline, "no client was seen to hold a connection");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -4,13 +4,13 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::containerd::Containerd;
 use castoff_tests::lab::containers::Container;
 use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use castoff_tests::lab::pods::Pod;
-use castoff_tests::lab::castoff_binary;
 use castoff_tests::report::{Agent, check, clients_of, list};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -22,9 +22,16 @@ fn check_as_ordinary_user() -> Result<(Option<i32>, Value)> {
     std::fs::copy(castoff_binary()?, &program)?;
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open)?;
-    let output = Command::new(&program).args(["check", "-o", "json"]).uid(ORDINARY_UID).gid(ORDINARY_UID).output()?;
+    let output = Command::new(&program)
+        .args(["check", "-o", "json"])
+        .uid(ORDINARY_UID)
+        .gid(ORDINARY_UID)
+        .output()?;
     let report = serde_json::from_slice(&output.stdout);
-    Ok((output.status.code(), report.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?))
+    Ok((
+        output.status.code(),
+        report.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?,
+    ))
 }
 
 #[test]
@@ -52,7 +59,14 @@ fn a_runtime_that_hangs_is_missed_and_found_again() -> Result<()> {
     let pod = runtime.run(Pod::new("apps", "web"))?;
     pod.start(Container::sleeper("web"))?;
     let endpoint = runtime.endpoint();
-    let agent = Agent::start(["--runtime-endpoint", &endpoint, "--period", "1s", "--runtime-timeout", "300ms"])?;
+    let agent = Agent::start([
+        "--runtime-endpoint",
+        &endpoint,
+        "--period",
+        "1s",
+        "--runtime-timeout",
+        "300ms",
+    ])?;
     assert_eq!(agent.report()?["containers"]["value"], 1);
     signal(runtime.daemon().pid(), Signal::STOP)?;
     agent.wait_until("the runtime is missed", |agent| {
@@ -62,7 +76,9 @@ fn a_runtime_that_hangs_is_missed_and_found_again() -> Result<()> {
     assert_eq!(seen["containers"]["state"], "unknown");
     assert_eq!(agent.metric(r#"castoff_node_verdict{verdict="clear"}"#)?, Some(0.0));
     signal(runtime.daemon().pid(), Signal::CONT)?;
-    agent.wait_until("the runtime is back", |agent| Ok(agent.report()?["containers"]["value"] == 1))?;
+    agent.wait_until("the runtime is back", |agent| {
+        Ok(agent.report()?["containers"]["value"] == 1)
+    })?;
     Ok(())
 }
 
@@ -84,7 +100,11 @@ fn a_socket_that_is_no_runtime_is_refused_with_its_reason() -> Result<()> {
         let output = check(["-o", "json", "--runtime-endpoint", path, "--runtime-timeout", "300ms"])?;
         let seen: Value = serde_json::from_slice(&output.stdout)?;
         assert_eq!(seen["runtime"]["state"], "unknown", "{path}");
-        assert_eq!(seen["runtime"]["value"]["reason"], reason, "{path}: {}", seen["runtime"]);
+        assert_eq!(
+            seen["runtime"]["value"]["reason"], reason,
+            "{path}: {}",
+            seen["runtime"]
+        );
         assert_ne!(seen["verdict"], "clear", "{path}");
     }
     Ok(())
@@ -113,8 +133,18 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
     agent.wait_until("the lost history is said", |agent| {
         Ok(gaps(&agent.report()?).any(|gap| gap["asked"].as_str().is_some_and(|asked| asked.contains("state file"))))
     })?;
-    assert_eq!(agent.report()?["verdict"], "unknown", "who used Docker before is not known any more");
-    assert!(folder.path().read_dir()?.flatten().any(|entry| entry.file_name().to_string_lossy().contains("corrupt")));
+    assert_eq!(
+        agent.report()?["verdict"],
+        "unknown",
+        "who used Docker before is not known any more"
+    );
+    assert!(
+        folder
+            .path()
+            .read_dir()?
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().contains("corrupt"))
+    );
     Ok(())
 }
 

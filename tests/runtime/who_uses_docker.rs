@@ -54,7 +54,12 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     assert_eq!(seen["kubeletCeiling"]["value"], json!({ "kind": "minor", "minor": 37 }));
 
     let exposures = list(&seen, "exposures")?;
-    let exposure = |pod: &str| exposures.iter().find(|e| e["pod"] == pod).with_context(|| format!("{exposures:?}"));
+    let exposure = |pod: &str| {
+        exposures
+            .iter()
+            .find(|e| e["pod"] == pod)
+            .with_context(|| format!("{exposures:?}"))
+    };
     let (used, unused) = (exposure("builder-0")?, exposure("shipper-x")?);
     assert_eq!((&used["used"], &used["via"]), (&json!(true), &json!("socket")));
     assert_eq!((&unused["used"], &unused["via"]), (&json!(false), &json!("directory")));
@@ -65,7 +70,13 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     let table = check(["--runtime-endpoint", &endpoint])?;
     assert_eq!(table.status.code(), Some(1));
     let table = String::from_utf8(table.stdout)?;
-    for name in ["builds/builder-0", "castoff-lab-backup.service", "agent", &ORDINARY_UID.to_string(), "logging/shipper-x"] {
+    for name in [
+        "builds/builder-0",
+        "castoff-lab-backup.service",
+        "agent",
+        &ORDINARY_UID.to_string(),
+        "logging/shipper-x",
+    ] {
         assert!(table.contains(name), "{name} in\n{table}");
     }
 
@@ -73,12 +84,19 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     expected(clients_of(&agent.report()?, docker.socket())?);
     let of_engine = r#"engine="dockerd",scope="host""#;
     for sample in [
-        format!(r#"castoff_pod_client_connections{{namespace="builds",pod="builder-0",container="build",{of_engine}}}"#),
+        format!(
+            r#"castoff_pod_client_connections{{namespace="builds",pod="builder-0",container="build",{of_engine}}}"#
+        ),
         format!(r#"castoff_engine_container_client_connections{{name="agent",owner="dockerd",{of_engine}}}"#),
         r#"castoff_node_verdict{verdict="in-use"}"#.to_owned(),
         r#"castoff_shadow_containers{engine="dockerd"}"#.to_owned(),
     ] {
-        assert_eq!(agent.metric(&sample)?, Some(1.0), "{sample} in\n{}", agent.get("/metrics")?);
+        assert_eq!(
+            agent.metric(&sample)?,
+            Some(1.0),
+            "{sample} in\n{}",
+            agent.get("/metrics")?
+        );
     }
     assert_eq!(agent.stop()?, Some(0));
     Ok(())
@@ -87,7 +105,10 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
 /// The name of the lab's client, which is the file name that it was compiled to.
 fn program(who: &[String]) -> String {
     let of_user = format!(" of {ORDINARY_UID}");
-    who.iter().find_map(|w| w.strip_suffix(&of_user)).unwrap_or(CLIENT).to_owned()
+    who.iter()
+        .find_map(|w| w.strip_suffix(&of_user))
+        .unwrap_or(CLIENT)
+        .to_owned()
 }
 
 #[test]
@@ -109,7 +130,10 @@ fn a_service_that_does_not_accept_has_clients_that_wait() -> Result<()> {
     let seen = report([])?;
     assert_eq!(holders(&seen, &socket)?, [client.holder()]);
     let clients = list(&seen, "clients")?;
-    let client = clients.iter().find(|c| c["listener"]["path"] == json!(socket)).context("it is there")?;
+    let client = clients
+        .iter()
+        .find(|c| c["listener"]["path"] == json!(socket))
+        .context("it is there")?;
     assert_eq!((&client["connections"], &client["pending"]), (&json!(0), &json!(1)));
     Ok(())
 }
@@ -128,11 +152,17 @@ fn a_socket_under_another_name_is_the_same_socket() -> Result<()> {
     let seen = report(["--runtime-endpoint", &runtime.endpoint()])?;
     assert_eq!(clients_of(&seen, docker.socket())?, ["pod builds/renamed/by-link"]);
     let exposures = list(&seen, "exposures")?;
-    let used: Vec<_> = exposures.iter().map(|e| (e["container"].clone(), e["used"].clone(), e["via"].clone())).collect();
+    let used: Vec<_> = exposures
+        .iter()
+        .map(|e| (e["container"].clone(), e["used"].clone(), e["via"].clone()))
+        .collect();
     let socket = json!("socket");
     assert_eq!(
         used,
-        [(json!("by-link"), json!(true), socket.clone()), (json!("unused"), json!(false), socket)]
+        [
+            (json!("by-link"), json!(true), socket.clone()),
+            (json!("unused"), json!(false), socket)
+        ]
     );
     Ok(())
 }
@@ -145,8 +175,15 @@ fn podman_root_s_and_a_user_s() -> Result<()> {
     let _b = clients::hold(user.socket(), Place::rootless())?;
     let seen = report([])?;
     let scope = |socket: &Path| -> Result<Value> {
-        let serves = |e: &&Value| e["listeners"].as_array().is_some_and(|all| all.iter().any(|l| l["name"]["path"] == json!(socket)));
-        let engine = list(&seen, "engines")?.iter().find(serves).with_context(|| format!("no engine at {socket:?}: {seen:#}"))?;
+        let serves = |e: &&Value| {
+            e["listeners"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|l| l["name"]["path"] == json!(socket)))
+        };
+        let engine = list(&seen, "engines")?
+            .iter()
+            .find(serves)
+            .with_context(|| format!("no engine at {socket:?}: {seen:#}"))?;
         assert_eq!(engine["kind"], "podman");
         Ok(engine["scope"].clone())
     };
@@ -164,7 +201,10 @@ fn an_engine_in_a_pod_is_docker_in_docker() -> Result<()> {
     pod.start(Container::client("dind", ["listen", "/docker.sock"]))?;
     let seen = report(["--runtime-endpoint", &runtime.endpoint()])?;
     let findings = seen["findings"].as_array().context("findings")?;
-    let found = findings.iter().find(|f| f["code"] == "docker-in-docker").with_context(|| format!("{findings:#?}"))?;
+    let found = findings
+        .iter()
+        .find(|f| f["code"] == "docker-in-docker")
+        .with_context(|| format!("{findings:#?}"))?;
     assert_eq!(found["subject"], "pod ci/runner (dind)");
     Ok(())
 }
@@ -177,14 +217,21 @@ fn a_sample_catches_clients_that_come_and_go() -> Result<()> {
     let seen = report(["--sample", "2s"])?;
     assert_eq!(clients_of(&seen, docker.socket())?, ["unit castoff-lab-cron.service"]);
     let clients = list(&seen, "clients")?;
-    let client = clients.iter().find(|c| c["listener"]["path"] == json!(docker.socket())).context("it is there")?;
+    let client = clients
+        .iter()
+        .find(|c| c["listener"]["path"] == json!(docker.socket()))
+        .context("it is there")?;
     assert!(client["connects"].as_u64().is_some_and(|n| n > 2), "{client}");
     Ok(())
 }
 
 /// The pids that hold connections to `socket`.
 fn holders(report: &Value, socket: &Path) -> Result<Vec<u32>> {
-    let clients = list(report, "clients")?.iter().filter(|c| c["listener"]["path"] == json!(socket));
+    let clients = list(report, "clients")?
+        .iter()
+        .filter(|c| c["listener"]["path"] == json!(socket));
     let holders = clients.flat_map(|c| c["holders"].as_array().into_iter().flatten());
-    holders.map(|h| h["pid"].as_u64().and_then(|p| u32::try_from(p).ok()).context("a pid")).collect()
+    holders
+        .map(|h| h["pid"].as_u64().and_then(|p| u32::try_from(p).ok()).context("a pid"))
+        .collect()
 }

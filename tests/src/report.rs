@@ -33,13 +33,19 @@ pub fn report<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Value>
 pub fn list<'a>(report: &'a Value, field: &str) -> Result<&'a [Value]> {
     let reading = &report[field];
     let entries = reading["value"].as_array();
-    entries.map(Vec::as_slice).with_context(|| format!("{field} is not known: {reading}"))
+    entries
+        .map(Vec::as_slice)
+        .with_context(|| format!("{field} is not known: {reading}"))
 }
 
 /// The clients of the listener at `socket`, as `WHO`, in the words of the table.
 pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
     let of_socket = |client: &&Value| client["listener"]["path"].as_str().map(Path::new) == Some(socket);
-    Ok(list(report, "clients")?.iter().filter(of_socket).map(|client| who(&client["identity"])).collect())
+    Ok(list(report, "clients")?
+        .iter()
+        .filter(of_socket)
+        .map(|client| who(&client["identity"]))
+        .collect())
 }
 
 /// An identity in a few words: `pod NS/POD/CONTAINER`, `dockerd container NAME`, `unit NAME`, `PROGRAM of UID`.
@@ -47,13 +53,22 @@ pub fn who(identity: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     match text(&identity["kind"]).as_str() {
         "pod" => {
-            format!("pod {}/{}/{}", text(&identity["namespace"]), text(&identity["pod"]), text(&identity["container"]))
+            format!(
+                "pod {}/{}/{}",
+                text(&identity["namespace"]),
+                text(&identity["pod"]),
+                text(&identity["container"])
+            )
         }
         "engine-container" => format!("{} container {}", text(&identity["engine"]), text(&identity["name"])),
         "host" if identity["unit"].is_object() => format!("unit {}", text(&identity["unit"]["name"])),
         "host" => {
             let program = text(&identity["executable"]);
-            format!("{} of {}", program.rsplit('/').next().unwrap_or(&program), identity["uid"])
+            format!(
+                "{} of {}",
+                program.rsplit('/').next().unwrap_or(&program),
+                identity["uid"]
+            )
         }
         other => other.to_owned(),
     }
@@ -69,7 +84,9 @@ impl Agent {
     /// Starts it with these arguments and waits until it is ready.
     pub fn start<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let agent = Self::start_unready(arguments)?;
-        agent.wait_until("/readyz answers ok", |agent| Ok(agent.get("/readyz")?.starts_with("ok")))?;
+        agent.wait_until("/readyz answers ok", |agent| {
+            Ok(agent.get("/readyz")?.starts_with("ok"))
+        })?;
         Ok(agent)
     }
 
@@ -82,7 +99,10 @@ impl Agent {
             .spawn()
             .context("castoff run")?;
         let mut errors = std::io::BufReader::new(child.stderr.take().context("a pipe")?);
-        let mut agent = Self { child, address: String::new() };
+        let mut agent = Self {
+            child,
+            address: String::new(),
+        };
         let mut line = String::new();
         while agent.address.is_empty() {
             line.clear();
@@ -109,11 +129,18 @@ impl Agent {
         use std::io::Write;
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: castoff\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: castoff\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).with_context(|| head.to_owned())?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .with_context(|| head.to_owned())?;
         Ok((status, body.to_owned()))
     }
 
@@ -125,7 +152,9 @@ impl Agent {
     /// The value of one sample of `/metrics`, named with its labels as it stands there; none where there is no such line.
     pub fn metric(&self, sample: &str) -> Result<Option<f64>> {
         let metrics = self.get("/metrics")?;
-        let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ').map(str::to_owned));
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ').map(str::to_owned));
         line.map(|value| value.parse().context(value)).transpose()
     }
 
@@ -133,7 +162,11 @@ impl Agent {
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self)? {
-            ensure!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}: {}", self.get("/api/v1/report")?);
+            ensure!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain until {what}: {}",
+                self.get("/api/v1/report")?
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())

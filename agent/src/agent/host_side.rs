@@ -32,13 +32,21 @@ pub(super) struct Timed<T> {
 
 impl<T> Timed<Sighting<T>> {
     pub(super) fn of(source: Source, sighting: Sighting<T>) -> Self {
-        Self { source, took: Duration::ZERO, sighting }
+        Self {
+            source,
+            took: Duration::ZERO,
+            sighting,
+        }
     }
 
     fn measure(source: Source, look: impl FnOnce() -> Sighting<T>) -> Self {
         let start = Instant::now();
         let sighting = look();
-        Self { source, took: start.elapsed(), sighting }
+        Self {
+            source,
+            took: start.elapsed(),
+            sighting,
+        }
     }
 
     pub(super) fn status(&self) -> SourceStatus {
@@ -75,7 +83,9 @@ impl HostSightings {
     /// How each source of this half did.
     pub(super) fn statuses(&self) -> Vec<SourceStatus> {
         let mut engines = self.engines.status();
-        self.supervised.all_gaps().for_each(|gap| gap.clone().fold_into(&mut engines.gaps));
+        self.supervised
+            .all_gaps()
+            .for_each(|gap| gap.clone().fold_into(&mut engines.gaps));
         let mut files = self.files.status();
         if let Reading::Known(host) = &self.files.sighting.reading {
             let parts = host.cgroups.gap().into_iter().chain(host.left_overs.gap());
@@ -96,7 +106,12 @@ pub(super) struct HostSide {
 impl HostSide {
     pub(super) fn new(paths: HostPaths, tables: Box<dyn SocketTables + Send>) -> Self {
         let reader = ProcessReader::new(paths.proc.clone());
-        Self { paths, reader, tables, table: Timed::of(Source::Processes, Sighting::absent()) }
+        Self {
+            paths,
+            reader,
+            tables,
+            table: Timed::of(Source::Processes, Sighting::absent()),
+        }
     }
 
     /// First step: the process table and the kubelet, which the runtime's source waits for.
@@ -113,7 +128,10 @@ impl HostSide {
         let Some(table) = self.table.sighting.reading.known() else {
             let why = self.table.sighting.reading.gap();
             let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
-            return HostSightings { files, ..HostSightings::unanswered(&gap) };
+            return HostSightings {
+                files,
+                ..HostSightings::unanswered(&gap)
+            };
         };
         let proc = &self.paths.proc;
         let start = Instant::now();
@@ -124,25 +142,52 @@ impl HostSide {
         engines.gaps.extend(listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, table);
         let watched = watched(&engines, sockets);
-        let engines = Timed { source: Source::Engines, took: start.elapsed(), sighting: engines };
+        let engines = Timed {
+            source: Source::Engines,
+            took: start.elapsed(),
+            sighting: engines,
+        };
         let connections = Timed::measure(Source::Holders, || {
-            let processes = ProcessView { proc, reader: &mut self.reader, table, namespaces: &namespaces };
+            let processes = ProcessView {
+                proc,
+                reader: &mut self.reader,
+                table,
+                namespaces: &namespaces,
+            };
             find_connections(self.tables.as_mut(), processes, &watched)
         });
         let processes = Timed {
             source: Source::Processes,
             took: self.table.took,
-            sighting: Sighting { reading: Reading::Known(()), gaps: self.table.sighting.gaps.clone() },
+            sighting: Sighting {
+                reading: Reading::Known(()),
+                gaps: self.table.sighting.gaps.clone(),
+            },
         };
-        HostSightings { processes, engines, supervised, connections, files }
+        HostSightings {
+            processes,
+            engines,
+            supervised,
+            connections,
+            files,
+        }
     }
 }
 
 /// The listening sockets that some engine of `engines` accepts on.
 fn watched(engines: &Sighting<Vec<EngineSighting>>, sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
-    let listeners = engines.reading.known().into_iter().flatten().flat_map(|engine| &engine.listeners);
+    let listeners = engines
+        .reading
+        .known()
+        .into_iter()
+        .flatten()
+        .flat_map(|engine| &engine.listeners);
     let inodes: BTreeSet<SocketInode> = listeners.map(|listener| listener.socket).collect();
-    sockets.iter().filter(|socket| inodes.contains(&socket.inode)).cloned().collect()
+    sockets
+        .iter()
+        .filter(|socket| inodes.contains(&socket.inode))
+        .cloned()
+        .collect()
 }
 
 fn never_read(hides: Hides) -> Gap {

@@ -35,7 +35,9 @@ enum Place<S> {
 impl<S: Send + 'static> Offload<S> {
     /// Takes the state in.
     pub(super) const fn new(state: S) -> Self {
-        Self { place: Place::Here(state) }
+        Self {
+            place: Place::Here(state),
+        }
     }
 
     /// Runs `work` on the state in a blocking thread and waits for it until `deadline` has passed.

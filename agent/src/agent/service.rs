@@ -64,7 +64,11 @@ impl Service {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let (keeper, history, trouble) = match &settings.state {
             Some(path) => {
-                let Loaded { keeper, history, trouble } = Keeper::load(path, Keeper::REST, Instant::now());
+                let Loaded {
+                    keeper,
+                    history,
+                    trouble,
+                } = Keeper::load(path, Keeper::REST, Instant::now());
                 (Some(keeper), history, trouble)
             }
             None => (None, History::default(), Vec::new()),
@@ -73,7 +77,10 @@ impl Service {
             tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
         }
         let (reports, latest) = watch::channel(None);
-        let judged = Settings { node: look.node.clone(), window: settings.window };
+        let judged = Settings {
+            node: look.node.clone(),
+            window: settings.window,
+        };
         let stall = 3 * settings.period + 2 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
         Ok(Self {
             agent: Agent::new(look, judged, history),
@@ -99,7 +106,15 @@ impl Service {
 
 /// Serves until `stopping` turns true; then ends the cycle, writes the state file and lets requests under way end.
 pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<(), ServiceError> {
-    let Service { agent, keeper, lost, listener, settings, reports, published } = service;
+    let Service {
+        agent,
+        keeper,
+        lost,
+        listener,
+        settings,
+        reports,
+        published,
+    } = service;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     }
@@ -180,7 +195,8 @@ impl Cycle {
         self.transitions.log(&report);
         self.reports.send_replace(Some(report));
         let unkept = self.keep(false);
-        self.agent.set_history_gaps(self.lost.iter().cloned().chain(unkept).collect());
+        self.agent
+            .set_history_gaps(self.lost.iter().cloned().chain(unkept).collect());
     }
 
     /// Writes the state file where that is due, or `now`; the gap that a failure leaves.
@@ -195,7 +211,10 @@ impl Cycle {
         self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
         let error = saved.err()?;
         tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
-        Some(Gap { hides: Hides::Detail, ..error.gap() })
+        Some(Gap {
+            hides: Hides::Detail,
+            ..error.gap()
+        })
     }
 
     fn counters(&self, count: impl FnOnce(&mut CycleCounters)) {

@@ -98,7 +98,12 @@ pub(super) struct Run {
     #[arg(long, env = "CASTOFF_WINDOW", value_name = "DURATION", default_value = "7d")]
     pub(super) window: String,
     /// The address to serve HTTP on
-    #[arg(long, env = "CASTOFF_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9559")]
+    #[arg(
+        long,
+        env = "CASTOFF_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9559"
+    )]
     pub(super) listen: String,
     /// Where first and last seen of each client are kept over restarts; none: they are not
     #[arg(long, env = "CASTOFF_STATE", value_name = "FILE")]
@@ -131,5 +136,8 @@ pub(super) struct Explain {
 
 /// `unknown` is no bar: it has an exit code of its own.
 fn fail_on_values() -> impl Iterator<Item = &'static str> {
-    Verdict::ALL.iter().filter(|v| **v != Verdict::Unknown).map(|v| v.code())
+    Verdict::ALL
+        .iter()
+        .filter(|v| **v != Verdict::Unknown)
+        .map(|v| v.code())
 }

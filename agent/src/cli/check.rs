@@ -39,7 +39,10 @@ pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
 }
 
 async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
-    let settings = Settings { node: look.node.clone(), window: DEFAULT_WINDOW };
+    let settings = Settings {
+        node: look.node.clone(),
+        window: DEFAULT_WINDOW,
+    };
     let mut agent = Agent::new(look, settings, History::default());
     let end = Instant::now() + sample;
     let mut report = agent.look().await;
@@ -60,7 +63,10 @@ fn resolve(args: &Check) -> Result<(Look, Duration), Mistakes> {
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);
     let most = Duration::from_secs(3600);
-    let sample = args.sample.as_ref().map_or(Duration::ZERO, |s| reader.duration("--sample", s, Duration::ZERO, most));
+    let sample = args
+        .sample
+        .as_ref()
+        .map_or(Duration::ZERO, |s| reader.duration("--sample", s, Duration::ZERO, most));
     reader.finish()?;
     Ok((look, sample))
 }
@@ -94,7 +100,11 @@ fn style(colour: Colour, wide: bool) -> Style {
         // https://no-color.org
         Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
-    Style { colour, wide, width: terminal.then(terminal_width).flatten() }
+    Style {
+        colour,
+        wide,
+        width: terminal.then(terminal_width).flatten(),
+    }
 }
 
 fn terminal_width() -> Option<usize> {

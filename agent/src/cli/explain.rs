@@ -80,7 +80,11 @@ mod tests {
     fn the_list_has_every_code_once() {
         let list = list();
         for &code in Code::ALL {
-            assert_eq!(list.lines().filter(|l| l.starts_with(&format!("{code} "))).count(), 1, "{code}");
+            assert_eq!(
+                list.lines().filter(|l| l.starts_with(&format!("{code} "))).count(),
+                1,
+                "{code}"
+            );
         }
     }
 }

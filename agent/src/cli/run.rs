@@ -16,7 +16,14 @@ use crate::telemetry::{self, Format};
 
 pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
     let (look, settings, filter) = resolve(args)?;
-    telemetry::start(filter, if args.log_format == LogFormat::Json { Format::Json } else { Format::Text });
+    telemetry::start(
+        filter,
+        if args.log_format == LogFormat::Json {
+            Format::Json
+        } else {
+            Format::Text
+        },
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1) // the agent waits; its work is one cycle at a time, off these threads
         .enable_all()
@@ -75,7 +82,10 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         grace: reader.duration("--grace", &args.grace, second, hour),
     };
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
-        reader.mistake(EnvFilter::default(), format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log))
+        reader.mistake(
+            EnvFilter::default(),
+            format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
+        )
     });
     reader.finish()?;
     Ok((look, serve, filter))

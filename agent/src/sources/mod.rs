@@ -8,13 +8,8 @@ pub mod kubelet;
 mod mountinfo;
 pub mod mounts;
 pub mod processes;
-mod rooted;
-pub mod runtime;
-pub mod sockets;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
-#[cfg(test)]
-pub(crate) mod recorded;
 mod rooted;
 pub mod runtime;
 pub mod sockets;

@@ -13,11 +13,7 @@ pub fn castoff_binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if let Some(given) = env::var_os("CASTOFF_BIN") {
         let given = PathBuf::from(given);
-        ensure!(
-            given.is_file(),
-            "CASTOFF_BIN is {}: no such file",
-            given.display()
-        );
+        ensure!(given.is_file(), "CASTOFF_BIN is {}: no such file", given.display());
         return Ok(given);
     }
     BUILT
@@ -29,14 +25,7 @@ pub fn castoff_binary() -> Result<PathBuf> {
 fn build() -> Result<PathBuf> {
     let beside = beside_this_program()?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args([
-        "build",
-        "--quiet",
-        "--package",
-        "castoff",
-        "--bin",
-        "castoff",
-    ]);
+    cargo.args(["build", "--quiet", "--package", "castoff", "--bin", "castoff"]);
     cargo
         .arg("--manifest-path")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
@@ -46,11 +35,7 @@ fn build() -> Result<PathBuf> {
     let status = cargo.status().context("start cargo to build castoff")?;
     ensure!(status.success(), "cargo could not build castoff: {status}");
     let binary = beside.join("castoff");
-    ensure!(
-        binary.is_file(),
-        "cargo built castoff, but not as {}",
-        binary.display()
-    );
+    ensure!(binary.is_file(), "cargo built castoff, but not as {}", binary.display());
     Ok(binary)
 }
 

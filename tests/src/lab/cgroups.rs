@@ -87,9 +87,7 @@ impl Hierarchy {
 }
 
 fn hierarchies() -> io::Result<Vec<Hierarchy>> {
-    Ok(parse_hierarchies(&fs::read_to_string(
-        "/proc/self/mountinfo",
-    )?))
+    Ok(parse_hierarchies(&fs::read_to_string("/proc/self/mountinfo")?))
 }
 
 /// How many hierarchies this machine has mounted.
@@ -129,9 +127,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 pub(crate) fn remove_if_empty(path: &Path) -> io::Result<()> {
     for hierarchy in hierarchies()? {
         match fs::remove_dir(hierarchy.folder(path)) {
-            Err(error)
-                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ResourceBusy) =>
-            {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ResourceBusy) => {
                 return Err(error);
             }
             _ => {}

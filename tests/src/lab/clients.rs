@@ -52,18 +52,12 @@ pub fn blink(socket: &Path, hold: Duration, pause: Duration, place: Place) -> Re
 
 /// Connects; a child inherits the descriptor and holds it alone.
 pub fn hand_by_fork(socket: &Path, connector: Connector, place: Place) -> Result<Client> {
-    start(
-        place,
-        &["fork", &socket.to_string_lossy(), connector.word()],
-    )
+    start(place, &["fork", &socket.to_string_lossy(), connector.word()])
 }
 
 /// Connects; a process that runs already gets the descriptor by `SCM_RIGHTS` and holds it alone.
 pub fn hand_by_message(socket: &Path, connector: Connector, place: Place) -> Result<Client> {
-    start(
-        place,
-        &["pass", &socket.to_string_lossy(), connector.word()],
-    )
+    start(place, &["pass", &socket.to_string_lossy(), connector.word()])
 }
 
 /// Connects to an abstract name and holds.
@@ -96,10 +90,7 @@ pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("start a client {mode:?}"))?;
-    let output = process
-        .stdout
-        .take()
-        .context("the client's output is a pipe")?;
+    let output = process.stdout.take().context("the client's output is a pipe")?;
     let mut client = Client {
         process,
         output: BufReader::new(output),
@@ -118,9 +109,7 @@ pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
         words.first() == Some(&"ready") && words.len() == 3,
         "the client {mode:?} is not ready: {answer:?}"
     );
-    client.connector = words[1]
-        .parse()
-        .context("read the connector's process id")?;
+    client.connector = words[1].parse().context("read the connector's process id")?;
     client.holder = words[2].parse().context("read the holder's process id")?;
     Ok(client)
 }
@@ -142,10 +131,7 @@ impl Drop for Client {
         // The end of its input is what all its processes wait for; the end of their output says that they are gone.
         drop(self.process.stdin.take());
         let mut rest = Vec::new();
-        let ended = self
-            .output
-            .read_to_end(&mut rest)
-            .and_then(|_| self.process.wait());
+        let ended = self.output.read_to_end(&mut rest).and_then(|_| self.process.wait());
         if let Err(error) = ended {
             eprintln!("a client did not end: {error}");
         }

@@ -64,10 +64,7 @@ impl Containerd {
         let network = format!("lab{}", room.serial());
         let socket = room.join("containerd.sock");
         let cni_configurations = room.folder("cni")?;
-        room.file(
-            "cni/lab.conflist",
-            cni_configuration(&network, &room.join("addresses")),
-        )?;
+        room.file("cni/lab.conflist", cni_configuration(&network, &room.join("addresses")))?;
         let configuration = (options.configuration)(&Layout {
             root: &room.join("root"),
             state: &room.join("state"),

@@ -29,10 +29,7 @@ pub struct Container {
 
 impl Container {
     /// Any command of the lab's image.
-    pub fn new(
-        name: impl Into<String>,
-        command: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
+    pub fn new(name: impl Into<String>, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             name: name.into(),
             image: images::LAB.to_owned(),
@@ -43,10 +40,7 @@ impl Container {
     }
 
     /// The client program in one of its modes (see `tests/lab/client.rs`), like `["hold", "/var/run/docker.sock"]`.
-    pub fn client(
-        name: impl Into<String>,
-        mode: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
+    pub fn client(name: impl Into<String>, mode: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut container = Self::new(name, [CLIENT]);
         container.command.extend(mode.into_iter().map(Into::into));
         container
@@ -86,17 +80,8 @@ impl Container {
     }
 
     /// Creates and starts it in a sandbox; one that runs the client is waited for until it says `ready`.
-    pub(crate) fn start(
-        self,
-        cri: &Cri,
-        pod: &Pod,
-        sandbox: &str,
-        logs: &Path,
-    ) -> Result<RunningContainer> {
-        let is_client = self
-            .command
-            .first()
-            .is_some_and(|program| program == CLIENT);
+    pub(crate) fn start(self, cri: &Cri, pod: &Pod, sandbox: &str, logs: &Path) -> Result<RunningContainer> {
+        let is_client = self.command.first().is_some_and(|program| program == CLIENT);
         let log = logs.join(log_path(&self.name));
         let id = cri.start_container(proto::CreateContainerRequest {
             pod_sandbox_id: sandbox.to_owned(),
@@ -129,10 +114,7 @@ impl Container {
             envs: Vec::new(),
             mounts: self.mounts,
             labels,
-            annotations: HashMap::from([(
-                "io.kubernetes.container.restartCount".to_owned(),
-                "0".to_owned(),
-            )]),
+            annotations: HashMap::from([("io.kubernetes.container.restartCount".to_owned(), "0".to_owned())]),
             linux: Some(proto::LinuxContainerConfig {
                 security_context: Some(proto::LinuxContainerSecurityContext {
                     privileged: self.privileged,
@@ -169,8 +151,7 @@ impl RunningContainer {
             .info
             .get("info")
             .context("the runtime gives no verbose information")?;
-        let info: serde_json::Value =
-            serde_json::from_str(info).context("read verbose information")?;
+        let info: serde_json::Value = serde_json::from_str(info).context("read verbose information")?;
         let pid = info
             .get("pid")
             .and_then(serde_json::Value::as_u64)
@@ -187,13 +168,8 @@ impl RunningContainer {
     pub fn wait_for_line(&self, part: &str) -> Result<()> {
         let deadline = Instant::now() + READY;
         while !self.log().contains(part) {
-            let status = self
-                .cri
-                .container_status(&self.id)?
-                .status
-                .unwrap_or_default();
-            if status.state() == proto::ContainerState::ContainerExited || Instant::now() > deadline
-            {
+            let status = self.cri.container_status(&self.id)?.status.unwrap_or_default();
+            if status.state() == proto::ContainerState::ContainerExited || Instant::now() > deadline {
                 let state = status.state().as_str_name();
                 bail!(
                     "no {part:?} from the container ({state}, exit code {}): {}",

@@ -120,9 +120,7 @@ impl Cri {
             container_id: id.to_owned(),
             timeout: 5,
         };
-        self.call("StopContainer", async |mut client| {
-            client.stop_container(request).await
-        })?;
+        self.call("StopContainer", async |mut client| client.stop_container(request).await)?;
         Ok(())
     }
 
@@ -139,9 +137,7 @@ impl Cri {
     fn call<T>(
         &self,
         name: &'static str,
-        call: impl AsyncFnOnce(
-            RuntimeServiceClient<Channel>,
-        ) -> Result<tonic::Response<T>, tonic::Status>,
+        call: impl AsyncFnOnce(RuntimeServiceClient<Channel>) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T> {
         let client = RuntimeServiceClient::new(self.channel.clone());
         let answer = self.runtime.block_on(call(client));

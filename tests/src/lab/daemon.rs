@@ -27,16 +27,9 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts the daemon; the tasks are what its end leaves behind outside of its room.
-    pub(crate) fn start(
-        name: &'static str,
-        room: &Room,
-        command: &Command,
-        tasks: &[Task],
-    ) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, room: &Room, command: &Command, tasks: &[Task]) -> Result<Self> {
         let keeper = Keeper::start(room, Some(command), GRACE)?;
-        let pid = keeper
-            .daemon()
-            .with_context(|| format!("{name} was not started"))?;
+        let pid = keeper.daemon().with_context(|| format!("{name} was not started"))?;
         for task in tasks {
             keeper.later(task)?;
         }
@@ -52,18 +45,11 @@ impl Daemon {
                 Err(refusal) => refusal,
             };
             if let Ok(how) = fs::read_to_string(self.room().join(ENDED)) {
-                bail!(
-                    "{} ended with {how}; its log ends:\n{}",
-                    self.name,
-                    self.log_tail()
-                );
+                bail!("{} ended with {how}; its log ends:\n{}", self.name, self.log_tail());
             }
             if Instant::now() > deadline {
                 let tail = self.log_tail();
-                return Err(refusal.context(format!(
-                    "{} does not answer; its log ends:\n{tail}",
-                    self.name
-                )));
+                return Err(refusal.context(format!("{} does not answer; its log ends:\n{tail}", self.name)));
             }
             thread::sleep(Duration::from_millis(50));
         }

@@ -80,17 +80,13 @@ impl Docker {
             socket,
         };
         // `docker version` fails until the API answers.
-        this.daemon.wait_until(|| {
-            this.ask(["version", "--format", "{{.Server.Version}}"])
-                .map(drop)
-        })?;
+        this.daemon
+            .wait_until(|| this.ask(["version", "--format", "{{.Server.Version}}"]).map(drop))?;
         this.ask([
             "load",
             "--quiet",
             "--input",
-            &images::write_lab(room.path(), &options.programs)?
-                .display()
-                .to_string(),
+            &images::write_lab(room.path(), &options.programs)?.display().to_string(),
         ])?;
         Ok(this)
     }
@@ -112,8 +108,7 @@ impl Docker {
 
     /// Lets every user of the machine connect, for clients of another uid.
     pub fn open_to_all(&self) -> Result<()> {
-        fs::set_permissions(&self.socket, fs::Permissions::from_mode(0o666))
-            .context("open the socket to all")
+        fs::set_permissions(&self.socket, fs::Permissions::from_mode(0o666)).context("open the socket to all")
     }
 
     /// Runs `docker …` against it to its end and returns what that printed.
@@ -124,21 +119,14 @@ impl Docker {
     /// A `docker` command for this daemon, to be run as the caller likes.
     pub fn client(&self) -> Result<Command> {
         let mut docker = self.programs.command("docker")?;
-        docker
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket.display()));
+        docker.arg("--host").arg(format!("unix://{}", self.socket.display()));
         // The host user's own contexts and credentials are none of the lab's business.
         docker.env("DOCKER_CONFIG", self.daemon.room().join("client"));
         Ok(docker)
     }
 
     /// Runs a container of the lab's image: `docker run --detach` with these options, and this command in it.
-    pub fn run(
-        &self,
-        name: &str,
-        options: &[&str],
-        command: &[&str],
-    ) -> Result<DockerContainer<'_>> {
+    pub fn run(&self, name: &str, options: &[&str], command: &[&str]) -> Result<DockerContainer<'_>> {
         let mut run = self.client()?;
         run.args(["run", "--detach", "--name", name]).args(options);
         run.args([
@@ -192,11 +180,8 @@ impl DockerContainer<'_> {
 
     /// The process id, on the host, of its first process.
     pub fn pid(&self) -> Result<u32> {
-        let pid = self
-            .docker
-            .ask(["inspect", "--format", "{{.State.Pid}}", &self.id])?;
-        pid.parse()
-            .with_context(|| format!("{pid:?} is no process id"))
+        let pid = self.docker.ask(["inspect", "--format", "{{.State.Pid}}", &self.id])?;
+        pid.parse().with_context(|| format!("{pid:?} is no process id"))
     }
 
     /// Waits until it has written a line that contains this.
@@ -207,14 +192,11 @@ impl DockerContainer<'_> {
             if log.contains(part) {
                 return Ok(());
             }
-            let running =
-                self.docker
-                    .ask(["inspect", "--format", "{{.State.Running}}", &self.id])?;
+            let running = self
+                .docker
+                .ask(["inspect", "--format", "{{.State.Running}}", &self.id])?;
             if running != "true" || Instant::now() > deadline {
-                bail!(
-                    "no {part:?} from container {}, running: {running}: {log}",
-                    self.name
-                );
+                bail!("no {part:?} from container {}, running: {running}: {log}", self.name);
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -237,10 +219,7 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
             room.join("key.json").display().to_string().into(),
         );
     }
-    let configuration = room.file(
-        "daemon.json",
-        serde_json::Value::from(configuration).to_string(),
-    )?;
+    let configuration = room.file("daemon.json", serde_json::Value::from(configuration).to_string())?;
     let mut command = options.programs.command("dockerd")?;
     command
         .arg("--config-file")

@@ -83,13 +83,7 @@ pub(crate) fn write_lab(folder: &Path, programs: &Programs) -> Result<PathBuf> {
     archive(folder, "lab", &root, LAB, &["/client"])
 }
 
-fn archive(
-    folder: &Path,
-    name: &str,
-    root: &Path,
-    tag: &str,
-    entrypoint: &[&str],
-) -> Result<PathBuf> {
+fn archive(folder: &Path, name: &str, root: &Path, tag: &str, entrypoint: &[&str]) -> Result<PathBuf> {
     let stage = folder.join(format!("{name}.image"));
     fs::create_dir_all(&stage).context("make an image's folder")?;
     let layer = stage.join("layer.tar");
@@ -122,10 +116,8 @@ fn archive(
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
     });
     let manifest = json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }]);
-    fs::write(stage.join("config.json"), config.to_string())
-        .context("write an image's configuration")?;
-    fs::write(stage.join("manifest.json"), manifest.to_string())
-        .context("write an image's manifest")?;
+    fs::write(stage.join("config.json"), config.to_string()).context("write an image's configuration")?;
+    fs::write(stage.join("manifest.json"), manifest.to_string()).context("write an image's manifest")?;
     let archive = folder.join(format!("{name}.tar"));
     packages::run(
         Command::new("tar")

@@ -60,9 +60,7 @@ impl fmt::Display for Task {
 impl Task {
     /// Reads back what `Display` wrote.
     pub(crate) fn parse(line: &str) -> Result<Self> {
-        let (kind, subject) = line
-            .split_once(' ')
-            .with_context(|| format!("no task: {line:?}"))?;
+        let (kind, subject) = line.split_once(' ').with_context(|| format!("no task: {line:?}"))?;
         Ok(match kind {
             "cgroup" => Self::Cgroup(subject.into()),
             "shared-cgroup" => Self::SharedCgroup(subject.into()),
@@ -90,9 +88,7 @@ impl Keeper {
     pub(crate) fn start(room: &Room, daemon: Option<&Command>, grace: Duration) -> Result<Self> {
         let program = beside_this_program()?.join(PROGRAM);
         let mut keep = Command::new(&program);
-        keep.arg("keep")
-            .arg(room.path())
-            .arg(grace.as_millis().to_string());
+        keep.arg("keep").arg(room.path()).arg(grace.as_millis().to_string());
         if let Some(daemon) = daemon {
             keep.arg(daemon.get_program()).args(daemon.get_args());
             for (name, value) in daemon.get_envs() {
@@ -106,15 +102,10 @@ impl Keeper {
             }
         }
         // In a process group of its own, so that the terminal's Ctrl-C ends the test and not the tidying.
-        keep.process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut process = keep.spawn().with_context(|| {
-            format!(
-                "start {} (cargo builds it with the test)",
-                program.display()
-            )
-        })?;
+        keep.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = keep
+            .spawn()
+            .with_context(|| format!("start {} (cargo builds it with the test)", program.display()))?;
         let mut answer = String::new();
         if let Some(answers) = process.stdout.take() {
             BufReader::new(answers).read_line(&mut answer)?;
@@ -141,10 +132,7 @@ impl Keeper {
 
     /// One more thing to take away at the end.
     pub(crate) fn later(&self, task: &Task) -> Result<()> {
-        let mut orders = self
-            .orders
-            .as_ref()
-            .context("the keeper is being stopped")?;
+        let mut orders = self.orders.as_ref().context("the keeper is being stopped")?;
         writeln!(orders, "{task}").with_context(|| format!("tell the keeper: {task}"))
     }
 

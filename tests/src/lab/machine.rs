@@ -66,11 +66,7 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
     (0, "CAP_CHOWN", "images hold files of several users"),
     (7, "CAP_SETUID", "clients run as ordinary users"),
     (12, "CAP_NET_ADMIN", "pods get a network of their own"),
-    (
-        19,
-        "CAP_SYS_PTRACE",
-        "the holders of every process's sockets are read",
-    ),
+    (19, "CAP_SYS_PTRACE", "the holders of every process's sockets are read"),
     (21, "CAP_SYS_ADMIN", "containers are mounts and namespaces"),
 ];
 
@@ -125,10 +121,7 @@ pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
         );
     }
     if facts.cgroup_hierarchies == 0 {
-        lack(
-            "a mounted cgroup hierarchy",
-            "containers have a cgroup each",
-        );
+        lack("a mounted cgroup hierarchy", "containers have a cgroup each");
     }
     if let Err(refusal) = &facts.unix_diag {
         lack(
@@ -147,9 +140,7 @@ pub fn read_facts() -> Facts {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let filesystems = filesystems
-        .lines()
-        .filter_map(|line| line.split('\t').next_back());
+    let filesystems = filesystems.lines().filter_map(|line| line.split('\t').next_back());
     let user_namespaces = fs::read_to_string("/proc/sys/user/max_user_namespaces").ok();
     Facts {
         capabilities: capabilities.unwrap_or(0),
@@ -166,9 +157,7 @@ fn absent_programs() -> Vec<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     PROGRAMS
         .iter()
-        .filter(|(program, _)| {
-            !std::env::split_paths(&path).any(|folder| folder.join(program).exists())
-        })
+        .filter(|(program, _)| !std::env::split_paths(&path).any(|folder| folder.join(program).exists()))
         .map(|(program, _)| (*program).to_owned())
         .collect()
 }
@@ -210,12 +199,7 @@ fn query_unix_diag() -> Result<(), rustix::io::Errno> {
         SocketFlags::CLOEXEC,
         Some(netlink::SOCK_DIAG),
     )?;
-    rustix::net::sendto(
-        &socket,
-        &request,
-        SendFlags::empty(),
-        &SocketAddrNetlink::new(0, 0),
-    )?;
+    rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut answer = [0_u8; 32];
     rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
     let kind = u16::from_ne_bytes([answer[4], answer[5]]);
@@ -260,10 +244,7 @@ mod tests {
                 "filesystem overlay: images are layers",
             ),
             (|facts| facts.user_namespaces = Some(0), "user namespaces"),
-            (
-                |facts| facts.cgroup_hierarchies = 0,
-                "a mounted cgroup hierarchy",
-            ),
+            (|facts| facts.cgroup_hierarchies = 0, "a mounted cgroup hierarchy"),
             (
                 |facts| facts.unix_diag = Err("ENOENT".to_owned()),
                 "sock_diag for Unix sockets (ENOENT)",
@@ -272,10 +253,7 @@ mod tests {
                 |facts| facts.absent_programs.push("apt-get".to_owned()),
                 "program apt-get: gets the daemons' packages",
             ),
-            (
-                |facts| facts.absent_programs.push("rustc".to_owned()),
-                "program rustc",
-            ),
+            (|facts| facts.absent_programs.push("rustc".to_owned()), "program rustc"),
             (
                 |facts| facts.temporary_filesystem = Some("overlay".to_owned()),
                 "a TMPDIR that is not on overlay",
@@ -284,14 +262,8 @@ mod tests {
         for (take_away, named) in cases {
             let mut facts = capable();
             take_away(&mut facts);
-            let lines: Vec<String> = missing(Tier::Runtime, &facts)
-                .iter()
-                .map(Missing::to_string)
-                .collect();
-            assert!(
-                lines.len() == 1 && lines[0].starts_with(named),
-                "{named}: {lines:?}"
-            );
+            let lines: Vec<String> = missing(Tier::Runtime, &facts).iter().map(Missing::to_string).collect();
+            assert!(lines.len() == 1 && lines[0].starts_with(named), "{named}: {lines:?}");
         }
     }
 }

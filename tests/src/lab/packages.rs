@@ -50,10 +50,8 @@ impl Programs {
         let stamp = root.join("packages");
         let wanted = WANTED.join(" ");
         // Two runs at once would unpack into each other's feet.
-        let lock = File::create(cache.join("debian.lock"))
-            .context("make the lock of the package cache")?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-            .context("lock the package cache")?;
+        let lock = File::create(cache.join("debian.lock")).context("make the lock of the package cache")?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock the package cache")?;
         if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) {
             return Ok(Self { root });
         }
@@ -102,17 +100,8 @@ impl Programs {
             .map(|folder| self.root.join(folder).display().to_string())
             .collect();
         path.push("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-        let libraries = ["usr/lib", "lib"].map(|folder| {
-            self.root
-                .join(folder)
-                .join(multiarch())
-                .display()
-                .to_string()
-        });
-        [
-            ("PATH", path.join(":")),
-            ("LD_LIBRARY_PATH", libraries.join(":")),
-        ]
+        let libraries = ["usr/lib", "lib"].map(|folder| self.root.join(folder).join(multiarch()).display().to_string());
+        [("PATH", path.join(":")), ("LD_LIBRARY_PATH", libraries.join(":"))]
     }
 
     /// The same programs seen through another path (a bind mount that ordinary users can reach).
@@ -136,8 +125,7 @@ fn download(archives: &Path) -> Result<()> {
 }
 
 fn apt_get_download(archives: &Path) -> Result<()> {
-    fs::create_dir_all(archives.join("partial"))
-        .context("make apt's folder for what is under way")?;
+    fs::create_dir_all(archives.join("partial")).context("make apt's folder for what is under way")?;
     run(Command::new("apt-get")
         // --reinstall: what the host has installed is wanted here too.
         .args([
@@ -148,13 +136,7 @@ fn apt_get_download(archives: &Path) -> Result<()> {
             "--reinstall",
             "--no-install-recommends",
         ])
-        .args([
-            "-o",
-            "DPkg::Lock::Timeout=120",
-            "-o",
-            "APT::Sandbox::User=root",
-            "-o",
-        ])
+        .args(["-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root", "-o"])
         .arg(format!("Dir::Cache::archives={}", archives.display()))
         .args(WANTED))
 }
@@ -163,11 +145,7 @@ fn unpack(archives: &Path, root: &Path) -> Result<()> {
     fs::create_dir_all(root).with_context(|| format!("make {}", root.display()))?;
     for entry in fs::read_dir(archives).context("read the downloaded packages")? {
         let package = entry?.path();
-        let name = package
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if package.extension().is_some_and(|kind| kind == "deb")
             && !UNWANTED.iter().any(|unwanted| name.starts_with(unwanted))
         {

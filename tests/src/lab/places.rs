@@ -87,10 +87,7 @@ impl Place {
             add(&["unshare", "--net", "--"]);
         }
         if self.ordinary_user {
-            let (uid, gid) = (
-                format!("--reuid={ORDINARY_UID}"),
-                format!("--regid={ORDINARY_UID}"),
-            );
+            let (uid, gid) = (format!("--reuid={ORDINARY_UID}"), format!("--regid={ORDINARY_UID}"));
             add(&["setpriv", &uid, &gid, "--clear-groups", "--"]);
         }
         if self.user_namespace {
@@ -117,9 +114,7 @@ mod tests {
 
     #[test]
     fn rights_are_dropped_after_they_are_needed() {
-        let command = Place::rootless()
-            .network_namespace()
-            .command(Path::new("/client"));
+        let command = Place::rootless().network_namespace().command(Path::new("/client"));
         let words: Vec<_> = command
             .get_args()
             .map(|word| word.to_string_lossy().into_owned())

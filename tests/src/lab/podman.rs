@@ -43,8 +43,7 @@ impl Podman {
         let files = Files::write(&room, &seen)?;
         for folder in ["root", "runroot", "home", "user", "run", "net", "tmp"] {
             let folder = room.folder(folder)?;
-            chown(&folder, Some(ORDINARY_UID), Some(ORDINARY_UID))
-                .context("give the user its folders")?;
+            chown(&folder, Some(ORDINARY_UID), Some(ORDINARY_UID)).context("give the user its folders")?;
         }
         fs::set_permissions(room.join("user"), fs::Permissions::from_mode(0o700))
             .context("close the runtime folder")?;
@@ -63,15 +62,17 @@ impl Podman {
             room.file(&format!("etc/{file}"), "castoff:1612340000:65536\n")?;
         }
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-ec"]).arg(format!(
-            // Podman warns about a root that is not shared; this one is shared with nobody but its own children.
-            r#"mount --no-mtab --bind {programs} {room}/debian
+        command
+            .args(["--mount", "--propagation", "private", "--", "/bin/sh", "-ec"])
+            .arg(format!(
+                // Podman warns about a root that is not shared; this one is shared with nobody but its own children.
+                r#"mount --no-mtab --bind {programs} {room}/debian
             mount --no-mtab -t overlay -o lowerdir=/etc,upperdir={room}/etc,workdir={room}/etc.work overlay /etc
             mount --no-mtab --make-shared / || true
             exec setpriv --reuid {ORDINARY_UID} --regid {ORDINARY_UID} --clear-groups "$@""#,
-            programs = programs.root().display(),
-            room = room.path().display(),
-        ));
+                programs = programs.root().display(),
+                room = room.path().display(),
+            ));
         command.arg("sh").arg(room.join("debian/usr/bin/podman"));
         for (variable, value) in seen.environment() {
             command.env(variable, value);
@@ -165,9 +166,5 @@ fn add_line(file: &str, folder: &Path, line: &str) -> Result<()> {
     let file = Path::new(file);
     let content = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let name = file.file_name().context("the file has a name")?;
-    fs::write(
-        folder.join(name),
-        format!("{}\n{line}\n", content.trim_end()),
-    )
-    .context("write the user's etc")
+    fs::write(folder.join(name), format!("{}\n{line}\n", content.trim_end())).context("write the user's etc")
 }

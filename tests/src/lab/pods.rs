@@ -105,14 +105,10 @@ impl Pod {
 
     /// The labels that the kubelet puts on a sandbox and on its containers (kubelet/pkg/types/labels.go).
     pub(crate) fn kubelet_labels(&self) -> HashMap<String, String> {
-        [
-            ("name", &self.name),
-            ("namespace", &self.namespace),
-            ("uid", &self.uid),
-        ]
-        .into_iter()
-        .map(|(key, value)| (format!("io.kubernetes.pod.{key}"), value.clone()))
-        .collect()
+        [("name", &self.name), ("namespace", &self.namespace), ("uid", &self.uid)]
+            .into_iter()
+            .map(|(key, value)| (format!("io.kubernetes.pod.{key}"), value.clone()))
+            .collect()
     }
 
     pub(crate) fn namespaces(&self) -> proto::NamespaceOption {

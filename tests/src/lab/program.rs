@@ -32,10 +32,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(arguments: &[OsString]) -> Result<ExitCode> {
-    let words: Vec<&str> = arguments
-        .iter()
-        .map(|word| word.to_str().unwrap_or_default())
-        .collect();
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     match words.as_slice() {
         ["keep", room, grace, daemon @ ..] => keep(Path::new(room), grace, daemon),
         ["machine", tier] => answer_machine(tier),

@@ -67,10 +67,7 @@ fn start(room: &Path, mut command: Command) -> Result<Pid> {
         .append(true)
         .open(room.join(LOG))
         .context("open the daemon's log")?;
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let child = command
         .spawn()
         .with_context(|| format!("start {}", command.get_program().display()))?;
@@ -99,9 +96,7 @@ fn reap(room: &Path, daemon: Option<Pid>) {
 }
 
 fn end(daemon: Pid, grace: Duration) {
-    if DAEMON_ENDED.load(Ordering::Acquire)
-        || rustix::process::kill_process(daemon, Signal::TERM).is_err()
-    {
+    if DAEMON_ENDED.load(Ordering::Acquire) || rustix::process::kill_process(daemon, Signal::TERM).is_err() {
         return;
     }
     let deadline = Instant::now() + grace;
@@ -211,8 +206,7 @@ fn remove_link(name: &str) -> io::Result<()> {
 
 fn remove_dead_sockets(folder: &Path) -> io::Result<()> {
     for entry in entries(folder)? {
-        let refused = UnixStream::connect(&entry)
-            .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+        let refused = UnixStream::connect(&entry).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
         if refused {
             gone(fs::remove_file(&entry))?;
         }
@@ -226,10 +220,7 @@ fn remove_starting(prefix: &Path) -> io::Result<()> {
     };
     for entry in entries(folder)? {
         let name = entry.file_name().unwrap_or_default();
-        if name
-            .as_encoded_bytes()
-            .starts_with(start.as_encoded_bytes())
-        {
+        if name.as_encoded_bytes().starts_with(start.as_encoded_bytes()) {
             gone(fs::remove_file(&entry))?;
         }
     }

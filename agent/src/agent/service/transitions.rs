@@ -41,7 +41,11 @@ impl Transitions {
 
     fn log_gaps(&mut self, report: &Report) {
         let of = |source: Source| move |gap: &Gap| ((source, gap.reason, gap.hides), gap.clone());
-        let gaps: BTreeMap<_, _> = report.sources.iter().flat_map(|s| s.gaps.iter().map(of(s.source))).collect();
+        let gaps: BTreeMap<_, _> = report
+            .sources
+            .iter()
+            .flat_map(|s| s.gaps.iter().map(of(s.source)))
+            .collect();
         for ((source, reason, hides), gap) in gaps.iter().filter(|(key, _)| !self.gaps.contains_key(key)) {
             tracing::warn!(%source, %reason, %hides, gap = %gap, "cannot see");
         }
