@@ -87,7 +87,7 @@ async fn a_container_that_vanished_is_left_out_and_one_that_failed_is_asked_agai
 #[tokio::test]
 async fn a_runtime_that_hangs_on_each_container_is_left_in_time() {
     let host = Host::new();
-    let _fake = host.serve(CONTAINERD, many(200).fault(Method::ContainerStatus, Fault::Hang));
+    let fake = host.serve(CONTAINERD, many(200).fault(Method::ContainerStatus, Fault::Hang));
     let seen = ask(&mut host.source(None), &no_kubelet()).await;
     let containers = seen.containers.reading.known().expect("they are listed");
     assert_eq!(containers.len(), 200);
@@ -97,6 +97,11 @@ async fn a_runtime_that_hangs_on_each_container_is_left_in_time() {
             .all(|c| reason_of(&c.mounts) == Some(Reason::DeadlineExceeded))
     );
     assert_eq!(seen.containers.gaps[0].count, 200);
+    assert!(
+        status_calls(&fake) <= 8 * 4,
+        "where no time is left nothing is asked: {}",
+        status_calls(&fake)
+    );
 }
 
 /// Whatever the machine gets through in the time of one cycle is kept, the rest is counted, and the next cycles go on.

@@ -101,3 +101,32 @@ fn a_driver_that_castoff_does_not_know_is_not_one_that_it_knows() {
         assert_ne!(reading, Reading::Absent);
     }
 }
+
+#[test]
+fn a_runtime_need_not_heed_the_filter() {
+    use v1::ContainerState as S;
+    let states = [
+        S::ContainerCreated,
+        S::ContainerRunning,
+        S::ContainerExited,
+        S::ContainerUnknown,
+    ];
+    let all = states.map(|state| v1::Container {
+        id: state.as_str_name().into(),
+        state: state.into(),
+        ..v1::Container::default()
+    });
+    let seen = containers(v1::ListContainersResponse { containers: all.into() });
+    let kept: Vec<_> = seen
+        .reading
+        .known()
+        .expect("a list")
+        .iter()
+        .map(|c| c.id.0.as_str())
+        .collect();
+    assert_eq!(
+        (kept, seen.gaps.len()),
+        (vec!["CONTAINER_RUNNING"], 0),
+        "what does not run is no gap"
+    );
+}
