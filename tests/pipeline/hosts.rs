@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use castoff::model::identity::{FileIdentity, NetNs};
 use castoff::sources::HostPaths;
-use castoff::sources::recorded::RecordedHost;
+use castoff::sources::recorded::{RecordedHost, RecordedProcess};
 use castoff::sources::sockets::diag::Envelope;
 use castoff::sources::sockets::diag::encode::{Reply, SocketFacts};
 use castoff::sources::sockets::recorded::RecordedTables;
@@ -48,6 +48,7 @@ impl Host {
                 "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
             );
         tree.process(2, 0, "kthreadd").cgroup("/");
+        tree.link_in_root("/var/run", "/run");
         let host = Self {
             tree,
             bound: Vec::new(),
@@ -101,7 +102,7 @@ impl Host {
         Ok(())
     }
 
-    fn kubelet(&self, arguments: &[&str]) {
+    fn kubelet(&self, arguments: &[&str]) -> RecordedProcess<'_> {
         let kubelet = self
             .tree
             .process(700, 1, "kubelet")
@@ -109,7 +110,7 @@ impl Host {
             .cgroup("/system.slice/kubelet.service");
         kubelet
             .in_host_root()
-            .arguments(&[&["/usr/bin/kubelet"], arguments].concat());
+            .arguments(&[&["/usr/bin/kubelet"], arguments].concat())
     }
 
     /// dockerd (800), whose listening socket is 50, with one accepted connection 51 of the client's socket 60 in
@@ -150,7 +151,7 @@ impl Host {
     }
 
     /// The first process of a container, in the pod's network namespace.
-    fn in_pod(&self, pid: u32, cgroup: &str) -> castoff::sources::recorded::RecordedProcess<'_> {
+    fn in_pod(&self, pid: u32, cgroup: &str) -> RecordedProcess<'_> {
         self.tree
             .process(pid, 1, "build")
             .exe("/usr/bin/docker")
@@ -216,7 +217,6 @@ fn script(name: &str, version: &str, apis: &[Api]) -> Script {
 /// containerd 1.7 beside a dockerd that a pod, a service and nobody in Kubernetes use.
 pub(crate) fn containerd() -> Result<Host> {
     let mut host = Host::new()?;
-    host.tree.link_in_root("/var/run", "/run");
     let endpoint = "/run/containerd/containerd.sock";
     host.kubelet(&[
         &format!("--container-runtime-endpoint=unix://{endpoint}"),
@@ -242,7 +242,6 @@ pub(crate) fn containerd() -> Result<Host> {
 /// CRI-O with everything that a kubelet wants, and no Docker.
 pub(crate) fn crio() -> Result<Host> {
     let mut host = Host::new()?;
-    host.tree.link_in_root("/var/run", "/run");
     host.kubelet(&["--config", "/etc/kubernetes/kubelet.conf"]);
     let config = "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///var/run/crio/crio.sock\n";
     host.tree.file("/etc/kubernetes/kubelet.conf", config);
@@ -275,7 +274,8 @@ pub(crate) fn dockershim() -> Result<Host> {
         "mountinfo",
         "30 1 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
     );
-    host.kubelet(&["--container-runtime=docker", "--network-plugin=cni"]);
+    host.kubelet(&["--container-runtime=docker", "--network-plugin=cni"])
+        .socket(60);
     host.dockerd()?;
     let pod = format!("/kubepods/burstable/pod{POD_UID}/{}", id(0x11));
     host.in_pod(1000, &pod).socket(61);

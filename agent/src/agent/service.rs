@@ -204,9 +204,12 @@ impl Cycle {
         let keeper = self.keeper.as_mut()?;
         let history = self.agent.history();
         let at = Instant::now();
-        let saved = tokio::task::block_in_place(|| match now {
-            true => keeper.save(history, at),
-            false => keeper.save_if_due(history, at),
+        let saved = tokio::task::block_in_place(|| {
+            if now {
+                keeper.save(history, at)
+            } else {
+                keeper.save_if_due(history, at)
+            }
         });
         self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
         let error = saved.err()?;

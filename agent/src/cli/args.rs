@@ -29,7 +29,7 @@ pub(super) enum Command {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Host")]
 pub(super) struct HostArgs {
-    /// The CRI endpoint: a path or unix:///path on the host. Default: what the kubelet uses, else the well-known ones
+    /// The CRI endpoint: a path on the host, with or without `unix://`. Default: what the kubelet uses, else the well-known ones
     #[arg(long, env = "CASTOFF_RUNTIME_ENDPOINT", value_name = "ENDPOINT")]
     pub(super) runtime_endpoint: Option<String>,
     /// How long one call to the runtime may take
@@ -41,7 +41,7 @@ pub(super) struct HostArgs {
     /// The host's root directory. Default: /proc/1/root where it may be read, else /
     #[arg(long, env = "CASTOFF_HOST_ROOT", value_name = "DIR")]
     pub(super) host_root: Option<PathBuf>,
-    /// The node's name. Default: $NODE_NAME, else the host's name
+    /// The node's name. Default: `$NODE_NAME`, else the host's name
     #[arg(long, env = "CASTOFF_NODE_NAME", value_name = "NAME")]
     pub(super) node_name: Option<String>,
 }

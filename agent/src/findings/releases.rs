@@ -60,7 +60,7 @@ pub fn support(product: &str, version: &str, now: Timestamp) -> Option<Support> 
     let (major, minor) = line(version)?;
     // Docker counts its lines by the major number alone since 23.0.
     let minor = if product == "docker" && major >= 23 { 0 } else { minor };
-    let ends = |l: &Line| midnight_after(l.3);
+    let ends = |l: &Line| end_of(l.3);
     let of_product = || LINES.iter().filter(|l| l.0 == product);
     if let Some(known) = of_product().find(|l| (l.1, l.2) == (major, minor)) {
         return Some(if ends(known) <= now {
@@ -86,13 +86,13 @@ pub fn line(version: &str) -> Option<(u32, u32)> {
     Some((major, minor[..digits].parse().ok()?))
 }
 
-/// The end of a day in UTC, by Howard Hinnant's days-from-civil.
-const fn midnight_after((year, month, day): (u64, u64, u64)) -> Timestamp {
+/// The last second of a day in UTC, by Howard Hinnant's days-from-civil.
+const fn end_of((year, month, day): (u64, u64, u64)) -> Timestamp {
     let y = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (y / 400, y % 400);
     let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Timestamp::from_unix((era * 146_097 + day_of_era - 719_468 + 1) * 86_400)
+    Timestamp::from_unix((era * 146_097 + day_of_era - 719_468 + 1) * 86_400 - 1)
 }
 
 #[cfg(test)]
@@ -102,9 +102,9 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix(1_795_521_600); // 2026-11-24T12:00:00Z
 
     #[test]
-    fn a_day_ends_at_the_next_midnight() {
-        assert_eq!(midnight_after((2026, 11, 24)).to_string(), "2026-11-25T00:00:00Z");
-        assert_eq!(midnight_after((2028, 2, 29)).to_string(), "2028-03-01T00:00:00Z");
+    fn a_day_ends_at_its_last_second() {
+        assert_eq!(end_of((2026, 11, 24)).to_string(), "2026-11-24T23:59:59Z");
+        assert_eq!(end_of((2028, 2, 29)).to_string(), "2028-02-29T23:59:59Z");
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
         ));
     }
     let over = match support(&runtime.name, &runtime.version, facts.snapshot.taken) {
-        Some(Support::EndedOn(day)) => Some(format!("its release line went out of support before {}", date(day))),
+        Some(Support::EndedOn(end)) => Some(format!("its release line is out of support since {}", date(end))),
         Some(Support::Ended) => Some("its release line is out of support".to_owned()),
         Some(Support::EndsOn(_)) | None => None,
     };

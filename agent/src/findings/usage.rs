@@ -28,7 +28,13 @@ fn client(client: &Client) -> Finding {
         (n, 0) => format!("holds {} to {target}", connections(n)),
         (n, p) => format!("holds {} to {target} and waits with {p} more", connections(n)),
     };
-    finding(Code::SocketClient, Severity::Warning, &key.identity, message)
+    // The kubelet's own use of Docker is what `runtime-is-docker` reports; here it is only said.
+    let severity = if key.identity.is_kubelet_side() {
+        Severity::Info
+    } else {
+        Severity::Warning
+    };
+    finding(Code::SocketClient, severity, &key.identity, message)
 }
 
 fn connections(n: u32) -> String {

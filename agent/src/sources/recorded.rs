@@ -1,4 +1,5 @@
-//! A procfs made of ordinary files, for tests: what a kernel would show of processes that never ran.
+//! A procfs made of ordinary files, for tests: what a kernel would show of processes that never ran. Panics where the
+//! temporary directory does not let it write.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,18 +11,27 @@ use super::HostPaths;
 use super::processes::ProcessReader;
 
 /// A host root and a procfs in one temporary directory.
+#[derive(Debug)]
 pub struct RecordedHost {
     dir: TempDir,
 }
 
 /// One process to be. Its start time is ten times its pid, its network namespace the host's.
+#[derive(Debug)]
 pub struct RecordedProcess<'a> {
     host: &'a RecordedHost,
     pid: u32,
     sockets: u32,
 }
 
+impl Default for RecordedHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RecordedHost {
+    /// An empty procfs and an empty root.
     pub fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::create_dir(dir.path().join("proc")).expect("a fresh directory");
@@ -49,6 +59,7 @@ impl RecordedHost {
         }
     }
 
+    /// A reader of its procfs.
     pub fn reader(&self) -> ProcessReader {
         ProcessReader::new(self.paths().proc)
     }
@@ -82,26 +93,32 @@ impl RecordedHost {
     }
 }
 
+#[expect(clippy::return_self_not_must_use, reason = "each step has written its file already")]
 impl RecordedProcess<'_> {
+    /// The path of one of its files.
     pub fn path(&self, file: &str) -> PathBuf {
         self.host.paths().proc.join(self.pid.to_string()).join(file)
     }
 
+    /// Writes one of its files.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.path(name), content).expect("a file can be written");
         self
     }
 
+    /// Makes one of its links, instead of the one of that name.
     pub fn link(self, name: &str, target: &str) -> Self {
         let _ = fs::remove_file(self.path(name));
         symlink(target, self.path(name)).expect("a link can be made");
         self
     }
 
+    /// What it executes.
     pub fn exe(self, target: &str) -> Self {
         self.link("exe", target)
     }
 
+    /// The network namespace that it is in.
     pub fn netns(self, inode: u64) -> Self {
         self.link("ns/net", &format!("net:[{inode}]"))
     }
@@ -112,6 +129,7 @@ impl RecordedProcess<'_> {
         self.file("cmdline", line)
     }
 
+    /// Its control group, in the unified hierarchy.
     pub fn cgroup(self, path: &str) -> Self {
         self.file("cgroup", format!("0::{path}\n"))
     }

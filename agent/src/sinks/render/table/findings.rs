@@ -1,7 +1,7 @@
-//! The conclusions, each with its advice. Advice that several findings of one code share is written once, after the last.
+//! The conclusions, each with its advice, but for blind spots, which stand in a section of their own. Advice that several findings of one code share is written once, after the last.
 
 use super::words;
-use crate::findings::report::{Finding, Report};
+use crate::findings::report::{Code, Finding, Report};
 use crate::sinks::render::grid::write_paragraph;
 use crate::sinks::render::style::{Style, Tone};
 use crate::sinks::text::visible;
@@ -17,7 +17,8 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         0
     };
     let codes = if roomy { widest(report, |f| f.code.code()) } else { 0 };
-    for (at, finding) in report.findings.iter().enumerate() {
+    let findings: Vec<&Finding> = shown(report).collect();
+    for (at, finding) in findings.iter().enumerate() {
         let severity = finding.severity.code();
         let mut head = String::new();
         let line = format!(
@@ -28,7 +29,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         write_paragraph(&line, Tone::Strong, 2, 4, Style { colour: false, ..style }, &mut head);
         paint_head(&head, severity, words::severity_tone(finding.severity), style, out);
         write_paragraph(&visible(&finding.message), Tone::Plain, 4, 4, style, out);
-        let next = report.findings.get(at + 1);
+        let next = findings.get(at + 1);
         let repeated = next.is_some_and(|n| n.code == finding.code && n.advice == finding.advice);
         if !repeated && !finding.advice.is_empty() {
             write_paragraph(
@@ -43,8 +44,13 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     }
 }
 
+/// The findings that this section shows.
+pub(super) fn shown(report: &Report) -> impl Iterator<Item = &Finding> {
+    report.findings.iter().filter(|f| f.code != Code::BlindSpot)
+}
+
 fn widest(report: &Report, code: impl Fn(&Finding) -> &'static str) -> usize {
-    report.findings.iter().map(|f| code(f).len()).max().unwrap_or(0)
+    shown(report).map(|f| code(f).len()).max().unwrap_or(0)
 }
 
 /// The severity stands first on the first line; only it is coloured.
