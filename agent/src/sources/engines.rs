@@ -4,6 +4,7 @@
 //! sockets that no known program holds. Never opens a Docker socket. containerd, CRI-O and cri-dockerd serve no Docker
 //! API and are none of these.
 
+mod hidden;
 mod holders;
 mod names;
 mod program;
@@ -21,6 +22,7 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::ListeningSocket;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use program::Program;
+pub(super) use records::read_configured_data_root;
 pub use supervised::find_supervised;
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those
@@ -33,8 +35,8 @@ pub fn find_engines(
     let mut search = Search::new(reader, table, listening);
     let candidates = search.find_candidates();
     search.mark_activated();
-    let refused = search.take_readable(candidates);
-    search.take_refused(refused);
+    let hidden = search.take_readable(candidates);
+    search.take_hidden(hidden);
     search.take_named();
     if search.engines.is_empty() && search.gaps.is_empty() {
         return Sighting::absent();
@@ -166,24 +168,6 @@ impl<'a> Search<'a> {
             taken.push(candidate);
         }
         refused
-    }
-
-    /// An engine whose descriptors are hidden is there all the same, with the listeners that their names suggest.
-    fn take_refused(&mut self, candidates: Vec<Candidate<'a>>) {
-        for candidate in candidates {
-            if let Err(error) = &candidate.sockets {
-                refused(candidate.entry, Hides::Engine, error).fold_into(&mut self.gaps);
-            }
-            let suggested: BTreeSet<usize> = self
-                .unclaimed_named()
-                .filter(|(_, kind)| *kind == candidate.kind)
-                .map(|(at, _)| at)
-                .filter(|at| candidate.entry.netns.is_none_or(|n| n == self.listening[*at].netns))
-                .collect();
-            if candidate.kind == EngineKind::Dockerd || !suggested.is_empty() {
-                self.add_engine(candidate.kind, Some(candidate.entry), suggested);
-            }
-        }
     }
 
     /// Listening sockets with an engine's name that nobody was found to own yet.

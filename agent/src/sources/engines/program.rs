@@ -89,7 +89,12 @@ pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::
 
 /// The value of an option, `--name value` or `--name=value`, under any of its names.
 pub(super) fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
-    command.iter().enumerate().skip(1).find_map(|(at, argument)| {
+    options(command, names).next()
+}
+
+/// The values of an option that may be given several times.
+pub(super) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterator<Item = &'a str> {
+    command.iter().enumerate().skip(1).filter_map(|(at, argument)| {
         if names.contains(&argument.as_str()) {
             return command.get(at + 1).map(String::as_str);
         }

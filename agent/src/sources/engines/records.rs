@@ -38,6 +38,8 @@ pub(super) struct Record {
 /// The places where the node's dockerds keep their records.
 pub(super) struct Records {
     daemons: Vec<Daemon>,
+    /// Whether some dockerd's place could not be entered.
+    refused: bool,
 }
 
 struct Daemon {
@@ -50,7 +52,7 @@ struct Daemon {
 impl Records {
     /// Finds every dockerd's place. One that cannot be entered is a gap.
     pub(super) fn find(reader: &ProcessReader, table: &ProcessTable, gaps: &mut Vec<Gap>) -> Self {
-        let mut daemons = Vec::new();
+        let (mut daemons, mut refused) = (Vec::new(), false);
         for entry in &table.entries {
             if !matches!(program::read_program(reader, entry), Ok(Program::Dockerd)) {
                 continue;
@@ -59,18 +61,24 @@ impl Records {
                 Ok(daemon) => daemons.extend(daemon),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
+                    refused = true;
                     let asked = format_args!("/proc/{}/root of {}", entry.key.pid, entry.name);
                     let answer = format_args!("{error}; CAP_SYS_PTRACE would show the names of its containers");
                     Gap::new(Reason::of(&error), Hides::Detail, asked, answer).fold_into(gaps);
                 }
             }
         }
-        Self { daemons }
+        Self { daemons, refused }
     }
 
     /// Reads what the dockerd beside its supervisor keeps of `container`.
-    pub(super) fn read(&mut self, container: &SupervisedContainer) -> io::Result<Record> {
-        let mut answer = Err(io::ErrorKind::NotFound.into());
+    pub(super) fn read(&self, container: &SupervisedContainer) -> io::Result<Record> {
+        // What was refused is counted already.
+        let mut answer = if self.refused {
+            Ok(Record::default())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        };
         // Only a dockerd in the same place: another's record of the same id would be a forgery.
         for daemon in self.daemons.iter().filter(|daemon| daemon.inside == container.inside) {
             for data_root in &daemon.data_roots {

@@ -46,7 +46,7 @@ pub fn find_supervised(reader: &ProcessReader, table: &ProcessTable) -> Sighting
     }
     let mut containers: Vec<SupervisedContainer> = found.into_values().collect();
     if containers.iter().any(|c| c.engine == EngineKind::Dockerd) {
-        let mut records = Records::find(reader, table, &mut gaps);
+        let records = Records::find(reader, table, &mut gaps);
         for container in containers.iter_mut().filter(|c| c.engine == EngineKind::Dockerd) {
             match records.read(container) {
                 Ok(record) => (container.name, container.image) = (record.name, record.image),

@@ -200,6 +200,8 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
     };
     hidden(host.process(20, 1, "dockerd").exe("/usr/bin/dockerd"));
     hidden(host.process(21, 1, "dockerd").exe("/usr/bin/dockerd").netns(5));
+    let asked = ["dockerd", "-H", "unix:///srv/a.sock", "--host=tcp://0.0.0.0:2376"];
+    hidden(host.process(24, 1, "dockerd").exe("/usr/bin/dockerd").arguments(&asked));
     hidden(host.process(22, 1, "podman").exe("/usr/bin/podman")); // nothing suggests that it listens
     hidden(host.process(23, 1, "worker"));
     let sockets = [
@@ -207,6 +209,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
         listening(11, 5, "/run/user/1000/docker.sock"),
         listening(12, HOST, "/run/docker/metrics.sock"),
         listening(13, 6, "/run/user/7/docker.sock"),
+        listening(14, HOST, "/srv/a.sock"),
     ];
     let (engines, gaps) = look(&host, &sockets);
     assert_eq!(
@@ -214,6 +217,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
         [
             "dockerd 20: /run/docker.sock",
             "dockerd 21: /run/user/1000/docker.sock",
+            "dockerd 24: /srv/a.sock",
             "dockerd nobody: /run/user/7/docker.sock",
         ]
     );
@@ -222,7 +226,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
             .map(|g| (g.hides, g.count, g.asked.as_str()))
             .collect::<Vec<_>>(),
         [
-            (Hides::Engine, 3, "/proc/20/fd of dockerd"),
+            (Hides::Engine, 4, "/proc/20/fd of dockerd"),
             (Hides::Detail, 1, "/proc/20/fd of dockerd")
         ]
     );
@@ -248,12 +252,14 @@ fn supervised(host: &RecordedHost) -> (Vec<SupervisedContainer>, Vec<Gap>) {
 
 #[test]
 fn supervisors_name_their_containers() {
+    type Supervises = Option<(EngineKind, Option<&'static str>)>;
+
     let loader = "/opt/lib64/ld-linux-x86-64.so.2";
     let (shim, shim_v2) = ("/usr/bin/containerd-shim", "/usr/bin/containerd-shim-runc-v2");
     let workdir = format!("/var/lib/docker/containerd/daemon/io.containerd.runtime.v1.linux/moby/{A}");
     let conmon = "/usr/bin/conmon";
     #[rustfmt::skip]
-    let table: [(&str, &[&str], Option<(EngineKind, Option<&str>)>); 13] = [
+    let table: [(&str, &[&str], Supervises); 13] = [
         (shim_v2, &[shim_v2, "-namespace", "moby", "-id", A, "-address", "/run/containerd/containerd.sock"], Some((EngineKind::Dockerd, None))),
         (shim_v2, &[shim_v2, "--namespace=moby", "--id", A], Some((EngineKind::Dockerd, None))),
         (loader, &[loader, "--library-path", "/opt", shim_v2, "-namespace", "moby", "-id", A], Some((EngineKind::Dockerd, None))),
@@ -335,9 +341,11 @@ fn names_come_from_the_dockerd_beside_the_supervisor() {
 
 #[test]
 fn the_data_root_is_the_daemons_own() {
+    type File<'a> = Option<(&'a str, &'a str)>;
+
     let record = r#"{"Name":"/web","Config":{"Image":"nginx:1"}}"#;
     #[rustfmt::skip]
-    let table: [(&[&str], Option<(&str, &str)>, &str, u32); 6] = [
+    let table: [(&[&str], File<'_>, &str, u32); 6] = [
         (&["dockerd"], None, "/var/lib/docker", 0),
         (&["dockerd", "--data-root=/srv/d"], None, "/srv/d", 0),
         (&["dockerd", "-g", "/srv/d"], None, "/srv/d", 0),

@@ -1,0 +1,195 @@
+//! The flags by which a kubelet, and what embeds one, is told about its runtime. Nothing else of a command line is kept.
+
+/// Flags that went with dockershim in Kubernetes 1.24: a kubelet that was started with one of them and runs is older
+/// (kubernetes/kubernetes#106907; from 1.24 on it ends at once, "unknown flag").
+const GONE_WITH_DOCKERSHIM: [&str; 9] = [
+    "--cni-bin-dir",
+    "--cni-cache-dir",
+    "--cni-conf-dir",
+    "--docker-endpoint",
+    "--docker-tls",
+    "--experimental-dockershim-root-directory",
+    "--image-pull-progress-deadline",
+    "--network-plugin",
+    "--network-plugin-mtu",
+];
+
+/// The name of the flag that names the endpoint.
+pub(super) const ENDPOINT: &str = "--container-runtime-endpoint";
+
+/// What the flags say. The last of one name wins, as everywhere in Kubernetes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    /// `--container-runtime`: `docker` or `remote`, up to 1.26.
+    pub runtime: Option<String>,
+    /// `--container-runtime-endpoint`.
+    pub endpoint: Option<String>,
+    /// `--config`: a file.
+    pub config: Option<String>,
+    /// `--config-dir`: a directory of files that are laid over it.
+    pub config_dir: Option<String>,
+    /// `--kubelet-args-file` of microk8s: a file of flags.
+    pub args_file: Option<String>,
+    /// `--docker` of k3s.
+    pub docker: bool,
+    /// A flag that no kubelet without dockershim has.
+    pub before_1_24: Option<&'static str>,
+}
+
+impl Flags {
+    /// Reads them off arguments. Takes `--flag=value` and `--flag value`; ends at `--`.
+    pub(super) fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut flags = Self::default();
+        let mut arguments = arguments.into_iter().peekable();
+        while let Some(argument) = arguments.next() {
+            if argument == "--" {
+                break;
+            }
+            let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+                continue;
+            };
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (flag, None),
+            };
+            // A kubelet takes underscores for dashes (WordSepNormalizeFunc of component-base).
+            let name = name.replace('_', "-");
+            if flags.set_without_value(&name, value) {
+                continue;
+            }
+            let mut follows = || arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
+            flags.set(&name, value, &mut follows);
+        }
+        flags
+    }
+
+    /// Reads them off the lines of a file that a shell or systemd would read: `NAME="--flag=value --flag value"`, or
+    /// bare flags. Comments are left out.
+    pub(super) fn parse_file(content: &str) -> Self {
+        let lines = content.lines().map(str::trim).filter(|l| !l.starts_with('#'));
+        let words = lines.flat_map(|line| {
+            let flags = match line.split_once('=') {
+                Some((name, value)) if !name.starts_with('-') => value,
+                _ => line,
+            };
+            flags.split_whitespace().map(|word| word.trim_matches(['"', '\'']))
+        });
+        Self::parse(words)
+    }
+
+    /// The flag that says, or whose being there shows, that the kubelet runs dockershim.
+    pub(super) fn evidence_of_dockershim(&self) -> &'static str {
+        match (&self.runtime, self.before_1_24) {
+            (None, Some(flag)) => flag,
+            _ => "--container-runtime",
+        }
+    }
+
+    fn set_without_value(&mut self, name: &str, value: Option<&str>) -> bool {
+        if name == "docker" {
+            self.docker = value.is_none_or(|v| v == "true" || v == "1");
+            return true;
+        }
+        match GONE_WITH_DOCKERSHIM
+            .into_iter()
+            .find(|gone| gone.trim_start_matches('-') == name)
+        {
+            Some(gone) => self.before_1_24 = Some(gone),
+            None => return false,
+        }
+        true
+    }
+
+    fn set<'a>(&mut self, name: &str, value: Option<&'a str>, follows: &mut dyn FnMut() -> &'a str) {
+        let field = match name {
+            "container-runtime" => &mut self.runtime,
+            "container-runtime-endpoint" => &mut self.endpoint,
+            "config" => &mut self.config,
+            "config-dir" => &mut self.config_dir,
+            "kubelet-args-file" => &mut self.args_file,
+            // k3s hands these on to its kubelet, without the dashes.
+            "kubelet-arg" => {
+                let inner = Self::parse([format!("--{}", value.unwrap_or_else(follows)).as_str()]);
+                return self.lay_over(inner);
+            }
+            _ => return,
+        };
+        let value = value.unwrap_or_else(follows);
+        *field = Some(value.to_owned()).filter(|v| !v.is_empty());
+    }
+
+    /// Takes what flags say that win over these.
+    pub(super) fn lay_over(&mut self, winner: Self) {
+        self.runtime = winner.runtime.or(self.runtime.take());
+        self.endpoint = winner.endpoint.or(self.endpoint.take());
+        self.config = winner.config.or(self.config.take());
+        self.config_dir = winner.config_dir.or(self.config_dir.take());
+        self.args_file = winner.args_file.or(self.args_file.take());
+        self.docker |= winner.docker;
+        self.before_1_24 = winner.before_1_24.or(self.before_1_24);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_are_read_and_the_last_wins() {
+        for (line, endpoint) in [
+            ("kubelet --container-runtime-endpoint=unix:///a", Some("unix:///a")),
+            (
+                "kubelet --container-runtime-endpoint unix:///a --v 2",
+                Some("unix:///a"),
+            ),
+            ("kubelet --container_runtime_endpoint=/a", Some("/a")),
+            (
+                "kubelet --container-runtime-endpoint=/a --container-runtime-endpoint /b",
+                Some("/b"),
+            ),
+            ("kubelet --container-runtime-endpoint= --v=2", None),
+            ("kubelet --container-runtime-endpoint --v=2", None),
+            ("kubelet --container-runtime-endpoint", None),
+            ("kubelet -- --container-runtime-endpoint=/a", None),
+            ("kubelet --container-runtime-endpoints=/a", None),
+            ("k3s agent --kubelet-arg=container-runtime-endpoint=/a", Some("/a")),
+            ("k3s agent --kubelet-arg container-runtime-endpoint=/a", Some("/a")),
+            ("", None),
+        ] {
+            assert_eq!(Flags::parse(line.split(' ')).endpoint.as_deref(), endpoint, "{line}");
+        }
+    }
+
+    #[test]
+    fn each_flag_has_its_field() {
+        let line = "kubelet --config=/c --config-dir /d --container-runtime docker --network-plugin=cni --docker";
+        let flags = Flags::parse(line.split(' '));
+        assert_eq!(
+            (flags.config.as_deref(), flags.config_dir.as_deref()),
+            (Some("/c"), Some("/d"))
+        );
+        assert_eq!(flags.runtime.as_deref(), Some("docker"));
+        assert_eq!((flags.before_1_24, flags.docker), (Some("--network-plugin"), true));
+        assert!(!Flags::parse(["--docker=false"]).docker);
+    }
+
+    #[test]
+    fn files_of_flags_are_read_as_a_shell_would() {
+        let kubeadm =
+            "KUBELET_KUBEADM_ARGS=\"--container-runtime=remote --container-runtime-endpoint=unix:///a --x=y\"\n";
+        let flags = Flags::parse_file(kubeadm);
+        assert_eq!(
+            (flags.runtime.as_deref(), flags.endpoint.as_deref()),
+            (Some("remote"), Some("unix:///a"))
+        );
+        let first = Flags::parse_file("ARGS='--container-runtime-endpoint /b'\r\n# --container-runtime-endpoint=/c\n");
+        assert_eq!(first.endpoint.as_deref(), Some("/b"));
+        let snap =
+            Flags::parse_file("--kubeconfig=${SNAP_DATA}/x\n--container-runtime-endpoint=${SNAP_COMMON}/run/y\n");
+        assert_eq!(snap.endpoint.as_deref(), Some("${SNAP_COMMON}/run/y"));
+        assert_eq!(
+            Flags::parse_file("KUBELET_EXTRA_ARGS=\n\n\"\n=\n--\n"),
+            Flags::default()
+        );
+    }
+}

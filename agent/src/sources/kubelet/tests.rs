@@ -1,0 +1,376 @@
+use super::*;
+use crate::sources::recorded::RecordedHost;
+use crate::sources::runtime::endpoint::K3S_CRI_DOCKERD;
+
+const CONFIG: &str =
+    "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nclusterDNS:\n- 10.96.0.10\n";
+
+pub(super) fn look(host: &RecordedHost) -> Sighting<Kubelet> {
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let nobody = ProcessTable::default();
+    read_kubelet(&host.paths(), &reader, table.reading.known().unwrap_or(&nobody))
+}
+
+/// `(path, who named it)` of each endpoint.
+pub(super) fn endpoints(seen: &Sighting<Kubelet>) -> Vec<(&str, &str)> {
+    let kubelet = seen.reading.known().expect("a kubelet is here");
+    let endpoints = kubelet.endpoints.iter().map(|endpoint| {
+        let origin = match &endpoint.origin {
+            EndpointOrigin::Configured => "castoff",
+            EndpointOrigin::KubeletFlag { flag } => flag,
+            EndpointOrigin::KubeletFile { path } => path,
+            EndpointOrigin::WellKnown { of } => of,
+        };
+        (endpoint.path.as_str(), origin)
+    });
+    endpoints.collect()
+}
+
+pub(super) fn dockershim(seen: &Sighting<Kubelet>) -> Option<bool> {
+    seen.reading.known().expect("a kubelet is here").dockershim
+}
+
+pub(super) fn gaps(seen: &Sighting<Kubelet>) -> Vec<(Reason, &str)> {
+    let gaps = seen.all_gaps().map(|gap| {
+        assert_eq!(gap.hides, Hides::Runtime);
+        (gap.reason, gap.asked.as_str())
+    });
+    gaps.collect()
+}
+
+fn with_kubelet(host: &RecordedHost, arguments: &[&str]) {
+    let all: Vec<&str> = std::iter::once("/usr/bin/kubelet")
+        .chain(arguments.iter().copied())
+        .collect();
+    host.process(100, 1, "kubelet").exe("/usr/bin/kubelet").arguments(&all);
+}
+
+fn naming(endpoint: &str) -> String {
+    format!("{CONFIG}containerRuntimeEndpoint: {endpoint} # where\n")
+}
+
+#[test]
+fn neither_a_process_nor_a_file_is_no_kubelet() {
+    let host = RecordedHost::new();
+    host.process(1, 0, "systemd")
+        .exe("/usr/lib/systemd/systemd")
+        .arguments(&["/sbin/init"]);
+    host.file("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=\n");
+    assert_eq!(look(&host), Sighting::absent());
+}
+
+#[test]
+fn the_flag_wins_over_drop_ins_and_these_over_the_file() {
+    let host = RecordedHost::new();
+    let flag = [
+        "--container-runtime-endpoint=unix:///flag.sock",
+        "--config=/etc/k/config",
+        "--config-dir",
+        "/etc/k/d",
+    ];
+    with_kubelet(&host, &flag);
+    host.file("/etc/k/config", naming("unix:///file.sock"));
+    host.file("/etc/k/d/10-a.conf", naming("unix:///ten.sock"));
+    host.file("/etc/k/d/20-b.conf", naming("\"unix:///twenty.sock\""));
+    host.file("/etc/k/d/30-c.conf", CONFIG);
+    host.file("/etc/k/d/99.yaml", naming("unix:///not-a-conf.sock"));
+    let seen = look(&host);
+    assert_eq!(
+        endpoints(&seen),
+        [
+            ("/flag.sock", "--container-runtime-endpoint"),
+            ("/twenty.sock", "/etc/k/d/20-b.conf"),
+            ("/file.sock", "/etc/k/config"),
+        ]
+    );
+    assert_eq!((gaps(&seen), dockershim(&seen)), (vec![], Some(false)));
+    assert_eq!(seen.reading.known().and_then(|k| k.program.as_deref()), Some("kubelet"));
+}
+
+#[test]
+fn configuration_is_read_as_yaml_and_as_json() {
+    for (content, expected) in [
+        (naming("unix:///run/a.sock"), Some("/run/a.sock")),
+        (naming("'/run/a.sock'"), Some("/run/a.sock")),
+        (naming("\"\""), None),
+        (naming(""), None),
+        (naming("npipe:////./pipe/x"), Some("npipe:////./pipe/x")),
+        (
+            format!("\u{feff}{}", naming("unix:///a")).replace('\n', "\r\n"),
+            Some("/a"),
+        ),
+        (CONFIG.to_owned(), None),
+        (
+            r#"{"kind": "KubeletConfiguration", "containerRuntimeEndpoint": "unix:///run/a.sock"}"#.to_owned(),
+            Some("/run/a.sock"),
+        ),
+        (
+            "kind: X\nnested:\n  containerRuntimeEndpoint: unix:///a\n".to_owned(),
+            None,
+        ),
+    ] {
+        let host = RecordedHost::new();
+        with_kubelet(&host, &["--config=/c"]);
+        host.file("/c", &content);
+        let seen = look(&host);
+        let found: Vec<_> = endpoints(&seen).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(
+            (found, gaps(&seen)),
+            (expected.into_iter().collect(), vec![]),
+            "{content}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_hides_the_runtime_where_it_would_decide() {
+    for (content, reason) in [
+        (b"containerRuntimeEndpoint: [unclosed".to_vec(), Reason::Malformed),
+        (b"containerRuntimeEndpoint:\n  a: map\n".to_vec(), Reason::Malformed),
+        (b"just words".to_vec(), Reason::Malformed),
+        (b"\xff\xfe\x00garbage".to_vec(), Reason::Malformed),
+        (vec![0; 4096], Reason::Malformed),
+        (vec![b'#'; 2 << 20], Reason::TooLarge),
+        (
+            b"a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\ncontainerRuntimeEndpoint: *c\n".to_vec(),
+            Reason::Malformed,
+        ),
+    ] {
+        let host = RecordedHost::new();
+        host.file("/c", &content);
+        with_kubelet(&host, &["--config=/c"]);
+        let seen = look(&host);
+        let shown = String::from_utf8_lossy(&content[..content.len().min(60)]).into_owned();
+        assert_eq!(
+            (endpoints(&seen), gaps(&seen)),
+            (vec![], vec![(reason, "/c")]),
+            "{shown}"
+        );
+        with_kubelet(&host, &["--config=/c", "--container-runtime-endpoint=/a"]);
+        let seen = look(&host);
+        assert_eq!(
+            (endpoints(&seen).len(), gaps(&seen)),
+            (1, vec![]),
+            "the flag decides whatever the file says"
+        );
+    }
+}
+
+#[test]
+fn a_malformed_file_gives_away_nothing_that_stands_in_it() {
+    let host = RecordedHost::new();
+    host.file("/c", "token: s3cret\ncontainerRuntimeEndpoint: {s3cret: s3cret\n");
+    with_kubelet(&host, &["--config=/c"]);
+    let seen = look(&host);
+    assert!(
+        seen.gaps[0].answer.starts_with("not the YAML of a configuration"),
+        "{}",
+        seen.gaps[0]
+    );
+    assert!(!format!("{seen:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_a_gap() {
+    let host = RecordedHost::new();
+    with_kubelet(&host, &["--config=/none"]);
+    host.file("/var/lib/kubelet/config.yaml", naming("unix:///not-read.sock"));
+    let seen = look(&host);
+    assert_eq!(
+        (endpoints(&seen), gaps(&seen)),
+        (vec![], vec![(Reason::NotFound, "/none")])
+    );
+    std::fs::create_dir_all(host.paths().root.join("none")).expect("a directory in the file's place");
+    assert_eq!(gaps(&look(&host)), [(Reason::Malformed, "/none")]);
+}
+
+#[test]
+fn dockershim_is_said_where_it_is_shown() {
+    let shim = ("/var/run/dockershim.sock", "--container-runtime");
+    for (arguments, expected, endpoint) in [
+        (vec!["--container-runtime=docker"], Some(true), Some(shim)),
+        (
+            vec!["--container-runtime", "docker", "--container-runtime-endpoint=/x"],
+            Some(true),
+            Some(("/x", ENDPOINT)),
+        ),
+        (
+            vec!["--network-plugin=cni"],
+            Some(true),
+            Some((shim.0, "--network-plugin")),
+        ),
+        (
+            vec!["--docker-endpoint", "unix:///x"],
+            Some(true),
+            Some((shim.0, "--docker-endpoint")),
+        ),
+        (
+            vec!["--network-plugin=cni", "--container-runtime=remote"],
+            Some(false),
+            None,
+        ),
+        (
+            vec!["--container-runtime=remote", "--container-runtime-endpoint=/x"],
+            Some(false),
+            Some(("/x", ENDPOINT)),
+        ),
+        (vec!["--container-runtime-endpoint=/x"], None, Some(("/x", ENDPOINT))),
+        (vec!["--v=2"], None, None),
+    ] {
+        let host = RecordedHost::new();
+        with_kubelet(&host, &arguments);
+        let seen = look(&host);
+        assert_eq!(dockershim(&seen), expected, "{arguments:?}");
+        assert_eq!(
+            endpoints(&seen),
+            endpoint.into_iter().collect::<Vec<_>>(),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_kubelet_that_listens_as_dockershim_is_dockershim() {
+    let host = RecordedHost::new();
+    let table =
+        "Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 00010000 0001 01 4711 /var/run/dockershim.sock\n";
+    let kubelet = host
+        .process(100, 1, "kubelet")
+        .exe("/usr/bin/kubelet")
+        .arguments(&["kubelet", "--v=2"]);
+    std::fs::create_dir_all(kubelet.path("net")).expect("a directory");
+    let kubelet = kubelet.file("net/unix", table);
+    assert_eq!(
+        dockershim(&look(&host)),
+        None,
+        "the listener is another's, as containerd's on Bottlerocket"
+    );
+    let _kubelet = kubelet.socket(4711);
+    let seen = look(&host);
+    assert_eq!(
+        (dockershim(&seen), endpoints(&seen)[0].0),
+        (Some(true), "/var/run/dockershim.sock")
+    );
+}
+
+#[test]
+fn without_a_process_the_files_of_installers_count() {
+    for (files, expected, shim) in [
+        (
+            vec![("/var/lib/kubelet/config.yaml", naming("unix:///file.sock"))],
+            vec![("/file.sock", "/var/lib/kubelet/config.yaml")],
+            Some(false),
+        ),
+        (
+            vec![
+                ("/var/lib/kubelet/config.yaml", CONFIG.to_owned()),
+                ("/var/lib/kubelet/instance-config.yaml", naming("unix:///instance.sock")),
+            ],
+            vec![("/instance.sock", "/var/lib/kubelet/instance-config.yaml")],
+            Some(false),
+        ),
+        (
+            vec![
+                ("/var/lib/kubelet/config.yaml", naming("unix:///file.sock")),
+                (
+                    "/var/lib/kubelet/kubeadm-flags.env",
+                    "A=\"--container-runtime-endpoint=unix:///env.sock\"".to_owned(),
+                ),
+            ],
+            vec![
+                ("/env.sock", "/var/lib/kubelet/kubeadm-flags.env"),
+                ("/file.sock", "/var/lib/kubelet/config.yaml"),
+            ],
+            Some(false),
+        ),
+        (
+            vec![(
+                "/var/lib/kubelet/kubeadm-flags.env",
+                "KUBELET_KUBEADM_ARGS=\"--network-plugin=cni --x=y\"\n".to_owned(),
+            )],
+            vec![("/var/run/dockershim.sock", "--network-plugin")],
+            Some(true),
+        ),
+        (
+            vec![
+                (
+                    "/etc/kubernetes/kubelet/config.json",
+                    "{\"containerRuntimeEndpoint\":\"unix:///json.sock\"}".to_owned(),
+                ),
+                (
+                    "/etc/kubernetes/kubelet/config.json.d/00-x.conf",
+                    naming("unix:///over.sock"),
+                ),
+            ],
+            vec![
+                ("/over.sock", "/etc/kubernetes/kubelet/config.json.d/00-x.conf"),
+                ("/json.sock", "/etc/kubernetes/kubelet/config.json"),
+            ],
+            Some(false),
+        ),
+        (
+            vec![(
+                embedded::MICROK8S_ARGUMENTS,
+                "--container-runtime-endpoint=${SNAP_COMMON}/run/containerd.sock\n".to_owned(),
+            )],
+            vec![(
+                "/var/snap/microk8s/common/run/containerd.sock",
+                embedded::MICROK8S_ARGUMENTS,
+            )],
+            None,
+        ),
+        (
+            vec![("/etc/rancher/k3s/config.yaml", "docker: true\ntoken: x\n".to_owned())],
+            vec![(K3S_CRI_DOCKERD, "/etc/rancher/k3s/config.yaml")],
+            None,
+        ),
+        (vec![("/var/lib/kubelet/config.yaml", CONFIG.to_owned())], vec![], None),
+    ] {
+        let host = RecordedHost::new();
+        for (path, content) in &files {
+            host.file(path, content);
+        }
+        let seen = look(&host);
+        assert_eq!(
+            (endpoints(&seen), dockershim(&seen), gaps(&seen)),
+            (expected, shim, vec![]),
+            "{files:?}"
+        );
+        assert_eq!(seen.reading.known().expect("files are here").program, None);
+    }
+}
+
+#[test]
+fn nothing_but_an_unreadable_file_is_unknown() {
+    let host = RecordedHost::new();
+    host.file("/var/lib/kubelet/config.yaml", "{");
+    let seen = look(&host);
+    assert_eq!(gaps(&seen), [(Reason::Malformed, "/var/lib/kubelet/config.yaml")]);
+    assert!(seen.reading.gap().is_some());
+    std::fs::remove_dir_all(host.paths().root).expect("it was made");
+    assert_eq!(gaps(&look(&host)).len(), 1, "a root that cannot be opened is said once");
+}
+
+#[test]
+fn hostile_arguments_are_taken_as_they_are() {
+    let host = RecordedHost::new();
+    let long = "x".repeat(1 << 20);
+    with_kubelet(
+        &host,
+        &[
+            "--container-runtime-endpoint",
+            "--config",
+            "",
+            "--=",
+            "-",
+            "--config-dir=\u{1b}[2J",
+            &long,
+        ],
+    );
+    host.process(101, 1, "kubelet")
+        .exe("/usr/bin/kubelet")
+        .file("cmdline", b"kubelet\0--config=\xff\xfe\0");
+    let seen = look(&host);
+    assert_eq!(endpoints(&seen), []);
+}

@@ -1,0 +1,216 @@
+//! What a runtime answered, as castoff keeps it.
+//!
+//! Nothing of an answer is trusted: text is decoded lossily, cleared of control characters and cut; an entry that cannot
+//! be identified is left out and counted; lists end at [`LISTED_MAX`]. What would make a wrong path is not kept at all.
+
+use std::collections::{BTreeMap, HashSet};
+
+use castoff_cri::v1;
+
+use crate::model::container::{Container, Mount, Pod};
+use crate::model::identity::ContainerId;
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
+use crate::model::runtime::{CgroupDriver, Condition, Deprecation};
+
+/// Pods, and containers, that are kept of one answer: the kubelet's default is 110 pods a node.
+pub(crate) const LISTED_MAX: usize = 32_768;
+
+/// Bytes of a text that is kept for people. A pod's name has at most 253, an image's reference at most 512 or so.
+const TEXT_MAX: usize = 512;
+
+/// Mounts of one container, and conditions or deprecations of one runtime, that are kept.
+const PARTS_MAX: usize = 4096;
+
+/// The kernel's limit of a path (`PATH_MAX`, include/uapi/linux/limits.h): a longer one cannot have been mounted.
+const PATH_MAX: usize = 4096;
+
+/// The condition by which containerd says what it was asked or configured to do that a later release will not
+/// (containerd 1.7.12 and later; its message is a JSON object of id to text).
+const NO_DEPRECATIONS: &str = "ContainerdHasNoDeprecationWarnings";
+
+/// Text of a runtime's for people: decoded lossily, without control characters, of a bounded length.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(TEXT_MAX)];
+    let text = String::from_utf8_lossy(cut);
+    let text = if cut.len() < bytes.len() {
+        // The cut may have split a character.
+        text.trim_end_matches(char::REPLACEMENT_CHARACTER)
+    } else {
+        &text
+    };
+    text.chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
+}
+
+/// An id exactly as the runtime gave it; none where it could not be one.
+fn id(bytes: Vec<u8>) -> Option<ContainerId> {
+    let plain = !bytes.is_empty() && bytes.len() <= TEXT_MAX && bytes.iter().all(u8::is_ascii_graphic);
+    String::from_utf8(bytes).ok().filter(|_| plain).map(ContainerId)
+}
+
+/// What `Status` says, in order.
+pub(crate) fn conditions(answer: &v1::StatusResponse) -> Reading<Vec<Condition>> {
+    let Some(status) = &answer.status else {
+        return unknown(Reason::ProtocolError, "Status", "an answer without a status");
+    };
+    let kept = status.conditions.iter().take(PARTS_MAX).map(|c| Condition {
+        kind: printable(&c.r#type),
+        status: c.status,
+        reason: printable(&c.reason),
+        message: printable(&c.message),
+    });
+    Reading::Known(kept.collect())
+}
+
+/// What the runtime says is deprecated; absent where it has no such condition.
+pub(crate) fn deprecations(answer: &v1::StatusResponse) -> Reading<Vec<Deprecation>> {
+    let Some(status) = &answer.status else {
+        return unknown(Reason::ProtocolError, "Status", "an answer without a status");
+    };
+    let Some(condition) = status
+        .conditions
+        .iter()
+        .find(|c| c.r#type == NO_DEPRECATIONS.as_bytes())
+    else {
+        return Reading::Absent;
+    };
+    if condition.status {
+        return Reading::Known(Vec::new());
+    }
+    match serde_json::from_slice::<BTreeMap<String, String>>(&condition.message) {
+        Ok(texts) => Reading::Known(
+            texts
+                .iter()
+                .take(PARTS_MAX)
+                .map(|(id, text)| Deprecation {
+                    id: printable(id.as_bytes()),
+                    message: printable(text.as_bytes()),
+                })
+                .collect(),
+        ),
+        Err(error) => unknown(
+            Reason::Malformed,
+            format_args!("Status: the message of {NO_DEPRECATIONS}"),
+            error,
+        ),
+    }
+}
+
+/// What `RuntimeConfig` says.
+pub(crate) fn cgroup_driver(answer: v1::RuntimeConfigResponse) -> Reading<CgroupDriver> {
+    match answer
+        .linux
+        .as_ref()
+        .map(|l| v1::CgroupDriver::try_from(l.cgroup_driver))
+    {
+        Some(Ok(v1::CgroupDriver::Systemd)) => Reading::Known(CgroupDriver::Systemd),
+        Some(Ok(v1::CgroupDriver::Cgroupfs)) => Reading::Known(CgroupDriver::Cgroupfs),
+        Some(Err(error)) => unknown(Reason::ProtocolError, "RuntimeConfig", error),
+        None => unknown(
+            Reason::ProtocolError,
+            "RuntimeConfig",
+            "an answer without a section for Linux",
+        ),
+    }
+}
+
+/// The pods of `ListPodSandbox`. One without an id or a name cannot be told from others and is left out.
+pub(crate) fn pods(answer: v1::ListPodSandboxResponse) -> Sighting<Vec<Pod>> {
+    listed("ListPodSandbox", Hides::Identity, answer.items, |pod| {
+        let metadata = pod.metadata?;
+        let (name, namespace) = (printable(&metadata.name), printable(&metadata.namespace));
+        Some(Pod {
+            sandbox: id(pod.id).filter(|_| !name.is_empty() && !namespace.is_empty())?,
+            namespace,
+            name,
+            uid: printable(&metadata.uid),
+            ready: pod.state == v1::PodSandboxState::SandboxReady as i32,
+        })
+    })
+}
+
+/// The running containers of `ListContainers`, their mounts still to be asked. One without an id is left out, as is
+/// one that does not run: a runtime need not heed the filter.
+pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Container>> {
+    let mut all = answer.containers;
+    all.retain(|c| c.state == v1::ContainerState::ContainerRunning as i32);
+    let mut known = HashSet::new();
+    listed("ListContainers", Hides::Exposure, all, |container| {
+        let id = id(container.id)?;
+        let name = printable(&container.metadata.map(|m| m.name).unwrap_or_default());
+        let image = container.image.unwrap_or_default();
+        let image = if image.user_specified_image.is_empty() {
+            image.image
+        } else {
+            image.user_specified_image
+        };
+        known.insert(id.clone()).then(|| Container {
+            // A container that the kubelet did not make may have no name.
+            name: if name.is_empty() { id.short().to_owned() } else { name },
+            id,
+            sandbox: ContainerId(printable(&container.pod_sandbox_id)),
+            image: printable(&image),
+            mounts: unknown_mounts(Reason::DependsOnAnother, "not asked yet"),
+        })
+    })
+}
+
+/// The host's side of a container's mounts. One bad path makes them all unknown: a path that is kept in another form
+/// would be looked for, not found, and counted as harmless.
+pub(crate) fn mounts(answer: v1::ContainerStatusResponse) -> Reading<Vec<Mount>> {
+    let Some(status) = answer.status else {
+        return unknown_mounts(Reason::ProtocolError, "an answer without a status");
+    };
+    if status.mounts.len() > PARTS_MAX {
+        return unknown_mounts(Reason::LimitReached, "more mounts than castoff keeps");
+    }
+    let mut kept = Vec::with_capacity(status.mounts.len());
+    // A mount without a path on the host is an image's.
+    for mount in status.mounts.into_iter().filter(|m| !m.host_path.is_empty()) {
+        if mount.host_path.len() > PATH_MAX {
+            return unknown_mounts(Reason::Malformed, "a path longer than the kernel allows");
+        }
+        let Ok(host_path) = String::from_utf8(mount.host_path) else {
+            return unknown_mounts(Reason::Malformed, "a path that is not UTF-8");
+        };
+        let container_path = printable(&mount.container_path);
+        kept.push(Mount {
+            host_path,
+            container_path,
+            readonly: mount.readonly,
+        });
+    }
+    Reading::Known(kept)
+}
+
+/// Mounts that could not be learned, of a container that the reading stands in.
+pub(crate) fn unknown_mounts(reason: Reason, answer: &str) -> Reading<Vec<Mount>> {
+    Reading::Unknown(Gap::new(reason, Hides::Exposure, "ContainerStatus", answer))
+}
+
+fn listed<T, U>(method: &str, hides: Hides, all: Vec<T>, keep: impl FnMut(T) -> Option<U>) -> Sighting<Vec<U>> {
+    let total = all.len();
+    let considered = total.min(LISTED_MAX);
+    let kept: Vec<U> = all.into_iter().take(LISTED_MAX).filter_map(keep).collect();
+    let mut gaps = Vec::new();
+    if kept.len() < considered {
+        let answer = "entries without an id, without a name, or listed twice";
+        let mut gap = Gap::new(Reason::ProtocolError, hides, method, answer);
+        gap.count = u32::try_from(considered - kept.len()).unwrap_or(u32::MAX);
+        gaps.push(gap);
+    }
+    if total > LISTED_MAX {
+        let answer = format!("{total} entries, of which castoff keeps {LISTED_MAX}");
+        gaps.push(Gap::new(Reason::LimitReached, hides, method, answer));
+    }
+    Sighting::partial(kept, gaps)
+}
+
+fn unknown<T>(reason: Reason, asked: impl std::fmt::Display, answer: impl std::fmt::Display) -> Reading<T> {
+    let answer = printable(answer.to_string().as_bytes());
+    Reading::Unknown(Gap::new(reason, Hides::Detail, asked, answer))
+}
+
+#[cfg(test)]
+mod tests;

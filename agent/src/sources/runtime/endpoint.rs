@@ -1,0 +1,183 @@
+//! Which endpoints may be the runtime's, and the socket that each of them is.
+//!
+//! The first that names one decides: castoff's own setting, else the kubelet. Only where nobody names one are the paths
+//! tried that runtimes are known to use. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
+//! some systems), so every path is resolved to the socket behind it, and the socket is asked.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::canonical::{self, Unresolved};
+use crate::model::identity::FileIdentity;
+use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::runtime::RefusedEndpoint;
+
+/// Where k3s and rke2 have their own containerd.
+pub(crate) const K3S_CONTAINERD: &str = "/run/k3s/containerd/containerd.sock";
+
+/// Where k3s serves CRI for Docker when it is told to use Docker.
+pub(crate) const K3S_CRI_DOCKERD: &str = "/run/k3s/cri-dockerd/cri-dockerd.sock";
+
+/// Where a kubelet up to 1.23 serves CRI for Docker.
+pub(crate) const DOCKERSHIM: &str = "/var/run/dockershim.sock";
+
+/// Paths that runtimes are known to use, and whose they are. `/run/…` stands for `/var/run/…` too, which is nearly
+/// always the same directory.
+const WELL_KNOWN: [(&str, &str); 11] = [
+    ("/run/containerd/containerd.sock", "containerd"),
+    (K3S_CONTAINERD, "k3s, rke2"),
+    ("/run/k0s/containerd.sock", "k0s"),
+    ("/var/snap/microk8s/common/run/containerd.sock", "microk8s"),
+    ("/var/snap/k8s/common/run/containerd.sock", "canonical k8s"),
+    ("/run/crio/crio.sock", "cri-o"),
+    ("/run/cri-dockerd.sock", "cri-dockerd"),
+    (K3S_CRI_DOCKERD, "k3s with docker"),
+    ("/run/dockershim.sock", "dockershim"),
+    ("/run/frakti.sock", "frakti"),
+    ("/run/rktlet.sock", "rktlet"),
+];
+
+/// What is to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Candidates {
+    /// Somebody named it: it is the runtime, or the runtime is not known.
+    Named(EndpointCandidate),
+    /// Nobody named one: whichever of these exist are asked.
+    Known(Vec<EndpointCandidate>),
+}
+
+/// The candidates by what castoff and the kubelet were told. Of several that the kubelet was given the first wins and
+/// the others are what it does not use.
+pub(crate) fn candidates(configured: Option<&EndpointCandidate>, kubelet: Option<&Kubelet>) -> Candidates {
+    let given = kubelet.map_or(&[][..], |k| &k.endpoints);
+    match configured.or_else(|| given.first()) {
+        Some(winner) if !is_well_known(winner) => Candidates::Named(winner.clone()),
+        Some(_) => Candidates::Known(given.iter().filter(|c| is_well_known(c)).cloned().collect()),
+        None => Candidates::Known(well_known()),
+    }
+}
+
+/// The path of an endpoint as kubelets and runtimes spell it: `unix:///path`, `unix:/path` or the bare path. Anything
+/// else is left as it is, to be refused by [`find_socket`] under its own name.
+pub(crate) fn path_of(endpoint: &str) -> &str {
+    let path = endpoint
+        .strip_prefix("unix://")
+        .or_else(|| endpoint.strip_prefix("unix:"));
+    path.filter(|p| p.starts_with('/')).unwrap_or(endpoint)
+}
+
+fn is_well_known(candidate: &EndpointCandidate) -> bool {
+    matches!(candidate.origin, EndpointOrigin::WellKnown { .. })
+}
+
+fn well_known() -> Vec<EndpointCandidate> {
+    let rows = WELL_KNOWN.iter().flat_map(|(path, of)| {
+        let other = path.starts_with("/run/").then(|| format!("/var{path}"));
+        [Some((*path).to_owned()), other]
+            .into_iter()
+            .flatten()
+            .map(|path| EndpointCandidate {
+                path,
+                origin: EndpointOrigin::WellKnown { of: (*of).to_owned() },
+            })
+    });
+    rows.collect()
+}
+
+/// A candidate's socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundSocket {
+    /// Who named it, and how.
+    pub candidate: EndpointCandidate,
+    /// The host's path without links.
+    pub canonical: PathBuf,
+    /// That path as castoff connects to it.
+    pub connect: PathBuf,
+    /// Which socket file it is: a restarted runtime makes a new one under the same name.
+    pub identity: FileIdentity,
+}
+
+/// Finds the sockets of those well-known paths that exist, each once, in the order of `known`. What exists and is no
+/// socket is refused; what does not exist is not worth a word.
+pub(crate) fn find_known(root: &Path, known: Vec<EndpointCandidate>) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
+    let mut found: Vec<FoundSocket> = Vec::new();
+    let mut refused: Vec<RefusedEndpoint> = Vec::new();
+    for candidate in known {
+        match find_socket(root, candidate) {
+            Ok(socket) => match found.iter_mut().find(|f| f.canonical == socket.canonical) {
+                // Two names of one socket: the one without a link on its way says more.
+                Some(same) if Path::new(&socket.candidate.path) == socket.canonical => *same = socket,
+                Some(_) => {}
+                None => found.push(socket),
+            },
+            Err(refusal) if refusal.refusal.reason == Reason::NotFound => {}
+            Err(refusal)
+                if refused
+                    .iter()
+                    .any(|r| is_twin(&r.candidate.path, &refusal.candidate.path)) => {}
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    (found, refused)
+}
+
+/// Whether these are one path under `/run` and under `/var/run`.
+fn is_twin(run: &str, var_run: &str) -> bool {
+    var_run.strip_prefix("/var") == Some(run)
+}
+
+/// Finds the socket that a candidate names.
+pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<FoundSocket, RefusedEndpoint> {
+    let (reason, answer) = match look(root, &candidate.path) {
+        Ok((canonical, identity)) => {
+            let connect = canonical::on_disk(root, &canonical);
+            return Ok(FoundSocket {
+                candidate,
+                canonical,
+                connect,
+                identity,
+            });
+        }
+        Err(refusal) => refusal,
+    };
+    let refusal = Gap::new(reason, Hides::Runtime, &candidate.path, answer);
+    Err(RefusedEndpoint { candidate, refusal })
+}
+
+fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity), (Reason, String)> {
+    if !path.starts_with('/') {
+        let answer = "not a Unix socket: castoff asks runtimes at unix:///PATH only";
+        return Err((Reason::NotASocket, answer.to_owned()));
+    }
+    let canonical = canonical::resolve(root, Path::new(path)).map_err(|e| explain(&e))?;
+    let file = fs::metadata(canonical::on_disk(root, &canonical)).map_err(|e| (Reason::of(&e), e.to_string()))?;
+    if file.file_type().is_socket() {
+        return Ok((canonical, FileIdentity::from_stat(file.dev(), file.ino())));
+    }
+    let what = if file.is_dir() { "a directory" } else { "a file" };
+    Err((Reason::NotASocket, format!("{what}, not a socket")))
+}
+
+fn explain(error: &Unresolved) -> (Reason, String) {
+    let at = error.at.display();
+    if error.is_missing() {
+        (Reason::NotFound, format!("no {at}"))
+    } else if error.error.kind() == std::io::ErrorKind::PermissionDenied {
+        (
+            Reason::PermissionDenied,
+            format!("{at}: {}; root may look there", error.error),
+        )
+    } else if error.is_link {
+        (
+            Reason::NotASocket,
+            format!("a link that leads nowhere: {at}: {}", error.error),
+        )
+    } else {
+        (Reason::of(&error.error), format!("{at}: {}", error.error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

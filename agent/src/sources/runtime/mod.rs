@@ -1,0 +1,234 @@
+//! What the node's container runtime says over CRI: which it is, its conditions, its pods and its running containers with
+//! their mounts.
+//!
+//! Must never ask in `runtime.v1alpha2` where `runtime.v1` is answered: the question alone makes containerd (from 1.6.25
+//! and 1.7.9 on) report a deprecated use. Must never take an endpoint for the one that somebody named: where castoff's own
+//! setting or the kubelet names an endpoint and that gives no answer, the runtime is *unknown*, however many others
+//! answer, because they are not what the kubelet uses.
+//!
+//! Where nobody names one, every well-known socket that exists is asked and the first that answers is taken, one that
+//! serves Docker before the others. Another that answers too, or that may be a runtime and cannot be asked, leaves a gap:
+//! the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd, whose
+//! CRI is switched off) is refused and hides nothing. Without any, the runtime is absent.
+
+mod canonical;
+mod client;
+mod convert;
+pub(crate) mod endpoint;
+mod mounts;
+mod negotiate;
+mod refusal;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use castoff_cri::{Call, v1};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use self::client::{Allowance, Client};
+use self::endpoint::FoundSocket;
+use self::mounts::KnownMounts;
+use self::negotiate::{Answered, Chosen};
+use super::HostPaths;
+use crate::model::container::{Container, Pod};
+use crate::model::identity::FileIdentity;
+use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
+use crate::model::runtime::{CgroupDriver, CriApi, RefusedEndpoint, Runtime, RuntimeSighting};
+
+/// The runtime of one node, asked again in each cycle.
+#[derive(Debug)]
+pub struct RuntimeSource {
+    configured: Option<EndpointCandidate>,
+    host: HostPaths,
+    deadline: Duration,
+    /// Connections that were of use in the last cycle, by the socket file they lead to.
+    clients: HashMap<(PathBuf, FileIdentity), Client>,
+    mounts: KnownMounts,
+}
+
+impl RuntimeSource {
+    /// The deadline of one call that castoff has where nobody sets another.
+    pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+
+    /// How many times the deadline of one call all the calls of one cycle may take together.
+    pub const DEADLINES_IN_ALL: u32 = 4;
+
+    /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet or, without its word, custom says. One call may
+    /// take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
+    pub fn new(configured: Option<String>, host: HostPaths, deadline: Duration) -> Self {
+        let configured = configured.map(|endpoint| EndpointCandidate {
+            path: endpoint::path_of(&endpoint).to_owned(),
+            origin: EndpointOrigin::Configured,
+        });
+        Self {
+            configured,
+            host,
+            deadline,
+            clients: HashMap::new(),
+            mounts: KnownMounts::default(),
+        }
+    }
+
+    /// Asks once. Ends within the deadline of a cycle, whatever the runtime does.
+    pub async fn query(&mut self, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
+        let allowance = Allowance::new(self.deadline, self.deadline * Self::DEADLINES_IN_ALL);
+        let chosen = self.choose(kubelet.reading.known(), allowance).await;
+        let Chosen {
+            answered,
+            refused,
+            gaps,
+        } = chosen;
+        let answered = match answered {
+            Reading::Known(answered) => answered,
+            Reading::Absent => return without(Reading::Absent, gaps, refused),
+            Reading::Unknown(gap) => return without(Reading::Unknown(gap), gaps, refused),
+        };
+        let (runtime, pods, mut containers) = query_all(&answered).await;
+        if let Reading::Known(list) = &mut containers.reading {
+            let path = &answered.socket.candidate.path;
+            let unseen = self.mounts.query_new(list, &answered.client, answered.api, path).await;
+            for gap in unseen {
+                gap.fold_into(&mut containers.gaps);
+            }
+        }
+        RuntimeSighting {
+            runtime: Sighting::partial(runtime, gaps),
+            refused,
+            pods,
+            containers,
+        }
+    }
+}
+
+impl RuntimeSource {
+    async fn choose(&mut self, kubelet: Option<&Kubelet>, allowance: Allowance) -> Chosen {
+        let candidates = endpoint::candidates(self.configured.as_ref(), kubelet);
+        let elsewhere = self
+            .configured
+            .as_ref()
+            .and(kubelet)
+            .and_then(|k| k.endpoints.first())
+            .cloned();
+        let root = self.host.root.clone();
+        let look = spawn_blocking(move || negotiate::find(&root, candidates, elsewhere.as_ref()));
+        let mut found = match timeout(allowance.next(), look).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(panic)) => return lost(Reason::HostError, panic),
+            Err(late) => return lost(Reason::DeadlineExceeded, late),
+        };
+        let sockets = self.clients_of(std::mem::take(&mut found.sockets), allowance);
+        let answers = negotiate::query_versions(sockets).await;
+        negotiate::decide(found, answers)
+    }
+
+    /// A client for each socket: the one of the last cycle where the socket is still the same file. Others are dropped.
+    fn clients_of(&mut self, sockets: Vec<FoundSocket>, allowance: Allowance) -> Vec<(FoundSocket, Client)> {
+        let mut kept = std::mem::take(&mut self.clients);
+        let clients = sockets.into_iter().map(|socket| {
+            let key = (socket.connect.clone(), socket.identity);
+            let client = match kept.remove(&key) {
+                Some(client) => client.within(allowance),
+                None => Client::new(socket.connect.clone(), allowance),
+            };
+            self.clients.insert(key, client.clone());
+            (socket, client)
+        });
+        clients.collect()
+    }
+}
+
+fn lost(reason: Reason, answer: impl std::fmt::Display) -> Chosen {
+    let gap = Gap::new(reason, Hides::Runtime, "the runtime's socket", answer);
+    Chosen {
+        answered: Reading::Unknown(gap),
+        refused: Vec::new(),
+        gaps: Vec::new(),
+    }
+}
+
+/// What is seen where no runtime answered: no pods where there is no runtime, and unknown ones where it is not known.
+fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoint>) -> RuntimeSighting {
+    fn depends<T>(runtime: &Reading<Runtime>, method: &str, hides: Hides) -> Sighting<T> {
+        match runtime {
+            Reading::Unknown(gap) => Sighting::unknown(Gap::new(
+                Reason::DependsOnAnother,
+                hides,
+                method,
+                format!("no runtime: {gap}"),
+            )),
+            Reading::Known(_) | Reading::Absent => Sighting::absent(),
+        }
+    }
+    RuntimeSighting {
+        pods: depends(&runtime, v1::ListPodSandboxRequest::METHOD, Hides::Identity),
+        containers: depends(&runtime, v1::ListContainersRequest::METHOD, Hides::Exposure),
+        runtime: Sighting { reading: runtime, gaps },
+        refused,
+    }
+}
+
+/// Asks the runtime everything but the mounts, all at the same time.
+async fn query_all(runtime: &Answered) -> (Runtime, Sighting<Vec<Pod>>, Sighting<Vec<Container>>) {
+    let Answered {
+        socket,
+        client,
+        api,
+        name,
+        version,
+    } = runtime;
+    let running = v1::ContainerStateValue {
+        state: v1::ContainerState::ContainerRunning as i32,
+    };
+    let filter = Some(v1::ContainerFilter { state: Some(running) });
+    let (status, cgroup_driver, pods, containers) = tokio::join!(
+        client.query(*api, v1::StatusRequest { verbose: false }),
+        query_cgroup_driver(runtime),
+        client.query(*api, v1::ListPodSandboxRequest {}),
+        client.query(*api, v1::ListContainersRequest { filter }),
+    );
+    let path = &socket.candidate.path;
+    let (conditions, deprecations) = match status {
+        Ok(status) => (convert::conditions(&status), convert::deprecations(&status)),
+        Err(error) => {
+            let gap = error.gap(Hides::Detail, *api, v1::StatusRequest::METHOD, path);
+            (Reading::Unknown(gap.clone()), Reading::Unknown(gap))
+        }
+    };
+    let pods = pods.map_or_else(
+        |e| Sighting::unknown(e.gap(Hides::Identity, *api, v1::ListPodSandboxRequest::METHOD, path)),
+        convert::pods,
+    );
+    let containers = containers.map_or_else(
+        |e| Sighting::unknown(e.gap(Hides::Exposure, *api, v1::ListContainersRequest::METHOD, path)),
+        convert::containers,
+    );
+    let runtime = Runtime {
+        endpoint: socket.candidate.clone(),
+        canonical_path: socket.canonical.to_string_lossy().into_owned(),
+        api: *api,
+        name: name.clone(),
+        version: version.clone(),
+        conditions,
+        deprecations,
+        cgroup_driver,
+    };
+    (runtime, pods, containers)
+}
+
+/// `RuntimeConfig`, which v1alpha2 never had and v1 has from cri-api 0.28 on: a runtime without it is a fact.
+async fn query_cgroup_driver(runtime: &Answered) -> Reading<CgroupDriver> {
+    if runtime.api == CriApi::V1alpha2 {
+        return Reading::Absent;
+    }
+    match runtime.client.query(runtime.api, v1::RuntimeConfigRequest {}).await {
+        Ok(answer) => convert::cgroup_driver(answer),
+        Err(error) if error.reason() == Reason::Unimplemented => Reading::Absent,
+        Err(error) => {
+            let path = &runtime.socket.candidate.path;
+            Reading::Unknown(error.gap(Hides::Detail, runtime.api, v1::RuntimeConfigRequest::METHOD, path))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What each container mounts, asked once in its life: the mounts of a container never change.
+
+use std::collections::{HashMap, HashSet};
+
+use castoff_cri::{Call, v1};
+use tokio::task::JoinSet;
+
+use super::client::Client;
+use super::convert;
+use super::refusal::CallError;
+use crate::model::container::{Container, Mount};
+use crate::model::identity::ContainerId;
+use crate::model::reading::{Gap, Hides, Reading};
+use crate::model::runtime::CriApi;
+
+/// Containers that are asked about at the same time: a runtime works for the kubelet first.
+const AT_ONCE: usize = 8;
+
+/// The mounts of the containers that the runtime listed last. As large as that list, which is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct KnownMounts {
+    of: HashMap<ContainerId, Vec<Mount>>,
+}
+
+impl KnownMounts {
+    /// Fills in the mounts of `containers`, asking about those that were not seen before; forgets those that are gone.
+    /// A container that vanished since it was listed is left out. One whose question failed keeps unknown mounts, is
+    /// counted in the gaps, and is asked about again in the next cycle. `path` names the endpoint in the gaps.
+    pub(crate) async fn query_new(
+        &mut self,
+        containers: &mut Vec<Container>,
+        client: &Client,
+        api: CriApi,
+        path: &str,
+    ) -> Vec<Gap> {
+        let listed: HashSet<&ContainerId> = containers.iter().map(|c| &c.id).collect();
+        self.of.retain(|id, _| listed.contains(id));
+        let new = containers
+            .iter()
+            .map(|c| c.id.clone())
+            .filter(|id| !self.of.contains_key(id));
+        let (mut answered, mut vanished) = (HashMap::new(), HashSet::new());
+        for (id, answer) in query_each(new.collect(), client, api).await {
+            match answer {
+                Ok(answer) => {
+                    answered.insert(id, convert::mounts(answer));
+                }
+                Err(error) if error.is_not_found() => {
+                    vanished.insert(id);
+                }
+                Err(error) => {
+                    let gap = error.gap(Hides::Exposure, api, v1::ContainerStatusRequest::METHOD, path);
+                    answered.insert(id, Reading::Unknown(gap));
+                }
+            }
+        }
+        containers.retain(|c| !vanished.contains(&c.id));
+        let mut gaps = Vec::new();
+        for container in containers {
+            container.mounts = match (self.of.get(&container.id), answered.remove(&container.id)) {
+                (Some(mounts), _) => Reading::Known(mounts.clone()),
+                (None, Some(Reading::Known(mounts))) => {
+                    self.of.insert(container.id.clone(), mounts.clone());
+                    Reading::Known(mounts)
+                }
+                (None, Some(not_known)) => not_known,
+                (None, None) => continue,
+            };
+            if let Some(gap) = container.mounts.gap() {
+                gap.clone().fold_into(&mut gaps);
+            }
+        }
+        gaps
+    }
+}
+
+type Answer = (ContainerId, Result<v1::ContainerStatusResponse, CallError>);
+
+/// Asks about each container, a few at a time. When the allowance is spent the rest is answered with silence at once.
+async fn query_each(ids: Vec<ContainerId>, client: &Client, api: CriApi) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(ids.len());
+    let mut asked = JoinSet::new();
+    for id in ids {
+        if asked.len() >= AT_ONCE {
+            answers.extend(asked.join_next().await.and_then(Result::ok));
+        }
+        let client = client.clone();
+        asked.spawn(async move {
+            // Not verbose: the runtime's own details hold the container's environment.
+            let request = v1::ContainerStatusRequest {
+                container_id: id.0.clone().into_bytes(),
+                verbose: false,
+            };
+            (id, client.query(api, request).await)
+        });
+    }
+    answers.extend(asked.join_all().await);
+    answers
+}

@@ -1,0 +1,199 @@
+//! Which endpoint is the runtime's, and which version of the interface it speaks.
+
+use std::path::Path;
+
+use castoff_cri::{Call, v1};
+use tokio::task::JoinSet;
+
+use super::canonical;
+use super::client::Client;
+use super::convert::printable;
+use super::endpoint::{self, Candidates, FoundSocket};
+use super::refusal::CallError;
+use crate::model::kubelet::EndpointCandidate;
+use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::runtime::{CriApi, RefusedEndpoint};
+
+/// The sockets that may be the runtime's. Reading them asks the file system only.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Whether somebody named the endpoint, so that no other may stand in for it.
+    pub named: bool,
+    /// The sockets, in the order in which they are preferred.
+    pub sockets: Vec<FoundSocket>,
+    /// Candidates that are no socket.
+    pub refused: Vec<RefusedEndpoint>,
+    /// That castoff was told to ask elsewhere than the kubelet does.
+    pub gaps: Vec<Gap>,
+}
+
+/// Finds the sockets of the candidates. `elsewhere` is what the kubelet named where castoff's own setting decided.
+pub(crate) fn find(root: &Path, candidates: Candidates, elsewhere: Option<&EndpointCandidate>) -> Found {
+    match candidates {
+        Candidates::Known(known) => {
+            let (sockets, refused) = endpoint::find_known(root, known);
+            Found {
+                sockets,
+                refused,
+                ..Found::default()
+            }
+        }
+        Candidates::Named(candidate) => {
+            let gap = elsewhere.and_then(|kubelets| differs(root, &candidate, kubelets));
+            let (sockets, refused) = match endpoint::find_socket(root, candidate) {
+                Ok(socket) => (vec![socket], Vec::new()),
+                Err(refusal) => (Vec::new(), vec![refusal]),
+            };
+            Found {
+                named: true,
+                sockets,
+                refused,
+                gaps: gap.into_iter().collect(),
+            }
+        }
+    }
+}
+
+fn differs(root: &Path, own: &EndpointCandidate, kubelets: &EndpointCandidate) -> Option<Gap> {
+    let canonical = |c: &EndpointCandidate| canonical::resolve(root, Path::new(&c.path)).ok();
+    let same = own.path == kubelets.path || canonical(own).is_some_and(|o| canonical(kubelets) == Some(o));
+    (!same).then(|| {
+        let answer = format!("castoff was told to ask {} instead", own.path);
+        let asked = format!("the kubelet's runtime at {}", kubelets.path);
+        Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer)
+    })
+}
+
+/// A runtime that said who it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    /// Where it answered.
+    pub socket: FoundSocket,
+    /// How to ask it more.
+    pub client: Client,
+    /// The version of the interface it answered in.
+    pub api: CriApi,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Asks every socket at the same time who it is; the answers in the order of the questions.
+pub(crate) async fn query_versions(sockets: Vec<(FoundSocket, Client)>) -> Vec<Result<Answered, RefusedEndpoint>> {
+    let mut asked = JoinSet::new();
+    for (nth, (socket, client)) in sockets.into_iter().enumerate() {
+        asked.spawn(async move { (nth, query_version(socket, client).await) });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|(nth, _)| *nth);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+async fn query_version(socket: FoundSocket, client: Client) -> Result<Answered, RefusedEndpoint> {
+    let (api, answer) = match ask(&client, CriApi::V1).await {
+        // The only answer by which v1alpha2 may be tried: see the module above.
+        Err(error) if error.reason() == Reason::Unimplemented => {
+            (CriApi::V1alpha2, ask(&client, CriApi::V1alpha2).await)
+        }
+        answer => (CriApi::V1, answer),
+    };
+    let path = &socket.candidate.path;
+    let refusal = match answer {
+        Ok(answer) if !answer.runtime_name.is_empty() => {
+            let (name, version) = (printable(&answer.runtime_name), printable(&answer.runtime_version));
+            return Ok(Answered {
+                socket,
+                client,
+                api,
+                name,
+                version,
+            });
+        }
+        Ok(_) => {
+            let asked = format!("Version (CRI {api}) on {path}");
+            Gap::new(
+                Reason::ProtocolError,
+                Hides::Runtime,
+                asked,
+                "an answer without the runtime's name",
+            )
+        }
+        Err(error) => error.gap(Hides::Runtime, api, v1::VersionRequest::METHOD, path),
+    };
+    Err(RefusedEndpoint {
+        candidate: socket.candidate,
+        refusal,
+    })
+}
+
+async fn ask(client: &Client, api: CriApi) -> Result<v1::VersionResponse, CallError> {
+    // The version of the kubelet's own API, which runtimes ignore (kubeRuntimeAPIVersion of the kubelet).
+    let request = v1::VersionRequest {
+        version: b"0.1.0".to_vec(),
+    };
+    client.query_first(api, request).await
+}
+
+/// Which runtime was taken, and what that leaves open.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// The runtime.
+    pub answered: Reading<Answered>,
+    /// Every candidate that was tried in vain.
+    pub refused: Vec<RefusedEndpoint>,
+    /// Why another than the one that was taken may be the kubelet's.
+    pub gaps: Vec<Gap>,
+}
+
+/// Takes one of the answers; see the module above for the rules.
+pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint>>) -> Chosen {
+    let Found {
+        named,
+        mut refused,
+        mut gaps,
+        ..
+    } = found;
+    let mut answered = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(answer) => answered.push(answer),
+            Err(refusal) => refused.push(refusal),
+        }
+    }
+    if answered.is_empty() {
+        let hidden = refused.iter().find(|r| named || !serves_no_cri(r));
+        let reading = hidden.map_or(Reading::Absent, |r| Reading::Unknown(r.refusal.clone()));
+        return Chosen {
+            answered: reading,
+            refused,
+            gaps,
+        };
+    }
+    let docker = answered.iter().position(|a| a.name == "docker");
+    let taken = answered.swap_remove(docker.unwrap_or_default());
+    for rival in &answered {
+        let (one, other) = (&taken.socket.candidate.path, &rival.socket.candidate.path);
+        let asked = format!("whether the kubelet uses {one} or {other}");
+        let answer = "both answer, and no kubelet was seen that names one";
+        gaps.push(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer));
+    }
+    let silent = refused.iter().filter(|r| may_be_in_use(r)).map(|r| r.refusal.clone());
+    gaps.extend(silent);
+    Chosen {
+        answered: Reading::Known(taken),
+        refused,
+        gaps,
+    }
+}
+
+/// Whether it answers and knows no version of CRI.
+fn serves_no_cri(refused: &RefusedEndpoint) -> bool {
+    refused.refusal.reason == Reason::Unimplemented
+}
+
+/// Whether a kubelet could be talking to it for all that castoff can tell: there is somebody, and castoff was not told who.
+fn may_be_in_use(refused: &RefusedEndpoint) -> bool {
+    let nobody = [Reason::NotASocket, Reason::NotFound, Reason::ConnectionRefused];
+    !serves_no_cri(refused) && !nobody.contains(&refused.refusal.reason)
+}

@@ -1,0 +1,206 @@
+//! The runtime source against a real server on a real socket that does what a runtime must not do.
+
+mod bad;
+mod choice;
+mod lists;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use castoff::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
+use castoff::model::reading::{Reading, Reason, Sighting};
+use castoff::model::runtime::{CgroupDriver, CriApi, Deprecation, RuntimeSighting};
+use castoff::sources::HostPaths;
+use castoff::sources::runtime::RuntimeSource;
+use castoff_cri::v1;
+use castoff_tests::fake::cri::{Api, FakeCri, Method, Script};
+
+/// The deadline of one call in these tests: far more than an answer takes, on a busy machine too.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+const CONTAINERD: &str = "run/containerd/containerd.sock";
+
+/// A host's root in a temporary directory.
+struct Host {
+    root: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        for dir in ["run/containerd", "run/crio", "run/k3s/containerd", "var"] {
+            std::fs::create_dir_all(root.path().join(dir)).expect("a directory");
+        }
+        std::os::unix::fs::symlink("/run", root.path().join("var/run")).expect("a link");
+        Self { root }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn serve(&self, path: &str, script: Script) -> FakeCri {
+        FakeCri::start(self.at(path), script).expect("a fake runtime")
+    }
+
+    fn source(&self, configured: Option<&str>) -> RuntimeSource {
+        self.source_within(configured, DEADLINE)
+    }
+
+    fn source_within(&self, configured: Option<&str>, deadline: Duration) -> RuntimeSource {
+        let host = HostPaths {
+            proc: PathBuf::from("/proc"),
+            root: self.root.path().to_owned(),
+        };
+        RuntimeSource::new(configured.map(str::to_owned), host, deadline)
+    }
+}
+
+/// Nothing known of a kubelet.
+fn no_kubelet() -> Sighting<Kubelet> {
+    Sighting::absent()
+}
+
+/// A kubelet that was given one endpoint by its flag.
+fn kubelet_with(path: &str) -> Sighting<Kubelet> {
+    let origin = EndpointOrigin::KubeletFlag {
+        flag: "--container-runtime-endpoint".to_owned(),
+    };
+    Sighting::full(Kubelet {
+        program: Some("kubelet".to_owned()),
+        dockershim: None,
+        endpoints: vec![EndpointCandidate {
+            path: path.to_owned(),
+            origin,
+        }],
+    })
+}
+
+/// Asks once, and sees that it ended in time.
+async fn ask(source: &mut RuntimeSource, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
+    let started = Instant::now();
+    let seen = source.query(kubelet).await;
+    let limit = DEADLINE * RuntimeSource::DEADLINES_IN_ALL + DEADLINE;
+    assert!(started.elapsed() < limit, "it took {:?}", started.elapsed());
+    seen
+}
+
+fn reason_of<T>(reading: &Reading<T>) -> Option<Reason> {
+    reading.gap().map(|gap| gap.reason)
+}
+
+#[tokio::test]
+async fn a_modern_runtime_is_asked_in_v1_only() {
+    let host = Host::new();
+    let script = Script::of("containerd", "2.3.4", [Api::V1])
+        .cgroup_driver(v1::CgroupDriver::Systemd)
+        .condition("ContainerdHasNoDeprecationWarnings", true, "")
+        .pod("sandbox", "ci", "builder-0", "7d2a")
+        .container("sandbox", "c0ffee", "build", &[("/var/run", "/host/run")]);
+    let fake = host.serve(CONTAINERD, script);
+    let seen = ask(&mut host.source(None), &no_kubelet()).await;
+    let runtime = seen.runtime.reading.known().expect("it answers");
+    assert_eq!(
+        (runtime.name.as_str(), runtime.version.as_str(), runtime.api),
+        ("containerd", "2.3.4", CriApi::V1)
+    );
+    assert_eq!(runtime.canonical_path, "/run/containerd/containerd.sock");
+    assert_eq!(runtime.cgroup_driver, Reading::Known(CgroupDriver::Systemd));
+    assert_eq!(runtime.deprecations, Reading::Known(vec![]));
+    assert_eq!(runtime.conditions.known().map(Vec::len), Some(3));
+    assert_eq!((seen.runtime.gaps.len(), seen.refused.len()), (0, 0), "{seen:?}");
+    let pods = seen.pods.reading.known().expect("pods");
+    assert_eq!(
+        (pods[0].namespace.as_str(), pods[0].name.as_str(), pods[0].ready),
+        ("ci", "builder-0", true)
+    );
+    let containers = seen.containers.reading.known().expect("containers");
+    assert_eq!(containers[0].image, "registry.test/build:1");
+    assert_eq!(containers[0].mounts.known().expect("mounts")[0].host_path, "/var/run");
+    assert_eq!(fake.calls_in(Api::V1alpha2), 0);
+    assert_eq!(fake.calls(Api::V1, Method::Other), 0);
+}
+
+#[tokio::test]
+async fn v1alpha2_is_never_asked_where_v1_is_answered() {
+    let host = Host::new();
+    let fake = host.serve(CONTAINERD, Script::default());
+    let mut source = host.source(None);
+    for _ in 0..3 {
+        assert!(ask(&mut source, &no_kubelet()).await.runtime.reading.known().is_some());
+    }
+    assert_eq!(
+        (fake.calls(Api::V1, Method::Version), fake.calls_in(Api::V1alpha2)),
+        (3, 0)
+    );
+}
+
+#[tokio::test]
+async fn an_old_runtime_is_asked_in_v1alpha2() {
+    let host = Host::new();
+    let script = Script::of("docker", "20.10.24", [Api::V1alpha2])
+        .pod("sandbox", "default", "web", "7d2a")
+        .container("sandbox", "c0ffee", "web", &[("/run/docker.sock", "/run/docker.sock")]);
+    let fake = host.serve("run/dockershim.sock", script);
+    let seen = ask(&mut host.source(None), &no_kubelet()).await;
+    let runtime = seen.runtime.reading.known().expect("it answers");
+    assert_eq!((runtime.name.as_str(), runtime.api), ("docker", CriApi::V1alpha2));
+    assert_eq!(runtime.cgroup_driver, Reading::Absent, "v1alpha2 has no RuntimeConfig");
+    assert_eq!(
+        seen.containers.reading.known().expect("containers")[0]
+            .mounts
+            .known()
+            .map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(fake.calls(Api::V1alpha2, Method::RuntimeConfig), 0);
+    assert_eq!(fake.calls_in(Api::V1), 1, "Version, to learn that it is not there");
+}
+
+#[tokio::test]
+async fn a_runtime_without_runtime_config_is_a_fact() {
+    let host = Host::new();
+    let _fake = host.serve(CONTAINERD, Script::default());
+    let seen = ask(&mut host.source(None), &no_kubelet()).await;
+    assert_eq!(
+        seen.runtime.reading.known().expect("it answers").cgroup_driver,
+        Reading::Absent
+    );
+    assert_eq!(seen.runtime.gaps, []);
+}
+
+#[tokio::test]
+async fn deprecations_are_the_runtimes_own_words() {
+    let host = Host::new();
+    let said = r#"{"io.containerd.deprecation/cri-api-v1alpha2":"CRI API v1alpha2 is deprecated"}"#;
+    let fake = host.serve(
+        CONTAINERD,
+        Script::default().condition("ContainerdHasNoDeprecationWarnings", false, said),
+    );
+    let mut source = host.source(None);
+    let seen = ask(&mut source, &no_kubelet()).await;
+    let expected = Deprecation {
+        id: "io.containerd.deprecation/cri-api-v1alpha2".to_owned(),
+        message: "CRI API v1alpha2 is deprecated".to_owned(),
+    };
+    assert_eq!(
+        seen.runtime.reading.known().expect("it answers").deprecations,
+        Reading::Known(vec![expected])
+    );
+    fake.edit(|script| {
+        script.conditions.pop();
+    });
+    let seen = ask(&mut source, &no_kubelet()).await;
+    assert_eq!(
+        seen.runtime.reading.known().expect("it answers").deprecations,
+        Reading::Absent
+    );
+    fake.edit(|script| {
+        *script = script
+            .clone()
+            .condition("ContainerdHasNoDeprecationWarnings", false, "{broken");
+    });
+    let seen = ask(&mut source, &no_kubelet()).await;
+    let deprecations = &seen.runtime.reading.known().expect("it answers").deprecations;
+    assert_eq!(reason_of(deprecations), Some(Reason::Malformed));
+}

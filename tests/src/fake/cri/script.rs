@@ -1,0 +1,169 @@
+//! What a fake runtime answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use castoff_cri::v1;
+use tonic::Code;
+
+/// A version of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Api {
+    /// `runtime.v1`.
+    V1,
+    /// `runtime.v1alpha2`.
+    V1alpha2,
+}
+
+/// A method of `RuntimeService` that castoff asks for, and any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// `Version`.
+    Version,
+    /// `Status`.
+    Status,
+    /// `RuntimeConfig`.
+    RuntimeConfig,
+    /// `ListPodSandbox`.
+    ListPodSandbox,
+    /// `ListContainers`.
+    ListContainers,
+    /// `ContainerStatus`.
+    ContainerStatus,
+    /// What nobody should ask.
+    Other,
+}
+
+/// What goes wrong with one method.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It never answers.
+    Hang,
+    /// It answers late.
+    Late(Duration),
+    /// It answers with an error.
+    Error(Code, &'static str),
+    /// It answers with an empty message, as of another service.
+    Empty,
+}
+
+/// What a fake runtime answers. The default is a containerd 1.7 with nothing running.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// The versions of the interface that it serves.
+    pub apis: BTreeSet<Api>,
+    /// `runtime_name`.
+    pub name: String,
+    /// `runtime_version`.
+    pub version: String,
+    /// The conditions of `Status`.
+    pub conditions: Vec<v1::RuntimeCondition>,
+    /// The driver of `RuntimeConfig`; none for a runtime without that call.
+    pub cgroup_driver: Option<v1::CgroupDriver>,
+    /// The sandboxes.
+    pub pods: Vec<v1::PodSandbox>,
+    /// The containers in any state; a filter for the state is heeded.
+    pub containers: Vec<v1::Container>,
+    /// The mounts of each container by its id. `ContainerStatus` of an id that is not here is answered with `NotFound`.
+    pub mounts: BTreeMap<String, Vec<v1::Mount>>,
+    /// What goes wrong.
+    pub faults: BTreeMap<Method, Fault>,
+    /// Connections that are accepted from now on are closed after this many bytes to the client.
+    pub close_after: Option<usize>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            apis: BTreeSet::from([Api::V1, Api::V1alpha2]),
+            name: "containerd".to_owned(),
+            version: "1.7.34".to_owned(),
+            conditions: vec![condition("RuntimeReady", true, ""), condition("NetworkReady", true, "")],
+            cgroup_driver: None,
+            pods: Vec::new(),
+            containers: Vec::new(),
+            mounts: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            close_after: None,
+        }
+    }
+}
+
+impl Script {
+    /// A runtime of a name and version that serves `apis`.
+    pub fn of(name: &str, version: &str, apis: impl IntoIterator<Item = Api>) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            apis: apis.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// With `RuntimeConfig`.
+    #[must_use]
+    pub fn cgroup_driver(mut self, driver: v1::CgroupDriver) -> Self {
+        self.cgroup_driver = Some(driver);
+        self
+    }
+
+    /// With a condition.
+    #[must_use]
+    pub fn condition(mut self, kind: &str, status: bool, message: &str) -> Self {
+        self.conditions.push(condition(kind, status, message));
+        self
+    }
+
+    /// With something going wrong.
+    #[must_use]
+    pub fn fault(mut self, method: Method, fault: Fault) -> Self {
+        self.faults.insert(method, fault);
+        self
+    }
+
+    /// With a ready pod, whose sandbox is `sandbox` and whose uid is `uid`.
+    #[must_use]
+    pub fn pod(mut self, sandbox: &str, namespace: &str, name: &str, uid: &str) -> Self {
+        self.pods.push(v1::PodSandbox {
+            id: sandbox.into(),
+            metadata: Some(v1::PodSandboxMetadata {
+                name: name.into(),
+                uid: uid.into(),
+                namespace: namespace.into(),
+            }),
+            state: v1::PodSandboxState::SandboxReady as i32,
+        });
+        self
+    }
+
+    /// With a running container of a pod that mounts `(path on the host, path in the container)`.
+    #[must_use]
+    pub fn container(mut self, sandbox: &str, id: &str, name: &str, mounts: &[(&str, &str)]) -> Self {
+        self.containers.push(v1::Container {
+            id: id.into(),
+            pod_sandbox_id: sandbox.into(),
+            metadata: Some(v1::ContainerMetadata { name: name.into() }),
+            image: Some(v1::ImageSpec {
+                image: format!("sha256:{id}").into(),
+                user_specified_image: format!("registry.test/{name}:1").into(),
+            }),
+            state: v1::ContainerState::ContainerRunning as i32,
+        });
+        let mounts = mounts.iter().map(|(host, container)| v1::Mount {
+            container_path: (*container).into(),
+            host_path: (*host).into(),
+            readonly: false,
+        });
+        self.mounts.insert(id.to_owned(), mounts.collect());
+        self
+    }
+}
+
+fn condition(kind: &str, status: bool, message: &str) -> v1::RuntimeCondition {
+    v1::RuntimeCondition {
+        r#type: kind.into(),
+        status,
+        reason: Vec::new(),
+        message: message.into(),
+    }
+}

@@ -1,0 +1,3 @@
+//! Doubles of what castoff asks, each as real as the question: a server on a real socket.
+
+pub mod cri;
