@@ -203,3 +203,41 @@ fn lacks_protocol(error: &io::Error) -> bool {
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::SocketInode;
+    use crate::sources::sockets::diag::encode::{Reply, SocketFacts};
+    use crate::sources::sockets::diag::{Envelope, Message, Messages};
+
+    /// Gives one row in each dump; so many of the first dumps are then interrupted.
+    struct Busy(u32);
+
+    impl SocketTable for Busy {
+        fn dump(&mut self, _: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+            let envelope = Envelope { sequence: 1, port: 1 };
+            let bytes = Reply::dump(envelope, &[SocketFacts::client(self.0 + 1, 9)]);
+            for message in Messages::new(&bytes, envelope) {
+                if let Message::Row(row) = message? {
+                    each(&row);
+                }
+            }
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    Err(DumpError::Interrupted)
+                }
+                None => Ok(()),
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_dump_leaves_nothing_and_is_asked_for_again() {
+        let inodes = |interruptions| collect_dump(&mut Busy(interruptions), Ask::Connected, &mut |row| Some(row.inode));
+        assert_eq!(inodes(0).expect("none"), [SocketInode(1)]);
+        assert_eq!(inodes(2).expect("two of three"), [SocketInode(1)]);
+        assert!(matches!(inodes(3), Err(DumpError::Interrupted)));
+    }
+}

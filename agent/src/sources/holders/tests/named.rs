@@ -121,6 +121,7 @@ fn by_name_the_pod_is_known_and_not_the_process() {
     for (group, expected) in [
         (container("b"), vec![vec![7]]),
         ("/system.slice/x.service".into(), vec![vec![]]),
+        (format!("/docker/{}", "c".repeat(64)), vec![vec![]]),
     ] {
         let host = RecordedHost::new();
         host.process(1, 0, "init").netns(HOST.0);
