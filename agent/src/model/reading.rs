@@ -241,6 +241,7 @@ impl Reason {
             K::NotFound => Self::NotFound,
             K::ConnectionRefused => Self::ConnectionRefused,
             K::TimedOut | K::WouldBlock => Self::DeadlineExceeded,
+            K::FileTooLarge => Self::TooLarge,
             K::Unsupported => Self::NoKernelSupport,
             K::InvalidData | K::UnexpectedEof => Self::Malformed,
             _ => Self::HostError,

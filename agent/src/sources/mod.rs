@@ -2,7 +2,10 @@
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
 pub mod kubelet;
+pub mod engines;
+pub mod host_files;
 mod mountinfo;
+pub mod mounts;
 pub mod processes;
 #[cfg(test)]
 pub(crate) mod recorded;

@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat, readlinkat_raw};
 use rustix::io::{Errno, read};
 
 use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
@@ -201,6 +201,26 @@ impl ProcessReader {
             }
         }
         Ok(())
+    }
+
+    /// Opens the root directory of a process's own mount namespace.
+    ///
+    /// # Errors
+    /// As [`ProcessReader::read_sockets`].
+    pub(crate) fn open_root(&self, key: ProcessKey) -> io::Result<OwnedFd> {
+        let dir = self.open(key)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&dir, c"root", flags, Mode::empty()).map_err(gone_as_not_found)
+    }
+
+    /// The working directory of a process, as its own mount namespace names it.
+    ///
+    /// # Errors
+    /// As [`ProcessReader::read_sockets`].
+    pub(crate) fn read_working_directory(&self, key: ProcessKey) -> io::Result<String> {
+        let dir = self.open(key)?;
+        let target = readlinkat(&dir, c"cwd", Vec::new()).map_err(gone_as_not_found)?;
+        Ok(target.to_string_lossy().into_owned())
     }
 
     /// Opens the directory of one process. It stays that process's, whoever gets the pid afterwards.

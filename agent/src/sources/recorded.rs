@@ -64,6 +64,7 @@ impl RecordedHost {
                 format!("{pid} ({name}) S {parent} 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {start} 1 1\n"),
             )
             .file("status", "Name:\tx\nUid:\t0\t0\t0\t0\n")
+            .arguments(&[name])
             .netns(4_026_531_840)
     }
 }

@@ -29,8 +29,6 @@ pub(crate) struct Rooted {
 /// What a path led to, and past which directories.
 #[derive(Debug)]
 pub(crate) struct Walked {
-    /// The file itself, opened with `O_PATH`.
-    pub file: OwnedFd,
     /// What it is.
     pub kind: FileType,
     /// Its identity.
@@ -54,6 +52,13 @@ impl Rooted {
     /// The identity of what `path` leads to.
     pub(crate) fn read_identity(&self, path: &str) -> io::Result<(FileIdentity, FileType)> {
         identity_of(self.find(path)?.as_fd())
+    }
+
+    /// The target of the link that `path` itself is, in a directory that links may lead to.
+    pub(crate) fn read_link(&self, path: &str) -> io::Result<String> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let directory = self.find(if directory.is_empty() { "/" } else { directory })?;
+        Ok(readlinkat(&directory, name, Vec::new())?.to_string_lossy().into_owned())
     }
 
     /// Reads a regular file of at most `limit` bytes. [`io::ErrorKind::FileTooLarge`] where it is longer.
@@ -113,7 +118,6 @@ impl Rooted {
         let file = walk.into_file()?;
         let (identity, kind) = identity_of(file.as_fd())?;
         Ok(Walked {
-            file,
             kind,
             identity,
             ancestors,

@@ -1,0 +1,198 @@
+//! Which program a process runs, by the file it executes; by what it says of itself only where that may not be read.
+//!
+//! Relies on `/proc/<pid>/exe`, and on ld.so(8) for programs that are run through the dynamic loader.
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::sources::processes::{ProcessEntry, ProcessReader};
+
+/// Bytes that the kernel keeps of a process's name: `TASK_COMM_LEN` of `include/linux/sched.h` less the zero.
+const NAME_BYTES: usize = 15;
+
+/// Options of the loader that take their value from the next argument: ld.so(8), and musl's `ldso/dynlink.c`.
+const LOADER_OPTIONS_WITH_VALUE: [&str; 7] = [
+    "--argv0",
+    "--audit",
+    "--glibc-hwcaps-mask",
+    "--glibc-hwcaps-prepend",
+    "--inhibit-rpath",
+    "--library-path",
+    "--preload",
+];
+
+/// What castoff tells programs apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    /// dockerd, of any vendor.
+    Dockerd,
+    /// Podman, as its API service or as anything else.
+    Podman,
+    /// systemd, the system's or a user's, and its helper that listens for a program not started yet.
+    Activator,
+    /// Anything else.
+    Other,
+}
+
+/// Tells the program of one process.
+pub(super) fn read_program(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Program> {
+    let name = read_name(reader, entry)?;
+    Ok(match &*name {
+        // dockerd-current, -latest: Red Hat's; -ce, -ee: 18.09's own packages.
+        "dockerd"
+        | "dockerd-current"
+        | "dockerd-latest"
+        | "dockerd-ce"
+        | "dockerd-ee"
+        | "balenad"
+        | "balena-engine-daemon" => Program::Dockerd,
+        // One file for all of balenaEngine's programs, told by the name it was called by.
+        "balena-engine" | "balena" => match read_command(reader, entry)?.first().map(|a| base(a)) {
+            Some("balenad" | "balena-engine-daemon") => Program::Dockerd,
+            _ => Program::Other,
+        },
+        // Up to Docker 1.12 the client was the daemon too.
+        "docker" | "docker-current" => match read_command(reader, entry)?.get(1).map(String::as_str) {
+            Some("daemon" | "-d" | "--daemon") => Program::Dockerd,
+            _ => Program::Other,
+        },
+        "podman" => Program::Podman,
+        "systemd" | "systemd-socket-activate" => Program::Activator,
+        _ => Program::Other,
+    })
+}
+
+/// The last component of the program's path: of the one that the loader was asked to run, where it was.
+pub(super) fn read_name<'e>(reader: &ProcessReader, entry: &'e ProcessEntry) -> io::Result<Cow<'e, str>> {
+    let name = shown_name(entry);
+    // A name in its full length may have been longer.
+    let cut = entry.executable.is_none() && name.len() == NAME_BYTES;
+    if !is_loader(name) && !cut {
+        return Ok(Cow::Borrowed(name));
+    }
+    let mut command = read_command(reader, entry)?;
+    Ok(match command.first_mut().map(|first| base(first).to_owned()) {
+        Some(program) if is_loader(name) || program.starts_with(name) => Cow::Owned(program),
+        _ => Cow::Borrowed(name),
+    })
+}
+
+/// The arguments from the program's name on, without a loader's in front.
+pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Vec<String>> {
+    let arguments = reader.read_arguments(entry.key)?;
+    Ok(if is_loader(shown_name(entry)) {
+        without_loader(arguments)
+    } else {
+        arguments
+    })
+}
+
+/// The value of an option, `--name value` or `--name=value`, under any of its names.
+pub(super) fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
+    options(command, names).next()
+}
+
+/// The values of an option that may be given several times.
+pub(super) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterator<Item = &'a str> {
+    command.iter().enumerate().skip(1).filter_map(|(at, argument)| {
+        if names.contains(&argument.as_str()) {
+            return command.get(at + 1).map(String::as_str);
+        }
+        let (name, value) = argument.split_once('=')?;
+        names.contains(&name).then_some(value)
+    })
+}
+
+/// The last component of a path.
+pub(super) fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn shown_name(entry: &ProcessEntry) -> &str {
+    entry.executable.as_deref().map_or(entry.name.as_str(), base)
+}
+
+fn is_loader(name: &str) -> bool {
+    ["ld-linux", "ld-musl", "ld64.so", "ld.so", "ld-2."]
+        .iter()
+        .any(|loader| name.starts_with(loader))
+}
+
+fn without_loader(arguments: Vec<String>) -> Vec<String> {
+    let mut rest = arguments.into_iter().skip(1).peekable();
+    while let Some(argument) = rest.peek() {
+        if !argument.starts_with("--") {
+            break;
+        }
+        let takes_next = LOADER_OPTIONS_WITH_VALUE.contains(&argument.as_str());
+        let ends = argument == "--";
+        rest.next();
+        if ends {
+            break;
+        }
+        if takes_next {
+            rest.next();
+        }
+    }
+    rest.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    #[test]
+    fn programs_by_executable_loader_and_name() {
+        use Program::{Activator, Dockerd, Other, Podman};
+        let loader = "/opt/bullseye/lib64/ld-linux-x86-64.so.2";
+        #[rustfmt::skip]
+        let table: [(Option<&str>, &str, &[&str], Program); 22] = [
+            (Some("/usr/bin/dockerd"), "dockerd", &["/usr/bin/dockerd", "-H", "fd://"], Dockerd),
+            (Some("/usr/bin/dockerd (deleted)"), "dockerd", &["dockerd"], Dockerd),
+            (Some("/usr/bin/dockerd-current"), "dockerd-current", &["x"], Dockerd),
+            (Some("/usr/bin/dockerd"), "innocent", &["innocent"], Dockerd),
+            (Some("/usr/bin/dockerd-rootless.sh"), "sh", &["sh"], Other),
+            (Some("/usr/bin/docker"), "docker", &["docker", "ps"], Other),
+            (Some("/usr/bin/docker"), "docker", &["docker", "daemon", "-H", "x"], Dockerd),
+            (Some("/usr/bin/balena-engine"), "balena-engine-d", &["/usr/bin/balena-engine-daemon"], Dockerd),
+            (Some("/usr/bin/balena-engine"), "balena-engine", &["balena-engine", "ps"], Other),
+            (Some("/usr/bin/podman"), "podman", &["podman", "system", "service"], Podman),
+            (Some("/usr/lib/systemd/systemd"), "systemd", &["/sbin/init"], Activator),
+            // through the loader: the options' values are no programs
+            (Some(loader), "ld-linux-x86-64", &[loader, "--library-path", "/opt/dockerd", "/opt/usr/sbin/dockerd", "--debug"], Dockerd),
+            (Some(loader), "ld-linux-x86-64", &[loader, "--inhibit-cache", "--argv0", "podman", "/opt/dockerd"], Dockerd),
+            (Some("/lib/ld-musl-x86_64.so.1"), "ld-musl-x86_64.", &["/lib/ld-musl-x86_64.so.1", "--library-path=/l", "--", "/bin/podman"], Podman),
+            (Some("/lib/ld-2.31.so"), "ld-2.31.so", &["ld-2.31.so", "/usr/bin/dockerd"], Dockerd),
+            (Some(loader), "ld-linux-x86-64", &[loader, "--library-path"], Other),
+            (Some(loader), "ld-linux-x86-64", &[], Other),
+            // where the executable may not be read, the kernel's name and the arguments, which all may read
+            (None, "dockerd", &["/usr/bin/dockerd"], Dockerd),
+            (None, "balena-engine-d", &["/usr/bin/balena-engine-daemon"], Dockerd),
+            (None, "ld-linux-x86-64", &[loader, "/usr/bin/dockerd"], Dockerd),
+            (None, "a-name-of-15-by", &["/usr/bin/dockerd"], Other),
+            (None, "kworker/u8:2-ev", &[], Other),
+        ];
+        for (at, (executable, name, arguments, expected)) in (10..).zip(table) {
+            let host = RecordedHost::new();
+            let process = host.process(at, 1, name).arguments(arguments);
+            if let Some(executable) = executable {
+                process.exe(executable);
+            }
+            let reader = host.reader();
+            let table = ProcessReader::new(host.paths().proc).read_table();
+            let entry = &table.reading.known().expect("one process is recorded").entries[0];
+            let program = read_program(&reader, entry).expect("it is readable");
+            assert_eq!(program, expected, "{executable:?} {name} {arguments:?}");
+        }
+    }
+
+    #[test]
+    fn options_in_both_spellings() {
+        let command = ["podman", "-n", "web", "--data-root=/a b", "--last"].map(String::from);
+        assert_eq!(option(&command, &["-n", "--name"]), Some("web"));
+        assert_eq!(option(&command, &["--data-root"]), Some("/a b"));
+        assert_eq!(option(&command, &["--last"]), None);
+        assert_eq!(option(&command, &["podman"]), None);
+    }
+}

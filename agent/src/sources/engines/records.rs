@@ -1,0 +1,186 @@
+//! What dockerd itself keeps of a container on the disk: its name and its image.
+//!
+//! Relies on `<data-root>/containers/<id>/config.v2.json` (moby `container/container.go`), read in dockerd's own mount
+//! namespace. Never reads more than those two fields: the file holds the container's environment too.
+
+use std::io;
+
+use rustix::fs::FileType;
+use serde::Deserialize;
+
+use super::program::{self, Program, option};
+use crate::model::container::SupervisedContainer;
+use crate::model::identity::{ContainerId, ProcessKey};
+use crate::model::process::Process;
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+use crate::sources::rooted::Rooted;
+
+/// The most that is read of any file here.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Where dockerd keeps its data unless told otherwise (moby `daemon/config/config_linux.go`; balenaOS; the snap).
+const DATA_ROOTS: [&str; 3] = [
+    "/var/lib/docker",
+    "/var/lib/balena-engine",
+    "/var/snap/docker/common/var-lib-docker",
+];
+
+/// What dockerd keeps of a container.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Its name, without the slash that Docker puts before it.
+    pub name: Option<String>,
+    /// The image as it was asked for.
+    pub image: Option<String>,
+}
+
+/// The places where the node's dockerds keep their records.
+pub(super) struct Records {
+    daemons: Vec<Daemon>,
+    /// Whether some dockerd's place could not be entered.
+    refused: bool,
+}
+
+struct Daemon {
+    /// The container that this dockerd runs in, if any.
+    inside: Option<ContainerId>,
+    root: Rooted,
+    data_roots: Vec<String>,
+}
+
+impl Records {
+    /// Finds every dockerd's place. One that cannot be entered is a gap.
+    pub(super) fn find(reader: &ProcessReader, table: &ProcessTable, gaps: &mut Vec<Gap>) -> Self {
+        let (mut daemons, mut refused) = (Vec::new(), false);
+        for entry in &table.entries {
+            if !matches!(program::read_program(reader, entry), Ok(Program::Dockerd)) {
+                continue;
+            }
+            match open_daemon(reader, entry) {
+                Ok(daemon) => daemons.extend(daemon),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    refused = true;
+                    let asked = format_args!("/proc/{}/root of {}", entry.key.pid, entry.name);
+                    let answer = format_args!("{error}; CAP_SYS_PTRACE would show the names of its containers");
+                    Gap::new(Reason::of(&error), Hides::Detail, asked, answer).fold_into(gaps);
+                }
+            }
+        }
+        Self { daemons, refused }
+    }
+
+    /// Reads what the dockerd beside its supervisor keeps of `container`.
+    pub(super) fn read(&self, container: &SupervisedContainer) -> io::Result<Record> {
+        // What was refused is counted already.
+        let mut answer = if self.refused {
+            Ok(Record::default())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        };
+        // Only a dockerd in the same place: another's record of the same id would be a forgery.
+        for daemon in self.daemons.iter().filter(|daemon| daemon.inside == container.inside) {
+            for data_root in &daemon.data_roots {
+                let path = format!("{data_root}/containers/{}/config.v2.json", container.id);
+                match daemon.root.read_file(&path, FILE_LIMIT) {
+                    Ok(file) => return parse(&file),
+                    Err(error) if is_missing(&error) => {}
+                    Err(error) => answer = Err(error),
+                }
+            }
+        }
+        answer
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Option<Daemon>> {
+    let Some(process) = reader.describe(entry) else {
+        return Ok(None);
+    };
+    let root = Rooted::new(reader.open_root(entry.key)?);
+    let data_roots = find_data_roots(reader, entry.key, &process, &root)?;
+    Ok(Some(Daemon {
+        inside: process.membership.containers.last().map(|c| c.id.clone()),
+        root,
+        data_roots,
+    }))
+}
+
+fn find_data_roots(
+    reader: &ProcessReader,
+    key: ProcessKey,
+    process: &Process,
+    root: &Rooted,
+) -> io::Result<Vec<String>> {
+    let command = reader.read_arguments(key)?; // a loader's options in front have other names
+    if let Some(given) = option(&command, &["--data-root", "--graph", "-g"]) {
+        return Ok(vec![given.to_owned()]);
+    }
+    let home = process.uid.filter(|uid| *uid != 0).and_then(|uid| read_home(root, uid));
+    let config = match (option(&command, &["--config-file"]), &home) {
+        (Some(given), _) => given.to_owned(),
+        (None, Some(home)) => format!("{home}/.config/docker/daemon.json"),
+        (None, None) => "/etc/docker/daemon.json".to_owned(),
+    };
+    if let Some(given) = read_configured_data_root(root, &config) {
+        return Ok(vec![given]);
+    }
+    let mut roots: Vec<String> = home
+        .map(|home| format!("{home}/.local/share/docker"))
+        .into_iter()
+        .collect();
+    roots.extend(DATA_ROOTS.iter().map(|&r| r.to_owned()));
+    roots.retain(|path| {
+        root.read_identity(path)
+            .is_ok_and(|(_, kind)| kind == FileType::Directory)
+    });
+    Ok(roots)
+}
+
+/// The data directory that a `daemon.json` names. None also where there is no such file or it is none.
+pub(in crate::sources) fn read_configured_data_root(root: &Rooted, path: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        #[serde(rename = "data-root", alias = "graph")]
+        data_root: Option<String>,
+    }
+    let file = root.read_file(path, FILE_LIMIT).ok()?;
+    serde_json::from_slice::<Configuration>(&file).ok()?.data_root
+}
+
+/// The home directory of a user by `passwd(5)`, where a rootless dockerd keeps everything.
+fn read_home(root: &Rooted, uid: u32) -> Option<String> {
+    let file = root.read_file("/etc/passwd", FILE_LIMIT).ok()?;
+    let file = String::from_utf8_lossy(&file);
+    file.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.nth(2)?.parse() == Ok(uid)).then_some(fields.nth(2)?.to_owned())
+    })
+}
+
+fn parse(file: &[u8]) -> io::Result<Record> {
+    #[derive(Deserialize)]
+    struct Stored {
+        #[serde(rename = "Name")]
+        name: Option<String>,
+        #[serde(rename = "Config")]
+        config: Option<StoredConfig>,
+    }
+    #[derive(Deserialize)]
+    struct StoredConfig {
+        #[serde(rename = "Image")]
+        image: Option<String>,
+    }
+    // The parser's own message may quote the file.
+    let stored: Stored = serde_json::from_slice(file).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let full = |text: Option<String>| text.filter(|t| !t.is_empty());
+    Ok(Record {
+        name: full(stored.name.map(|name| name.trim_start_matches('/').to_owned())),
+        image: full(stored.config.and_then(|config| config.image)),
+    })
+}

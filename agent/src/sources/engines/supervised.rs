@@ -1,0 +1,133 @@
+//! Containers that run under an engine's own supervisor, known to Kubernetes or not.
+//!
+//! Relies on the arguments of containerd's shims (`-namespace moby -id <id>`), of Docker's own up to 17.03 (`<id> <bundle>
+//! <runtime>`), and of conmon (`-c <id> -n <name>`), which any user may read. Keeps the id and the name of them and nothing
+//! else.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::program::{self, base, option};
+use super::records::Records;
+use crate::model::container::SupervisedContainer;
+use crate::model::engine::EngineKind;
+use crate::model::identity::ContainerId;
+use crate::model::process::Process;
+use crate::model::reading::{Gap, Hides, Reason, Sighting};
+use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+
+/// containerd's namespace of Docker's containers; its plugins are in `plugins.moby`.
+const DOCKER_NAMESPACE: &str = "moby";
+
+/// Finds the containers that Docker's and Podman's supervisors among the processes of `table` run.
+pub fn find_supervised(reader: &ProcessReader, table: &ProcessTable) -> Sighting<Vec<SupervisedContainer>> {
+    let mut gaps = Vec::new();
+    // By id: a shim's short-lived helpers and conmon's for an exec name the same container.
+    let mut found: BTreeMap<ContainerId, SupervisedContainer> = BTreeMap::new();
+    for entry in &table.entries {
+        let container = match read_supervisor(reader, entry) {
+            Ok(Some(container)) => container,
+            Ok(None) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let asked = format_args!("/proc/{}/cmdline of {}", entry.key.pid, entry.name);
+                Gap::new(Reason::of(&error), Hides::ShadowContainer, asked, &error).fold_into(&mut gaps);
+                continue;
+            }
+        };
+        found.entry(container.id.clone()).or_insert_with(|| {
+            let supervisor = reader.describe(entry);
+            let inside = supervisor.and_then(|process| place_of(&process, &container.id));
+            SupervisedContainer { inside, ..container }
+        });
+    }
+    if found.is_empty() && gaps.is_empty() {
+        return Sighting::absent();
+    }
+    let mut containers: Vec<SupervisedContainer> = found.into_values().collect();
+    if containers.iter().any(|c| c.engine == EngineKind::Dockerd) {
+        let records = Records::find(reader, table, &mut gaps);
+        for container in containers.iter_mut().filter(|c| c.engine == EngineKind::Dockerd) {
+            match records.read(container) {
+                Ok(record) => (container.name, container.image) = (record.name, record.image),
+                Err(error) => {
+                    let asked = format_args!("config.v2.json of container {}", container.id.short());
+                    Gap::new(Reason::of(&error), Hides::Detail, asked, &error).fold_into(&mut gaps);
+                }
+            }
+        }
+    }
+    Sighting::partial(containers, gaps)
+}
+
+/// The container that a supervisor runs in itself: the innermost around it that is not the one it supervises.
+fn place_of(supervisor: &Process, own: &ContainerId) -> Option<ContainerId> {
+    let around = supervisor.membership.containers.iter().rev();
+    around.map(|c| &c.id).find(|id| *id != own).cloned()
+}
+
+/// The container that a process supervises for Docker or Podman, if that is what it does.
+fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Option<SupervisedContainer>> {
+    let name = program::read_name(reader, entry)?;
+    let is_shim = [
+        "containerd-shim",
+        "docker-containerd-shim",
+        "balena-engine-containerd-shim",
+    ]
+    .iter()
+    .any(|shim| name.starts_with(shim));
+    if !is_shim && name != "conmon" {
+        return Ok(None);
+    }
+    let command = program::read_command(reader, entry)?;
+    let named = if is_shim {
+        parse_shim(&command)
+    } else {
+        parse_conmon(&command)
+    };
+    Ok(named.map(|(engine, id, name)| SupervisedContainer {
+        id: ContainerId(id),
+        engine,
+        supervisor: entry.key.pid,
+        inside: None,
+        name,
+        image: None,
+    }))
+}
+
+type Named = (EngineKind, String, Option<String>);
+
+fn parse_shim(command: &[String]) -> Option<Named> {
+    let docker = |id: &str| is_id(id).then(|| (EngineKind::Dockerd, id.to_owned(), None));
+    match option(command, &["-namespace", "--namespace"]) {
+        Some(DOCKER_NAMESPACE) => {}
+        Some(_) => return None,
+        None => return docker(command.get(1)?), // Docker's own shim
+    }
+    if let Some(id) = option(command, &["-id", "--id"]) {
+        return docker(id);
+    }
+    // The shim of containerd 1.x's first interface names it in the path of its directory: …/moby/<id>
+    docker(base(option(command, &["-workdir", "--workdir"])?.trim_end_matches('/')))
+}
+
+fn parse_conmon(command: &[String]) -> Option<Named> {
+    let id = option(command, &["-c", "--cid"])?;
+    let name = option(command, &["-n", "--name"]);
+    (is_id(id) && !is_of_crio(command)).then(|| (EngineKind::Podman, id.to_owned(), name.map(str::to_owned)))
+}
+
+/// CRI-O gives its conmon no command to run at the end, and directories of its own.
+fn is_of_crio(command: &[String]) -> bool {
+    let exits_into_podman = option(command, &["--exit-command"]).is_some();
+    let in_crio = |path: &str| path.split('/').any(|component| component == "crio");
+    let directories = ["--exit-dir", "--persist-dir", "--socket-dir-path"];
+    !exits_into_podman
+        && directories
+            .iter()
+            .any(|name| option(command, &[name]).is_some_and(in_crio))
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}

@@ -1,0 +1,64 @@
+//! What files of the host say: the control group version, and what of Docker is still on the disk.
+//!
+//! Relies on the kubelet's own rule for the version (`/sys/fs/cgroup` is a cgroup2 mount or is not), on where
+//! distributions and vendors install Docker, and on systemd's directories of enabled units. Podman's files are not
+//! Docker's.
+
+mod left_overs;
+
+use std::io;
+
+use super::HostPaths;
+use super::mountinfo::read_mounts;
+use super::rooted::Rooted;
+use crate::model::host::{CgroupVersion, HostFiles};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
+
+/// Where the control groups are mounted, by the file hierarchy that every runtime expects.
+const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup";
+
+/// Reads the host's files.
+pub fn read_host_files(host: &HostPaths) -> Sighting<HostFiles> {
+    let mut gaps = Vec::new();
+    let left_overs = match Rooted::open(&host.root) {
+        Ok(root) => left_overs::find(&root, &mut gaps),
+        Err(error) => Reading::Unknown(Gap::new(Reason::of(&error), Hides::Detail, host.root.display(), &error)),
+    };
+    let files = HostFiles {
+        cgroups: read_cgroup_version(host),
+        left_overs,
+    };
+    Sighting::partial(files, gaps)
+}
+
+/// The version by the mounts of pid 1, which are the host's; by castoff's own where those may not be read, which a
+/// runtime mounts alike.
+fn read_cgroup_version(host: &HostPaths) -> Reading<CgroupVersion> {
+    let of_init = read_version_of(host, "1/mountinfo");
+    let of_either = of_init.or_else(|error| read_version_of(host, "self/mountinfo").map_err(|_| error));
+    match of_either {
+        Ok(Some(version)) => Reading::Known(version),
+        Ok(None) => Reading::Absent,
+        Err(error) => {
+            let asked = host.proc.join("1/mountinfo");
+            Reading::Unknown(Gap::new(Reason::of(&error), Hides::Detail, asked.display(), &error))
+        }
+    }
+}
+
+fn read_version_of(host: &HostPaths, file: &str) -> io::Result<Option<CgroupVersion>> {
+    let mut version = None;
+    read_mounts(&host.proc.join(file), |mount| {
+        if mount.point == CGROUP_ROOT {
+            // The hybrid has a tmpfs here and cgroup2 below it; the kubelet counts that as version 1. A later mount
+            // covers an earlier one.
+            let unified = mount.fs_type == b"cgroup2";
+            version = Some(if unified { CgroupVersion::V2 } else { CgroupVersion::V1 });
+        }
+        true
+    })?;
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests;

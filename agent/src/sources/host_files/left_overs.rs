@@ -1,0 +1,194 @@
+//! What of Docker is on the disk: programs, enabled units, data, configuration.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use rustix::fs::FileType;
+
+use crate::model::host::{LeftOver, LeftOverKind};
+use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::sources::engines::read_configured_data_root;
+use crate::sources::rooted::Rooted;
+
+/// Where the daemon's program is installed.
+const BINARIES: [&str; 9] = [
+    "/usr/bin/dockerd",                 // docker-ce and most distributions
+    "/usr/sbin/dockerd",                // Debian's docker.io
+    "/usr/local/bin/dockerd",           // Docker's static archive
+    "/usr/local/sbin/dockerd",          // likewise
+    "/opt/bin/dockerd",                 // Flatcar's extensions
+    "/usr/bin/dockerd-current",         // Red Hat's docker 1.13
+    "/usr/bin/dockerd-ce",              // docker-ce 18.09
+    "/snap/docker/current/bin/dockerd", // the snap
+    "/usr/bin/balena-engine-daemon",    // balenaOS
+];
+
+/// Directories of units, in systemd's order of precedence (systemd.unit(5)).
+const UNIT_DIRECTORIES: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
+
+/// Units that start a Docker daemon, at once or when somebody calls.
+const UNITS: [&str; 5] = [
+    "docker.service",
+    "docker.socket",
+    "snap.docker.dockerd.service",
+    "balena-engine.service",
+    "balena-engine.socket",
+];
+
+/// Where the daemon keeps images, containers and volumes unless its configuration says otherwise.
+const DATA: [&str; 3] = [
+    "/var/lib/docker",
+    "/var/snap/docker/common/var-lib-docker",
+    "/var/lib/balena-engine",
+];
+
+/// Where the daemon's configuration is.
+const CONFIGURATIONS: [&str; 2] = ["/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json"];
+
+/// Finds what is left of Docker below `root`. What could not be looked at is in `gaps`.
+pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
+    let mut search = Search {
+        root,
+        found: Vec::new(),
+        refused: Vec::new(),
+    };
+    search.take_binaries();
+    search.take_units();
+    search.take_data();
+    search.take_configurations();
+    let refused = search.refused.first().cloned();
+    for gap in search.refused {
+        gap.fold_into(gaps);
+    }
+    match refused {
+        _ if !search.found.is_empty() => Reading::Known(search.found),
+        Some(gap) => Reading::Unknown(gap),
+        None => Reading::Absent,
+    }
+}
+
+struct Search<'a> {
+    root: &'a Rooted,
+    found: Vec<LeftOver>,
+    refused: Vec<Gap>,
+}
+
+impl Search<'_> {
+    fn take_binaries(&mut self) {
+        let mut seen = BTreeSet::new(); // where /usr/sbin is /usr/bin, one file is found twice
+        for path in BINARIES {
+            if let Some((identity, FileType::RegularFile)) = self.look(path)
+                && seen.insert(identity)
+            {
+                self.add(LeftOverKind::Binary, path.to_owned());
+            }
+        }
+    }
+
+    /// Units that a target wants. A link to a unit that is not there starts nothing, nor does a masked unit.
+    fn take_units(&mut self) {
+        let mut seen = BTreeSet::new();
+        for directory in UNIT_DIRECTORIES {
+            let mut targets = Vec::new();
+            let listed = self.root.read_names(directory, |name| {
+                if matches!(name.rsplit_once('.'), Some((_, "wants" | "requires"))) {
+                    targets.push(name.to_owned());
+                }
+                true
+            });
+            if let Err(error) = listed {
+                self.refuse(directory, &error);
+            }
+            targets.sort_unstable();
+            for target in targets {
+                for unit in UNITS {
+                    let path = format!("{directory}/{target}/{unit}");
+                    if self.is_file(&path) && !self.is_masked(unit) && seen.insert((target.clone(), unit)) {
+                        self.add(LeftOverKind::EnabledUnit, path);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `systemctl mask` links the unit to `/dev/null` in a directory of higher precedence.
+    fn is_masked(&self, unit: &str) -> bool {
+        let null = UNIT_DIRECTORIES
+            .iter()
+            .find_map(|directory| self.root.read_link(&format!("{directory}/{unit}")).ok());
+        null.is_some_and(|target| target == "/dev/null")
+    }
+
+    fn take_data(&mut self) {
+        let configured = CONFIGURATIONS
+            .iter()
+            .filter_map(|path| read_configured_data_root(self.root, path));
+        let places: BTreeSet<String> = DATA.iter().map(|&path| path.to_owned()).chain(configured).collect();
+        for place in places {
+            match self.has_content(&place) {
+                Ok(true) => self.add(LeftOverKind::Data, place),
+                Ok(false) => {}
+                Err(error) => self.refuse(&place, &error),
+            }
+        }
+    }
+
+    /// Whether a directory holds more than empty directories: a log shipper's mount of `/var/lib/docker/containers` makes
+    /// those on nodes that never had Docker.
+    fn has_content(&self, directory: &str) -> io::Result<bool> {
+        let mut names = Vec::new();
+        self.root.read_names(directory, |name| {
+            names.push(name.to_owned());
+            names.len() < 64
+        })?;
+        for name in names.iter().filter(|name| *name != "lost+found") {
+            let path = format!("{directory}/{name}");
+            let mut filled = false;
+            match self.root.read_names(&path, |_| {
+                filled = true;
+                false
+            }) {
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(()) if filled => return Ok(true),
+                Ok(()) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_configurations(&mut self) {
+        for path in CONFIGURATIONS {
+            if self.is_file(path) {
+                self.add(LeftOverKind::Configuration, path.to_owned());
+            }
+        }
+    }
+
+    fn is_file(&mut self, path: &str) -> bool {
+        matches!(self.look(path), Some((_, FileType::RegularFile)))
+    }
+
+    fn look(&mut self, path: &str) -> Option<(crate::model::identity::FileIdentity, FileType)> {
+        match self.root.read_identity(path) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.refuse(path, &error);
+                None
+            }
+        }
+    }
+
+    /// Keeps an error that is not simply absence.
+    fn refuse(&mut self, path: &str, error: &io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            self.refused
+                .push(Gap::new(Reason::of(error), Hides::Detail, path, error));
+        }
+    }
+
+    fn add(&mut self, kind: LeftOverKind, path: String) {
+        self.found.push(LeftOver { kind, path });
+    }
+}

@@ -1,0 +1,149 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::sources::recorded::RecordedHost;
+
+fn left_overs(host: &RecordedHost) -> Vec<String> {
+    let sighting = read_host_files(&host.paths());
+    assert_eq!(sighting.gaps, []);
+    let files = sighting.reading.known().expect("the root is readable").clone();
+    match files.left_overs {
+        Reading::Known(found) => found.iter().map(|l| format!("{} {}", l.kind, l.path)).collect(),
+        Reading::Absent => Vec::new(),
+        Reading::Unknown(gap) => panic!("{gap}"),
+    }
+}
+
+fn link(host: &RecordedHost, path: &str, target: &str) {
+    let path = host.paths().root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().expect("it is below the root")).expect("directories can be made");
+    symlink(target, path).expect("a link can be made");
+}
+
+#[test]
+fn the_version_is_the_kubelets() {
+    let hybrid =
+        "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 c rw\n";
+    let unified = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+    let covered = format!("{hybrid}{unified}");
+    for (mounts, expected) in [
+        (hybrid, Reading::Known(CgroupVersion::V1)),
+        (unified, Reading::Known(CgroupVersion::V2)),
+        (&covered, Reading::Known(CgroupVersion::V2)),
+        ("22 27 0:21 / /proc rw - proc proc rw\n", Reading::Absent),
+    ] {
+        let host = RecordedHost::new();
+        host.process(1, 0, "systemd").file("mountinfo", mounts);
+        assert_eq!(read_cgroup_version(&host.paths()), expected, "{mounts}");
+    }
+}
+
+#[test]
+fn the_version_by_castoffs_own_mounts_where_inits_are_hidden() {
+    let host = RecordedHost::new();
+    assert_eq!(
+        read_cgroup_version(&host.paths()).gap().map(|g| g.reason),
+        Some(Reason::NotFound)
+    );
+    host.process(9, 1, "castoff")
+        .file("mountinfo", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    symlink("9", host.paths().proc.join("self")).expect("a link can be made");
+    assert_eq!(read_cgroup_version(&host.paths()), Reading::Known(CgroupVersion::V2));
+}
+
+#[test]
+fn everything_that_docker_leaves() {
+    let host = RecordedHost::new();
+    host.file("/usr/bin/dockerd", "");
+    host.file("/lib/systemd/system/docker.service", "");
+    host.file("/lib/systemd/system/docker.socket", "");
+    link(
+        &host,
+        "/etc/systemd/system/multi-user.target.wants/docker.service",
+        "/lib/systemd/system/docker.service",
+    );
+    link(
+        &host,
+        "/etc/systemd/system/sockets.target.wants/docker.socket",
+        "/lib/systemd/system/docker.socket",
+    );
+    host.file("/data/docker/overlay2/l/x", "");
+    link(&host, "/var/lib/docker", "/data/docker");
+    host.file("/etc/docker/daemon.json", r#"{"data-root": "/srv/docker"}"#);
+    host.file("/srv/docker/engine-id", "x");
+    assert_eq!(
+        left_overs(&host),
+        [
+            "binary /usr/bin/dockerd",
+            "enabled-unit /etc/systemd/system/multi-user.target.wants/docker.service",
+            "enabled-unit /etc/systemd/system/sockets.target.wants/docker.socket",
+            "data /srv/docker",
+            "data /var/lib/docker",
+            "configuration /etc/docker/daemon.json",
+        ]
+    );
+}
+
+#[test]
+fn what_only_looks_like_dockers() {
+    let host = RecordedHost::new();
+    // podman-docker's command, Podman's data, a log shipper's mount, an empty disk for images.
+    host.file("/usr/bin/docker", "");
+    host.file("/var/lib/containers/storage/overlay/x", "");
+    for directory in [
+        "var/lib/docker/containers",
+        "var/lib/docker/lost+found/x",
+        "usr/sbin/dockerd",
+    ] {
+        fs::create_dir_all(host.paths().root.join(directory)).expect("fresh");
+    }
+    // A unit that was removed but not disabled, and one that is masked.
+    link(
+        &host,
+        "/etc/systemd/system/multi-user.target.wants/docker.service",
+        "/lib/systemd/system/docker.service",
+    );
+    host.file("/lib/systemd/system/docker.socket", "");
+    link(
+        &host,
+        "/etc/systemd/system/sockets.target.wants/docker.socket",
+        "/lib/systemd/system/docker.socket",
+    );
+    link(&host, "/etc/systemd/system/docker.socket", "/dev/null");
+    host.file("/dev/null", "");
+    assert_eq!(left_overs(&host), [""; 0]);
+}
+
+#[test]
+fn one_program_under_two_names_is_one() {
+    let host = RecordedHost::new();
+    host.file("/usr/bin/dockerd", "");
+    link(&host, "/usr/sbin", "bin");
+    assert_eq!(left_overs(&host), ["binary /usr/bin/dockerd"]);
+}
+
+#[test]
+fn a_root_that_cannot_be_read_is_unknown() {
+    let mut paths = RecordedHost::new().paths();
+    paths.root = "/nonexistent".into();
+    let sighting = read_host_files(&paths);
+    let files = sighting.reading.known().expect("the version is asked for all the same");
+    assert_eq!(
+        files.left_overs.gap().map(|g| (g.reason, g.hides)),
+        Some((Reason::NotFound, Hides::Detail))
+    );
+}
+
+#[test]
+fn a_refused_look_is_no_absence() {
+    let host = RecordedHost::new();
+    link(&host, "/var/lib/docker", "/var/lib/docker"); // ELOOP: an error that is not absence
+    let sighting = read_host_files(&host.paths());
+    let files = sighting.reading.known().expect("the root is readable");
+    assert!(files.left_overs.gap().is_some());
+    assert_eq!(sighting.gaps.len(), 1);
+    host.file("/usr/bin/dockerd", "");
+    let files = read_host_files(&host.paths()).reading;
+    assert_eq!(files.known().and_then(|f| f.left_overs.known()).map(Vec::len), Some(1));
+}

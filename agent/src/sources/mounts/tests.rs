@@ -1,0 +1,265 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use super::*;
+use crate::model::engine::{Api, EngineKind};
+use crate::model::identity::{NetNs, SocketInode};
+use crate::model::process::Process;
+use crate::sources::recorded::RecordedHost;
+
+const OWN: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd3d";
+
+/// A host whose dockerd, process 10, listens on `/run/docker.sock`, with links of every kind to it.
+struct Node {
+    host: RecordedHost,
+    _socket: UnixListener,
+}
+
+impl Node {
+    fn new() -> Self {
+        let host = RecordedHost::new();
+        let at = |path: &str| host.paths().root.join(path);
+        for directory in ["run/containerd", "var/lib", "srv/links", "home"] {
+            fs::create_dir_all(at(directory)).expect("fresh");
+        }
+        let socket = UnixListener::bind(at("run/docker.sock")).expect("fresh");
+        for (link, target) in [
+            ("var/run", "/run"),
+            ("srv/links/socket", "/var/run/docker.sock"),
+            ("srv/links/parent", "../../run"),
+            ("srv/links/up", "/../../../../run"),
+            ("srv/links/dangling", "/nowhere"),
+        ] {
+            symlink(target, at(link)).expect("fresh");
+        }
+        fs::hard_link(at("run/docker.sock"), at("srv/renamed")).expect("the same file system");
+        host.file("/home/docker.sock", "no socket at all");
+        host.process(10, 1, "dockerd")
+            .exe("/usr/bin/dockerd")
+            .in_host_root()
+            .link("cwd", "/run");
+        Self { host, _socket: socket }
+    }
+
+    fn process(&self) -> Process {
+        let table = self.host.reader().read_table();
+        let table = table.reading.known().expect("a process is recorded");
+        self.host.reader().describe(&table.entries[0]).expect("it is there")
+    }
+
+    fn engine(&self, name: &str) -> EngineSighting {
+        let file = identity(&self.host.paths().root.join("run/docker.sock"));
+        EngineSighting {
+            kind: EngineKind::Dockerd,
+            process: Some(self.process()),
+            listeners: vec![Listener {
+                id: ListenerId::File(file),
+                api: Api::Docker,
+                name: SocketName::Path(name.to_owned()),
+                socket: SocketInode(1),
+                netns: NetNs(1),
+                activated: false,
+            }],
+        }
+    }
+
+    fn reaches(&self, mounts: &[&str], engine: EngineSighting) -> (Vec<(String, Via)>, Vec<Gap>) {
+        let sighting = self.find(
+            container(Reading::Known(mounts.iter().map(|m| mount(m)).collect())),
+            engine,
+        );
+        let reaches = sighting.reading.known().cloned().unwrap_or_default();
+        (
+            reaches.into_iter().map(|r| (r.host_path, r.via)).collect(),
+            sighting.gaps,
+        )
+    }
+
+    fn find(&self, container: Container, engine: EngineSighting) -> Sighting<Vec<Reach>> {
+        let containers = Sighting::full(vec![container]);
+        find_reaches(
+            &self.host.paths(),
+            &self.host.reader(),
+            &containers,
+            &Sighting::full(vec![engine]),
+        )
+    }
+}
+
+fn identity(path: &Path) -> FileIdentity {
+    let file = fs::symlink_metadata(path).expect("it was made above");
+    FileIdentity::from_stat(file.dev(), file.ino())
+}
+
+fn container(mounts: Reading<Vec<Mount>>) -> Container {
+    Container {
+        id: ContainerId(OWN.to_owned()),
+        sandbox: ContainerId("s".to_owned()),
+        name: "build".to_owned(),
+        image: "ci:1".to_owned(),
+        mounts,
+    }
+}
+
+fn mount(host_path: &str) -> Mount {
+    Mount {
+        host_path: host_path.to_owned(),
+        container_path: "/mnt".to_owned(),
+        readonly: true,
+    }
+}
+
+#[test]
+fn every_way_to_a_listener() {
+    let node = Node::new();
+    for (path, expected) in [
+        ("/run/docker.sock", Some(Via::Socket)),
+        ("/var/run/docker.sock", Some(Via::Socket)),
+        ("/srv/renamed", Some(Via::Socket)),
+        ("/srv/links/socket", Some(Via::Socket)),
+        ("/run", Some(Via::Directory)),
+        ("/run/", Some(Via::Directory)),
+        ("/var/run", Some(Via::Directory)),
+        ("/srv/links/parent", Some(Via::Directory)),
+        ("/srv/links/up", Some(Via::Directory)),
+        ("/", Some(Via::Directory)),
+        // `/var` holds a link to `/run`, and a link does not lead out of a mount
+        ("/var", None),
+        ("/srv", None),
+        ("/run/containerd", None),
+        ("/home/docker.sock", None),
+        ("/srv/links/dangling", None),
+        ("/nonexistent/docker.sock", None),
+        ("/home/docker.sock/x", None),
+        ("", None),
+    ] {
+        let (reaches, gaps) = node.reaches(&[path], node.engine("/run/docker.sock"));
+        let expected: Vec<_> = expected.map(|via| (path.to_owned(), via)).into_iter().collect();
+        assert_eq!((reaches, gaps), (expected, vec![]), "{path}");
+    }
+}
+
+#[test]
+fn the_listeners_name_may_lead_over_links_or_be_relative() {
+    let node = Node::new();
+    for name in [
+        "/var/run/docker.sock",
+        "/srv/links/parent/docker.sock",
+        "docker.sock",
+        "./containerd/../docker.sock",
+    ] {
+        let (reaches, gaps) = node.reaches(&["/var/run", "/srv/links"], node.engine(name));
+        assert_eq!(
+            (reaches, gaps),
+            (vec![("/var/run".to_owned(), Via::Directory)], vec![]),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_followed_hides_directories_and_not_the_socket() {
+    let node = Node::new();
+    let mut activated = node.engine("docker.sock");
+    activated.process = None; // relative to whom?
+    let broken = node.engine("/run/d\u{fffd}cker.sock");
+    for engine in [activated, broken] {
+        let (reaches, gaps) = node.reaches(&["/run", "/run/docker.sock"], engine);
+        assert_eq!(reaches, [("/run/docker.sock".to_owned(), Via::Socket)]);
+        assert_eq!(
+            gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
+            [(Reason::NotFound, Hides::Exposure)]
+        );
+    }
+}
+
+#[test]
+fn a_file_that_was_replaced_leads_to_another_listener() {
+    let node = Node::new();
+    let old = node.engine("/run/docker.sock");
+    let path = node.host.paths().root.join("run/docker.sock");
+    fs::rename(&path, node.host.paths().root.join("home/old.sock")).expect("it is there"); // keeps its inode taken
+    let _new = UnixListener::bind(&path).expect("the name is free");
+    assert_eq!(node.reaches(&["/run", "/run/docker.sock"], old), (vec![], vec![]));
+}
+
+#[test]
+fn an_engine_nobody_started_is_resolved_on_the_host() {
+    let node = Node::new();
+    let mut engine = node.engine("/run/docker.sock");
+    engine.process = None;
+    let (reaches, gaps) = node.reaches(&["/var/run"], engine);
+    assert_eq!((reaches, gaps), (vec![("/var/run".to_owned(), Via::Directory)], vec![]));
+}
+
+#[test]
+fn an_engine_in_a_pod_is_reached_by_its_neighbours_and_not_by_itself() {
+    let node = Node::new();
+    // The pod's volume is `/run` in the engine's own mount namespace: one inode, two paths.
+    let rootfs = node.host.paths().root.join("rootfs");
+    fs::create_dir_all(rootfs.join("run")).expect("fresh");
+    let _socket = UnixListener::bind(rootfs.join("run/docker.sock")).expect("fresh");
+    node.host
+        .process(10, 1, "dockerd")
+        .cgroup(&format!("/docker/{OWN}"))
+        .link("root", rootfs.to_str().expect("temporary paths are UTF-8"));
+    let mut engine = node.engine("/run/docker.sock");
+    engine.listeners[0].id = ListenerId::File(identity(&rootfs.join("run/docker.sock")));
+    let mut neighbour = container(Reading::Known(vec![mount("/rootfs/run")]));
+    assert_eq!(
+        node.find(neighbour.clone(), engine.clone()),
+        Sighting::absent(),
+        "it is the engine's own"
+    );
+    neighbour.id = ContainerId("another".to_owned());
+    let reaches = node.find(neighbour, engine);
+    assert_eq!(reaches.reading.known().map(|r| r[0].via), Some(Via::Directory));
+}
+
+#[test]
+fn what_was_not_seen_is_said() {
+    let node = Node::new();
+    let (host, reader) = (node.host.paths(), node.host.reader());
+    let gap = Gap::new(
+        Reason::DeadlineExceeded,
+        Hides::Exposure,
+        "ContainerStatus",
+        "no answer",
+    );
+    let engines = Sighting::full(vec![node.engine("/run/docker.sock")]);
+
+    let unknown = node.find(
+        container(Reading::Unknown(gap.clone())),
+        node.engine("/run/docker.sock"),
+    );
+    assert_eq!(
+        unknown.gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
+        [(Reason::DeadlineExceeded, Hides::Exposure)]
+    );
+    let reason = |sighting: Sighting<Vec<Reach>>| sighting.reading.gap().map(|g| (g.reason, g.hides));
+    let depends = Some((Reason::DependsOnAnother, Hides::Exposure));
+    assert_eq!(
+        reason(find_reaches(&host, &reader, &Sighting::unknown(gap.clone()), &engines)),
+        depends
+    );
+    let empty = Sighting::full(vec![]);
+    assert_eq!(
+        reason(find_reaches(&host, &reader, &empty, &Sighting::unknown(gap.clone()))),
+        depends
+    );
+    // No listener: whatever the containers mount leads to none.
+    assert_eq!(
+        find_reaches(&host, &reader, &Sighting::unknown(gap), &Sighting::absent()),
+        Sighting::absent()
+    );
+    let lost = HostPaths {
+        root: "/nonexistent".into(),
+        ..host
+    };
+    assert_eq!(
+        reason(find_reaches(&lost, &reader, &empty, &engines)),
+        Some((Reason::NotFound, Hides::Exposure))
+    );
+}
