@@ -44,7 +44,7 @@ pub struct RuntimeSource {
     configured: Option<EndpointCandidate>,
     host: HostPaths,
     deadline: Duration,
-    /// Connections that were of use in the last cycle, by the socket file they lead to.
+    /// The connections of the last cycle, by the socket file they lead to.
     clients: HashMap<(PathBuf, FileIdentity), Client>,
     mounts: KnownMounts,
 }
@@ -56,8 +56,8 @@ impl RuntimeSource {
     /// How many times the deadline of one call all the calls of one cycle may take together.
     pub const DEADLINES_IN_ALL: u32 = 4;
 
-    /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet or, without its word, custom says. One call may
-    /// take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
+    /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet says, else where runtimes are
+    /// known to be. One call may take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
     pub fn new(configured: Option<String>, host: HostPaths, deadline: Duration) -> Self {
         let configured = configured.map(|endpoint| EndpointCandidate {
             path: endpoint::path_of(&endpoint).to_owned(),
