@@ -1,9 +1,9 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
-pub mod kubelet;
 pub mod engines;
 pub mod host_files;
+pub mod kubelet;
 mod mountinfo;
 pub mod mounts;
 pub mod processes;
