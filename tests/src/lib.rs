@@ -2,3 +2,5 @@
 //! against. `tests/run` says how; nothing here is part of castoff itself.
 
 pub mod fake;
+pub mod lab;
+pub mod report;

@@ -1,3 +1,159 @@
-//! One snapshot and the settings in, one report out. Pure: asks nothing, cannot fail.
+//! One snapshot, the history and the settings in; one report out. Pure: asks nothing, cannot fail.
+//!
+//! A family of rules is a file with one function from [`Facts`] to findings. To add a finding: a code in [`report`], its
+//! words in [`catalogue`], a rule in the file of its family.
 
+pub mod blind_spots;
+pub mod catalogue;
+pub mod engines;
+pub mod releases;
 pub mod report;
+pub mod runtime;
+pub mod usage;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::model::client::{Client, OpenClient, Origin};
+use crate::model::container::ShadowContainer;
+use crate::model::engine::Engine;
+use crate::model::exposure::Exposure;
+use crate::model::history::History;
+use crate::model::join;
+use crate::model::reading::{Gap, Reading, Source};
+use crate::model::snapshot::Snapshot;
+use report::{API_VERSION, Finding, KubeletCeiling, Report, SourceStatus};
+
+/// What the user decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node's name.
+    pub node: Option<String>,
+    /// How long a use counts as one.
+    pub window: Duration,
+}
+
+/// What the rules look at.
+pub struct Facts<'a> {
+    /// What the sources saw.
+    pub snapshot: &'a Snapshot,
+    /// The engines with their scope.
+    pub engines: &'a Reading<Vec<Engine>>,
+    /// Who uses them, now or within the window.
+    pub clients: &'a Reading<Vec<Client>>,
+    /// Which containers could reach them.
+    pub exposures: &'a Reading<Vec<Exposure>>,
+    /// Containers beside Kubernetes.
+    pub shadow_containers: &'a Reading<Vec<ShadowContainer>>,
+    /// The newest kubelet that the runtime can serve.
+    pub ceiling: &'a Reading<KubeletCeiling>,
+    /// What each source could not see.
+    pub gaps: &'a [(Source, &'a Gap)],
+    /// How long a use counts as one.
+    pub window: Duration,
+}
+
+/// Judges one look. `history` has it recorded already; `sources` tell how each source did.
+pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatus>, settings: &Settings) -> Report {
+    let joined = join::join(snapshot);
+    let exposures = join::exposures(snapshot, &joined, history);
+    let clients = joined
+        .clients
+        .map(|open| clients(&open, history, snapshot, settings.window));
+    let ceiling = runtime::ceiling(snapshot);
+    let gaps: Vec<(Source, &Gap)> = sources
+        .iter()
+        .flat_map(|s| s.gaps.iter().map(|g| (s.source, g)))
+        .collect();
+    let facts = Facts {
+        snapshot,
+        engines: &joined.engines,
+        clients: &clients,
+        exposures: &exposures,
+        shadow_containers: &joined.shadow_containers,
+        ceiling: &ceiling,
+        gaps: &gaps,
+        window: settings.window,
+    };
+    let (verdict, verdict_reason) = verdict::judge(&facts);
+    let mut findings: Vec<Finding> = [runtime::find, usage::find, engines::find, blind_spots::find]
+        .iter()
+        .flat_map(|rule| rule(&facts))
+        .collect();
+    findings.sort_by(|a, b| (a.severity, a.code, &a.subject).cmp(&(b.severity, b.code, &b.subject)));
+    Report {
+        api_version: API_VERSION,
+        kind: "NodeReport",
+        castoff_version: env!("CARGO_PKG_VERSION"),
+        node: settings.node.clone(),
+        time: snapshot.taken,
+        verdict,
+        verdict_reason,
+        runtime: snapshot.runtime.runtime.reading.clone(),
+        refused_endpoints: snapshot.runtime.refused.clone(),
+        kubelet_ceiling: ceiling,
+        kubelet: snapshot.kubelet.reading.clone(),
+        cgroups: flatten(&snapshot.host.reading, |host| host.cgroups.clone()),
+        containers: snapshot.runtime.containers.reading.clone().map(|c| count(c.len())),
+        pods: snapshot
+            .runtime
+            .pods
+            .reading
+            .clone()
+            .map(|p| count(p.iter().filter(|pod| pod.ready).count())),
+        engines: joined.engines,
+        clients,
+        exposures,
+        shadow_containers: joined.shadow_containers,
+        findings,
+        holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
+        sources,
+    }
+}
+
+/// The clients of now and of the window: now first, then the latest seen.
+fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: Duration) -> Vec<Client> {
+    let mut clients: Vec<Client> = history
+        .clients()
+        .filter_map(|(key, seen)| {
+            let now = open.iter().find(|client| client.key == *key);
+            let past = key.identity.is_kubelet_side() || snapshot.taken.since(seen.last) > window;
+            if now.is_none() && past {
+                return None;
+            }
+            Some(Client {
+                key: key.clone(),
+                connections: now.map_or(0, |n| n.connections),
+                pending: now.map_or(0, |n| n.pending),
+                holders: now.map_or_else(Vec::new, |n| n.holders.clone()),
+                origin: Origin::Polled,
+                first_seen: seen.first,
+                last_seen: seen.last,
+                connects: seen.connects,
+            })
+        })
+        .collect();
+    clients.sort_by(|a, b| {
+        let open = |c: &Client| c.connections + c.pending > 0;
+        open(b)
+            .cmp(&open(a))
+            .then(b.last_seen.cmp(&a.last_seen))
+            .then(a.key.cmp(&b.key))
+    });
+    clients
+}
+
+fn flatten<T, U>(reading: &Reading<T>, f: impl FnOnce(&T) -> Reading<U>) -> Reading<U> {
+    match reading {
+        Reading::Known(value) => f(value),
+        Reading::Absent => Reading::Absent,
+        Reading::Unknown(gap) => Reading::Unknown(gap.clone()),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

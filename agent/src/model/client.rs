@@ -1,11 +1,13 @@
 //! Who uses a listener.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Api, EngineKind, Scope};
+use super::identity::SocketInode;
 use super::process::Process;
 use super::reading::codes;
 use super::socket::SocketName;
@@ -54,6 +56,21 @@ impl ClientIdentity {
             Self::Host { .. } => "host",
             Self::Unnamed => "unnamed",
         }
+    }
+
+    /// Every word that [`ClientIdentity::code`] gives.
+    pub const CODES: [&'static str; 4] = ["pod", "engine-container", "host", "unnamed"];
+}
+
+impl ClientIdentity {
+    /// Whether this is a kubelet or cri-dockerd on the host. Such a client *is* the use that `runtime-is-docker`
+    /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
+    /// like any other: a name is no proof.
+    pub fn is_kubelet_side(&self) -> bool {
+        let Self::Host { executable, .. } = self else {
+            return false;
+        };
+        matches!(executable.rsplit('/').next(), Some("kubelet" | "cri-dockerd"))
     }
 }
 
@@ -130,6 +147,8 @@ pub struct OpenClient {
     pub pending: u32,
     /// The processes that hold them, at most [`Client::HOLDERS_SHOWN`].
     pub holders: Vec<Process>,
+    /// The client's ends, by which one look tells its connections from those of the look before.
+    pub sockets: BTreeSet<SocketInode>,
 }
 
 /// A client as it is reported: what is open now, and since when it is known.

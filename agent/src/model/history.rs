@@ -1,9 +1,10 @@
 //! What was seen before this look: first and last seen of each client. Bounded; survives a restart through the state
 //! file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{ClientKey, OpenClient};
+use super::identity::SocketInode;
 use super::time::Timestamp;
 
 /// When a client was seen.
@@ -21,6 +22,8 @@ pub struct Seen {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     clients: BTreeMap<ClientKey, Seen>,
+    /// The sockets of the last look, which are not worth keeping over a restart.
+    open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
     forgotten: u64,
 }
 
@@ -32,24 +35,33 @@ impl History {
     pub fn restore(clients: impl IntoIterator<Item = (ClientKey, Seen)>) -> Self {
         let mut history = Self {
             clients: clients.into_iter().collect(),
-            forgotten: 0,
+            ..Self::default()
         };
         history.bound();
         history
     }
 
-    /// Takes in one look. `new_connections` tells for each client how many of its connections the look before had
-    /// not seen.
-    pub fn record(&mut self, at: Timestamp, open: &[OpenClient], new_connections: impl Fn(&ClientKey) -> u64) {
+    /// Takes in one look at the time `at`.
+    pub fn record(&mut self, at: Timestamp, open: &[OpenClient]) {
         for client in open {
+            let before = self.open.get(&client.key);
+            let new = client
+                .sockets
+                .iter()
+                .filter(|s| !before.is_some_and(|b| b.contains(s)))
+                .count();
             let seen = self.clients.entry(client.key.clone()).or_insert(Seen {
                 first: at,
                 last: at,
                 connects: 0,
             });
             seen.last = seen.last.max(at);
-            seen.connects = seen.connects.saturating_add(new_connections(&client.key));
+            seen.connects = seen.connects.saturating_add(new as u64);
         }
+        self.open = open
+            .iter()
+            .map(|client| (client.key.clone(), client.sockets.clone()))
+            .collect();
         self.bound();
     }
 

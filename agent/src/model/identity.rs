@@ -56,7 +56,7 @@ impl Device {
         }
     }
 
-    /// From the kernel's own packing, `major << 20 | minor` (`MKDEV` of include/linux/kdev_t.h), as `UNIX_DIAG_VFS`
+    /// From the kernel's own packing, `major << 20 | minor` (`MKDEV` of `include/linux/kdev_t.h`), as `UNIX_DIAG_VFS`
     /// gives it.
     pub const fn from_kernel(dev: u32) -> Self {
         Self {

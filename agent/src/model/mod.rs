@@ -7,10 +7,13 @@ pub mod exposure;
 pub mod history;
 pub mod host;
 pub mod identity;
+pub mod join;
 pub mod kubelet;
 pub mod process;
 pub mod reading;
 pub mod runtime;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod snapshot;
 pub mod socket;
 pub mod time;

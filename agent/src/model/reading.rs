@@ -9,6 +9,7 @@ use serde::Serialize;
 /// What a source returned for one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
+#[schemars(rename = "Reading_of_{T}")]
 pub enum Reading<T> {
     /// Asked, and this is the answer.
     Known(T),
@@ -247,6 +248,28 @@ impl Reason {
             _ => Self::HostError,
         }
     }
+
+    /// What would show the thing after all: one sentence for people.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::PermissionDenied => {
+                "Run castoff as root; in a pod also with hostPID and the capabilities of the chart."
+            }
+            Self::NotFound => "Check the path that was asked; in a pod, that the host's directory is mounted.",
+            Self::ConnectionRefused => "Start the service behind it, or take the endpoint out of the settings.",
+            Self::DeadlineExceeded => "See whether the peer hangs; if it is only slow, give castoff a longer deadline.",
+            Self::Unimplemented => "Upgrade the peer: this version does not know the call.",
+            Self::PeerError => "See the peer's own log for the cause.",
+            Self::ProtocolError => "Check that the endpoint belongs to the service that is expected there.",
+            Self::TooLarge => "Look at what the peer sends: it is far beyond what a node needs.",
+            Self::NotASocket => "Check the path: it leads to something that is no socket.",
+            Self::NoKernelSupport => "Load the kernel's unix_diag module, and run castoff in the host's PID namespace.",
+            Self::Malformed => "Look at the file: it is not of the form that is expected.",
+            Self::LimitReached => "Look at the node itself: there is more of it than castoff keeps.",
+            Self::DependsOnAnother => "Close the other gap that it rests on.",
+            Self::HostError => "See the answer, and the kernel's log.",
+        }
+    }
 }
 
 codes! {
@@ -286,6 +309,8 @@ codes! {
         Mounts = "mounts",
         /// Files of the host: units, binaries, data, cgroup version.
         HostFiles = "host-files",
+        /// What earlier looks saw, from the state file.
+        History = "history",
     }
 }
 

@@ -36,7 +36,9 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = UNIX_EPOCH + Duration::from_secs(self.0);
+        // Later cannot be written in RFC 3339, and `Display` must not fail over a clock that is broken.
+        const LAST: u64 = 253_402_300_799; // 9999-12-31T23:59:59Z
+        let time = UNIX_EPOCH + Duration::from_secs(self.0.min(LAST));
         write!(f, "{}", humantime::format_rfc3339_seconds(time))
     }
 }
@@ -79,6 +81,11 @@ mod tests {
             serde_json::from_str::<Timestamp>(&text).expect("it was just written"),
             time
         );
+    }
+
+    #[test]
+    fn a_broken_clock_can_still_be_written() {
+        assert_eq!(Timestamp::from_unix(u64::MAX).to_string(), "9999-12-31T23:59:59Z");
     }
 
     #[test]

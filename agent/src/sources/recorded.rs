@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -10,38 +10,51 @@ use super::HostPaths;
 use super::processes::ProcessReader;
 
 /// A host root and a procfs in one temporary directory.
-pub(crate) struct RecordedHost {
+pub struct RecordedHost {
     dir: TempDir,
 }
 
 /// One process to be. Its start time is ten times its pid, its network namespace the host's.
-pub(crate) struct RecordedProcess<'a> {
+pub struct RecordedProcess<'a> {
     host: &'a RecordedHost,
     pid: u32,
     sockets: u32,
 }
 
 impl RecordedHost {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::create_dir(dir.path().join("proc")).expect("a fresh directory");
         fs::create_dir(dir.path().join("root")).expect("a fresh directory");
         Self { dir }
     }
 
-    pub(crate) fn paths(&self) -> HostPaths {
+    /// The folder that has it all: `proc`, `root`, and whatever a test adds.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes `link` of the host's root lead to `target`, as the host sees both.
+    pub fn link_in_root(&self, link: &str, target: &str) {
+        let link = self.paths().root.join(link.trim_start_matches('/'));
+        fs::create_dir_all(link.parent().expect("it is below the root")).expect("directories can be made");
+        symlink(target, link).expect("a link can be made");
+    }
+
+    /// Where castoff finds it.
+    pub fn paths(&self) -> HostPaths {
         HostPaths {
             proc: self.dir.path().join("proc"),
             root: self.dir.path().join("root"),
         }
     }
 
-    pub(crate) fn reader(&self) -> ProcessReader {
+    pub fn reader(&self) -> ProcessReader {
         ProcessReader::new(self.paths().proc)
     }
 
     /// Writes a file under the host's root.
-    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub fn file(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.paths().root.join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().expect("it is below the root")).expect("directories can be made");
         fs::write(&path, content).expect("a file can be written");
@@ -49,7 +62,7 @@ impl RecordedHost {
     }
 
     /// Adds a process by its line of `stat`, with a parent and nothing else.
-    pub(crate) fn process(&self, pid: u32, parent: u32, name: &str) -> RecordedProcess<'_> {
+    pub fn process(&self, pid: u32, parent: u32, name: &str) -> RecordedProcess<'_> {
         let process = RecordedProcess {
             host: self,
             pid,
@@ -70,48 +83,48 @@ impl RecordedHost {
 }
 
 impl RecordedProcess<'_> {
-    pub(crate) fn path(&self, file: &str) -> PathBuf {
+    pub fn path(&self, file: &str) -> PathBuf {
         self.host.paths().proc.join(self.pid.to_string()).join(file)
     }
 
-    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.path(name), content).expect("a file can be written");
         self
     }
 
-    pub(crate) fn link(self, name: &str, target: &str) -> Self {
+    pub fn link(self, name: &str, target: &str) -> Self {
         let _ = fs::remove_file(self.path(name));
         symlink(target, self.path(name)).expect("a link can be made");
         self
     }
 
-    pub(crate) fn exe(self, target: &str) -> Self {
+    pub fn exe(self, target: &str) -> Self {
         self.link("exe", target)
     }
 
-    pub(crate) fn netns(self, inode: u64) -> Self {
+    pub fn netns(self, inode: u64) -> Self {
         self.link("ns/net", &format!("net:[{inode}]"))
     }
 
     /// The process's command line.
-    pub(crate) fn arguments(self, arguments: &[&str]) -> Self {
+    pub fn arguments(self, arguments: &[&str]) -> Self {
         let line: String = arguments.iter().flat_map(|a| [*a, "\0"]).collect();
         self.file("cmdline", line)
     }
 
-    pub(crate) fn cgroup(self, path: &str) -> Self {
+    pub fn cgroup(self, path: &str) -> Self {
         self.file("cgroup", format!("0::{path}\n"))
     }
 
     /// Gives the process a descriptor of the socket `inode`.
-    pub(crate) fn socket(mut self, inode: u32) -> Self {
+    pub fn socket(mut self, inode: u32) -> Self {
         let descriptor = 3 + self.sockets;
         self.sockets += 1;
         self.link(&format!("fd/{descriptor}"), &format!("socket:[{inode}]"))
     }
 
     /// Has the process see the host's root as its own.
-    pub(crate) fn in_host_root(self) -> Self {
+    pub fn in_host_root(self) -> Self {
         let root = self.host.paths().root;
         self.link("root", root.to_str().expect("temporary paths are UTF-8"))
     }

@@ -1,0 +1,191 @@
+//! The composition root: the only place that knows sources, model, findings and sinks. It owns the cycle: ask every
+//! source, each with its deadline; build one snapshot; judge it; hand out one immutable report.
+
+mod host_side;
+mod offload;
+pub mod service;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::Look;
+use crate::findings::report::{Report, SourceStatus};
+use crate::findings::{Settings, evaluate};
+use crate::model::exposure::Reach;
+use crate::model::history::History;
+use crate::model::join;
+use crate::model::kubelet::Kubelet;
+use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
+use crate::model::runtime::RuntimeSighting;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::sources::HostPaths;
+use crate::sources::mounts::find_reaches;
+use crate::sources::processes::ProcessReader;
+use crate::sources::runtime::RuntimeSource;
+use crate::sources::sockets::kernel::KernelTables;
+use crate::sources::sockets::table::SocketTables;
+use host_side::{HostSide, HostSightings, Timed};
+use offload::{Offload, OffloadError};
+
+/// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
+const HOST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long one round through the network namespaces may take; there are two in a walk.
+const SOCKETS_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Looks at one node.
+pub struct Agent {
+    host: Offload<HostSide>,
+    mounts: Offload<(HostPaths, ProcessReader)>,
+    runtime: RuntimeSource,
+    history: History,
+    history_gaps: Vec<Gap>,
+    settings: Settings,
+}
+
+impl Agent {
+    /// An agent that looks as `look` says. Nothing is asked yet.
+    pub fn new(look: Look, settings: Settings, history: History) -> Self {
+        let tables = KernelTables::new(look.host.proc.clone(), SOCKETS_DEADLINE);
+        Self::with_tables(look, settings, history, Box::new(tables))
+    }
+
+    /// One that reads the socket tables elsewhere than in the kernel: recorded ones, in tests.
+    pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
+        Self {
+            host: Offload::new(HostSide::new(look.host.clone(), tables)),
+            mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
+            runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
+            history,
+            history_gaps: Vec::new(),
+            settings,
+        }
+    }
+
+    /// What was seen until now.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Says what is wrong with the history: what was lost of it, or cannot be kept.
+    pub fn set_history_gaps(&mut self, gaps: Vec<Gap>) {
+        self.history_gaps = gaps;
+    }
+
+    /// One cycle. Never fails: what could not be seen is in the report.
+    pub async fn look(&mut self) -> Report {
+        let taken = Timestamp::from(SystemTime::now());
+        let kubelet = self.host.run(HOST_DEADLINE, HostSide::look_at_kubelet).await;
+        let kubelet = kubelet.unwrap_or_else(|e| Timed::of(Source::Kubelet, unanswered(&e, Hides::Runtime)));
+        let start = Instant::now();
+        let (runtime, host) = tokio::join!(
+            self.runtime.query(&kubelet.sighting),
+            self.host.run(HOST_DEADLINE, HostSide::look_at_engines)
+        );
+        let runtime = Timed {
+            source: Source::Runtime,
+            took: start.elapsed(),
+            sighting: runtime,
+        };
+        let host = host.unwrap_or_else(|error| HostSightings::unanswered(&unanswered_gaps(&error)));
+        self.conclude(taken, kubelet, runtime, host).await
+    }
+
+    async fn conclude(
+        &mut self,
+        taken: Timestamp,
+        kubelet: Timed<Sighting<Kubelet>>,
+        runtime: Timed<RuntimeSighting>,
+        host: HostSightings,
+    ) -> Report {
+        let mut sources = host.statuses();
+        sources.push(kubelet.status());
+        let mut snapshot = Snapshot {
+            taken,
+            kubelet: kubelet.sighting,
+            runtime: runtime.sighting,
+            engines: host.engines.sighting,
+            supervised: host.supervised,
+            connections: host.connections.sighting,
+            reaches: Sighting::absent(),
+            host: host.files.sighting,
+        };
+        if join::misses_a_container(&snapshot) {
+            snapshot.runtime = self.runtime.query(&snapshot.kubelet).await;
+        }
+        sources.push(runtime_status(runtime.took, &snapshot.runtime));
+        let reaches = self.reaches(&snapshot).await;
+        sources.push(reaches.status());
+        sources.push(self.history_status());
+        snapshot.reaches = reaches.sighting;
+        sources.sort_by_key(|status| status.source);
+        if let Some(open) = join::join(&snapshot).clients.known() {
+            self.history.record(taken, open);
+        }
+        evaluate(&snapshot, &self.history, sources, &self.settings)
+    }
+
+    fn history_status(&self) -> SourceStatus {
+        SourceStatus {
+            source: Source::History,
+            up: true,
+            duration_micros: 0,
+            gaps: self.history_gaps.clone(),
+        }
+    }
+
+    async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {
+        let start = Instant::now();
+        let (containers, engines) = (snapshot.runtime.containers.clone(), snapshot.engines.clone());
+        let look =
+            move |(host, reader): &mut (HostPaths, ProcessReader)| find_reaches(host, reader, &containers, &engines);
+        let reaches = self.mounts.run(HOST_DEADLINE, look).await;
+        Timed {
+            source: Source::Mounts,
+            took: start.elapsed(),
+            sighting: reaches.unwrap_or_else(|error| unanswered(&error, Hides::Exposure)),
+        }
+    }
+}
+
+fn runtime_status(took: Duration, seen: &RuntimeSighting) -> SourceStatus {
+    let gaps = seen
+        .runtime
+        .all_gaps()
+        .chain(seen.pods.all_gaps())
+        .chain(seen.containers.all_gaps());
+    SourceStatus {
+        source: Source::Runtime,
+        up: [
+            seen.runtime.reading.gap(),
+            seen.pods.reading.gap(),
+            seen.containers.reading.gap(),
+        ] == [None; 3],
+        duration_micros: micros(took),
+        gaps: folded(gaps),
+    }
+}
+
+fn folded<'a>(gaps: impl Iterator<Item = &'a Gap>) -> Vec<Gap> {
+    let mut folded = Vec::new();
+    gaps.for_each(|gap| gap.clone().fold_into(&mut folded));
+    folded
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn unanswered<T>(error: &OffloadError, hides: Hides) -> Sighting<T> {
+    Sighting::unknown(unanswered_gaps(error)(hides))
+}
+
+/// The gap that a look without an answer leaves in each kind of fact.
+fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap {
+    let reason = match error {
+        OffloadError::Deadline(_) | OffloadError::StillRunning => Reason::DeadlineExceeded,
+        OffloadError::Panicked => Reason::HostError,
+    };
+    let answer = error.to_string();
+    move |hides| Gap::new(reason, hides, "the host's processes and files", &answer)
+}

@@ -1,0 +1,195 @@
+//! The blocking half of a cycle: processes, kubelet, sockets, engines, holders, files. Runs in one thread at a time.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::{folded, micros};
+use crate::findings::report::SourceStatus;
+use crate::model::container::SupervisedContainer;
+use crate::model::engine::EngineSighting;
+use crate::model::host::HostFiles;
+use crate::model::identity::SocketInode;
+use crate::model::kubelet::Kubelet;
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
+use crate::model::snapshot::ConnectionsSeen;
+use crate::model::socket::ListeningSocket;
+use crate::sources::HostPaths;
+use crate::sources::engines::{find_engines, find_supervised};
+use crate::sources::holders::{ProcessView, find_connections};
+use crate::sources::host_files::read_host_files;
+use crate::sources::kubelet::read_kubelet;
+use crate::sources::processes::{ProcessReader, ProcessTable};
+use crate::sources::sockets::listening::find_listening_sockets;
+use crate::sources::sockets::namespaces::find_namespaces;
+use crate::sources::sockets::table::SocketTables;
+
+/// What one source saw, and how long it took.
+pub(super) struct Timed<T> {
+    pub(super) source: Source,
+    pub(super) took: Duration,
+    pub(super) sighting: T,
+}
+
+impl<T> Timed<Sighting<T>> {
+    pub(super) fn of(source: Source, sighting: Sighting<T>) -> Self {
+        Self {
+            source,
+            took: Duration::ZERO,
+            sighting,
+        }
+    }
+
+    fn measure(source: Source, look: impl FnOnce() -> Sighting<T>) -> Self {
+        let start = Instant::now();
+        let sighting = look();
+        Self {
+            source,
+            took: start.elapsed(),
+            sighting,
+        }
+    }
+
+    pub(super) fn status(&self) -> SourceStatus {
+        SourceStatus {
+            source: self.source,
+            up: self.sighting.reading.gap().is_none(),
+            duration_micros: micros(self.took),
+            gaps: folded(self.sighting.all_gaps()),
+        }
+    }
+}
+
+/// What the blocking half saw.
+pub(super) struct HostSightings {
+    processes: Timed<Sighting<()>>,
+    pub(super) engines: Timed<Sighting<Vec<EngineSighting>>>,
+    pub(super) supervised: Sighting<Vec<SupervisedContainer>>,
+    pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
+    pub(super) files: Timed<Sighting<HostFiles>>,
+}
+
+impl HostSightings {
+    /// What is known where the half gave no answer: nothing, and why.
+    pub(super) fn unanswered(gap: &dyn Fn(Hides) -> Gap) -> Self {
+        Self {
+            processes: Timed::of(Source::Processes, Sighting::unknown(gap(Hides::Client))),
+            engines: Timed::of(Source::Engines, Sighting::unknown(gap(Hides::Engine))),
+            supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
+            connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
+            files: Timed::of(Source::HostFiles, Sighting::unknown(gap(Hides::Engine))),
+        }
+    }
+
+    /// How each source of this half did.
+    pub(super) fn statuses(&self) -> Vec<SourceStatus> {
+        let mut engines = self.engines.status();
+        self.supervised
+            .all_gaps()
+            .for_each(|gap| gap.clone().fold_into(&mut engines.gaps));
+        let mut files = self.files.status();
+        if let Reading::Known(host) = &self.files.sighting.reading {
+            let parts = host.cgroups.gap().into_iter().chain(host.left_overs.gap());
+            parts.for_each(|gap| gap.clone().fold_into(&mut files.gaps));
+        }
+        vec![self.processes.status(), engines, self.connections.status(), files]
+    }
+}
+
+/// The state that the blocking half keeps from cycle to cycle.
+pub(super) struct HostSide {
+    paths: HostPaths,
+    reader: ProcessReader,
+    tables: Box<dyn SocketTables + Send>,
+    table: Timed<Sighting<ProcessTable>>,
+}
+
+impl HostSide {
+    pub(super) fn new(paths: HostPaths, tables: Box<dyn SocketTables + Send>) -> Self {
+        let reader = ProcessReader::new(paths.proc.clone());
+        Self {
+            paths,
+            reader,
+            tables,
+            table: Timed::of(Source::Processes, Sighting::absent()),
+        }
+    }
+
+    /// First step: the process table and the kubelet, which the runtime's source waits for.
+    pub(super) fn look_at_kubelet(&mut self) -> Timed<Sighting<Kubelet>> {
+        self.table = Timed::measure(Source::Processes, || self.reader.read_table());
+        let none = ProcessTable::default();
+        let table = self.table.sighting.reading.known().unwrap_or(&none);
+        Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
+    }
+
+    /// Second step: everything else, while the runtime is asked.
+    pub(super) fn look_at_engines(&mut self) -> HostSightings {
+        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths));
+        let Some(table) = self.table.sighting.reading.known() else {
+            let why = self.table.sighting.reading.gap();
+            let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
+            return HostSightings {
+                files,
+                ..HostSightings::unanswered(&gap)
+            };
+        };
+        let proc = &self.paths.proc;
+        let start = Instant::now();
+        let namespaces = find_namespaces(proc, table);
+        let listening = find_listening_sockets(self.tables.as_mut(), proc, &namespaces);
+        let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
+        let mut engines = find_engines(&self.reader, table, sockets);
+        engines.gaps.extend(listening.all_gaps().cloned());
+        let supervised = find_supervised(&self.reader, table);
+        let watched = watched(&engines, sockets);
+        let engines = Timed {
+            source: Source::Engines,
+            took: start.elapsed(),
+            sighting: engines,
+        };
+        let connections = Timed::measure(Source::Holders, || {
+            let processes = ProcessView {
+                proc,
+                reader: &mut self.reader,
+                table,
+                namespaces: &namespaces,
+            };
+            find_connections(self.tables.as_mut(), processes, &watched)
+        });
+        let processes = Timed {
+            source: Source::Processes,
+            took: self.table.took,
+            sighting: Sighting {
+                reading: Reading::Known(()),
+                gaps: self.table.sighting.gaps.clone(),
+            },
+        };
+        HostSightings {
+            processes,
+            engines,
+            supervised,
+            connections,
+            files,
+        }
+    }
+}
+
+/// The listening sockets that some engine of `engines` accepts on.
+fn watched(engines: &Sighting<Vec<EngineSighting>>, sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
+    let listeners = engines
+        .reading
+        .known()
+        .into_iter()
+        .flatten()
+        .flat_map(|engine| &engine.listeners);
+    let inodes: BTreeSet<SocketInode> = listeners.map(|listener| listener.socket).collect();
+    sockets
+        .iter()
+        .filter(|socket| inodes.contains(&socket.inode))
+        .cloned()
+        .collect()
+}
+
+fn never_read(hides: Hides) -> Gap {
+    Gap::new(Reason::DependsOnAnother, hides, "the process table", "it was not read")
+}

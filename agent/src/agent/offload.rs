@@ -1,0 +1,127 @@
+//! Blocking work off the async runtime, with a deadline. A walk that hangs in the kernel (a dead network file system)
+//! cannot be cancelled: it keeps its state until it ends, and until then there is no second one beside it.
+
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OffloadError {
+    /// The work took longer than it may; it goes on.
+    #[error("no answer within {0:?}")]
+    Deadline(Duration),
+    /// The work of an earlier cycle still hangs.
+    #[error("the look of an earlier cycle still hangs")]
+    StillRunning,
+    /// The work panicked: a defect of castoff. Its state is gone, for good.
+    #[error("the look failed inside castoff")]
+    Panicked,
+}
+
+/// Owns the state of blocking work and lends it to one thread at a time.
+#[derive(Debug)]
+pub(super) struct Offload<S> {
+    place: Place<S>,
+}
+
+#[derive(Debug)]
+enum Place<S> {
+    Here(S),
+    Lent(JoinHandle<S>),
+    Lost,
+}
+
+impl<S: Send + 'static> Offload<S> {
+    /// Takes the state in.
+    pub(super) const fn new(state: S) -> Self {
+        Self {
+            place: Place::Here(state),
+        }
+    }
+
+    /// Runs `work` on the state in a blocking thread and waits for it until `deadline` has passed.
+    pub(super) async fn run<R, F>(&mut self, deadline: Duration, work: F) -> Result<R, OffloadError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut S) -> R + Send + 'static,
+    {
+        let mut state = self.take_back().await?;
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let lent = spawn_blocking(move || {
+            let result = work(&mut state);
+            let _ = send.send(result); // nobody waits any more: the deadline passed
+            state
+        });
+        self.place = Place::Lent(lent);
+        match tokio::time::timeout(deadline, receive).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(OffloadError::Panicked),
+            Err(_) => Err(OffloadError::Deadline(deadline)),
+        }
+    }
+
+    async fn take_back(&mut self) -> Result<S, OffloadError> {
+        match std::mem::replace(&mut self.place, Place::Lost) {
+            Place::Here(state) => Ok(state),
+            // The result is sent a moment before the state comes back; a work that hangs is not waited for.
+            Place::Lent(mut lent) => match tokio::time::timeout(Duration::from_millis(10), &mut lent).await {
+                Ok(Ok(state)) => Ok(state),
+                Ok(Err(_)) => Err(OffloadError::Panicked),
+                Err(_) => {
+                    self.place = Place::Lent(lent);
+                    Err(OffloadError::StillRunning)
+                }
+            },
+            Place::Lost => Err(OffloadError::Panicked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn the_state_is_lent_and_comes_back() {
+        let mut offload = Offload::new(1);
+        for expected in [2, 3, 4] {
+            let result = offload.run(LONG, |n| {
+                *n += 1;
+                *n
+            });
+            assert_eq!(result.await, Ok(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_hangs_is_left_and_never_doubled() {
+        let (release, hang) = mpsc::channel::<()>();
+        let mut offload = Offload::new(0);
+        let stuck = offload.run(Duration::from_millis(20), move |n| {
+            let _ = hang.recv();
+            *n = 7;
+        });
+        assert_eq!(stuck.await, Err(OffloadError::Deadline(Duration::from_millis(20))));
+        assert_eq!(offload.run(LONG, |n| *n).await, Err(OffloadError::StillRunning));
+        release.send(()).expect("the work still waits");
+        loop {
+            match offload.run(LONG, |n| *n).await {
+                Err(OffloadError::StillRunning) => {}
+                other => break assert_eq!(other, Ok(7)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let mut offload = Offload::new(0);
+        let result = offload.run(LONG, |_| panic!("a defect"));
+        assert_eq!(result.await, Err::<(), _>(OffloadError::Panicked));
+        assert_eq!(offload.run(LONG, |n| *n).await, Err(OffloadError::Panicked));
+    }
+}

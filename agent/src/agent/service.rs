@@ -1,0 +1,223 @@
+//! `castoff run`: the cycle again and again, each report published on a watch channel and over HTTP, the history kept in
+//! the state file. Its tasks are supervised: one that ends unasked ends the service with its name.
+
+mod transitions;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Agent, HOST_DEADLINE};
+use crate::config::{Look, Serve};
+use crate::findings::Settings;
+use crate::findings::report::Report;
+use crate::model::history::History;
+use crate::model::reading::{Gap, Hides};
+use crate::sinks::http::{self, Liveness, Published, router};
+use crate::sinks::metrics::cycles::CycleCounters;
+use crate::sinks::metrics::{Build, Metrics};
+use crate::sinks::state::{Keeper, Loaded, StateError};
+use crate::sources::runtime::RuntimeSource;
+use transitions::Transitions;
+
+/// Why the service cannot start or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The address cannot be listened on.
+    #[error("listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// HTTP stopped.
+    #[error("serve HTTP")]
+    Http(#[source] io::Error),
+    /// A task ended that nobody had asked to, or panicked: a defect of castoff.
+    #[error("the task {0} ended by itself")]
+    Ended(&'static str),
+}
+
+/// An agent that is ready to serve: its address is taken and its history read.
+pub struct Service {
+    agent: Agent,
+    keeper: Option<Keeper>,
+    lost: Vec<Gap>,
+    listener: TcpListener,
+    settings: Serve,
+    reports: watch::Sender<Option<Arc<Report>>>,
+    published: Published,
+}
+
+impl Service {
+    /// Takes the address, reads the state file. Whatever fails for good fails here.
+    pub async fn start(look: Look, settings: Serve) -> Result<Self, ServiceError> {
+        let address = settings.listen;
+        let listen = |source| ServiceError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let (keeper, history, trouble) = match &settings.state {
+            Some(path) => {
+                let Loaded {
+                    keeper,
+                    history,
+                    trouble,
+                } = Keeper::load(path, Keeper::REST, Instant::now());
+                (Some(keeper), history, trouble)
+            }
+            None => (None, History::default(), Vec::new()),
+        };
+        for error in &trouble {
+            tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
+        }
+        let (reports, latest) = watch::channel(None);
+        let judged = Settings {
+            node: look.node.clone(),
+            window: settings.window,
+        };
+        let stall = 3 * settings.period + 2 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
+        Ok(Self {
+            agent: Agent::new(look, judged, history),
+            keeper,
+            lost: trouble.iter().map(StateError::gap).collect(),
+            listener,
+            settings,
+            reports,
+            published: Published {
+                reports: latest,
+                cycles: Arc::new(Mutex::new(CycleCounters::default())),
+                liveness: Arc::new(Liveness::new(stall, Instant::now())),
+                metrics: Arc::new(Metrics::new(Build::current())),
+            },
+        })
+    }
+
+    /// The address that is served; its port is the kernel's choice where 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves until `stopping` turns true; then ends the cycle, writes the state file and lets requests under way end.
+pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<(), ServiceError> {
+    let Service {
+        agent,
+        keeper,
+        lost,
+        listener,
+        settings,
+        reports,
+        published,
+    } = service;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    }
+    let cycle = Cycle {
+        agent,
+        keeper,
+        lost,
+        reports,
+        started: Instant::now(),
+        window: settings.window,
+        cycles: Arc::clone(&published.cycles),
+        liveness: Arc::clone(&published.liveness),
+        transitions: Transitions::default(),
+    };
+    let mut tasks = JoinSet::new();
+    let asked = stopped(stopping.clone());
+    tasks.spawn(async move { ("cycle", cycle.run(settings.period, asked).await) });
+    let asked = stopped(stopping.clone());
+    tasks.spawn(async move {
+        let served = http::serve(listener, router(published), asked, settings.grace).await;
+        ("http", served.map(|_| ()).map_err(ServiceError::Http))
+    });
+    while let Some(ended) = tasks.join_next().await {
+        let (task, outcome) = ended.map_err(|_| ServiceError::Ended("with a panic"))?;
+        outcome?;
+        if !*stopping.borrow() {
+            return Err(ServiceError::Ended(task));
+        }
+    }
+    Ok(())
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone means the same: stop.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+struct Cycle {
+    agent: Agent,
+    keeper: Option<Keeper>,
+    lost: Vec<Gap>,
+    reports: watch::Sender<Option<Arc<Report>>>,
+    started: Instant,
+    window: Duration,
+    cycles: Arc<Mutex<CycleCounters>>,
+    liveness: Arc<Liveness>,
+    transitions: Transitions,
+}
+
+impl Cycle {
+    async fn run(mut self, period: Duration, stop: impl Future<Output = ()>) -> Result<(), ServiceError> {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                _ = ticks.tick() => {}
+            }
+            tokio::select! {
+                () = &mut stop => break,
+                () = self.turn() => {}
+            }
+        }
+        self.keep(true);
+        Ok(())
+    }
+
+    async fn turn(&mut self) {
+        let start = Instant::now();
+        if start.duration_since(self.started) > self.window {
+            self.lost.clear(); // whatever was lost is out of the window by now
+        }
+        let report = Arc::new(self.agent.look().await);
+        let took = start.elapsed();
+        self.liveness.move_at(Instant::now());
+        self.counters(|cycles| cycles.record_cycle(&report, took, self.agent.history().forgotten()));
+        self.transitions.log(&report);
+        self.reports.send_replace(Some(report));
+        let unkept = self.keep(false);
+        self.agent
+            .set_history_gaps(self.lost.iter().cloned().chain(unkept).collect());
+    }
+
+    /// Writes the state file where that is due, or `now`; the gap that a failure leaves.
+    fn keep(&mut self, now: bool) -> Option<Gap> {
+        let keeper = self.keeper.as_mut()?;
+        let history = self.agent.history();
+        let at = Instant::now();
+        let saved = tokio::task::block_in_place(|| match now {
+            true => keeper.save(history, at),
+            false => keeper.save_if_due(history, at),
+        });
+        self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
+        let error = saved.err()?;
+        tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
+        Some(Gap {
+            hides: Hides::Detail,
+            ..error.gap()
+        })
+    }
+
+    fn counters(&self, count: impl FnOnce(&mut CycleCounters)) {
+        count(&mut self.cycles.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

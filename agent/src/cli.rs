@@ -1,0 +1,78 @@
+//! The command line: what was typed, what it means, and the exit codes, which are a contract:
+//! 0 nothing at or above `--fail-on`, 1 something is, 2 cannot tell, 64 wrong use (and 70: castoff itself failed).
+
+mod args;
+mod check;
+mod explain;
+mod run;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Args, Command};
+
+/// Nothing at or above the bar.
+const OK: u8 = 0;
+/// Something is at or above the bar.
+const FOUND: u8 = 1;
+/// The verdict is `unknown`.
+const CANNOT_TELL: u8 = 2;
+/// `EX_USAGE` of sysexits(3).
+const WRONG_USE: u8 = 64;
+/// `EX_SOFTWARE` of sysexits(3).
+const FAILED: u8 = 70;
+
+/// Runs castoff with the program's arguments and gives its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let outcome = match args.command {
+        Command::Check(check) => check::check(&check),
+        Command::Run(run) => run::run(&run),
+        Command::Explain(explain) => explain::explain(&explain),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        // A reader that has seen enough (`castoff check | head`) is no failure.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<crate::config::Mistakes>() => {
+            let _ = writeln!(io::stderr(), "castoff: {error}");
+            ExitCode::from(WRONG_USE)
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "castoff: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // The text goes where clap would print it; a closed pipe there is nobody's mistake.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::from(OK),
+        _ => ExitCode::from(WRONG_USE),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Writes to standard output, whole.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("writing to standard output")
+}

@@ -1,0 +1,92 @@
+//! `castoff run`: the agent's process: configuration, log, signals, and the tasks that make it up.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::args::{LogFormat, Run};
+use super::check::look;
+use super::{FAILED, OK};
+use crate::agent::service::{Service, serve};
+use crate::config::{Look, Mistakes, Reader, Serve};
+use crate::telemetry::{self, Format};
+
+pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
+    let (look, settings, filter) = resolve(args)?;
+    telemetry::start(
+        filter,
+        if args.log_format == LogFormat::Json {
+            Format::Json
+        } else {
+            Format::Text
+        },
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1) // the agent waits; its work is one cycle at a time, off these threads
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?;
+    let outcome = runtime.block_on(until_stopped(look, settings));
+    // A walk that hangs in the kernel must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Serves until the first signal, then drains within the grace; the second signal, or the end of the grace, aborts.
+async fn until_stopped(look: Look, settings: Serve) -> anyhow::Result<u8> {
+    let grace = settings.grace;
+    let service = Service::start(look, settings).await?;
+    let (stop, stopping) = watch::channel(false);
+    let mut serving = tokio::spawn(serve(service, stopping));
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
+    tokio::select! {
+        ended = &mut serving => {
+            ended.context("the agent's tasks")??;
+            bail!("the agent's tasks ended by themselves");
+        }
+        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+    }
+    let _ = stop.send(true);
+    tokio::select! {
+        ended = serving => {
+            ended.context("the agent's tasks")??;
+            Ok(OK)
+        }
+        _ = terminate.recv() => forced("a second signal"),
+        _ = interrupt.recv() => forced("a second signal"),
+        () = tokio::time::sleep(grace) => forced("the end of the grace"),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "an arm of a select whose others can fail")]
+fn forced(by: &str) -> anyhow::Result<u8> {
+    tracing::warn!(by, "stopped before everything was drained");
+    Ok(FAILED)
+}
+
+fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut reader = Reader::default();
+    let look = look(&mut reader, &args.host);
+    let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+    let serve = Serve {
+        period: reader.duration("--period", &args.period, second, hour),
+        window: reader.duration("--window", &args.window, second, 365 * DAY),
+        listen: reader.address("--listen", &args.listen),
+        state: args.state.clone(),
+        grace: reader.duration("--grace", &args.grace, second, hour),
+    };
+    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
+        reader.mistake(
+            EnvFilter::default(),
+            format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
+        )
+    });
+    reader.finish()?;
+    Ok((look, serve, filter))
+}

@@ -1,0 +1,161 @@
+//! What the arguments mean. Every mistake is reported at once, each with what was given and what is allowed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::sources::HostPaths;
+
+/// Everything that was wrong with the arguments.
+#[derive(Debug, thiserror::Error)]
+pub struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => f.write_str(one),
+            all => {
+                write!(f, "{} mistakes in the configuration", all.len())?;
+                all.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+            }
+        }
+    }
+}
+
+/// How to look at the host.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Where the host is.
+    pub host: HostPaths,
+    /// The CRI endpoint, where one was given.
+    pub runtime_endpoint: Option<String>,
+    /// The deadline of one call to the runtime.
+    pub runtime_timeout: Duration,
+    /// The node's name.
+    pub node: Option<String>,
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// From the start of one look to the start of the next.
+    pub period: Duration,
+    /// How long a use counts.
+    pub window: Duration,
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// The state file.
+    pub state: Option<PathBuf>,
+    /// How long a stop may take.
+    pub grace: Duration,
+}
+
+/// The window of a single look: it has no history, so nothing falls out of it.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+
+/// Collects mistakes while arguments are read.
+#[derive(Debug, Default)]
+pub struct Reader(Vec<String>);
+
+impl Reader {
+    /// The duration that `text` gives, between `least` and `most`. A mistake is kept, and `least` stands in for it.
+    pub fn duration(&mut self, flag: &str, text: &str, least: Duration, most: Duration) -> Duration {
+        let allowed = || {
+            format!(
+                "a duration from {} to {}",
+                humantime::format_duration(least),
+                humantime::format_duration(most)
+            )
+        };
+        match humantime::parse_duration(text) {
+            Ok(duration) if (least..=most).contains(&duration) => duration,
+            Ok(_) => self.mistake(least, format!("{flag} {text:?}: out of bounds, wants {}", allowed())),
+            Err(error) => self.mistake(
+                least,
+                format!("{flag} {text:?}: {error}; wants {} such as 15s, 5m or 7d", allowed()),
+            ),
+        }
+    }
+
+    /// The address that `text` gives.
+    pub fn address(&mut self, flag: &str, text: &str) -> SocketAddr {
+        let none = SocketAddr::from(([127, 0, 0, 1], 0));
+        text.parse().unwrap_or_else(|_| {
+            self.mistake(
+                none,
+                format!("{flag} {text:?}: not an address; wants IP:PORT such as 0.0.0.0:9559 or [::]:9559"),
+            )
+        })
+    }
+
+    /// A directory that must be there.
+    pub fn directory(&mut self, flag: &str, path: &Path) -> PathBuf {
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => path.to_owned(),
+            Ok(_) => self.mistake(path.to_owned(), format!("{flag} {}: not a directory", path.display())),
+            Err(error) => self.mistake(path.to_owned(), format!("{flag} {}: {error}", path.display())),
+        }
+    }
+
+    /// A text that may be left out but not empty.
+    pub fn text(&mut self, flag: &str, text: Option<&str>) -> Option<String> {
+        match text.map(str::trim) {
+            Some("") => self.mistake(None, format!("{flag}: is empty; leave it out or give it a value")),
+            given => given.map(str::to_owned),
+        }
+    }
+
+    /// Keeps a mistake and gives `stand_in`, which is never used: [`Reader::finish`] refuses.
+    pub fn mistake<T>(&mut self, stand_in: T, mistake: String) -> T {
+        self.0.push(mistake);
+        stand_in
+    }
+
+    /// Refuses where there was any mistake.
+    pub fn finish(self) -> Result<(), Mistakes> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Mistakes(self.0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let mut reader = Reader::default();
+        reader.duration("--period", "soon", SECOND, 60 * SECOND);
+        reader.duration("--window", "0s", SECOND, 60 * SECOND);
+        reader.address("--listen", "localhost");
+        reader.directory("--proc", Path::new("/nowhere"));
+        reader.text("--node-name", Some(" "));
+        let text = reader.finish().expect_err("five mistakes").to_string();
+        for part in [
+            "5 mistakes",
+            "--period \"soon\"",
+            "1s to 1m",
+            "--window \"0s\"",
+            "--listen",
+            "--proc /nowhere",
+            "--node-name",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_taken() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.duration("--period", "15s", SECOND, 60 * SECOND), 15 * SECOND);
+        assert_eq!(reader.address("--listen", "[::]:9559").port(), 9559);
+        assert_eq!(reader.text("--node-name", Some("n1")).as_deref(), Some("n1"));
+        reader.finish().expect("no mistakes");
+    }
+}

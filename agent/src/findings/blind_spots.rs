@@ -1,0 +1,33 @@
+//! Where castoff could not look, and what that hides.
+
+use super::Facts;
+use super::catalogue::finding;
+use super::report::{Code, Finding, Severity};
+use crate::model::reading::Hides;
+
+/// The findings of this family: one for each gap of each source.
+pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
+    let gaps = facts.gaps.iter();
+    gaps.map(|(source, gap)| {
+        let severity = match gap.hides {
+            Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure => Severity::Warning,
+            Hides::Identity | Hides::ShadowContainer | Hides::Detail => Severity::Info,
+        };
+        let hidden = match gap.hides {
+            Hides::Runtime => "which runtime the kubelet uses",
+            Hides::Engine => "an engine or a socket of one",
+            Hides::Client => "clients",
+            Hides::Identity => "who a client is",
+            Hides::Exposure => "containers that could reach an engine",
+            Hides::ShadowContainer => "containers beside Kubernetes",
+            Hides::Detail => "a detail",
+        };
+        finding(
+            Code::BlindSpot,
+            severity,
+            source.code(),
+            format!("{gap}; this may hide {hidden}"),
+        )
+    })
+    .collect()
+}

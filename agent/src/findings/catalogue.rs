@@ -1,0 +1,212 @@
+//! The words of each finding: what it means, why it matters, what to do instead. Feeds the advice in a report and
+//! `castoff explain`.
+
+use std::fmt::Display;
+
+use super::report::{Code, Finding, Severity};
+
+/// What castoff has to say about one code.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The code in words.
+    pub title: &'static str,
+    /// What the finding means and how castoff sees it.
+    pub meaning: &'static str,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do: the first sentence is the advice of each finding.
+    pub instead: &'static [&'static str],
+    /// Where to read more.
+    pub links: &'static [&'static str],
+}
+
+const MIGRATING: &str = "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/";
+const CHECK: &str = "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/check-if-dockershim-removal-affects-you/";
+const TELEMETRY: &str = "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/migrating-telemetry-and-security-agents/";
+const CHANGE: &str =
+    "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/change-runtime-containerd/";
+const CRI: &str = "https://kubernetes.io/docs/concepts/architecture/cri/";
+const RUNTIMES: &str = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/";
+const CGROUPS: &str = "https://kubernetes.io/docs/concepts/architecture/cgroups/";
+
+/// Makes a finding; its advice is the catalogue's.
+pub(super) fn finding(code: Code, severity: Severity, subject: impl Display, message: impl Display) -> Finding {
+    Finding {
+        code,
+        severity,
+        subject: subject.to_string(),
+        message: message.to_string(),
+        advice: entry(code).instead[0].to_owned(),
+    }
+}
+
+/// The words of one code.
+pub const fn entry(code: Code) -> &'static Entry {
+    match code {
+        Code::RuntimeIsDocker => &RUNTIME_IS_DOCKER,
+        Code::CriV1alpha2Only => &CRI_V1ALPHA2_ONLY,
+        Code::KubeletCeiling => &KUBELET_CEILING,
+        Code::RuntimeEndOfLife => &RUNTIME_END_OF_LIFE,
+        Code::RuntimeDeprecation => &RUNTIME_DEPRECATION,
+        Code::CgroupV1 => &CGROUP_V1,
+        Code::SocketClient => &SOCKET_CLIENT,
+        Code::SocketExposure => &SOCKET_EXPOSURE,
+        Code::DockerInDocker => &DOCKER_IN_DOCKER,
+        Code::ShadowContainers => &SHADOW_CONTAINERS,
+        Code::EngineLeftOver => &ENGINE_LEFT_OVER,
+        Code::BlindSpot => &BLIND_SPOT,
+    }
+}
+
+const RUNTIME_IS_DOCKER: Entry = Entry {
+    title: "the kubelet's own runtime is Docker",
+    meaning: "The kubelet of this node runs its pods through Docker: by the dockershim that kubelets up to 1.23 carry, or \
+              by cri-dockerd. castoff reads the kubelet's flags and files and asks the runtime's name over CRI.",
+    why: "Every pod of the node depends on dockerd. A kubelet from 1.24 on has no dockershim; cri-dockerd keeps Docker \
+          going, and with it a second daemon, its socket and its own release calendar.",
+    instead: &[
+        "Move the node to containerd or CRI-O: drain it, change the kubelet's containerRuntimeEndpoint, restart.",
+        "Before that, let castoff show who else uses the Docker socket on it: those clients do not move by themselves.",
+    ],
+    links: &[CHANGE, MIGRATING],
+};
+
+const CRI_V1ALPHA2_ONLY: Entry = Entry {
+    title: "the runtime has no CRI v1",
+    meaning: "The runtime answered Unimplemented to CRI v1 and speaks only v1alpha2, as containerd up to 1.5, dockershim \
+              and cri-dockerd up to 0.2 do.",
+    why: "A kubelet from Kubernetes 1.26 on asks for v1 at its start and stops when it is not there.",
+    instead: &["Upgrade the runtime before the kubelet: containerd 1.6 or newer, CRI-O 1.20 or newer."],
+    links: &[CRI],
+};
+
+const KUBELET_CEILING: Entry = Entry {
+    title: "the newest kubelet that this runtime can serve",
+    meaning: "The runtime lacks something that newer kubelets ask for. Without CRI v1 the last kubelet is 1.25; without \
+              RuntimeConfig (containerd 1.x, CRI-O before 1.28, cri-dockerd before 0.3.17) it is 1.37; dockershim ends \
+              with 1.23. Kubelets say the second themselves, in the metric kubelet_cri_losing_support.",
+    why: "A kubelet past the ceiling does not start, and the node stays NotReady after the upgrade.",
+    instead: &["Upgrade the runtime before the kubelet passes this version: containerd 2.x or a current CRI-O."],
+    links: &[RUNTIMES, CRI],
+};
+
+const RUNTIME_END_OF_LIFE: Entry = Entry {
+    title: "the runtime's release line is out of support",
+    meaning: "The version that the runtime gives over CRI belongs to a line whose support has ended by the table that \
+              this castoff carries. A distribution or a cloud may still mend it.",
+    why: "Security fixes of the runtime no longer reach the node by its own project.",
+    instead: &["Upgrade to a supported line, or make sure that your distribution still maintains this one."],
+    links: &["https://containerd.io/releases/", RUNTIMES],
+};
+
+const RUNTIME_DEPRECATION: Entry = Entry {
+    title: "the runtime reports a deprecated use",
+    meaning: "containerd keeps a list of deprecated features that were used since it started, and shows it in its CRI \
+              status. castoff repeats it and never causes an entry.",
+    why: "What is on this list stops working with one of the next versions of the runtime.",
+    instead: &["Change the configuration or the client that the runtime's message names before upgrading it."],
+    links: &["https://github.com/containerd/containerd/blob/main/RELEASES.md#deprecated-features"],
+};
+
+const CGROUP_V1: Entry = Entry {
+    title: "the node is on cgroup v1",
+    meaning: "/sys/fs/cgroup is not the unified hierarchy (the hybrid of both versions counts as version 1, as for the \
+              kubelet).",
+    why: "From Kubernetes 1.35 on a kubelet does not start on cgroup v1 unless failCgroupV1 is set to false.",
+    instead: &["Boot the node with the unified hierarchy (systemd.unified_cgroup_hierarchy=1) or a newer image."],
+    links: &[CGROUPS],
+};
+
+const SOCKET_CLIENT: Entry = Entry {
+    title: "a client uses a Docker socket",
+    meaning: "Somebody holds a connection to a socket on which a Docker engine accepts, or held one within the window. \
+              castoff knows the socket by the kernel's identity of it, whatever name the client used, in every network \
+              namespace; the client is named by its container and pod, its unit, or its executable.",
+    why: "It acts on the node behind the back of Kubernetes: no RBAC, no admission, no quota, no audit log. It stops \
+          working when Docker is taken away, and on a node that has moved to containerd it sees none of the pods.",
+    instead: &[
+        "Move this client to an interface that stays; `castoff explain socket-client` lists which.",
+        "Building images: BuildKit (rootless), Buildah or kaniko in a pod.",
+        "Listing or inspecting containers: the Kubernetes API, or crictl on the node.",
+        "Reading logs: /var/log/pods, or the Kubernetes API.",
+        "Metrics of containers: the kubelet's /metrics/cadvisor and /metrics/resource.",
+        "Images on the node: crictl images, or nerdctl --namespace k8s.io.",
+        "Running containers beside Kubernetes: pods, static pods, or podman without a service.",
+    ],
+    links: &[CHECK, TELEMETRY],
+};
+
+const SOCKET_EXPOSURE: Entry = Entry {
+    title: "a container can reach a Docker socket",
+    meaning: "A container mounts the socket itself, under whatever name, or a directory above it (/run, /var/run, /), \
+              found by device and inode. It was not seen using it.",
+    why: "Whoever controls the container can take over the node through the socket; a read-only mount does not keep \
+          anyone from connecting. And it may be a client that castoff has not met yet.",
+    instead: &["Remove the mount from the pod, or mount the one file or directory that it needs."],
+    links: &[
+        TELEMETRY,
+        "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath",
+    ],
+};
+
+const DOCKER_IN_DOCKER: Entry = Entry {
+    title: "an engine runs inside a pod",
+    meaning: "A process of a pod's container serves the Docker API, usually dockerd for CI jobs.",
+    why: "It needs a privileged container, and its containers are hidden from Kubernetes: limits, policies and logs do \
+          not reach them. It does not depend on the node's Docker and goes on without it.",
+    instead: &[
+        "Build with rootless BuildKit, Buildah or kaniko; where an engine is needed, isolate it (sysbox, user namespaces, a VM).",
+    ],
+    links: &["https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/"],
+};
+
+const SHADOW_CONTAINERS: Entry = Entry {
+    title: "containers that Kubernetes does not know",
+    meaning: "The processes that supervise an engine's containers (containerd-shim in the namespace moby, conmon) run \
+              for containers that are in none of the runtime's lists.",
+    why: "They take CPU and memory that the scheduler believes to be free, and no policy of the cluster reaches them.",
+    instead: &["Find out who started them (a client of the socket, a unit, a person) and run them as pods."],
+    links: &[CHECK],
+};
+
+const ENGINE_LEFT_OVER: Entry = Entry {
+    title: "Docker is here and nobody uses it",
+    meaning: "An engine runs, would be started, is installed or left its data, and no client was seen within the window.",
+    why: "It is a root-equivalent daemon that nobody needs, to be patched and guarded all the same; its images and \
+          volumes take disk.",
+    instead: &["Stop and disable docker.service and docker.socket, then remove the package and /var/lib/docker."],
+    links: &[CHANGE],
+};
+
+const BLIND_SPOT: Entry = Entry {
+    title: "a source could not look",
+    meaning: "castoff asked and got no answer, or one that it could not read. The finding says what was asked, what came \
+              back and what that may hide. The verdict claims nothing that would rest on it.",
+    why: "\"None found\" is only worth something where one could look.",
+    instead: &[
+        "Give castoff the right or the mount that the message names, or mend what it names; then look again.",
+        "Seeing all needs: the host's PID namespace, root or CAP_SYS_PTRACE (descriptors and namespaces of others), \
+         CAP_SYS_ADMIN (entering network namespaces), CAP_DAC_READ_SEARCH (files of others), the runtime's socket.",
+    ],
+    links: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_says_what_to_do() {
+        for &code in Code::ALL {
+            let entry = entry(code);
+            assert!(!entry.instead.is_empty(), "{code}");
+            for text in [entry.title, entry.meaning, entry.why].iter().chain(entry.instead) {
+                assert!(!text.is_empty() && !text.contains("  "), "{code}: {text:?}");
+            }
+            assert!(
+                entry.title.starts_with(char::is_lowercase) || entry.title.starts_with("Docker"),
+                "{code}"
+            );
+        }
+    }
+}

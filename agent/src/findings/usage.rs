@@ -1,0 +1,65 @@
+//! Who uses an engine and who could.
+
+use super::Facts;
+use super::catalogue::finding;
+use super::report::{Code, Finding, Severity};
+use crate::model::client::Client;
+use crate::model::exposure::{Exposure, Via};
+
+/// The findings of this family.
+pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
+    let clients = facts.clients.known().into_iter().flatten().map(client);
+    let exposures = facts
+        .exposures
+        .known()
+        .into_iter()
+        .flatten()
+        .filter(|e| !e.used)
+        .map(exposure);
+    clients.chain(exposures).collect()
+}
+
+fn client(client: &Client) -> Finding {
+    let key = &client.key;
+    let target = format!("{} ({}) at {}", key.engine, key.scope, key.listener);
+    let message = match (client.connections, client.pending) {
+        (0, 0) => format!("used {target}, last seen {}", client.last_seen),
+        (0, n) => format!("waits with {} for {target}, which does not accept", connections(n)),
+        (n, 0) => format!("holds {} to {target}", connections(n)),
+        (n, p) => format!("holds {} to {target} and waits with {p} more", connections(n)),
+    };
+    finding(Code::SocketClient, Severity::Warning, &key.identity, message)
+}
+
+fn connections(n: u32) -> String {
+    if n == 1 {
+        "1 connection".to_owned()
+    } else {
+        format!("{n} connections")
+    }
+}
+
+fn exposure(exposure: &Exposure) -> Finding {
+    let Exposure {
+        engine,
+        scope,
+        listener,
+        host_path,
+        container_path,
+        ..
+    } = exposure;
+    let how = match exposure.via {
+        Via::Socket => "the socket",
+        Via::Directory => "a directory above the socket",
+    };
+    let mode = if exposure.readonly {
+        ", read-only, which does not keep it from connecting"
+    } else {
+        ""
+    };
+    let message = format!(
+        "mounts {how} of {engine} ({scope}) at {listener}: {host_path} as {container_path}{mode}; not seen using it"
+    );
+    let subject = format!("pod {}/{} ({})", exposure.namespace, exposure.pod, exposure.container);
+    finding(Code::SocketExposure, Severity::Warning, subject, message)
+}

@@ -1,0 +1,264 @@
+//! The joins over one snapshot: cgroup → container → pod, connection → client, mount → exposure. Pure.
+
+mod place;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use place::{Place, Places};
+
+use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
+use super::container::ShadowContainer;
+use super::engine::{Engine, EngineSighting, Listener, Scope};
+use super::exposure::Exposure;
+use super::history::History;
+use super::process::Process;
+use super::reading::{Gap, Hides, Reading, Reason};
+use super::snapshot::Snapshot;
+use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
+
+/// What the snapshot amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The engines with their scope.
+    pub engines: Reading<Vec<Engine>>,
+    /// Who holds connections to them now.
+    pub clients: Reading<Vec<OpenClient>>,
+    /// Containers beside Kubernetes.
+    pub shadow_containers: Reading<Vec<ShadowContainer>>,
+}
+
+/// Joins engines, connections and containers with what the runtime knows.
+pub fn join(snapshot: &Snapshot) -> Joined {
+    let places = Places::new(snapshot);
+    let engines = snapshot
+        .engines
+        .reading
+        .clone()
+        .map(|e| e.into_iter().map(|e| engine(&places, e)).collect());
+    let clients = snapshot.connections.reading.clone().map(|seen| {
+        let engines: &[Engine] = engines.known().map_or(&[], Vec::as_slice);
+        open_clients(&places, engines, &seen.connections)
+    });
+    Joined {
+        clients,
+        shadow_containers: shadow_containers(snapshot, &places),
+        engines,
+    }
+}
+
+/// Whether a holder or an engine sits in a pod that the runtime's lists do not have: it was made between the two looks,
+/// and asking the runtime again would name it.
+pub fn misses_a_container(snapshot: &Snapshot) -> bool {
+    let places = Places::new(snapshot);
+    let holders = snapshot
+        .connections
+        .reading
+        .known()
+        .into_iter()
+        .flat_map(|seen| &seen.connections);
+    let engines = snapshot.engines.reading.known().into_iter().flatten();
+    holders
+        .flat_map(|connection| &connection.holders)
+        .chain(engines.filter_map(|engine| engine.process.as_ref()))
+        .any(|process| process.membership.pod_uid.is_some() && !matches!(places.of(process), Place::Pod { .. }))
+}
+
+/// The containers that could reach an engine; `used` by what the snapshot and the history have seen.
+pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Reading<Vec<Exposure>> {
+    let places = Places::new(snapshot);
+    let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
+    let users: BTreeSet<(&ClientIdentity, &SocketName)> = open
+        .chain(history.clients().map(|(key, _)| key))
+        .map(|key| (&key.identity, &key.listener))
+        .collect();
+    snapshot.reaches.reading.clone().map(|reaches| {
+        let mut exposures = Vec::new();
+        for reach in reaches {
+            let Some(Place::Pod {
+                namespace,
+                pod,
+                container: Some(container),
+            }) = places.of_container(&reach.container)
+            else {
+                continue; // a container that went between the two looks
+            };
+            for (engine, listener) in served(joined.engines.known().map_or(&[], Vec::as_slice), &reach.listener) {
+                let identity = ClientIdentity::Pod {
+                    namespace: namespace.clone(),
+                    pod: pod.clone(),
+                    container: Some(container.clone()),
+                };
+                exposures.push(Exposure {
+                    used: users.contains(&(&identity, &listener.name)),
+                    namespace: namespace.clone(),
+                    pod: pod.clone(),
+                    container: container.clone(),
+                    engine: engine.kind,
+                    scope: engine.scope.clone(),
+                    listener: listener.name.clone(),
+                    via: reach.via,
+                    host_path: reach.host_path.clone(),
+                    container_path: reach.container_path.clone(),
+                    readonly: reach.readonly,
+                });
+            }
+        }
+        exposures.sort_by(|a, b| (&a.namespace, &a.pod, &a.container).cmp(&(&b.namespace, &b.pod, &b.container)));
+        exposures
+    })
+}
+
+fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
+    let scope = match &sighting.process {
+        Some(process) => match places.of(process) {
+            Place::Pod {
+                namespace,
+                pod,
+                container,
+            } => Scope::Pod {
+                namespace,
+                pod,
+                container,
+            },
+            Place::EngineContainer { name, .. } => Scope::Container { name },
+            Place::Host => host_scope(process.uid.unwrap_or(0)),
+        },
+        None => host_scope(sighting.listeners.iter().find_map(|l| user_of(&l.name)).unwrap_or(0)),
+    };
+    Engine {
+        kind: sighting.kind,
+        scope,
+        process: sighting.process,
+        listeners: sighting.listeners,
+    }
+}
+
+fn host_scope(uid: u32) -> Scope {
+    if uid == 0 { Scope::Host } else { Scope::User { uid } }
+}
+
+/// The user whose runtime directory (`/run/user/UID`, `pam_systemd(8)`) a socket is in.
+fn user_of(name: &SocketName) -> Option<u32> {
+    let SocketName::Path(path) = name else { return None };
+    path.strip_prefix("/run/user/")?.split('/').next()?.parse().ok()
+}
+
+/// The engine of each listener with the identity `id`: one, unless two processes accept on it.
+fn served<'a>(engines: &'a [Engine], id: &'a ListenerId) -> impl Iterator<Item = (&'a Engine, &'a Listener)> {
+    engines
+        .iter()
+        .filter_map(move |engine| engine.listeners.iter().find(|l| &l.id == id).map(|l| (engine, l)))
+        .take(1)
+}
+
+fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connection]) -> Vec<OpenClient> {
+    let mut clients: BTreeMap<ClientKey, OpenClient> = BTreeMap::new();
+    for connection in connections {
+        let Some((engine, listener)) = served(engines, &connection.listener).next() else {
+            continue;
+        };
+        for (identity, holders) in by_identity(places, &connection.holders) {
+            let key = ClientKey {
+                identity,
+                engine: engine.kind,
+                scope: engine.scope.clone(),
+                api: listener.api,
+                listener: listener.name.clone(),
+            };
+            let client = clients.entry(key.clone()).or_insert_with(|| OpenClient {
+                key,
+                connections: 0,
+                pending: 0,
+                holders: Vec::new(),
+                sockets: BTreeSet::new(),
+            });
+            match connection.state {
+                ConnectionState::Accepted => client.connections += 1,
+                ConnectionState::Pending => client.pending += 1,
+            }
+            client.sockets.insert(connection.client);
+            for holder in holders {
+                let shown = client.holders.iter().any(|h| h.key == holder.key);
+                if !shown && client.holders.len() < Client::HOLDERS_SHOWN {
+                    client.holders.push(holder.clone());
+                }
+            }
+        }
+    }
+    clients.into_values().collect()
+}
+
+/// The holders of one connection, grouped by who they are. A connection that nobody could be named for has a client
+/// all the same.
+fn by_identity<'a>(places: &Places<'_>, holders: &'a [Process]) -> BTreeMap<ClientIdentity, Vec<&'a Process>> {
+    let mut groups: BTreeMap<ClientIdentity, Vec<&Process>> = BTreeMap::new();
+    for holder in holders {
+        groups.entry(identity(places, holder)).or_default().push(holder);
+    }
+    if groups.is_empty() {
+        groups.insert(ClientIdentity::Unnamed, Vec::new());
+    }
+    groups
+}
+
+fn identity(places: &Places<'_>, process: &Process) -> ClientIdentity {
+    match places.of(process) {
+        Place::Pod {
+            namespace,
+            pod,
+            container,
+        } => ClientIdentity::Pod {
+            namespace,
+            pod,
+            container,
+        },
+        Place::EngineContainer { engine, name } => ClientIdentity::EngineContainer { engine, name },
+        Place::Host => ClientIdentity::Host {
+            unit: process.membership.unit.clone(),
+            executable: process.executable.clone().unwrap_or_else(|| process.name.clone()),
+            uid: process.uid,
+        },
+    }
+}
+
+fn shadow_containers(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<ShadowContainer>> {
+    let supervised = match &snapshot.supervised.reading {
+        Reading::Known(supervised) => supervised,
+        Reading::Absent => return Reading::Absent,
+        Reading::Unknown(gap) => return Reading::Unknown(gap.clone()),
+    };
+    if !supervised.is_empty() {
+        let lists = [
+            snapshot.runtime.containers.reading.gap(),
+            snapshot.runtime.pods.reading.gap(),
+        ];
+        if let Some(gap) = lists.into_iter().flatten().next() {
+            return Reading::Unknown(Gap::new(
+                Reason::DependsOnAnother,
+                Hides::ShadowContainer,
+                "which of the engines' containers Kubernetes knows",
+                gap,
+            ));
+        }
+    }
+    let beside = supervised.iter().filter(|s| {
+        let nested = s
+            .inside
+            .as_ref()
+            .is_some_and(|outer| places.of_container(outer).is_some());
+        !nested && places.of_container(&s.id).is_none()
+    });
+    Reading::Known(
+        beside
+            .map(|s| ShadowContainer {
+                id: s.id.clone(),
+                engine: s.engine,
+                name: s.name.clone(),
+                image: s.image.clone(),
+            })
+            .collect(),
+    )
+}

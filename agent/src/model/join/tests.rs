@@ -1,0 +1,279 @@
+use super::*;
+use crate::model::client::ClientIdentity;
+use crate::model::engine::EngineKind;
+use crate::model::identity::ContainerId;
+use crate::model::reading::Sighting;
+use crate::model::sample::*;
+use crate::model::time::Timestamp;
+use crate::model::workload::{CgroupContainer, Manager, Membership, Unit};
+
+fn pod(container: Option<&str>) -> ClientIdentity {
+    ClientIdentity::Pod {
+        namespace: "ci".into(),
+        pod: "builder-0".into(),
+        container: container.map(str::to_owned),
+    }
+}
+
+fn engine_container(engine: Option<EngineKind>, name: &str) -> ClientIdentity {
+    ClientIdentity::EngineContainer {
+        engine,
+        name: name.into(),
+    }
+}
+
+fn in_pod(containers: &[ContainerId], uid: &str) -> Process {
+    let containers = containers
+        .iter()
+        .map(|id| CgroupContainer {
+            id: id.clone(),
+            manager: Manager::Unnamed,
+        })
+        .collect();
+    let membership = Membership {
+        containers,
+        pod_uid: Some(uid.into()),
+        unit: None,
+    };
+    Process {
+        membership,
+        ..process(1000, "/bin/client")
+    }
+}
+
+#[test]
+fn a_holder_is_named_by_what_the_runtime_knows() {
+    let unit = Unit::System {
+        name: "backup.service".into(),
+    };
+    let host = |unit| ClientIdentity::Host {
+        unit,
+        executable: "/usr/bin/curl".into(),
+        uid: Some(0),
+    };
+    let in_unit = Process {
+        membership: Membership {
+            unit: Some(unit.clone()),
+            ..Membership::default()
+        },
+        ..process(1, "/usr/bin/curl")
+    };
+    let unlisted = format!("{} of pod ffff", id(9).short());
+    let cases: Vec<(&str, Process, ClientIdentity)> = vec![
+        (
+            "a container of a pod",
+            contained(1, Manager::CriContainerd, &[id(1)]),
+            pod(Some("build")),
+        ),
+        (
+            "the pod's sandbox itself",
+            contained(1, Manager::CriContainerd, &[id(2)]),
+            pod(None),
+        ),
+        (
+            "a nested engine's container",
+            contained(1, Manager::Docker, &[id(1), id(9)]),
+            pod(Some("build")),
+        ),
+        (
+            "a node that is a container",
+            contained(1, Manager::Docker, &[id(9), id(1)]),
+            pod(Some("build")),
+        ),
+        ("a container made a moment ago", in_pod(&[id(9)], POD_UID), pod(None)),
+        (
+            "a pod that nobody lists",
+            in_pod(&[id(9)], "ffff"),
+            engine_container(None, &unlisted),
+        ),
+        (
+            "Docker's own",
+            contained(1, Manager::Docker, &[id(7)]),
+            engine_container(Some(EngineKind::Dockerd), "web"),
+        ),
+        (
+            "Docker's, by the path alone",
+            contained(1, Manager::Docker, &[id(8)]),
+            engine_container(Some(EngineKind::Dockerd), id(8).short()),
+        ),
+        (
+            "inside of Docker's own",
+            contained(1, Manager::Docker, &[id(7), id(8)]),
+            engine_container(Some(EngineKind::Dockerd), "web"),
+        ),
+        ("a service", in_unit, host(Some(unit))),
+        ("in no unit", process(1, "/usr/bin/curl"), host(None)),
+    ];
+    for (what, holder, expected) in cases {
+        let mut node = clear_node();
+        known(&mut node.engines).push(dockerd());
+        known(&mut node.supervised).push(supervised(7, Some("web")));
+        known(&mut node.connections)
+            .connections
+            .push(connection(5, vec![holder]));
+        let clients = join(&node).clients;
+        let identities: Vec<_> = clients
+            .known()
+            .expect(what)
+            .iter()
+            .map(|c| c.key.identity.clone())
+            .collect();
+        assert_eq!(identities, [expected], "{what}");
+    }
+}
+
+#[test]
+fn a_connection_counts_for_each_who_holds_it_and_once_for_each() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    let forked = vec![
+        process(1, "/bin/a"),
+        process(2, "/bin/a"),
+        contained(3, Manager::CriContainerd, &[id(1)]),
+    ];
+    known(&mut node.connections).connections = vec![connection(5, forked), connection(6, vec![process(1, "/bin/a")])];
+    let clients = join(&node).clients;
+    let counted: Vec<_> = clients
+        .known()
+        .expect("known")
+        .iter()
+        .map(|c| (c.key.identity.code(), c.connections, c.holders.len()))
+        .collect();
+    assert_eq!(counted, [("pod", 1, 1), ("host", 2, 2)]);
+}
+
+#[test]
+fn a_connection_without_a_name_is_a_client_all_the_same() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    known(&mut node.connections).connections = vec![connection(5, Vec::new())];
+    let clients = join(&node).clients;
+    assert_eq!(clients.known().expect("known")[0].key.identity, ClientIdentity::Unnamed);
+}
+
+#[test]
+fn the_processes_of_one_client_are_bounded() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    known(&mut node.connections).connections = (0..10_000)
+        .map(|n| connection(n, vec![process(n, "/bin/many")]))
+        .collect();
+    let clients = join(&node).clients;
+    let client = &clients.known().expect("known")[0];
+    assert_eq!(
+        (client.connections, client.holders.len()),
+        (10_000, Client::HOLDERS_SHOWN)
+    );
+}
+
+#[test]
+fn the_scope_of_an_engine() {
+    let mut rootless = dockerd();
+    rootless.process = Some(Process {
+        uid: Some(1000),
+        ..process(1, "/usr/bin/dockerd")
+    });
+    let mut nested = dockerd();
+    nested.process = Some(contained(1, Manager::CriContainerd, &[id(1)]));
+    let mut boxed = dockerd();
+    boxed.process = Some(contained(1, Manager::Docker, &[id(9)]));
+    let mut activated = dockerd();
+    activated.process = None;
+    activated.listeners[0].name = SocketName::Path("/run/user/1000/podman/podman.sock".into());
+    let in_pod = Scope::Pod {
+        namespace: "ci".into(),
+        pod: "builder-0".into(),
+        container: Some("build".into()),
+    };
+    for (engine, scope) in [
+        (dockerd(), Scope::Host),
+        (rootless, Scope::User { uid: 1000 }),
+        (nested, in_pod),
+        (
+            boxed,
+            Scope::Container {
+                name: id(9).short().into(),
+            },
+        ),
+        (activated, Scope::User { uid: 1000 }),
+    ] {
+        let mut node = clear_node();
+        known(&mut node.engines).push(engine);
+        assert_eq!(join(&node).engines.known().expect("known")[0].scope, scope);
+    }
+}
+
+#[test]
+fn containers_beside_kubernetes() {
+    let mut node = clear_node();
+    let mut inside_a_pod = supervised(9, None);
+    inside_a_pod.inside = Some(id(1));
+    *known(&mut node.supervised) = vec![
+        supervised(7, Some("web")),
+        supervised(1, None),
+        supervised(2, None),
+        inside_a_pod,
+    ];
+    let shadow = join(&node).shadow_containers;
+    let names: Vec<_> = shadow
+        .known()
+        .expect("known")
+        .iter()
+        .map(|c| c.name.as_deref())
+        .collect();
+    assert_eq!(
+        names,
+        [Some("web")],
+        "a pod's container, its sandbox and a nested engine's container are no shadows"
+    );
+
+    node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
+    assert!(
+        join(&node).shadow_containers.gap().is_some(),
+        "without the runtime's list nobody can tell"
+    );
+    known(&mut node.supervised).clear();
+    assert_eq!(
+        join(&node).shadow_containers,
+        Reading::Known(Vec::new()),
+        "none is none, whatever the runtime lists"
+    );
+}
+
+#[test]
+fn an_exposure_says_whether_it_was_ever_used() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    known(&mut node.reaches).push(reach());
+    let used = |node: &Snapshot, history: &History| {
+        let exposures = exposures(node, &join(node), history);
+        exposures
+            .known()
+            .expect("known")
+            .iter()
+            .map(|e| (e.container.clone(), e.used))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(used(&node, &History::default()), [("build".to_owned(), false)]);
+
+    let holder = contained(1, Manager::CriContainerd, &[id(1)]);
+    known(&mut node.connections)
+        .connections
+        .push(connection(5, vec![holder]));
+    assert_eq!(used(&node, &History::default()), [("build".to_owned(), true)]);
+
+    let mut history = History::default();
+    history.record(Timestamp::from_unix(1), join(&node).clients.known().expect("known"));
+    known(&mut node.connections).connections.clear();
+    assert_eq!(used(&node, &history), [("build".to_owned(), true)]);
+}
+
+#[test]
+fn a_pod_that_is_not_listed_yet_is_noticed() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(1)], POD_UID)])];
+    assert!(!misses_a_container(&node));
+    known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
+    assert!(misses_a_container(&node));
+}

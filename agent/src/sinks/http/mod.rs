@@ -1,0 +1,127 @@
+//! The agent's HTTP side: metrics, health, the report, a landing page. Read-only: GET and HEAD, and a request's body is
+//! never read. Knows the latest report and nothing of how it was made.
+
+mod liveness;
+mod page;
+mod server;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::watch;
+
+use super::metrics::cycles::CycleCounters;
+use super::metrics::{self, Metrics};
+use super::render::json::render_json_line;
+use crate::findings::report::Report;
+pub use liveness::{Liveness, Stalled};
+pub use server::{Drained, serve};
+
+/// What the pages are made of.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The latest report; none before the first.
+    pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// What the agent counted since it started.
+    pub cycles: Arc<Mutex<CycleCounters>>,
+    /// Whether its cycle still moves.
+    pub liveness: Arc<Liveness>,
+    /// How metrics are written.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Published {
+    fn report(&self) -> Option<Arc<Report>> {
+        self.reports.borrow().clone()
+    }
+}
+
+/// The routes.
+pub fn router(published: Published) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/api/v1/report", get(report))
+        .fallback(async || text(StatusCode::NOT_FOUND, "no such page\n"))
+        .with_state(published)
+}
+
+async fn index(State(published): State<Published>) -> Response {
+    answer(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        page::render_index(published.report().as_deref()),
+    )
+}
+
+async fn metrics(State(published): State<Published>) -> Response {
+    // A cycle that panicked while it counted leaves the counters readable.
+    let cycles = published.cycles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match published.metrics.render(published.report().as_deref(), &cycles) {
+        Ok(body) => answer(StatusCode::OK, metrics::CONTENT_TYPE, body),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be encoded");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded\n")
+        }
+    }
+}
+
+async fn livez(State(published): State<Published>) -> Response {
+    match published.liveness.check() {
+        Ok(()) => text(StatusCode::OK, "ok\n"),
+        Err(stalled) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{stalled}\n")),
+    }
+}
+
+async fn readyz(State(published): State<Published>) -> Response {
+    match published.report() {
+        Some(_) => text(StatusCode::OK, "ok\n"),
+        None => text(StatusCode::SERVICE_UNAVAILABLE, NO_REPORT),
+    }
+}
+
+async fn report(State(published): State<Published>) -> Response {
+    let Some(report) = published.report() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, NO_REPORT);
+    };
+    match render_json_line(&report) {
+        Ok(body) => answer(StatusCode::OK, "application/json", body),
+        Err(error) => {
+            tracing::error!(%error, "the report could not be written as JSON");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the report could not be written as JSON\n",
+            )
+        }
+    }
+}
+
+const NO_REPORT: &str = "no report yet: the first look at the node is not finished\n";
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    answer(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// No script, no style, no frame, no form: the page is text and links.
+const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let fixed = |value: &'static str| HeaderValue::from_static(value);
+    let headers: [(HeaderName, HeaderValue); 5] = [
+        (header::CONTENT_TYPE, fixed(content_type)),
+        (header::CACHE_CONTROL, fixed("no-store")),
+        (header::CONTENT_SECURITY_POLICY, fixed(POLICY)),
+        (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
+        (header::REFERRER_POLICY, fixed("no-referrer")),
+    ];
+    (status, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests;

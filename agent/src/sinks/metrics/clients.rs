@@ -1,0 +1,138 @@
+//! Who uses a Docker socket, and who could.
+//!
+//! Only `castoff_pod_*` carries `namespace`, `pod` and `container`, and never an empty one of them: with `honorLabels`
+//! an empty label is none, and the scraped agent's own pod would be put in its place.
+//!
+//! Clients of a CRI runtime's own socket are left out: they are no use of Docker, and a sum over these families must
+//! stay the answer to "who depends on Docker".
+
+use super::catalogue as c;
+use super::family::{Family, number};
+use super::node::seen;
+use crate::findings::report::Report;
+use crate::model::client::{Client, ClientIdentity};
+use crate::model::engine::Api;
+
+const UNKNOWN: &str = "(unknown)";
+
+pub(super) fn families(report: &Report) -> Vec<Family> {
+    let mut families = vec![exposures(report)];
+    if let Some(clients) = seen(&report.clients) {
+        let docker: Vec<&Client> = clients.iter().filter(|c| c.key.api == Api::Docker).collect();
+        families.push(counted(&docker));
+        families.extend(named(&docker));
+    }
+    families
+}
+
+fn counted(clients: &[&Client]) -> Family {
+    let mut family = Family::new(&c::CLIENTS);
+    for who in ClientIdentity::CODES {
+        for state in ["connected", "earlier"] {
+            family.add([who, state], 0.0);
+        }
+    }
+    for client in clients {
+        let state = if client.connections > 0 || client.pending > 0 {
+            "connected"
+        } else {
+            "earlier"
+        };
+        family.add([client.key.identity.code(), state], 1.0);
+    }
+    family
+}
+
+/// What is published of each client, for clients of one kind.
+struct Use {
+    connections: Family,
+    last_seen: Family,
+    connects: Family,
+}
+
+impl Use {
+    fn add<const N: usize>(&mut self, labels: [&str; N], client: &Client) {
+        let open = u64::from(client.connections) + u64::from(client.pending);
+        self.connections.add(labels, number(open));
+        self.last_seen.raise(labels, number(client.last_seen.as_unix()));
+        self.connects.add(labels, number(client.connects));
+    }
+
+    fn into_families(self) -> [Family; 3] {
+        [self.connections, self.last_seen, self.connects]
+    }
+}
+
+fn named(clients: &[&Client]) -> Vec<Family> {
+    let new = |[connections, last_seen, connects]: [&'static c::Description; 3]| Use {
+        connections: Family::new(connections),
+        last_seen: Family::new(last_seen),
+        connects: Family::new(connects),
+    };
+    let mut pods = new([&c::POD_CONNECTIONS, &c::POD_LAST_SEEN, &c::POD_CONNECTS]);
+    let mut hosts = new([&c::HOST_CONNECTIONS, &c::HOST_LAST_SEEN, &c::HOST_CONNECTS]);
+    let mut engine_containers = new([
+        &c::ENGINE_CONTAINER_CONNECTIONS,
+        &c::ENGINE_CONTAINER_LAST_SEEN,
+        &c::ENGINE_CONTAINER_CONNECTS,
+    ]);
+    let mut unnamed = new([&c::UNNAMED_CONNECTIONS, &c::UNNAMED_LAST_SEEN, &c::UNNAMED_CONNECTS]);
+    for client in clients {
+        let engine = client.key.engine.code();
+        let scope = client.key.scope.code();
+        match &client.key.identity {
+            ClientIdentity::Pod {
+                namespace,
+                pod,
+                container,
+            } => {
+                let container = container.as_deref().unwrap_or_default();
+                pods.add(
+                    [
+                        or_unknown(namespace),
+                        or_unknown(pod),
+                        or_unknown(container),
+                        engine,
+                        scope,
+                    ],
+                    client,
+                );
+            }
+            ClientIdentity::Host { unit, executable, uid } => {
+                let unit = unit.as_ref().map_or_else(|| "(none)".to_owned(), ToString::to_string);
+                let uid = uid.map_or_else(|| UNKNOWN.to_owned(), |uid| uid.to_string());
+                hosts.add([&unit, or_unknown(executable), &uid, engine, scope], client);
+            }
+            ClientIdentity::EngineContainer { engine: owner, name } => {
+                let owner = owner.map_or(UNKNOWN, |o| o.code());
+                engine_containers.add([or_unknown(name), owner, engine, scope], client);
+            }
+            ClientIdentity::Unnamed => unnamed.add([engine, scope], client),
+        }
+    }
+    [pods, hosts, engine_containers, unnamed]
+        .into_iter()
+        .flat_map(Use::into_families)
+        .collect()
+}
+
+fn exposures(report: &Report) -> Family {
+    let mut family = Family::new(&c::POD_EXPOSURE);
+    for e in seen(&report.exposures).unwrap_or_default() {
+        let labels = [
+            or_unknown(&e.namespace),
+            or_unknown(&e.pod),
+            or_unknown(&e.container),
+            e.engine.code(),
+            e.scope.code(),
+            e.via.code(),
+            if e.used { "true" } else { "false" },
+        ];
+        family.add(labels, 1.0);
+    }
+    family
+}
+
+fn or_unknown(name: &str) -> &str {
+    if name.is_empty() { UNKNOWN } else { name }
+}

@@ -1,0 +1,110 @@
+//! The report as Prometheus metrics, text format 0.0.4.
+//!
+//! Every gauge is made from the current report when it is asked for, so none can go stale. A reading that is unknown
+//! makes no series at all: a zero would say "none". Labels come from closed lists, where their series exist from the
+//! start at zero, or name the offender, where their number is bounded. Never a pid, a container id, a path of a socket
+//! or a message.
+
+pub mod catalogue;
+pub mod cycles;
+
+mod clients;
+mod family;
+mod node;
+mod sources;
+
+use prometheus::core::Collector as _;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder as _, TextEncoder};
+
+use crate::findings::report::Report;
+use cycles::CycleCounters;
+use family::Family;
+
+/// The media type of [`Metrics::render`]'s text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Which castoff this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// Its version.
+    pub version: &'static str,
+    /// The commit it was built from, or `unknown`.
+    pub revision: &'static str,
+}
+
+impl Build {
+    /// This build.
+    pub const fn current() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: match option_env!("CASTOFF_REVISION") {
+                Some(revision) => revision,
+                None => "unknown",
+            },
+        }
+    }
+}
+
+/// Writes the metrics of one agent.
+#[derive(Debug)]
+pub struct Metrics {
+    build: Build,
+    process: ProcessCollector,
+}
+
+impl Metrics {
+    /// The metrics of this process.
+    pub fn new(build: Build) -> Self {
+        Self {
+            build,
+            process: ProcessCollector::for_self(),
+        }
+    }
+
+    /// The exposition for `report`, or for an agent that has none yet.
+    ///
+    /// # Errors
+    /// Where the encoder refuses a family, which is a mistake in the catalogue.
+    pub fn render(&self, report: Option<&Report>, cycles: &CycleCounters) -> Result<String, prometheus::Error> {
+        let mut families = families(self.build, report, cycles);
+        families.extend(self.process.collect());
+        encode(&families)
+    }
+}
+
+/// Everything but the process's own figures, by name.
+fn families(build: Build, report: Option<&Report>, cycles: &CycleCounters) -> Vec<MetricFamily> {
+    let mut families = node::families(build, report);
+    families.extend(sources::families(report, cycles));
+    families.extend(cycles.families());
+    if let Some(report) = report {
+        families.extend(clients::families(report));
+    }
+    families.push(dropped(&families));
+    let mut encoded: Vec<MetricFamily> = families.into_iter().filter_map(Family::encode).collect();
+    encoded.push(cycles.durations());
+    encoded.sort_by(|a, b| a.name().cmp(b.name()));
+    encoded
+}
+
+/// For every family that is bounded, whether or not it has series now: how many were left out.
+fn dropped(families: &[Family]) -> Family {
+    let mut dropped = Family::new(&catalogue::SERIES_DROPPED);
+    for bounded in catalogue::ALL.iter().filter(|d| d.limit.is_some()) {
+        let count = families.iter().filter(|f| f.is(bounded)).map(Family::dropped).sum();
+        dropped.add([bounded.name], count);
+    }
+    dropped
+}
+
+fn encode(families: &[MetricFamily]) -> Result<String, prometheus::Error> {
+    let mut text = Vec::with_capacity(32 * 1024);
+    TextEncoder::new().encode(families, &mut text)?;
+    // The encoder writes strings only.
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! Publishes: each sink takes one immutable report and never asks the host about anything.
+
+pub mod http;
+pub mod metrics;
+pub mod render;
+pub mod state;
+pub mod text;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+pub(crate) mod sample;

@@ -1,0 +1,8 @@
+//! Writes a report for people (a table on a terminal) and for programs (JSON).
+
+pub mod json;
+pub mod style;
+pub mod table;
+
+mod grid;
+mod prose;

@@ -1,0 +1,208 @@
+//! A report that has something of every kind, for tests of what is published. Not a likely node.
+
+mod clients;
+mod node;
+
+use crate::findings::report::{API_VERSION, Code, Finding, KubeletCeiling, Report, Severity, Verdict};
+use crate::model::container::ShadowContainer;
+use crate::model::engine::{EngineKind, Scope};
+use crate::model::exposure::{Exposure, Via};
+use crate::model::host::CgroupVersion;
+use crate::model::identity::ContainerId;
+use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::snapshot::HolderMethod;
+use crate::model::socket::SocketName;
+use crate::model::time::Timestamp;
+
+pub(crate) use clients::{host_client, pod_client};
+
+/// 2026-11-24T12:00:00Z.
+pub(crate) const NOW: u64 = 1_795_521_600;
+
+/// `seconds` before the report.
+pub(crate) const fn ago(seconds: u64) -> Timestamp {
+    Timestamp::from_unix(NOW - seconds)
+}
+
+/// Something of everything.
+pub(crate) fn report() -> Report {
+    Report {
+        api_version: API_VERSION,
+        kind: "NodeReport",
+        castoff_version: "0.1.0",
+        node: Some("worker-3".to_owned()),
+        time: ago(0),
+        verdict: Verdict::InUse,
+        verdict_reason: "5 clients hold connections to a Docker socket; pod ci/builder-0 (build) has 3".to_owned(),
+        runtime: Reading::Known(node::runtime()),
+        refused_endpoints: node::refused(),
+        kubelet_ceiling: Reading::Known(KubeletCeiling::Minor(35)),
+        kubelet: Reading::Known(node::kubelet()),
+        cgroups: Reading::Known(CgroupVersion::V2),
+        containers: Reading::Known(34),
+        pods: Reading::Known(12),
+        engines: Reading::Known(node::engines()),
+        clients: Reading::Known(clients::all()),
+        exposures: Reading::Known(exposures()),
+        shadow_containers: Reading::Known(shadows()),
+        findings: findings(),
+        holder_method: Some(HolderMethod::SockDiag),
+        sources: node::sources(),
+    }
+}
+
+/// A node without Docker, fully seen.
+pub(crate) fn clear() -> Report {
+    let mut report = report();
+    report.verdict = Verdict::Clear;
+    report.verdict_reason = "no engine runs here and nothing of one is left".to_owned();
+    report.refused_endpoints.clear();
+    report.kubelet_ceiling = Reading::Known(KubeletCeiling::None);
+    report.engines = Reading::Known(Vec::new());
+    report.clients = Reading::Known(Vec::new());
+    report.exposures = Reading::Known(Vec::new());
+    report.shadow_containers = Reading::Known(Vec::new());
+    report.findings.clear();
+    for source in &mut report.sources {
+        source.gaps.clear();
+        source.up = true;
+    }
+    report
+}
+
+/// A node of which nothing could be seen.
+pub(crate) fn blind() -> Report {
+    let gap = || {
+        Gap::new(
+            Reason::PermissionDenied,
+            Hides::Engine,
+            "/proc/1/fd",
+            "Permission denied (os error 13)",
+        )
+    };
+    let mut report = clear();
+    report.node = None;
+    report.verdict = Verdict::Unknown;
+    report.verdict_reason = "the engines could not be looked for".to_owned();
+    report.runtime = Reading::Unknown(Gap::new(
+        Reason::PermissionDenied,
+        Hides::Runtime,
+        "connect /run/containerd/containerd.sock",
+        "Permission denied (os error 13)",
+    ));
+    report.kubelet_ceiling = Reading::Unknown(gap());
+    report.kubelet = Reading::Absent;
+    report.cgroups = Reading::Unknown(gap());
+    report.containers = Reading::Unknown(gap());
+    report.pods = Reading::Unknown(gap());
+    report.engines = Reading::Unknown(gap());
+    report.clients = Reading::Unknown(gap());
+    report.exposures = Reading::Unknown(gap());
+    report.shadow_containers = Reading::Unknown(gap());
+    report.holder_method = None;
+    for source in &mut report.sources {
+        source.up = false;
+        source.gaps = vec![gap()];
+    }
+    report
+}
+
+fn exposures() -> Vec<Exposure> {
+    let exposure = |pod: &str, container: &str, via, host: &str, inside: &str, used| Exposure {
+        namespace: "ci".to_owned(),
+        pod: pod.to_owned(),
+        container: container.to_owned(),
+        engine: EngineKind::Dockerd,
+        scope: Scope::Host,
+        listener: SocketName::Path("/run/docker.sock".to_owned()),
+        via,
+        host_path: host.to_owned(),
+        container_path: inside.to_owned(),
+        readonly: via == Via::Directory,
+        used,
+    };
+    vec![
+        exposure(
+            "builder-0",
+            "build",
+            Via::Socket,
+            "/var/run/docker.sock",
+            "/var/run/docker.sock",
+            true,
+        ),
+        exposure("log-shipper-x7k2p", "ship", Via::Directory, "/run", "/host/run", false),
+        // The same container by a second mount: one series, not two of one name.
+        exposure(
+            "log-shipper-x7k2p",
+            "ship",
+            Via::Directory,
+            "/var/run",
+            "/host/var/run",
+            false,
+        ),
+    ]
+}
+
+fn shadows() -> Vec<ShadowContainer> {
+    vec![
+        ShadowContainer {
+            id: ContainerId("4c5f8a2b9d1e0f3a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c".to_owned()),
+            engine: EngineKind::Dockerd,
+            name: Some("legacy-cron".to_owned()),
+            image: Some("registry.example/legacy-cron:2.1".to_owned()),
+        },
+        ShadowContainer {
+            id: ContainerId("9d1e0f3a6b7c".to_owned()),
+            engine: EngineKind::Podman,
+            name: None,
+            image: None,
+        },
+    ]
+}
+
+fn findings() -> Vec<Finding> {
+    let finding = |code, severity, subject: &str, message: &str, advice: &str| Finding {
+        code,
+        severity,
+        subject: subject.to_owned(),
+        message: message.to_owned(),
+        advice: advice.to_owned(),
+    };
+    vec![
+        finding(
+            Code::SocketClient,
+            Severity::Critical,
+            "pod ci/builder-0 (build)",
+            "It holds 3 connections to dockerd's /run/docker.sock and has done so for 3 days.",
+            "Build with BuildKit, kaniko or buildah in the pod instead.",
+        ),
+        finding(
+            Code::SocketClient,
+            Severity::Critical,
+            "backup.service (/usr/bin/docker)",
+            "It used dockerd's /run/docker.sock 2 hours ago.",
+            "List with crictl; copy volumes from /var/lib/kubelet.",
+        ),
+        finding(
+            Code::SocketExposure,
+            Severity::Warning,
+            "pod ci/log-shipper-x7k2p (ship)",
+            "It mounts /run, which leads to dockerd's /run/docker.sock; it was not seen using it.",
+            "Mount /var/log/pods alone.",
+        ),
+        finding(
+            Code::KubeletCeiling,
+            Severity::Warning,
+            "containerd 1.6.20",
+            "It does not answer RuntimeConfig: Kubernetes 1.35 is the last whose kubelet starts on it.",
+            "Move to containerd 2 before the kubelet goes past 1.35.",
+        ),
+        finding(
+            Code::BlindSpot,
+            Severity::Info,
+            "holders",
+            "13 processes could not be looked into.",
+            "Run as root, or give CAP_SYS_PTRACE.",
+        ),
+    ]
+}

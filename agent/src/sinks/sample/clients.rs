@@ -1,0 +1,125 @@
+//! The sample's clients: one of each identity, and one with a name made to deceive.
+
+use super::{ago, node::process};
+use crate::model::client::{Client, ClientIdentity, ClientKey, Origin};
+use crate::model::engine::{Api, EngineKind, Scope};
+use crate::model::process::Process;
+use crate::model::socket::SocketName;
+use crate::model::workload::Unit;
+
+/// `identity` as a client of the host's dockerd.
+pub(crate) fn key(identity: ClientIdentity) -> ClientKey {
+    ClientKey {
+        identity,
+        engine: EngineKind::Dockerd,
+        scope: Scope::Host,
+        api: Api::Docker,
+        listener: SocketName::Path("/run/docker.sock".to_owned()),
+    }
+}
+
+/// A client that is known for three days; last seen now where it has connections, else two hours ago.
+pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Process>) -> Client {
+    Client {
+        key: key(identity),
+        connections,
+        pending: 0,
+        holders,
+        origin: Origin::Polled,
+        first_seen: ago(3 * 86_400),
+        last_seen: ago(if connections > 0 { 0 } else { 2 * 3_600 }),
+        connects: 7,
+    }
+}
+
+/// A container of a pod in namespace `ci`.
+pub(crate) fn pod_client(pod: &str, container: Option<&str>, connections: u32) -> Client {
+    client(
+        ClientIdentity::Pod {
+            namespace: "ci".to_owned(),
+            pod: pod.to_owned(),
+            container: container.map(str::to_owned),
+        },
+        connections,
+        Vec::new(),
+    )
+}
+
+/// A process of the host.
+pub(crate) fn host_client(unit: Option<Unit>, executable: &str, uid: Option<u32>, connections: u32) -> Client {
+    client(
+        ClientIdentity::Host {
+            unit,
+            executable: executable.to_owned(),
+            uid,
+        },
+        connections,
+        Vec::new(),
+    )
+}
+
+pub(super) fn all() -> Vec<Client> {
+    let mut build = pod_client("builder-0", Some("build"), 3);
+    build.holders = vec![
+        process(4711, "/usr/bin/docker", 0, None),
+        process(4712, "/usr/bin/docker-compose", 1000, None),
+    ];
+    let mut waiting = pod_client("sidecar-injector-7d9c5b6f4-x2v8q", None, 0);
+    waiting.pending = 2;
+    waiting.first_seen = ago(180);
+    waiting.last_seen = ago(0);
+    let mut rootless = host_client(
+        Some(Unit::User {
+            uid: 1000,
+            name: "vscode.service".to_owned(),
+        }),
+        "/home/ada/.vscode/extensions/ms-azuretools.vscode-docker/bin/docker",
+        Some(1000),
+        1,
+    );
+    rootless.key.engine = EngineKind::Podman;
+    rootless.key.scope = Scope::User { uid: 1000 };
+    rootless.key.listener = SocketName::Abstract("podman\u{1b}[31m".to_owned());
+    let mut nested = client(
+        ClientIdentity::EngineContainer {
+            engine: None,
+            name: "4c5f8a2b9d1e".to_owned(),
+        },
+        1,
+        vec![process(9220, "/usr/bin/python3.11", 0, None)],
+    );
+    nested.key.scope = Scope::Pod {
+        namespace: "ci".to_owned(),
+        pod: "dind-runner-5c9f".to_owned(),
+        container: Some("dind".to_owned()),
+    };
+    let mut second_listener = pod_client("builder-0", Some("build"), 1);
+    second_listener.key.listener = SocketName::Path("/opt/build/docker.sock".to_owned());
+    second_listener.first_seen = ago(9);
+    vec![
+        build,
+        second_listener,
+        waiting,
+        client(
+            ClientIdentity::EngineContainer {
+                engine: Some(EngineKind::Dockerd),
+                name: "portainer".to_owned(),
+            },
+            2,
+            vec![process(5150, "/portainer", 0, None)],
+        ),
+        nested,
+        rootless,
+        host_client(None, "evil\u{1b}]0;owned\u{7}\n\"name\\", None, 1),
+        client(ClientIdentity::Unnamed, 1, Vec::new()),
+        host_client(
+            Some(Unit::System {
+                name: "backup.service".to_owned(),
+            }),
+            "/usr/bin/docker",
+            Some(0),
+            0,
+        ),
+        host_client(Some(Unit::Session { uid: 1001 }), "/usr/bin/docker", Some(1001), 0),
+    ]
+}

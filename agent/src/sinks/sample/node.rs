@@ -1,0 +1,196 @@
+//! The sample's runtime, kubelet, engines and sources.
+
+use crate::findings::report::SourceStatus;
+use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
+use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
+use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
+use crate::model::process::Process;
+use crate::model::reading::{Gap, Hides, Reading, Reason, Source};
+use crate::model::runtime::{CgroupDriver, Condition, CriApi, Deprecation, RefusedEndpoint, Runtime};
+use crate::model::socket::{ListenerId, SocketName};
+use crate::model::workload::{CgroupContainer, Manager, Membership, Unit};
+
+/// A process of the host.
+pub(crate) fn process(pid: u32, executable: &str, uid: u32, unit: Option<Unit>) -> Process {
+    Process {
+        key: ProcessKey {
+            pid: Pid(pid),
+            start: 4_711,
+        },
+        name: executable.rsplit('/').next().unwrap_or(executable).to_owned(),
+        executable: Some(executable.to_owned()),
+        uid: Some(uid),
+        netns: Some(NetNs(4_026_531_840)),
+        membership: Membership {
+            containers: Vec::new(),
+            pod_uid: None,
+            unit,
+        },
+    }
+}
+
+pub(super) fn runtime() -> Runtime {
+    Runtime {
+        endpoint: EndpointCandidate {
+            path: "/run/containerd/containerd.sock".to_owned(),
+            origin: EndpointOrigin::KubeletFlag {
+                flag: "--container-runtime-endpoint".to_owned(),
+            },
+        },
+        canonical_path: "/run/containerd/containerd.sock".to_owned(),
+        api: CriApi::V1,
+        name: "containerd".to_owned(),
+        version: "1.6.20~ds1".to_owned(),
+        conditions: Reading::Known(vec![Condition {
+            kind: "RuntimeReady".to_owned(),
+            status: true,
+            reason: String::new(),
+            message: String::new(),
+        }]),
+        deprecations: Reading::Known(vec![Deprecation {
+            id: "io.containerd.deprecation/cri-api-v1alpha2".to_owned(),
+            message: "CRI API v1alpha2 is deprecated".to_owned(),
+        }]),
+        cgroup_driver: Reading::Known(CgroupDriver::Systemd),
+    }
+}
+
+pub(super) fn refused() -> Vec<RefusedEndpoint> {
+    let refused = |path: &str, origin, reason, answer: &str| RefusedEndpoint {
+        candidate: EndpointCandidate {
+            path: path.to_owned(),
+            origin,
+        },
+        refusal: Gap::new(reason, Hides::Detail, format!("connect {path}"), answer),
+    };
+    vec![
+        refused(
+            "/var/run/dockershim.sock",
+            EndpointOrigin::KubeletFile {
+                path: "/var/lib/kubelet/config.yaml".to_owned(),
+            },
+            Reason::NotFound,
+            "No such file or directory (os error 2)",
+        ),
+        refused(
+            "/run/crio/crio.sock",
+            EndpointOrigin::WellKnown { of: "CRI-O".to_owned() },
+            Reason::ConnectionRefused,
+            "Connection refused (os error 111)",
+        ),
+    ]
+}
+
+pub(super) fn kubelet() -> Kubelet {
+    Kubelet {
+        program: Some("kubelet".to_owned()),
+        dockershim: Some(false),
+        endpoints: vec![runtime().endpoint],
+    }
+}
+
+fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
+    let netns = NetNs(4_026_531_840);
+    let id = match &name {
+        SocketName::Path(_) => ListenerId::File(FileIdentity {
+            device: Device { major: 0, minor: 25 },
+            inode,
+        }),
+        SocketName::Abstract(name) => ListenerId::Abstract(netns, name.clone()),
+    };
+    Listener {
+        id,
+        api: Api::Docker,
+        name,
+        socket: SocketInode(inode + 1000),
+        netns,
+        activated,
+    }
+}
+
+pub(super) fn engines() -> Vec<Engine> {
+    let docker_unit = Some(Unit::System {
+        name: "docker.service".to_owned(),
+    });
+    let mut nested = process(9100, "/usr/local/bin/dockerd", 0, None);
+    nested.membership.containers = vec![CgroupContainer {
+        id: ContainerId("77aa00".repeat(10)),
+        manager: Manager::CriContainerd,
+    }];
+    vec![
+        Engine {
+            kind: EngineKind::Dockerd,
+            scope: Scope::Host,
+            process: Some(process(812, "/usr/sbin/dockerd", 0, docker_unit)),
+            listeners: vec![
+                listener(1281, SocketName::Path("/run/docker.sock".to_owned()), true),
+                listener(1299, SocketName::Path("/opt/build/docker.sock".to_owned()), false),
+            ],
+        },
+        Engine {
+            kind: EngineKind::Dockerd,
+            scope: Scope::Pod {
+                namespace: "ci".to_owned(),
+                pod: "dind-runner-5c9f".to_owned(),
+                container: Some("dind".to_owned()),
+            },
+            process: Some(nested),
+            listeners: vec![listener(77, SocketName::Path("/var/run/docker.sock".to_owned()), false)],
+        },
+        Engine {
+            kind: EngineKind::Podman,
+            scope: Scope::User { uid: 1000 },
+            process: None,
+            listeners: vec![listener(
+                2002,
+                SocketName::Abstract("podman\u{1b}[31m".to_owned()),
+                true,
+            )],
+        },
+        Engine {
+            kind: EngineKind::Other,
+            scope: Scope::Host,
+            process: None,
+            listeners: Vec::new(),
+        },
+    ]
+}
+
+pub(super) fn sources() -> Vec<SourceStatus> {
+    let identity = Gap {
+        count: 13,
+        ..Gap::new(
+            Reason::PermissionDenied,
+            Hides::Identity,
+            "/proc/4123/fd",
+            "Permission denied (os error 13)",
+        )
+    };
+    let namespace = Gap::new(
+        Reason::NoKernelSupport,
+        Hides::Client,
+        "sock_diag in network namespace 4026532841",
+        "Protocol not supported (os error 93)",
+    );
+    Source::ALL
+        .iter()
+        .zip([2_311, 840, 15_020, 960, 41_777, 3_004, 155])
+        .map(|(source, duration_micros)| SourceStatus {
+            source: *source,
+            up: *source != Source::HostFiles,
+            duration_micros,
+            gaps: match source {
+                Source::Holders => vec![identity.clone(), namespace.clone()],
+                Source::HostFiles => {
+                    vec![Gap::new(
+                        Reason::Malformed,
+                        Hides::Detail,
+                        "/proc/mounts",
+                        "line 7 has 2 fields",
+                    )]
+                }
+                _ => Vec::new(),
+            },
+        })
+        .collect()
+}

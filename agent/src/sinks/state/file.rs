@@ -1,0 +1,140 @@
+//! Reads, writes and sets aside one file.
+//!
+//! Relies on rename(2) replacing a file in one step, and on fsync(2) of the new file before it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use atomic_write_file::AtomicWriteFile;
+use atomic_write_file::unix::OpenOptionsExt as _;
+use rustix::fs::OFlags;
+
+use super::StateError;
+use super::document::{self, DocumentError, SIZE_LIMIT};
+use crate::model::history::History;
+
+/// How many bad files are kept beside the good one. With more than that something else is wrong, and a person should look.
+const ASIDE_LIMIT: u32 = 9;
+
+/// Where the state is kept.
+#[derive(Debug)]
+pub(super) struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// The file at `path`. A link that leads to a file is followed once, now: writing replaces what it leads to, not
+    /// the link.
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        }
+    }
+
+    /// The history in it; none where there is no file.
+    pub(super) fn read(&self) -> Result<Option<History>, StateError> {
+        let read_error = |source| StateError::Read {
+            path: self.path.clone(),
+            source,
+        };
+        // Asked before it is opened: opening a device may do something, and a socket cannot be opened at all.
+        self.refuse_other_kinds()?;
+        let file = match open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(read_error(e)),
+        };
+        if !file.metadata().map_err(read_error)?.is_file() {
+            return Err(StateError::NotAFile {
+                path: self.path.clone(),
+            });
+        }
+        let mut bytes = Vec::new();
+        let read = file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(read_error)?;
+        let decoded = match u64::try_from(read) {
+            Ok(read) if read <= SIZE_LIMIT => document::decode(&bytes),
+            _ => Err(DocumentError::TooLarge),
+        };
+        decoded.map(Some).map_err(|source| StateError::Corrupt {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Replaces the file, or leaves it as it is.
+    pub(super) fn write(&self, history: &History) -> Result<(), StateError> {
+        let bytes = document::encode(history).map_err(|source| StateError::Encode {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.refuse_other_kinds()?;
+        self.replace(&bytes).map_err(|source| StateError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// A rename would move or replace a FIFO, a socket or a device as readily as a file; none of them is castoff's.
+    fn refuse_other_kinds(&self) -> Result<(), StateError> {
+        if fs::symlink_metadata(&self.path).is_ok_and(|m| !m.is_file() && !m.is_symlink()) {
+            return Err(StateError::NotAFile {
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut options = AtomicWriteFile::options();
+        // Names of pods and programs are nobody else's business, whoever made the file before.
+        options.mode(0o600).preserve_mode(false).preserve_owner(false);
+        let mut file = options.open(&self.path)?;
+        file.write_all(bytes)?;
+        // `commit` does this too, but leaves its temporary file behind where this fails, as on a full disk.
+        file.sync_all()?;
+        file.commit()
+    }
+
+    /// Renames the file to a name that is free: `<file>.corrupt`, `<file>.corrupt.2`, …
+    pub(super) fn set_aside(&self) -> Result<(), StateError> {
+        self.refuse_other_kinds()?;
+        let set_aside = || -> io::Result<()> {
+            match fs::rename(&self.path, self.free_name()?) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                renamed => renamed,
+            }
+        };
+        set_aside().map_err(|source| StateError::SetAside {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn free_name(&self) -> io::Result<PathBuf> {
+        for n in 1..=ASIDE_LIMIT {
+            let mut name = self.path.clone().into_os_string();
+            name.push(".corrupt");
+            if n > 1 {
+                name.push(format!(".{n}"));
+            }
+            match fs::symlink_metadata(&name) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(name.into()),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!("{ASIDE_LIMIT} bad files are kept already"),
+        ))
+    }
+}
+
+/// Opens without waiting: a FIFO would wait for its writer forever.
+fn open(path: &Path) -> io::Result<File> {
+    // The kernel's flags are an int there and unsigned here; `O_NONBLOCK` is a low bit.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}

@@ -1,0 +1,106 @@
+//! The state file: first and last seen of each client, so that "Docker-free for N days" survives the agent.
+//!
+//! The only file on the node that castoff writes. A bad one is set aside and never deleted; one that cannot be written
+//! is said each time and stops nothing. All of it blocks on the disk: call it off the async runtime.
+//! `docs/adr/0003-state-file.md` tells why it is a JSON file.
+
+mod document;
+mod file;
+mod keeper;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::model::reading::{Gap, Hides, Reason};
+pub use document::DocumentError;
+pub use keeper::{Keeper, Loaded, Saved};
+
+/// What went wrong with the state file.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// It is there and could not be read. It stays where it is until castoff has something to write.
+    #[error("read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// It was read and is no history: truncated, garbage, too large, or of another version.
+    #[error("{} is no history of clients", .path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+    /// A bad file could not be set aside, so nothing may be written in its place.
+    #[error("set {} aside", .path.display())]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+    /// A directory, a FIFO, a socket or a device stands in its place.
+    #[error("{} is not a regular file", .path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The history could not be put into words that castoff would read again.
+    #[error("write down {}", .path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: DocumentError,
+    },
+    /// It could not be written. The last good one is untouched.
+    #[error("write {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the host said.
+        source: io::Error,
+    },
+}
+
+impl StateError {
+    /// The closed reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Read { source, .. } | Self::SetAside { source, .. } | Self::Write { source, .. } => {
+                Reason::of(source)
+            }
+            Self::Corrupt { source, .. } | Self::Encode { source, .. } => match source {
+                DocumentError::TooLarge => Reason::TooLarge,
+                _ => Reason::Malformed,
+            },
+            Self::NotAFile { .. } => Reason::HostError,
+        }
+    }
+
+    /// What the report says. A history that was lost hides clients of before; one that could not be written hides
+    /// nothing yet.
+    pub fn gap(&self) -> Gap {
+        let (asked, hides) = match self {
+            Self::Read { path, .. } | Self::Corrupt { path, .. } => (path, Hides::Client),
+            Self::SetAside { path, .. }
+            | Self::NotAFile { path }
+            | Self::Encode { path, .. }
+            | Self::Write { path, .. } => (path, Hides::Detail),
+        };
+        Gap::new(
+            self.reason(),
+            hides,
+            format!("state file {}", asked.display()),
+            Gap::chain(self),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

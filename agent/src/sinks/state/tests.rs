@@ -1,0 +1,344 @@
+//! The file on a real disk. What needs a full or read-only file system is tried by hand: see the ADR.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::document::{decode, encode};
+use super::*;
+use crate::model::client::{ClientIdentity, OpenClient};
+use crate::model::history::{History, Seen};
+use crate::model::time::Timestamp;
+use crate::sinks::sample;
+
+fn history() -> History {
+    let clients = sample::report().clients;
+    History::restore(clients.known().expect("the sample has clients").iter().map(|c| {
+        let seen = Seen {
+            first: c.first_seen,
+            last: c.last_seen,
+            connects: c.connects,
+        };
+        (c.key.clone(), seen)
+    }))
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("state.json");
+    (dir, path)
+}
+
+fn load(path: &Path) -> Loaded {
+    Keeper::load(path, Keeper::REST, Instant::now())
+}
+
+fn names(dir: &TempDir) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir.path())
+        .expect("it is there")
+        .map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_written_is_read_back_by_the_next_start() {
+    let (dir, path) = place();
+    let mut first = load(&path);
+    assert!(first.trouble.is_empty(), "a missing file is a fresh start");
+    assert_eq!(first.history, History::default());
+    assert_eq!(
+        first.keeper.save(&history(), Instant::now()).expect("it writes"),
+        Saved::Written
+    );
+    assert_eq!(names(&dir), ["state.json"], "no temporary file stays");
+    let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+
+    let second = load(&path);
+    assert!(second.trouble.is_empty());
+    assert_eq!(second.history, history());
+}
+
+#[test]
+fn nothing_is_written_where_nothing_was_seen() {
+    let (dir, path) = place();
+    let mut loaded = load(&path);
+    let saved = loaded
+        .keeper
+        .save_if_due(&loaded.history, Instant::now() + Duration::from_secs(3_600));
+    assert_eq!(saved.expect("nothing to do"), Saved::Unchanged);
+    assert!(names(&dir).is_empty());
+}
+
+/// A crash of the disk's own may cut a file anywhere.
+#[test]
+fn a_file_cut_at_any_byte_is_refused_or_whole() {
+    let bytes = encode(&history()).expect("it encodes");
+    for end in 0..bytes.len() {
+        match decode(&bytes[..end]) {
+            Ok(read) => {
+                assert_eq!(end, bytes.len() - 1, "only the last line feed may go");
+                assert_eq!(read, history());
+            }
+            Err(DocumentError::Empty) => assert_eq!(end, 0),
+            Err(DocumentError::Json(_)) => {}
+            Err(other) => panic!("cut at {end}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_byte_turned_into_another_never_panics() {
+    let bytes = encode(&history()).expect("it encodes");
+    for at in 0..bytes.len() {
+        for byte in [b'9', b'"', 0xff] {
+            let mut bad = bytes.clone();
+            bad[at] = byte;
+            if let Ok(read) = decode(&bad) {
+                assert!(read.clients().count() + 1 >= history().clients().count());
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_documents_are_told_apart() {
+    let entry = |first: &str, last: &str| {
+        format!(
+            "{{\"format\":\"castoff-state\",\"version\":1,\"clients\":[{{\"client\":{},\"firstSeen\":\"{first}\",\
+             \"lastSeen\":\"{last}\",\"connects\":1}}]}}",
+            serde_json::to_string(&sample::pod_client("p", None, 1).key).expect("a key serializes")
+        )
+    };
+    let day = |d| format!("2026-11-{d}T12:00:00Z");
+    decode(entry(&day(23), &day(24)).as_bytes()).expect("the table's frame is right");
+    let cases = [
+        (String::new(), "the file is empty"),
+        ("{}".to_owned(), "not the expected JSON"),
+        ("\0\0\0\0".to_owned(), "not the expected JSON"),
+        ("[".repeat(100_000), "not the expected JSON"),
+        (
+            "{\"format\":\"other\",\"version\":1}".to_owned(),
+            "the format is not castoff-state",
+        ),
+        (
+            "{\"format\":\"castoff-state\",\"version\":2,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 2 instead of 1",
+        ),
+        (
+            entry(&day(24), &day(23)),
+            "client 0 was last seen before it was first seen",
+        ),
+        (entry("1969-12-31T00:00:00Z", &day(23)), "not the expected JSON"),
+        (entry("99999-12-31T00:00:00Z", &day(23)), "not the expected JSON"),
+        (entry(&day(23), &day(24)) + "{}", "not the expected JSON"),
+    ];
+    for (text, error) in cases {
+        let got = decode(text.as_bytes()).expect_err("it is bad");
+        assert_eq!(got.to_string(), error, "{text:.100}");
+    }
+}
+
+#[test]
+fn a_corrupt_file_is_kept_aside_said_and_replaced() {
+    let (dir, path) = place();
+    for (round, content) in ["half a fi", "", "{\"format\":\"castoff-state\",\"version\":7}"]
+        .iter()
+        .enumerate()
+    {
+        fs::write(&path, content).expect("it writes");
+        let mut loaded = load(&path);
+        assert_eq!(loaded.history, History::default());
+        let [trouble @ StateError::Corrupt { .. }] = loaded.trouble.as_slice() else {
+            panic!("{:?}", loaded.trouble);
+        };
+        assert_eq!(trouble.reason(), Reason::Malformed);
+        assert_eq!(trouble.gap().hides, Hides::Client);
+        assert!(!path.exists());
+        let aside = match round {
+            0 => dir.path().join("state.json.corrupt"),
+            n => dir.path().join(format!("state.json.corrupt.{}", n + 1)),
+        };
+        assert_eq!(fs::read_to_string(aside).expect("it is kept"), *content);
+        loaded.keeper.save(&history(), Instant::now()).expect("it writes");
+        assert_eq!(load(&path).history, history());
+    }
+}
+
+#[test]
+fn a_bad_file_that_cannot_be_set_aside_is_not_overwritten() {
+    let (dir, path) = place();
+    for n in 1..=9 {
+        let suffix = if n == 1 { String::new() } else { format!(".{n}") };
+        fs::write(dir.path().join(format!("state.json.corrupt{suffix}")), "old").expect("it writes");
+    }
+    fs::write(&path, "bad").expect("it writes");
+    let mut loaded = load(&path);
+    assert!(matches!(
+        loaded.trouble.as_slice(),
+        [StateError::Corrupt { .. }, StateError::SetAside { .. }]
+    ));
+    for _ in 0..2 {
+        let error = loaded
+            .keeper
+            .save(&history(), Instant::now())
+            .expect_err("something is in the way");
+        assert!(matches!(error, StateError::SetAside { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).expect("it stays"), "bad");
+    }
+    fs::remove_file(dir.path().join("state.json.corrupt.4")).expect("a person made room");
+    loaded.keeper.save(&history(), Instant::now()).expect("it writes");
+    assert_eq!(
+        fs::read_to_string(dir.path().join("state.json.corrupt.4")).expect("it is kept"),
+        "bad"
+    );
+    assert_eq!(load(&path).history, history());
+}
+
+#[test]
+fn what_is_no_file_is_neither_read_nor_replaced() {
+    let (_dir, path) = place();
+    let socket = std::os::unix::net::UnixListener::bind(&path).expect("it binds");
+    let fifo = path.with_extension("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("it is made");
+    let directory = path.with_extension("d");
+    fs::create_dir(&directory).expect("it is made");
+    for place in [&path, &fifo, &directory] {
+        let kind = fs::symlink_metadata(place).expect("it is there").file_type();
+        let mut loaded = load(place);
+        assert_eq!(loaded.trouble.len(), 1, "{}", place.display());
+        loaded
+            .keeper
+            .save(&history(), Instant::now())
+            .expect_err("it is no file");
+        assert_eq!(fs::symlink_metadata(place).expect("it stays").file_type(), kind);
+    }
+    drop(socket);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_said_each_time_and_spoils_nothing() {
+    let (dir, path) = place();
+    fs::write(&path, "x").expect("it writes");
+    for bad in [dir.path().join("missing/state.json"), path.join("below-a-file")] {
+        let mut loaded = load(&bad);
+        for _ in 0..3 {
+            let error = loaded
+                .keeper
+                .save(&history(), Instant::now())
+                .expect_err("nothing can be there");
+            assert!(matches!(
+                error,
+                StateError::Write { .. } | StateError::Read { .. } | StateError::SetAside { .. }
+            ));
+            assert_eq!(error.gap().hides, Hides::Detail, "{error}");
+        }
+    }
+    assert_eq!(names(&dir), ["state.json"]);
+}
+
+#[test]
+fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
+    let (dir, path) = place();
+    let link = dir.path().join("link.json");
+    load(&path).keeper.save(&history(), Instant::now()).expect("it writes");
+    symlink(&path, &link).expect("it links");
+    let mut loaded = load(&link);
+    assert_eq!(loaded.history, history());
+    loaded
+        .keeper
+        .save(&History::default(), Instant::now())
+        .expect("it writes");
+    assert!(link.is_symlink());
+    assert_eq!(load(&path).history, History::default());
+}
+
+#[test]
+fn more_clients_than_the_history_keeps_are_cut_to_the_latest() {
+    let mut text = String::from("{\"format\":\"castoff-state\",\"version\":1,\"clients\":[");
+    for n in 0..5_000_u64 {
+        let key = serde_json::to_string(&sample::pod_client(&format!("p{n}"), None, 1).key).expect("a key serializes");
+        let time = Timestamp::from_unix(sample::NOW + n);
+        if n > 0 {
+            text.push(',');
+        }
+        let _ = write!(
+            text,
+            "{{\"client\":{key},\"firstSeen\":\"{time}\",\"lastSeen\":\"{time}\",\"connects\":1}}"
+        );
+    }
+    text.push_str("]}");
+    let read = decode(text.as_bytes()).expect("it is well-formed");
+    assert_eq!(read.clients().count(), History::LIMIT);
+    let oldest = read
+        .clients()
+        .map(|(_, seen)| seen.last.as_unix())
+        .min()
+        .expect("there are some");
+    assert_eq!(oldest, sample::NOW + 5_000 - 2_048);
+}
+
+/// New clients at once, moved figures after a rest, the rest at the end.
+#[test]
+fn written_when_due_and_not_more_often() {
+    let (_dir, path) = place();
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let Loaded {
+        mut keeper,
+        mut history,
+        ..
+    } = Keeper::load(&path, Duration::from_secs(60), start);
+    let look = |history: &mut History, seconds: u64, pods: &[&str]| {
+        let open: Vec<OpenClient> = pods
+            .iter()
+            .map(|pod| OpenClient {
+                key: sample::pod_client(pod, None, 1).key,
+                connections: 1,
+                pending: 0,
+                holders: Vec::new(),
+            })
+            .collect();
+        history.record(Timestamp::from_unix(sample::NOW + seconds), &open, |_| 0);
+    };
+    let steps: [(u64, &[&str], Saved); 7] = [
+        (0, &["a"], Saved::Written),
+        (15, &["a"], Saved::NotDue),
+        (30, &[], Saved::NotDue),
+        (45, &["b"], Saved::Written),
+        (60, &["a"], Saved::NotDue),
+        (105, &["a"], Saved::Written),
+        (106, &[], Saved::Unchanged),
+    ];
+    for (seconds, pods, saved) in steps {
+        look(&mut history, seconds, pods);
+        assert_eq!(
+            keeper.save_if_due(&history, after(seconds)).expect("it writes"),
+            saved,
+            "at {seconds} s"
+        );
+    }
+    look(&mut history, 110, &["a"]);
+    assert_eq!(
+        keeper.save_if_due(&history, after(110)).expect("it writes"),
+        Saved::NotDue
+    );
+    assert_eq!(keeper.save(&history, after(110)).expect("it writes"), Saved::Written);
+    assert_eq!(load(&path).history, history);
+}
+
+#[test]
+fn every_kind_of_client_survives() {
+    let kinds: std::collections::BTreeSet<&str> = history().clients().map(|(key, _)| key.identity.code()).collect();
+    assert_eq!(kinds.len(), ClientIdentity::CODES.len(), "the sample has every kind");
+    assert_eq!(
+        decode(&encode(&history()).expect("it encodes")).expect("it decodes"),
+        history()
+    );
+}

@@ -1,0 +1,147 @@
+//! The open connections to watched listeners, from the kernel's socket tables.
+//!
+//! Rows are judged while they are decoded: what is kept grows with the connections to watched listeners and not with the
+//! sockets of the node.
+
+use std::collections::BTreeSet;
+
+use super::CONNECTIONS_KEPT;
+use super::watched::Watched;
+use crate::model::identity::{NetNs, SocketInode};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::socket::ConnectionState;
+use crate::sources::sockets::diag::Ask;
+use crate::sources::sockets::namespaces::{Namespace, Namespaces};
+use crate::sources::sockets::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
+
+/// One open connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    /// The client's end.
+    pub(super) client: SocketInode,
+    /// The index of its listener.
+    pub(super) listener: usize,
+    /// Where it stands.
+    pub(super) state: ConnectionState,
+    /// The network namespace in which it was seen.
+    pub(super) netns: Option<NetNs>,
+}
+
+/// What was seen of them.
+#[derive(Debug, Default)]
+pub(super) struct OpenSeen {
+    /// The connections, each client's end once, by its inode.
+    pub(super) open: Vec<Open>,
+    /// Namespaces that were not seen.
+    pub(super) unseen: Vec<Unseen>,
+    /// How many were.
+    pub(super) looked: usize,
+    /// What is missing beside `unseen`.
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// Looks into every known namespace for the connections to the watched listeners.
+pub(super) fn find_open(tables: &mut dyn SocketTables, namespaces: &Namespaces, watched: &Watched<'_>) -> OpenSeen {
+    let plan: Vec<&Namespace> = namespaces.known.iter().collect();
+    let mut seen = OpenSeen::default();
+    // Who waits was seen with the listeners, perhaps in another namespace; its own row tells in which.
+    let waiting = watched.pending().iter().map(|(client, listener)| Open {
+        client: *client,
+        listener: *listener,
+        state: ConnectionState::Pending,
+        netns: None,
+    });
+    let mut open: Vec<Open> = waiting.collect();
+    let refused = tables.visit(&plan, &mut |netns, table| match read_open(netns, table, watched) {
+        Ok(more) => {
+            seen.looked += 1;
+            open.extend(more);
+        }
+        Err(error) => seen.unseen.push(Unseen::not_dumped(netns, &error)),
+    });
+    seen.unseen.extend(refused.into_iter().map(Unseen::from));
+    // Of the same client, what is known better stands first: accepted since, then waiting in a known namespace.
+    open.sort_by_key(|open| {
+        (
+            open.client,
+            open.state == ConnectionState::Pending,
+            open.netns.is_none(),
+        )
+    });
+    open.dedup_by_key(|open| open.client);
+    if open.len() > CONNECTIONS_KEPT {
+        let answer = format!("{} are open, {CONNECTIONS_KEPT} are kept", open.len());
+        let gap = Gap::new(
+            Reason::LimitReached,
+            Hides::Client,
+            "connections to watched listeners",
+            answer,
+        );
+        seen.gaps.push(gap);
+        open.truncate(CONNECTIONS_KEPT);
+    }
+    seen.open = open;
+    seen
+}
+
+fn read_open(netns: NetNs, table: &mut dyn SocketTable, watched: &Watched<'_>) -> Result<Vec<Open>, DumpError> {
+    collect_dump(table, Ask::Connected, &mut |row| {
+        let (client, listener, state) = if let Some(listener) = watched.accepted_by(netns, row) {
+            // No peer: the client closed its end and the server did not yet.
+            let client = row.peer.filter(|client| client.0 != 0)?;
+            (client, listener, ConnectionState::Accepted)
+        } else {
+            (row.inode, watched.waits_for(row.inode)?, ConnectionState::Pending)
+        };
+        Some(Open {
+            client,
+            listener,
+            state,
+            netns: Some(netns),
+        })
+    })
+}
+
+/// Which of `open` are closed by now. One that cannot be looked at again is not closed.
+pub(super) fn find_closed(
+    tables: &mut dyn SocketTables,
+    namespaces: &Namespaces,
+    watched: &Watched<'_>,
+    open: &[Open],
+) -> BTreeSet<SocketInode> {
+    let listener_at = |open: &Open| watched.listener(open.listener).map(|listener| listener.netns);
+    let place = |open: &Open| match open.state {
+        ConnectionState::Accepted => open.netns,
+        ConnectionState::Pending => listener_at(open),
+    };
+    let places: BTreeSet<NetNs> = open.iter().filter_map(place).collect();
+    let plan: Vec<&Namespace> = namespaces.known.iter().filter(|n| places.contains(&n.netns)).collect();
+    let mut closed = BTreeSet::new();
+    tables.visit(&plan, &mut |netns, table| {
+        let here = open.iter().filter(|open| place(open) == Some(netns));
+        let (accepted, pending): (Vec<&Open>, Vec<&Open>) = here.partition(|o| o.state == ConnectionState::Accepted);
+        let mut keep = |asked: Vec<&Open>, still: Result<Vec<SocketInode>, DumpError>| {
+            if let Ok(still) = still {
+                let still: BTreeSet<SocketInode> = still.into_iter().collect();
+                closed.extend(
+                    asked
+                        .iter()
+                        .map(|open| open.client)
+                        .filter(|client| !still.contains(client)),
+                );
+            }
+        };
+        if !accepted.is_empty() {
+            let still = read_open(netns, table, watched);
+            keep(
+                accepted,
+                still.map(|open| open.iter().map(|open| open.client).collect()),
+            );
+        }
+        if !pending.is_empty() {
+            let still = collect_dump(table, Ask::Backlogs, &mut |row| Some(row.icons().collect::<Vec<_>>()));
+            keep(pending, still.map(|icons| icons.concat()));
+        }
+    });
+    closed
+}

@@ -1,0 +1,192 @@
+//! Connections in namespaces whose socket table cannot be asked, by the name that `/proc/<pid>/net/unix` shows: castoff
+//! without `CAP_SYS_ADMIN`, an ordinary user, or a kernel without `unix_diag`.
+//!
+//! It sees the server's end only, so the client's inode is 0 and the process is not known. Where all processes of the
+//! namespace belong to one pod or one container, that is who holds it, and the first of them stands for it in
+//! `holders`; else `holders` is empty. Either way a gap of [`Hides::Identity`] says so.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{CONNECTIONS_KEPT, has_ended};
+use crate::model::identity::{NetNs, Pid, SocketInode};
+use crate::model::process::Process;
+use crate::model::reading::{Gap, Hides};
+use crate::model::socket::{Connection, ConnectionState, ListeningSocket, SocketName};
+use crate::sources::processes::{ProcessReader, ProcessTable};
+use crate::sources::sockets::listening::printed_name;
+use crate::sources::sockets::namespaces::Namespaces;
+use crate::sources::sockets::proc_net_unix::{Line, LineState, read_lines};
+use crate::sources::sockets::table::Unseen;
+
+/// What was seen by name.
+#[derive(Debug, Default)]
+pub(super) struct SeenByName {
+    /// The connections.
+    pub(super) connections: Vec<Connection>,
+    /// What that leaves open, and namespaces that could not be looked into this way either.
+    pub(super) gaps: Vec<Gap>,
+    /// Namespaces that were looked into.
+    pub(super) looked: usize,
+}
+
+/// The processes of one namespace, and why its table was not asked.
+struct Group<'a> {
+    netns: Option<NetNs>,
+    members: &'a [Pid],
+    refusal: Gap,
+}
+
+/// Looks by name into the namespaces that are `unseen` and into those whose own name is not known.
+pub(super) fn find_by_name(
+    proc: &Path,
+    reader: &ProcessReader,
+    table: &ProcessTable,
+    namespaces: &Namespaces,
+    unseen: &[Unseen],
+    listeners: &[ListeningSocket],
+) -> SeenByName {
+    let members = |netns: NetNs| {
+        let namespace = namespaces.known.iter().find(|known| known.netns == netns);
+        namespace.map_or(&[][..], |namespace| &namespace.members)
+    };
+    let known = unseen.iter().map(|unseen| Group {
+        netns: Some(unseen.netns),
+        members: members(unseen.netns),
+        refusal: unseen.gap(Hides::Client),
+    });
+    let unnamed = namespaces.unnamed.iter().enumerate().filter_map(|(index, members)| {
+        Some(Group {
+            netns: None,
+            members,
+            refusal: namespaces.refusal(index)?.clone(),
+        })
+    });
+    // Who waits for a listener that the kernel listed, it listed with it, whatever namespace they wait in.
+    let lists_waiting = |listener: &ListeningSocket| !unseen.iter().any(|unseen| unseen.netns == listener.netns);
+    let mut seen = SeenByName::default();
+    let mut servers = BTreeSet::new();
+    for group in known.chain(unnamed) {
+        let Some(mut found) = read_group(proc, &group, listeners, &mut seen) else {
+            continue;
+        };
+        // Two groups may turn out to be one namespace: the server's end tells.
+        found.retain(|found| match found.state {
+            ConnectionState::Accepted => servers.insert(found.server),
+            ConnectionState::Pending => !lists_waiting(found.listener),
+        });
+        if found.is_empty() {
+            continue;
+        }
+        let hides = Hides::Identity;
+        Gap {
+            hides,
+            ..group.refusal.clone()
+        }
+        .fold_into(&mut seen.gaps);
+        let holder = common_holder(reader, table, group.members);
+        let room = CONNECTIONS_KEPT.saturating_sub(seen.connections.len());
+        seen.connections
+            .extend(found.into_iter().take(room).filter_map(|found| {
+                Some(Connection {
+                    listener: found.listener.id()?,
+                    client: SocketInode(0),
+                    netns: group.netns,
+                    state: found.state,
+                    holders: holder.iter().cloned().collect(),
+                })
+            }));
+    }
+    seen
+}
+
+struct Found<'a> {
+    server: SocketInode,
+    listener: &'a ListeningSocket,
+    state: ConnectionState,
+}
+
+/// The connections in the group's table, through the first member that is still there. None: that could not be read, or
+/// the group has gone.
+fn read_group<'a>(
+    proc: &Path,
+    group: &Group<'_>,
+    listeners: &'a [ListeningSocket],
+    seen: &mut SeenByName,
+) -> Option<Vec<Found<'a>>> {
+    for pid in group.members {
+        let mut found = Vec::new();
+        let read = read_lines(proc, *pid, &mut |line| {
+            if found.len() < CONNECTIONS_KEPT {
+                found.extend(connection(line, group.netns, listeners));
+            }
+        });
+        match read {
+            Ok(()) => {
+                seen.looked += 1;
+                return Some(found);
+            }
+            Err(error) if has_ended(&error) => {}
+            Err(_) => break,
+        }
+    }
+    if group.members.is_empty() {
+        // Only a mount keeps it: see `namespaces`.
+        let hides = Hides::Detail;
+        Gap {
+            hides,
+            ..group.refusal.clone()
+        }
+        .fold_into(&mut seen.gaps);
+    } else if group.members.iter().any(|pid| proc.join(pid.to_string()).exists()) {
+        group.refusal.clone().fold_into(&mut seen.gaps);
+    }
+    None
+}
+
+fn connection<'a>(line: &Line<'_>, netns: Option<NetNs>, listeners: &'a [ListeningSocket]) -> Option<Found<'a>> {
+    let state = match line.state {
+        LineState::Connected if line.inode.0 != 0 => ConnectionState::Accepted,
+        LineState::Waiting => ConnectionState::Pending,
+        _ => return None,
+    };
+    let name = printed_name(line.name.filter(|_| line.kind.connects())?);
+    let here = |listener: &&ListeningSocket| Some(listener.netns) == netns;
+    let mut named = listeners.iter().filter(|listener| listener.name == name);
+    let listener = match name {
+        SocketName::Abstract(_) => named.find(here),
+        // The same path may name another file in another mount namespace: one's own engine comes first.
+        SocketName::Path(_) => named.clone().find(here).or_else(|| named.next()),
+    }?;
+    Some(Found {
+        server: line.inode,
+        listener,
+        state,
+    })
+}
+
+/// One process that stands for the pod or the container to which all `members` belong.
+fn common_holder(reader: &ProcessReader, table: &ProcessTable, members: &[Pid]) -> Option<Process> {
+    let mut first: Option<Process> = None;
+    for pid in members {
+        let at = table.entries.binary_search_by_key(pid, |entry| entry.key.pid).ok();
+        let entry = at.and_then(|at| table.entries.get(at));
+        let Some(process) = entry.and_then(|entry| reader.describe(entry)) else {
+            continue;
+        };
+        let place = place(&process)?;
+        match &first {
+            None => first = Some(process),
+            Some(first) if self::place(first) == Some(place) => {}
+            Some(_) => return None,
+        }
+    }
+    first
+}
+
+/// The pod that a process belongs to, else its outermost container.
+fn place(process: &Process) -> Option<&str> {
+    let membership = &process.membership;
+    let container = || membership.containers.first().map(|container| container.id.0.as_str());
+    membership.pod_uid.as_deref().or_else(container)
+}

@@ -1,0 +1,101 @@
+//! Which processes have a descriptor of a socket: a walk over the descriptors of given processes.
+//!
+//! This is the costly part of the whole look, one readlink(2) for each descriptor, so it is done for chosen processes
+//! only, and on several threads. Needs `CAP_SYS_PTRACE` for processes of other users.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::has_ended;
+use crate::model::identity::{ProcessKey, SocketInode};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::processes::ProcessReader;
+
+/// More threads than this only wait for each other: the kernel takes locks for each link.
+const THREADS: usize = 4;
+
+/// Fewer processes than this are walked before a second thread has started.
+const WORTH_A_THREAD: usize = 64;
+
+/// What was found of the sockets that were looked for.
+#[derive(Debug, Default)]
+pub(super) struct Descriptors {
+    holders: BTreeMap<SocketInode, Vec<ProcessKey>>,
+    /// Processes whose descriptors could not be read, folded.
+    pub(super) refused: Vec<Gap>,
+}
+
+impl Descriptors {
+    /// The processes that hold `socket`, by ascending pid.
+    pub(super) fn holders(&self, socket: SocketInode) -> &[ProcessKey] {
+        self.holders.get(&socket).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds what another walk found.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (socket, mut holders) in other.holders {
+            let all = self.holders.entry(socket).or_default();
+            all.append(&mut holders);
+            // A process that has several descriptors of one socket holds it once.
+            all.sort_unstable();
+            all.dedup();
+        }
+        for gap in other.refused {
+            gap.fold_into(&mut self.refused);
+        }
+    }
+}
+
+/// Walks the descriptors of `processes` for the sockets in `wanted`, which is sorted.
+pub(super) fn read_descriptors(
+    reader: &ProcessReader,
+    processes: &[ProcessKey],
+    wanted: &[SocketInode],
+) -> Descriptors {
+    let next = AtomicUsize::new(0);
+    let walk = || {
+        let mut found = Descriptors::default();
+        while let Some(process) = processes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            read_process(reader, *process, wanted, &mut found);
+        }
+        found
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+    let threads = threads.min(processes.len() / WORTH_A_THREAD);
+    let mut all = Descriptors::default();
+    thread::scope(|scope| {
+        // This thread walks too; where no other can be started it walks alone.
+        let others: Vec<_> = (1..threads)
+            .filter_map(|_| thread::Builder::new().spawn_scoped(scope, walk).ok())
+            .collect();
+        all.absorb(walk());
+        for other in others {
+            all.absorb(other.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+        }
+    });
+    all
+}
+
+fn read_process(reader: &ProcessReader, process: ProcessKey, wanted: &[SocketInode], found: &mut Descriptors) {
+    let holders = &mut found.holders;
+    let read = reader.read_sockets(process, &mut |socket| {
+        if wanted.binary_search(&socket).is_ok() {
+            holders.entry(socket).or_default().push(process);
+        }
+    });
+    match read {
+        Err(error) if !has_ended(&error) => {
+            let asked = format_args!("/proc/{}/fd", process.pid);
+            let reason = Reason::of(&error);
+            let answer = match reason {
+                Reason::PermissionDenied => format!("{error}: needs CAP_SYS_PTRACE"),
+                _ => error.to_string(),
+            };
+            Gap::new(reason, Hides::Identity, asked, answer).fold_into(&mut found.refused);
+        }
+        _ => {}
+    }
+}

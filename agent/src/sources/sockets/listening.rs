@@ -1,0 +1,203 @@
+//! Which Unix sockets accept connections, in every network namespace.
+//!
+//! Never touches one of them: their files are named by the kernel, and only where the kernel cannot be asked are they
+//! looked at with stat(2), by the name they were bound to.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use super::diag::{Ask, Row};
+use super::namespaces::{Namespace, Namespaces};
+use super::proc_net_unix::{self, LineState};
+use super::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
+use crate::model::identity::{FileIdentity, NetNs, Pid, SocketInode};
+use crate::model::reading::{Gap, Hides, Reason, Sighting};
+use crate::model::socket::{ListeningSocket, SocketName};
+
+/// Listening sockets that are kept.
+const SOCKETS_KEPT: usize = 50_000;
+
+/// A backlog of this many may be more than fits the kernel's buffer beside others.
+const LONG_BACKLOG: u32 = 512;
+
+/// Members of a namespace through whose root the file of a name is looked for, where only names are known.
+const ROOTS_TRIED: usize = 16;
+
+/// Finds the listening sockets of the known `namespaces`, whose processes are under `proc`. What could not be looked into
+/// hides an engine.
+pub fn find_listening_sockets(
+    tables: &mut dyn SocketTables,
+    proc: &Path,
+    namespaces: &Namespaces,
+) -> Sighting<Vec<ListeningSocket>> {
+    let plan: Vec<&Namespace> = namespaces.known.iter().collect();
+    let mut gaps = namespaces.gaps(Hides::Engine);
+    let mut found = Vec::new();
+    let mut unseen = Vec::new();
+    let refused = tables.visit(
+        &plan,
+        &mut |netns, table| match read_listeners(netns, table, &mut gaps) {
+            Ok(more) => found.extend(more),
+            Err(error) => unseen.push(Unseen::not_dumped(netns, &error)),
+        },
+    );
+    unseen.extend(refused.into_iter().map(Unseen::from));
+    let mut looked = plan.len() - unseen.len();
+    for one in &unseen {
+        let namespace = plan.iter().find(|namespace| namespace.netns == one.netns);
+        if let Some(by_name) = namespace.and_then(|namespace| read_by_name(proc, namespace)) {
+            looked += 1;
+            // Without its file a listener cannot be told from another of its name.
+            if by_name.iter().any(|socket| socket.id().is_none()) {
+                one.gap(Hides::Engine).fold_into(&mut gaps);
+            }
+            found.extend(by_name);
+        } else {
+            // An engine runs where a process is; what only a mount keeps is of no verdict's concern.
+            let is_empty = namespace.is_none_or(|namespace| namespace.members.is_empty());
+            let hides = if is_empty { Hides::Detail } else { Hides::Engine };
+            one.gap(hides).fold_into(&mut gaps);
+        }
+    }
+    if looked == 0 {
+        let nothing = || {
+            Gap::new(
+                Reason::DependsOnAnother,
+                Hides::Engine,
+                "network namespaces",
+                "none is known",
+            )
+        };
+        let mut gaps = gaps.into_iter();
+        let reading = Sighting::unknown(gaps.next().unwrap_or_else(nothing));
+        return Sighting {
+            gaps: gaps.collect(),
+            ..reading
+        };
+    }
+    // A socket that moved in its hash chain during the dump comes twice.
+    found.sort_by_key(|socket| socket.inode);
+    found.dedup_by_key(|socket| socket.inode);
+    if found.len() > SOCKETS_KEPT {
+        let answer = format!("{} sockets listen, {SOCKETS_KEPT} are kept", found.len());
+        gaps.push(Gap::new(
+            Reason::LimitReached,
+            Hides::Engine,
+            "listening sockets",
+            answer,
+        ));
+        found.truncate(SOCKETS_KEPT);
+    }
+    Sighting::partial(found, gaps)
+}
+
+/// The listeners of one namespace, with who waits for them.
+fn read_listeners(
+    netns: NetNs,
+    table: &mut dyn SocketTable,
+    gaps: &mut Vec<Gap>,
+) -> Result<Vec<ListeningSocket>, DumpError> {
+    let mut longest = 0;
+    let mut sockets = collect_dump(table, Ask::Listening, &mut |row| {
+        let socket = listening_socket(netns, row)?;
+        let waiting = row.waiting.unwrap_or(0);
+        longest = longest.max(waiting);
+        Some((socket, waiting))
+    })?;
+    if longest > 0 {
+        let backlogs = collect_dump(table, Ask::Backlogs, &mut |row| {
+            let clients: Vec<SocketInode> = row.icons().filter(|inode| inode.0 != 0).collect();
+            Some((row.inode, clients))
+        })?;
+        let mut backlogs: HashMap<SocketInode, Vec<SocketInode>> = backlogs.into_iter().collect();
+        for (socket, waiting) in &mut sockets {
+            match backlogs.remove(&socket.inode) {
+                Some(clients) => socket.pending = clients,
+                // It was closed meanwhile, or the kernel cut its answer: see `Ask::Backlogs`.
+                None if *waiting > 0 && longest >= LONG_BACKLOG => {
+                    let asked = format!("who waits for {} in net:[{}]", socket.name, netns.0);
+                    let answer = format!("{waiting} wait, more than the kernel lists at once");
+                    Gap::new(Reason::LimitReached, Hides::Client, asked, answer).fold_into(gaps);
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(sockets.into_iter().map(|(socket, _)| socket).collect())
+}
+
+fn listening_socket(netns: NetNs, row: &Row<'_>) -> Option<ListeningSocket> {
+    Some(ListeningSocket {
+        inode: row.inode,
+        netns,
+        name: row.kind.connects().then(|| bound_name(row.name?)).flatten()?,
+        file: row.file,
+        pending: Vec::new(),
+    })
+}
+
+/// The name that `sun_path` holds. Zero bytes within an abstract name stand as `@`, as `/proc/net/unix` and `ss` show them.
+pub fn bound_name(sun_path: &[u8]) -> Option<SocketName> {
+    match sun_path {
+        [] => None,
+        [0, name @ ..] => {
+            let name: Vec<u8> = name.iter().map(|b| if *b == 0 { b'@' } else { *b }).collect();
+            Some(SocketName::Abstract(lossy(&name)))
+        }
+        path => path
+            .split(|byte| *byte == 0)
+            .next()
+            .map(|path| SocketName::Path(lossy(path))),
+    }
+}
+
+/// The name that a row of `/proc/net/unix` holds.
+pub fn printed_name(name: &[u8]) -> SocketName {
+    match name {
+        [b'@', name @ ..] => SocketName::Abstract(lossy(name)),
+        path => SocketName::Path(lossy(path)),
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The listeners of a namespace whose table cannot be asked, through the first member that is still there. None where
+/// that cannot be read either.
+fn read_by_name(proc: &Path, namespace: &Namespace) -> Option<Vec<ListeningSocket>> {
+    namespace.members.iter().find_map(|pid| {
+        let mut found = Vec::new();
+        let read = proc_net_unix::read_lines(proc, *pid, &mut |line| {
+            if let (LineState::Listening, true, Some(name)) = (line.state, line.kind.connects(), line.name) {
+                found.push((line.inode, printed_name(name)));
+            }
+        });
+        read.ok()?;
+        let sockets = found.into_iter().map(|(inode, name)| ListeningSocket {
+            inode,
+            netns: namespace.netns,
+            file: file_of(proc, &namespace.members, &name),
+            name,
+            pending: Vec::new(),
+        });
+        Some(sockets.collect())
+    })
+}
+
+/// The file that has this name now in the eyes of some member: not proven to be the one that was bound.
+fn file_of(proc: &Path, members: &[Pid], name: &SocketName) -> Option<FileIdentity> {
+    let SocketName::Path(path) = name else { return None };
+    let path = path.strip_prefix('/')?;
+    members.iter().take(ROOTS_TRIED).find_map(|pid| {
+        let found: io::Result<fs::Metadata> = fs::symlink_metadata(proc.join(format!("{pid}/root")).join(path));
+        let found = found.ok().filter(|file| file.file_type().is_socket())?;
+        Some(FileIdentity::from_stat(found.dev(), found.ino()))
+    })
+}

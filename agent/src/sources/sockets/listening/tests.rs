@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::identity::ProcessKey;
+use crate::model::socket::ListenerId;
+use crate::sources::processes::{ProcessEntry, ProcessTable};
+use crate::sources::sockets::diag::encode::{Reply, SocketFacts};
+use crate::sources::sockets::diag::{Envelope, Kind, Message, Messages};
+use crate::sources::sockets::namespaces::find_namespaces;
+use crate::sources::sockets::recorded::RecordedTables;
+use crate::sources::sockets::table::{Look, NotEntered};
+
+const HOST: NetNs = NetNs(10);
+const POD: NetNs = NetNs(20);
+const ENVELOPE: Envelope = Envelope { sequence: 1, port: 2 };
+
+fn file(inode: u64) -> FileIdentity {
+    FileIdentity::from_stat(0x19, inode)
+}
+
+/// One process in each namespace: 1 in the host's, 2 in the pod's.
+fn namespaces(proc: &Path) -> Namespaces {
+    let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry {
+        key: ProcessKey {
+            pid: Pid(pid),
+            start: 1,
+        },
+        parent: Pid(0),
+        name: "x".into(),
+        executable: None,
+        netns: Some(netns),
+    });
+    find_namespaces(
+        proc,
+        &ProcessTable {
+            entries: entries.into(),
+        },
+    )
+}
+
+fn record(directory: &TempDir, netns: NetNs, bytes: &[u8]) {
+    fs::write(RecordedTables::file(directory.path(), netns), bytes).expect("a file");
+}
+
+fn find(directory: &TempDir) -> Sighting<Vec<ListeningSocket>> {
+    let mut tables = RecordedTables::new(directory.path().into());
+    find_listening_sockets(&mut tables, directory.path(), &namespaces(directory.path()))
+}
+
+fn reasons(sighting: &Sighting<Vec<ListeningSocket>>) -> Vec<(Reason, Hides)> {
+    sighting.all_gaps().map(|gap| (gap.reason, gap.hides)).collect()
+}
+
+#[test]
+fn listeners_of_all_namespaces_with_who_waits() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let waiting = [SocketInode(7), SocketInode(0)];
+    let docker = SocketFacts {
+        icons: &waiting,
+        ..SocketFacts::listening(3, b"/run/docker.sock\0", Some(file(99)))
+    };
+    let datagram = SocketFacts {
+        kind: Kind::DATAGRAM,
+        ..SocketFacts::listening(5, b"/dev/log\0", Some(file(98)))
+    };
+    let unnamed = SocketFacts {
+        name: None,
+        ..SocketFacts::listening(6, b"", None)
+    };
+    let rows = [
+        SocketFacts::accepted(4, b"/run/docker.sock\0", Some(file(99)), 8),
+        docker.clone(),
+        docker, // moved in its hash chain: comes twice
+        datagram,
+        unnamed,
+    ];
+    record(&directory, HOST, &Reply::dump(ENVELOPE, &rows));
+    let packets = SocketFacts {
+        kind: Kind::SEQUENCED,
+        ..SocketFacts::listening(2, b"\0a\0\xff", None)
+    };
+    record(&directory, POD, &Reply::dump(ENVELOPE, &[packets]));
+
+    let seen = find(&directory);
+    assert_eq!(reasons(&seen), []);
+    let sockets = seen.reading.known().expect("both were read");
+    let [packets, docker] = sockets.as_slice() else {
+        panic!("{sockets:?}");
+    };
+    assert_eq!(docker.id(), Some(ListenerId::File(file(99))));
+    assert_eq!(docker.name, SocketName::Path("/run/docker.sock".into()));
+    assert_eq!((docker.netns, &*docker.pending), (HOST, &[SocketInode(7)][..]));
+    assert_eq!(packets.id(), Some(ListenerId::Abstract(POD, "a@\u{fffd}".into())));
+}
+
+#[test]
+fn what_could_not_be_looked_into_hides_an_engine() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let whole = Reply::dump(ENVELOPE, &[SocketFacts::listening(3, b"/x\0", Some(file(1)))]);
+    record(&directory, HOST, &whole);
+    let mut no_handler = Reply::new(ENVELOPE);
+    no_handler.error(2);
+    for (bytes, reason) in [
+        (no_handler.into_bytes(), Reason::NoKernelSupport),
+        (b"garbage that is longer than a header".to_vec(), Reason::ProtocolError),
+        (Vec::new(), Reason::ProtocolError),
+        (whole[..whole.len() - 20].to_vec(), Reason::ProtocolError),
+    ] {
+        record(&directory, POD, &bytes);
+        let seen = find(&directory);
+        assert_eq!(reasons(&seen), [(reason, Hides::Engine)]);
+        assert_eq!(seen.reading.known().map(Vec::len), Some(1));
+    }
+    fs::write(directory.path().join("20.refused"), "").expect("a file");
+    assert_eq!(reasons(&find(&directory)), [(Reason::PermissionDenied, Hides::Engine)]);
+    fs::write(directory.path().join("10.refused"), "").expect("a file");
+    let nothing = find(&directory);
+    assert_eq!(
+        nothing.reading.gap().map(|gap| (gap.reason, gap.count)),
+        Some((Reason::PermissionDenied, 2))
+    );
+}
+
+#[test]
+fn no_namespace_at_all_is_not_an_empty_answer() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let mut tables = RecordedTables::new(directory.path().into());
+    let seen = find_listening_sockets(&mut tables, directory.path(), &Namespaces::default());
+    assert_eq!(seen.reading.gap().map(|gap| gap.reason), Some(Reason::DependsOnAnother));
+}
+
+#[test]
+fn names_stand_in_where_the_kernel_cannot_be_asked() {
+    let directory = TempDir::new().expect("a temporary directory");
+    fs::write(directory.path().join("20.refused"), "").expect("a file");
+    let proc = directory.path().join("2");
+    fs::create_dir_all(proc.join("net")).expect("a directory");
+    fs::create_dir_all(proc.join("root/run")).expect("a directory");
+    let socket = std::os::unix::net::UnixListener::bind(proc.join("root/run/d.sock")).expect("a fresh name");
+    let table = |name: &str| {
+        let row = format!("00000000: 00000002 00000000 00010000 0001 01 77 {name}");
+        fs::write(proc.join("net/unix"), format!("Num RefCount\n{row}\n")).expect("a file");
+    };
+    table("/run/d.sock");
+    let seen = find(&directory);
+    assert_eq!(reasons(&seen), []);
+    let found = seen.reading.known().expect("by name");
+    assert_eq!((found[0].inode, found[0].netns), (SocketInode(77), POD));
+    assert!(found[0].file.is_some());
+    // Without its file nobody can tell whose socket it is.
+    table("/run/other.sock");
+    assert_eq!(reasons(&find(&directory)), [(Reason::PermissionDenied, Hides::Engine)]);
+    drop(socket);
+}
+
+/// Answers as the kernel does when a backlog is longer than it lists: the dump ends before it.
+struct CutBacklogs(BTreeMap<NetNs, Vec<u8>>);
+
+impl SocketTables for CutBacklogs {
+    fn method(&self) -> crate::model::snapshot::HolderMethod {
+        crate::model::snapshot::HolderMethod::Recorded
+    }
+
+    fn visit(&mut self, _: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+        for (netns, bytes) in &self.0 {
+            look(*netns, &mut CutBacklog(bytes));
+        }
+        Vec::new()
+    }
+}
+
+struct CutBacklog<'a>(&'a [u8]);
+
+impl SocketTable for CutBacklog<'_> {
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+        for message in Messages::new(self.0, ENVELOPE) {
+            if let (Message::Row(row), Ask::Listening) = (message?, ask) {
+                each(&row);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_backlog_too_long_to_list_is_a_gap_and_hides_no_listener() {
+    for (length, expected) in [(600, vec![(Reason::LimitReached, Hides::Client)]), (1, vec![])] {
+        let waiting = vec![SocketInode(5); length];
+        let socket = SocketFacts {
+            icons: &waiting,
+            ..SocketFacts::listening(3, b"/x\0", Some(file(1)))
+        };
+        let bytes = Reply::dump(ENVELOPE, &[socket]);
+        let mut tables = CutBacklogs(BTreeMap::from([(HOST, bytes)]));
+        let seen = find_listening_sockets(
+            &mut tables,
+            Path::new("/nonexistent"),
+            &namespaces(Path::new("/nonexistent")),
+        );
+        assert_eq!(reasons(&seen), expected);
+        assert_eq!(seen.reading.known().map(Vec::len), Some(1));
+    }
+}

@@ -1,0 +1,264 @@
+//! Which network namespaces there are, and through what each can be entered.
+//!
+//! From the process table, and from the host's mounts: a namespace in which no process lives may still hold connections
+//! of a process that moved away with setns(2), and stays alive through its mount (`ip netns`, CNI, `docker network`).
+//! Known to be missed: a namespace that only an open descriptor or a socket keeps alive.
+//!
+//! Nothing is entered here. Relies on proc(5), namespaces(7) and the form of `/proc/<pid>/mountinfo` (`proc_pid_mountinfo(5)`).
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::model::identity::{NetNs, Pid};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::processes::ProcessTable;
+
+/// A network namespace and the ways into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Which.
+    pub netns: NetNs,
+    /// The processes in it, by ascending pid. Any of them may have gone by now.
+    pub members: Vec<Pid>,
+    /// Where the host's mount namespace has it mounted; looked at only where it has no members.
+    pub mounted: Option<PathBuf>,
+}
+
+/// The network namespaces of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Those that are known, by inode.
+    pub known: Vec<Namespace>,
+    /// Processes whose namespace may not be read, by the namespace all the same: each group is in one of its own.
+    pub unnamed: Vec<Vec<Pid>>,
+    /// Why the namespaces of `unnamed` are not known, one for each group; then what else was not seen.
+    refusals: Vec<Gap>,
+    details: Vec<Gap>,
+}
+
+impl Namespaces {
+    /// What a sight misses that looked into the known namespaces only.
+    pub fn gaps(&self, hides: Hides) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        for gap in &self.refusals {
+            Gap { hides, ..gap.clone() }.fold_into(&mut gaps);
+        }
+        gaps.extend(self.details.iter().cloned());
+        gaps
+    }
+
+    /// What a sight misses that looked at the groups of `unnamed` by other means.
+    pub fn details(&self) -> &[Gap] {
+        &self.details
+    }
+
+    /// Why the group at `index` of `unnamed` could not be placed.
+    pub fn refusal(&self, index: usize) -> Option<&Gap> {
+        self.refusals.get(index)
+    }
+}
+
+/// Finds the network namespaces of the processes in `table`, which was read under `proc`.
+pub fn find_namespaces(proc: &Path, table: &ProcessTable) -> Namespaces {
+    let mut members: BTreeMap<NetNs, Vec<Pid>> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for entry in &table.entries {
+        let pid = entry.key.pid;
+        match entry
+            .netns
+            .map_or_else(|| read_again(proc, pid), |netns| Ok(Some(netns)))
+        {
+            Ok(Some(netns)) => members.entry(netns).or_default().push(pid),
+            Ok(None) => {}
+            Err(error) => refused.push((pid, error)),
+        }
+    }
+    let mut found = Namespaces::default();
+    group_by_table(proc, refused, &mut found);
+    let mut mounted = read_mounted(proc, &mut found.details);
+    mounted.retain(|netns, _| !members.contains_key(netns));
+    let inhabited = members.into_iter().map(|(netns, members)| Namespace {
+        netns,
+        members,
+        mounted: None,
+    });
+    let empty = mounted.into_iter().map(|(netns, path)| Namespace {
+        netns,
+        members: Vec::new(),
+        mounted: Some(path),
+    });
+    found.known = inhabited.chain(empty).collect();
+    found.known.sort_by_key(|namespace| namespace.netns);
+    found
+}
+
+/// A zombie has no namespace and a process that ended has none any more: only a refusal hides one.
+fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
+    match fs::read_link(namespace_path(proc, pid)) {
+        Ok(target) => Ok(netns_of_link(target.as_os_str().as_bytes())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Groups processes whose namespace may not be read by a fact that anyone may read: each network namespace has its own
+/// entry in procfs for its table of Unix sockets, with an inode of its own (`proc_create_net_data` of
+/// `fs/proc/proc_net.c`; seen on 6.18). Those that share a namespace with a readable process, the process table has placed.
+fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Namespaces) {
+    let mut groups: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    for (pid, error) in refused {
+        // No table: it ended.
+        let Ok(table) = fs::metadata(table_path(proc, pid)) else {
+            continue;
+        };
+        let group = *groups.entry((table.dev(), table.ino())).or_insert(found.unnamed.len());
+        if let Some(members) = found.unnamed.get_mut(group) {
+            members.push(pid);
+            continue;
+        }
+        let asked = namespace_path(proc, pid);
+        let answer = format!("{error}: needs CAP_SYS_PTRACE");
+        let refusal = Gap::new(Reason::PermissionDenied, Hides::Client, asked.display(), answer);
+        found.refusals.push(refusal);
+        found.unnamed.push(vec![pid]);
+    }
+}
+
+/// Namespaces that the host has mounted, with where.
+fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
+    let path = proc.join("1/mountinfo");
+    match fs::read(&path) {
+        Ok(mounts) => mounts.split(|byte| *byte == b'\n').filter_map(mounted_netns).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => {
+            let answer = format!("{error}: needs CAP_SYS_PTRACE");
+            // Rests on a process that left its namespace with a connection open: no verdict waits for that.
+            Gap::new(Reason::of(&error), Hides::Detail, path.display(), answer).fold_into(gaps);
+            BTreeMap::new()
+        }
+    }
+}
+
+/// The network namespace that a line of mountinfo mounts: `… net:[4026532567] /run/netns/x … - nsfs nsfs rw`.
+fn mounted_netns(line: &[u8]) -> Option<(NetNs, PathBuf)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let netns = netns_of_link(fields.nth(3)?)?;
+    let point = fields.next()?;
+    let mut rest = fields.skip_while(|field| *field != b"-");
+    (rest.nth(1)? == b"nsfs").then(|| (netns, PathBuf::from(OsStr::from_bytes(&unescaped(point)))))
+}
+
+/// `net:[N]`, as the link in `/proc/<pid>/ns` and the root of a mount spell it.
+fn netns_of_link(target: &[u8]) -> Option<NetNs> {
+    let number = target.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
+    str::from_utf8(number).ok()?.parse().ok().map(NetNs)
+}
+
+/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after
+            .first_chunk::<3>()
+            .filter(|_| first == b'\\')
+            .and_then(|digits| octal(*digits));
+        plain.push(code.unwrap_or(first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    plain
+}
+
+fn octal(digits: [u8; 3]) -> Option<u8> {
+    u8::from_str_radix(str::from_utf8(&digits).ok()?, 8).ok()
+}
+
+/// The file by which the network namespace of a process is entered.
+pub(super) fn namespace_path(proc: &Path, pid: Pid) -> PathBuf {
+    proc.join(format!("{pid}/ns/net"))
+}
+
+/// The table of Unix sockets of the process's network namespace, as text.
+pub(super) fn table_path(proc: &Path, pid: Pid) -> PathBuf {
+    proc.join(format!("{pid}/net/unix"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::ProcessKey;
+    use crate::sources::processes::ProcessEntry;
+
+    fn entry(pid: u32, netns: Option<u64>) -> ProcessEntry {
+        ProcessEntry {
+            key: ProcessKey {
+                pid: Pid(pid),
+                start: 1,
+            },
+            parent: Pid(0),
+            name: "x".into(),
+            executable: None,
+            netns: netns.map(NetNs),
+        }
+    }
+
+    #[test]
+    fn processes_are_grouped_and_mounts_without_a_process_added() {
+        let proc = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir_all(proc.path().join("1")).expect("an empty directory");
+        fs::write(
+            proc.path().join("1/mountinfo"),
+            b"25 1 254:0 / / rw - ext4 /dev/root rw\n\
+              60 25 0:4 net:[10] /run/netns/used rw shared:5 - nsfs nsfs rw\n\
+              61 25 0:4 net:[30] /run/netns/with\\040blank rw - nsfs nsfs rw\n\
+              62 25 0:4 mnt:[31] /run/other rw - nsfs nsfs rw\n\
+              63 25 0:4 net:[32] /run/tmp rw - tmpfs net:[32] rw\n\
+              64 25 0:4 net:[x] /run/odd rw - nsfs nsfs rw\n\
+              \xff\xff 65",
+        )
+        .expect("a file");
+        let table = ProcessTable {
+            entries: vec![
+                entry(1, Some(10)),
+                entry(2, Some(20)),
+                entry(3, Some(10)),
+                entry(4, None),
+            ],
+        };
+        let found = find_namespaces(proc.path(), &table);
+        let rows: Vec<_> = found
+            .known
+            .iter()
+            .map(|n| (n.netns.0, n.members.clone(), n.mounted.clone()))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                (10, vec![Pid(1), Pid(3)], None),
+                (20, vec![Pid(2)], None),
+                (30, vec![], Some(PathBuf::from("/run/netns/with blank"))),
+            ]
+        );
+        // Process 4 has no link at all: a zombie, or gone. Nothing is hidden by it.
+        assert_eq!(found.gaps(Hides::Client), []);
+        assert!(found.unnamed.is_empty());
+    }
+
+    #[test]
+    fn a_backslash_that_begins_no_octal_number_stands_for_itself() {
+        for (escaped, plain) in [
+            (&b"a\\040b"[..], &b"a b"[..]),
+            (b"a\\04", b"a\\04"),
+            (b"a\\999", b"a\\999"),
+            (b"a\\777", b"a\\777"),
+            (b"\\134\\012", b"\\\n"),
+        ] {
+            assert_eq!(unescaped(escaped), plain);
+        }
+    }
+}

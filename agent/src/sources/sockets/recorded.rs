@@ -1,0 +1,83 @@
+//! Socket tables that were recorded elsewhere: one file for each network namespace, so that everything above the kernel
+//! can be tried without one.
+//!
+//! `<directory>/<inode of the namespace>.diag` holds the kernel's own bytes: the datagrams of a dump, one after the
+//! other, with sockets in any state ([`super::diag::encode`] writes such files). A namespace without a file could be
+//! entered and has no Unix sockets; one with a file `<inode>.refused` could not be entered.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::diag::{Ask, Envelope, Message, Messages, Row};
+use super::namespaces::Namespace;
+use super::table::{DumpError, EnterError, Look, NotEntered, SocketTable, SocketTables};
+use crate::model::identity::NetNs;
+use crate::model::snapshot::HolderMethod;
+
+/// Recorded tables.
+#[derive(Clone, Debug)]
+pub struct RecordedTables {
+    directory: PathBuf,
+}
+
+impl RecordedTables {
+    /// The tables in `directory`.
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// The file that holds the table of `netns`.
+    pub fn file(directory: &Path, netns: NetNs) -> PathBuf {
+        directory.join(format!("{}.diag", netns.0))
+    }
+}
+
+impl SocketTables for RecordedTables {
+    fn method(&self) -> HolderMethod {
+        HolderMethod::Recorded
+    }
+
+    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+        let mut not_entered = Vec::new();
+        for namespace in namespaces {
+            let netns = namespace.netns;
+            let path = Self::file(&self.directory, netns);
+            if path.with_extension("refused").exists() {
+                let error = EnterError::Enter(io::ErrorKind::PermissionDenied.into());
+                not_entered.push(NotEntered { netns, error });
+            } else {
+                look(netns, &mut RecordedTable { path });
+            }
+        }
+        not_entered
+    }
+}
+
+struct RecordedTable {
+    path: PathBuf,
+}
+
+impl SocketTable for RecordedTable {
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => {
+                let path = self.path.display().to_string();
+                return Err(DumpError::Recording { path, source });
+            }
+        };
+        let envelope = Envelope::of(&bytes).ok_or(DumpError::Unended)?;
+        for message in Messages::new(&bytes, envelope) {
+            match message? {
+                Message::Row(row) if ask.takes(row.state) => each(&row),
+                Message::Row(_) => {}
+                Message::Done => return Ok(()),
+                Message::Refused(errno) => return Err(DumpError::Refused(io::Error::from_raw_os_error(errno))),
+                Message::Interrupted | Message::Overrun => return Err(DumpError::Interrupted),
+            }
+        }
+        Err(DumpError::Unended)
+    }
+}

@@ -1,0 +1,303 @@
+//! What clients of a socket do, one habit a mode. The lab compiles this file by itself (std only, static, so that it runs
+//! in a scratch image) and starts it on the host, in pods and in containers.
+//!
+//! `client [--until-eof] MODE …`; prints `ready CONNECTOR HOLDER` (process ids as seen from inside) once it stands:
+//!
+//! - `hold PATH`: connects and holds the connection
+//! - `say PATH LINE`: connects, sends the line, holds
+//! - `blink PATH HOLD_MS PAUSE_MS`: again and again a new process that connects, holds for so long, and exits
+//! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
+//! - `pass PATH stay|leave`: the same, but the descriptor goes to a process that already runs, by `SCM_RIGHTS`
+//! - `abstract NAME`: connects to an abstract name and holds
+//! - `listen PATH`: binds and never accepts
+//! - `mute PATH`: binds, accepts and never answers
+//! - `pause`: holds a sandbox; also when the program is called `pause`
+//!
+//! SIGTERM ends it at once, also as PID 1. With `--until-eof` the end of standard input does too, in every process it
+//! has made: whoever started it needs not know their ids.
+
+use std::ffi::{c_int, c_void};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::process::exit;
+use std::thread;
+use std::time::Duration;
+
+const SIGTERM: c_int = 15;
+const SOL_SOCKET: c_int = 1;
+const SCM_RIGHTS: c_int = 1;
+
+/// `struct msghdr` of 64-bit Linux (glibc's bits/types/struct_msghdr.h).
+#[repr(C)]
+struct MessageHeader {
+    name: *mut c_void,
+    name_len: u32,
+    parts: *mut Part,
+    parts_len: usize,
+    control: *mut c_void,
+    control_len: usize,
+    flags: c_int,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+struct Part {
+    base: *mut c_void,
+    len: usize,
+}
+
+/// One `struct cmsghdr` and the descriptor it carries, padded as `CMSG_SPACE(sizeof(int))` is.
+#[repr(C)]
+struct Rights {
+    len: usize,
+    level: c_int,
+    kind: c_int,
+    descriptor: c_int,
+    padding: c_int,
+}
+
+unsafe extern "C" {
+    fn fork() -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
+    fn _exit(status: c_int) -> !;
+    fn sendmsg(socket: c_int, message: *const MessageHeader, flags: c_int) -> isize;
+    fn recvmsg(socket: c_int, message: *mut MessageHeader, flags: c_int) -> isize;
+}
+
+extern "C" fn leave(_: c_int) {
+    // SAFETY: _exit is safe to call in a signal handler and does not return.
+    unsafe { _exit(0) }
+}
+
+fn main() {
+    // SAFETY: the handler only calls _exit, which is safe in a signal handler.
+    unsafe { signal(SIGTERM, leave) };
+    let mut args: Vec<String> = std::env::args().collect();
+    let called = args.remove(0);
+    let until_eof = args.first().is_some_and(|arg| arg == "--until-eof");
+    if until_eof {
+        args.remove(0);
+    }
+    if called.ends_with("pause") && args.is_empty() {
+        args.push("pause".into());
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let Err(error) = run(&args, until_eof) {
+        eprintln!("client {args:?}: {error}");
+        exit(1);
+    }
+}
+
+fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
+    match *args {
+        ["hold", path] => {
+            let _connection = UnixStream::connect(path)?;
+            stand(until_eof, std::process::id())
+        }
+        ["say", path, line] => {
+            let mut connection = UnixStream::connect(path)?;
+            connection.write_all(format!("{line}\r\n").as_bytes())?;
+            stand(until_eof, std::process::id())
+        }
+        ["abstract", name] => {
+            let address = SocketAddr::from_abstract_name(name)?;
+            let _connection = UnixStream::connect_addr(&address)?;
+            stand(until_eof, std::process::id())
+        }
+        ["listen", path] => {
+            let _listener = UnixListener::bind(path)?;
+            stand(until_eof, std::process::id())
+        }
+        ["mute", path] => mute(path, until_eof),
+        ["blink", path, hold, pause] => blink(path, millis(hold)?, millis(pause)?, until_eof),
+        ["fork", path, connector] => hand_by_fork(path, connector == "leave", until_eof),
+        ["pass", path, connector] => hand_by_message(path, connector == "leave", until_eof),
+        ["pause"] => stand(until_eof, std::process::id()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "unknown mode or wrong number of arguments",
+        )),
+    }
+}
+
+/// Says that it stands and stays so.
+fn stand(until_eof: bool, holder: u32) -> io::Result<()> {
+    println!("ready {} {holder}", std::process::id());
+    io::stdout().flush()?;
+    stay(until_eof)
+}
+
+/// Stays until a signal, or until the end of standard input.
+fn stay(until_eof: bool) -> io::Result<()> {
+    if until_eof {
+        let mut rest = [0; 64];
+        while io::stdin().read(&mut rest)? > 0 {}
+        return Ok(());
+    }
+    loop {
+        thread::park();
+    }
+}
+
+fn mute(path: &str, until_eof: bool) -> io::Result<()> {
+    let listener = UnixListener::bind(path)?;
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for connection in listener.incoming() {
+            kept.push(connection);
+        }
+    });
+    stand(until_eof, std::process::id())
+}
+
+fn blink(path: &str, hold: Duration, pause: Duration, until_eof: bool) -> io::Result<()> {
+    println!("ready {} {0}", std::process::id());
+    io::stdout().flush()?;
+    let mut eof = until_eof.then(|| split(|| stay(true))).transpose()?;
+    loop {
+        let child = split(|| {
+            let _connection = UnixStream::connect(path)?;
+            thread::sleep(hold);
+            Ok(())
+        })?;
+        wait(child, 0);
+        thread::sleep(pause);
+        // The watcher of standard input has ended: so does this.
+        if eof.is_some_and(|watcher| wait(watcher, 1) == watcher) {
+            eof = None;
+        }
+        if until_eof && eof.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn hand_by_fork(path: &str, connector_leaves: bool, until_eof: bool) -> io::Result<()> {
+    let connection = UnixStream::connect(path)?;
+    let (near, far) = UnixStream::pair()?;
+    let connector = std::process::id();
+    // In an Option, for the child to close its copy.
+    let mut near = Some(near);
+    split(|| {
+        drop(near.take());
+        hold_alone(far, connector, until_eof)
+    })?;
+    drop(connection);
+    part(near, connector_leaves, until_eof)
+}
+
+fn hand_by_message(path: &str, connector_leaves: bool, until_eof: bool) -> io::Result<()> {
+    let (near, far) = UnixStream::pair()?;
+    let connector = std::process::id();
+    let mut near = Some(near);
+    split(|| {
+        drop(near.take());
+        let _connection = receive_descriptor(&far)?;
+        hold_alone(far, connector, until_eof)
+    })?;
+    let connection = UnixStream::connect(path)?;
+    if let Some(near) = &near {
+        send_descriptor(near, connection.as_raw_fd())?;
+    }
+    drop(connection);
+    part(near, connector_leaves, until_eof)
+}
+
+/// The holder's side: ready once the connector has let go, which the end of their common stream says.
+fn hold_alone(mut far: UnixStream, connector: u32, until_eof: bool) -> io::Result<()> {
+    while far.read(&mut [0; 8])? > 0 {}
+    println!("ready {connector} {}", std::process::id());
+    io::stdout().flush()?;
+    stay(until_eof)
+}
+
+/// The connector's side, when it has let go.
+fn part(near: Option<UnixStream>, leaves: bool, until_eof: bool) -> io::Result<()> {
+    if leaves {
+        // Not before the process itself is gone does the holder hear of it.
+        std::mem::forget(near);
+        return Ok(());
+    }
+    drop(near);
+    stay(until_eof)
+}
+
+/// Runs `work` in a child process, which ends with it.
+fn split(work: impl FnOnce() -> io::Result<()>) -> io::Result<c_int> {
+    // SAFETY: every mode forks before it has started a thread, so the child may go on using std.
+    match unsafe { fork() } {
+        0 => exit(i32::from(work().is_err())),
+        -1 => Err(io::Error::last_os_error()),
+        child => Ok(child),
+    }
+}
+
+fn wait(child: c_int, options: c_int) -> c_int {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    unsafe { waitpid(child, &raw mut status, options) }
+}
+
+fn send_descriptor(over: &UnixStream, descriptor: RawFd) -> io::Result<()> {
+    let mut rights = rights(descriptor);
+    let mut byte = 0_u8;
+    let mut part = Part {
+        base: (&raw mut byte).cast(),
+        len: 1,
+    };
+    let message = message(&mut part, &mut rights);
+    // SAFETY: the message points to one byte and one control record, both alive and of the lengths it states.
+    match unsafe { sendmsg(over.as_raw_fd(), &raw const message, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+fn receive_descriptor(over: &UnixStream) -> io::Result<OwnedFd> {
+    let mut rights = rights(-1);
+    let mut byte = 0_u8;
+    let mut part = Part {
+        base: (&raw mut byte).cast(),
+        len: 1,
+    };
+    let mut message = message(&mut part, &mut rights);
+    // SAFETY: as in send_descriptor; the kernel writes no more than the lengths stated.
+    match unsafe { recvmsg(over.as_raw_fd(), &raw mut message, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ if rights.descriptor < 0 => Err(io::Error::other("no descriptor came")),
+        // SAFETY: the kernel has just installed this descriptor for this process, and nothing else knows it.
+        _ => Ok(unsafe { OwnedFd::from_raw_fd(rights.descriptor) }),
+    }
+}
+
+fn rights(descriptor: RawFd) -> Rights {
+    // CMSG_LEN(sizeof(int)): the header's 16 bytes and the descriptor's 4, without the padding.
+    Rights {
+        len: 20,
+        level: SOL_SOCKET,
+        kind: SCM_RIGHTS,
+        descriptor,
+        padding: 0,
+    }
+}
+
+fn message(part: &mut Part, rights: &mut Rights) -> MessageHeader {
+    MessageHeader {
+        name: std::ptr::null_mut(),
+        name_len: 0,
+        parts: part,
+        parts_len: 1,
+        control: (rights as *mut Rights).cast(),
+        control_len: size_of::<Rights>(),
+        flags: 0,
+    }
+}
+
+fn millis(text: &str) -> io::Result<Duration> {
+    text.parse()
+        .map(Duration::from_millis)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{text}: {error}")))
+}

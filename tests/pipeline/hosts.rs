@@ -1,0 +1,300 @@
+//! The nodes of this tier: each a host tree as a kernel would show it, the sockets that are open on it, and a runtime that
+//! answers. What is the same on every node is in [`Host`].
+
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use castoff::model::identity::{FileIdentity, NetNs};
+use castoff::sources::HostPaths;
+use castoff::sources::recorded::RecordedHost;
+use castoff::sources::sockets::diag::Envelope;
+use castoff::sources::sockets::diag::encode::{Reply, SocketFacts};
+use castoff::sources::sockets::recorded::RecordedTables;
+use castoff_cri::v1::CgroupDriver;
+use castoff_tests::fake::cri::{Api, FakeCri, Script};
+
+/// The network namespace of the host, as Linux numbers the first one of a boot.
+const HOST_NETNS: u64 = 4_026_531_840;
+/// The network namespace of a pod.
+const POD_NETNS: u64 = 4_026_532_300;
+const POD_UID: &str = "0a1b2c3d-1111-4222-8333-444455556666";
+const STATIC_UID: &str = "77a1c5d0e9b84f2d8c3b6a5f4e3d2c1b";
+const DOCKER_SOCKET: &str = "/run/docker.sock";
+
+/// A sandbox's or container's id.
+fn id(n: u8) -> String {
+    format!("{n:02x}").repeat(32)
+}
+
+/// A recorded node. The runtime's server and the sockets' files last as long as it does.
+pub(crate) struct Host {
+    tree: RecordedHost,
+    bound: Vec<UnixListener>,
+    runtime: Option<FakeCri>,
+}
+
+impl Host {
+    /// Init, a kernel thread, cgroup v2, no network namespace but the host's.
+    fn new() -> Result<Self> {
+        let tree = RecordedHost::new();
+        tree.process(1, 0, "systemd")
+            .exe("/usr/lib/systemd/systemd")
+            .cgroup("/init.scope")
+            .in_host_root()
+            .file(
+                "mountinfo",
+                "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
+            );
+        tree.process(2, 0, "kthreadd").cgroup("/");
+        let host = Self {
+            tree,
+            bound: Vec::new(),
+            runtime: None,
+        };
+        std::fs::create_dir(host.tables())?;
+        Ok(host)
+    }
+
+    pub(crate) fn paths(&self) -> HostPaths {
+        self.tree.paths()
+    }
+
+    /// The temporary folder that everything is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.tree.folder()
+    }
+
+    /// Where the socket tables are recorded.
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.folder().join("tables")
+    }
+
+    /// Serves `script` at `path` of the host.
+    fn runtime(&mut self, path: &str, script: Script) -> Result<()> {
+        let path = self.at(path)?;
+        self.runtime = Some(FakeCri::start(path, script)?);
+        Ok(())
+    }
+
+    /// Makes a socket's file at `path` of the host, and gives the kernel's identity of it.
+    fn socket(&mut self, path: &str) -> Result<FileIdentity> {
+        let path = self.at(path)?;
+        self.bound.push(UnixListener::bind(&path)?);
+        let file = std::fs::symlink_metadata(path)?;
+        Ok(FileIdentity::from_stat(file.dev(), file.ino()))
+    }
+
+    fn at(&self, path: &str) -> Result<PathBuf> {
+        let path = self.paths().root.join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().context("it is below the root")?)?;
+        Ok(path)
+    }
+
+    fn record(&self, netns: u64, sockets: &[SocketFacts<'_>]) -> Result<()> {
+        let envelope = Envelope { sequence: 1, port: 1 };
+        std::fs::write(
+            RecordedTables::file(&self.tables(), NetNs(netns)),
+            Reply::dump(envelope, sockets),
+        )?;
+        Ok(())
+    }
+
+    fn kubelet(&self, arguments: &[&str]) {
+        let kubelet = self
+            .tree
+            .process(700, 1, "kubelet")
+            .exe("/usr/bin/kubelet")
+            .cgroup("/system.slice/kubelet.service");
+        kubelet
+            .in_host_root()
+            .arguments(&[&["/usr/bin/kubelet"], arguments].concat());
+    }
+
+    /// dockerd (800), whose listening socket is 50, with one accepted connection 51 of the client's socket 60 in
+    /// the host's network namespace, and 52 of 61 in the pod's.
+    fn dockerd(&mut self) -> Result<()> {
+        let file = Some(self.socket(DOCKER_SOCKET)?);
+        let dockerd = self
+            .tree
+            .process(800, 1, "dockerd")
+            .exe("/usr/bin/dockerd")
+            .arguments(&["/usr/bin/dockerd"]);
+        dockerd
+            .cgroup("/system.slice/docker.service")
+            .in_host_root()
+            .socket(50)
+            .socket(51)
+            .socket(52);
+        let name = b"/run/docker.sock\0";
+        let listening = SocketFacts::listening(50, name, file);
+        self.record(
+            HOST_NETNS,
+            &[
+                listening,
+                SocketFacts::accepted(51, name, file, 60),
+                SocketFacts::client(60, 51),
+            ],
+        )?;
+        self.record(
+            POD_NETNS,
+            &[SocketFacts::accepted(52, name, file, 61), SocketFacts::client(61, 52)],
+        )
+    }
+
+    /// A service of the host that holds the connection 60.
+    fn backup(&self) {
+        let backup = self.tree.process(900, 1, "backup").exe("/usr/local/bin/backup");
+        backup.cgroup("/system.slice/backup.service").socket(60);
+    }
+
+    /// The first process of a container, in the pod's network namespace.
+    fn in_pod(&self, pid: u32, cgroup: &str) -> castoff::sources::recorded::RecordedProcess<'_> {
+        self.tree
+            .process(pid, 1, "build")
+            .exe("/usr/bin/docker")
+            .cgroup(cgroup)
+            .netns(POD_NETNS)
+    }
+
+    /// A container that dockerd runs, with its supervisor.
+    fn docker_container(&self, container: &str, name: &str) {
+        let shim = [
+            "/usr/bin/containerd-shim-runc-v2",
+            "-namespace",
+            "moby",
+            "-id",
+            container,
+        ];
+        self.tree
+            .process(950, 1, "containerd-shim")
+            .exe(shim[0])
+            .arguments(&shim)
+            .cgroup("/system.slice/containerd.service");
+        self.tree
+            .process(951, 950, "nginx")
+            .exe("/usr/sbin/nginx")
+            .cgroup(&format!("/system.slice/docker-{container}.scope"));
+        let config =
+            format!(r#"{{"Name":"/{name}","Config":{{"Image":"registry.test/{name}:1","Env":["SECRET=hunter2"]}}}}"#);
+        self.tree.file(
+            &format!("/var/lib/docker/containers/{container}/config.v2.json"),
+            config,
+        );
+    }
+}
+
+fn pod_cgroup(container: &str) -> String {
+    let uid = POD_UID.replace('-', "_");
+    format!(
+        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice/cri-containerd-{container}.scope"
+    )
+}
+
+/// A pod that builds with the socket, one that mounts `/var/run` and never connects, one that mounts something else.
+fn script(name: &str, version: &str, apis: &[Api]) -> Script {
+    Script::of(name, version, apis.iter().copied())
+        .pod(&id(0x10), "ci", "builder-0", POD_UID)
+        .container(
+            &id(0x10),
+            &id(0x11),
+            "build",
+            &[("/run/docker.sock", "/var/run/docker.sock")],
+        )
+        .pod(
+            &id(0x20),
+            "logging",
+            "shipper-x7k2p",
+            "bbbbbbbb-1111-4222-8333-444455556666",
+        )
+        .container(&id(0x20), &id(0x21), "ship", &[("/var/run", "/host/run")])
+        .pod(&id(0x30), "kube-system", "etcd-worker-1", STATIC_UID)
+        .container(&id(0x30), &id(0x31), "etcd", &[("/var/lib/etcd", "/var/lib/etcd")])
+}
+
+/// containerd 1.7 beside a dockerd that a pod, a service and nobody in Kubernetes use.
+pub(crate) fn containerd() -> Result<Host> {
+    let mut host = Host::new()?;
+    host.tree.link_in_root("/var/run", "/run");
+    let endpoint = "/run/containerd/containerd.sock";
+    host.kubelet(&[
+        &format!("--container-runtime-endpoint=unix://{endpoint}"),
+        "--config=/var/lib/kubelet/config.yaml",
+    ]);
+    host.tree.file(
+        "/var/lib/kubelet/config.yaml",
+        "kind: KubeletConfiguration\ncgroupDriver: systemd\n",
+    );
+    host.dockerd()?;
+    host.backup();
+    host.docker_container(&id(0x40), "web");
+    host.in_pod(1000, &pod_cgroup(&id(0x11))).socket(61);
+    let warned = r#"{"io.containerd.deprecation/cri-registry-mirrors":"The mirrors property is deprecated since containerd v1.5."}"#;
+    let script = script("containerd", "1.7.24", &[Api::V1, Api::V1alpha2]);
+    host.runtime(
+        endpoint,
+        script.condition("ContainerdHasNoDeprecationWarnings", false, warned),
+    )?;
+    Ok(host)
+}
+
+/// CRI-O with everything that a kubelet wants, and no Docker.
+pub(crate) fn crio() -> Result<Host> {
+    let mut host = Host::new()?;
+    host.tree.link_in_root("/var/run", "/run");
+    host.kubelet(&["--config", "/etc/kubernetes/kubelet.conf"]);
+    let config = "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///var/run/crio/crio.sock\n";
+    host.tree.file("/etc/kubernetes/kubelet.conf", config);
+    host.in_pod(1000, &pod_cgroup(&id(0x11)).replace("cri-containerd", "crio"));
+    let script = script("cri-o", "1.36.3", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd);
+    host.runtime("/run/crio/crio.sock", script)?;
+    Ok(host)
+}
+
+/// Docker through cri-dockerd, and a pod on its socket.
+pub(crate) fn cri_dockerd() -> Result<Host> {
+    let mut host = Host::new()?;
+    host.kubelet(&["--container-runtime-endpoint", "unix:///run/cri-dockerd.sock"]);
+    host.dockerd()?;
+    let pod = format!("/kubepods/burstable/pod{POD_UID}/{}", id(0x11));
+    host.in_pod(1000, &pod).socket(61);
+    let shim = host.tree.process(810, 1, "cri-dockerd").exe("/usr/bin/cri-dockerd");
+    shim.cgroup("/system.slice/cri-docker.service").socket(60);
+    host.runtime(
+        "/run/cri-dockerd.sock",
+        script("docker", "28.5.2", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd),
+    )?;
+    Ok(host)
+}
+
+/// A kubelet 1.23 with its dockershim, on cgroup v1.
+pub(crate) fn dockershim() -> Result<Host> {
+    let mut host = Host::new()?;
+    host.tree.process(1, 0, "systemd").exe("/usr/lib/systemd/systemd").in_host_root().file(
+        "mountinfo",
+        "30 1 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n31 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+    );
+    host.kubelet(&["--container-runtime=docker", "--network-plugin=cni"]);
+    host.dockerd()?;
+    let pod = format!("/kubepods/burstable/pod{POD_UID}/{}", id(0x11));
+    host.in_pod(1000, &pod).socket(61);
+    host.runtime("/run/dockershim.sock", script("docker", "20.10.24", &[Api::V1alpha2]))?;
+    Ok(host)
+}
+
+/// A machine that runs Docker and is no node.
+pub(crate) fn docker_only() -> Result<Host> {
+    let mut host = Host::new()?;
+    host.dockerd()?;
+    host.backup();
+    host.docker_container(&id(0x40), "web");
+    let container = format!("/system.slice/docker-{}.scope", id(0x40));
+    host.in_pod(1000, &container).socket(61);
+    Ok(host)
+}
+
+/// A machine that runs neither.
+pub(crate) fn no_runtime() -> Result<Host> {
+    Host::new()
+}

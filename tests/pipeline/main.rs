@@ -1,0 +1,103 @@
+//! From a host to the reader's eye without a kernel: a recorded host tree and a fake runtime on a real Unix socket in, the
+//! JSON and the metrics out, held against golden files. `CASTOFF_BLESS=1` writes them anew; read the difference.
+
+mod hosts;
+mod normal;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use castoff::agent::Agent;
+use castoff::config::{DEFAULT_WINDOW, Look};
+use castoff::findings::Settings;
+use castoff::findings::report::Report;
+use castoff::model::history::History;
+use castoff::sinks::metrics::cycles::CycleCounters;
+use castoff::sinks::metrics::{Build, Metrics};
+use castoff::sinks::render::json::{render_json, render_schema};
+use castoff::sinks::render::style::Style;
+use castoff::sinks::render::table::render_table;
+use castoff::sources::sockets::recorded::RecordedTables;
+use hosts::Host;
+
+macro_rules! golden {
+    ($($name:ident),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $name() -> Result<()> {
+            hold(stringify!($name), hosts::$name()?).await
+        })+
+    };
+}
+
+golden!(containerd, crio, cri_dockerd, dockershim, docker_only, no_runtime);
+
+async fn look(host: &Host) -> Report {
+    let look = Look {
+        host: host.paths(),
+        runtime_endpoint: None,
+        runtime_timeout: Duration::from_secs(2),
+        node: Some("worker-1".into()),
+    };
+    let settings = Settings {
+        node: look.node.clone(),
+        window: DEFAULT_WINDOW,
+    };
+    let tables = RecordedTables::new(host.tables());
+    Agent::with_tables(look, settings, History::default(), Box::new(tables))
+        .look()
+        .await
+}
+
+async fn hold(name: &str, host: Host) -> Result<()> {
+    let start = Instant::now();
+    let report = look(&host).await;
+    let took = start.elapsed();
+    let json = render_json(&report)?;
+    let schema = serde_json::from_str(&render_schema()?)?;
+    let value = serde_json::from_str(&json)?;
+    jsonschema::validate(&schema, &value).map_err(|e| anyhow::anyhow!("{name} breaks the schema: {e}"))?;
+    let value = normal::json(value, host.folder());
+    same(name, "json", &format!("{}\n", serde_json::to_string_pretty(&value)?))?;
+
+    let mut cycles = CycleCounters::default();
+    cycles.record_cycle(&report, took, 0);
+    let build = Build {
+        version: "0.1.0",
+        revision: "test",
+    };
+    let metrics = Metrics::new(build).render(Some(&report), &cycles)?;
+    same(name, "prom", &normal::metrics(&metrics))?;
+
+    let style = Style {
+        width: Some(120),
+        ..Style::default()
+    };
+    same(
+        name,
+        "txt",
+        &normal::table(&render_table(&report, &style), host.folder()),
+    )
+}
+
+/// Holds `text` against a golden file, or makes it one.
+fn same(name: &str, form: &str, text: &str) -> Result<()> {
+    let file = folder().join(format!("{name}.{form}"));
+    if std::env::var_os("CASTOFF_BLESS").is_some() {
+        return std::fs::write(&file, text).with_context(|| file.display().to_string());
+    }
+    let golden = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let differs = golden.lines().zip(text.lines()).find(|(a, b)| a != b);
+    assert_eq!(differs, None, "{} differs from what castoff says", file.display());
+    assert_eq!(
+        golden.lines().count(),
+        text.lines().count(),
+        "{} has other lines",
+        file.display()
+    );
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline/golden")
+}

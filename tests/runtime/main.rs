@@ -1,0 +1,6 @@
+//! Against real daemons: one module a scenario, each test with daemons of its own, so that none depends on another.
+
+mod the_keeper;
+mod the_lab;
+mod what_cannot_be_seen;
+mod who_uses_docker;

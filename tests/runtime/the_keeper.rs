@@ -1,0 +1,117 @@
+//! Nothing is left of what a test starts, however it ends: the program that keeps, as the kernel lets it see a test die.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+const KEEPER: &str = env!("CARGO_BIN_EXE_castoff-lab");
+/// Ignores SIGTERM, and orphans a child in a session of its own: what a stubborn daemon's shim looks like.
+const STUBBORN: &str = r#"trap "" TERM
+(setsid sleep 1000 & echo $! > orphan)
+echo $$ > daemon
+while true; do sleep 1; done"#;
+
+#[test]
+fn a_stubborn_daemon_and_its_orphans_end_with_their_starter() -> Result<()> {
+    let room = room("stubborn")?;
+    let keeper = keep(&room, &["/bin/sh", "-c", STUBBORN])?;
+    let daemon = read_pid(&room.join("daemon"))?;
+    let orphan = read_pid(&room.join("orphan"))?;
+
+    end(keeper, "")?;
+    assert!(!lives(daemon) && !lives(orphan));
+    assert!(!room.exists());
+    Ok(())
+}
+
+#[test]
+fn a_mount_goes_before_the_room_and_nothing_behind_it_is_touched() -> Result<()> {
+    let elsewhere = tempfile::tempdir()?;
+    fs::write(elsewhere.path().join("precious"), "")?;
+    let room = room("mounted")?;
+    fs::create_dir(room.join("mount"))?;
+    let mount = format!(
+        "mount --bind {} mount; touch ready; sleep 1000",
+        elsewhere.path().display()
+    );
+    let keeper = keep(&room, &["/bin/sh", "-c", &mount])?;
+    wait_for(&room.join("ready"))?;
+
+    end(keeper, "")?;
+    assert!(!room.exists());
+    assert!(elsewhere.path().join("precious").exists());
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_taken_away_is_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let room = room("named")?;
+    let keeper = keep(&room, &[])?;
+
+    // A folder is not a file.
+    let refusal = end(keeper, &format!("file {}\n", folder.path().display()));
+    let refusal = refusal
+        .err()
+        .context("the keeper claims to have removed it")?
+        .to_string();
+    assert!(refusal.contains(&folder.path().display().to_string()), "{refusal}");
+    Ok(())
+}
+
+fn room(name: &str) -> Result<PathBuf> {
+    let room = std::env::temp_dir().join(format!("castoff-keeper.{}-{name}", std::process::id()));
+    fs::create_dir(&room)?;
+    Ok(room)
+}
+
+fn keep(room: &Path, daemon: &[&str]) -> Result<Child> {
+    let mut keeper = Command::new(KEEPER)
+        .arg("keep")
+        .arg(room)
+        .arg("100")
+        .args(daemon)
+        .current_dir(room)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut answer = String::new();
+    BufReader::new(keeper.stdout.take().context("a pipe")?).read_line(&mut answer)?;
+    ensure!(answer.starts_with("keeping "), "{answer}");
+    Ok(keeper)
+}
+
+/// Gives the keeper its last orders and closes the pipe, as the kernel does for a starter that dies.
+fn end(mut keeper: Child, orders: &str) -> Result<()> {
+    let mut pipe = keeper.stdin.take().context("a pipe")?;
+    pipe.write_all(orders.as_bytes())?;
+    drop(pipe);
+    let mut errors = String::new();
+    keeper.stderr.take().context("a pipe")?.read_to_string(&mut errors)?;
+    ensure!(keeper.wait()?.success(), "{errors}");
+    Ok(())
+}
+
+fn read_pid(file: &Path) -> Result<u32> {
+    wait_for(file)?;
+    Ok(fs::read_to_string(file)?.trim().parse()?)
+}
+
+fn wait_for(file: &Path) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !fs::read_to_string(file).is_ok_and(|content| content.ends_with('\n') || file.ends_with("ready")) {
+        ensure!(Instant::now() < deadline, "no {}", file.display());
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn lives(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).join("exe").exists()
+}

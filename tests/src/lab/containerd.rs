@@ -1,0 +1,211 @@
+//! A containerd with its CRI service, in a room of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::cri::Cri;
+use super::daemon::Daemon;
+use super::images;
+use super::keeper::Task;
+use super::packages::{self, Programs};
+use super::pods::{Pod, RunningPod};
+use super::rooms::Room;
+
+/// What a version's configuration file is made from.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Layout<'a> {
+    /// Where images and containers are kept.
+    pub root: &'a Path,
+    /// Where what runs is kept.
+    pub state: &'a Path,
+    /// The socket that serves the runtime's own API and CRI.
+    pub socket: &'a Path,
+    /// The CNI configurations' folder.
+    pub cni_configurations: &'a Path,
+    /// The CNI plugins' folder.
+    pub cni_plugins: &'a Path,
+    /// runc's folder for what runs.
+    pub runc_root: &'a Path,
+}
+
+/// Which containerd to start, and with what configuration.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// containerd, its shim, runc and `ctr`.
+    pub programs: Programs,
+    /// Writes the configuration file in the version's own language.
+    pub configuration: fn(&Layout<'_>) -> String,
+}
+
+/// A containerd that runs.
+#[derive(Debug)]
+pub struct Containerd {
+    // Before the daemon, for a client's threads are no use after it.
+    cri: Cri,
+    daemon: Daemon,
+    programs: Programs,
+    socket: PathBuf,
+}
+
+impl Containerd {
+    /// Starts this machine's own Debian's containerd, with the lab's images in it.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&Options {
+            programs: Programs::debian()?,
+            configuration: version_2,
+        })
+    }
+
+    /// Starts a containerd of any version.
+    pub fn start_with(options: &Options) -> Result<Self> {
+        let room = Room::make("containerd")?;
+        let network = format!("lab{}", room.serial());
+        let socket = room.join("containerd.sock");
+        let cni_configurations = room.folder("cni")?;
+        room.file("cni/lab.conflist", cni_configuration(&network, &room.join("addresses")))?;
+        let configuration = (options.configuration)(&Layout {
+            root: &room.join("root"),
+            state: &room.join("state"),
+            socket: &socket,
+            cni_configurations: &cni_configurations,
+            cni_plugins: &options.programs.cni_plugins(),
+            runc_root: &room.join("runc"),
+        });
+        let configuration = room.file("config.toml", configuration)?;
+        let mut command = options.programs.command("containerd")?;
+        command.arg("--config").arg(configuration);
+        let daemon = Daemon::start("containerd", &room, &command, &tasks(&network))?;
+        let cri = Cri::of(&socket)?;
+        daemon.wait_until(|| cri.version().map(drop))?;
+        let this = Self {
+            cri,
+            daemon,
+            programs: options.programs.clone(),
+            socket,
+        };
+        this.import(&images::write_pause(room.path())?)?;
+        this.import(&images::write_lab(room.path(), &options.programs)?)?;
+        this.daemon.wait_until(|| this.cri.ready())?;
+        Ok(this)
+    }
+
+    /// Its socket, for CRI and for its own API.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The endpoint as a kubelet's flag names it.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// The daemon itself: process id, log, room.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// What it says it is, like `1.6.20~ds1`.
+    pub fn version(&self) -> Result<String> {
+        Ok(self.cri.version()?.runtime_version)
+    }
+
+    /// Runs a pod's sandbox, as a kubelet would, and waits until it stands.
+    pub fn run(&self, pod: Pod) -> Result<RunningPod> {
+        for task in pod.tasks() {
+            self.daemon.keeper().later(&task)?;
+        }
+        let logs = self.daemon.room().join("pods");
+        RunningPod::run(self.cri.clone(), pod, &logs)
+            .with_context(|| format!("containerd's log ends:\n{}", self.daemon.log_tail()))
+    }
+
+    /// Imports a docker-archive for CRI to find.
+    pub fn import(&self, archive: &Path) -> Result<()> {
+        packages::run(
+            self.programs
+                .command("ctr")?
+                .arg("--address")
+                .arg(&self.socket)
+                .args(["--namespace", "k8s.io", "images", "import"])
+                .arg(archive),
+        )
+    }
+}
+
+/// What even an orderly end leaves outside of the room.
+fn tasks(network: &str) -> Vec<Task> {
+    vec![
+        Task::SharedFolder("/run/containerd".into()),
+        Task::SharedFolder("/run/containerd/s".into()),
+        // Where containerd 1.x has its shims listen, whatever its state folder is.
+        Task::DeadSockets("/run/containerd/s".into()),
+        Task::Link(network.to_owned()),
+        Task::SharedFolder("/var/lib/cni".into()),
+        Task::SharedFolder("/var/lib/cni/results".into()),
+        Task::Starting(format!("/var/lib/cni/results/{network}-").into()),
+        Task::SharedFolder("/var/lib/cni/cache".into()),
+        Task::SharedFolder("/var/lib/cni/cache/results".into()),
+        Task::Starting(format!("/var/lib/cni/cache/results/{network}-").into()),
+    ]
+}
+
+/// A bridge that is no gateway: pods see each other, and the host's forwarding and firewall stay as they are.
+fn cni_configuration(network: &str, addresses: &Path) -> String {
+    serde_json::json!({
+        "cniVersion": "0.4.0",
+        "name": network,
+        "plugins": [{
+            "type": "bridge",
+            "bridge": network,
+            "isGateway": false,
+            "ipMasq": false,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": addresses,
+                "ranges": [[{ "subnet": "10.213.0.0/16" }]],
+            },
+        }],
+    })
+    .to_string()
+}
+
+/// The configuration of containerd 1.4 to 1.7.
+///
+/// `restrict_oom_score_adj`, because the pause container asks for -998, which takes `CAP_SYS_RESOURCE` that not every
+/// test machine grants. `netns_mounts_under_state_dir` keeps the pods' network namespaces in the room.
+pub fn version_2(layout: &Layout<'_>) -> String {
+    format!(
+        r#"version = 2
+root = "{root}"
+state = "{state}"
+oom_score = 0
+
+[grpc]
+  address = "{socket}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{plugins}"
+    conf_dir = "{configurations}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        Root = "{runc}"
+        SystemdCgroup = false
+"#,
+        root = layout.root.display(),
+        state = layout.state.display(),
+        socket = layout.socket.display(),
+        pause = images::PAUSE,
+        plugins = layout.cni_plugins.display(),
+        configurations = layout.cni_configurations.display(),
+        runc = layout.runc_root.display(),
+    )
+}

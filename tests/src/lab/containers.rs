@@ -1,0 +1,189 @@
+//! Containers of a pod, labelled as a kubelet does it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::cri::{Cri, proto};
+use super::images;
+use super::pods::Pod;
+
+/// How long a client in a container may take until it says `ready`.
+const READY: Duration = Duration::from_secs(30);
+/// The client program in the lab's image.
+const CLIENT: &str = "/client";
+
+/// A container to be started in a pod.
+#[derive(Debug, Clone)]
+pub struct Container {
+    name: String,
+    image: String,
+    command: Vec<String>,
+    mounts: Vec<proto::Mount>,
+    privileged: bool,
+}
+
+impl Container {
+    /// Any command of the lab's image.
+    pub fn new(name: impl Into<String>, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            name: name.into(),
+            image: images::LAB.to_owned(),
+            command: command.into_iter().map(Into::into).collect(),
+            mounts: Vec::new(),
+            privileged: false,
+        }
+    }
+
+    /// The client program in one of its modes (see `tests/lab/client.rs`), like `["hold", "/var/run/docker.sock"]`.
+    pub fn client(name: impl Into<String>, mode: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let mut container = Self::new(name, [CLIENT]);
+        container.command.extend(mode.into_iter().map(Into::into));
+        container
+    }
+
+    /// One that mounts and never connects: it sleeps.
+    pub fn sleeper(name: impl Into<String>) -> Self {
+        Self::client(name, ["pause"])
+    }
+
+    /// With a hostPath mount.
+    #[must_use]
+    pub fn mount(self, host: impl AsRef<Path>, container: impl AsRef<Path>) -> Self {
+        self.mount_as(host.as_ref(), container.as_ref(), false)
+    }
+
+    /// With a read-only hostPath mount.
+    #[must_use]
+    pub fn mount_read_only(self, host: impl AsRef<Path>, container: impl AsRef<Path>) -> Self {
+        self.mount_as(host.as_ref(), container.as_ref(), true)
+    }
+
+    /// Privileged.
+    #[must_use]
+    pub fn privileged(mut self) -> Self {
+        self.privileged = true;
+        self
+    }
+
+    fn mount_as(mut self, host: &Path, container: &Path, readonly: bool) -> Self {
+        self.mounts.push(proto::Mount {
+            container_path: container.display().to_string(),
+            host_path: host.display().to_string(),
+            readonly,
+        });
+        self
+    }
+
+    /// Creates and starts it in a sandbox; one that runs the client is waited for until it says `ready`.
+    pub(crate) fn start(self, cri: &Cri, pod: &Pod, sandbox: &str, logs: &Path) -> Result<RunningContainer> {
+        let is_client = self.command.first().is_some_and(|program| program == CLIENT);
+        let log = logs.join(log_path(&self.name));
+        let id = cri.start_container(proto::CreateContainerRequest {
+            pod_sandbox_id: sandbox.to_owned(),
+            config: Some(self.config(pod)),
+            sandbox_config: Some(pod.config(logs)),
+        })?;
+        let running = RunningContainer {
+            cri: cri.clone(),
+            id,
+            log,
+        };
+        if is_client {
+            running.wait_for_line("ready ")?;
+        }
+        Ok(running)
+    }
+
+    fn config(self, pod: &Pod) -> proto::ContainerConfig {
+        let mut labels = pod.kubelet_labels();
+        labels.insert("io.kubernetes.container.name".to_owned(), self.name.clone());
+        proto::ContainerConfig {
+            log_path: log_path(&self.name),
+            metadata: Some(proto::ContainerMetadata {
+                name: self.name,
+                attempt: 0,
+            }),
+            image: Some(proto::ImageSpec { image: self.image }),
+            command: self.command,
+            args: Vec::new(),
+            envs: Vec::new(),
+            mounts: self.mounts,
+            labels,
+            annotations: HashMap::from([("io.kubernetes.container.restartCount".to_owned(), "0".to_owned())]),
+            linux: Some(proto::LinuxContainerConfig {
+                security_context: Some(proto::LinuxContainerSecurityContext {
+                    privileged: self.privileged,
+                    namespace_options: Some(pod.namespaces()),
+                }),
+            }),
+        }
+    }
+}
+
+/// A container of a running pod; it ends with the pod.
+#[derive(Debug)]
+pub struct RunningContainer {
+    cri: Cri,
+    id: String,
+    log: PathBuf,
+}
+
+impl RunningContainer {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What it has written so far, in CRI's log format.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process id, on the host, of its first process.
+    pub fn pid(&self) -> Result<u32> {
+        let status = self.cri.container_status(&self.id)?;
+        let info = status
+            .info
+            .get("info")
+            .context("the runtime gives no verbose information")?;
+        let info: serde_json::Value = serde_json::from_str(info).context("read verbose information")?;
+        let pid = info
+            .get("pid")
+            .and_then(serde_json::Value::as_u64)
+            .filter(|pid| *pid > 0);
+        Ok(u32::try_from(pid.context("the container does not run")?)?)
+    }
+
+    /// Stops it; the pod goes on.
+    pub fn stop(&self) -> Result<()> {
+        self.cri.stop_container(&self.id)
+    }
+
+    /// Waits until it has written a line that contains this.
+    pub fn wait_for_line(&self, part: &str) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        while !self.log().contains(part) {
+            let status = self.cri.container_status(&self.id)?.status.unwrap_or_default();
+            if status.state() == proto::ContainerState::ContainerExited || Instant::now() > deadline {
+                let state = status.state().as_str_name();
+                bail!(
+                    "no {part:?} from the container ({state}, exit code {}): {}",
+                    status.exit_code,
+                    self.log()
+                );
+            }
+            thread::sleep(Duration::from_millis(30));
+        }
+        Ok(())
+    }
+}
+
+/// The kubelet's: the container's name, and a file for each attempt.
+fn log_path(container: &str) -> String {
+    format!("{container}/0.log")
+}

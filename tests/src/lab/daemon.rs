@@ -1,0 +1,84 @@
+//! One daemon in its room: started, waited for, its log at hand, stopped by process id.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::keeper::{ENDED, Keeper, LOG, Task};
+use super::rooms::Room;
+
+/// How long a daemon may take until it answers. They take about a second; a busy machine ten times as long.
+const START: Duration = Duration::from_secs(60);
+/// How long a daemon may take to end after SIGTERM, before it is killed.
+const GRACE: Duration = Duration::from_secs(15);
+const LOG_TAIL_LINES: usize = 25;
+
+/// A daemon that runs. Dropping it ends it with all that it has started and made.
+#[derive(Debug)]
+pub struct Daemon {
+    name: &'static str,
+    keeper: Keeper,
+    pid: u32,
+}
+
+impl Daemon {
+    /// Starts the daemon; the tasks are what its end leaves behind outside of its room.
+    pub(crate) fn start(name: &'static str, room: &Room, command: &Command, tasks: &[Task]) -> Result<Self> {
+        let keeper = Keeper::start(room, Some(command), GRACE)?;
+        let pid = keeper.daemon().with_context(|| format!("{name} was not started"))?;
+        for task in tasks {
+            keeper.later(task)?;
+        }
+        Ok(Self { name, keeper, pid })
+    }
+
+    /// Waits until `answers` succeeds; fails when the daemon ends or is too slow, with the end of its log.
+    pub(crate) fn wait_until(&self, answers: impl Fn() -> Result<()>) -> Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            let refusal = match answers() {
+                Ok(()) => return Ok(()),
+                Err(refusal) => refusal,
+            };
+            if let Ok(how) = fs::read_to_string(self.room().join(ENDED)) {
+                bail!("{} ended with {how}; its log ends:\n{}", self.name, self.log_tail());
+            }
+            if Instant::now() > deadline {
+                let tail = self.log_tail();
+                return Err(refusal.context(format!("{} does not answer; its log ends:\n{tail}", self.name)));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its private folder.
+    pub fn room(&self) -> &Path {
+        self.keeper.room()
+    }
+
+    /// The file with all that it writes.
+    pub fn log(&self) -> PathBuf {
+        self.room().join(LOG)
+    }
+
+    /// The last lines that it has written, for a failure's message.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+}

@@ -1,0 +1,268 @@
+//! A dockerd, in a room of its own and beside any that the host has.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::containerd::Containerd;
+use super::daemon::Daemon;
+use super::images;
+use super::keeper::Task;
+use super::packages::{self, Programs};
+use super::rooms::Room;
+
+const READY: Duration = Duration::from_secs(30);
+
+/// How to start a dockerd.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// dockerd, docker, containerd, its shim and runc.
+    pub programs: Programs,
+    /// Where to listen, besides the room's own socket: `unix:///any/path`, `tcp://127.0.0.1:2375`.
+    pub also_listen: Vec<String>,
+    /// Whose containerd to use; without one dockerd starts its own.
+    pub containerd: Option<&'a Containerd>,
+    /// The content of `daemon.json`.
+    pub configuration: serde_json::Map<String, serde_json::Value>,
+    /// Docker before 25 writes a key to `/etc/docker` unless told otherwise; later ones do not know the setting.
+    pub has_trust_key: bool,
+}
+
+impl Options<'_> {
+    /// This machine's own Debian's, with its own containerd.
+    pub fn debian() -> Result<Self> {
+        Ok(Self {
+            programs: Programs::debian()?,
+            also_listen: Vec::new(),
+            containerd: None,
+            configuration: serde_json::Map::new(),
+            has_trust_key: true,
+        })
+    }
+}
+
+/// A dockerd that runs.
+#[derive(Debug)]
+pub struct Docker {
+    daemon: Daemon,
+    programs: Programs,
+    socket: PathBuf,
+}
+
+impl Docker {
+    /// Starts this machine's own Debian's dockerd, with the lab's image in it.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&Options::debian()?)
+    }
+
+    /// Starts any dockerd.
+    pub fn start_with(options: &Options<'_>) -> Result<Self> {
+        let room = Room::make("docker")?;
+        // A folder of its own, so that a pod can mount the socket's parent and get nothing else of the room.
+        let socket = room.folder("run")?.join("docker.sock");
+        let command = command(options, &room, &socket)?;
+        let mut tasks = shared_leftovers();
+        let elsewhere = options
+            .also_listen
+            .iter()
+            .filter_map(|address| address.strip_prefix("unix://"));
+        tasks.extend(elsewhere.map(|path| Task::File(path.into())));
+        let daemon = Daemon::start("dockerd", &room, &command, &tasks)?;
+        let this = Self {
+            daemon,
+            programs: options.programs.clone(),
+            socket,
+        };
+        // `docker version` fails until the API answers.
+        this.daemon
+            .wait_until(|| this.ask(["version", "--format", "{{.Server.Version}}"]).map(drop))?;
+        this.ask([
+            "load",
+            "--quiet",
+            "--input",
+            &images::write_lab(room.path(), &options.programs)?.display().to_string(),
+        ])?;
+        Ok(this)
+    }
+
+    /// Its socket in its room; the only file in its folder.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The daemon itself: process id, log, room.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// What it says it is, like `20.10.24+dfsg1`.
+    pub fn version(&self) -> Result<String> {
+        self.ask(["version", "--format", "{{.Server.Version}}"])
+    }
+
+    /// Lets every user of the machine connect, for clients of another uid.
+    pub fn open_to_all(&self) -> Result<()> {
+        fs::set_permissions(&self.socket, fs::Permissions::from_mode(0o666)).context("open the socket to all")
+    }
+
+    /// Runs `docker …` against it to its end and returns what that printed.
+    pub fn ask(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        packages::output(self.client()?.args(arguments))
+    }
+
+    /// A `docker` command for this daemon, to be run as the caller likes.
+    pub fn client(&self) -> Result<Command> {
+        let mut docker = self.programs.command("docker")?;
+        docker.arg("--host").arg(format!("unix://{}", self.socket.display()));
+        // The host user's own contexts and credentials are none of the lab's business.
+        docker.env("DOCKER_CONFIG", self.daemon.room().join("client"));
+        Ok(docker)
+    }
+
+    /// Runs a container of the lab's image: `docker run --detach` with these options, and this command in it.
+    pub fn run(&self, name: &str, options: &[&str], command: &[&str]) -> Result<DockerContainer<'_>> {
+        let mut run = self.client()?;
+        run.args(["run", "--detach", "--name", name]).args(options);
+        run.args([
+            "--entrypoint",
+            command.first().copied().unwrap_or("/client"),
+            images::LAB,
+        ]);
+        let id = packages::output(run.args(command.iter().skip(1)))
+            .with_context(|| format!("dockerd's log ends:\n{}", self.daemon.log_tail()))?;
+        Ok(DockerContainer {
+            docker: self,
+            name: name.to_owned(),
+            id,
+        })
+    }
+
+    /// Runs the client program in one of its modes, in a container that has `socket` as `/var/run/docker.sock`, and
+    /// waits until it says `ready`.
+    pub fn run_client<'a>(
+        &self,
+        name: &str,
+        socket: &Path,
+        mode: impl IntoIterator<Item = &'a str>,
+    ) -> Result<DockerContainer<'_>> {
+        let volume = format!("{}:/var/run/docker.sock", socket.display());
+        let command: Vec<&str> = ["/client"].into_iter().chain(mode).collect();
+        let container = self.run(name, &["--volume", &volume], &command)?;
+        container.wait_for_line("ready ")?;
+        Ok(container)
+    }
+}
+
+/// A container that Docker runs itself. Dropping it removes it.
+#[derive(Debug)]
+pub struct DockerContainer<'a> {
+    docker: &'a Docker,
+    name: String,
+    id: String,
+}
+
+impl DockerContainer<'_> {
+    /// The container's whole id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its name, without Docker's slash.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The process id, on the host, of its first process.
+    pub fn pid(&self) -> Result<u32> {
+        let pid = self.docker.ask(["inspect", "--format", "{{.State.Pid}}", &self.id])?;
+        pid.parse().with_context(|| format!("{pid:?} is no process id"))
+    }
+
+    /// Waits until it has written a line that contains this.
+    pub fn wait_for_line(&self, part: &str) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        loop {
+            let log = self.docker.ask(["logs", &self.id])?;
+            if log.contains(part) {
+                return Ok(());
+            }
+            let running = self
+                .docker
+                .ask(["inspect", "--format", "{{.State.Running}}", &self.id])?;
+            if running != "true" || Instant::now() > deadline {
+                bail!("no {part:?} from container {}, running: {running}: {log}", self.name);
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for DockerContainer<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.docker.ask(["rm", "--force", "--volumes", &self.id]) {
+            eprintln!("container {} was not removed: {error:#}", self.name);
+        }
+    }
+}
+
+fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command> {
+    let mut configuration = options.configuration.clone();
+    if options.has_trust_key {
+        configuration.insert(
+            "deprecated-key-path".to_owned(),
+            room.join("key.json").display().to_string().into(),
+        );
+    }
+    let configuration = room.file("daemon.json", serde_json::Value::from(configuration).to_string())?;
+    let mut command = options.programs.command("dockerd")?;
+    command
+        .arg("--config-file")
+        .arg(configuration)
+        .arg("--data-root")
+        .arg(room.join("root"))
+        .arg("--exec-root")
+        .arg(room.join("exec"))
+        .arg("--pidfile")
+        .arg(room.join("docker.pid"))
+        // Nothing of the host's network changes: no bridge, no rule, no forwarding.
+        .args([
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--ip-masq=false",
+        ])
+        // Lowering it takes CAP_SYS_RESOURCE, which not every test machine grants.
+        .arg("--oom-score-adjust=0")
+        .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+        .arg("--host")
+        .arg(format!("unix://{}", socket.display()));
+    for address in &options.also_listen {
+        command.arg("--host").arg(address);
+    }
+    if let Some(containerd) = options.containerd {
+        command.arg("--containerd").arg(containerd.socket());
+    }
+    Ok(command)
+}
+
+/// What dockerd and its containerd make outside of the room, and other daemons may be using.
+fn shared_leftovers() -> Vec<Task> {
+    let mut tasks = vec![Task::SharedCgroup("/docker".into())];
+    for folder in [
+        "/run/containerd",
+        "/run/containerd/s",
+        "/run/docker",
+        "/run/docker/plugins",
+    ] {
+        tasks.push(Task::SharedFolder(folder.into()));
+    }
+    tasks.push(Task::DeadSockets("/run/containerd/s".into()));
+    tasks
+}

@@ -1,0 +1,131 @@
+//! The lab's two images, made by hand: no registry is asked for anything.
+//!
+//! Each is a docker-archive, as `docker save` writes it (one layer, its configuration, `manifest.json`), which both
+//! `docker load` and `ctr images import` read.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::packages::{self, Programs};
+use super::rooms;
+
+/// Has `/pause`, which holds a pod's namespaces.
+pub const PAUSE: &str = "registry.test/pause:1";
+/// Has `/client` (see `tests/lab/client.rs`), and a static busybox as `/bin/sh`, `/bin/sleep` and so on.
+pub const LAB: &str = "registry.test/lab:1";
+
+const CLIENT_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client.rs");
+const APPLETS: &[&str] = &["cat", "ls", "nc", "sh", "sleep", "true"];
+
+/// The client program, static, compiled into the cache when its source is newer.
+pub(crate) fn client() -> Result<PathBuf> {
+    static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    COMPILED
+        .get_or_init(|| compile().map_err(|error| format!("{error:#}")))
+        .clone()
+        .map_err(anyhow::Error::msg)
+}
+
+fn compile() -> Result<PathBuf> {
+    let program = rooms::cache()?.join("client");
+    let source = Path::new(CLIENT_SOURCE);
+    if changed(&program).is_ok_and(|built| changed(source).is_ok_and(|written| written < built)) {
+        return Ok(program);
+    }
+    // Compiled under a name of its own and moved into place, for another run may be doing the same.
+    let fresh = program.with_extension(std::process::id().to_string());
+    packages::run(
+        Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            .args([
+                "--edition=2024",
+                "-O",
+                "-Ctarget-feature=+crt-static",
+                "-Cpanic=abort",
+                "-Cstrip=symbols",
+                "-o",
+            ])
+            .arg(&fresh)
+            .arg(source),
+    )?;
+    fs::rename(&fresh, &program).context("put the client into the cache")?;
+    Ok(program)
+}
+
+fn changed(path: &Path) -> std::io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// Writes an image into `folder` and returns the archive: [`PAUSE`].
+pub(crate) fn write_pause(folder: &Path) -> Result<PathBuf> {
+    let root = folder.join("pause.root");
+    fs::create_dir_all(&root).context("make an image's root")?;
+    fs::copy(client()?, root.join("pause")).context("copy the client as pause")?;
+    archive(folder, "pause", &root, PAUSE, &["/pause"])
+}
+
+/// Writes an image into `folder` and returns the archive: [`LAB`].
+pub(crate) fn write_lab(folder: &Path, programs: &Programs) -> Result<PathBuf> {
+    let root = folder.join("lab.root");
+    fs::create_dir_all(root.join("bin")).context("make an image's root")?;
+    fs::copy(client()?, root.join("client")).context("copy the client")?;
+    fs::copy(programs.path("busybox")?, root.join("bin/busybox")).context("copy busybox")?;
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet)).context("link a busybox applet")?;
+    }
+    archive(folder, "lab", &root, LAB, &["/client"])
+}
+
+fn archive(folder: &Path, name: &str, root: &Path, tag: &str, entrypoint: &[&str]) -> Result<PathBuf> {
+    let stage = folder.join(format!("{name}.image"));
+    fs::create_dir_all(&stage).context("make an image's folder")?;
+    let layer = stage.join("layer.tar");
+    packages::run(
+        Command::new("tar")
+            .args([
+                "--sort=name",
+                "--mtime=@0",
+                "--owner=0",
+                "--group=0",
+                "--numeric-owner",
+                "-cf",
+            ])
+            .arg(&layer)
+            .arg("-C")
+            .arg(root)
+            .arg("."),
+    )?;
+    let digest = packages::output(Command::new("sha256sum").arg(&layer))?;
+    let digest = digest.split(' ').next().unwrap_or_default();
+    let architecture = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let config = json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": { "Entrypoint": entrypoint, "Env": ["PATH=/bin"] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+    });
+    let manifest = json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }]);
+    fs::write(stage.join("config.json"), config.to_string()).context("write an image's configuration")?;
+    fs::write(stage.join("manifest.json"), manifest.to_string()).context("write an image's manifest")?;
+    let archive = folder.join(format!("{name}.tar"));
+    packages::run(
+        Command::new("tar")
+            .arg("-cf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&stage)
+            .args(["manifest.json", "config.json", "layer.tar"]),
+    )?;
+    Ok(archive)
+}

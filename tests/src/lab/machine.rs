@@ -1,0 +1,269 @@
+//! Whether this machine can run a tier of tests, and if not, what it lacks.
+//!
+//! [`read_facts`] asks the machine, [`missing`] decides: a tier runs with all that it needs or not at all.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use super::cgroups;
+
+/// A tier that needs more than a compiler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tier {
+    /// Real daemons, pods and clients.
+    Runtime,
+}
+
+impl Tier {
+    /// The tier that `tests/run` calls by this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "runtime" => Some(Self::Runtime),
+            _ => None,
+        }
+    }
+}
+
+/// What was found on a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The effective capabilities of this process, as in `/proc/self/status`.
+    pub capabilities: u64,
+    /// Filesystems that the kernel knows now.
+    pub filesystems: Vec<String>,
+    /// How many user namespaces a user may make; none where the kernel does not say.
+    pub user_namespaces: Option<u64>,
+    /// Mounted cgroup hierarchies.
+    pub cgroup_hierarchies: usize,
+    /// What `sock_diag` answered when it was asked for Unix sockets.
+    pub unix_diag: Result<(), String>,
+    /// Programs that were looked for in `PATH` and not found.
+    pub absent_programs: Vec<String>,
+    /// The filesystem of the temporary folder, where the daemons' rooms are.
+    pub temporary_filesystem: Option<String>,
+}
+
+/// One thing that a machine lacks, and what for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    what: String,
+    why: &'static str,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.what, self.why)
+    }
+}
+
+/// Capabilities by their bit in the kernel's `linux/capability.h`.
+const CAPABILITIES: &[(u32, &str, &str)] = &[
+    (0, "CAP_CHOWN", "images hold files of several users"),
+    (7, "CAP_SETUID", "clients run as ordinary users"),
+    (12, "CAP_NET_ADMIN", "pods get a network of their own"),
+    (19, "CAP_SYS_PTRACE", "the holders of every process's sockets are read"),
+    (21, "CAP_SYS_ADMIN", "containers are mounts and namespaces"),
+];
+
+/// What the lab calls and every Debian has, except for the first.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("rustc", "compiles the client program"),
+    ("apt-get", "gets the daemons' packages"),
+    ("dpkg", "unpacks the daemons' packages"),
+    ("tar", "makes images"),
+    ("sha256sum", "makes images"),
+    ("mount", "gives a rootless daemon its user"),
+    ("unshare", "puts clients into namespaces"),
+    ("nsenter", "looks into the namespaces of pods"),
+    ("setpriv", "starts clients as ordinary users"),
+    ("ip", "takes networks away"),
+    ("ss", "is the second witness of who holds a connection"),
+];
+
+/// What the machine lacks for the tier; empty where it can run.
+pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
+    let Tier::Runtime = tier;
+    let mut missing = Vec::new();
+    let mut lack = |what: &str, why| {
+        missing.push(Missing {
+            what: what.to_owned(),
+            why,
+        });
+    };
+    for (bit, name, why) in CAPABILITIES {
+        if facts.capabilities & (1 << bit) == 0 {
+            lack(&format!("{name} (run as root)"), why);
+        }
+    }
+    for (program, why) in PROGRAMS {
+        if facts.absent_programs.iter().any(|absent| absent == program) {
+            lack(&format!("program {program}"), why);
+        }
+    }
+    if !facts.filesystems.iter().any(|known| known == "overlay") {
+        lack("filesystem overlay", "images are layers");
+    }
+    if facts.temporary_filesystem.as_deref() == Some("overlay") {
+        lack(
+            "a TMPDIR that is not on overlay",
+            "containers cannot have their layers on another overlay",
+        );
+    }
+    if facts.user_namespaces == Some(0) {
+        lack(
+            "user namespaces (user.max_user_namespaces is 0)",
+            "rootless clients have their own",
+        );
+    }
+    if facts.cgroup_hierarchies == 0 {
+        lack("a mounted cgroup hierarchy", "containers have a cgroup each");
+    }
+    if let Err(refusal) = &facts.unix_diag {
+        lack(
+            &format!("sock_diag for Unix sockets ({refusal})"),
+            "holders are found with it",
+        );
+    }
+    missing
+}
+
+/// Asks this machine.
+pub fn read_facts() -> Facts {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let capabilities = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let filesystems = filesystems.lines().filter_map(|line| line.split('\t').next_back());
+    let user_namespaces = fs::read_to_string("/proc/sys/user/max_user_namespaces").ok();
+    Facts {
+        capabilities: capabilities.unwrap_or(0),
+        filesystems: filesystems.map(str::to_owned).collect(),
+        user_namespaces: user_namespaces.and_then(|limit| limit.trim().parse().ok()),
+        cgroup_hierarchies: cgroups::count_hierarchies().unwrap_or(0),
+        unix_diag: query_unix_diag().map_err(|error| error.to_string()),
+        absent_programs: absent_programs(),
+        temporary_filesystem: filesystem_of(&std::env::temp_dir()),
+    }
+}
+
+fn absent_programs() -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    PROGRAMS
+        .iter()
+        .filter(|(program, _)| !std::env::split_paths(&path).any(|folder| folder.join(program).exists()))
+        .map(|(program, _)| (*program).to_owned())
+        .collect()
+}
+
+fn filesystem_of(folder: &Path) -> Option<String> {
+    let folder = folder.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let (_, kind) = mounts
+        .lines()
+        .filter_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            Some((before.split(' ').nth(4)?, after.split(' ').next()?))
+        })
+        .filter(|(mount, _)| folder.starts_with(mount))
+        // Of several on one path the last one is on top.
+        .max_by_key(|(mount, _)| mount.len())?;
+    Some(kind.to_owned())
+}
+
+/// Asks `sock_diag` for the listening Unix sockets; only whether it answers is of interest.
+fn query_unix_diag() -> Result<(), rustix::io::Errno> {
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const NLM_F_REQUEST_DUMP: u16 = 0x1 | 0x300;
+    const NLMSG_ERROR: u16 = 2;
+    const STATE_LISTEN: u32 = 1 << 10;
+
+    let mut request = [0_u8; 40];
+    // struct nlmsghdr: length, type, flags, sequence, port
+    request[0..4].copy_from_slice(&40_u32.to_ne_bytes());
+    request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
+    // struct unix_diag_req: family, protocol, padding, states, inode, show, cookie
+    request[16] = u8::try_from(AddressFamily::UNIX.as_raw()).unwrap_or(1);
+    request[20..24].copy_from_slice(&STATE_LISTEN.to_ne_bytes());
+
+    let socket = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut answer = [0_u8; 32];
+    rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
+    let kind = u16::from_ne_bytes([answer[4], answer[5]]);
+    let code = i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]);
+    if kind == NLMSG_ERROR && code != 0 {
+        return Err(rustix::io::Errno::from_raw_os_error(-code));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capable() -> Facts {
+        Facts {
+            capabilities: u64::MAX,
+            filesystems: vec!["ext4".to_owned(), "overlay".to_owned()],
+            user_namespaces: Some(1000),
+            cgroup_hierarchies: 1,
+            unix_diag: Ok(()),
+            absent_programs: Vec::new(),
+            temporary_filesystem: Some("ext4".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_capable_machine_lacks_nothing() {
+        assert_eq!(missing(Tier::Runtime, &capable()), []);
+    }
+
+    #[test]
+    fn each_fact_taken_away_is_named() {
+        type TakeAway = fn(&mut Facts);
+        let cases: [(TakeAway, &str); 8] = [
+            (
+                |facts| facts.capabilities &= !(1 << 21),
+                "CAP_SYS_ADMIN (run as root): containers are mounts and namespaces",
+            ),
+            (
+                |facts| facts.filesystems.truncate(1),
+                "filesystem overlay: images are layers",
+            ),
+            (|facts| facts.user_namespaces = Some(0), "user namespaces"),
+            (|facts| facts.cgroup_hierarchies = 0, "a mounted cgroup hierarchy"),
+            (
+                |facts| facts.unix_diag = Err("ENOENT".to_owned()),
+                "sock_diag for Unix sockets (ENOENT)",
+            ),
+            (
+                |facts| facts.absent_programs.push("apt-get".to_owned()),
+                "program apt-get: gets the daemons' packages",
+            ),
+            (|facts| facts.absent_programs.push("rustc".to_owned()), "program rustc"),
+            (
+                |facts| facts.temporary_filesystem = Some("overlay".to_owned()),
+                "a TMPDIR that is not on overlay",
+            ),
+        ];
+        for (take_away, named) in cases {
+            let mut facts = capable();
+            take_away(&mut facts);
+            let lines: Vec<String> = missing(Tier::Runtime, &facts).iter().map(Missing::to_string).collect();
+            assert!(lines.len() == 1 && lines[0].starts_with(named), "{named}: {lines:?}");
+        }
+    }
+}

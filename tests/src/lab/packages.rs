@@ -1,0 +1,179 @@
+//! The daemons' programs: Debian's packages, unpacked into the cache and run from there.
+//!
+//! They are not installed. A package's scripts would start services, make users and leave units and data folders behind,
+//! and castoff would rightly report those on the machine that runs its tests; another Docker may be installed there
+//! already; and the next version's packages go beside these the same way. What the host has (libc, systemd's libraries)
+//! serves; libraries that it lacks are downloaded with the rest.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::FlockOperation;
+
+use super::rooms;
+
+/// What tier `runtime` needs. Their dependencies come along where the host lacks them.
+const WANTED: &[&str] = &[
+    "busybox-static",
+    "conmon",
+    "containerd",
+    "containernetworking-plugins",
+    "docker.io",
+    "iproute2",
+    "podman",
+    "runc",
+    "uidmap",
+];
+
+/// Downloaded as part of a dependency's upgrade; the host's own are as good, and a second `su` is not wanted anywhere.
+const UNWANTED: &[&str] = &["login_", "passwd_", "util-linux_"];
+
+/// Where programs of a package are inside the unpacked tree.
+const PROGRAM_FOLDERS: &[&str] = &["usr/sbin", "usr/bin", "sbin", "bin"];
+
+/// A set of programs that belong together: containerd with its shim and runc, dockerd with its client, podman.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    root: PathBuf,
+}
+
+impl Programs {
+    /// This machine's own Debian's, unpacked into the cache by the first call (90 MB, a few seconds).
+    ///
+    /// # Errors
+    /// `apt-get` is missing, reaches no archive, or the packages do not fit this machine; with the end of its output.
+    pub fn debian() -> Result<Self> {
+        let cache = rooms::cache()?;
+        let root = cache.join("debian");
+        let stamp = root.join("packages");
+        let wanted = WANTED.join(" ");
+        // Two runs at once would unpack into each other's feet.
+        let lock = File::create(cache.join("debian.lock")).context("make the lock of the package cache")?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock the package cache")?;
+        if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) {
+            return Ok(Self { root });
+        }
+        if root.exists() {
+            fs::remove_dir_all(&root).context("remove the outdated package cache")?;
+        }
+        let archives = tempfile::tempdir_in(&cache).context("make a folder for the packages")?;
+        download(archives.path())?;
+        unpack(archives.path(), &root)?;
+        fs::write(&stamp, wanted).context("stamp the package cache")?;
+        Ok(Self { root })
+    }
+
+    /// The folder that they are unpacked in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of one of them.
+    pub fn path(&self, name: &str) -> Result<PathBuf> {
+        PROGRAM_FOLDERS
+            .iter()
+            .map(|folder| self.root.join(folder).join(name))
+            .find(|path| path.exists())
+            .with_context(|| format!("no {name} below {}", self.root.display()))
+    }
+
+    /// A command for one of them, which finds the others and their libraries.
+    pub fn command(&self, name: &str) -> Result<Command> {
+        let mut command = Command::new(self.path(name)?);
+        for (variable, value) in self.environment() {
+            command.env(variable, value);
+        }
+        Ok(command)
+    }
+
+    /// The folder of the CNI plugins.
+    pub fn cni_plugins(&self) -> PathBuf {
+        self.root.join("usr/lib/cni")
+    }
+
+    /// `PATH` and the libraries' path that lets them find each other.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        let mut path: Vec<String> = PROGRAM_FOLDERS
+            .iter()
+            .map(|folder| self.root.join(folder).display().to_string())
+            .collect();
+        path.push("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+        let libraries = ["usr/lib", "lib"].map(|folder| self.root.join(folder).join(multiarch()).display().to_string());
+        [("PATH", path.join(":")), ("LD_LIBRARY_PATH", libraries.join(":"))]
+    }
+
+    /// The same programs seen through another path (a bind mount that ordinary users can reach).
+    pub(crate) fn seen_at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+}
+
+/// Debian's name of this machine's library folder.
+fn multiarch() -> String {
+    format!("{}-linux-gnu", std::env::consts::ARCH)
+}
+
+fn download(archives: &Path) -> Result<()> {
+    if apt_get_download(archives).is_ok() {
+        return Ok(());
+    }
+    // A fresh machine has no lists yet, or old ones that name versions no archive has any more.
+    run(Command::new("apt-get").args(["-o", "DPkg::Lock::Timeout=120", "-q", "update"]))?;
+    apt_get_download(archives)
+}
+
+fn apt_get_download(archives: &Path) -> Result<()> {
+    fs::create_dir_all(archives.join("partial")).context("make apt's folder for what is under way")?;
+    run(Command::new("apt-get")
+        // --reinstall: what the host has installed is wanted here too.
+        .args([
+            "-q",
+            "-y",
+            "install",
+            "--download-only",
+            "--reinstall",
+            "--no-install-recommends",
+        ])
+        .args(["-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root", "-o"])
+        .arg(format!("Dir::Cache::archives={}", archives.display()))
+        .args(WANTED))
+}
+
+fn unpack(archives: &Path, root: &Path) -> Result<()> {
+    fs::create_dir_all(root).with_context(|| format!("make {}", root.display()))?;
+    for entry in fs::read_dir(archives).context("read the downloaded packages")? {
+        let package = entry?.path();
+        let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if package.extension().is_some_and(|kind| kind == "deb")
+            && !UNWANTED.iter().any(|unwanted| name.starts_with(unwanted))
+        {
+            run(Command::new("dpkg").arg("-x").arg(&package).arg(root))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command to its end; a failure carries the end of what it wrote.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a command to its end and returns what it wrote to standard output, trimmed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("start {name}"))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines: Vec<&str> = errors.lines().collect();
+        bail!(
+            "{name} ended with {}: {}",
+            output.status,
+            lines[lines.len().saturating_sub(8)..].join("\n")
+        );
+    }
+    let text = String::from_utf8(output.stdout);
+    ensure!(text.is_ok(), "{name} wrote something that is not UTF-8");
+    Ok(text.unwrap_or_default().trim().to_owned())
+}

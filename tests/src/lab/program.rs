@@ -1,0 +1,97 @@
+//! `castoff-lab`: the keeper's process, and the questions that `tests/run` has.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::machine::{self, Tier};
+use super::packages::Programs;
+use super::{rooms, tidy};
+
+/// The machine lacks something that the tier needs (`EX_UNAVAILABLE` of sysexits.h).
+const LACKING: u8 = 69;
+/// Wrong use (`EX_USAGE`).
+const USAGE: u8 = 64;
+/// How long keepers that a killed test has left may take to finish.
+const TIDYING: Duration = Duration::from_secs(60);
+
+/// Runs the program with these arguments, without its own name.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("castoff-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[OsString]) -> Result<ExitCode> {
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    match words.as_slice() {
+        ["keep", room, grace, daemon @ ..] => keep(Path::new(room), grace, daemon),
+        ["machine", tier] => answer_machine(tier),
+        ["prepare"] => {
+            println!("{}", Programs::debian()?.root().display());
+            Ok(ExitCode::SUCCESS)
+        }
+        ["wait"] => wait_for_keepers(),
+        _ => {
+            eprintln!(
+                "castoff-lab machine TIER   what this machine lacks for a tier, one line each (exit code {LACKING})\n\
+                 castoff-lab prepare        unpacks the daemons' packages into the cache, prints where\n\
+                 castoff-lab wait           waits until nothing is left of tests that have ended"
+            );
+            Ok(ExitCode::from(USAGE))
+        }
+    }
+}
+
+fn keep(room: &Path, grace: &str, daemon: &[&str]) -> Result<ExitCode> {
+    let grace = Duration::from_millis(grace.parse().context("read the grace in milliseconds")?);
+    let daemon = daemon.split_first().map(|(program, arguments)| {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command
+    });
+    let left = tidy::keep(room, grace, daemon)?;
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn answer_machine(tier: &str) -> Result<ExitCode> {
+    let Some(tier) = Tier::named(tier) else {
+        bail!("no tier {tier:?} needs anything of the machine");
+    };
+    let missing = machine::missing(tier, &machine::read_facts());
+    for lack in &missing {
+        println!("{lack}");
+    }
+    Ok(if missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(LACKING)
+    })
+}
+
+fn wait_for_keepers() -> Result<ExitCode> {
+    let deadline = Instant::now() + TIDYING;
+    loop {
+        let left = rooms::left_over()?;
+        if left.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if Instant::now() > deadline {
+            for room in left {
+                println!("{}", room.display());
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,7 @@
+//! `castoff-lab`: the lab's keeper of processes, and what `tests/run` asks the lab.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    castoff_tests::lab::program::main(std::env::args_os().skip(1))
+}

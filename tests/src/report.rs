@@ -1,0 +1,203 @@
+//! castoff as its user runs it: the built program, and its report as data to assert on.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::lab::castoff_binary;
+
+/// How long anything may take that should take a moment.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `castoff check` with these arguments, run to its end.
+pub fn check<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Output> {
+    let mut command = Command::new(castoff_binary()?);
+    command.arg("check").args(arguments).env_remove("NODE_NAME");
+    command.output().context("castoff check")
+}
+
+/// The report of `castoff check -o json` with these arguments.
+pub fn report<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Value> {
+    let output = check(["-o", "json"].into_iter().chain(arguments))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(errors.is_empty(), "castoff check says {errors}");
+    serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The entries of a reading that is known: `list(&report, "clients")`.
+pub fn list<'a>(report: &'a Value, field: &str) -> Result<&'a [Value]> {
+    let reading = &report[field];
+    let entries = reading["value"].as_array();
+    entries
+        .map(Vec::as_slice)
+        .with_context(|| format!("{field} is not known: {reading}"))
+}
+
+/// The clients of the listener at `socket`, as `WHO`, in the words of the table.
+pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
+    let of_socket = |client: &&Value| client["listener"]["path"].as_str().map(Path::new) == Some(socket);
+    Ok(list(report, "clients")?
+        .iter()
+        .filter(of_socket)
+        .map(|client| who(&client["identity"]))
+        .collect())
+}
+
+/// An identity in a few words: `pod NS/POD/CONTAINER`, `dockerd container NAME`, `unit NAME`, `PROGRAM of UID`.
+pub fn who(identity: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    match text(&identity["kind"]).as_str() {
+        "pod" => {
+            format!(
+                "pod {}/{}/{}",
+                text(&identity["namespace"]),
+                text(&identity["pod"]),
+                text(&identity["container"])
+            )
+        }
+        "engine-container" => format!("{} container {}", text(&identity["engine"]), text(&identity["name"])),
+        "host" if identity["unit"].is_object() => format!("unit {}", text(&identity["unit"]["name"])),
+        "host" => {
+            let program = text(&identity["executable"]);
+            format!(
+                "{} of {}",
+                program.rsplit('/').next().unwrap_or(&program),
+                identity["uid"]
+            )
+        }
+        other => other.to_owned(),
+    }
+}
+
+/// A `castoff run` that serves on a port of the kernel's choice, stopped by process id on drop.
+pub struct Agent {
+    child: Child,
+    address: String,
+}
+
+impl Agent {
+    /// Starts it with these arguments and waits until it is ready.
+    pub fn start<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let agent = Self::start_unready(arguments)?;
+        agent.wait_until("/readyz answers ok", |agent| {
+            Ok(agent.get("/readyz")?.starts_with("ok"))
+        })?;
+        Ok(agent)
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start_unready<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let mut child = Command::new(castoff_binary()?)
+            .args(["run", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("castoff run")?;
+        let mut errors = std::io::BufReader::new(child.stderr.take().context("a pipe")?);
+        let mut agent = Self {
+            child,
+            address: String::new(),
+        };
+        let mut line = String::new();
+        while agent.address.is_empty() {
+            line.clear();
+            let read = std::io::BufRead::read_line(&mut errors, &mut line)?;
+            ensure!(read > 0, "castoff run ended: {:?}", agent.child.wait()?);
+            let event: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            if event["fields"]["message"] == "serving" {
+                agent.address = event["fields"]["address"].as_str().context("an address")?.to_owned();
+            }
+        }
+        // Whoever writes a log must be read, or blocks.
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        Ok(agent)
+    }
+
+    /// The body of a page.
+    pub fn get(&self, path: &str) -> Result<String> {
+        let (_, body) = self.request(path)?;
+        Ok(body)
+    }
+
+    /// The status and the body of a page.
+    pub fn request(&self, path: &str) -> Result<(u16, String)> {
+        use std::io::Write;
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: castoff\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .with_context(|| head.to_owned())?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// Its latest report.
+    pub fn report(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.get("/api/v1/report")?)?)
+    }
+
+    /// The value of one sample of `/metrics`, named with its labels as it stands there; none where there is no such line.
+    pub fn metric(&self, sample: &str) -> Result<Option<f64>> {
+        let metrics = self.get("/metrics")?;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ').map(str::to_owned));
+        line.map(|value| value.parse().context(value)).transpose()
+    }
+
+    /// Waits until `holds` is true.
+    pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self)? {
+            ensure!(
+                Instant::now() < deadline,
+                "waited {PATIENCE:?} in vain until {what}: {}",
+                self.get("/api/v1/report")?
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and gives the exit code that it ends with in time.
+    pub fn stop(mut self) -> Result<Option<i32>> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            if Instant::now() > deadline {
+                bail!("castoff run did not stop within {PATIENCE:?} of SIGTERM");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
