@@ -1,9 +1,10 @@
-//! The subset of the Kubernetes Container Runtime Interface that castoff asks for: messages, and which call takes which.
+//! The subset of the Kubernetes Container Runtime Interface that castoff asks for: messages, and which call takes
+//! which.
 //!
 //! The definitions are in `proto/`, with their origin. The interface's two versions, `runtime.v1` and
-//! `runtime.v1alpha2`, have the same messages on the wire and differ in the path of a call, so there is one set of types
-//! and one trait, [`Call`], that ties a request to its method and answer. Every string of the interface is `Vec<u8>`
-//! here: what a runtime sends need not be UTF-8 (see `build.rs`).
+//! `runtime.v1alpha2`, have the same messages on the wire and differ in the path of a call, so there is one set of
+//! types and one trait, [`Call`], that ties a request to its method and answer. Every string of the interface is
+//! `Vec<u8>` here: what a runtime sends need not be UTF-8 (see `build.rs`).
 //!
 //! The feature `server` adds the server side of both versions, for test doubles of a runtime.
 

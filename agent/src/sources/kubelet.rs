@@ -1,9 +1,10 @@
 //! What the node's kubelet was told about its runtime: by the flags of its process, then by the files that it reads.
 //!
-//! A flag wins over a file (the kubelet lays its flags over its configuration). Where the process is seen, only the files
-//! that its flags name count; where none is seen, castoff may lack the host's PID namespace, and the files that installers
-//! are known to write are read instead. Never reads an environment, and keeps nothing of a command line but the flags of
-//! [`flags`]. Relies on kubelet@v0.20 to v0.37 `cmd/kubelet/app/options` and the defaults of k3s, rke2, k0s and microk8s.
+//! A flag wins over a file (the kubelet lays its flags over its configuration). Where the process is seen, only the
+//! files that its flags name count; where none is seen, castoff may lack the host's PID namespace, and the files that
+//! installers are known to write are read instead. Never reads an environment, and keeps nothing of a command line but
+//! the flags of [`flags`]. Relies on kubelet@v0.20 to v0.37 `cmd/kubelet/app/options` and the defaults of k3s, rke2,
+//! k0s and microk8s.
 
 mod dockershim;
 mod embedded;
@@ -20,8 +21,8 @@ use super::runtime::endpoint::{DOCKERSHIM, path_of};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 
-/// Files of flags that installers hand to the kubelet's unit, the one that is put last on its command line, and so wins,
-/// first.
+/// Files of flags that installers hand to the kubelet's unit, the one that is put last on its command line, and so
+/// wins, first.
 const FLAG_FILES: [&str; 4] = [
     "/etc/default/kubelet",
     "/etc/sysconfig/kubelet",

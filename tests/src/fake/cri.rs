@@ -64,8 +64,8 @@ impl FakeCri {
         change(&mut lock(&self.shared).script);
     }
 
-    /// How often a method was called in one version of the interface since the start or the last [`Self::forget_calls`],
-    /// whether or not that version is served.
+    /// How often a method was called in one version of the interface since the start or the last
+    /// [`Self::forget_calls`], whether or not that version is served.
     pub fn calls(&self, api: Api, method: Method) -> usize {
         lock(&self.shared)
             .calls

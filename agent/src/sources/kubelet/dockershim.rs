@@ -1,5 +1,5 @@
-//! Whether a kubelet serves CRI for Docker by itself, by the socket that it holds: the name of the socket proves nothing,
-//! and who listens on it does.
+//! Whether a kubelet serves CRI for Docker by itself, by the socket that it holds: the name of the socket proves
+//! nothing, and who listens on it does.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -31,8 +31,8 @@ pub(super) fn serves_dockershim(host: &HostPaths, reader: &ProcessReader, entry:
     held.then_some(true)
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path` (proc(5)): the inode where the line is a listener (`__SO_ACCEPTCON`,
-/// include/linux/net.h) of that name.
+/// `Num RefCount Protocol Flags Type St Inode Path` (proc(5)): the inode where the line is a listener
+/// (`__SO_ACCEPTCON`, include/linux/net.h) of that name.
 fn listener(line: &[u8]) -> Option<SocketInode> {
     let line = std::str::from_utf8(line).ok()?;
     let mut fields = line.split_ascii_whitespace();

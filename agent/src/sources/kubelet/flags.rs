@@ -1,4 +1,5 @@
-//! The flags by which a kubelet, and what embeds one, is told about its runtime. Nothing else of a command line is kept.
+//! The flags by which a kubelet, and what embeds one, is told about its runtime. Nothing else of a command line is
+//! kept.
 
 /// Flags that went with dockershim in Kubernetes 1.24: a kubelet that was started with one of them and runs is older
 /// (kubernetes/kubernetes#106907; from 1.24 on it ends at once, "unknown flag").

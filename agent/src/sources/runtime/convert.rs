@@ -1,7 +1,8 @@
 //! What a runtime answered, as castoff keeps it.
 //!
-//! Nothing of an answer is trusted: text is decoded lossily, cleared of control characters and cut; an entry that cannot
-//! be identified is left out and counted; lists end at [`LISTED_MAX`]. What would make a wrong path is not kept at all.
+//! Nothing of an answer is trusted: text is decoded lossily, cleared of control characters and cut; an entry that
+//! cannot be identified is left out and counted; lists end at [`LISTED_MAX`]. What would make a wrong path is not kept
+//! at all.
 
 use std::collections::{BTreeMap, HashSet};
 

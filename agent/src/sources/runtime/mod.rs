@@ -1,15 +1,15 @@
-//! What the node's container runtime says over CRI: which it is, its conditions, its pods and its running containers with
-//! their mounts.
+//! What the node's container runtime says over CRI: which it is, its conditions, its pods and its running containers
+//! with their mounts.
 //!
-//! Must never ask in `runtime.v1alpha2` where `runtime.v1` is answered: the question alone makes containerd (from 1.6.25
-//! and 1.7.9 on) report a deprecated use. Must never take an endpoint for the one that somebody named: where castoff's own
-//! setting or the kubelet names an endpoint and that gives no answer, the runtime is *unknown*, however many others
-//! answer, because they are not what the kubelet uses.
+//! Must never ask in `runtime.v1alpha2` where `runtime.v1` is answered: the question alone makes containerd (from
+//! 1.6.25 and 1.7.9 on) report a deprecated use. Must never take an endpoint for the one that somebody named: where
+//! castoff's own setting or the kubelet names an endpoint and that gives no answer, the runtime is *unknown*, however
+//! many others answer, because they are not what the kubelet uses.
 //!
 //! Where nobody names one, every well-known socket that exists is asked and the first that answers is taken, one that
-//! serves Docker before the others. Another that answers too, or that may be a runtime and cannot be asked, leaves a gap:
-//! the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd, whose
-//! CRI is switched off) is refused and hides nothing. Without any, the runtime is absent.
+//! serves Docker before the others. Another that answers too, or that may be a runtime and cannot be asked, leaves a
+//! gap: the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd,
+//! whose CRI is switched off) is refused and hides nothing. Without any, the runtime is absent.
 
 mod canonical;
 mod client;
@@ -44,7 +44,7 @@ pub struct RuntimeSource {
     configured: Option<EndpointCandidate>,
     host: HostPaths,
     deadline: Duration,
-    /// Connections that were of use in the last cycle, by the socket file they lead to.
+    /// The connections of the last cycle, by the socket file they lead to.
     clients: HashMap<(PathBuf, FileIdentity), Client>,
     mounts: KnownMounts,
 }
@@ -56,8 +56,8 @@ impl RuntimeSource {
     /// How many times the deadline of one call all the calls of one cycle may take together.
     pub const DEADLINES_IN_ALL: u32 = 4;
 
-    /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet or, without its word, custom says. One call may
-    /// take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
+    /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet says, else where runtimes
+    /// are known to be. One call may take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
     pub fn new(configured: Option<String>, host: HostPaths, deadline: Duration) -> Self {
         let configured = configured.map(|endpoint| EndpointCandidate {
             path: endpoint::path_of(&endpoint).to_owned(),

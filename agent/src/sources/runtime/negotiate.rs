@@ -192,7 +192,8 @@ fn serves_no_cri(refused: &RefusedEndpoint) -> bool {
     refused.refusal.reason == Reason::Unimplemented
 }
 
-/// Whether a kubelet could be talking to it for all that castoff can tell: there is somebody, and castoff was not told who.
+/// Whether a kubelet could be talking to it for all that castoff can tell: there is somebody, and castoff was not told
+/// who.
 fn may_be_in_use(refused: &RefusedEndpoint) -> bool {
     let nobody = [Reason::NotASocket, Reason::NotFound, Reason::ConnectionRefused];
     !serves_no_cri(refused) && !nobody.contains(&refused.refusal.reason)
