@@ -338,7 +338,7 @@ fn written_when_due_and_not_more_often() {
 
 #[test]
 fn every_kind_of_client_survives() {
-    let kinds: std::collections::BTreeSet<&str> = history().clients().map(|(key, _)| key.identity.code()).collect();
+    let kinds: BTreeSet<&str> = history().clients().map(|(key, _)| key.identity.code()).collect();
     assert_eq!(kinds.len(), ClientIdentity::CODES.len(), "the sample has every kind");
     assert_eq!(
         decode(&encode(&history()).expect("it encodes")).expect("it decodes"),
