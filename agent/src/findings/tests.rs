@@ -137,7 +137,7 @@ fn no_better_verdict_where_a_sight_that_it_needs_is_missing() {
 fn an_unknown_reading_never_passes_for_none() {
     let hide: [(&str, fn(&mut Snapshot)); 7] = [
         ("runtime", |n| {
-            n.runtime.runtime = Sighting::unknown(gap(Hides::Runtime))
+            n.runtime.runtime = Sighting::unknown(gap(Hides::Runtime));
         }),
         ("kubelet", |n| n.kubelet = Sighting::unknown(gap(Hides::Runtime))),
         ("engines", |n| n.engines = Sighting::unknown(gap(Hides::Engine))),
