@@ -124,8 +124,10 @@ fn what_a_child_inherited_is_reported_once() {
     host.process(23, 900, "containerd")
         .exe("/usr/bin/containerd")
         .socket(10);
+    host.process(950, 1, "dockerd").exe("/usr/bin/dockerd").socket(10); // was handed the listener
     // A second engine that happens to be started by the first is one of its own.
     host.process(24, 900, "dockerd").exe("/usr/bin/dockerd").socket(11);
+    host.process(26, 900, "dockerd").exe("/opt/other/dockerd");
     let sockets = [
         listening(10, HOST, "/run/docker.sock"),
         listening(11, HOST, "/run/second.sock"),
@@ -133,7 +135,11 @@ fn what_a_child_inherited_is_reported_once() {
     let (engines, gaps) = look(&host, &sockets);
     assert_eq!(
         engines,
-        ["dockerd 900: /run/docker.sock", "dockerd 24: /run/second.sock"]
+        [
+            "dockerd 900: /run/docker.sock",
+            "dockerd 24: /run/second.sock",
+            "dockerd 26:"
+        ]
     );
     assert_eq!(gaps, []);
 }
@@ -144,7 +150,7 @@ fn a_named_listener_of_an_unknown_program_is_an_engine_of_another_kind() {
     systemd(&host).socket(12);
     // A proxy with its worker; one that systemd started; one in a pod that got its listener from elsewhere.
     host.process(20, 1, "haproxy").exe("/usr/sbin/haproxy").socket(10);
-    host.process(21, 20, "haproxy").exe("/usr/sbin/haproxy").socket(10);
+    host.process(19, 20, "haproxy").exe("/usr/sbin/haproxy").socket(10);
     host.process(22, 1, "proxyd").exe("/usr/bin/proxyd").socket(12);
     host.process(23, 1, "fake").exe("/fake").netns(9).socket(11);
     let sockets = [
@@ -168,7 +174,7 @@ fn a_named_listener_of_an_unknown_program_is_an_engine_of_another_kind() {
 #[test]
 fn systemd_alone_stands_for_an_engine_that_nobody_started() {
     let host = RecordedHost::new();
-    systemd(&host).socket(10).socket(11);
+    host.process(1, 0, "init").exe("/sbin/some-init").socket(10).socket(11); // whatever pid 1 is
     host.process(20, 1, "systemd")
         .exe("/usr/lib/systemd/systemd")
         .socket(12);
@@ -259,7 +265,7 @@ fn supervisors_name_their_containers() {
     let workdir = format!("/var/lib/docker/containerd/daemon/io.containerd.runtime.v1.linux/moby/{A}");
     let conmon = "/usr/bin/conmon";
     #[rustfmt::skip]
-    let table: [(&str, &[&str], Supervises); 13] = [
+    let table: [(&str, &[&str], Supervises); 14] = [
         (shim_v2, &[shim_v2, "-namespace", "moby", "-id", A, "-address", "/run/containerd/containerd.sock"], Some((EngineKind::Dockerd, None))),
         (shim_v2, &[shim_v2, "--namespace=moby", "--id", A], Some((EngineKind::Dockerd, None))),
         (loader, &[loader, "--library-path", "/opt", shim_v2, "-namespace", "moby", "-id", A], Some((EngineKind::Dockerd, None))),
@@ -271,6 +277,7 @@ fn supervisors_name_their_containers() {
         (shim_v2, &[shim_v2, "-namespace"], None),
         (conmon, &["conmon", "--api-version", "1", "-c", A, "-u", A, "-n", "web", "--exit-dir", "/run/libpod/exits", "--exit-command", "/usr/bin/podman", "--exit-command-arg", "--root"], Some((EngineKind::Podman, Some("web")))),
         (conmon, &["/usr/bin/conmon", "-c", A, "--exit-dir", "/var/run/crio/exits", "-n", "k8s_a_b_c_d_0", "--socket-dir-path", "/var/run/crio"], None),
+        (conmon, &["conmon", "-c", A, "-n", "web", "--exit-dir", "/run/crio/exits", "--exit-command", "/usr/bin/podman"], Some((EngineKind::Podman, Some("web")))),
         (conmon, &["/usr/bin/conmon"], None),
         ("/usr/bin/cat", &["cat", "-namespace", "moby", "-id", A], None),
     ];
@@ -309,6 +316,7 @@ fn names_come_from_the_dockerd_beside_the_supervisor() {
     shim(20, A, "/system.slice/containerd.service");
     shim(21, A, "/system.slice/containerd.service"); // its short-lived helper
     shim(22, B, &pod); // a nested engine's: the host's dockerd may hold a forged record of it
+    shim(23, C, &format!("/docker/{C}")); // moved into the group of what it supervises
     // /var/lib/docker is a link, absolute in the host's own eyes.
     let record = r#"{"Name":"/web","Config":{"Image":"nginx:1","Env":["TOKEN=secret"]},"State":{}}"#;
     host.file(&format!("/data/docker/containers/{A}/config.v2.json"), record);
@@ -331,7 +339,10 @@ fn names_come_from_the_dockerd_beside_the_supervisor() {
             )
         })
         .collect();
-    assert_eq!(found, [(A, 20, None, Some("web")), (B, 22, Some(C), None)]);
+    assert_eq!(
+        found,
+        [(A, 20, None, Some("web")), (B, 22, Some(C), None), (C, 23, None, None)]
+    );
     assert_eq!(containers[0].image.as_deref(), Some("nginx:1"));
     assert_eq!(
         gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
