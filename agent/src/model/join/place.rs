@@ -77,12 +77,7 @@ impl<'a> Places<'a> {
     /// the one that carries the engine), else the host.
     pub(super) fn of(&self, process: &Process) -> Place {
         let membership = &process.membership;
-        if let Some(place) = membership
-            .containers
-            .iter()
-            .rev()
-            .find_map(|c| self.of_container(&c.id))
-        {
+        if let Some(place) = membership.containers.iter().rev().find_map(|c| self.listed(&c.id)) {
             return place.clone();
         }
         if let Some(place) = membership.pod_uid.as_deref().and_then(|uid| self.pods.get(uid)) {
@@ -92,6 +87,19 @@ impl<'a> Places<'a> {
             Some(outermost) => self.unlisted(outermost, membership.pod_uid.as_deref()),
             None => Place::Host,
         }
+    }
+
+    /// The place of a container that the runtime lists, or of the one around its supervisor: a nested engine may have
+    /// mounted the control groups anew, and then the path of its container does not pass through the outer one.
+    fn listed(&self, id: &ContainerId) -> Option<&Place> {
+        let outer = || {
+            self.supervised
+                .get(id)?
+                .inside
+                .as_ref()
+                .and_then(|outer| self.of_container(outer))
+        };
+        self.of_container(id).or_else(outer)
     }
 
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> Place {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::client::ClientIdentity;
+use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::reading::Sighting;
@@ -97,6 +98,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             engine_container(Some(EngineKind::Dockerd), id(8).short()),
         ),
         (
+            "a nested engine's container whose path hides the outer one",
+            contained(1, Manager::Docker, &[id(6)]),
+            pod(Some("build")),
+        ),
+        (
             "inside of Docker's own",
             contained(1, Manager::Docker, &[id(7), id(8)]),
             engine_container(Some(EngineKind::Dockerd), "web"),
@@ -108,6 +114,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
         let mut node = clear_node();
         known(&mut node.engines).push(dockerd());
         known(&mut node.supervised).push(supervised(7, Some("web")));
+        let nested = SupervisedContainer {
+            inside: Some(id(1)),
+            ..supervised(6, None)
+        };
+        known(&mut node.supervised).push(nested);
         known(&mut node.connections)
             .connections
             .push(connection(5, vec![holder]));
