@@ -81,6 +81,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             contained(1, Manager::Docker, &[id(9), id(1)]),
             pod(Some("build")),
         ),
+        (
+            "both known: the innermost",
+            contained(1, Manager::CriContainerd, &[id(2), id(1)]),
+            pod(Some("build")),
+        ),
         ("a container made a moment ago", in_pod(&[id(9)], POD_UID), pod(None)),
         (
             "a pod that nobody lists",
@@ -151,6 +156,20 @@ fn a_connection_counts_for_each_who_holds_it_and_once_for_each() {
         .map(|c| (c.key.identity.code(), c.connections, c.holders.len()))
         .collect();
     assert_eq!(counted, [("pod", 1, 1), ("host", 2, 2)]);
+}
+
+#[test]
+fn a_connection_that_waits_is_counted_apart() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    let waiting = Connection {
+        state: ConnectionState::Pending,
+        ..connection(6, vec![process(1, "/bin/a")])
+    };
+    known(&mut node.connections).connections = vec![connection(5, vec![process(1, "/bin/a")]), waiting];
+    let clients = join(&node).clients;
+    let client = &clients.known().expect("known")[0];
+    assert_eq!((client.connections, client.pending), (1, 1));
 }
 
 #[test]
