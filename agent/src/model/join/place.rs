@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager};
+use crate::model::workload::{CgroupContainer, Manager, Membership};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,23 @@ impl<'a> Places<'a> {
         match membership.containers.first() {
             Some(outermost) => self.unlisted(outermost, membership.pod_uid.as_deref()),
             None => Place::Host,
+        }
+    }
+
+    /// Whether a process is in a pod, or in a container of one, that the runtime does not list.
+    pub(super) fn lack(&self, process: &Process) -> bool {
+        let Membership {
+            containers, pod_uid, ..
+        } = &process.membership;
+        if containers.iter().any(|c| self.containers.contains_key(&c.id)) {
+            return false;
+        }
+        // Without a container it is the pod's own, of a runtime that has virtual machines for them.
+        let of_listed_pod = pod_uid.as_deref().is_some_and(|uid| self.pods.contains_key(uid));
+        let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
+        match pod_uid {
+            Some(_) => !containers.is_empty() || !of_listed_pod,
+            None => containers.iter().any(of_cri),
         }
     }
 
