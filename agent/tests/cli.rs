@@ -52,6 +52,55 @@ fn what_cannot_be_printed_is_a_failure_with_its_reason() {
 }
 
 #[test]
+fn every_wrong_value_is_told_at_once() {
+    let folder = folder();
+    let arguments = [
+        "run",
+        "--period",
+        "-1s",
+        "--window",
+        "",
+        "--listen",
+        "here",
+        "--log",
+        "=,=",
+        "--node-name",
+        "",
+    ];
+    let output = castoff(&arguments, &folder)
+        .envs([
+            ("CASTOFF_STATE", ""),
+            ("CASTOFF_PROC", ""),
+            ("CASTOFF_HOST_ROOT", "/nowhere"),
+        ])
+        .envs([
+            ("CASTOFF_RUNTIME_ENDPOINT", ""),
+            ("CASTOFF_RUNTIME_TIMEOUT", "0s"),
+            ("CASTOFF_GRACE", "soon"),
+        ])
+        .output()
+        .expect("it ends");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for flag in [
+        "11 mistakes",
+        "--period",
+        "--window",
+        "--listen",
+        "--log",
+        "--node-name",
+        "--state",
+        "--proc",
+        "--host-root",
+        "--runtime-endpoint",
+        "--runtime-timeout",
+        "--grace",
+    ] {
+        assert!(said.contains(flag), "{flag} in {said}");
+    }
+}
+
+#[test]
 fn an_interrupt_ends_a_sample_at_once_with_what_was_seen() {
     let folder = folder();
     let mute = folder.path().join("mute.sock");
