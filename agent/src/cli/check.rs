@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Check, Colour, HostArgs, Output};
 use super::{CANNOT_TELL, FOUND, OK, print};
@@ -46,15 +47,18 @@ async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
     let mut agent = Agent::new(look, settings, History::default());
     let end = Instant::now() + sample;
     let mut report = agent.look().await;
+    // Until now there was nothing to print, and an interrupt simply ended castoff.
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
     while Instant::now() < end {
+        let next = async {
+            tokio::time::sleep(PAUSE).await;
+            agent.look().await
+        };
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.context("waiting for an interrupt")?;
-                break; // what was seen until now is an answer
-            }
+            biased;
+            _ = interrupt.recv() => break, // what was seen until now is an answer
+            seen = next => report = seen,
         }
-        report = agent.look().await;
     }
     Ok(report)
 }
