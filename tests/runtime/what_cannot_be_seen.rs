@@ -44,7 +44,7 @@ fn an_ordinary_user_is_told_what_is_hidden_and_which_right_would_show_it() -> Re
         Some("in-use") => assert_eq!(code, Some(1)),
         other => panic!("{other:?} is claimed: {seen:#}"),
     }
-    let gaps: Vec<String> = gaps(&seen).map(std::string::ToString::to_string).collect();
+    let gaps: Vec<String> = gaps(&seen).map(ToString::to_string).collect();
     assert!(gaps.iter().any(|gap| gap.contains("CAP_SYS_PTRACE")), "{gaps:#?}");
     Ok(())
 }

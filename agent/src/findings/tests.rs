@@ -13,6 +13,8 @@ use report::{Code, Severity, Verdict};
 
 const DAY: u64 = 86_400;
 
+type Change = fn(&mut Snapshot);
+
 fn settings() -> Settings {
     Settings {
         node: Some("n1".into()),
@@ -135,7 +137,7 @@ fn no_better_verdict_where_a_sight_that_it_needs_is_missing() {
 
 #[test]
 fn an_unknown_reading_never_passes_for_none() {
-    let hide: [(&str, fn(&mut Snapshot)); 7] = [
+    let hide: [(&str, Change); 7] = [
         ("runtime", |n| {
             n.runtime.runtime = Sighting::unknown(gap(Hides::Runtime));
         }),
@@ -220,7 +222,7 @@ fn the_kubelets_past_connections_say_nothing_once_the_runtime_has_changed() {
 
 #[test]
 fn the_ceiling_of_the_kubelet() {
-    let ceiling = |change: fn(&mut Snapshot)| {
+    let ceiling = |change: Change| {
         let mut node = clear_node();
         change(&mut node);
         judge(&node).kubelet_ceiling

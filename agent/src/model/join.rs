@@ -14,6 +14,7 @@ use super::container::ShadowContainer;
 use super::engine::{Engine, EngineKind, EngineSighting, Listener, Scope};
 use super::exposure::Exposure;
 use super::history::History;
+use super::identity::ContainerId;
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
@@ -49,12 +50,13 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     }
 }
 
-/// Whether a holder or an engine sits in a pod or a container of one that the runtime's lists do not have: it was made
-/// between the two looks, and asking the runtime again would name it. A runtime that did not answer is not asked again.
-pub fn misses_a_container(snapshot: &Snapshot) -> bool {
+/// The containers of pods that a holder or an engine sits in and that are not in the runtime's lists, where there are
+/// lists: they were made between the two looks, and asking again would name them, or they are of another runtime. Also
+/// those of a listed pod: else its client would be another one in the next look.
+pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
     let runtime = &snapshot.runtime;
     if runtime.pods.reading.known().is_none() || runtime.containers.reading.known().is_none() {
-        return false;
+        return BTreeSet::new();
     }
     let places = Places::new(snapshot);
     let holders = snapshot
@@ -67,7 +69,9 @@ pub fn misses_a_container(snapshot: &Snapshot) -> bool {
     holders
         .flat_map(|connection| &connection.holders)
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
-        .any(|process| places.lack(process))
+        .filter(|p| places.lack(p))
+        .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
+        .collect()
 }
 
 /// The containers that could reach an engine; `used` by what the snapshot and the history have seen.

@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
             }
         }
         let pids: BTreeSet<Pid> = candidates.iter().map(|c| c.entry.key.pid).collect();
-        candidates.sort_by_key(|c| pids.contains(&c.entry.parent));
+        candidates.sort_by_key(|c| (pids.contains(&c.entry.parent), c.entry.key.start));
         candidates
     }
 

@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager, Membership};
+use crate::model::workload::{CgroupContainer, Manager};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,12 +77,7 @@ impl<'a> Places<'a> {
     /// the one that carries the engine), else the host.
     pub(super) fn of(&self, process: &Process) -> Place {
         let membership = &process.membership;
-        if let Some(place) = membership
-            .containers
-            .iter()
-            .rev()
-            .find_map(|c| self.of_container(&c.id))
-        {
+        if let Some(place) = membership.containers.iter().rev().find_map(|c| self.listed(&c.id)) {
             return place.clone();
         }
         if let Some(place) = membership.pod_uid.as_deref().and_then(|uid| self.pods.get(uid)) {
@@ -94,21 +89,25 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Whether a process is in a pod, or in a container of one, that the runtime does not list.
+    /// Whether a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
     pub(super) fn lack(&self, process: &Process) -> bool {
-        let Membership {
-            containers, pod_uid, ..
-        } = &process.membership;
-        if containers.iter().any(|c| self.containers.contains_key(&c.id)) {
-            return false;
-        }
-        // Without a container it is the pod's own, of a runtime that has virtual machines for them.
-        let of_listed_pod = pod_uid.as_deref().is_some_and(|uid| self.pods.contains_key(uid));
+        let membership = &process.membership;
         let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
-        match pod_uid {
-            Some(_) => !containers.is_empty() || !of_listed_pod,
-            None => containers.iter().any(of_cri),
-        }
+        let of_pod = membership.pod_uid.is_some() || membership.containers.iter().any(of_cri);
+        of_pod && !membership.containers.iter().any(|c| self.listed(&c.id).is_some())
+    }
+
+    /// The place of a container that the runtime lists, or of the one around its supervisor: a nested engine may have
+    /// mounted the control groups anew, and then the path of its container does not pass through the outer one.
+    fn listed(&self, id: &ContainerId) -> Option<&Place> {
+        let outer = || {
+            self.supervised
+                .get(id)?
+                .inside
+                .as_ref()
+                .and_then(|outer| self.of_container(outer))
+        };
+        self.of_container(id).or_else(outer)
     }
 
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> Place {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::client::ClientIdentity;
+use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::reading::Sighting;
@@ -80,6 +81,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             contained(1, Manager::Docker, &[id(9), id(1)]),
             pod(Some("build")),
         ),
+        (
+            "both known: the innermost",
+            contained(1, Manager::CriContainerd, &[id(2), id(1)]),
+            pod(Some("build")),
+        ),
         ("a container made a moment ago", in_pod(&[id(9)], POD_UID), pod(None)),
         (
             "a pod that nobody lists",
@@ -97,6 +103,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             engine_container(Some(EngineKind::Dockerd), id(8).short()),
         ),
         (
+            "a nested engine's container whose path hides the outer one",
+            contained(1, Manager::Docker, &[id(6)]),
+            pod(Some("build")),
+        ),
+        (
             "inside of Docker's own",
             contained(1, Manager::Docker, &[id(7), id(8)]),
             engine_container(Some(EngineKind::Dockerd), "web"),
@@ -108,6 +119,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
         let mut node = clear_node();
         known(&mut node.engines).push(dockerd());
         known(&mut node.supervised).push(supervised(7, Some("web")));
+        let nested = SupervisedContainer {
+            inside: Some(id(1)),
+            ..supervised(6, None)
+        };
+        known(&mut node.supervised).push(nested);
         known(&mut node.connections)
             .connections
             .push(connection(5, vec![holder]));
@@ -140,6 +156,20 @@ fn a_connection_counts_for_each_who_holds_it_and_once_for_each() {
         .map(|c| (c.key.identity.code(), c.connections, c.holders.len()))
         .collect();
     assert_eq!(counted, [("pod", 1, 1), ("host", 2, 2)]);
+}
+
+#[test]
+fn a_connection_that_waits_is_counted_apart() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    let waiting = Connection {
+        state: ConnectionState::Pending,
+        ..connection(6, vec![process(1, "/bin/a")])
+    };
+    known(&mut node.connections).connections = vec![connection(5, vec![process(1, "/bin/a")]), waiting];
+    let clients = join(&node).clients;
+    let client = &clients.known().expect("known")[0];
+    assert_eq!((client.connections, client.pending), (1, 1));
 }
 
 #[test]
@@ -280,28 +310,31 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
     let mut node = clear_node();
     known(&mut node.engines).push(dockerd());
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(1)], POD_UID)])];
-    assert!(!misses_a_container(&node));
+    assert_eq!(unlisted_containers(&node), BTreeSet::new());
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
-    assert!(misses_a_container(&node));
+    assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9)]));
 
     // Nor a container that is not listed yet, whose pod is: it would pass for another client in the next look.
-    known(&mut node.connections).connections[0].holders = vec![in_pod(&[id(9)], POD_UID)];
-    assert!(misses_a_container(&node));
-    known(&mut node.connections).connections[0].holders = vec![contained(7, Manager::CriContainerd, &[id(9)])];
-    assert!(misses_a_container(&node), "a pod outside of the kubelet's groups");
-    // What the runtime never lists is not asked for again and again.
-    for process in [
-        in_pod(&[id(1), id(9)], POD_UID),
-        in_pod(&[], POD_UID),
-        contained(7, Manager::Docker, &[id(9)]),
-        contained(7, Manager::Unnamed, &[id(9)]),
+    for (holder, missing) in [
+        (in_pod(&[id(9)], POD_UID), true),
+        (contained(7, Manager::CriContainerd, &[id(9)]), true),
+        (in_pod(&[id(1), id(9)], POD_UID), false),
+        (in_pod(&[], POD_UID), false),
+        (contained(7, Manager::Docker, &[id(9)]), false),
+        (contained(7, Manager::Unnamed, &[id(9)]), false),
     ] {
-        known(&mut node.connections).connections[0].holders = vec![process];
-        assert!(!misses_a_container(&node));
+        known(&mut node.connections).connections[0].holders = vec![holder.clone()];
+        assert_eq!(!unlisted_containers(&node).is_empty(), missing, "{holder:?}");
     }
-    // And one that does not answer is not made to wait for twice.
+
     known(&mut node.connections).connections[0].holders = vec![in_pod(&[id(9)], "ffff")];
-    assert!(misses_a_container(&node));
-    node.runtime.pods = Sighting::unknown(gap(Hides::Identity));
-    assert!(!misses_a_container(&node));
+    let mut without_pods = node.clone();
+    without_pods.runtime.pods = Sighting::unknown(gap(Hides::Identity));
+    node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
+    assert_eq!(
+        unlisted_containers(&node),
+        BTreeSet::new(),
+        "without a list nothing is missing from it"
+    );
+    assert_eq!(unlisted_containers(&without_pods), BTreeSet::new());
 }

@@ -131,3 +131,6 @@ fn is_of_crio(command: &[String]) -> bool {
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
+
+#[cfg(test)]
+mod tests;

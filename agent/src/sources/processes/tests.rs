@@ -81,6 +81,18 @@ fn a_process_that_vanished_is_left_out_and_one_that_cannot_be_understood_is_coun
 }
 
 #[test]
+fn an_unreadable_executable_hides_an_engine_unless_a_kernel_thread_has_none() {
+    let host = RecordedHost::new();
+    // No link at all: an error that is neither absence nor the process's end.
+    host.process(10, 1, "sh").file("exe", "");
+    let thread = "11 (kworker) S 2 0 0 0 -1 2129984 0 0 0 0 0 7 0 0 20 0 1 0 110 0 0\n";
+    host.process(11, 2, "kworker").file("exe", "").file("stat", thread);
+    let (_, gaps) = table(&host);
+    assert_eq!(only_hides(&gaps), [(Reason::HostError, Hides::Engine, 1)]);
+    assert_eq!(gaps[0].asked, "/proc/10/exe");
+}
+
+#[test]
 fn no_procfs_is_unknown_and_never_an_empty_table() {
     let host = RecordedHost::new();
     let empty = host.reader().read_table();

@@ -1,0 +1,171 @@
+use super::*;
+use crate::sources::recorded::{RecordedHost, RecordedProcess};
+
+const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0a";
+const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb1b";
+const C: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc2c";
+
+fn systemd(host: &RecordedHost) -> RecordedProcess<'_> {
+    host.process(1, 0, "systemd").exe("/usr/lib/systemd/systemd")
+}
+
+fn supervised(host: &RecordedHost) -> (Vec<SupervisedContainer>, Vec<Gap>) {
+    let table = host.reader().read_table();
+    let sighting = find_supervised(&host.reader(), table.reading.known().expect("processes are recorded"));
+    (sighting.reading.known().cloned().unwrap_or_default(), sighting.gaps)
+}
+
+#[test]
+fn supervisors_name_their_containers() {
+    type Supervises = Option<(EngineKind, Option<&'static str>)>;
+
+    let loader = "/opt/lib64/ld-linux-x86-64.so.2";
+    let (shim, shim_v2) = ("/usr/bin/containerd-shim", "/usr/bin/containerd-shim-runc-v2");
+    let workdir = format!("/var/lib/docker/containerd/daemon/io.containerd.runtime.v1.linux/moby/{A}");
+    let conmon = "/usr/bin/conmon";
+    #[rustfmt::skip]
+    let table: [(&str, &[&str], Supervises); 14] = [
+        (shim_v2, &[shim_v2, "-namespace", "moby", "-id", A, "-address", "/run/containerd/containerd.sock"], Some((EngineKind::Dockerd, None))),
+        (shim_v2, &[shim_v2, "--namespace=moby", "--id", A], Some((EngineKind::Dockerd, None))),
+        (loader, &[loader, "--library-path", "/opt", shim_v2, "-namespace", "moby", "-id", A], Some((EngineKind::Dockerd, None))),
+        (shim, &[shim, "-namespace", "moby", "-workdir", &workdir, "-address", "x"], Some((EngineKind::Dockerd, None))),
+        ("/usr/bin/docker-containerd-shim", &["docker-containerd-shim", A, "/run/docker/libcontainerd/x", "docker-runc"], Some((EngineKind::Dockerd, None))),
+        (shim_v2, &[shim_v2, "-namespace", "k8s.io", "-id", A], None),
+        (shim_v2, &[shim_v2, "-namespace", "plugins.moby", "-id", A], None),
+        (shim_v2, &[shim_v2, "-namespace", "moby", "-id", "../../etc/passwd"], None),
+        (shim_v2, &[shim_v2, "-namespace"], None),
+        (conmon, &["conmon", "--api-version", "1", "-c", A, "-u", A, "-n", "web", "--exit-dir", "/run/libpod/exits", "--exit-command", "/usr/bin/podman", "--exit-command-arg", "--root"], Some((EngineKind::Podman, Some("web")))),
+        (conmon, &["/usr/bin/conmon", "-c", A, "--exit-dir", "/var/run/crio/exits", "-n", "k8s_a_b_c_d_0", "--socket-dir-path", "/var/run/crio"], None),
+        (conmon, &["conmon", "-c", A, "-n", "web", "--exit-dir", "/run/crio/exits", "--exit-command", "/usr/bin/podman"], Some((EngineKind::Podman, Some("web")))),
+        (conmon, &["/usr/bin/conmon"], None),
+        ("/usr/bin/cat", &["cat", "-namespace", "moby", "-id", A], None),
+    ];
+    for (executable, arguments, expected) in table {
+        let host = RecordedHost::new();
+        systemd(&host);
+        host.process(20, 1, "x")
+            .exe(executable)
+            .arguments(arguments)
+            .cgroup("/system.slice/x.service");
+        let (containers, _) = supervised(&host);
+        let found: Vec<_> = containers
+            .iter()
+            .map(|c| (c.id.0.as_str(), c.engine, c.name.as_deref()))
+            .collect();
+        let wanted: Vec<_> = expected.iter().map(|(engine, name)| (A, *engine, *name)).collect();
+        assert_eq!(found, wanted, "{arguments:?}");
+    }
+}
+
+#[test]
+fn names_come_from_the_dockerd_beside_the_supervisor() {
+    let host = RecordedHost::new();
+    systemd(&host);
+    let shim = |pid, id: &str, cgroup: &str| {
+        host.process(pid, 1, "containerd-shim")
+            .exe("/usr/bin/containerd-shim-runc-v2")
+            .arguments(&["containerd-shim-runc-v2", "-namespace", "moby", "-id", id])
+            .cgroup(cgroup);
+    };
+    let pod = format!("/kubepods/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a/{C}");
+    host.process(10, 1, "dockerd")
+        .exe("/usr/bin/dockerd")
+        .cgroup("/system.slice/docker.service")
+        .in_host_root();
+    shim(20, A, "/system.slice/containerd.service");
+    shim(21, A, "/system.slice/containerd.service"); // its short-lived helper
+    shim(22, B, &pod); // a nested engine's: the host's dockerd may hold a forged record of it
+    shim(23, C, &format!("/docker/{C}")); // moved into the group of what it supervises
+    // /var/lib/docker is a link, absolute in the host's own eyes.
+    let record = r#"{"Name":"/web","Config":{"Image":"nginx:1","Env":["TOKEN=secret"]},"State":{}}"#;
+    host.file(&format!("/data/docker/containers/{A}/config.v2.json"), record);
+    host.file(
+        &format!("/data/docker/containers/{B}/config.v2.json"),
+        record.replace("web", "forged"),
+    );
+    std::fs::create_dir_all(host.paths().root.join("var/lib")).expect("fresh");
+    std::os::unix::fs::symlink("/data/docker", host.paths().root.join("var/lib/docker")).expect("fresh");
+
+    let (containers, gaps) = supervised(&host);
+    let found: Vec<_> = containers
+        .iter()
+        .map(|c| {
+            (
+                c.id.0.as_str(),
+                c.supervisor.0,
+                c.inside.as_ref().map(|i| i.0.as_str()),
+                c.name.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [(A, 20, None, Some("web")), (B, 22, Some(C), None), (C, 23, None, None)]
+    );
+    assert_eq!(containers[0].image.as_deref(), Some("nginx:1"));
+    assert_eq!(
+        gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
+        [(Reason::NotFound, Hides::Detail)]
+    );
+}
+
+#[test]
+fn the_data_root_is_the_daemons_own() {
+    type File<'a> = Option<(&'a str, &'a str)>;
+
+    let record = r#"{"Name":"/web","Config":{"Image":"nginx:1"}}"#;
+    #[rustfmt::skip]
+    let table: [(&[&str], File<'_>, &str, u32); 6] = [
+        (&["dockerd"], None, "/var/lib/docker", 0),
+        (&["dockerd", "--data-root=/srv/d"], None, "/srv/d", 0),
+        (&["dockerd", "-g", "/srv/d"], None, "/srv/d", 0),
+        (&["dockerd"], Some(("/etc/docker/daemon.json", r#"{"data-root":"/srv/e","debug":true}"#)), "/srv/e", 0),
+        (&["dockerd", "--config-file", "/c.json"], Some(("/c.json", r#"{"graph":"/srv/f"}"#)), "/srv/f", 0),
+        (&["dockerd"], Some(("/etc/passwd", "root:x:0:0::/root:/bin/sh\nci:x:1000:1000::/home/ci:/bin/sh\n")), "/home/ci/.local/share/docker", 1000),
+    ];
+    for (arguments, file, data_root, uid) in table {
+        let host = RecordedHost::new();
+        let dockerd = host
+            .process(10, 1, "dockerd")
+            .exe("/usr/bin/dockerd")
+            .arguments(arguments)
+            .in_host_root();
+        dockerd.file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+        host.process(20, 1, "containerd-shim")
+            .exe("/usr/bin/containerd-shim")
+            .arguments(&["containerd-shim", "-namespace", "moby", "-id", A]);
+        if let Some((path, content)) = file {
+            host.file(path, content);
+        }
+        host.file(&format!("{data_root}/containers/{A}/config.v2.json"), record);
+        let (containers, gaps) = supervised(&host);
+        assert_eq!(containers[0].name.as_deref(), Some("web"), "{arguments:?} {gaps:?}");
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_understood_is_a_detail_and_is_not_quoted() {
+    for (content, reason) in [
+        (
+            b"{\"Name\":\"/web\",\"Config\":{\"Env\":[\"TOKEN=secret".to_vec(),
+            Reason::Malformed,
+        ),
+        (b"\"secret\"".to_vec(), Reason::Malformed),
+        (b"\xff".to_vec(), Reason::Malformed),
+        (vec![b' '; (1 << 20) + 1], Reason::TooLarge),
+    ] {
+        let host = RecordedHost::new();
+        host.process(10, 1, "dockerd").exe("/usr/bin/dockerd").in_host_root();
+        host.process(20, 1, "containerd-shim")
+            .exe("/usr/bin/containerd-shim")
+            .arguments(&["containerd-shim", "-namespace", "moby", "-id", A]);
+        host.file(&format!("/var/lib/docker/containers/{A}/config.v2.json"), content);
+        let (containers, gaps) = supervised(&host);
+        assert_eq!(containers[0].name, None);
+        assert_eq!(
+            gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
+            [(reason, Hides::Detail)]
+        );
+        assert!(!gaps[0].to_string().contains("secret"), "{}", gaps[0]);
+    }
+}
