@@ -86,7 +86,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_read(cx, buffer) {
             Poll::Pending => self.end_of_patience(cx),
-            read => read,
+            read @ Poll::Ready(_) => read,
         }
     }
 }
@@ -95,7 +95,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.io).poll_write(cx, bytes) {
             Poll::Pending => self.end_of_patience(cx),
-            written => {
+            written @ Poll::Ready(_) => {
                 let end = Instant::now() + self.patience;
                 self.end.as_mut().reset(end);
                 written
