@@ -22,7 +22,7 @@ use crate::model::reading::{Gap, Hides};
 use crate::sinks::http::{self, Liveness, Published, router};
 use crate::sinks::metrics::cycles::CycleCounters;
 use crate::sinks::metrics::{Build, Metrics};
-use crate::sinks::state::{Keeper, Loaded, StateError};
+use crate::sinks::state::{Keeper, Loaded, Saved, StateError};
 use crate::sources::runtime::RuntimeSource;
 use transitions::Transitions;
 
@@ -211,7 +211,9 @@ impl Cycle {
                 keeper.save_if_due(history, at)
             }
         });
-        self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
+        if !matches!(saved, Ok(Saved::Unchanged | Saved::NotDue)) {
+            self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
+        }
         let error = saved.err()?;
         tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
         Some(Gap {
