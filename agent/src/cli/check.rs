@@ -123,3 +123,33 @@ fn exit_code(report: &Report, fail_on: &str) -> u8 {
         _ => OK,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::sample;
+
+    #[test]
+    fn the_exit_code_is_by_verdict_and_bar() {
+        for (verdict, bar, code) in [
+            (Verdict::Runtime, "runtime", FOUND),
+            (Verdict::InUse, "runtime", OK),
+            (Verdict::InUse, "in-use", FOUND),
+            (Verdict::InUse, "exposed", FOUND),
+            (Verdict::Exposed, "exposed", FOUND),
+            (Verdict::Exposed, "in-use", OK),
+            (Verdict::Idle, "exposed", OK),
+            (Verdict::Idle, "idle", FOUND),
+            (Verdict::Clear, "idle", OK),
+            (Verdict::Clear, "clear", FOUND),
+            (Verdict::Unknown, "runtime", CANNOT_TELL),
+            (Verdict::Unknown, "clear", CANNOT_TELL),
+        ] {
+            let report = Report {
+                verdict,
+                ..sample::clear()
+            };
+            assert_eq!(exit_code(&report, bar), code, "{verdict} with --fail-on {bar}");
+        }
+    }
+}

@@ -14,6 +14,7 @@ use super::container::ShadowContainer;
 use super::engine::{Engine, EngineSighting, Listener, Scope};
 use super::exposure::Exposure;
 use super::history::History;
+use super::identity::ContainerId;
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
@@ -49,9 +50,12 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     }
 }
 
-/// Whether a holder or an engine sits in a pod that the runtime's lists do not have: it was made between the two looks,
-/// and asking the runtime again would name it.
-pub fn misses_a_container(snapshot: &Snapshot) -> bool {
+/// The containers of pods that a holder or an engine sits in and that are not in the runtime's lists, where there are
+/// lists: they were made between the two looks, and asking again would name them, or they are of another runtime.
+pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
+    if snapshot.runtime.containers.reading.known().is_none() {
+        return BTreeSet::new();
+    }
     let places = Places::new(snapshot);
     let holders = snapshot
         .connections
@@ -63,7 +67,9 @@ pub fn misses_a_container(snapshot: &Snapshot) -> bool {
     holders
         .flat_map(|connection| &connection.holders)
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
-        .any(|process| process.membership.pod_uid.is_some() && !matches!(places.of(process), Place::Pod { .. }))
+        .filter(|p| p.membership.pod_uid.is_some() && !matches!(places.of(p), Place::Pod { .. }))
+        .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
+        .collect()
 }
 
 /// The containers that could reach an engine; `used` by what the snapshot and the history have seen.

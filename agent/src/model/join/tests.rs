@@ -284,7 +284,13 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
     let mut node = clear_node();
     known(&mut node.engines).push(dockerd());
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(1)], POD_UID)])];
-    assert!(!misses_a_container(&node));
+    assert_eq!(unlisted_containers(&node), BTreeSet::new());
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
-    assert!(misses_a_container(&node));
+    assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9)]));
+    node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
+    assert_eq!(
+        unlisted_containers(&node),
+        BTreeSet::new(),
+        "without a list nothing is missing from it"
+    );
 }
