@@ -15,12 +15,12 @@ use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
 use crate::sources::engines::{find_engines, find_supervised};
-use crate::sources::holders::{ProcessView, find_connections};
+use crate::sources::holders::{HolderMemory, ProcessView, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::find_listening_sockets;
-use crate::sources::sockets::namespaces::find_namespaces;
+use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
 
 /// What one source saw, and how long it took.
@@ -101,6 +101,8 @@ pub(super) struct HostSide {
     reader: ProcessReader,
     tables: Box<dyn SocketTables + Send>,
     table: Timed<Sighting<ProcessTable>>,
+    namespaces: NamespaceFinder,
+    holders: HolderMemory,
 }
 
 impl HostSide {
@@ -111,6 +113,8 @@ impl HostSide {
             reader,
             tables,
             table: Timed::of(Source::Processes, Sighting::absent()),
+            namespaces: NamespaceFinder::default(),
+            holders: HolderMemory::default(),
         }
     }
 
@@ -135,7 +139,7 @@ impl HostSide {
         };
         let proc = &self.paths.proc;
         let start = Instant::now();
-        let namespaces = find_namespaces(proc, table);
+        let namespaces = self.namespaces.find(proc, table);
         let listening = find_listening_sockets(self.tables.as_mut(), proc, &namespaces);
         let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
         let mut engines = find_engines(&self.reader, table, sockets);
@@ -153,6 +157,7 @@ impl HostSide {
                 reader: &mut self.reader,
                 table,
                 namespaces: &namespaces,
+                memory: &mut self.holders,
             };
             find_connections(self.tables.as_mut(), processes, &watched)
         });

@@ -123,7 +123,7 @@ impl<'a> Search<'a> {
     fn read_listening(&self, entry: &ProcessEntry) -> io::Result<BTreeSet<usize>> {
         let mut held = BTreeSet::new();
         self.reader
-            .read_sockets(entry.key, &mut |inode| held.extend(self.by_inode.get(&inode)))?;
+            .read_sockets(entry.key, &mut |_, inode| held.extend(self.by_inode.get(&inode)))?;
         Ok(held)
     }
 

@@ -25,6 +25,7 @@ fn find_with(host: &RecordedHost, tables: &Node, late: impl FnOnce()) -> Sightin
         reader: &mut reader,
         table: &table,
         namespaces: &namespaces,
+        memory: &mut HolderMemory::default(),
     };
     find_connections(&mut Rounds(tables.rounds.clone()), processes, &[docker(&[])])
 }
