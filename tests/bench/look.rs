@@ -7,17 +7,17 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use castoff::model::identity::{FileIdentity, SocketInode};
 use castoff::model::snapshot::ConnectionsSeen;
-use castoff::model::socket::{ListenerId, ListeningSocket};
-use castoff::sources::engines::find_engines;
+use castoff::model::socket::{Connection, ListenerId, ListeningSocket};
+use castoff::sources::engines::{ListenerMemory, find_engines};
 use castoff::sources::holders::{HolderMemory, ProcessView, find_connections};
 use castoff::sources::processes::ProcessReader;
 use castoff::sources::sockets::kernel::KernelTables;
-use castoff::sources::sockets::listening::find_listening_sockets;
+use castoff::sources::sockets::listening::{SocketsSeen, find_sockets};
 use castoff::sources::sockets::namespaces::NamespaceFinder;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -26,21 +26,16 @@ fn main() -> io::Result<()> {
     let cycles = arguments.first().and_then(|count| count.parse().ok()).unwrap_or(1);
     let socket = arguments.get(1).map(std::fs::metadata).transpose()?;
     let watched = socket.map(|file| ListenerId::File(FileIdentity::from_stat(file.dev(), file.ino())));
-    let proc = PathBuf::from("/proc");
-    let mut reader = ProcessReader::new(proc.clone());
-    let mut tables = KernelTables::new(proc.clone(), Duration::from_secs(60));
-    let mut finder = NamespaceFinder::default();
-    let mut memory = HolderMemory::default();
+    let is_asked = |connection: &&Connection| watched.as_ref().is_none_or(|watched| connection.listener == *watched);
+    let mut sight = Sight::new("/proc".into());
     let mut last = BTreeSet::new();
     let mut out = io::stdout().lock();
     for _ in 0..cycles {
         let (start, cpu) = (Instant::now(), cpu());
-        let seen = look(&proc, &mut reader, &mut tables, &mut finder, &mut memory);
+        let seen = sight.look();
         let (wall, cpu) = (start.elapsed(), self::cpu() - cpu);
-        last = seen
-            .iter()
-            .flat_map(|seen| &seen.connections)
-            .filter(|connection| watched.as_ref().is_none_or(|watched| connection.listener == *watched))
+        let connections = seen.iter().flat_map(|seen| &seen.connections).filter(is_asked);
+        last = connections
             .flat_map(|connection| connection.holders.iter().map(|process| process.key.pid.0))
             .collect();
         writeln!(out, "{} {} {}", wall.as_micros(), cpu.as_micros(), last.len())?;
@@ -49,37 +44,51 @@ fn main() -> io::Result<()> {
     writeln!(out, "{}", pids.join(" "))
 }
 
-/// What `castoff` does in each cycle to find engines, connections and holders.
-fn look(
-    proc: &Path,
-    reader: &mut ProcessReader,
-    tables: &mut KernelTables,
-    finder: &mut NamespaceFinder,
-    memory: &mut HolderMemory,
-) -> Option<ConnectionsSeen> {
-    let table = reader.read_table();
-    let table = table.reading.known()?;
-    let namespaces = finder.find(proc, table);
-    let listening = find_listening_sockets(tables, proc, &namespaces);
-    let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
-    let engines = find_engines(reader, table, sockets);
-    let engines = engines.reading.known().into_iter().flatten();
-    let inodes: BTreeSet<SocketInode> = engines
-        .flat_map(|engine| engine.listeners.iter().map(|l| l.socket))
-        .collect();
-    let watched: Vec<ListeningSocket> = sockets
-        .iter()
-        .filter(|socket| inodes.contains(&socket.inode))
-        .cloned()
-        .collect();
-    let view = ProcessView {
-        proc,
-        reader,
-        table,
-        namespaces: &namespaces,
-        memory,
-    };
-    find_connections(tables, view, &watched).reading.known().cloned()
+/// What `castoff` has to find engines, connections and holders in each cycle.
+struct Sight {
+    proc: PathBuf,
+    reader: ProcessReader,
+    tables: KernelTables,
+    namespaces: NamespaceFinder,
+    listeners: ListenerMemory,
+    holders: HolderMemory,
+}
+
+impl Sight {
+    fn new(proc: PathBuf) -> Self {
+        Self {
+            reader: ProcessReader::new(proc.clone()),
+            tables: KernelTables::new(proc.clone(), Duration::from_secs(60)),
+            proc,
+            namespaces: NamespaceFinder::default(),
+            listeners: ListenerMemory::default(),
+            holders: HolderMemory::default(),
+        }
+    }
+
+    fn look(&mut self) -> Option<ConnectionsSeen> {
+        let table = self.reader.read_table();
+        let table = table.reading.known()?;
+        let namespaces = self.namespaces.find(&self.proc, table);
+        let SocketsSeen { listening, connected } = find_sockets(&mut self.tables, &self.proc, &namespaces, true);
+        let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
+        let engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
+        let engines = engines.reading.known().into_iter().flatten();
+        let inodes: BTreeSet<SocketInode> = engines
+            .flat_map(|engine| engine.listeners.iter().map(|listener| listener.socket))
+            .collect();
+        let is_watched = |socket: &&ListeningSocket| inodes.contains(&socket.inode);
+        let watched: Vec<ListeningSocket> = sockets.iter().filter(is_watched).cloned().collect();
+        let view = ProcessView {
+            proc: &self.proc,
+            reader: &mut self.reader,
+            table,
+            namespaces: &namespaces,
+            memory: &mut self.holders,
+        };
+        let seen = find_connections(&mut self.tables, view, &watched, connected);
+        seen.reading.known().cloned()
+    }
 }
 
 fn cpu() -> Duration {

@@ -196,12 +196,12 @@ impl ProcessReader {
         })
     }
 
-    /// Whether the process still executes what `process` says. False also where that cannot be read.
+    /// Whether whoever has the pid now still executes what `process` says.
     pub(crate) fn still_executes(&self, process: &Process) -> bool {
         let mut link = [0; LINK_BYTES];
-        let dir = self.open(process.key);
-        let target = dir.and_then(|dir| Ok(read_link(&dir, c"exe", &mut link)?.map(without_suffix)));
-        target.is_ok_and(|target| target == process.executable)
+        let Some(proc) = &self.directory else { return false };
+        let target = readlinkat_raw(proc, format!("{}/exe", process.key.pid), &mut link[..]);
+        target.is_ok_and(|length| Some(without_suffix(&link[..length])) == process.executable)
     }
 
     /// The arguments, lossily decoded, of the first 64 KiB at most.
@@ -243,23 +243,13 @@ impl ProcessReader {
         Ok(())
     }
 
-    /// Which of these descriptors of the process are still these sockets.
-    ///
-    /// # Errors
-    /// As [`ProcessReader::read_sockets`].
-    pub(crate) fn read_still_held(
-        &self,
-        key: ProcessKey,
-        held: &[(u32, SocketInode)],
-        each: &mut dyn FnMut(bool, SocketInode),
-    ) -> io::Result<()> {
-        let dir = self.open(key)?;
-        let mut target = [0; 32];
-        for (descriptor, socket) in held {
-            let found = read_socket(&dir, format!("fd/{descriptor}"), &mut target)?;
-            each(found == Some(*socket), *socket);
-        }
-        Ok(())
+    /// The socket that this descriptor of whoever has this pid now is: one call, for what is known from the last look. None
+    /// where it is none, or there is no such process any more.
+    pub(crate) fn read_socket_at(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
+        let proc = self.directory.as_ref()?;
+        read_socket(proc, format!("{pid}/fd/{descriptor}"), &mut [0; 32])
+            .ok()
+            .flatten()
     }
 
     /// Opens the root directory of a process's own mount namespace.

@@ -40,24 +40,16 @@ impl HolderMemory {
     /// Asks again after what is remembered of the connections in `wanted`, which is sorted.
     pub(super) fn recall(&self, reader: &ProcessReader, table: &ProcessTable, wanted: &[SocketInode]) -> Recalled {
         let mut recalled = Recalled::default();
-        let mut asked = Vec::new();
-        for links in self.links.chunk_by(|one, other| one.0 == other.0) {
-            let Some(process) = links.first().map(|link| link.0).filter(|key| is_listed(table, *key)) else {
+        let is_asked = |link: &&(ProcessKey, u32, SocketInode)| wanted.binary_search(&link.2).is_ok();
+        for (process, descriptor, socket) in self.links.iter().filter(is_asked) {
+            if !is_listed(table, *process) {
                 continue;
-            };
-            asked.clear();
-            let still_wanted = links.iter().filter(|link| wanted.binary_search(&link.2).is_ok());
-            asked.extend(still_wanted.map(|(_, descriptor, socket)| (*descriptor, *socket)));
-            let mut all = true;
-            let mut at = asked.iter();
-            let read = reader.read_still_held(process, &asked, &mut |holds, socket| {
-                all &= holds;
-                if let Some((descriptor, _)) = at.next().filter(|_| holds) {
-                    recalled.held.add(socket, process, *descriptor);
-                }
-            });
-            if read.is_err() || !all {
-                recalled.changed.push(process);
+            }
+            // No inode of a socket comes twice in its life, so the link alone proves it, whoever has the pid.
+            if reader.read_socket_at(process.pid, *descriptor) == Some(*socket) {
+                recalled.held.add(*socket, *process, *descriptor);
+            } else {
+                recalled.changed.push(*process);
             }
         }
         recalled

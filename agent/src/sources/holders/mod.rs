@@ -38,6 +38,7 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::snapshot::{ConnectionsSeen, HolderMethod};
 use crate::model::socket::{Connection, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::Namespaces;
 use crate::sources::sockets::table::SocketTables;
 
@@ -62,11 +63,13 @@ pub struct ProcessView<'a> {
     pub memory: &'a mut HolderMemory,
 }
 
-/// Finds the connections to `listeners` and who holds them. Nothing is looked at where there are no listeners.
+/// Finds the connections to `listeners` and who holds them, among the sockets of `connected` where a sweep has them already.
+/// Nothing is looked at where there are no listeners.
 pub fn find_connections(
     tables: &mut dyn SocketTables,
     processes: ProcessView<'_>,
     listeners: &[ListeningSocket],
+    connected: Option<Connected>,
 ) -> Sighting<ConnectionsSeen> {
     if listeners.is_empty() {
         return Sighting::full(ConnectionsSeen {
@@ -83,7 +86,7 @@ pub fn find_connections(
         memory,
     } = processes;
     let watched = Watched::new(listeners);
-    let seen = find_open(tables, namespaces, &watched);
+    let seen = find_open(tables, namespaces, &watched, connected);
     let mut gaps = seen.gaps;
     let mut search = Search {
         table,

@@ -126,7 +126,7 @@ impl Node {
             namespaces: &namespaces,
             memory: &mut HolderMemory::default(),
         };
-        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners)
+        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners, None)
     }
 }
 
