@@ -33,8 +33,17 @@ pub(super) fn find_alike(proc: &Path, rows: &mut [Row], refused_rows: Vec<Refuse
         let at = rows.binary_search_by_key(&row.pid, |row| row.entry.key.pid);
         match (alike, at) {
             (Some((_, netns)), Ok(at)) => rows[at].entry.netns = Some(*netns),
-            _ => refused(row.pid, "ns/net", Hides::Client, &row.error).fold_into(gaps),
+            _ => refused(row.pid, "ns/net", hides(&row.error), &row.error).fold_into(gaps),
         }
+    }
+}
+
+/// A refusal hides no client by itself: who looks for clients looks into such a namespace by other means, and says so where
+/// that fails too. Whatever else goes wrong they take for a process without a namespace.
+fn hides(error: &io::Error) -> Hides {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Hides::Detail,
+        _ => Hides::Client,
     }
 }
 
