@@ -49,9 +49,13 @@ fn main() {
     let done = match *args.as_slice() {
         ["serve", path] => serve(path),
         ["crowd", processes, sockets, files, clients, path] => number(processes).and_then(|processes| {
-            let per = |total: &str| number(total).map(|total| move |at: usize| total * (at + 1) / processes - total * at / processes);
+            let per = |total: &str| {
+                number(total).map(|total| move |at: usize| total * (at + 1) / processes - total * at / processes)
+            };
             let (sockets, files, clients) = (per(sockets)?, per(files)?, number(clients)?);
-            stand(processes, |at| hold(sockets(at), files(at), (at < clients).then_some(path)))
+            stand(processes, |at| {
+                hold(sockets(at), files(at), (at < clients).then_some(path))
+            })
         }),
         ["rooms", processes, clients, path] => number(processes).and_then(|processes| {
             let clients = number(clients)?;
@@ -73,7 +77,8 @@ fn main() {
 }
 
 fn number(text: &str) -> io::Result<usize> {
-    text.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a number"))
+    text.parse()
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a number"))
 }
 
 fn wait_for_the_end() {
@@ -115,7 +120,9 @@ fn hold(sockets: usize, files: usize, path: Option<&str>) -> io::Result<Held> {
         Ok(unsafe { OwnedFd::from_raw_fd(copied) })
     };
     Ok(Held {
-        _pairs: (0..sockets / 2).map(|_| UnixStream::pair()).collect::<io::Result<_>>()?,
+        _pairs: (0..sockets / 2)
+            .map(|_| UnixStream::pair())
+            .collect::<io::Result<_>>()?,
         _files: (0..files).map(copy).collect::<io::Result<_>>()?,
         connection: path.map(UnixStream::connect).transpose()?,
     })
