@@ -59,7 +59,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
 
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json").display().to_string();
-    let endpoint = runtime.endpoint();
+    let (endpoint, version) = (runtime.endpoint(), runtime.version()?);
     let agent = Agent::start([
         "--runtime-endpoint",
         &endpoint,
@@ -104,13 +104,26 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
             ("CastoffRuntimeLosesKubelet", json!({ "cluster": "lab", "minor": "37" })),
             (
                 "CastoffRuntimeEndOfLife",
-                json!({ "name": "containerd", "version": runtime.version()? }),
+                json!({ "name": "containerd", "version": version }),
             ),
             ("CastoffAbsent", json!({ "node": "lab-other", "where": "node" })),
         ],
     )?;
     nothing_blames_the_agent(&prometheus)?;
     each_panel_has_data(&prometheus)?;
+
+    // The runtime cannot be asked any more. That it is out of support is not over before that is told.
+    drop((pod, idle, runtime));
+    wait_for_alerts(
+        &prometheus,
+        &[
+            (
+                "CastoffBlind",
+                json!({ "node": NODE, "why": "source", "source": "runtime" }),
+            ),
+            ("CastoffRuntimeEndOfLife", json!({ "name": "containerd" })),
+        ],
+    )?;
 
     assert_eq!(agent.stop()?, Some(0));
     // The clients are still there and nobody looks: their alerts stay until that is told.

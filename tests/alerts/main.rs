@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::prometheus::Tools;
+use serde_json::{Value, json};
 
 /// The folder that is shipped.
 fn deploy() -> PathBuf {
@@ -42,6 +44,25 @@ fn succeeds(command: &mut Command) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?}: {}\n{text}", output.status);
     Ok(text)
+}
+
+/// Whether promtool can parse these expressions.
+fn parse(expressions: &[String]) -> Result<()> {
+    let rule = |(n, expression): (usize, &String)| json!({ "record": format!("q:{n}"), "expr": expression });
+    let rules: Vec<Value> = expressions.iter().enumerate().map(rule).collect();
+    let folder = tempfile::tempdir()?;
+    // JSON is YAML.
+    let file = folder.path().join("queries.yaml");
+    fs::write(
+        &file,
+        json!({ "groups": [{ "name": "queries", "rules": rules }] }).to_string(),
+    )?;
+    let said = succeeds(Tools::debian()?.promtool().args(["check", "rules"]).arg(&file))?;
+    ensure!(
+        said.contains(&format!("SUCCESS: {} rules found", expressions.len())),
+        "{said}"
+    );
+    Ok(())
 }
 
 /// Every name of a castoff metric in a text that is none of the families in the metrics' reference.

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::prometheus::Tools;
 
-use crate::{deploy, names, read, succeeds, unknown_metrics};
+use crate::{deploy, names, parse, read, succeeds, unknown_metrics};
 
 const RUNBOOKS: &str = "https://github.com/castoff/castoff/blob/main/deploy/runbooks/";
 const SECTIONS: [&str; 4] = [
@@ -166,6 +166,22 @@ fn each_alert_has_a_runbook_that_says_what_to_type() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[test]
+fn promtool_can_read_each_expression_of_a_runbook() -> Result<()> {
+    let folder = deploy().join("runbooks");
+    let mut expressions = Vec::new();
+    for alert in alerts()? {
+        let text = read(folder.join(format!("{alert}.md")))?;
+        let blocks = text
+            .split("```promql\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        expressions.extend(blocks.flat_map(str::lines).map(str::to_owned));
+    }
+    ensure!(expressions.len() > 20, "{expressions:?}");
+    parse(&expressions)
 }
 
 #[test]
