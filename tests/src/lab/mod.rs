@@ -25,7 +25,7 @@ pub mod cgroups;
 pub mod clients;
 pub mod containerd;
 pub mod containers;
-mod cri;
+pub mod cri;
 pub mod daemon;
 pub mod docker;
 pub mod images;
@@ -38,6 +38,7 @@ pub mod pods;
 pub mod program;
 pub mod rooms;
 pub mod sockets;
+pub mod suites;
 mod tidy;
 
 pub use castoff::castoff_binary;
