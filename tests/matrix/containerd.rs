@@ -19,15 +19,18 @@ pub(crate) fn plans() -> Vec<Plan> {
         ("1.7.24", Suite::Trixie),
         ("2.1.", Suite::Sid),
     ]
-    .map(|(version, suite)| Plan::new(Kind::Containerd, version, suite, run))
-    .to_vec()
+    .map(|(version, suite)| {
+        let source = format!("Debian {}", suite.name());
+        Plan::new(Kind::Containerd, version, source, move |plan, docker| run(plan, suite, docker))
+    })
+    .into()
 }
 
-fn run(plan: &Plan, docker: &Docker) -> Result<Seen> {
+fn run(plan: &Plan, suite: Suite, docker: &Docker) -> Result<Seen> {
     let options = Options {
-        programs: suites::programs(plan.suite, suites::Kind::Containerd)?,
-        configuration: if plan.suite == Suite::Sid { version_3 } else { version_2 },
-        interface: if plan.suite == Suite::Bullseye {
+        programs: suites::programs(suite, suites::Kind::Containerd)?,
+        configuration: if suite == Suite::Sid { version_3 } else { version_2 },
+        interface: if suite == Suite::Bullseye {
             Interface::V1alpha2
         } else {
             Interface::V1
@@ -49,7 +52,7 @@ fn run(plan: &Plan, docker: &Docker) -> Result<Seen> {
     let mut seen = Seen::default();
     pods(&mut seen, &said, docker)?;
     runtime_of(&mut seen, &said, "containerd", &version);
-    let (api, ceiling, driver) = match plan.suite {
+    let (api, ceiling, driver) = match suite {
         Suite::Bullseye => ("v1alpha2", json!({ "kind": "minor", "minor": 25 }), json!({ "state": "absent" })),
         Suite::Bookworm | Suite::Trixie => ("v1", json!({ "kind": "minor", "minor": 37 }), json!({ "state": "absent" })),
         Suite::Sid => ("v1", json!({ "kind": "none" }), json!({ "state": "known", "value": "cgroupfs" })),
@@ -59,23 +62,23 @@ fn run(plan: &Plan, docker: &Docker) -> Result<Seen> {
     seen.is("ceiling", &said["kubeletCeiling"]["value"], ceiling);
     seen.is("cgroup driver", &runtime_said["cgroupDriver"], driver);
     let mut codes = vec!["runtime-end-of-life"];
-    if plan.suite == Suite::Bullseye {
+    if suite == Suite::Bullseye {
         codes.push("cri-v1alpha2-only");
     }
-    if plan.suite != Suite::Sid {
+    if suite != Suite::Sid {
         codes.push("kubelet-ceiling");
     }
     findings(&mut seen, &said, &codes);
 
     // 1.6.20 and older do not report what is deprecated. Looking must not be what it reports.
-    let reports = matches!(plan.suite, Suite::Trixie | Suite::Sid);
+    let reports = matches!(suite, Suite::Trixie | Suite::Sid);
     let none = if reports {
         json!({ "state": "known", "value": [] })
     } else {
         json!({ "state": "absent" })
     };
     seen.is("deprecations", &runtime_said["deprecations"], none);
-    if plan.suite == Suite::Trixie {
+    if suite == Suite::Trixie {
         runtime.ask_as_an_old_client()?;
         let said = report(["--runtime-endpoint", &endpoint])?;
         let deprecations = &said["runtime"]["value"]["deprecations"]["value"];

@@ -30,17 +30,22 @@ pub(crate) fn plans() -> Vec<Plan> {
         ("5.4.", Suite::Trixie),
         ("5.8.", Suite::Sid),
     ];
-    let docker = docker.map(|(version, suite)| Plan::new(Kind::Docker, version, suite, run_docker));
-    let podman = podman.map(|(version, suite)| Plan::new(Kind::Podman, version, suite, run_podman));
+    let source = |suite: Suite| format!("Debian {}", suite.name());
+    let docker = docker.map(|(version, suite)| {
+        Plan::new(Kind::Docker, version, source(suite), move |plan, _| run_docker(plan, suite))
+    });
+    let podman = podman.map(|(version, suite)| {
+        Plan::new(Kind::Podman, version, source(suite), move |plan, _| run_podman(plan, suite))
+    });
     docker.into_iter().chain(podman).collect()
 }
 
-fn run_docker(plan: &Plan, _: &Docker) -> Result<Seen> {
-    let old = matches!(plan.suite, Suite::Bullseye | Suite::Bookworm);
+fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
+    let old = matches!(suite, Suite::Bullseye | Suite::Bookworm);
     let docker = Docker::start_with(&Options {
-        programs: suites::programs(plan.suite, suites::Kind::Docker)?,
+        programs: suites::programs(suite, suites::Kind::Docker)?,
         has_trust_key: old,
-        lowers_oom_score: plan.suite != Suite::Sid,
+        lowers_oom_score: old,
         also_listen: Vec::new(),
         containerd: None,
         configuration: serde_json::Map::new(),
@@ -55,9 +60,9 @@ fn run_docker(plan: &Plan, _: &Docker) -> Result<Seen> {
     engine("dockerd", docker.socket(), docker.daemon().pid(), container.id(), version)
 }
 
-fn run_podman(plan: &Plan, _: &Docker) -> Result<Seen> {
-    let network = if plan.suite == Suite::Bullseye { "cni" } else { "netavark" };
-    let podman = Podman::start_with(suites::programs(plan.suite, suites::Kind::Podman)?, network)?;
+fn run_podman(plan: &Plan, suite: Suite) -> Result<Seen> {
+    let network = if suite == Suite::Bullseye { "cni" } else { "netavark" };
+    let podman = Podman::start_with(suites::programs(suite, suites::Kind::Podman)?, network)?;
     let version = podman.version()?;
     plan.expect(&version)?;
     let container = podman.run_client("agent", podman.socket(), &["hold", "/var/run/docker.sock"])?;

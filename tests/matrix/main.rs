@@ -5,6 +5,8 @@
 //! `agent/docs/runtime-matrix.md`.
 
 mod containerd;
+mod crio;
+mod dockershim;
 mod engines;
 mod row;
 mod table;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
 fn run(words: &[String]) -> Result<ExitCode> {
     let mut plans = containerd::plans();
     plans.extend(engines::plans());
+    plans.extend([crio::plan(), dockershim::plan()]);
     plans.retain(|plan| words.is_empty() || words.iter().any(|word| plan.name.contains(word.as_str())));
     // The engine whose socket the pods of every runtime hold.
     let docker = Docker::start().context("this machine's own Debian's Docker")?;

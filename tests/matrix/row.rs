@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use castoff_tests::lab::docker::Docker;
-use castoff_tests::lab::suites::{Suite, Unavailable};
+use castoff_tests::lab::suites::Unavailable;
 use serde_json::Value;
 
 /// What a row is about.
@@ -13,10 +13,18 @@ pub(crate) enum Kind {
     Containerd,
     Docker,
     Podman,
+    Crio,
+    Dockershim,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Containerd, Self::Docker, Self::Podman];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Containerd,
+        Self::Docker,
+        Self::Podman,
+        Self::Crio,
+        Self::Dockershim,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -25,36 +33,40 @@ impl fmt::Display for Kind {
             Self::Containerd => "containerd",
             Self::Docker => "Docker",
             Self::Podman => "podman",
+            Self::Crio => "CRI-O",
+            Self::Dockershim => "dockershim",
         })
     }
 }
 
+/// How a version is run and looked at; the engine is one that pods can hold connections to.
+type Run = dyn Fn(&Plan, &Docker) -> Result<Seen>;
+
 /// A version to be run.
-#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// What the row is called, like `containerd 1.4.13`.
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// What the version that it says it has must start with.
-    pub(crate) version: &'static str,
-    /// Where it comes from.
-    pub(crate) suite: Suite,
-    pub(crate) run: fn(&Plan, &Docker) -> Result<Seen>,
+    version: &'static str,
+    /// Where it comes from, like `Debian trixie`.
+    source: String,
+    pub(crate) run: Box<Run>,
 }
 
 impl Plan {
     pub(crate) fn new(
         kind: Kind,
         version: &'static str,
-        suite: Suite,
-        run: fn(&Plan, &Docker) -> Result<Seen>,
+        source: impl Into<String>,
+        run: impl Fn(&Self, &Docker) -> Result<Seen> + 'static,
     ) -> Self {
         Self {
-            name: format!("{kind} {version}"),
+            name: format!("{kind} {}", version.trim_end_matches('.')),
             kind,
             version,
-            suite,
-            run,
+            source: source.into(),
+            run: Box::new(run),
         }
     }
 
@@ -63,8 +75,7 @@ impl Plan {
         if version.starts_with(self.version) {
             return Ok(());
         }
-        let suite = self.suite.name();
-        Err(Unavailable(format!("Debian {suite} has {} {version} now", self.kind)))
+        Err(Unavailable(format!("{} has {} {version} now", self.source, self.kind)))
     }
 }
 
@@ -149,7 +160,7 @@ impl Row {
         Self {
             name: plan.name.clone(),
             kind: plan.kind,
-            source: format!("Debian {}", plan.suite.name()),
+            source: plan.source.clone(),
             seen,
             outcome,
         }

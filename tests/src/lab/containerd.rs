@@ -144,11 +144,19 @@ impl Containerd {
 
 /// What even an orderly end leaves outside of the room.
 fn tasks(network: &str) -> Vec<Task> {
-    vec![
+    let mut tasks = vec![
         Task::SharedFolder("/run/containerd".into()),
         Task::SharedFolder("/run/containerd/s".into()),
         // Where containerd 1.x has its shims listen, whatever its state folder is.
         Task::DeadSockets("/run/containerd/s".into()),
+    ];
+    tasks.extend(network_tasks(network));
+    tasks
+}
+
+/// What a CNI network leaves outside of the room.
+pub(crate) fn network_tasks(network: &str) -> Vec<Task> {
+    vec![
         Task::Link(network.to_owned()),
         Task::SharedFolder("/var/lib/cni".into()),
         Task::SharedFolder("/var/lib/cni/results".into()),

@@ -32,7 +32,7 @@ pub struct Options<'a> {
     pub configuration: serde_json::Map<String, serde_json::Value>,
     /// Docker before 25 writes a key to `/etc/docker` unless told otherwise; later ones do not know the setting.
     pub has_trust_key: bool,
-    /// Docker before 28 lowers its own OOM score unless told otherwise; later ones do not know the flag.
+    /// Docker before 23 lowers its own OOM score unless told otherwise; later ones do not know the flag.
     pub lowers_oom_score: bool,
     /// Run it through its own dynamic loader. Docker before 23 cannot: it executes itself again.
     pub by_loader: bool,

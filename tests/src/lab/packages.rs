@@ -74,9 +74,7 @@ impl Programs {
         if root.exists() {
             fs::remove_dir_all(&root).context("remove the outdated package cache")?;
         }
-        let archives = tempfile::tempdir_in(&cache).context("make a folder for the packages")?;
-        download(archives.path())?;
-        unpack(archives.path(), &root)?;
+        unpack_into(WANTED, &root)?;
         fs::write(&stamp, wanted).context("stamp the package cache")?;
         Ok(Self::seen_at(root))
     }
@@ -172,16 +170,23 @@ pub(crate) fn library_path(root: &Path) -> String {
         .join(":")
 }
 
-fn download(archives: &Path) -> Result<()> {
-    if apt_get_download(archives).is_ok() {
+/// Downloads packages of this machine's own Debian, with what the machine lacks for them, and unpacks them into a tree.
+pub(crate) fn unpack_into(wanted: &[&str], tree: &Path) -> Result<()> {
+    let archives = tempfile::tempdir_in(rooms::cache()?).context("make a folder for the packages")?;
+    download(wanted, archives.path())?;
+    unpack(archives.path(), tree)
+}
+
+fn download(wanted: &[&str], archives: &Path) -> Result<()> {
+    if apt_get_download(wanted, archives).is_ok() {
         return Ok(());
     }
     // A fresh machine has no lists yet, or old ones that name versions no archive has any more.
     run(Command::new("apt-get").args(["-o", "DPkg::Lock::Timeout=120", "-q", "update"]))?;
-    apt_get_download(archives)
+    apt_get_download(wanted, archives)
 }
 
-fn apt_get_download(archives: &Path) -> Result<()> {
+fn apt_get_download(wanted: &[&str], archives: &Path) -> Result<()> {
     fs::create_dir_all(archives.join("partial")).context("make apt's folder for what is under way")?;
     run(Command::new("apt-get")
         // --reinstall: what the host has installed is wanted here too.
@@ -195,7 +200,7 @@ fn apt_get_download(archives: &Path) -> Result<()> {
         ])
         .args(["-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root", "-o"])
         .arg(format!("Dir::Cache::archives={}", archives.display()))
-        .args(WANTED))
+        .args(wanted))
 }
 
 fn unpack(archives: &Path, root: &Path) -> Result<()> {

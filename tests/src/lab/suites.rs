@@ -63,6 +63,9 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Suite {
+    /// All of them, the oldest first.
+    pub const ALL: [Self; 4] = [Self::Bullseye, Self::Bookworm, Self::Trixie, Self::Sid];
+
     /// The release's name in the archive.
     pub fn name(self) -> &'static str {
         match self {
