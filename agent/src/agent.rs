@@ -5,6 +5,7 @@ mod host_side;
 mod offload;
 pub mod service;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
@@ -38,6 +39,8 @@ pub struct Agent {
     host: Offload<HostSide>,
     mounts: Offload<(HostPaths, ProcessReader)>,
     runtime: RuntimeSource,
+    /// Containers that the runtime did not list in the last look: they are not asked for in each.
+    unlisted: BTreeSet<String>,
     history: History,
     history_gaps: Vec<Gap>,
     settings: Settings,
@@ -56,6 +59,7 @@ impl Agent {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
+            unlisted: BTreeSet::new(),
             history,
             history_gaps: Vec::new(),
             settings,
@@ -110,9 +114,11 @@ impl Agent {
             reaches: Sighting::absent(),
             host: host.files.sighting,
         };
-        if join::misses_a_container(&snapshot) {
+        let unlisted = join::unlisted_containers(&snapshot);
+        if !unlisted.is_subset(&self.unlisted) {
             snapshot.runtime = self.runtime.query(&snapshot.kubelet).await;
         }
+        self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let reaches = self.reaches(&snapshot).await;
         sources.push(reaches.status());

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Check, Colour, HostArgs, Output};
 use super::{CANNOT_TELL, FOUND, OK, print};
@@ -46,15 +47,18 @@ async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
     let mut agent = Agent::new(look, settings, History::default());
     let end = Instant::now() + sample;
     let mut report = agent.look().await;
+    // Until now there was nothing to print, and an interrupt simply ended castoff.
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
     while Instant::now() < end {
+        let next = async {
+            tokio::time::sleep(PAUSE).await;
+            agent.look().await
+        };
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.context("waiting for an interrupt")?;
-                break; // what was seen until now is an answer
-            }
+            biased;
+            _ = interrupt.recv() => break, // what was seen until now is an answer
+            seen = next => report = seen,
         }
-        report = agent.look().await;
     }
     Ok(report)
 }
@@ -121,5 +125,35 @@ fn exit_code(report: &Report, fail_on: &str) -> u8 {
         // Worst first: at or before the bar is at or above it.
         _ if at <= bar => FOUND,
         _ => OK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::sample;
+
+    #[test]
+    fn the_exit_code_is_by_verdict_and_bar() {
+        for (verdict, bar, code) in [
+            (Verdict::Runtime, "runtime", FOUND),
+            (Verdict::InUse, "runtime", OK),
+            (Verdict::InUse, "in-use", FOUND),
+            (Verdict::InUse, "exposed", FOUND),
+            (Verdict::Exposed, "exposed", FOUND),
+            (Verdict::Exposed, "in-use", OK),
+            (Verdict::Idle, "exposed", OK),
+            (Verdict::Idle, "idle", FOUND),
+            (Verdict::Clear, "idle", OK),
+            (Verdict::Clear, "clear", FOUND),
+            (Verdict::Unknown, "runtime", CANNOT_TELL),
+            (Verdict::Unknown, "clear", CANNOT_TELL),
+        ] {
+            let report = Report {
+                verdict,
+                ..sample::clear()
+            };
+            assert_eq!(exit_code(&report, bar), code, "{verdict} with --fail-on {bar}");
+        }
     }
 }

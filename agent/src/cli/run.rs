@@ -78,7 +78,7 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         period: reader.duration("--period", &args.period, second, hour),
         window: reader.duration("--window", &args.window, second, 365 * DAY),
         listen: reader.address("--listen", &args.listen),
-        state: args.state.clone(),
+        state: reader.file("--state", args.state.as_deref()),
         grace: reader.duration("--grace", &args.grace, second, hour),
     };
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {

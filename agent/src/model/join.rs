@@ -11,7 +11,7 @@ use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
 use super::container::ShadowContainer;
-use super::engine::{Engine, EngineSighting, Listener, Scope};
+use super::engine::{Engine, EngineKind, EngineSighting, Listener, Scope};
 use super::exposure::Exposure;
 use super::history::History;
 use super::process::Process;
@@ -49,9 +49,14 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     }
 }
 
-/// Whether a holder or an engine sits in a pod that the runtime's lists do not have: it was made between the two looks,
-/// and asking the runtime again would name it.
-pub fn misses_a_container(snapshot: &Snapshot) -> bool {
+/// What a holder or an engine sits in and the runtime's lists do not have, where there are lists: containers of pods, by
+/// id, else pods, by uid. They were made between the two looks, and asking again would name them, or they are another
+/// runtime's.
+pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<String> {
+    let runtime = &snapshot.runtime;
+    if runtime.pods.reading.known().is_none() || runtime.containers.reading.known().is_none() {
+        return BTreeSet::new();
+    }
     let places = Places::new(snapshot);
     let holders = snapshot
         .connections
@@ -63,16 +68,18 @@ pub fn misses_a_container(snapshot: &Snapshot) -> bool {
     holders
         .flat_map(|connection| &connection.holders)
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
-        .any(|process| process.membership.pod_uid.is_some() && !matches!(places.of(process), Place::Pod { .. }))
+        .filter_map(|process| places.unlisted_part(process))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The containers that could reach an engine; `used` by what the snapshot and the history have seen.
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Reading<Vec<Exposure>> {
     let places = Places::new(snapshot);
     let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
-    let users: BTreeSet<(&ClientIdentity, &SocketName)> = open
+    let users: BTreeSet<(&ClientIdentity, EngineKind, &Scope, &SocketName)> = open
         .chain(history.clients().map(|(key, _)| key))
-        .map(|key| (&key.identity, &key.listener))
+        .map(|key| (&key.identity, key.engine, &key.scope, &key.listener))
         .collect();
     snapshot.reaches.reading.clone().map(|reaches| {
         let mut exposures = Vec::new();
@@ -92,7 +99,7 @@ pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Rea
                     container: Some(container.clone()),
                 };
                 exposures.push(Exposure {
-                    used: users.contains(&(&identity, &listener.name)),
+                    used: users.contains(&(&identity, engine.kind, &engine.scope, &listener.name)),
                     namespace: namespace.clone(),
                     pod: pod.clone(),
                     container: container.clone(),

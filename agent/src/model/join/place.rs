@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager};
+use crate::model::workload::{CgroupContainer, Manager, Membership};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +100,24 @@ impl<'a> Places<'a> {
                 .and_then(|outer| self.of_container(outer))
         };
         self.of_container(id).or_else(outer)
+    }
+
+    /// The container of a pod, else the pod, that a process is in and that the runtime does not list.
+    pub(super) fn unlisted_part<'p>(&self, process: &'p Process) -> Option<&'p str> {
+        let Membership {
+            containers, pod_uid, ..
+        } = &process.membership;
+        if containers.iter().any(|c| self.containers.contains_key(&c.id)) {
+            return None;
+        }
+        let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
+        let outermost = containers.first().map(|c| c.id.0.as_str());
+        match pod_uid.as_deref() {
+            Some(_) if outermost.is_some() => outermost,
+            // Without a container it is the pod's own, of a runtime that has virtual machines for them.
+            Some(uid) => (!self.pods.contains_key(uid)).then_some(uid),
+            None => containers.iter().find(|c| of_cri(c)).map(|c| c.id.0.as_str()),
+        }
     }
 
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> Place {

@@ -32,8 +32,17 @@ pub(super) fn find_alike(proc: &Path, entries: &mut [ProcessEntry], refused_rows
         let at = entries.binary_search_by_key(&row.pid, |entry| entry.key.pid);
         match (alike, at) {
             (Some((_, netns)), Ok(at)) => entries[at].netns = Some(*netns),
-            _ => refused(row.pid, "ns/net", Hides::Client, &row.error).fold_into(gaps),
+            _ => refused(row.pid, "ns/net", hides(&row.error), &row.error).fold_into(gaps),
         }
+    }
+}
+
+/// A refusal hides no client by itself: who looks for clients looks into such a namespace by other means, and says so where
+/// that fails too. Whatever else goes wrong they take for a process without a namespace.
+fn hides(error: &io::Error) -> Hides {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Hides::Detail,
+        _ => Hides::Client,
     }
 }
 

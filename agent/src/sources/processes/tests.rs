@@ -247,6 +247,6 @@ fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
     );
     let found: Vec<_> = entries.iter().map(|e| e.netns.map(|n| n.0)).collect();
     assert_eq!(found, [Some(7), Some(8), Some(8), None]);
-    assert_eq!(only_hides(&gaps), [(Reason::PermissionDenied, Hides::Client, 1)]);
+    assert_eq!(only_hides(&gaps), [(Reason::PermissionDenied, Hides::Detail, 1)]);
     assert_eq!(gaps[0].asked, "/proc/21/ns/net");
 }
