@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::cri::{Cri, Interface};
 use super::daemon::Daemon;
@@ -116,12 +116,7 @@ impl Containerd {
 
     /// Runs a pod's sandbox, as a kubelet would, and waits until it stands.
     pub fn run(&self, pod: Pod) -> Result<RunningPod> {
-        for task in pod.tasks() {
-            self.daemon.keeper().later(&task)?;
-        }
-        let logs = self.daemon.room().join("pods");
-        RunningPod::run(self.cri.clone(), pod, &logs)
-            .with_context(|| format!("containerd's log ends:\n{}", self.daemon.log_tail()))
+        RunningPod::run(self.cri.clone(), pod, &self.daemon)
     }
 
     /// Asks for its version as a client of the old CRI v1alpha2 does.

@@ -15,6 +15,7 @@ use super::modules::{self, Module};
 use super::packages::{self, Programs};
 use super::pods::{Pod, RunningPod};
 use super::rooms::Room;
+use super::suites::{self, Suite};
 
 /// A CRI-O that runs.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ impl Crio {
     /// Starts it, with the lab's images in it. The first call builds it, which takes minutes.
     pub fn start() -> Result<Self> {
         let built = modules::build(Module::Crio)?;
-        let programs = Programs::debian()?;
+        // CRI-O starts conmon without an environment: these find their libraries by themselves.
+        let programs = suites::programs(Suite::Bookworm, suites::Kind::Podman)?;
         let room = Room::make("crio")?;
         let network = format!("lab{}", room.serial());
         let socket = room.join("crio.sock");
@@ -65,12 +67,7 @@ impl Crio {
 
     /// Runs a pod's sandbox, as a kubelet would, and waits until it stands.
     pub fn run(&self, pod: Pod) -> Result<RunningPod> {
-        for task in pod.tasks() {
-            self.daemon.keeper().later(&task)?;
-        }
-        let logs = self.daemon.room().join("pods");
-        RunningPod::run(self.cri.clone(), pod, &logs)
-            .with_context(|| format!("CRI-O's log ends:\n{}", self.daemon.log_tail()))
+        RunningPod::run(self.cri.clone(), pod, &self.daemon)
     }
 }
 
@@ -121,6 +118,7 @@ listen = "{socket}"
 [crio.runtime]
 conmon = "{conmon}"
 conmon_cgroup = "pod"
+disable_hostport_mapping = true
 cgroup_manager = "cgroupfs"
 pinns_path = "{built}/pinns"
 default_runtime = "runc"

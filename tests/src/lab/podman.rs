@@ -135,7 +135,7 @@ impl Podman {
         packages::run(load.arg("--input").arg(image))?;
         let volume = format!("{}:/var/run/docker.sock", socket.display());
         let mut run = self.client()?;
-        run.args(["run", "--detach", "--network=none", "--ulimit=host", "--name", name, "--volume", &volume]);
+        run.args(["run", "--detach", "--network=none", "--ulimit=nofile=256:256", "--ulimit=nproc=256:256", "--name", name, "--volume", &volume]);
         run.args(["--entrypoint", "/client", images::LAB]).args(mode);
         let id = packages::output(&mut run)?;
         let container = PodmanContainer { podman: self, id };
