@@ -193,7 +193,7 @@ impl PodmanContainer<'_> {
 impl Drop for PodmanContainer<'_> {
     fn drop(&mut self) {
         let remove = self.podman.client();
-        let removed = remove.and_then(|mut podman| packages::run(podman.args(["rm", "--force", "--time=1", &self.id])));
+        let removed = remove.and_then(|mut podman| packages::run(podman.args(["rm", "--force", &self.id])));
         if let Err(error) = removed {
             eprintln!("container {} was not removed: {error:#}", self.id);
         }
