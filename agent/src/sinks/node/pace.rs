@@ -99,8 +99,8 @@ impl Pace {
             not_before: now + paces.spread.mul_f64(chance()),
             verify_at: now,
             written_at: None,
-            reads: Bucket::new(paces.reads, now),
-            writes: Bucket::new(paces.writes, now),
+            reads: Bucket::new(paces.reads, chance(), now),
+            writes: Bucket::new(paces.writes, chance(), now),
         }
     }
 
@@ -170,7 +170,10 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(allowance: Allowance, now: Instant) -> Self {
+    /// Each agent's refill is its own, up to a quarter slower: those that started in one second and live on what
+    /// refills would otherwise stay together for good.
+    fn new(mut allowance: Allowance, chance: f64, now: Instant) -> Self {
+        allowance.refill = allowance.refill.mul_f64(1.0 + chance / 4.0);
         Self {
             allowance,
             full_at: now,

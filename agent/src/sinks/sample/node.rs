@@ -198,7 +198,10 @@ pub(super) fn sources() -> Vec<SourceStatus> {
 
 pub(super) fn publishing() -> Publishing {
     let requests = |verb, outcome, count| Requests { verb, outcome, count };
-    let labels = [("castoff.dev/docker-dependency", "in-use"), ("castoff.dev/docker-engine", "dockerd_podman")];
+    let labels = [
+        ("castoff.dev/docker-dependency", "in-use"),
+        ("castoff.dev/docker-engine", "dockerd_other_podman"),
+    ];
     Publishing {
         way: Way::Api,
         labels: Reading::Known(PublishedLabels {
