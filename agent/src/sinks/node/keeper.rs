@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::access::Access;
-use super::object::{Difference, Document, Node};
+use super::object::{Difference, Node};
 use super::pace::{Need, Pace, Paces, chance};
 use super::refusal::Refusal;
 use super::server::{Part, Patch, Server};
@@ -181,13 +181,13 @@ impl NodeKeeper {
     async fn read(&mut self, server: &mut Server) -> Result<Node, Refusal> {
         let name = &self.settings.node;
         if self.identified.is_some() {
-            let node = server.get::<Document>(name, Part::Metadata).await?.node(name)?;
+            let node = server.get(name, Part::Metadata).await?;
             if node.uid == self.identified {
                 return Ok(node);
             }
             self.pace.read(Instant::now());
         }
-        let node = server.get::<Document>(name, Part::Whole).await?.node(name)?;
+        let node = server.get(name, Part::Whole).await?;
         if self.settings.machine.is(&node.machine) == Some(false) {
             let what = "its kubelet reports another machine than this one; nothing was changed";
             return Err(Refusal::new(Outcome::WrongNode, format!("label node {name}"), what));
@@ -201,10 +201,7 @@ impl NodeKeeper {
             return Ok(());
         };
         let name = &self.settings.node;
-        let node = server
-            .patch::<Document>(name, Patch::Apply, &seen.apply(wanted))
-            .await?
-            .node(name)?;
+        let node = server.patch(name, Patch::Apply, &seen.apply(wanted)).await?;
         if node.difference(wanted) == Difference::Labels {
             let what = "the answer has other labels than those that were applied";
             return Err(Refusal::new(Outcome::BadAnswer, format!("label node {name}"), what));

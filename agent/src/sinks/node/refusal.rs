@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use kube_client::client::AuthError;
+
 use crate::model::publishing::Outcome;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sinks::text::{cut_bytes, visible};
@@ -63,8 +65,8 @@ fn transport(error: &(dyn Error + 'static)) -> Outcome {
     let mut cause = Some(error);
     while let Some(error) = cause {
         connecting |= error.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect);
-        unprepared |= error.is::<kube_client::Error>();
-        io = error.downcast_ref().or(io);
+        unprepared |= error.is::<kube_client::Error>() || error.is::<AuthError>();
+        io = error.downcast_ref().map(innermost).or(io);
         cause = error.source();
     }
     // The TLS library's errors come wrapped in one of these kinds, and never with a number of the system's.
@@ -78,6 +80,14 @@ fn transport(error: &(dyn Error + 'static)) -> Outcome {
         _ if connecting => Outcome::Unreachable,
         _ => Outcome::BadAnswer,
     }
+}
+
+/// One error of the system may be wrapped in another, and `source` passes over what is wrapped so.
+fn innermost(mut error: &io::Error) -> &io::Error {
+    while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        error = inner;
+    }
+    error
 }
 
 fn reason(outcome: Outcome) -> Reason {

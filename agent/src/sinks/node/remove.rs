@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::access::Access;
-use super::object::{Document, Node, Page};
+use super::object::Node;
 use super::refusal::Refusal;
 use super::server::{Part, Patch, Server};
 use crate::model::publishing::{Outcome, Way};
@@ -95,7 +95,7 @@ impl Removal {
         let (mut nodes, mut next) = (Vec::new(), String::new());
         loop {
             let mut attempt = 0;
-            let page: Page = loop {
+            let page = loop {
                 match server.list(PAGE, &next).await {
                     Err(refusal) if passing(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
                     answer => break answer?,
@@ -123,7 +123,7 @@ impl Removal {
     async fn remove(&self, server: &mut Server, name: &str, seen: Option<Node>) -> Result<bool, Refusal> {
         let node = match seen {
             Some(node) => node,
-            None => server.get::<Document>(name, Part::Metadata).await?.node(name)?,
+            None => server.get(name, Part::Metadata).await?,
         };
         let (labels, annotation) = keys(&self.prefix);
         let ours = |node: &Node| {
@@ -132,13 +132,10 @@ impl Removal {
         if node.owned.is_empty() && !ours(&node) {
             return Ok(false);
         }
-        let mut left = server
-            .patch::<Document>(name, Patch::Apply, &node.release())
-            .await?
-            .node(name)?;
+        let mut left = server.patch(name, Patch::Apply, &node.release()).await?;
         if ours(&left) {
             let merge = left.without(&labels, &annotation);
-            left = server.patch::<Document>(name, Patch::Merge, &merge).await?.node(name)?;
+            left = server.patch(name, Patch::Merge, &merge).await?;
         }
         if ours(&left) {
             let what = "the answer has the labels still";

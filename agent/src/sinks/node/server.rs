@@ -16,6 +16,7 @@ use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _};
 
 use super::access::Access;
 use super::answer::understand;
+use super::object::{Document, Node, Page};
 use super::refusal::Refusal;
 use crate::model::publishing::{Outcome, Verb};
 use crate::model::reading::Gap;
@@ -68,27 +69,28 @@ impl Server {
     }
 
     /// Reads the Node `name`.
-    pub async fn get<T: DeserializeOwned>(&mut self, name: &str, part: Part) -> Result<T, Refusal> {
+    pub async fn get(&mut self, name: &str, part: Part) -> Result<Node, Refusal> {
         let request = Request::get(format!("/api/v1/nodes/{name}"));
         let request = match part {
             Part::Whole => request.header(header::ACCEPT, "application/json"),
             Part::Metadata => request.header(header::ACCEPT, METADATA_ONLY),
         };
-        self.ask(Verb::Read, format!("read node {name}"), request.body(Body::empty()))
+        let of = |document: Document| document.node(name);
+        self.ask(Verb::Read, format!("read node {name}"), request.body(Body::empty()), of)
             .await
     }
 
     /// Reads the metadata of one page of Nodes. `next` is what the page before gave.
-    pub async fn list<T: DeserializeOwned>(&mut self, size: u32, next: &str) -> Result<T, Refusal> {
+    pub async fn list(&mut self, size: u32, next: &str) -> Result<Page, Refusal> {
         let encode = |token: &str| token.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
         let request = Request::get(format!("/api/v1/nodes?limit={size}&continue={}", encode(next)))
             .header(header::ACCEPT, LIST_METADATA_ONLY);
-        self.ask(Verb::Read, "list nodes".to_owned(), request.body(Body::empty()))
+        self.ask(Verb::Read, "list nodes".to_owned(), request.body(Body::empty()), Ok)
             .await
     }
 
     /// Changes the Node `name`; gives its metadata as it is then.
-    pub async fn patch<T: DeserializeOwned>(&mut self, name: &str, patch: Patch, body: &str) -> Result<T, Refusal> {
+    pub async fn patch(&mut self, name: &str, patch: Patch, body: &str) -> Result<Node, Refusal> {
         let (query, content_type) = match patch {
             Patch::Apply => ("&force=true", "application/apply-patch+yaml"), // JSON is YAML
             Patch::Merge => ("", "application/merge-patch+json"),
@@ -99,14 +101,17 @@ impl Server {
             .header(header::CONTENT_TYPE, content_type)
             .header(header::ACCEPT, METADATA_ONLY)
             .body(Body::from(body.as_bytes().to_vec()));
-        self.ask(Verb::Write, format!("label node {name}"), request).await
+        let of = |document: Document| document.node(name);
+        self.ask(Verb::Write, format!("label node {name}"), request, of).await
     }
 
-    async fn ask<T: DeserializeOwned>(
+    /// Sends, counts, and takes `of` the answer what was asked for.
+    async fn ask<A: DeserializeOwned, T>(
         &mut self,
         verb: Verb,
         asked: String,
         request: Result<Request<Body>, http::Error>,
+        of: impl FnOnce(A) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let answer = match request {
             Ok(request) => match timeout(self.deadline, self.exchange(&asked, request)).await {
@@ -119,6 +124,7 @@ impl Server {
             },
             Err(error) => Err(Refusal::new(Outcome::Unconfigured, asked, error)),
         };
+        let answer = answer.and_then(of);
         let outcome = answer
             .as_ref()
             .map_or_else(|refusal| refusal.outcome, |_| Outcome::Succeeded);
