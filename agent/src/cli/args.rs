@@ -184,7 +184,7 @@ pub(super) struct Labels {
           help_heading = "Labels")]
     pub(super) way: Way,
     #[command(flatten)]
-    pub(super) labels: LabelArgs,
+    pub(super) publish: LabelArgs,
     #[command(flatten)]
     pub(super) host: HostArgs,
 }

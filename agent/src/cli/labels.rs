@@ -88,7 +88,7 @@ async fn remove_from_all(removal: &Removal) -> anyhow::Result<String> {
 
 fn resolve(args: &Labels) -> Result<Task, Mistakes> {
     let mut reader = Reader::default();
-    let prefix = reader.prefix("--label-prefix", &args.labels.label_prefix);
+    let prefix = reader.prefix("--label-prefix", &args.publish.label_prefix);
     let way = if args.remove { args.way } else { Way::Api };
     let mut task = None;
     if !args.remove {
@@ -102,9 +102,9 @@ fn resolve(args: &Labels) -> Result<Task, Mistakes> {
     } else if way == Way::Nfd && args.all_nodes {
         reader.mistake((), "--all-nodes: a file is on one node only; run it there".to_owned());
     } else if way == Way::Nfd {
-        task = Some(Task::RemoveFile(args.labels.nfd_directory.clone()));
+        task = Some(Task::RemoveFile(args.publish.nfd_directory.clone()));
     } else {
-        let access = access(&args.labels, true);
+        let access = access(&args.publish, true);
         let removal = prefix.map(|prefix| Removal { prefix, access });
         task = if args.all_nodes {
             removal.map(Task::RemoveFromAll)

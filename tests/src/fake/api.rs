@@ -39,7 +39,7 @@ pub enum Fault {
     Silence,
     /// Breaks off in the middle of the body.
     CutOff,
-    /// A body that does not end.
+    /// A body far larger than any Node: 8 MiB.
     Flood,
 }
 
@@ -203,7 +203,9 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
             ];
             streamed(tokio_stream::iter(parts))
         }
-        Fault::Flood => streamed(tokio_stream::iter(std::iter::repeat_with(|| Ok(" ".repeat(65_536))))),
+        Fault::Flood => streamed(tokio_stream::iter(
+            std::iter::repeat_with(|| Ok(" ".repeat(65_536))).take(128),
+        )),
     }
 }
 
@@ -234,7 +236,7 @@ impl Script {
             ("GET", Some("")) => Ok(self.nodes.page(query)),
             ("GET", Some(name)) => self.nodes.get(name.trim_start_matches('/')),
             ("PATCH", Some(name)) => match serde_json::from_str(&seen.body) {
-                Ok(patch) => self.nodes.patch(name.trim_start_matches('/'), kind, query, &patch),
+                Ok(changes) => self.nodes.patch(name.trim_start_matches('/'), kind, query, &changes),
                 Err(error) => Err((400, error.to_string())),
             },
             _ => Err((404, format!("{} {} is not served here", seen.method, seen.uri))),

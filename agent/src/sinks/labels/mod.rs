@@ -48,6 +48,9 @@ const NONE: &str = "none";
 /// The ceiling where no release of Kubernetes drops the runtime.
 const UNLIMITED: &str = "unlimited";
 
+/// The ceiling where there is no runtime.
+const NO_RUNTIME: &str = "no-runtime";
+
 /// What a node should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -89,10 +92,13 @@ fn word<T>(reading: &Reading<T>, of: impl Fn(&T) -> Option<String>) -> String {
     }
 }
 
-fn ceiling(ceiling: &KubeletCeiling) -> String {
-    match ceiling {
-        KubeletCeiling::None => UNLIMITED.to_owned(),
-        KubeletCeiling::Minor(minor) => format!("1.{minor}"),
+/// Without a runtime there is nothing that has a ceiling; `none` would read as "upgrade as you like".
+fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
+    match reading {
+        Reading::Known(KubeletCeiling::None) => UNLIMITED.to_owned(),
+        Reading::Known(KubeletCeiling::Minor(minor)) => format!("1.{minor}"),
+        Reading::Absent => NO_RUNTIME.to_owned(),
+        Reading::Unknown(_) => UNKNOWN.to_owned(),
     }
 }
 

@@ -55,7 +55,9 @@ fn what_is_hidden_is_never_called_none() {
         "what was seen stands"
     );
     report.runtime = Reading::Absent;
+    report.kubelet_ceiling = Reading::Absent;
     assert_eq!(value(&report, Name::ContainerRuntime), "none");
+    assert_eq!(value(&report, Name::KubeletCeiling), "no-runtime");
 }
 
 #[test]

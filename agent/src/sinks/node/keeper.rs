@@ -165,7 +165,10 @@ impl NodeKeeper {
             match self.difference() {
                 Some(Difference::Annotation) if self.pace.when(Need::Annotation) <= now => self.pace.wrote(now),
                 Some(Difference::Labels) if self.pace.when(Need::Labels) <= now => self.pace.wrote(now),
-                _ => return Ok(self.confirm()),
+                _ => {
+                    self.confirm();
+                    return Ok(());
+                }
             }
         }
         self.write(&mut server).await?;

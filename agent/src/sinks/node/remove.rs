@@ -101,7 +101,7 @@ impl Removal {
                     answer => break answer?,
                 }
             };
-            next = page.next().unwrap_or_default().to_owned();
+            page.next().unwrap_or_default().clone_into(&mut next);
             nodes.extend(page.items);
             if next.is_empty() {
                 return Ok(nodes);

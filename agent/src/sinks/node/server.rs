@@ -1,5 +1,6 @@
 //! One connection to the API server, for one exchange: each request with its deadline, its bounds and its count.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::Body as AnswerBody;
@@ -82,9 +83,12 @@ impl Server {
 
     /// Reads the metadata of one page of Nodes. `next` is what the page before gave.
     pub async fn list(&mut self, size: u32, next: &str) -> Result<Page, Refusal> {
-        let encode = |token: &str| token.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
-        let request = Request::get(format!("/api/v1/nodes?limit={size}&continue={}", encode(next)))
-            .header(header::ACCEPT, LIST_METADATA_ONLY);
+        let mut uri = format!("/api/v1/nodes?limit={size}&continue=");
+        for byte in next.bytes() {
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+        let request = Request::get(uri).header(header::ACCEPT, LIST_METADATA_ONLY);
         self.ask(Verb::Read, "list nodes".to_owned(), request.body(Body::empty()), Ok)
             .await
     }

@@ -10,7 +10,7 @@ type Outcome = Result<Value, (u16, String)>;
 /// Nodes by their name.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    nodes: BTreeMap<String, Value>,
+    by_name: BTreeMap<String, Value>,
     made: u32,
     /// Whether the account may create Nodes: an apply then makes one where there is none, as the real one does.
     pub may_create: bool,
@@ -32,12 +32,12 @@ impl Nodes {
             "spec": {},
             "status": { "nodeInfo": {}, "images": [{ "names": ["docker.io/library/busybox"] }] },
         });
-        self.nodes.insert(name.to_owned(), node);
+        self.by_name.insert(name.to_owned(), node);
     }
 
     /// Deletes one.
     pub fn delete(&mut self, name: &str) {
-        self.nodes.remove(name);
+        self.by_name.remove(name);
     }
 
     /// A Node's JSON, to look at or to change behind castoff's back.
@@ -45,12 +45,12 @@ impl Nodes {
     /// # Panics
     /// Where there is none.
     pub fn node(&mut self, name: &str) -> &mut Value {
-        self.nodes.get_mut(name).expect("a Node that the test made")
+        self.by_name.get_mut(name).expect("a Node that the test made")
     }
 
     /// A Node's labels and annotations, where there is one.
     pub fn keys_of(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
-        self.nodes.contains_key(name).then(|| self.keys(name))
+        self.by_name.contains_key(name).then(|| self.keys(name))
     }
 
     /// A Node's labels and annotations.
@@ -76,7 +76,7 @@ impl Nodes {
     }
 
     pub(super) fn get(&self, name: &str) -> Outcome {
-        self.nodes.get(name).cloned().ok_or_else(|| not_found(name))
+        self.by_name.get(name).cloned().ok_or_else(|| not_found(name))
     }
 
     /// A page, as `limit` and `continue` say.
@@ -85,8 +85,8 @@ impl Nodes {
         let limit = value("limit=").and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
         let from = value("continue=").unwrap_or_default().replace("%3", "");
         let from: usize = from.parse().unwrap_or(0);
-        let items: Vec<&Value> = self.nodes.values().skip(from).take(limit).collect();
-        let next = if from + items.len() < self.nodes.len() {
+        let items: Vec<&Value> = self.by_name.values().skip(from).take(limit).collect();
+        let next = if from + items.len() < self.by_name.len() {
             (from + items.len()).to_string()
         } else {
             String::new()
@@ -95,7 +95,7 @@ impl Nodes {
     }
 
     pub(super) fn patch(&mut self, name: &str, kind: &str, query: &str, patch: &Value) -> Outcome {
-        let Some(node) = self.nodes.get_mut(name) else {
+        let Some(node) = self.by_name.get_mut(name) else {
             return if self.may_create && patch["metadata"]["uid"].is_null() {
                 self.create(name);
                 self.patch(name, kind, query, patch)
@@ -128,12 +128,12 @@ fn not_found(name: &str) -> (u16, String) {
 
 fn apply(node: &mut Value, manager: &str, patch: &Value) {
     let is_ours = |entry: &Value| entry["manager"] == manager && entry["operation"] == "Apply";
-    let mut managed: Vec<Value> = node["metadata"]["managedFields"]
+    let mut entries: Vec<Value> = node["metadata"]["managedFields"]
         .as_array()
         .cloned()
         .unwrap_or_default();
-    let before = managed.iter().find(|entry| is_ours(entry)).cloned().unwrap_or_default();
-    managed.retain(|entry| !is_ours(entry));
+    let before = entries.iter().find(|entry| is_ours(entry)).cloned().unwrap_or_default();
+    entries.retain(|entry| !is_ours(entry));
     let mut owned = json!({});
     for kind in ["labels", "annotations"] {
         let field = format!("f:{kind}");
@@ -141,7 +141,7 @@ fn apply(node: &mut Value, manager: &str, patch: &Value) {
         let mine = &before["fieldsV1"]["f:metadata"][&field];
         let keys: Vec<String> = mine.as_object().map(Map::keys).into_iter().flatten().cloned().collect();
         for key in keys {
-            let shared = managed
+            let shared = entries
                 .iter()
                 .any(|e| !e["fieldsV1"]["f:metadata"][&field][&key].is_null());
             let bare = key.trim_start_matches("f:");
@@ -152,7 +152,7 @@ fn apply(node: &mut Value, manager: &str, patch: &Value) {
         for (key, value) in &named {
             // An apply by force takes the field from whoever set it to something else.
             if node["metadata"][kind][key] != *value {
-                for entry in &mut managed {
+                for entry in &mut entries {
                     let fields = entry["fieldsV1"]["f:metadata"][&field].as_object_mut();
                     fields.map(|fields| fields.remove(&format!("f:{key}")));
                 }
@@ -162,9 +162,9 @@ fn apply(node: &mut Value, manager: &str, patch: &Value) {
         }
     }
     if owned != json!({}) {
-        managed.push(json!({ "manager": manager, "operation": "Apply", "fieldsV1": owned }));
+        entries.push(json!({ "manager": manager, "operation": "Apply", "fieldsV1": owned }));
     }
-    node["metadata"]["managedFields"] = json!(managed);
+    node["metadata"]["managedFields"] = json!(entries);
 }
 
 fn merge(node: &mut Value, patch: &Value) {

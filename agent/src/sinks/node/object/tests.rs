@@ -57,10 +57,12 @@ fn a_node_that_has_all_of_it_differs_in_nothing() {
     assert_eq!(node.labels, wanted.labels, "what is not castoff's is not remembered");
 }
 
+type Change = fn(&mut Value);
+
 #[test]
 fn each_kind_of_difference_is_seen() {
     let wanted = wanted();
-    let cases: [(&str, fn(&mut Value), Difference); 7] = [
+    let cases: [(&str, Change, Difference); 7] = [
         (
             "/metadata/labels",
             |labels| labels["castoff.dev/cri-api"] = json!("v9"),

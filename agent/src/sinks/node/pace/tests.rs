@@ -66,7 +66,7 @@ fn a_server_that_was_away_for_a_minute_is_found_soon_and_without_a_burst() {
     let found = reads.iter().position(|at| *at >= back).expect("it was found");
     assert!(reads[found] < 2 * back + Duration::from_secs(30), "{:?}", reads[found]);
     assert!(
-        reads[found + 1] - reads[found] > Duration::from_secs(400),
+        reads[found + 1] > reads[found] + Duration::from_secs(400),
         "no burst afterwards"
     );
 }
@@ -101,15 +101,16 @@ fn a_flapping_label_and_a_moving_count_are_slowed_down() {
     let mut pace = Pace::new(Paces::default(), || 0.5, start);
     pace.succeeded(start);
     let writes = |pace: &mut Pace, need| {
-        let mut now = start;
-        (0..)
-            .take_while(|_| {
-                now = now.max(pace.when(need));
-                pace.wrote(now);
-                pace.succeeded(now);
-                now < start + HOUR
-            })
-            .count()
+        let (mut now, mut written) = (start, 0);
+        loop {
+            now = now.max(pace.when(need));
+            if now >= start + HOUR {
+                return written;
+            }
+            pace.wrote(now);
+            pace.succeeded(now);
+            written += 1;
+        }
     };
     let flapping = writes(&mut pace, Need::Labels);
     assert!((25..=35).contains(&flapping), "{flapping}");
