@@ -5,6 +5,7 @@ mod host_side;
 mod offload;
 pub mod service;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
@@ -12,6 +13,7 @@ use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
 use crate::model::exposure::Reach;
 use crate::model::history::History;
+use crate::model::identity::ContainerId;
 use crate::model::join;
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
@@ -38,6 +40,8 @@ pub struct Agent {
     host: Offload<HostSide>,
     mounts: Offload<(HostPaths, ProcessReader)>,
     runtime: RuntimeSource,
+    /// Containers that the runtime did not list in the last look: they are not asked for in each.
+    unlisted: BTreeSet<ContainerId>,
     history: History,
     history_gaps: Vec<Gap>,
     settings: Settings,
@@ -56,6 +60,7 @@ impl Agent {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
+            unlisted: BTreeSet::new(),
             history,
             history_gaps: Vec::new(),
             settings,
@@ -110,9 +115,11 @@ impl Agent {
             reaches: Sighting::absent(),
             host: host.files.sighting,
         };
-        if join::misses_a_container(&snapshot) {
+        let unlisted = join::unlisted_containers(&snapshot);
+        if !unlisted.is_subset(&self.unlisted) {
             snapshot.runtime = self.runtime.query(&snapshot.kubelet).await;
         }
+        self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let reaches = self.reaches(&snapshot).await;
         sources.push(reaches.status());

@@ -18,6 +18,7 @@ pub struct Pod {
     uid: String,
     host_network: bool,
     host_pid: bool,
+    privileged: bool,
     labels: HashMap<String, String>,
     annotations: HashMap<String, String>,
     cgroup_parent: Option<String>,
@@ -32,6 +33,7 @@ impl Pod {
             uid: fresh_uid(),
             host_network: false,
             host_pid: false,
+            privileged: false,
             labels: HashMap::new(),
             annotations: HashMap::new(),
             cgroup_parent: None,
@@ -49,6 +51,13 @@ impl Pod {
     #[must_use]
     pub fn host_pid(mut self) -> Self {
         self.host_pid = true;
+        self
+    }
+
+    /// One that may have privileged containers.
+    #[must_use]
+    pub fn privileged(mut self) -> Self {
+        self.privileged = true;
         self
     }
 
@@ -153,7 +162,7 @@ impl Pod {
                 cgroup_parent: self.cgroup(),
                 security_context: Some(proto::LinuxSandboxSecurityContext {
                     namespace_options: Some(self.namespaces()),
-                    privileged: false,
+                    privileged: self.privileged,
                 }),
             }),
         }

@@ -71,10 +71,7 @@ pub fn values(report: &Report) -> BTreeMap<Name, String> {
         (Name::ContainerRuntimeVersion, runtime(|r| &r.version)),
         (Name::CriApi, runtime(|r| r.api.code())),
         (Name::DockerEngine, engines(report)),
-        (
-            Name::KubeletCeiling,
-            word(&report.kubelet_ceiling, |c| Some(ceiling(c))),
-        ),
+        (Name::KubeletCeiling, ceiling(&report.kubelet_ceiling)),
     ])
 }
 

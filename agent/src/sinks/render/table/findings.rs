@@ -1,4 +1,5 @@
-//! The conclusions, each with its advice, but for blind spots, which stand in a section of their own. Advice that several findings of one code share is written once, after the last.
+//! The conclusions, each with its advice, but for blind spots, which stand in a section of their own. Advice that
+//! several findings of one code share is written once, after the last.
 
 use super::words;
 use crate::findings::report::{Code, Finding, Report};
@@ -18,29 +19,40 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     };
     let codes = if roomy { widest(report, |f| f.code.code()) } else { 0 };
     let findings: Vec<&Finding> = shown(report).collect();
-    for (at, finding) in findings.iter().enumerate() {
-        let severity = finding.severity.code();
-        let mut head = String::new();
-        let line = format!(
-            "{severity:severities$}  {:codes$}  {}",
-            finding.code,
-            visible(&finding.subject)
-        );
-        write_paragraph(&line, Tone::Strong, 2, 4, Style { colour: false, ..style }, &mut head);
-        paint_head(&head, severity, words::severity_tone(finding.severity), style, out);
-        write_paragraph(&visible(&finding.message), Tone::Plain, 4, 4, style, out);
-        let next = findings.get(at + 1);
-        let repeated = next.is_some_and(|n| n.code == finding.code && n.advice == finding.advice);
-        if !repeated && !finding.advice.is_empty() {
-            write_paragraph(
-                &format!("→ {}", visible(&finding.advice)),
-                Tone::Plain,
-                4,
-                6,
-                style,
-                out,
-            );
+    let mut rest = &findings[..];
+    while let [first, ..] = rest {
+        let alike = |f: &&&Finding| (f.severity, f.code, &f.advice) == (first.severity, first.code, &first.advice);
+        let (group, after) = rest.split_at(rest.iter().take_while(alike).count());
+        rest = after;
+        let head = |subject: &str, out: &mut String| {
+            let severity = first.severity.code();
+            let line = format!("{severity:severities$}  {:codes$}  {subject}", first.code);
+            let mut head = String::new();
+            write_paragraph(&line, Tone::Strong, 2, 4, Style { colour: false, ..style }, &mut head);
+            paint_head(&head, severity, words::severity_tone(first.severity), style, out);
+        };
+        match section_of(first.code) {
+            Some(section) if group.len() > 1 && !style.wide => head(&format!("{}, see {section}", group.len()), out),
+            _ => {
+                for finding in group {
+                    head(&visible(&finding.subject), out);
+                    write_paragraph(&visible(&finding.message), Tone::Plain, 4, 4, style, out);
+                }
+            }
         }
+        if !first.advice.is_empty() {
+            write_paragraph(&format!("→ {}", visible(&first.advice)), Tone::Plain, 4, 6, style, out);
+        }
+    }
+}
+
+/// The section of the table that lists what findings of this code are about: where there are several, it is not all
+/// said twice.
+const fn section_of(code: Code) -> Option<&'static str> {
+    match code {
+        Code::SocketClient => Some("CLIENTS"),
+        Code::SocketExposure => Some("EXPOSURES"),
+        _ => None,
     }
 }
 
