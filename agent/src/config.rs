@@ -136,14 +136,6 @@ impl Reader {
         }
     }
 
-    /// A file that need not be there yet.
-    pub fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<PathBuf> {
-        match path {
-            Some(path) if path.as_os_str().is_empty() => self.mistake(None, is_empty(flag)),
-            given => given.map(Path::to_owned),
-        }
-    }
-
     /// The prefix of labels' keys that `text` gives; none stands in for a mistake.
     pub fn prefix(&mut self, flag: &str, text: &str) -> Option<Prefix> {
         match Prefix::parse(text) {
@@ -164,6 +156,14 @@ impl Reader {
                 None,
                 format!("{flag}: the node's name is not known; labels=api needs it"),
             ),
+        }
+    }
+
+    /// A file that need not be there yet.
+    pub fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<PathBuf> {
+        match path {
+            Some(path) if path.as_os_str().is_empty() => self.mistake(None, is_empty(flag)),
+            given => given.map(Path::to_owned),
         }
     }
 

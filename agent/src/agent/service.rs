@@ -93,8 +93,8 @@ impl Service {
         let mut agent = Agent::new(look, judged, history);
         agent.set_history_gaps(lost.clone());
         Ok(Self {
-            publisher,
             agent,
+            publisher,
             keeper,
             lost,
             listener,

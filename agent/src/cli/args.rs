@@ -182,14 +182,15 @@ pub(super) struct LabelArgs {
     )]
     pub(super) label_prefix: String,
     /// With --labels=api: a kubeconfig instead of the pod's service account
-    #[arg(long, env = "CASTOFF_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, env = "CASTOFF_KUBECONFIG", value_name = "FILE", value_parser = any_path())]
     pub(super) kubeconfig: Option<PathBuf>,
     /// With --labels=nfd: Node Feature Discovery's directory of feature files
     #[arg(
         long,
         env = "CASTOFF_NFD_DIRECTORY",
         value_name = "DIR",
-        default_value = "/etc/kubernetes/node-feature-discovery/features.d"
+        default_value = "/etc/kubernetes/node-feature-discovery/features.d",
+        value_parser = any_path()
     )]
     pub(super) nfd_directory: PathBuf,
 }

@@ -102,9 +102,10 @@ fn resolve(args: &Labels) -> Result<Task, Mistakes> {
     } else if way == Way::Nfd && args.all_nodes {
         reader.mistake((), "--all-nodes: a file is on one node only; run it there".to_owned());
     } else if way == Way::Nfd {
-        task = Some(Task::RemoveFile(args.publish.nfd_directory.clone()));
+        let directory = reader.file("--nfd-directory", Some(&args.publish.nfd_directory));
+        task = directory.map(Task::RemoveFile);
     } else {
-        let access = access(&args.publish, true);
+        let access = access(&mut reader, &args.publish, true);
         let removal = prefix.map(|prefix| Removal { prefix, access });
         task = if args.all_nodes {
             removal.map(Task::RemoveFromAll)
@@ -127,28 +128,29 @@ pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Opt
     let prefix = reader.prefix("--label-prefix", &args.label_prefix);
     match way {
         Way::Off => None,
-        Way::Nfd => Some(Publish::Nfd {
-            prefix: prefix?,
-            directory: args.nfd_directory.clone(),
-        }),
+        Way::Nfd => {
+            let directory = reader.file("--nfd-directory", Some(&args.nfd_directory));
+            Some(Publish::Nfd {
+                prefix: prefix?,
+                directory: directory?,
+            })
+        }
         Way::Api => {
             let node = reader.node("--node-name", node);
+            let access = access(reader, args, false);
             Some(Publish::Api {
                 node: node?,
                 prefix: prefix?,
-                access: access(args, false),
+                access,
                 paces: Paces::default(),
             })
         }
     }
 }
 
-fn access(args: &LabelArgs, programs: bool) -> Access {
-    match &args.kubeconfig {
-        Some(path) => Access::Kubeconfig {
-            path: path.clone(),
-            programs,
-        },
+fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
+    match reader.file("--kubeconfig", args.kubeconfig.as_deref()) {
+        Some(path) => Access::Kubeconfig { path, programs },
         None => Access::ServiceAccount,
     }
 }
