@@ -280,6 +280,7 @@ mod tests {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: Some(state),
             grace: Duration::from_secs(1),
+            labels: None,
         };
         let mut service = Service::start(look, settings).await.expect("it starts");
         let first = service.agent.look().await;
