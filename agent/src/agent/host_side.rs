@@ -15,7 +15,7 @@ use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
 use crate::sources::engines::{ListenerMemory, find_engines, find_supervised};
-use crate::sources::holders::{HolderMemory, ProcessView, find_connections};
+use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
@@ -104,6 +104,7 @@ pub(super) struct HostSide {
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
     holders: HolderMemory,
+    unplaced: Unplaced,
     /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
     expects_connections: bool,
 }
@@ -119,6 +120,7 @@ impl HostSide {
             namespaces: NamespaceFinder::default(),
             listeners: ListenerMemory::default(),
             holders: HolderMemory::default(),
+            unplaced: Unplaced::default(),
             expects_connections: true,
         }
     }
@@ -171,7 +173,14 @@ impl HostSide {
                 namespaces: &namespaces,
                 memory: &mut self.holders,
             };
-            find_connections(self.tables.as_mut(), processes, &watched, connected)
+            let mut seen = find_connections(self.tables.as_mut(), processes, &watched, connected);
+            if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
+                let found = engines.sighting.reading.known().map_or(&[][..], Vec::as_slice);
+                let unplaced = &mut self.unplaced;
+                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, found);
+                seen.gaps.extend(gaps);
+            }
+            seen
         });
         let processes = Timed {
             source: Source::Processes,
