@@ -40,8 +40,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        // A reader that has seen enough (`castoff check | head`) is no failure.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<crate::config::Mistakes>() => {
             let _ = writeln!(io::stderr(), "castoff: {error}");
             ExitCode::from(WRONG_USE)
@@ -54,25 +52,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn usage(error: &clap::Error) -> ExitCode {
-    // The text goes where clap would print it; a closed pipe there is nobody's mistake.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::from(OK),
+    // The text goes where clap would print it.
+    let printed = unless_closed(error.print());
+    match (error.kind(), printed) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Ok(())) => ExitCode::from(OK),
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(error)) => {
+            let _ = writeln!(io::stderr(), "castoff: writing to standard output: {error}");
+            ExitCode::from(FAILED)
+        }
         _ => ExitCode::from(WRONG_USE),
     }
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|e| e.downcast_ref::<io::Error>())
-        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// Writes to standard output, whole.
+/// Writes to standard output, whole, or as much as its reader wants.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("writing to standard output")
+    unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush())).context("writing to standard output")
+}
+
+/// A reader that has seen enough (`castoff check | head`) is no failure, and changes nothing about the answer.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

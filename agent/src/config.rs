@@ -92,6 +92,7 @@ impl Reader {
     /// A directory that must be there.
     pub fn directory(&mut self, flag: &str, path: &Path) -> PathBuf {
         match std::fs::metadata(path) {
+            _ if path.as_os_str().is_empty() => self.mistake(path.to_owned(), is_empty(flag)),
             Ok(found) if found.is_dir() => path.to_owned(),
             Ok(_) => self.mistake(path.to_owned(), format!("{flag} {}: not a directory", path.display())),
             Err(error) => self.mistake(path.to_owned(), format!("{flag} {}: {error}", path.display())),
@@ -101,8 +102,16 @@ impl Reader {
     /// A text that may be left out but not empty.
     pub fn text(&mut self, flag: &str, text: Option<&str>) -> Option<String> {
         match text.map(str::trim) {
-            Some("") => self.mistake(None, format!("{flag}: is empty; leave it out or give it a value")),
+            Some("") => self.mistake(None, is_empty(flag)),
             given => given.map(str::to_owned),
+        }
+    }
+
+    /// A file that need not be there yet.
+    pub fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<PathBuf> {
+        match path {
+            Some(path) if path.as_os_str().is_empty() => self.mistake(None, is_empty(flag)),
+            given => given.map(Path::to_owned),
         }
     }
 
@@ -120,6 +129,10 @@ impl Reader {
             Err(Mistakes(self.0))
         }
     }
+}
+
+fn is_empty(flag: &str) -> String {
+    format!("{flag}: is empty; leave it out or give it a value")
 }
 
 #[cfg(test)]

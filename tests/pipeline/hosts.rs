@@ -32,7 +32,8 @@ fn id(n: u8) -> String {
 pub(crate) struct Host {
     tree: RecordedHost,
     bound: Vec<UnixListener>,
-    runtime: Option<FakeCri>,
+    /// The server, where the node has a runtime.
+    pub(crate) runtime: Option<FakeCri>,
 }
 
 impl Host {
@@ -73,7 +74,7 @@ impl Host {
     }
 
     /// Serves `script` at `path` of the host.
-    fn runtime(&mut self, path: &str, script: Script) -> Result<()> {
+    fn serve(&mut self, path: &str, script: Script) -> Result<()> {
         let path = self.at(path)?;
         self.runtime = Some(FakeCri::start(path, script)?);
         Ok(())
@@ -232,7 +233,7 @@ pub(crate) fn containerd() -> Result<Host> {
     host.in_pod(1000, &pod_cgroup(&id(0x11))).socket(61);
     let warned = r#"{"io.containerd.deprecation/cri-registry-mirrors":"The mirrors property is deprecated since containerd v1.5."}"#;
     let script = script("containerd", "1.7.24", &[Api::V1, Api::V1alpha2]);
-    host.runtime(
+    host.serve(
         endpoint,
         script.condition("ContainerdHasNoDeprecationWarnings", false, warned),
     )?;
@@ -247,7 +248,7 @@ pub(crate) fn crio() -> Result<Host> {
     host.tree.file("/etc/kubernetes/kubelet.conf", config);
     host.in_pod(1000, &pod_cgroup(&id(0x11)).replace("cri-containerd", "crio"));
     let script = script("cri-o", "1.36.3", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd);
-    host.runtime("/run/crio/crio.sock", script)?;
+    host.serve("/run/crio/crio.sock", script)?;
     Ok(host)
 }
 
@@ -260,7 +261,7 @@ pub(crate) fn cri_dockerd() -> Result<Host> {
     host.in_pod(1000, &pod).socket(61);
     let shim = host.tree.process(810, 1, "cri-dockerd").exe("/usr/bin/cri-dockerd");
     shim.cgroup("/system.slice/cri-docker.service").socket(60);
-    host.runtime(
+    host.serve(
         "/run/cri-dockerd.sock",
         script("docker", "28.5.2", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd),
     )?;
@@ -279,7 +280,7 @@ pub(crate) fn dockershim() -> Result<Host> {
     host.dockerd()?;
     let pod = format!("/kubepods/burstable/pod{POD_UID}/{}", id(0x11));
     host.in_pod(1000, &pod).socket(61);
-    host.runtime("/run/dockershim.sock", script("docker", "20.10.24", &[Api::V1alpha2]))?;
+    host.serve("/run/dockershim.sock", script("docker", "20.10.24", &[Api::V1alpha2]))?;
     Ok(host)
 }
 

@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use castoff::agent::Agent;
 use castoff::config::{DEFAULT_WINDOW, Look};
 use castoff::findings::Settings;
-use castoff::findings::report::Report;
 use castoff::model::history::History;
 use castoff::sinks::metrics::cycles::CycleCounters;
 use castoff::sinks::metrics::{Build, Metrics};
@@ -19,6 +18,7 @@ use castoff::sinks::render::json::{render_json, render_schema};
 use castoff::sinks::render::style::Style;
 use castoff::sinks::render::table::render_table;
 use castoff::sources::sockets::recorded::RecordedTables;
+use castoff_tests::fake::cri::{Api, Method};
 use hosts::Host;
 
 macro_rules! golden {
@@ -32,11 +32,12 @@ macro_rules! golden {
 
 golden!(containerd, crio, cri_dockerd, dockershim, docker_only, no_runtime);
 
-async fn look(host: &Host) -> Report {
+fn agent(host: &Host) -> Agent {
     let look = Look {
         host: host.paths(),
         runtime_endpoint: None,
-        runtime_timeout: Duration::from_secs(2),
+        // Long, so that a busy machine is no runtime that hangs.
+        runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),
     };
     let settings = Settings {
@@ -45,13 +46,30 @@ async fn look(host: &Host) -> Report {
     };
     let tables = RecordedTables::new(host.tables());
     Agent::with_tables(look, settings, History::default(), Box::new(tables))
-        .look()
-        .await
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_listed_is_asked_for_again_once() -> Result<()> {
+    let host = hosts::containerd()?;
+    let runtime = host.runtime.as_ref().context("it has one")?;
+    let asked = || runtime.calls(Api::V1, Method::ListContainers);
+    let mut agent = agent(&host);
+    agent.look().await;
+    assert_eq!(asked(), 1, "all are listed");
+    runtime.edit(|script| {
+        script.pods.clear();
+        script.containers.clear();
+    });
+    agent.look().await;
+    assert_eq!(asked(), 3, "the holder's container is missing: it may be new");
+    agent.look().await;
+    assert_eq!(asked(), 4, "it is still missing: it is another runtime's");
+    Ok(())
 }
 
 async fn hold(name: &str, host: Host) -> Result<()> {
     let start = Instant::now();
-    let report = look(&host).await;
+    let report = agent(&host).look().await;
     let took = start.elapsed();
     let json = render_json(&report)?;
     let schema = serde_json::from_str(&render_schema()?)?;

@@ -14,13 +14,13 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
-use crate::sources::engines::{find_engines, find_supervised};
-use crate::sources::holders::{ProcessView, find_connections};
+use crate::sources::engines::{ListenerMemory, find_engines, find_supervised};
+use crate::sources::holders::{HolderMemory, ProcessView, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
-use crate::sources::sockets::listening::find_listening_sockets;
-use crate::sources::sockets::namespaces::find_namespaces;
+use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
+use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
 
 /// What one source saw, and how long it took.
@@ -101,6 +101,11 @@ pub(super) struct HostSide {
     reader: ProcessReader,
     tables: Box<dyn SocketTables + Send>,
     table: Timed<Sighting<ProcessTable>>,
+    namespaces: NamespaceFinder,
+    listeners: ListenerMemory,
+    holders: HolderMemory,
+    /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
+    expects_connections: bool,
 }
 
 impl HostSide {
@@ -111,6 +116,10 @@ impl HostSide {
             reader,
             tables,
             table: Timed::of(Source::Processes, Sighting::absent()),
+            namespaces: NamespaceFinder::default(),
+            listeners: ListenerMemory::default(),
+            holders: HolderMemory::default(),
+            expects_connections: true,
         }
     }
 
@@ -125,23 +134,30 @@ impl HostSide {
     /// Second step: everything else, while the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
         let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths));
-        let Some(table) = self.table.sighting.reading.known() else {
-            let why = self.table.sighting.reading.gap();
-            let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
-            return HostSightings {
-                files,
-                ..HostSightings::unanswered(&gap)
-            };
-        };
-        let proc = &self.paths.proc;
         let start = Instant::now();
-        let namespaces = find_namespaces(proc, table);
-        let listening = find_listening_sockets(self.tables.as_mut(), proc, &namespaces);
+        let Some(table) = self.table.sighting.reading.known() else {
+            return self.without_table(files);
+        };
+        let namespaces = self.namespaces.find(&self.paths.proc, table);
+        let SocketsSeen { listening, connected } = find_sockets(
+            self.tables.as_mut(),
+            &self.paths.proc,
+            &namespaces,
+            self.expects_connections,
+        );
         let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
-        let mut engines = find_engines(&self.reader, table, sockets);
+        if self.listeners.finds_new(sockets) {
+            // Whoever listens anew may have become an engine since its row was read.
+            self.table = Timed::measure(Source::Processes, || self.reader.read_table_anew());
+        }
+        let Some(table) = self.table.sighting.reading.known() else {
+            return self.without_table(files);
+        };
+        let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, table);
         let watched = watched(&engines, sockets);
+        self.expects_connections = !watched.is_empty();
         let engines = Timed {
             source: Source::Engines,
             took: start.elapsed(),
@@ -149,12 +165,13 @@ impl HostSide {
         };
         let connections = Timed::measure(Source::Holders, || {
             let processes = ProcessView {
-                proc,
+                proc: &self.paths.proc,
                 reader: &mut self.reader,
                 table,
                 namespaces: &namespaces,
+                memory: &mut self.holders,
             };
-            find_connections(self.tables.as_mut(), processes, &watched)
+            find_connections(self.tables.as_mut(), processes, &watched, connected)
         });
         let processes = Timed {
             source: Source::Processes,
@@ -170,6 +187,18 @@ impl HostSide {
             supervised,
             connections,
             files,
+        }
+    }
+}
+
+impl HostSide {
+    /// What is seen where the process table was not read.
+    fn without_table(&self, files: Timed<Sighting<HostFiles>>) -> HostSightings {
+        let why = self.table.sighting.reading.gap();
+        let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
+        HostSightings {
+            files,
+            ..HostSightings::unanswered(&gap)
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::task::spawn_blocking;
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +30,8 @@ pub(super) struct Offload<S> {
 #[derive(Debug)]
 enum Place<S> {
     Here(S),
-    Lent(JoinHandle<S>),
+    /// It comes back before the result does, so that whoever has the result has the state.
+    Lent(oneshot::Receiver<S>),
     Lost,
 }
 
@@ -46,12 +49,13 @@ impl<S: Send + 'static> Offload<S> {
         R: Send + 'static,
         F: FnOnce(&mut S) -> R + Send + 'static,
     {
-        let mut state = self.take_back().await?;
-        let (send, receive) = tokio::sync::oneshot::channel();
-        let lent = spawn_blocking(move || {
+        let mut state = self.take_back()?;
+        let (give_back, lent) = oneshot::channel();
+        let (send, receive) = oneshot::channel();
+        spawn_blocking(move || {
             let result = work(&mut state);
+            let _ = give_back.send(state); // the owner is gone
             let _ = send.send(result); // nobody waits any more: the deadline passed
-            state
         });
         self.place = Place::Lent(lent);
         match tokio::time::timeout(deadline, receive).await {
@@ -61,14 +65,13 @@ impl<S: Send + 'static> Offload<S> {
         }
     }
 
-    async fn take_back(&mut self) -> Result<S, OffloadError> {
+    fn take_back(&mut self) -> Result<S, OffloadError> {
         match std::mem::replace(&mut self.place, Place::Lost) {
             Place::Here(state) => Ok(state),
-            // The result is sent a moment before the state comes back; a work that hangs is not waited for.
-            Place::Lent(mut lent) => match tokio::time::timeout(Duration::from_millis(10), &mut lent).await {
-                Ok(Ok(state)) => Ok(state),
-                Ok(Err(_)) => Err(OffloadError::Panicked),
-                Err(_) => {
+            Place::Lent(mut lent) => match lent.try_recv() {
+                Ok(state) => Ok(state),
+                Err(TryRecvError::Closed) => Err(OffloadError::Panicked),
+                Err(TryRecvError::Empty) => {
                     self.place = Place::Lent(lent);
                     Err(OffloadError::StillRunning)
                 }
@@ -96,6 +99,18 @@ mod tests {
             });
             assert_eq!(result.await, Ok(expected));
         }
+    }
+
+    /// On a machine that gives castoff no time between the two, a finished look would else pass for one that hangs.
+    #[tokio::test]
+    async fn whoever_has_the_result_has_the_state() {
+        let mut offload = Offload::new(0);
+        for _ in 0..1000 {
+            assert_eq!(offload.run(LONG, |_| ()).await, Ok(()));
+            let state = offload.take_back().expect("it came back first");
+            offload.place = Place::Here(state + 1);
+        }
+        assert_eq!(offload.run(LONG, |n| *n).await, Ok(1000));
     }
 
     #[tokio::test]

@@ -82,10 +82,13 @@ impl Service {
             window: settings.window,
         };
         let stall = 3 * settings.period + 2 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
+        let lost: Vec<Gap> = trouble.iter().map(StateError::gap).collect();
+        let mut agent = Agent::new(look, judged, history);
+        agent.set_history_gaps(lost.clone());
         Ok(Self {
-            agent: Agent::new(look, judged, history),
+            agent,
             keeper,
-            lost: trouble.iter().map(StateError::gap).collect(),
+            lost,
             listener,
             settings,
             reports,
@@ -215,7 +218,10 @@ impl Cycle {
             self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
         }
         let error = saved.err()?;
-        tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
+        if now {
+            // Nobody will read it from a report any more; before, the log of transitions tells it once.
+            tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
+        }
         Some(Gap {
             hides: Hides::Detail,
             ..error.gap()
@@ -224,5 +230,41 @@ impl Cycle {
 
     fn counters(&self, count: impl FnOnce(&mut CycleCounters)) {
         count(&mut self.cycles.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reading::Source;
+    use crate::sources::HostPaths;
+
+    #[tokio::test]
+    async fn a_lost_history_is_said_from_the_first_report_on() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let state = folder.path().join("state.json");
+        std::fs::write(&state, "{ torn").expect("a file");
+        let path = folder.path().to_owned();
+        let look = Look {
+            host: HostPaths {
+                proc: path.clone(),
+                root: path,
+            },
+            runtime_endpoint: None,
+            runtime_timeout: Duration::from_millis(100),
+            node: None,
+        };
+        let settings = Serve {
+            period: Duration::from_secs(1),
+            window: Duration::from_secs(60),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            state: Some(state),
+            grace: Duration::from_secs(1),
+        };
+        let mut service = Service::start(look, settings).await.expect("it starts");
+        let first = service.agent.look().await;
+        let of_history = first.sources.iter().find(|s| s.source == Source::History);
+        let gaps = &of_history.expect("it has a status").gaps;
+        assert_eq!(gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>(), [Hides::Client]);
     }
 }

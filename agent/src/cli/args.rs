@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::findings::report::{Code, Verdict};
@@ -33,13 +33,19 @@ pub(super) struct HostArgs {
     #[arg(long, env = "CASTOFF_RUNTIME_ENDPOINT", value_name = "ENDPOINT")]
     pub(super) runtime_endpoint: Option<String>,
     /// How long one call to the runtime may take
-    #[arg(long, env = "CASTOFF_RUNTIME_TIMEOUT", value_name = "DURATION", default_value = "2s")]
+    #[arg(
+        long,
+        env = "CASTOFF_RUNTIME_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "2s",
+        allow_hyphen_values = true
+    )]
     pub(super) runtime_timeout: String,
     /// A procfs of the host's PID namespace
-    #[arg(long, env = "CASTOFF_PROC", value_name = "DIR", default_value = "/proc")]
+    #[arg(long, env = "CASTOFF_PROC", value_name = "DIR", default_value = "/proc", value_parser = any_path())]
     pub(super) proc: PathBuf,
     /// The host's root directory. Default: /proc/1/root where it may be read, else /
-    #[arg(long, env = "CASTOFF_HOST_ROOT", value_name = "DIR")]
+    #[arg(long, env = "CASTOFF_HOST_ROOT", value_name = "DIR", value_parser = any_path())]
     pub(super) host_root: Option<PathBuf>,
     /// The node's name. Default: `$NODE_NAME`, else the host's name
     #[arg(long, env = "CASTOFF_NODE_NAME", value_name = "NAME")]
@@ -57,7 +63,7 @@ pub(super) struct Check {
           value_parser = PossibleValuesParser::new(fail_on_values()))]
     pub(super) fail_on: String,
     /// Look again and again for this long, so that clients that come and go are seen too
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) sample: Option<String>,
     /// When to colour
     #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
@@ -92,10 +98,22 @@ pub(super) enum Colour {
 #[derive(Debug, ClapArgs)]
 pub(super) struct Run {
     /// How long from one look to the next
-    #[arg(long, env = "CASTOFF_PERIOD", value_name = "DURATION", default_value = "15s")]
+    #[arg(
+        long,
+        env = "CASTOFF_PERIOD",
+        value_name = "DURATION",
+        default_value = "15s",
+        allow_hyphen_values = true
+    )]
     pub(super) period: String,
     /// How long a use counts: a client last seen before that no longer makes the node in-use
-    #[arg(long, env = "CASTOFF_WINDOW", value_name = "DURATION", default_value = "7d")]
+    #[arg(
+        long,
+        env = "CASTOFF_WINDOW",
+        value_name = "DURATION",
+        default_value = "7d",
+        allow_hyphen_values = true
+    )]
     pub(super) window: String,
     /// The address to serve HTTP on
     #[arg(
@@ -106,10 +124,16 @@ pub(super) struct Run {
     )]
     pub(super) listen: String,
     /// Where first and last seen of each client are kept over restarts; none: they are not
-    #[arg(long, env = "CASTOFF_STATE", value_name = "FILE")]
+    #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
     pub(super) state: Option<PathBuf>,
     /// How long a stop may take before it is forced
-    #[arg(long, env = "CASTOFF_GRACE", value_name = "DURATION", default_value = "10s")]
+    #[arg(
+        long,
+        env = "CASTOFF_GRACE",
+        value_name = "DURATION",
+        default_value = "10s",
+        allow_hyphen_values = true
+    )]
     pub(super) grace: String,
     /// What to log: error, warn, info, debug, trace, or a filter by module
     #[arg(long, env = "CASTOFF_LOG", value_name = "FILTER", default_value = "info")]
@@ -132,6 +156,11 @@ pub(super) struct Explain {
     /// The finding's code; none lists all
     #[arg(value_parser = PossibleValuesParser::new(Code::ALL.iter().map(|c| c.code())))]
     pub(super) code: Option<String>,
+}
+
+/// Takes an empty path too: what is wrong with a value is told with everything else that is.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// `unknown` is no bar: it has an exit code of its own.

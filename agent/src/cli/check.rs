@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Check, Colour, HostArgs, Output};
 use super::{CANNOT_TELL, FOUND, OK, print};
@@ -12,6 +13,7 @@ use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
 use crate::findings::report::{Report, Verdict};
 use crate::model::history::History;
+use crate::model::reading::Hides;
 use crate::sinks::render::json::render_json;
 use crate::sinks::render::style::Style;
 use crate::sinks::render::table::render_table;
@@ -46,15 +48,18 @@ async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
     let mut agent = Agent::new(look, settings, History::default());
     let end = Instant::now() + sample;
     let mut report = agent.look().await;
+    // Until now there was nothing to print, and an interrupt simply ended castoff.
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
     while Instant::now() < end {
+        let next = async {
+            tokio::time::sleep(PAUSE).await;
+            agent.look().await
+        };
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.context("waiting for an interrupt")?;
-                break; // what was seen until now is an answer
-            }
+            biased;
+            _ = interrupt.recv() => break, // what was seen until now is an answer
+            seen = next => report = seen,
         }
-        report = agent.look().await;
     }
     Ok(report)
 }
@@ -120,13 +125,21 @@ fn exit_code(report: &Report, fail_on: &str) -> u8 {
         Verdict::Unknown => CANNOT_TELL,
         // Worst first: at or before the bar is at or above it.
         _ if at <= bar => FOUND,
+        // The one verdict that is given with sights missing: what hides the runtime may hide the one worse.
+        Verdict::InUse if hides_the_runtime(report) => CANNOT_TELL,
         _ => OK,
     }
+}
+
+fn hides_the_runtime(report: &Report) -> bool {
+    let mut gaps = report.sources.iter().flat_map(|source| &source.gaps);
+    gaps.any(|gap| gap.hides == Hides::Runtime)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reading::{Gap, Reason};
     use crate::sinks::sample;
 
     #[test]
@@ -150,6 +163,16 @@ mod tests {
                 ..sample::clear()
             };
             assert_eq!(exit_code(&report, bar), code, "{verdict} with --fail-on {bar}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_is_hidden_may_be_docker() {
+        let mut report = sample::clear();
+        report.verdict = Verdict::InUse;
+        report.sources[0].gaps = vec![Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "nothing")];
+        for (bar, code) in [("runtime", CANNOT_TELL), ("in-use", FOUND)] {
+            assert_eq!(exit_code(&report, bar), code, "--fail-on {bar}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
             .filter(|c| c.engine == kind);
         found.extend(shadow_containers(kind, &of_kind.collect::<Vec<_>>()));
     }
-    let used = facts.clients.known().is_some_and(|clients| !clients.is_empty());
+    let used = !facts.used_by.is_empty();
     if !used && docker_is_the_runtime(facts.snapshot).is_none() {
         found.extend(left_over(facts, engines));
     }
@@ -76,10 +76,10 @@ fn left_over(facts: &Facts<'_>, engines: &[Engine]) -> Option<Finding> {
         .iter()
         .filter(|e| matches!(e.scope, Scope::Host | Scope::User { .. }))
     {
-        let verb = if engine.process.is_some() {
-            "runs"
-        } else {
+        let verb = if engine.is_awaited() {
             "would be started by systemd"
+        } else {
+            "runs"
         };
         what.push(format!("{} {verb} ({})", engine.kind, engine.scope));
     }

@@ -44,6 +44,9 @@ pub struct Facts<'a> {
     pub engines: &'a Reading<Vec<Engine>>,
     /// Who uses them, now or within the window.
     pub clients: &'a Reading<Vec<Client>>,
+    /// The same where that is known; else who is remembered to have used them within the window, which stands whatever
+    /// cannot be seen now.
+    pub used_by: &'a [Client],
     /// Which containers could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
     /// Containers beside Kubernetes.
@@ -60,6 +63,7 @@ pub struct Facts<'a> {
 pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatus>, settings: &Settings) -> Report {
     let joined = join::join(snapshot);
     let exposures = join::exposures(snapshot, &joined, history);
+    let remembered = clients(&[], history, snapshot, settings.window);
     let clients = joined
         .clients
         .map(|open| clients(&open, history, snapshot, settings.window));
@@ -72,6 +76,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         snapshot,
         engines: &joined.engines,
         clients: &clients,
+        used_by: clients.known().map_or(&remembered[..], Vec::as_slice),
         exposures: &exposures,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,

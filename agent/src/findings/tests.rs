@@ -169,6 +169,22 @@ fn what_was_seen_stands_whatever_is_hidden_beside_it() {
 }
 
 #[test]
+fn a_use_that_is_remembered_stands_while_nothing_can_be_seen() {
+    let mut node = with_engine();
+    let mut history = History::default();
+    known(&mut node.connections)
+        .connections
+        .push(connection(5, vec![process(1, "/usr/bin/curl")]));
+    judge_with(&node, &mut history, &[]);
+    node.connections = Sighting::unknown(gap(Hides::Client));
+    let report = judge_with(&node, &mut history, &[]);
+    assert_eq!(report.verdict, Verdict::InUse);
+    assert!(report.clients.known().is_none(), "who is connected now is not known");
+    assert!(codes(&report).contains(&Code::SocketClient));
+    assert!(!codes(&report).contains(&Code::EngineLeftOver));
+}
+
+#[test]
 fn a_use_counts_for_the_window() {
     for (days, verdict) in [(0, Verdict::InUse), (6, Verdict::InUse), (8, Verdict::Idle)] {
         let mut node = with_engine();

@@ -8,7 +8,7 @@ use crate::model::exposure::{Exposure, Via};
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let clients = facts.clients.known().into_iter().flatten().map(client);
+    let clients = facts.used_by.iter().map(client);
     let exposures = facts
         .exposures
         .known()

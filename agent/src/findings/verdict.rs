@@ -12,7 +12,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     if let Some(why) = docker_is_the_runtime(facts.snapshot) {
         return (Verdict::Runtime, why);
     }
-    let clients = facts.clients.known().map_or(&[][..], Vec::as_slice);
+    let clients = facts.used_by;
     if !clients.is_empty() {
         let open = clients.iter().filter(|c| c.connections + c.pending > 0).count();
         return (Verdict::InUse, in_use(open, clients.len(), clients[0].last_seen));
@@ -53,12 +53,11 @@ fn in_use(open: usize, all: usize, last: Timestamp) -> String {
 /// Why an engine counts as being here: it runs, systemd would start it on a connection, or it is installed to start.
 fn idle(facts: &Facts<'_>) -> Option<String> {
     if let Some(engine) = facts.engines.known().and_then(|engines| engines.first()) {
-        return Some(match engine.process {
-            Some(_) => format!("{} runs ({}) and nothing was seen using it", engine.kind, engine.scope),
-            None => format!(
-                "systemd listens for {} ({}) and nothing was seen using it",
-                engine.kind, engine.scope
-            ),
+        let (kind, scope) = (engine.kind, &engine.scope);
+        return Some(if engine.is_awaited() {
+            format!("systemd listens for {kind} ({scope}) and nothing was seen using it")
+        } else {
+            format!("{kind} runs ({scope}) and nothing was seen using it")
         });
     }
     let host = facts.snapshot.host.reading.known()?;

@@ -131,8 +131,16 @@ pub struct Engine {
     pub kind: EngineKind,
     /// Who it serves.
     pub scope: Scope,
-    /// Its process; none where only systemd's socket is there.
+    /// Its process; none where only systemd's socket is there, and where castoff does not see it.
     pub process: Option<Process>,
     /// What it accepts on.
     pub listeners: Vec<Listener>,
+}
+
+impl Engine {
+    /// Whether it is known not to run yet: systemd listens for it. Without that, one that has no process is only not
+    /// seen.
+    pub fn is_awaited(&self) -> bool {
+        self.process.is_none() && self.listeners.iter().any(|listener| listener.activated)
+    }
 }

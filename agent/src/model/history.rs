@@ -95,3 +95,60 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::client::ClientIdentity;
+    use crate::model::engine::{Api, EngineKind, Scope};
+    use crate::model::socket::SocketName;
+
+    fn open(name: usize, sockets: &[u32]) -> OpenClient {
+        OpenClient {
+            key: ClientKey {
+                identity: ClientIdentity::EngineContainer {
+                    engine: None,
+                    name: name.to_string(),
+                },
+                engine: EngineKind::Dockerd,
+                scope: Scope::Host,
+                api: Api::Docker,
+                listener: SocketName::Path("/run/docker.sock".into()),
+            },
+            connections: 1,
+            pending: 0,
+            holders: Vec::new(),
+            sockets: sockets.iter().map(|s| SocketInode(*s)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_connection_counts_once_however_often_it_is_seen() {
+        let mut history = History::default();
+        for (at, sockets) in [
+            (1, vec![5]),
+            (2, vec![5]),
+            (3, vec![5, 6]),
+            (4, vec![6]),
+            (5, vec![]),
+            (6, vec![6]),
+        ] {
+            history.record(Timestamp::from_unix(at), &[open(0, &sockets)]);
+        }
+        let seen = history.get(&open(0, &[]).key).expect("it was recorded");
+        assert_eq!(seen.connects, 3, "5, 6, and 6 again after a look without it");
+        assert_eq!((seen.first.as_unix(), seen.last.as_unix()), (1, 6));
+    }
+
+    #[test]
+    fn the_longest_unseen_are_forgotten_first_and_counted() {
+        let mut history = History::default();
+        for n in 0..History::LIMIT + 10 {
+            history.record(Timestamp::from_unix(n as u64), &[open(n, &[1])]);
+        }
+        assert_eq!(history.clients().count(), History::LIMIT);
+        assert_eq!(history.forgotten(), 10);
+        assert_eq!(history.get(&open(9, &[]).key), None);
+        assert!(history.get(&open(10, &[]).key).is_some());
+    }
+}

@@ -11,7 +11,7 @@ use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
 use super::container::ShadowContainer;
-use super::engine::{Engine, EngineSighting, Listener, Scope};
+use super::engine::{Engine, EngineKind, EngineSighting, Listener, Scope};
 use super::exposure::Exposure;
 use super::history::History;
 use super::identity::ContainerId;
@@ -51,9 +51,11 @@ pub fn join(snapshot: &Snapshot) -> Joined {
 }
 
 /// The containers of pods that a holder or an engine sits in and that are not in the runtime's lists, where there are
-/// lists: they were made between the two looks, and asking again would name them, or they are of another runtime.
+/// lists: they were made between the two looks, and asking again would name them, or they are of another runtime. Also
+/// those of a listed pod: else its client would be another one in the next look.
 pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
-    if snapshot.runtime.containers.reading.known().is_none() {
+    let runtime = &snapshot.runtime;
+    if runtime.pods.reading.known().is_none() || runtime.containers.reading.known().is_none() {
         return BTreeSet::new();
     }
     let places = Places::new(snapshot);
@@ -67,7 +69,7 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
     holders
         .flat_map(|connection| &connection.holders)
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
-        .filter(|p| p.membership.pod_uid.is_some() && !matches!(places.of(p), Place::Pod { .. }))
+        .filter(|p| places.lack(p))
         .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
         .collect()
 }
@@ -76,9 +78,9 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Reading<Vec<Exposure>> {
     let places = Places::new(snapshot);
     let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
-    let users: BTreeSet<(&ClientIdentity, &SocketName)> = open
+    let users: BTreeSet<(&ClientIdentity, EngineKind, &Scope, &SocketName)> = open
         .chain(history.clients().map(|(key, _)| key))
-        .map(|key| (&key.identity, &key.listener))
+        .map(|key| (&key.identity, key.engine, &key.scope, &key.listener))
         .collect();
     snapshot.reaches.reading.clone().map(|reaches| {
         let mut exposures = Vec::new();
@@ -98,7 +100,7 @@ pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Rea
                     container: Some(container.clone()),
                 };
                 exposures.push(Exposure {
-                    used: users.contains(&(&identity, &listener.name)),
+                    used: users.contains(&(&identity, engine.kind, &engine.scope, &listener.name)),
                     namespace: namespace.clone(),
                     pod: pod.clone(),
                     container: container.clone(),

@@ -89,6 +89,14 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// Whether a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
+    pub(super) fn lack(&self, process: &Process) -> bool {
+        let membership = &process.membership;
+        let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
+        let of_pod = membership.pod_uid.is_some() || membership.containers.iter().any(of_cri);
+        of_pod && !membership.containers.iter().any(|c| self.listed(&c.id).is_some())
+    }
+
     /// The place of a container that the runtime lists, or of the one around its supervisor: a nested engine may have
     /// mounted the control groups anew, and then the path of its container does not pass through the outer one.
     fn listed(&self, id: &ContainerId) -> Option<&Place> {

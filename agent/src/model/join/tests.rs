@@ -81,6 +81,11 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             contained(1, Manager::Docker, &[id(9), id(1)]),
             pod(Some("build")),
         ),
+        (
+            "both known: the innermost",
+            contained(1, Manager::CriContainerd, &[id(2), id(1)]),
+            pod(Some("build")),
+        ),
         ("a container made a moment ago", in_pod(&[id(9)], POD_UID), pod(None)),
         (
             "a pod that nobody lists",
@@ -151,6 +156,20 @@ fn a_connection_counts_for_each_who_holds_it_and_once_for_each() {
         .map(|c| (c.key.identity.code(), c.connections, c.holders.len()))
         .collect();
     assert_eq!(counted, [("pod", 1, 1), ("host", 2, 2)]);
+}
+
+#[test]
+fn a_connection_that_waits_is_counted_apart() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    let waiting = Connection {
+        state: ConnectionState::Pending,
+        ..connection(6, vec![process(1, "/bin/a")])
+    };
+    known(&mut node.connections).connections = vec![connection(5, vec![process(1, "/bin/a")]), waiting];
+    let clients = join(&node).clients;
+    let client = &clients.known().expect("known")[0];
+    assert_eq!((client.connections, client.pending), (1, 1));
 }
 
 #[test]
@@ -277,6 +296,13 @@ fn an_exposure_says_whether_it_was_ever_used() {
     history.record(Timestamp::from_unix(1), join(&node).clients.known().expect("known"));
     known(&mut node.connections).connections.clear();
     assert_eq!(used(&node, &history), [("build".to_owned(), true)]);
+    // Another engine's socket of the same name, as an engine in the pod has one, is another socket.
+    let of_another = |key: &ClientKey| ClientKey {
+        scope: Scope::User { uid: 1000 },
+        ..key.clone()
+    };
+    let elsewhere = History::restore(history.clients().map(|(key, seen)| (of_another(key), seen.clone())));
+    assert_eq!(used(&node, &elsewhere), [("build".to_owned(), false)]);
 }
 
 #[test]
@@ -287,10 +313,28 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
     assert_eq!(unlisted_containers(&node), BTreeSet::new());
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
     assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9)]));
+
+    // Nor a container that is not listed yet, whose pod is: it would pass for another client in the next look.
+    for (holder, missing) in [
+        (in_pod(&[id(9)], POD_UID), true),
+        (contained(7, Manager::CriContainerd, &[id(9)]), true),
+        (in_pod(&[id(1), id(9)], POD_UID), false),
+        (in_pod(&[], POD_UID), false),
+        (contained(7, Manager::Docker, &[id(9)]), false),
+        (contained(7, Manager::Unnamed, &[id(9)]), false),
+    ] {
+        known(&mut node.connections).connections[0].holders = vec![holder.clone()];
+        assert_eq!(!unlisted_containers(&node).is_empty(), missing, "{holder:?}");
+    }
+
+    known(&mut node.connections).connections[0].holders = vec![in_pod(&[id(9)], "ffff")];
+    let mut without_pods = node.clone();
+    without_pods.runtime.pods = Sighting::unknown(gap(Hides::Identity));
     node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
     assert_eq!(
         unlisted_containers(&node),
         BTreeSet::new(),
         "without a list nothing is missing from it"
     );
+    assert_eq!(unlisted_containers(&without_pods), BTreeSet::new());
 }

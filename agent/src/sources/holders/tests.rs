@@ -124,8 +124,9 @@ impl Node {
             reader: &mut ProcessReader::new(proc.clone()),
             table: &table,
             namespaces: &namespaces,
+            memory: &mut HolderMemory::default(),
         };
-        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners)
+        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners, None)
     }
 }
 

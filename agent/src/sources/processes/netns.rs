@@ -9,7 +9,8 @@ use std::io;
 use std::os::linux::fs::MetadataExt;
 use std::path::Path;
 
-use super::{ProcessEntry, refused};
+use super::known::Row;
+use super::refused;
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides};
 
@@ -22,25 +23,34 @@ pub(super) struct Refused {
 }
 
 /// Completes the rows, by ascending pid, that `refused` names, and counts those that no readable process is alike with.
-pub(super) fn find_alike(proc: &Path, entries: &mut [ProcessEntry], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
+pub(super) fn find_alike(proc: &Path, rows: &mut [Row], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
     if refused_rows.is_empty() {
         return;
     }
-    let known = read_known(proc, entries);
+    let known = read_known(proc, rows);
     for row in refused_rows {
         let alike = read_tree(proc, row.pid).and_then(|tree| known.iter().find(|(of, _)| *of == tree));
-        let at = entries.binary_search_by_key(&row.pid, |entry| entry.key.pid);
+        let at = rows.binary_search_by_key(&row.pid, |row| row.entry.key.pid);
         match (alike, at) {
-            (Some((_, netns)), Ok(at)) => entries[at].netns = Some(*netns),
-            _ => refused(row.pid, "ns/net", Hides::Client, &row.error).fold_into(gaps),
+            (Some((_, netns)), Ok(at)) => rows[at].entry.netns = Some(*netns),
+            _ => refused(row.pid, "ns/net", hides(&row.error), &row.error).fold_into(gaps),
         }
     }
 }
 
+/// A refusal hides no client by itself: who looks for clients looks into such a namespace by other means, and says so where
+/// that fails too. Whatever else goes wrong they take for a process without a namespace.
+fn hides(error: &io::Error) -> Hides {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Hides::Detail,
+        _ => Hides::Client,
+    }
+}
+
 /// The `net` tree of each namespace that some row is known to be in.
-fn read_known(proc: &Path, entries: &[ProcessEntry]) -> Vec<(u64, NetNs)> {
+fn read_known(proc: &Path, rows: &[Row]) -> Vec<(u64, NetNs)> {
     let mut known: Vec<(u64, NetNs)> = Vec::new();
-    for entry in entries {
+    for Row { entry, .. } in rows {
         if let Some(netns) = entry.netns
             && !known.iter().any(|(_, of)| *of == netns)
             && let Some(tree) = read_tree(proc, entry.key.pid)
