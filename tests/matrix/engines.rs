@@ -10,10 +10,9 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::lab::podman::Podman;
 use castoff_tests::lab::sockets::wait_for_connection;
 use castoff_tests::lab::suites::{self, Suite};
+use castoff_tests::matrix::{Kind, Plan, Seen};
 use castoff_tests::report::{clients_of, list, report};
 use serde_json::{Value, json};
-
-use super::row::{Kind, Plan, Seen};
 
 const UNIT: &str = "castoff-matrix.service";
 
@@ -91,6 +90,7 @@ fn run_podman(plan: &Plan, suite: Suite) -> Result<Seen> {
 fn engine(kind: &str, socket: &Path, pid: u32, container: &str, version: String) -> Result<Seen> {
     let said = report([])?;
     let mut seen = Seen::default();
+    seen.keep_gaps(&said);
     seen.version = version;
     let serves = |engine: &&Value| {
         let listeners = engine["listeners"].as_array().into_iter().flatten();
