@@ -22,7 +22,7 @@ use crate::model::reading::{Gap, Hides};
 use crate::sinks::http::{self, Liveness, Published, router};
 use crate::sinks::metrics::cycles::CycleCounters;
 use crate::sinks::metrics::{Build, Metrics};
-use crate::sinks::state::{Keeper, Loaded, StateError};
+use crate::sinks::state::{Keeper, Loaded, Saved, StateError};
 use crate::sources::runtime::RuntimeSource;
 use transitions::Transitions;
 
@@ -214,7 +214,9 @@ impl Cycle {
                 keeper.save_if_due(history, at)
             }
         });
-        self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
+        if !matches!(saved, Ok(Saved::Unchanged | Saved::NotDue)) {
+            self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
+        }
         let error = saved.err()?;
         if now {
             // Nobody will read it from a report any more; before, the log of transitions tells it once.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -24,6 +25,7 @@ pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
             Format::Text
         },
     );
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1) // the agent waits; its work is one cycle at a time, off these threads
         .enable_all()
@@ -33,6 +35,16 @@ pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
     // A walk that hangs in the kernel must not keep the process.
     runtime.shutdown_background();
     outcome
+}
+
+/// Lets the process have as many descriptors as it may: shells give 1024, which a thousand connections use up. Where the
+/// host refuses, fewer connections are served.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 /// Serves until the first signal, then drains within the grace; the second signal, or the end of the grace, aborts.

@@ -90,6 +90,22 @@ fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     Ok(parse_hierarchies(&fs::read_to_string("/proc/self/mountinfo")?))
 }
 
+/// Makes a cgroup below the root of every hierarchy; one of v1's cpuset is given what its parent has, for it starts with
+/// nothing and no process could join.
+pub(crate) fn make_everywhere(path: &Path) -> Result<()> {
+    for hierarchy in hierarchies()? {
+        let folder = hierarchy.folder(path);
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if hierarchy.v1_controllers.is_some() && folder.join(file).exists() {
+                let parent = folder.parent().context("a cgroup is below its hierarchy")?;
+                fs::copy(parent.join(file), folder.join(file)).with_context(|| format!("set {file}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// How many hierarchies this machine has mounted.
 pub(crate) fn count_hierarchies() -> io::Result<usize> {
     Ok(hierarchies()?.len())

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::cri::Cri;
+use super::cri::{Cri, Interface};
 use super::daemon::Daemon;
 use super::images;
 use super::keeper::Task;
@@ -37,6 +37,8 @@ pub struct Options {
     pub programs: Programs,
     /// Writes the configuration file in the version's own language.
     pub configuration: fn(&Layout<'_>) -> String,
+    /// The version of CRI that the lab itself speaks with it.
+    pub interface: Interface,
 }
 
 /// A containerd that runs.
@@ -55,6 +57,7 @@ impl Containerd {
         Self::start_with(&Options {
             programs: Programs::debian()?,
             configuration: version_2,
+            interface: Interface::V1,
         })
     }
 
@@ -74,10 +77,10 @@ impl Containerd {
             runc_root: &room.join("runc"),
         });
         let configuration = room.file("config.toml", configuration)?;
-        let mut command = options.programs.command("containerd")?;
+        let mut command = options.programs.command_by_loader("containerd")?;
         command.arg("--config").arg(configuration);
         let daemon = Daemon::start("containerd", &room, &command, &tasks(&network))?;
-        let cri = Cri::of(&socket)?;
+        let cri = Cri::of(&socket, options.interface)?;
         daemon.wait_until(|| cri.version().map(drop))?;
         let this = Self {
             cri,
@@ -113,12 +116,12 @@ impl Containerd {
 
     /// Runs a pod's sandbox, as a kubelet would, and waits until it stands.
     pub fn run(&self, pod: Pod) -> Result<RunningPod> {
-        for task in pod.tasks() {
-            self.daemon.keeper().later(&task)?;
-        }
-        let logs = self.daemon.room().join("pods");
-        RunningPod::run(self.cri.clone(), pod, &logs)
-            .with_context(|| format!("containerd's log ends:\n{}", self.daemon.log_tail()))
+        RunningPod::run(self.cri.clone(), pod, &self.daemon)
+    }
+
+    /// Asks for its version as a client of the old CRI v1alpha2 does.
+    pub fn ask_as_an_old_client(&self) -> Result<()> {
+        Cri::of(&self.socket, Interface::V1alpha2)?.version().map(drop)
     }
 
     /// Imports a docker-archive for CRI to find.
@@ -136,11 +139,19 @@ impl Containerd {
 
 /// What even an orderly end leaves outside of the room.
 fn tasks(network: &str) -> Vec<Task> {
-    vec![
+    let mut tasks = vec![
         Task::SharedFolder("/run/containerd".into()),
         Task::SharedFolder("/run/containerd/s".into()),
         // Where containerd 1.x has its shims listen, whatever its state folder is.
         Task::DeadSockets("/run/containerd/s".into()),
+    ];
+    tasks.extend(network_tasks(network));
+    tasks
+}
+
+/// What a CNI network leaves outside of the room.
+pub(crate) fn network_tasks(network: &str) -> Vec<Task> {
+    vec![
         Task::Link(network.to_owned()),
         Task::SharedFolder("/var/lib/cni".into()),
         Task::SharedFolder("/var/lib/cni/results".into()),
@@ -152,7 +163,7 @@ fn tasks(network: &str) -> Vec<Task> {
 }
 
 /// A bridge that is no gateway: pods see each other, and the host's forwarding and firewall stay as they are.
-fn cni_configuration(network: &str, addresses: &Path) -> String {
+pub(crate) fn cni_configuration(network: &str, addresses: &Path) -> String {
     serde_json::json!({
         "cniVersion": "0.4.0",
         "name": network,
@@ -176,36 +187,71 @@ fn cni_configuration(network: &str, addresses: &Path) -> String {
 /// `restrict_oom_score_adj`, because the pause container asks for -998, which takes `CAP_SYS_RESOURCE` that not every
 /// test machine grants. `netns_mounts_under_state_dir` keeps the pods' network namespaces in the room.
 pub fn version_2(layout: &Layout<'_>) -> String {
+    let cri = "io.containerd.grpc.v1.cri";
     format!(
         r#"version = 2
-root = "{root}"
-state = "{state}"
-oom_score = 0
-
-[grpc]
-  address = "{socket}"
-
-[plugins."io.containerd.grpc.v1.cri"]
+{common}
+[plugins."{cri}"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{plugins}"
-    conf_dir = "{configurations}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        Root = "{runc}"
-        SystemdCgroup = false
-"#,
+{network}{runc}"#,
+        common = common(layout),
+        pause = images::PAUSE,
+        network = network(layout, cri, &format!("bin_dir = \"{}\"", layout.cni_plugins.display())),
+        runc = runc(layout, cri),
+    )
+}
+
+/// The configuration of containerd 2. Its NRI would listen outside of the room.
+pub fn version_3(layout: &Layout<'_>) -> String {
+    let cri = "io.containerd.cri.v1.runtime";
+    format!(
+        r#"version = 3
+{common}
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{pause}"
+[plugins."{cri}"]
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+{network}{runc}"#,
+        common = common(layout),
+        pause = images::PAUSE,
+        network = network(layout, cri, &format!("bin_dirs = [\"{}\"]", layout.cni_plugins.display())),
+        runc = runc(layout, cri),
+    )
+}
+
+fn common(layout: &Layout<'_>) -> String {
+    format!(
+        r#"root = "{root}"
+state = "{state}"
+oom_score = 0
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{root}/opt""#,
         root = layout.root.display(),
         state = layout.state.display(),
         socket = layout.socket.display(),
-        pause = images::PAUSE,
-        plugins = layout.cni_plugins.display(),
-        configurations = layout.cni_configurations.display(),
-        runc = layout.runc_root.display(),
+    )
+}
+
+fn network(layout: &Layout<'_>, cri: &str, plugins: &str) -> String {
+    let configurations = layout.cni_configurations.display();
+    format!("  [plugins.\"{cri}\".cni]\n    {plugins}\n    conf_dir = \"{configurations}\"\n")
+}
+
+fn runc(layout: &Layout<'_>, cri: &str) -> String {
+    format!(
+        r#"  [plugins."{cri}".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."{cri}".containerd.runtimes.runc.options]
+      Root = "{root}"
+      SystemdCgroup = false
+"#,
+        root = layout.runc_root.display(),
     )
 }

@@ -83,6 +83,9 @@ impl Container {
     pub(crate) fn start(self, cri: &Cri, pod: &Pod, sandbox: &str, logs: &Path) -> Result<RunningContainer> {
         let is_client = self.command.first().is_some_and(|program| program == CLIENT);
         let log = logs.join(log_path(&self.name));
+        // CRI-O does not make the folder: a kubelet does, first.
+        let folder = logs.join(&self.name);
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let id = cri.start_container(proto::CreateContainerRequest {
             pod_sandbox_id: sandbox.to_owned(),
             config: Some(self.config(pod)),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::runtime::{Builder, Runtime};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
 use tonic::transport::{Channel, Endpoint};
 
 use self::proto::runtime_service_client::RuntimeServiceClient;
@@ -26,15 +28,24 @@ pub(crate) mod proto {
 /// Far beyond what any call takes, also with the pause image's first start on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// A version of the interface. Their messages are the same on the wire; the names of the calls differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// `runtime.v1`.
+    V1,
+    /// `runtime.v1alpha2`: containerd before 1.6, dockershim.
+    V1alpha2,
+}
+
 /// A connection to a runtime. It must not be used from within an async task.
 #[derive(Debug, Clone)]
 pub(crate) struct Cri {
     runtime: Arc<Runtime>,
-    channel: Channel,
+    channel: Versioned,
 }
 
 impl Cri {
-    pub(crate) fn of(socket: &Path) -> Result<Self> {
+    pub(crate) fn of(socket: &Path, interface: Interface) -> Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -45,7 +56,7 @@ impl Cri {
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
         Ok(Self {
             runtime: Arc::new(runtime),
-            channel,
+            channel: Versioned { channel, interface },
         })
     }
 
@@ -137,10 +148,39 @@ impl Cri {
     fn call<T>(
         &self,
         name: &'static str,
-        call: impl AsyncFnOnce(RuntimeServiceClient<Channel>) -> Result<tonic::Response<T>, tonic::Status>,
+        call: impl AsyncFnOnce(RuntimeServiceClient<Versioned>) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T> {
         let client = RuntimeServiceClient::new(self.channel.clone());
         let answer = self.runtime.block_on(call(client));
         Ok(answer.with_context(|| format!("CRI {name}"))?.into_inner())
+    }
+}
+
+/// A channel on which every call has the name that it has in one version of the interface.
+#[derive(Debug, Clone)]
+struct Versioned {
+    channel: Channel,
+    interface: Interface,
+}
+
+impl Service<http::Request<Body>> for Versioned {
+    type Response = <Channel as Service<http::Request<Body>>>::Response;
+    type Error = <Channel as Service<http::Request<Body>>>::Error;
+    type Future = <Channel as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if self.interface == Interface::V1alpha2 {
+            let path = request.uri().path().replace("/runtime.v1.", "/runtime.v1alpha2.");
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = path.parse().ok();
+            if let Ok(uri) = http::Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        self.channel.call(request)
     }
 }

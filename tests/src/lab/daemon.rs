@@ -72,13 +72,18 @@ impl Daemon {
 
     /// The last lines that it has written, for a failure's message.
     pub fn log_tail(&self) -> String {
-        let log = fs::read(self.log()).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+        log_tail(&self.log())
     }
 
     pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
     }
+}
+
+/// The last lines of a daemon's log.
+pub(crate) fn log_tail(log: &Path) -> String {
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
 }

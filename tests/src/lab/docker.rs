@@ -32,6 +32,10 @@ pub struct Options<'a> {
     pub configuration: serde_json::Map<String, serde_json::Value>,
     /// Docker before 25 writes a key to `/etc/docker` unless told otherwise; later ones do not know the setting.
     pub has_trust_key: bool,
+    /// Docker before 23 lowers its own OOM score unless told otherwise; later ones do not know the flag.
+    pub lowers_oom_score: bool,
+    /// Run it through its own dynamic loader. Docker before 23 cannot: it executes itself again.
+    pub by_loader: bool,
 }
 
 impl Options<'_> {
@@ -43,6 +47,8 @@ impl Options<'_> {
             containerd: None,
             configuration: serde_json::Map::new(),
             has_trust_key: true,
+            lowers_oom_score: true,
+            by_loader: false,
         })
     }
 }
@@ -220,7 +226,11 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
         );
     }
     let configuration = room.file("daemon.json", serde_json::Value::from(configuration).to_string())?;
-    let mut command = options.programs.command("dockerd")?;
+    let mut command = if options.by_loader {
+        options.programs.command_by_loader("dockerd")?
+    } else {
+        options.programs.command("dockerd")?
+    };
     command
         .arg("--config-file")
         .arg(configuration)
@@ -238,11 +248,13 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
             "--ip-forward=false",
             "--ip-masq=false",
         ])
-        // Lowering it takes CAP_SYS_RESOURCE, which not every test machine grants.
-        .arg("--oom-score-adjust=0")
         .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
         .arg("--host")
         .arg(format!("unix://{}", socket.display()));
+    if options.lowers_oom_score {
+        // It takes CAP_SYS_RESOURCE, which not every test machine grants.
+        command.arg("--oom-score-adjust=0");
+    }
     for address in &options.also_listen {
         command.arg("--host").arg(address);
     }

@@ -30,6 +30,9 @@ const WANTED: &[&str] = &[
 /// Downloaded as part of a dependency's upgrade; the host's own are as good, and a second `su` is not wanted anywhere.
 const UNWANTED: &[&str] = &["login_", "passwd_", "util-linux_"];
 
+/// Where a machine has its own programs.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Where programs of a package are inside the unpacked tree.
 const PROGRAM_FOLDERS: &[&str] = &["usr/sbin", "usr/bin", "sbin", "bin"];
 
@@ -37,6 +40,19 @@ const PROGRAM_FOLDERS: &[&str] = &["usr/sbin", "usr/bin", "sbin", "bin"];
 #[derive(Debug, Clone)]
 pub struct Programs {
     root: PathBuf,
+    /// Where else to look for what is not there.
+    others: Option<Box<Programs>>,
+    /// Their own libraries and loader, where they are of another Debian than the machine.
+    foreign: Option<Foreign>,
+}
+
+/// What programs of another Debian need to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Foreign {
+    /// Their dynamic loader.
+    pub(crate) loader: PathBuf,
+    /// The folders of their libraries, as the loader takes them.
+    pub(crate) libraries: String,
 }
 
 impl Programs {
@@ -53,16 +69,23 @@ impl Programs {
         let lock = File::create(cache.join("debian.lock")).context("make the lock of the package cache")?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock the package cache")?;
         if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) {
-            return Ok(Self { root });
+            return Ok(Self::seen_at(root));
         }
         if root.exists() {
             fs::remove_dir_all(&root).context("remove the outdated package cache")?;
         }
-        let archives = tempfile::tempdir_in(&cache).context("make a folder for the packages")?;
-        download(archives.path())?;
-        unpack(archives.path(), &root)?;
+        unpack_into(WANTED, &root)?;
         fs::write(&stamp, wanted).context("stamp the package cache")?;
-        Ok(Self { root })
+        Ok(Self::seen_at(root))
+    }
+
+    /// Programs in one folder that were told of their own loader and libraries; `others` has what they lack.
+    pub(crate) fn foreign(root: PathBuf, foreign: Foreign, others: Self) -> Self {
+        Self {
+            root,
+            others: Some(Box::new(others)),
+            foreign: Some(foreign),
+        }
     }
 
     /// The folder that they are unpacked in.
@@ -72,59 +95,98 @@ impl Programs {
 
     /// The path of one of them.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
-        PROGRAM_FOLDERS
-            .iter()
-            .map(|folder| self.root.join(folder).join(name))
-            .find(|path| path.exists())
-            .with_context(|| format!("no {name} below {}", self.root.display()))
+        let own = self.folders().into_iter().map(|folder| folder.join(name));
+        match (own.into_iter().find(|path| path.exists()), &self.others) {
+            (Some(path), _) => Ok(path),
+            (None, Some(others)) => others.path(name),
+            (None, None) => bail!("no {name} below {}", self.root.display()),
+        }
     }
 
     /// A command for one of them, which finds the others and their libraries.
     pub fn command(&self, name: &str) -> Result<Command> {
-        let mut command = Command::new(self.path(name)?);
-        for (variable, value) in self.environment() {
-            command.env(variable, value);
-        }
-        Ok(command)
+        Ok(self.with_environment(Command::new(self.path(name)?)))
+    }
+
+    /// A command that runs one of them through its own dynamic loader, so that the kernel shows the loader as the
+    /// executable; programs of this machine's own Debian run as usual.
+    pub fn command_by_loader(&self, name: &str) -> Result<Command> {
+        let Some(foreign) = &self.foreign else {
+            return self.command(name);
+        };
+        let mut command = Command::new(&foreign.loader);
+        command.arg("--library-path").arg(&foreign.libraries).arg(self.path(name)?);
+        Ok(self.with_environment(command))
     }
 
     /// The folder of the CNI plugins.
     pub fn cni_plugins(&self) -> PathBuf {
-        self.root.join("usr/lib/cni")
+        match &self.others {
+            Some(others) => others.cni_plugins(),
+            None => self.root.join("usr/lib/cni"),
+        }
     }
 
-    /// `PATH` and the libraries' path that lets them find each other.
-    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
-        let mut path: Vec<String> = PROGRAM_FOLDERS
-            .iter()
-            .map(|folder| self.root.join(folder).display().to_string())
-            .collect();
-        path.push("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-        let libraries = ["usr/lib", "lib"].map(|folder| self.root.join(folder).join(multiarch()).display().to_string());
-        [("PATH", path.join(":")), ("LD_LIBRARY_PATH", libraries.join(":"))]
+    fn with_environment(&self, mut command: Command) -> Command {
+        for (variable, value) in self.environment() {
+            command.env(variable, value);
+        }
+        command
+    }
+
+    /// `PATH`, and the libraries' path for those that use the machine's own loader, so that they find each other.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let folders = self.folders().into_iter().map(|folder| folder.display().to_string());
+        let path: Vec<String> = folders.chain([SYSTEM_PATH.to_owned()]).collect();
+        let mut environment = vec![("PATH", path.join(":"))];
+        if self.foreign.is_none() {
+            environment.push(("LD_LIBRARY_PATH", library_path(&self.root)));
+        }
+        environment
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        match self.foreign {
+            Some(_) => vec![self.root.clone()],
+            None => PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder)).collect(),
+        }
     }
 
     /// The same programs seen through another path (a bind mount that ordinary users can reach).
     pub(crate) fn seen_at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            others: None,
+            foreign: None,
+        }
     }
 }
 
-/// Debian's name of this machine's library folder.
-fn multiarch() -> String {
-    format!("{}-linux-gnu", std::env::consts::ARCH)
+/// The folders of libraries in an unpacked tree, as the dynamic loader takes them.
+pub(crate) fn library_path(root: &Path) -> String {
+    let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
+    ["usr/lib", "lib"]
+        .map(|folder| root.join(folder).join(&multiarch).display().to_string())
+        .join(":")
 }
 
-fn download(archives: &Path) -> Result<()> {
-    if apt_get_download(archives).is_ok() {
+/// Downloads packages of this machine's own Debian, with what the machine lacks for them, and unpacks them into a tree.
+pub(crate) fn unpack_into(wanted: &[&str], tree: &Path) -> Result<()> {
+    let archives = tempfile::tempdir_in(rooms::cache()?).context("make a folder for the packages")?;
+    download(wanted, archives.path())?;
+    unpack(archives.path(), tree)
+}
+
+fn download(wanted: &[&str], archives: &Path) -> Result<()> {
+    if apt_get_download(wanted, archives).is_ok() {
         return Ok(());
     }
     // A fresh machine has no lists yet, or old ones that name versions no archive has any more.
     run(Command::new("apt-get").args(["-o", "DPkg::Lock::Timeout=120", "-q", "update"]))?;
-    apt_get_download(archives)
+    apt_get_download(wanted, archives)
 }
 
-fn apt_get_download(archives: &Path) -> Result<()> {
+fn apt_get_download(wanted: &[&str], archives: &Path) -> Result<()> {
     fs::create_dir_all(archives.join("partial")).context("make apt's folder for what is under way")?;
     run(Command::new("apt-get")
         // --reinstall: what the host has installed is wanted here too.
@@ -138,7 +200,7 @@ fn apt_get_download(archives: &Path) -> Result<()> {
         ])
         .args(["-o", "DPkg::Lock::Timeout=120", "-o", "APT::Sandbox::User=root", "-o"])
         .arg(format!("Dir::Cache::archives={}", archives.display()))
-        .args(WANTED))
+        .args(wanted))
 }
 
 fn unpack(archives: &Path, root: &Path) -> Result<()> {

@@ -5,31 +5,43 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::daemon::Daemon;
 use super::keeper::Task;
-use super::packages::Programs;
+use super::images;
+use super::packages::{self, Programs};
 use super::places::ORDINARY_UID;
 use super::rooms::Room;
+
+/// How long a container's client may take until it says `ready`.
+const READY: Duration = Duration::from_secs(30);
 
 /// A `podman system service` that runs.
 #[derive(Debug)]
 pub struct Podman {
     daemon: Daemon,
     socket: PathBuf,
+    programs: Programs,
+    files: Files,
 }
 
 impl Podman {
     /// Starts root's service.
     pub fn start() -> Result<Self> {
+        Self::start_with(Programs::debian()?, "cni")
+    }
+
+    /// Starts root's service from any version's programs; `network` is what that version calls its network backend.
+    pub fn start_with(programs: Programs, network: &str) -> Result<Self> {
         let room = Room::make("podman")?;
-        let programs = Programs::debian()?;
-        let files = Files::write(&room, &programs)?;
-        let mut command = programs.command("podman")?;
+        let files = Files::write(&room, &Places::of(&programs)?, network)?;
+        let mut command = programs.command_by_loader("podman")?;
         files.set(&mut command);
-        Self::serve(&room, command)
+        Self::serve(&room, command, programs, files)
     }
 
     /// Starts the service of an ordinary user, [`ORDINARY_UID`], in a user namespace that podman makes for it.
@@ -40,7 +52,8 @@ impl Podman {
         let room = Room::make("rootless")?;
         let programs = Programs::debian()?;
         let seen = Programs::seen_at(room.folder("debian")?);
-        let files = Files::write(&room, &seen)?;
+        let places = Places::of(&programs)?.seen_from(programs.root(), seen.root())?;
+        let files = Files::write(&room, &places, "cni")?;
         for folder in ["root", "runroot", "home", "user", "run", "net", "tmp"] {
             let folder = room.folder(folder)?;
             chown(&folder, Some(ORDINARY_UID), Some(ORDINARY_UID)).context("give the user its folders")?;
@@ -85,7 +98,7 @@ impl Podman {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_DATA_HOME")
             .current_dir("/");
-        Self::serve(&room, command)
+        Self::serve(&room, command, seen, files)
     }
 
     /// Its socket.
@@ -98,7 +111,43 @@ impl Podman {
         &self.daemon
     }
 
-    fn serve(room: &Room, mut command: Command) -> Result<Self> {
+    /// What it says it is, like `4.3.1`.
+    pub fn version(&self) -> Result<String> {
+        packages::output(self.client()?.args(["version", "--format", "{{.Client.Version}}"]))
+    }
+
+    /// A `podman` command on the service's containers and images, without the service.
+    pub fn client(&self) -> Result<Command> {
+        let mut podman = self.programs.command("podman")?;
+        self.files.set(&mut podman);
+        Ok(podman)
+    }
+
+    /// Runs the client program in one of its modes, in a container that has `socket` as `/var/run/docker.sock` and a
+    /// network namespace of its own, and waits until it says `ready`.
+    pub fn run_client(&self, name: &str, socket: &Path, mode: &[&str]) -> Result<PodmanContainer<'_>> {
+        let room = self.daemon.room();
+        let image = images::write_lab(room, &self.programs)?;
+        let policy = room.join("policy.json");
+        fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).context("write a policy")?;
+        let mut load = self.client()?;
+        load.args(["load", "--quiet", "--signature-policy"]).arg(&policy);
+        packages::run(load.arg("--input").arg(image))?;
+        let volume = format!("{}:/var/run/docker.sock", socket.display());
+        let mut run = self.client()?;
+        run.args(["run", "--detach", "--network=none", "--ulimit=nofile=256:256", "--ulimit=nproc=256:256", "--name", name, "--volume", &volume]);
+        run.args(["--entrypoint", "/client", images::LAB]).args(mode);
+        let id = packages::output(&mut run)?;
+        let container = PodmanContainer { podman: self, id };
+        let deadline = Instant::now() + READY;
+        while !container.log()?.contains("ready ") {
+            ensure!(Instant::now() < deadline, "container {name} is not ready: {}", container.log()?);
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(container)
+    }
+
+    fn serve(room: &Room, mut command: Command, programs: Programs, files: Files) -> Result<Self> {
         let socket = room.folder("run")?.join("podman.sock");
         command
             .args(["system", "service", "--time=0"])
@@ -108,7 +157,12 @@ impl Podman {
             Task::SharedFolder("/run/mount".into()),
         ];
         let daemon = Daemon::start("podman", room, &command, &tasks)?;
-        let this = Self { daemon, socket };
+        let this = Self {
+            daemon,
+            socket,
+            programs,
+            files,
+        };
         this.daemon.wait_until(|| {
             UnixStream::connect(&this.socket)
                 .map(drop)
@@ -118,31 +172,98 @@ impl Podman {
     }
 }
 
+/// A container that podman runs. Dropping it removes it.
+#[derive(Debug)]
+pub struct PodmanContainer<'a> {
+    podman: &'a Podman,
+    id: String,
+}
+
+impl PodmanContainer<'_> {
+    /// The container's whole id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn log(&self) -> Result<String> {
+        packages::output(self.podman.client()?.args(["logs", &self.id]))
+    }
+}
+
+impl Drop for PodmanContainer<'_> {
+    fn drop(&mut self) {
+        let remove = self.podman.client();
+        let removed = remove.and_then(|mut podman| packages::run(podman.args(["rm", "--force", &self.id])));
+        if let Err(error) = removed {
+            eprintln!("container {} was not removed: {error:#}", self.id);
+        }
+    }
+}
+
+/// The programs that podman starts.
+struct Places {
+    conmon: PathBuf,
+    runc: PathBuf,
+    helpers: PathBuf,
+    cni_plugins: PathBuf,
+}
+
+impl Places {
+    fn of(programs: &Programs) -> Result<Self> {
+        let conmon = programs.path("conmon")?;
+        Ok(Self {
+            helpers: conmon.parent().context("a program is in a folder")?.to_path_buf(),
+            conmon,
+            runc: programs.path("runc")?,
+            cni_plugins: programs.cni_plugins(),
+        })
+    }
+
+    /// The same below another path.
+    fn seen_from(self, root: &Path, seen: &Path) -> Result<Self> {
+        let move_below = |path: PathBuf| {
+            let rest = path.strip_prefix(root).map(Path::to_path_buf);
+            rest.map(|rest| seen.join(rest)).context("a program is in its tree")
+        };
+        Ok(Self {
+            conmon: move_below(self.conmon)?,
+            runc: move_below(self.runc)?,
+            helpers: move_below(self.helpers)?,
+            cni_plugins: move_below(self.cni_plugins)?,
+        })
+    }
+}
+
 /// Podman's configuration: everything below the room.
+#[derive(Debug)]
 struct Files {
     containers: PathBuf,
     storage: PathBuf,
 }
 
 impl Files {
-    fn write(room: &Room, programs: &Programs) -> Result<Self> {
+    fn write(room: &Room, programs: &Places, network: &str) -> Result<Self> {
         let containers = format!(
             r#"[engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
 runtime = "runc"
-conmon_path = ["{root}/usr/bin/conmon"]
+conmon_path = ["{conmon}"]
+helper_binaries_dir = ["{helpers}"]
 tmp_dir = "{room}/tmp"
 [engine.runtimes]
-runc = ["{root}/usr/sbin/runc"]
+runc = ["{runc}"]
 [network]
-network_backend = "cni"
+network_backend = "{network}"
 cni_plugin_dirs = ["{plugins}"]
 network_config_dir = "{room}/net"
 "#,
-            root = programs.root().display(),
+            conmon = programs.conmon.display(),
+            helpers = programs.helpers.display(),
+            runc = programs.runc.display(),
             room = room.path().display(),
-            plugins = programs.cni_plugins().display(),
+            plugins = programs.cni_plugins.display(),
         );
         let storage = format!(
             "[storage]\ndriver = \"vfs\"\nrunroot = \"{room}/runroot\"\ngraphroot = \"{room}/root\"\n",

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::containers::{Container, RunningContainer};
 use super::cri::{Cri, proto};
+use super::daemon::{Daemon, log_tail};
 use super::keeper::Task;
 
 /// A pod to be run.
@@ -176,15 +177,23 @@ pub struct RunningPod {
     pod: Pod,
     sandbox: String,
     logs: PathBuf,
+    /// The runtime's log, for a failure's message.
+    runtime_log: PathBuf,
 }
 
 impl RunningPod {
-    pub(crate) fn run(cri: Cri, pod: Pod, logs: &Path) -> Result<Self> {
-        let logs = logs.join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid));
+    /// Runs the pod on a runtime that is this daemon, and keeps its logs in the daemon's room.
+    pub(crate) fn run(cri: Cri, pod: Pod, runtime: &Daemon) -> Result<Self> {
+        for task in pod.tasks() {
+            runtime.keeper().later(&task)?;
+        }
+        let logs = runtime.room().join("pods").join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid));
         // Runtimes do not make it: a kubelet does, first.
         fs::create_dir_all(&logs).with_context(|| format!("make {}", logs.display()))?;
-        let sandbox = cri.run_pod_sandbox(pod.config(&logs))?;
+        let sandbox = cri.run_pod_sandbox(pod.config(&logs));
+        let sandbox = sandbox.with_context(|| format!("the runtime's log ends:\n{}", runtime.log_tail()))?;
         Ok(Self {
+            runtime_log: runtime.log(),
             cri,
             pod,
             sandbox,
@@ -209,7 +218,8 @@ impl RunningPod {
 
     /// Starts a container; one that runs the client is waited for until it says `ready`.
     pub fn start(&self, container: Container) -> Result<RunningContainer> {
-        container.start(&self.cri, &self.pod, &self.sandbox, &self.logs)
+        let started = container.start(&self.cri, &self.pod, &self.sandbox, &self.logs);
+        started.with_context(|| format!("the runtime's log ends:\n{}", log_tail(&self.runtime_log)))
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::machine::{self, Tier};
+use super::modules::{self, Module};
 use super::packages::Programs;
+use super::suites::{self, Kind, Suite};
 use super::{rooms, tidy};
 
 /// The machine lacks something that the tier needs (`EX_UNAVAILABLE` of sysexits.h).
@@ -40,16 +42,41 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
             println!("{}", Programs::debian()?.root().display());
             Ok(ExitCode::SUCCESS)
         }
+        ["prepare", "matrix"] => prepare_matrix(),
         ["wait"] => wait_for_keepers(),
         _ => {
             eprintln!(
-                "castoff-lab machine TIER   what this machine lacks for a tier, one line each (exit code {LACKING})\n\
-                 castoff-lab prepare        unpacks the daemons' packages into the cache, prints where\n\
-                 castoff-lab wait           waits until nothing is left of tests that have ended"
+                "castoff-lab machine TIER     what this machine lacks for a tier, one line each (exit code {LACKING})\n\
+                 castoff-lab prepare          unpacks the daemons' packages into the cache, prints where\n\
+                 castoff-lab prepare matrix   the same for every version of the matrix, and builds what has no package\n\
+                 castoff-lab wait             waits until nothing is left of tests that have ended"
             );
             Ok(ExitCode::from(USAGE))
         }
     }
+}
+
+/// Builds and downloads side by side; what cannot be had is said and no failure here, for the matrix names it.
+fn prepare_matrix() -> Result<ExitCode> {
+    // Several threads could otherwise prepare what all need.
+    Programs::debian()?;
+    let modules = thread::spawn(|| [Module::Dockershim, Module::Crio].map(|module| (module, modules::build(module))));
+    for suite in Suite::ALL {
+        match suites::programs(suite, Kind::Containerd) {
+            Ok(programs) => println!("{}", programs.root().display()),
+            Err(error) => println!("Debian {}: {error:#}", suite.name()),
+        }
+    }
+    let Ok(modules) = modules.join() else {
+        bail!("building the modules ended with a panic");
+    };
+    for (module, built) in modules {
+        match built {
+            Ok(folder) => println!("{}", folder.display()),
+            Err(error) => println!("{}: {error:#}", module.pin()),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn keep(room: &Path, grace: &str, daemon: &[&str]) -> Result<ExitCode> {

@@ -54,7 +54,8 @@ pub fn holds_connection_to(pid: u32, path: &Path) -> Result<bool> {
     let accepted: Vec<&str> = lines
         .iter()
         .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
-        .filter(|fields| fields.get(1) == Some(&"ESTAB") && fields.get(4) == Some(&path))
+        // Podman 3.0 binds `///tmp/…`.
+        .filter(|fields| fields.get(1) == Some(&"ESTAB") && fields.get(4).is_some_and(|name| is_same(name, path)))
         .filter_map(|fields| fields.get(7).copied())
         .collect();
     let held_by = format!("pid={pid},");
@@ -62,4 +63,8 @@ pub fn holds_connection_to(pid: u32, path: &Path) -> Result<bool> {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         line.contains(&held_by) && fields.get(5).is_some_and(|inode| accepted.contains(inode))
     }))
+}
+
+fn is_same(bound: &str, path: &str) -> bool {
+    bound == path || bound.starts_with("//") && bound.trim_start_matches('/') == path.trim_start_matches('/')
 }

@@ -212,7 +212,7 @@ pub fn bound_name(sun_path: &[u8]) -> Option<SocketName> {
         path => path
             .split(|byte| *byte == 0)
             .next()
-            .map(|path| SocketName::Path(lossy(path))),
+            .map(|path| SocketName::Path(single_slashed(path))),
     }
 }
 
@@ -220,8 +220,16 @@ pub fn bound_name(sun_path: &[u8]) -> Option<SocketName> {
 pub fn printed_name(name: &[u8]) -> SocketName {
     match name {
         [b'@', name @ ..] => SocketName::Abstract(lossy(name)),
-        path => SocketName::Path(lossy(path)),
+        path => SocketName::Path(single_slashed(path)),
     }
+}
+
+/// A path without slashes that say nothing: podman 3.0 binds `///run/podman/podman.sock`, and a path is compared with
+/// what others call the same socket.
+fn single_slashed(path: &[u8]) -> String {
+    let mut path = path.to_vec();
+    path.dedup_by(|next, previous| (*next, *previous) == (b'/', b'/'));
+    lossy(&path)
 }
 
 fn lossy(bytes: &[u8]) -> String {

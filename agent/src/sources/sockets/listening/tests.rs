@@ -97,6 +97,25 @@ fn listeners_of_all_namespaces_with_who_waits() {
 }
 
 #[test]
+fn slashes_that_a_server_writes_too_many_are_not_part_of_the_name() {
+    let path = |path: &str| SocketName::Path(path.into());
+    for (bound, name) in [
+        // Podman 3.0 binds what follows `unix:` of `unix:///run/podman/podman.sock`, with a slash too many.
+        (&b"///run/podman/podman.sock"[..], path("/run/podman/podman.sock")),
+        (b"/run//user/1000///docker.sock", path("/run/user/1000/docker.sock")),
+        (b"docker//x.sock", path("docker/x.sock")),
+        (b"/run/docker.sock", path("/run/docker.sock")),
+        (b"//", path("/")),
+    ] {
+        assert_eq!(bound_name(bound), Some(name.clone()));
+        assert_eq!(printed_name(bound), name);
+    }
+    let abstract_name = SocketName::Abstract("//x".into());
+    assert_eq!(bound_name(b"\0//x"), Some(abstract_name.clone()));
+    assert_eq!(printed_name(b"@//x"), abstract_name);
+}
+
+#[test]
 fn what_could_not_be_looked_into_hides_an_engine() {
     let directory = TempDir::new().expect("a temporary directory");
     let whole = Reply::dump(ENVELOPE, &[SocketFacts::listening(3, b"/x\0", Some(file(1)))]);

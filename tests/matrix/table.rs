@@ -1,0 +1,44 @@
+//! The table of results, as it is printed and kept.
+
+use std::fmt::Write as _;
+
+use super::row::{Outcome, Row};
+
+const HEAD: &str = "# Versions that castoff is tested against
+
+Written by `tests/run matrix`: each is a real daemon with pods or containers and clients over it. *Ceiling* is the newest
+kubelet that starts on the runtime.
+
+| what | from | version | CRI | ceiling | castoff was right about | result |
+|---|---|---|---|---|---|---|
+";
+
+/// The whole document.
+pub(crate) fn write(rows: &[Row]) -> String {
+    let mut table = HEAD.to_owned();
+    for row in rows {
+        let seen = &row.seen;
+        let result = match &row.outcome {
+            Outcome::Right => "ok".to_owned(),
+            Outcome::Wrong(_) => "**wrong**".to_owned(),
+            Outcome::NotRun(words) => format!("not run: {}", cell(words)),
+        };
+        let line = [
+            &row.name,
+            &row.source,
+            &seen.version,
+            &seen.api,
+            &seen.ceiling,
+            &seen.asserted.join(", "),
+            &result,
+        ];
+        let line = line.map(|cell| if cell.is_empty() { "–" } else { cell });
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "| {} |", line.join(" | "));
+    }
+    table
+}
+
+fn cell(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/")
+}

@@ -1,0 +1,128 @@
+//! Programs that no package has, built from pinned Go modules into the cache.
+//!
+//! Each has a folder in `tests/lab/go` with its `go.mod` and a whole `go.sum`, so that what is built is what was tried.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::FlockOperation;
+
+use super::packages;
+use super::rooms;
+use super::suites::Unavailable;
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/go");
+
+/// A program that is built from a Go module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// CRI-O, and its `pinns`.
+    Crio,
+    /// A kubelet 1.23, the last that has dockershim.
+    Dockershim,
+}
+
+impl Module {
+    /// The module's path and version.
+    pub fn pin(self) -> &'static str {
+        match self {
+            Self::Crio => "github.com/cri-o/cri-o v1.34.0",
+            Self::Dockershim => "k8s.io/kubernetes v1.23.17",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Crio => "crio",
+            Self::Dockershim => "dockershim",
+        }
+    }
+}
+
+/// The folder that has the built programs: `crio` and `pinns`, or `kubelet`. The first call takes minutes.
+///
+/// # Errors
+/// [`Unavailable`] where there is no Go or the module cannot be had, in Go's words.
+pub fn build(module: Module) -> Result<PathBuf> {
+    let source = Path::new(SOURCES).join(module.folder());
+    let cache = rooms::cache()?.join("go").join(module.folder());
+    fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
+    let lock = File::create(cache.join("lock")).context("make the lock of a module's cache")?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock a module's cache")?;
+    let stamp = cache.join("stamp");
+    let pinned = fs::read_to_string(source.join("go.mod")).context("read a module's go.mod")?;
+    let programs = cache.join("programs");
+    if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pinned) {
+        return Ok(programs);
+    }
+    // Go may write to what it builds from, and this tree stays as it is.
+    let work = tempfile::tempdir_in(&cache).context("make a folder for a build")?;
+    for entry in fs::read_dir(&source).with_context(|| format!("read {}", source.display()))? {
+        let entry = entry?;
+        fs::copy(entry.path(), work.path().join(entry.file_name())).context("copy a module's source")?;
+    }
+    let had = packages::run(go(work.path()).args(["mod", "download"]));
+    had.map_err(|error| Unavailable(format!("{error:#}")))?;
+    fs::create_dir_all(&programs).with_context(|| format!("make {}", programs.display()))?;
+    match module {
+        Module::Crio => build_crio(work.path(), &programs)?,
+        Module::Dockershim => build_kubelet(work.path(), &programs)?,
+    }
+    fs::write(&stamp, pinned).context("stamp a module's cache")?;
+    Ok(programs)
+}
+
+fn go(folder: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(folder)
+        .env("GOFLAGS", "-mod=mod -buildvcs=false")
+        .env("GOTOOLCHAIN", "local");
+    go
+}
+
+fn build_kubelet(work: &Path, programs: &Path) -> Result<()> {
+    let version = "k8s.io/component-base/version";
+    let flags = format!("-s -w -X {version}.gitVersion=v1.23.17 -X {version}.gitMajor=1 -X {version}.gitMinor=23");
+    let mut build = go(work);
+    build.args(["build", "-trimpath", "-ldflags", &flags, "-o"]);
+    packages::run(build.arg(programs.join("kubelet")).arg(".").env("CGO_ENABLED", "0"))
+}
+
+/// With the tags by which CRI-O's own build leaves out what takes more libraries.
+fn build_crio(work: &Path, programs: &Path) -> Result<()> {
+    const TAGS: &str = "libsqlite3 containers_image_openpgp exclude_graphdriver_btrfs exclude_graphdriver_devicemapper \
+                        containers_image_ostree_stub";
+    let headers = headers(programs)?;
+    let mut build = go(work);
+    build.args(["build", "-trimpath", "-ldflags", "-s -w", "-tags", TAGS, "-o"]);
+    build.arg(programs.join("crio")).arg("github.com/cri-o/cri-o/cmd/crio");
+    for (variable, value) in &headers {
+        build.env(variable, value);
+    }
+    packages::run(build.env("CGO_ENABLED", "1"))?;
+    let folder = packages::output(go(work).args(["list", "-m", "-f", "{{.Dir}}", "github.com/cri-o/cri-o"]))?;
+    let source = Path::new(&folder).join("pinns/src");
+    let mut compile = Command::new("gcc");
+    compile.args(["-std=c99", "-Os", "-static", "-o"]).arg(programs.join("pinns"));
+    packages::run(compile.args(["pinns.c", "sysctl.c"]).current_dir(source))
+}
+
+/// The headers that cgo needs, unpacked beside the programs, and what tells the compiler of them.
+fn headers(programs: &Path) -> Result<Vec<(&'static str, String)>> {
+    let tree = programs.join("headers");
+    packages::unpack_into(&["libseccomp-dev", "libseccomp2", "libsqlite3-dev", "libsqlite3-0"], &tree)?;
+    let libraries = packages::library_path(&tree);
+    let description = libraries.split(':').map(|folder| format!("{folder}/pkgconfig"));
+    let description = description.collect::<Vec<_>>().join(":");
+    ensure!(tree.join("usr/include/seccomp.h").exists(), "libseccomp-dev has no seccomp.h");
+    let include = tree.join("usr/include");
+    let flags: Vec<String> = libraries.split(':').map(|folder| format!("-L{folder}")).collect();
+    Ok(vec![
+        ("PKG_CONFIG_PATH", description),
+        ("PKG_CONFIG_SYSROOT_DIR", tree.display().to_string()),
+        ("CGO_CFLAGS", format!("-O2 -I{}", include.display())),
+        ("CGO_LDFLAGS", flags.join(" ")),
+    ])
+}
