@@ -21,7 +21,9 @@ pub(crate) fn plans() -> Vec<Plan> {
     ]
     .map(|(version, suite)| {
         let source = format!("Debian {}", suite.name());
-        Plan::new(Kind::Containerd, version, source, move |plan, docker| run(plan, suite, docker))
+        Plan::new(Kind::Containerd, version, source, move |plan, docker| {
+            run(plan, suite, docker)
+        })
     })
     .into()
 }
@@ -53,9 +55,21 @@ fn run(plan: &Plan, suite: Suite, docker: &Docker) -> Result<Seen> {
     pods(&mut seen, &said, docker)?;
     runtime_of(&mut seen, &said, "containerd", &version);
     let (api, ceiling, driver) = match suite {
-        Suite::Bullseye => ("v1alpha2", json!({ "kind": "minor", "minor": 25 }), json!({ "state": "absent" })),
-        Suite::Bookworm | Suite::Trixie => ("v1", json!({ "kind": "minor", "minor": 37 }), json!({ "state": "absent" })),
-        Suite::Sid => ("v1", json!({ "kind": "none" }), json!({ "state": "known", "value": "cgroupfs" })),
+        Suite::Bullseye => (
+            "v1alpha2",
+            json!({ "kind": "minor", "minor": 25 }),
+            json!({ "state": "absent" }),
+        ),
+        Suite::Bookworm | Suite::Trixie => (
+            "v1",
+            json!({ "kind": "minor", "minor": 37 }),
+            json!({ "state": "absent" }),
+        ),
+        Suite::Sid => (
+            "v1",
+            json!({ "kind": "none" }),
+            json!({ "state": "known", "value": "cgroupfs" }),
+        ),
     };
     let runtime_said = &said["runtime"]["value"];
     seen.is("CRI API", &runtime_said["api"], api);
@@ -102,7 +116,16 @@ pub(crate) fn pods(seen: &mut Seen, said: &Value, docker: &Docker) -> Result<()>
     let exposures: Vec<Value> = list(said, "exposures")?
         .iter()
         .filter(|exposure| exposure["listener"]["path"] == json!(docker.socket()))
-        .map(|e| json!([e["pod"], e["container"], e["via"], e["containerPath"], e["readonly"], e["used"]]))
+        .map(|e| {
+            json!([
+                e["pod"],
+                e["container"],
+                e["via"],
+                e["containerPath"],
+                e["readonly"],
+                e["used"]
+            ])
+        })
         .collect();
     seen.is(
         "mounts",
@@ -148,7 +171,11 @@ pub(crate) fn findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
         "runtime-end-of-life",
         "runtime-deprecation",
     ];
-    let codes = said["findings"].as_array().into_iter().flatten().filter_map(|f| f["code"].as_str());
+    let codes = said["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|f| f["code"].as_str());
     let mut codes: Vec<&str> = codes.filter(|code| ABOUT_RUNTIME.contains(code)).collect();
     codes.sort_unstable();
     let mut expected = expected.to_vec();

@@ -43,7 +43,12 @@ fn run(words: &[String]) -> Result<ExitCode> {
     for plan in plans {
         let started = Instant::now();
         let row = Row::of(&plan, (plan.run)(&plan, &docker));
-        println!("{}: {} ({:.1} s)", row.name, row.outcome, started.elapsed().as_secs_f64());
+        println!(
+            "{}: {} ({:.1} s)",
+            row.name,
+            row.outcome,
+            started.elapsed().as_secs_f64()
+        );
         rows.push(row);
     }
     drop(docker);
@@ -66,7 +71,9 @@ fn conclude(rows: &[Row]) -> ExitCode {
         }
     }
     for kind in Kind::ALL {
-        let missing = rows.iter().filter(|row| row.kind == kind && matches!(row.outcome, Outcome::NotRun(_)));
+        let missing = rows
+            .iter()
+            .filter(|row| row.kind == kind && matches!(row.outcome, Outcome::NotRun(_)));
         if missing.count() > 1 {
             println!("{kind}: more than one version is not to be had");
             failed += 1;
@@ -74,5 +81,9 @@ fn conclude(rows: &[Row]) -> ExitCode {
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

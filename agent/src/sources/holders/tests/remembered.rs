@@ -93,21 +93,21 @@ fn an_old_process_that_was_handed_it_is_found_within_the_stated_number_of_looks(
     }
 }
 
+/// What happens to the host whose connection is held by this descriptor.
+type Change = fn(&RecordedHost, &Path);
+
 #[test]
 fn what_no_longer_holds_it_is_not_named() {
     let descriptor = |host: &RecordedHost| host.paths().proc.join("20/fd/3");
-    type Change = fn(&RecordedHost, &Path);
     let changes: [(&str, Change, &[u32]); 4] = [
         ("closed", |_, fd| fs::remove_file(fd).expect("it is there"), &[]),
         (
             "another socket by now",
             |host, _| {
-                drop(
-                    host.process(20, 1, "client")
-                        .exe("/bin/client")
-                        .netns(HOST.0)
-                        .socket(42),
-                )
+                host.process(20, 1, "client")
+                    .exe("/bin/client")
+                    .netns(HOST.0)
+                    .socket(42);
             },
             &[],
         ),
