@@ -14,7 +14,7 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
-use crate::sources::engines::{ListenerMemory, find_engines, find_supervised};
+use crate::sources::engines::{ListenerMemory, SupervisorMemory, find_engines, find_supervised};
 use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
@@ -22,6 +22,10 @@ use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
+
+/// How long what was seen of the host's files holds: what is installed and enabled changes by hand, and to look at it (and at
+/// all mounts, for the control groups) costs milliseconds.
+const FILES_REST: Duration = Duration::from_secs(60);
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -103,8 +107,10 @@ pub(super) struct HostSide {
     table: Timed<Sighting<ProcessTable>>,
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
+    supervisors: SupervisorMemory,
     holders: HolderMemory,
     unplaced: Unplaced,
+    files: Option<(Instant, Sighting<HostFiles>)>,
     /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
     expects_connections: bool,
 }
@@ -119,8 +125,10 @@ impl HostSide {
             table: Timed::of(Source::Processes, Sighting::absent()),
             namespaces: NamespaceFinder::default(),
             listeners: ListenerMemory::default(),
+            supervisors: SupervisorMemory::default(),
             holders: HolderMemory::default(),
             unplaced: Unplaced::default(),
+            files: None,
             expects_connections: true,
         }
     }
@@ -135,7 +143,7 @@ impl HostSide {
 
     /// Second step: everything else, while the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
-        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths));
+        let files = Timed::measure(Source::HostFiles, || self.read_files());
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known() else {
             return self.without_table(files);
@@ -157,7 +165,7 @@ impl HostSide {
         };
         let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
-        let supervised = find_supervised(&self.reader, table);
+        let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
         let watched = watched(&engines, sockets);
         self.expects_connections = !watched.is_empty();
         let engines = Timed {
@@ -201,6 +209,21 @@ impl HostSide {
 }
 
 impl HostSide {
+    /// The host's files, read anew where that was some time ago or did not show everything.
+    fn read_files(&mut self) -> Sighting<HostFiles> {
+        let is_whole = |files: &Sighting<HostFiles>| {
+            let host = files.reading.known().filter(|_| files.all_gaps().next().is_none());
+            host.is_some_and(|host| host.cgroups.gap().is_none() && host.left_overs.gap().is_none())
+        };
+        let holds = |(read, files): &&(Instant, Sighting<HostFiles>)| read.elapsed() < FILES_REST && is_whole(files);
+        if let Some((_, files)) = self.files.as_ref().filter(holds) {
+            return files.clone();
+        }
+        let files = read_host_files(&self.paths);
+        self.files = Some((Instant::now(), files.clone()));
+        files
+    }
+
     /// What is seen where the process table was not read.
     fn without_table(&self, files: Timed<Sighting<HostFiles>>) -> HostSightings {
         let why = self.table.sighting.reading.gap();
