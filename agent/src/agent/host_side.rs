@@ -23,9 +23,9 @@ use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
 
-/// How long what was seen of the host's files holds: what is installed and enabled changes by hand, and to look at it (and at
-/// all mounts, for the control groups) costs milliseconds.
-const FILES_REST: Duration = Duration::from_secs(60);
+/// How long what was seen of the host's files holds: less than the usual period, so that each look of an agent has its own,
+/// and those of a sample, which come many to a second, share one.
+const FILES_REST: Duration = Duration::from_secs(5);
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
