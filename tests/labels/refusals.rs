@@ -184,6 +184,23 @@ async fn a_server_that_is_away_is_asked_rarely_and_found_without_a_burst() -> Re
 }
 
 #[tokio::test]
+async fn a_write_that_was_carried_out_without_a_word_is_not_taken_for_none() -> Result<()> {
+    let api = FakeApi::start().await?;
+    api.script().nodes.create(NODE);
+    let mut agent = Agent::of(&api)?;
+    agent.say(Verdict::Idle);
+    agent.published("idle").await?;
+    api.script().next.push_back(Fault::Mute);
+    agent.say(Verdict::Exposed);
+    agent.failing(Outcome::DeadlineExceeded).await?;
+    assert_eq!(api.script().nodes.keys(NODE)[VERDICT], "exposed");
+    agent.say(Verdict::Idle); // as castoff saw the Node last
+    agent.published("idle").await?;
+    assert_eq!(api.script().nodes.keys(NODE)[VERDICT], "idle");
+    Ok(())
+}
+
+#[tokio::test]
 async fn half_a_handshake_is_no_connection() -> Result<()> {
     // The beginning of a ServerHello that says there are more bytes to come.
     const HALF: [u8; 9] = [0x16, 3, 3, 0, 122, 2, 0, 0, 118];

@@ -37,6 +37,8 @@ pub enum Fault {
     },
     /// Accepts the request and never answers.
     Silence,
+    /// Does what is asked and never answers.
+    Mute,
     /// Breaks off in the middle of the body.
     CutOff,
     /// A body far larger than any Node: 8 MiB.
@@ -179,6 +181,10 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
         script.seen.push(seen.clone());
         match script.next.pop_front().or_else(|| script.always.clone()) {
+            Some(Fault::Mute) => {
+                script.answer(&seen);
+                Fault::Silence
+            }
             Some(fault) => fault,
             None => return script.answer(&seen),
         }
@@ -195,7 +201,7 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
             }
             response
         }
-        Fault::Silence => std::future::pending().await,
+        Fault::Silence | Fault::Mute => std::future::pending().await,
         Fault::CutOff => {
             let parts = [
                 Ok("{\"kind\":\"Node\",\"metadata\":{\"na"),

@@ -112,7 +112,12 @@ impl NodeKeeper {
         let Some(seen) = &self.seen else {
             return Some(at(Need::Read));
         };
-        let verify = at(Need::Verify);
+        // A write that failed may have been carried out all the same: what was seen before it is no longer certain.
+        let verify = at(if self.failing.is_some() {
+            Need::Read
+        } else {
+            Need::Verify
+        });
         Some(match seen.difference(wanted) {
             Difference::None => verify,
             Difference::Annotation => earlier(at(Need::Annotation), verify),
