@@ -219,7 +219,8 @@ impl Search<'_> {
         let mut gaps = Vec::new();
         for open in self.unheld() {
             if self.descriptors.refused.is_empty() {
-                // In flight in an SCM_RIGHTS message, registered with io_uring, or in a process that is not visible here.
+                // In flight in an SCM_RIGHTS message, registered with io_uring, of a thread that has its descriptors to
+                // itself or outlived its process's first, or in a process that is not visible here.
                 let asked = format_args!("holder of socket:[{}]", open.client.0);
                 let answer = "no process that can be seen has a descriptor of it";
                 Gap::new(Reason::NotFound, Hides::Identity, asked, answer).fold_into(&mut gaps);
