@@ -31,9 +31,9 @@ pub(crate) struct Measured {
 
 /// A load, and in how many rounds it is measured.
 pub(crate) const LOADS: [(&str, usize, Size); 8] = [
-    ("400 processes, 6,000 sockets", 9, size(400, 6_000, 3_000, 0, 60)),
+    ("400 processes, 6,000 sockets", 7, size(400, 6_000, 3_000, 0, 60)),
     ("400 processes, 12,000 sockets", 3, size(400, 12_000, 3_000, 0, 60)),
-    ("400 processes, 30,000 sockets", 5, size(400, 30_000, 3_600, 0, 60)),
+    ("400 processes, 30,000 sockets", 3, size(400, 30_000, 3_600, 0, 60)),
     ("1,600 processes, 6,000 sockets", 3, size(1_600, 6_000, 3_000, 0, 60)),
     ("5,000 processes, 12,000 sockets", 3, size(5_000, 12_000, 10_000, 0, 60)),
     ("10 namespaces", 3, size(0, 0, 0, 10, 5)),

@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     for _ in 0..cycles {
         let (start, cpu) = (Instant::now(), cpu());
         let seen = sight.look();
-        let (wall, cpu) = (start.elapsed(), self::cpu() - cpu);
+        let (wall, cpu) = (start.elapsed(), self::cpu().saturating_sub(cpu));
         let connections = seen.iter().flat_map(|seen| &seen.connections).filter(is_asked);
         last = connections
             .flat_map(|connection| connection.holders.iter().map(|process| process.key.pid.0))

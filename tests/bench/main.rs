@@ -44,7 +44,9 @@ fn run(parts: &[String]) -> Result<bool> {
         }
         println!("{}{}", holders::print_times(&all), holders::print_found(&all));
         if !tools::is_installed("osqueryi") {
-            println!("  osquery is not installed: neither Debian nor PyPI, npm or crates.io has the daemon");
+            println!(
+                "  osquery is not installed: Debian has no package of it, PyPI's is the client without the daemon"
+            );
         }
         reached.extend(holders::figures(&all));
         missed.extend(all.into_iter().flat_map(|m| m.missed));

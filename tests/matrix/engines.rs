@@ -10,10 +10,9 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::lab::podman::Podman;
 use castoff_tests::lab::sockets::wait_for_connection;
 use castoff_tests::lab::suites::{self, Suite};
+use castoff_tests::matrix::{Kind, Plan, Seen};
 use castoff_tests::report::{clients_of, list, report};
 use serde_json::{Value, json};
-
-use super::row::{Kind, Plan, Seen};
 
 const UNIT: &str = "castoff-matrix.service";
 
@@ -32,10 +31,14 @@ pub(crate) fn plans() -> Vec<Plan> {
     ];
     let source = |suite: Suite| format!("Debian {}", suite.name());
     let docker = docker.map(|(version, suite)| {
-        Plan::new(Kind::Docker, version, source(suite), move |plan, _| run_docker(plan, suite))
+        Plan::new(Kind::Docker, version, source(suite), move |plan, _| {
+            run_docker(plan, suite)
+        })
     });
     let podman = podman.map(|(version, suite)| {
-        Plan::new(Kind::Podman, version, source(suite), move |plan, _| run_podman(plan, suite))
+        Plan::new(Kind::Podman, version, source(suite), move |plan, _| {
+            run_podman(plan, suite)
+        })
     });
     docker.into_iter().chain(podman).collect()
 }
@@ -57,7 +60,13 @@ fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
     let unit = clients::hold(docker.socket(), Place::unit(UNIT)?)?;
     wait_for_connection(container.pid()?, docker.socket())?;
     wait_for_connection(unit.holder(), docker.socket())?;
-    engine("dockerd", docker.socket(), docker.daemon().pid(), container.id(), version)
+    engine(
+        "dockerd",
+        docker.socket(),
+        docker.daemon().pid(),
+        container.id(),
+        version,
+    )
 }
 
 fn run_podman(plan: &Plan, suite: Suite) -> Result<Seen> {
@@ -68,20 +77,31 @@ fn run_podman(plan: &Plan, suite: Suite) -> Result<Seen> {
     let container = podman.run_client("agent", podman.socket(), &["hold", "/var/run/docker.sock"])?;
     let unit = clients::hold(podman.socket(), Place::unit(UNIT)?)?;
     wait_for_connection(unit.holder(), podman.socket())?;
-    engine("podman", podman.socket(), podman.daemon().pid(), container.id(), version)
+    engine(
+        "podman",
+        podman.socket(),
+        podman.daemon().pid(),
+        container.id(),
+        version,
+    )
 }
 
 /// What is true of an engine with a container called `agent` and a unit on its socket, whichever it is.
 fn engine(kind: &str, socket: &Path, pid: u32, container: &str, version: String) -> Result<Seen> {
     let said = report([])?;
     let mut seen = Seen::default();
+    seen.keep_gaps(&said);
     seen.version = version;
     let serves = |engine: &&Value| {
         let listeners = engine["listeners"].as_array().into_iter().flatten();
-        listeners.into_iter().any(|listener| listener["name"]["path"] == json!(socket))
+        listeners
+            .into_iter()
+            .any(|listener| listener["name"]["path"] == json!(socket))
     };
     let engines: Vec<&Value> = list(&said, "engines")?.iter().filter(serves).collect();
-    seen.holds("engine", engines.len() == 1, || format!("{engines:?} serve {}", socket.display()));
+    seen.holds("engine", engines.len() == 1, || {
+        format!("{engines:?} serve {}", socket.display())
+    });
     if let Some(engine) = engines.first() {
         seen.is("engine", &engine["kind"], kind);
         seen.is("engine", &engine["process"]["pid"], pid);
@@ -100,7 +120,9 @@ fn engine(kind: &str, socket: &Path, pid: u32, container: &str, version: String)
         .collect();
     seen.is("shadow container", &shadows.into(), json!([[kind, "agent"]]));
     if kind == "dockerd" {
-        let shadow = list(&said, "shadowContainers")?.iter().find(|shadow| shadow["id"] == container);
+        let shadow = list(&said, "shadowContainers")?
+            .iter()
+            .find(|shadow| shadow["id"] == container);
         let image = shadow.map_or(&Value::Null, |shadow| &shadow["image"]);
         seen.is("image", image, images::LAB);
     }

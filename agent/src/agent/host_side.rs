@@ -14,14 +14,18 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
-use crate::sources::engines::{ListenerMemory, find_engines, find_supervised};
-use crate::sources::holders::{HolderMemory, ProcessView, find_connections};
+use crate::sources::engines::{ListenerMemory, SupervisorMemory, find_engines, find_supervised};
+use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
+
+/// How long what was seen of the host's files holds: less than the usual period, so that each look of an agent has its own,
+/// and those of a sample, which come many to a second, share one.
+const FILES_REST: Duration = Duration::from_secs(5);
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -103,7 +107,10 @@ pub(super) struct HostSide {
     table: Timed<Sighting<ProcessTable>>,
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
+    supervisors: SupervisorMemory,
     holders: HolderMemory,
+    unplaced: Unplaced,
+    files: Option<(Instant, Sighting<HostFiles>)>,
     /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
     expects_connections: bool,
 }
@@ -118,7 +125,10 @@ impl HostSide {
             table: Timed::of(Source::Processes, Sighting::absent()),
             namespaces: NamespaceFinder::default(),
             listeners: ListenerMemory::default(),
+            supervisors: SupervisorMemory::default(),
             holders: HolderMemory::default(),
+            unplaced: Unplaced::default(),
+            files: None,
             expects_connections: true,
         }
     }
@@ -133,7 +143,7 @@ impl HostSide {
 
     /// Second step: everything else, while the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
-        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths));
+        let files = Timed::measure(Source::HostFiles, || self.read_files());
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known() else {
             return self.without_table(files);
@@ -155,7 +165,7 @@ impl HostSide {
         };
         let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
-        let supervised = find_supervised(&self.reader, table);
+        let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
         let watched = watched(&engines, sockets);
         self.expects_connections = !watched.is_empty();
         let engines = Timed {
@@ -171,7 +181,14 @@ impl HostSide {
                 namespaces: &namespaces,
                 memory: &mut self.holders,
             };
-            find_connections(self.tables.as_mut(), processes, &watched, connected)
+            let mut seen = find_connections(self.tables.as_mut(), processes, &watched, connected);
+            if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
+                let found = engines.sighting.reading.known().map_or(&[][..], Vec::as_slice);
+                let unplaced = &mut self.unplaced;
+                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, found);
+                seen.gaps.extend(gaps);
+            }
+            seen
         });
         let processes = Timed {
             source: Source::Processes,
@@ -192,6 +209,21 @@ impl HostSide {
 }
 
 impl HostSide {
+    /// The host's files, read anew where that was some time ago or did not show everything.
+    fn read_files(&mut self) -> Sighting<HostFiles> {
+        let is_whole = |files: &Sighting<HostFiles>| {
+            let host = files.reading.known().filter(|_| files.all_gaps().next().is_none());
+            host.is_some_and(|host| host.cgroups.gap().is_none() && host.left_overs.gap().is_none())
+        };
+        let holds = |(read, files): &&(Instant, Sighting<HostFiles>)| read.elapsed() < FILES_REST && is_whole(files);
+        if let Some((_, files)) = self.files.as_ref().filter(holds) {
+            return files.clone();
+        }
+        let files = read_host_files(&self.paths);
+        self.files = Some((Instant::now(), files.clone()));
+        files
+    }
+
     /// What is seen where the process table was not read.
     fn without_table(&self, files: Timed<Sighting<HostFiles>>) -> HostSightings {
         let why = self.table.sighting.reading.gap();

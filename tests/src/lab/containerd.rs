@@ -219,7 +219,11 @@ pub fn version_3(layout: &Layout<'_>) -> String {
 {network}{runc}"#,
         common = common(layout),
         pause = images::PAUSE,
-        network = network(layout, cri, &format!("bin_dirs = [\"{}\"]", layout.cni_plugins.display())),
+        network = network(
+            layout,
+            cri,
+            &format!("bin_dirs = [\"{}\"]", layout.cni_plugins.display())
+        ),
         runc = runc(layout, cri),
     )
 }

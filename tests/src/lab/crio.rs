@@ -39,11 +39,18 @@ impl Crio {
         room.file("cni/lab.conflist", cni_configuration(&network, &room.join("addresses")))?;
         let runc = write_runc(&room, &programs.path("runc")?)?;
         let configuration = room.file("crio.conf", configuration(&room, &programs, &built, &runc, &socket)?)?;
-        for image in [images::write_pause(room.path())?, images::write_lab(room.path(), &programs)?] {
+        for image in [
+            images::write_pause(room.path())?,
+            images::write_lab(room.path(), &programs)?,
+        ] {
             load(&room, &programs, &image)?;
         }
         let mut command = Command::new(built.join("crio"));
-        command.arg("-c").arg(configuration).arg("-d").arg(room.folder("crio.d")?);
+        command
+            .arg("-c")
+            .arg(configuration)
+            .arg("-d")
+            .arg(room.folder("crio.d")?);
         for (variable, value) in programs.environment() {
             command.env(variable, value);
         }
@@ -75,9 +82,13 @@ impl Crio {
 fn load(room: &Room, programs: &Programs, archive: &Path) -> Result<()> {
     let policy = room.file("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
     let mut podman = programs.command("podman")?;
-    podman.args(["--storage-driver=overlay", "--root"]).arg(room.join("root"));
+    podman
+        .args(["--storage-driver=overlay", "--root"])
+        .arg(room.join("root"));
     podman.arg("--runroot").arg(room.join("runroot"));
-    podman.args(["--cgroup-manager=cgroupfs", "--tmpdir"]).arg(room.join("podman"));
+    podman
+        .args(["--cgroup-manager=cgroupfs", "--tmpdir"])
+        .arg(room.join("podman"));
     podman.args(["load", "--quiet", "--signature-policy"]).arg(policy);
     packages::run(podman.arg("--input").arg(archive))
 }

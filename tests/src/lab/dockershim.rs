@@ -122,7 +122,10 @@ impl Dockershim {
                 return Ok(pid);
             }
             if Instant::now() > deadline {
-                bail!("no container {container}; the kubelet's log ends:\n{}", self.kubelet.log_tail());
+                bail!(
+                    "no container {container}; the kubelet's log ends:\n{}",
+                    self.kubelet.log_tail()
+                );
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -166,15 +169,26 @@ fn command(
     room.folder("var.log")?;
     room.folder("tunables")?;
     let place = room.path().display();
-    let mut script = format!("mount --no-mtab --bind {place}/var.log /var/log\n");
+    let mut script = vec![format!("mount --no-mtab --bind {place}/var.log /var/log")];
     for (tunable, wanted) in TUNABLES {
-        let file = room.file(&format!("tunables/{}", tunable.replace('/', ".")), format!("{wanted}\n"))?;
-        script += &format!("mount --no-mtab --bind {} /proc/sys/{tunable}\n", file.display());
+        let name = format!("tunables/{}", tunable.replace('/', "."));
+        let file = room.file(&name, format!("{wanted}\n"))?;
+        script.push(format!("mount --no-mtab --bind {} /proc/sys/{tunable}", file.display()));
     }
-    script += r#"exec "$@""#;
+    script.push(r#"exec "$@""#.to_owned());
+    let script = script.join("\n");
     let configuration = configuration(room, cgroup)?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-ec", &script, "sh"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        "/bin/sh",
+        "-ec",
+        &script,
+        "sh",
+    ]);
     command.arg(built.join("kubelet"));
     command.args(["--container-runtime=docker", "--network-plugin=cni"]);
     command.arg(format!("--hostname-override={NODE}"));
@@ -198,7 +212,10 @@ fn command(
 
 fn configuration(room: &Room, cgroup: &Path) -> Result<PathBuf> {
     // The kernel's choice; that it is free again at once is as sure as anything about ports.
-    let port = TcpListener::bind("127.0.0.1:0").context("find a free port")?.local_addr()?.port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .context("find a free port")?
+        .local_addr()?
+        .port();
     let configuration = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

@@ -105,18 +105,26 @@ fn build_crio(work: &Path, programs: &Path) -> Result<()> {
     let folder = packages::output(go(work).args(["list", "-m", "-f", "{{.Dir}}", "github.com/cri-o/cri-o"]))?;
     let source = Path::new(&folder).join("pinns/src");
     let mut compile = Command::new("gcc");
-    compile.args(["-std=c99", "-Os", "-static", "-o"]).arg(programs.join("pinns"));
+    compile
+        .args(["-std=c99", "-Os", "-static", "-o"])
+        .arg(programs.join("pinns"));
     packages::run(compile.args(["pinns.c", "sysctl.c"]).current_dir(source))
 }
 
 /// The headers that cgo needs, unpacked beside the programs, and what tells the compiler of them.
 fn headers(programs: &Path) -> Result<Vec<(&'static str, String)>> {
     let tree = programs.join("headers");
-    packages::unpack_into(&["libseccomp-dev", "libseccomp2", "libsqlite3-dev", "libsqlite3-0"], &tree)?;
+    packages::unpack_into(
+        &["libseccomp-dev", "libseccomp2", "libsqlite3-dev", "libsqlite3-0"],
+        &tree,
+    )?;
     let libraries = packages::library_path(&tree);
     let description = libraries.split(':').map(|folder| format!("{folder}/pkgconfig"));
     let description = description.collect::<Vec<_>>().join(":");
-    ensure!(tree.join("usr/include/seccomp.h").exists(), "libseccomp-dev has no seccomp.h");
+    ensure!(
+        tree.join("usr/include/seccomp.h").exists(),
+        "libseccomp-dev has no seccomp.h"
+    );
     let include = tree.join("usr/include");
     let flags: Vec<String> = libraries.split(':').map(|folder| format!("-L{folder}")).collect();
     Ok(vec![

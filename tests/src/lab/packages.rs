@@ -115,7 +115,10 @@ impl Programs {
             return self.command(name);
         };
         let mut command = Command::new(&foreign.loader);
-        command.arg("--library-path").arg(&foreign.libraries).arg(self.path(name)?);
+        command
+            .arg("--library-path")
+            .arg(&foreign.libraries)
+            .arg(self.path(name)?);
         Ok(self.with_environment(command))
     }
 

@@ -187,7 +187,10 @@ impl RunningPod {
         for task in pod.tasks() {
             runtime.keeper().later(&task)?;
         }
-        let logs = runtime.room().join("pods").join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid));
+        let logs = runtime
+            .room()
+            .join("pods")
+            .join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid));
         // Runtimes do not make it: a kubelet does, first.
         fs::create_dir_all(&logs).with_context(|| format!("make {}", logs.display()))?;
         let sandbox = cri.run_pod_sandbox(pod.config(&logs));

@@ -136,7 +136,11 @@ pub fn programs(suite: Suite, kind: Kind) -> Result<Programs> {
     if let Ok(words) = fs::read_to_string(missing(&folder, kind)) {
         return Err(Unavailable(words).into());
     }
-    Ok(Programs::foreign(folder.join("programs"), foreign(&folder)?, Programs::debian()?))
+    Ok(Programs::foreign(
+        folder.join("programs"),
+        foreign(&folder)?,
+        Programs::debian()?,
+    ))
 }
 
 /// What the programs in a release's folder need to run.
@@ -249,7 +253,12 @@ Acquire::Languages "none";
 /// The address of Debian's archive in this machine's own apt sources.
 fn find_archive() -> Result<String> {
     let mut ask = Command::new("apt-get");
-    ask.args(["indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"]);
+    ask.args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(LABEL)",
+        "Created-By: Packages",
+    ]);
     let targets = packages::output(&mut ask)?;
     choose_archive(&targets)
         .map(str::to_owned)
@@ -272,7 +281,9 @@ fn unpack(archives: &Path, tree: &Path, suite: Suite) -> Result<()> {
     for entry in fs::read_dir(archives).context("read the downloaded packages")? {
         let package = entry?.path();
         let file = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some((name, _)) = file.split_once('_') else { continue };
+        let Some((name, _)) = file.split_once('_') else {
+            continue;
+        };
         if name.starts_with("lib") || wanted.contains(&name) {
             packages::run(Command::new("dpkg").arg("-x").arg(&package).arg(tree))?;
         }
@@ -309,7 +320,11 @@ fn copy_programs(suite: Suite, folder: &Path) -> Result<()> {
         // Some do not survive it. They are of an old release, whose programs the machine's own C library runs.
         if crashes(&copy)? {
             copy_again()?;
-            ensure!(!crashes(&copy)?, "{name} of {} does not run on this machine", suite.name());
+            ensure!(
+                !crashes(&copy)?,
+                "{name} of {} does not run on this machine",
+                suite.name()
+            );
         }
     }
     Ok(())
@@ -317,7 +332,10 @@ fn copy_programs(suite: Suite, folder: &Path) -> Result<()> {
 
 fn crashes(program: &Path) -> Result<bool> {
     let mut ask = Command::new(program);
-    let output = ask.arg("--help").output().with_context(|| format!("start {}", program.display()))?;
+    let output = ask
+        .arg("--help")
+        .output()
+        .with_context(|| format!("start {}", program.display()))?;
     Ok(output.status.signal().is_some())
 }
 

@@ -57,26 +57,20 @@ pub(super) fn find_open(
         netns: None,
     });
     let mut open: Vec<Open> = waiting.collect();
-    match connected {
-        Some(connected) => {
-            let judged = connected
-                .sockets
-                .iter()
-                .filter_map(|s| judge(s.netns, &s.row(), watched));
-            open.extend(judged);
-            (seen.unseen, seen.looked) = (connected.unseen, connected.looked);
-        }
-        None => {
-            let plan: Vec<&Namespace> = namespaces.known.iter().collect();
-            let refused = tables.visit(&plan, &mut |netns, table| match read_open(netns, table, watched) {
-                Ok(more) => {
-                    seen.looked += 1;
-                    open.extend(more);
-                }
-                Err(error) => seen.unseen.push(Unseen::not_dumped(netns, &error)),
-            });
-            seen.unseen.extend(refused.into_iter().map(Unseen::from));
-        }
+    if let Some(connected) = connected {
+        let rows = connected.sockets.iter();
+        open.extend(rows.filter_map(|s| judge(s.netns, &s.row(), watched)));
+        (seen.unseen, seen.looked) = (connected.unseen, connected.looked);
+    } else {
+        let plan: Vec<&Namespace> = namespaces.known.iter().collect();
+        let refused = tables.visit(&plan, &mut |netns, table| match read_open(netns, table, watched) {
+            Ok(more) => {
+                seen.looked += 1;
+                open.extend(more);
+            }
+            Err(error) => seen.unseen.push(Unseen::not_dumped(netns, &error)),
+        });
+        seen.unseen.extend(refused.into_iter().map(Unseen::from));
     }
     // Of the same client, what is known better stands first: accepted since, then waiting in a known namespace.
     open.sort_by_key(|open| {

@@ -21,6 +21,9 @@ const THREADS: usize = 4;
 /// Fewer processes than this are walked before a second thread has started.
 const WORTH_A_THREAD: usize = 64;
 
+/// Asked once: to ask reads files.
+static PROCESSORS: OnceLock<usize> = OnceLock::new();
+
 /// What was found of the sockets that were looked for.
 #[derive(Debug, Default)]
 pub(super) struct Descriptors {
@@ -90,8 +93,6 @@ pub(super) fn read_descriptors(
         }
         found
     };
-    // Asked once: it reads files.
-    static PROCESSORS: OnceLock<usize> = OnceLock::new();
     let processors = PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
     let threads = (*processors).min(THREADS).min(processes.len() / WORTH_A_THREAD);
     let mut all = Descriptors::default();

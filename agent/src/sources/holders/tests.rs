@@ -1,6 +1,7 @@
 //! From recorded socket tables to connections, and (in `named`) to the processes that hold them.
 
 mod named;
+mod remembered;
 
 use std::fs;
 use std::path::PathBuf;

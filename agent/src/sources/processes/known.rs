@@ -92,3 +92,87 @@ fn read_uptime(proc: &Path) -> Option<u64> {
     let seconds = line[..length].split(|b| *b == b'.').next()?;
     std::str::from_utf8(seconds).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    const UPTIME: &str = "1000.25 2000.00\n";
+
+    /// Its executables as the table says, and whether the row was kept.
+    fn read(reader: &mut ProcessReader) -> Vec<(u32, String, bool)> {
+        let table = reader.read_table();
+        let entries = table.reading.known().expect("processes are recorded").entries.iter();
+        let row = |entry: &ProcessEntry| {
+            let program = entry.executable.as_deref().unwrap_or_default().to_owned();
+            (entry.key.pid.0, program, reader.was_kept(entry.key))
+        };
+        entries.map(row).collect()
+    }
+
+    fn host(uptime: Option<&str>) -> RecordedHost {
+        let host = RecordedHost::new();
+        host.process(40, 1, "sh").exe("/bin/sh");
+        if let Some(uptime) = uptime {
+            fs::write(host.paths().proc.join("uptime"), uptime).expect("a file");
+        }
+        host
+    }
+
+    #[test]
+    fn a_row_is_kept_until_its_turn_and_shows_then_what_has_changed() {
+        let host = host(Some(UPTIME));
+        let mut reader = host.reader();
+        let row = |program: &str, kept| vec![(40, program.to_owned(), kept)];
+        assert_eq!(read(&mut reader), row("/bin/sh", false));
+        assert_eq!(read(&mut reader), row("/bin/sh", true));
+        let changed = host.paths().proc.join("40/exe");
+        fs::remove_file(&changed).expect("it is there");
+        std::os::unix::fs::symlink("/bin/dockerd", &changed).expect("a link can be made");
+        let readings: Vec<_> = (0..ROUNDS).map(|_| read(&mut reader)).collect();
+        assert_eq!(
+            readings
+                .iter()
+                .filter(|rows| **rows == row("/bin/dockerd", false))
+                .count(),
+            1
+        );
+        assert_eq!(read(&mut reader), row("/bin/dockerd", true));
+    }
+
+    #[test]
+    fn what_may_not_be_kept_is_read_each_time() {
+        // Process 40 started 4 seconds after boot.
+        for uptime in [None, Some("8.99 1.00\n"), Some("0.50 0.00\n"), Some("x\n"), Some("")] {
+            let host = host(uptime);
+            let mut reader = host.reader();
+            for _ in 0..2 {
+                assert_eq!(read(&mut reader), [(40, "/bin/sh".to_owned(), false)], "{uptime:?}");
+            }
+        }
+        let host = host(Some("9.00 1.00\n"));
+        host.process(41, 1, "refused"); // nothing tells its program
+        let mut reader = host.reader();
+        let kept = |rows: Vec<(u32, String, bool)>| rows.into_iter().map(|row| row.2).collect::<Vec<_>>();
+        assert_eq!(kept(read(&mut reader)), [false, false]);
+        assert_eq!(kept(read(&mut reader)), [true, false]);
+        reader.read_table_anew();
+        assert!(!reader.was_kept(ProcessKey {
+            pid: Pid(40),
+            start: 400
+        }));
+    }
+
+    #[test]
+    fn a_pid_with_another_inode_is_another_process() {
+        let host = host(Some(UPTIME));
+        let mut reader = host.reader();
+        let first = read(&mut reader);
+        fs::rename(host.paths().proc.join("40"), host.folder().join("ended")).expect("it is there");
+        host.process(40, 1, "heir").exe("/bin/heir");
+        assert_eq!(first, [(40, "/bin/sh".to_owned(), false)]);
+        assert_eq!(read(&mut reader), [(40, "/bin/heir".to_owned(), false)]);
+    }
+}

@@ -14,7 +14,7 @@ kubelet that starts on the runtime.
 ";
 
 /// The whole document.
-pub(crate) fn write(rows: &[Row]) -> String {
+pub fn write(rows: &[Row]) -> String {
     let mut table = HEAD.to_owned();
     for row in rows {
         let seen = &row.seen;
