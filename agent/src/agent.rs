@@ -13,6 +13,7 @@ use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
 use crate::model::exposure::Reach;
 use crate::model::history::History;
+use crate::model::identity::ContainerId;
 use crate::model::join;
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
@@ -40,7 +41,7 @@ pub struct Agent {
     mounts: Offload<(HostPaths, ProcessReader)>,
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
-    unlisted: BTreeSet<String>,
+    unlisted: BTreeSet<ContainerId>,
     history: History,
     history_gaps: Vec<Gap>,
     settings: Settings,

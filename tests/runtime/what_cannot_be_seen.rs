@@ -142,11 +142,10 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
     agent.wait_until("the lost history is said", |agent| {
         Ok(gaps(&agent.report()?).any(|gap| gap["asked"].as_str().is_some_and(|asked| asked.contains("state file"))))
     })?;
-    assert_eq!(
-        agent.report()?["verdict"],
-        "unknown",
-        "who used Docker before is not known any more"
-    );
+    // Others may use Docker on this machine; nothing better than that is claimed.
+    let verdict = agent.report()?["verdict"].clone();
+    let claimed = verdict != "unknown" && verdict != "in-use";
+    assert!(!claimed, "{verdict}, and who used Docker before is not known any more");
     assert!(
         folder
             .path()

@@ -121,6 +121,11 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Where it serves, `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The body of a page.
     pub fn get(&self, path: &str) -> Result<String> {
         let (_, body) = self.request(path)?;

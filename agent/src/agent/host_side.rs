@@ -14,14 +14,18 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
-use crate::sources::engines::{find_engines, find_supervised};
-use crate::sources::holders::{ProcessView, find_connections};
+use crate::sources::engines::{ListenerMemory, SupervisorMemory, find_engines, find_supervised};
+use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
-use crate::sources::sockets::listening::find_listening_sockets;
-use crate::sources::sockets::namespaces::find_namespaces;
+use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
+use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
+
+/// How long what was seen of the host's files holds: less than the usual period, so that each look of an agent has its own,
+/// and those of a sample, which come many to a second, share one.
+const FILES_REST: Duration = Duration::from_secs(5);
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -101,6 +105,14 @@ pub(super) struct HostSide {
     reader: ProcessReader,
     tables: Box<dyn SocketTables + Send>,
     table: Timed<Sighting<ProcessTable>>,
+    namespaces: NamespaceFinder,
+    listeners: ListenerMemory,
+    supervisors: SupervisorMemory,
+    holders: HolderMemory,
+    unplaced: Unplaced,
+    files: Option<(Instant, Sighting<HostFiles>)>,
+    /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
+    expects_connections: bool,
 }
 
 impl HostSide {
@@ -111,6 +123,13 @@ impl HostSide {
             reader,
             tables,
             table: Timed::of(Source::Processes, Sighting::absent()),
+            namespaces: NamespaceFinder::default(),
+            listeners: ListenerMemory::default(),
+            supervisors: SupervisorMemory::default(),
+            holders: HolderMemory::default(),
+            unplaced: Unplaced::default(),
+            files: None,
+            expects_connections: true,
         }
     }
 
@@ -124,24 +143,31 @@ impl HostSide {
 
     /// Second step: everything else, while the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
-        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths));
-        let Some(table) = self.table.sighting.reading.known() else {
-            let why = self.table.sighting.reading.gap();
-            let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
-            return HostSightings {
-                files,
-                ..HostSightings::unanswered(&gap)
-            };
-        };
-        let proc = &self.paths.proc;
+        let files = Timed::measure(Source::HostFiles, || self.read_files());
         let start = Instant::now();
-        let namespaces = find_namespaces(proc, table);
-        let listening = find_listening_sockets(self.tables.as_mut(), proc, &namespaces);
+        let Some(table) = self.table.sighting.reading.known() else {
+            return self.without_table(files);
+        };
+        let namespaces = self.namespaces.find(&self.paths.proc, table);
+        let SocketsSeen { listening, connected } = find_sockets(
+            self.tables.as_mut(),
+            &self.paths.proc,
+            &namespaces,
+            self.expects_connections,
+        );
         let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
-        let mut engines = find_engines(&self.reader, table, sockets);
+        if self.listeners.finds_new(sockets) {
+            // Whoever listens anew may have become an engine since its row was read.
+            self.table = Timed::measure(Source::Processes, || self.reader.read_table_anew());
+        }
+        let Some(table) = self.table.sighting.reading.known() else {
+            return self.without_table(files);
+        };
+        let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
-        let supervised = find_supervised(&self.reader, table);
+        let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
         let watched = watched(&engines, sockets);
+        self.expects_connections = !watched.is_empty();
         let engines = Timed {
             source: Source::Engines,
             took: start.elapsed(),
@@ -149,12 +175,20 @@ impl HostSide {
         };
         let connections = Timed::measure(Source::Holders, || {
             let processes = ProcessView {
-                proc,
+                proc: &self.paths.proc,
                 reader: &mut self.reader,
                 table,
                 namespaces: &namespaces,
+                memory: &mut self.holders,
             };
-            find_connections(self.tables.as_mut(), processes, &watched)
+            let mut seen = find_connections(self.tables.as_mut(), processes, &watched, connected);
+            if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
+                let found = engines.sighting.reading.known().map_or(&[][..], Vec::as_slice);
+                let unplaced = &mut self.unplaced;
+                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, found);
+                seen.gaps.extend(gaps);
+            }
+            seen
         });
         let processes = Timed {
             source: Source::Processes,
@@ -170,6 +204,33 @@ impl HostSide {
             supervised,
             connections,
             files,
+        }
+    }
+}
+
+impl HostSide {
+    /// The host's files, read anew where that was some time ago or did not show everything.
+    fn read_files(&mut self) -> Sighting<HostFiles> {
+        let is_whole = |files: &Sighting<HostFiles>| {
+            let host = files.reading.known().filter(|_| files.all_gaps().next().is_none());
+            host.is_some_and(|host| host.cgroups.gap().is_none() && host.left_overs.gap().is_none())
+        };
+        let holds = |(read, files): &&(Instant, Sighting<HostFiles>)| read.elapsed() < FILES_REST && is_whole(files);
+        if let Some((_, files)) = self.files.as_ref().filter(holds) {
+            return files.clone();
+        }
+        let files = read_host_files(&self.paths);
+        self.files = Some((Instant::now(), files.clone()));
+        files
+    }
+
+    /// What is seen where the process table was not read.
+    fn without_table(&self, files: Timed<Sighting<HostFiles>>) -> HostSightings {
+        let why = self.table.sighting.reading.gap();
+        let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
+        HostSightings {
+            files,
+            ..HostSightings::unanswered(&gap)
         }
     }
 }

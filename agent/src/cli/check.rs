@@ -13,6 +13,7 @@ use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
 use crate::findings::report::{Report, Verdict};
 use crate::model::history::History;
+use crate::model::reading::Hides;
 use crate::sinks::render::json::render_json;
 use crate::sinks::render::style::Style;
 use crate::sinks::render::table::render_table;
@@ -61,6 +62,15 @@ async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
         }
     }
     Ok(report)
+}
+
+/// One look.
+pub(super) async fn look_once(look: Look) -> Report {
+    let settings = Settings {
+        node: look.node.clone(),
+        window: DEFAULT_WINDOW,
+    };
+    Agent::new(look, settings, History::default()).look().await
 }
 
 fn resolve(args: &Check) -> Result<(Look, Duration), Mistakes> {
@@ -124,13 +134,21 @@ fn exit_code(report: &Report, fail_on: &str) -> u8 {
         Verdict::Unknown => CANNOT_TELL,
         // Worst first: at or before the bar is at or above it.
         _ if at <= bar => FOUND,
+        // The one verdict that is given with sights missing: what hides the runtime may hide the one worse.
+        Verdict::InUse if hides_the_runtime(report) => CANNOT_TELL,
         _ => OK,
     }
+}
+
+fn hides_the_runtime(report: &Report) -> bool {
+    let mut gaps = report.sources.iter().flat_map(|source| &source.gaps);
+    gaps.any(|gap| gap.hides == Hides::Runtime)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reading::{Gap, Reason};
     use crate::sinks::sample;
 
     #[test]
@@ -154,6 +172,16 @@ mod tests {
                 ..sample::clear()
             };
             assert_eq!(exit_code(&report, bar), code, "{verdict} with --fail-on {bar}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_is_hidden_may_be_docker() {
+        let mut report = sample::clear();
+        report.verdict = Verdict::InUse;
+        report.sources[0].gaps = vec![Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "nothing")];
+        for (bar, code) in [("runtime", CANNOT_TELL), ("in-use", FOUND)] {
+            assert_eq!(exit_code(&report, bar), code, "--fail-on {bar}");
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{LogFormat, Run};
 use super::check::look;
+use super::labels::publish;
 use super::{FAILED, OK};
 use crate::agent::service::{Service, serve};
 use crate::config::{Look, Mistakes, Reader, Serve};
@@ -24,6 +26,7 @@ pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
             Format::Text
         },
     );
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1) // the agent waits; its work is one cycle at a time, off these threads
         .enable_all()
@@ -33,6 +36,16 @@ pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
     // A walk that hangs in the kernel must not keep the process.
     runtime.shutdown_background();
     outcome
+}
+
+/// Lets the process have as many descriptors as it may: shells give 1024, which a thousand connections use up. Where the
+/// host refuses, fewer connections are served.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of descriptors stays as it is");
+    }
 }
 
 /// Serves until the first signal, then drains within the grace; the second signal, or the end of the grace, aborts.
@@ -80,6 +93,7 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         listen: reader.address("--listen", &args.listen),
         state: reader.file("--state", args.state.as_deref()),
         grace: reader.duration("--grace", &args.grace, second, hour),
+        labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
     };
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
         reader.mistake(

@@ -14,6 +14,7 @@ use super::container::ShadowContainer;
 use super::engine::{Engine, EngineKind, EngineSighting, Listener, Scope};
 use super::exposure::Exposure;
 use super::history::History;
+use super::identity::ContainerId;
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
@@ -49,10 +50,10 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     }
 }
 
-/// What a holder or an engine sits in and the runtime's lists do not have, where there are lists: containers of pods, by
-/// id, else pods, by uid. They were made between the two looks, and asking again would name them, or they are another
-/// runtime's.
-pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<String> {
+/// The containers of pods that a holder or an engine sits in and that are not in the runtime's lists, where there are
+/// lists: they were made between the two looks, and asking again would name them, or they are of another runtime. Also
+/// those of a listed pod: else its client would be another one in the next look.
+pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
     let runtime = &snapshot.runtime;
     if runtime.pods.reading.known().is_none() || runtime.containers.reading.known().is_none() {
         return BTreeSet::new();
@@ -68,8 +69,8 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<String> {
     holders
         .flat_map(|connection| &connection.holders)
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
-        .filter_map(|process| places.unlisted_part(process))
-        .map(str::to_owned)
+        .filter(|p| places.lack(p))
+        .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
         .collect()
 }
 

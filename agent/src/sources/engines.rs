@@ -6,6 +6,7 @@
 
 mod hidden;
 mod holders;
+mod memory;
 mod names;
 mod program;
 mod records;
@@ -21,9 +22,10 @@ use crate::model::identity::{Pid, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::ListeningSocket;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+pub use memory::ListenerMemory;
 use program::Program;
 pub(super) use records::read_configured_data_root;
-pub use supervised::find_supervised;
+pub use supervised::{SupervisorMemory, find_supervised};
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those
 /// of all network namespaces.
@@ -31,8 +33,10 @@ pub fn find_engines(
     reader: &ProcessReader,
     table: &ProcessTable,
     listening: &[ListeningSocket],
+    memory: &mut ListenerMemory,
 ) -> Sighting<Vec<EngineSighting>> {
-    let mut search = Search::new(reader, table, listening);
+    memory.begin(reader, table, listening);
+    let mut search = Search::new(reader, table, listening, memory);
     let candidates = search.find_candidates();
     search.mark_activated();
     let hidden = search.take_readable(candidates);
@@ -65,10 +69,16 @@ struct Search<'a> {
     claimed: BTreeSet<usize>,
     engines: Vec<EngineSighting>,
     gaps: Vec<Gap>,
+    memory: &'a mut ListenerMemory,
 }
 
 impl<'a> Search<'a> {
-    fn new(reader: &'a ProcessReader, table: &'a ProcessTable, listening: &'a [ListeningSocket]) -> Self {
+    fn new(
+        reader: &'a ProcessReader,
+        table: &'a ProcessTable,
+        listening: &'a [ListeningSocket],
+        memory: &'a mut ListenerMemory,
+    ) -> Self {
         Self {
             reader,
             table,
@@ -79,6 +89,7 @@ impl<'a> Search<'a> {
             claimed: BTreeSet::new(),
             engines: Vec::new(),
             gaps: Vec::new(),
+            memory,
         }
     }
 
@@ -120,11 +131,17 @@ impl<'a> Search<'a> {
     }
 
     /// The listening sockets that a process holds.
-    fn read_listening(&self, entry: &ProcessEntry) -> io::Result<BTreeSet<usize>> {
-        let mut held = BTreeSet::new();
-        self.reader
-            .read_sockets(entry.key, &mut |inode| held.extend(self.by_inode.get(&inode)))?;
-        Ok(held)
+    fn read_listening(&mut self, entry: &ProcessEntry) -> io::Result<BTreeSet<usize>> {
+        let by_inode = &self.by_inode;
+        if let Some(held) = self.memory.get(entry.key) {
+            return Ok(held.iter().filter_map(|inode| by_inode.get(inode).copied()).collect());
+        }
+        let mut held = Vec::new();
+        let mut keep = |_, inode| held.extend(by_inode.contains_key(&inode).then_some(inode));
+        self.reader.read_sockets(entry.key, &mut keep)?;
+        let positions = held.iter().filter_map(|inode| by_inode.get(inode).copied()).collect();
+        self.memory.keep(entry.key, held);
+        Ok(positions)
     }
 
     fn mark_activated(&mut self) {

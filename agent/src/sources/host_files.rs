@@ -17,18 +17,34 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 /// Where the control groups are mounted, by the file hierarchy that every runtime expects.
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup";
 
+/// One of these is in every host's root directory, and in castoff's container where only they are mounted.
+const OF_A_HOST: [&str; 4] = ["/etc", "/run", "/usr", "/var"];
+
 /// Reads the host's files.
 pub fn read_host_files(host: &HostPaths) -> Sighting<HostFiles> {
     let mut gaps = Vec::new();
     let left_overs = match Rooted::open(&host.root) {
-        Ok(root) => left_overs::find(&root, &mut gaps),
-        Err(error) => Reading::Unknown(Gap::new(Reason::of(&error), Hides::Detail, host.root.display(), &error)),
+        Ok(root) => {
+            gaps.extend(find_foreign_root(&root, host));
+            left_overs::find(&root, &mut gaps)
+        }
+        Err(error) => Reading::Unknown(Gap::new(Reason::of(&error), Hides::Engine, host.root.display(), &error)),
     };
     let files = HostFiles {
         cgroups: read_cgroup_version(host),
         left_overs,
     };
     Sighting::partial(files, gaps)
+}
+
+/// Where nothing of a host is in the directory that stands for its root, no sight of it means anything: not the host's was
+/// given, or it was not mounted there.
+fn find_foreign_root(root: &Rooted, host: &HostPaths) -> Option<Gap> {
+    let is_there =
+        |path: &&str| !matches!(root.read_identity(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let answer = format_args!("has none of {}: not the root directory of a host", OF_A_HOST.join(", "));
+    let gap = || Gap::new(Reason::NotFound, Hides::Runtime, host.root.display(), answer);
+    (!OF_A_HOST.iter().any(is_there)).then(gap)
 }
 
 /// The version by the mounts of pid 1, which are the host's; by castoff's own where those may not be read, which a

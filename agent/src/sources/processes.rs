@@ -3,6 +3,7 @@
 //! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is
 //! left out; a read that is refused is unknown and is counted. Never reads an environment.
 
+mod known;
 mod netns;
 mod stat;
 #[cfg(test)]
@@ -15,14 +16,17 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat, readlinkat_raw};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, readlinkat_raw};
 use rustix::io::{Errno, read};
 
 use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::workload::Membership;
+pub(super) use known::is_due;
+use known::{Known, Row};
 use stat::Stat;
 
 /// Bytes of `stat` that are read: the kernel's name of at most 64 and the 22 numbers that follow end before 600.
@@ -50,9 +54,9 @@ pub struct ProcessEntry {
     /// The parent's pid; 0 for none.
     pub parent: Pid,
     /// `comm`.
-    pub name: String,
+    pub name: Arc<str>,
     /// The target of `/proc/<pid>/exe` without ` (deleted)`; none for kernel threads and where it may not be read.
-    pub executable: Option<String>,
+    pub executable: Option<Arc<str>>,
     /// The network namespace; none where it may not be read.
     pub netns: Option<NetNs>,
 }
@@ -72,19 +76,29 @@ impl ProcessTable {
     }
 }
 
-/// Reads processes under one procfs.
+/// Reads processes under one procfs. Keeps what it read: see `processes/known.rs`.
 #[derive(Debug)]
 pub struct ProcessReader {
     proc: PathBuf,
+    /// `proc`, open since the last reading of the table.
+    directory: Option<OwnedFd>,
+    known: Known,
+    visibility: visibility::Visibility,
 }
 
 impl ProcessReader {
     /// A reader of the procfs mounted at `proc`.
-    pub const fn new(proc: PathBuf) -> Self {
-        Self { proc }
+    pub fn new(proc: PathBuf) -> Self {
+        Self {
+            proc,
+            directory: None,
+            known: Known::default(),
+            visibility: visibility::Visibility::default(),
+        }
     }
 
-    /// Reads the table.
+    /// Reads the table. A process that has long been there may be shown as it was up to 16 readings ago, where it has changed
+    /// its program or its network namespace since; never as another process.
     pub fn read_table(&mut self) -> Sighting<ProcessTable> {
         let mut gaps = Vec::new();
         let entries = match self.read_entries(&mut gaps) {
@@ -96,7 +110,7 @@ impl ProcessReader {
             return self.nothing_seen(Reason::NotFound, &"no process is listed here");
         }
         let table = ProcessTable { entries };
-        for gap in visibility::find_gaps(&self.proc, &table) {
+        for gap in self.visibility.find_gaps(&self.proc, &table) {
             gap.fold_into(&mut gaps);
         }
         Sighting::partial(table, gaps)
@@ -110,33 +124,54 @@ impl ProcessReader {
         }
     }
 
-    fn read_entries(&self, gaps: &mut Vec<Gap>) -> io::Result<Vec<ProcessEntry>> {
+    /// Reads the table anew, whatever is known.
+    pub fn read_table_anew(&mut self) -> Sighting<ProcessTable> {
+        self.known.forget();
+        self.read_table()
+    }
+
+    fn read_entries(&mut self, gaps: &mut Vec<Gap>) -> io::Result<Vec<ProcessEntry>> {
         let proc = open_directory(CWD, &self.proc)?;
-        let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
-        let mut list = RawDir::new(&proc, &mut buffer);
-        let mut entries = Vec::new();
+        let listed = list_processes(&proc)?;
+        let mut last = self.known.begin(&self.proc).into_iter().peekable();
+        let mut rows = Vec::with_capacity(listed.len());
         let mut refusals = Refusals {
             init: visibility::find_init(&self.proc),
             netns: Vec::new(),
             gaps,
         };
-        while let Some(item) = list.next() {
-            let item = item?;
-            let Some(pid) = parse_pid(item.file_name()) else {
+        for (pid, inode) in listed {
+            while last.next_if(|row| row.entry.key.pid < pid).is_some() {}
+            if let Some(row) = last.next_if(|row| row.entry.key.pid == pid)
+                && self.known.holds(&row, inode)
+            {
+                rows.push(Row { kept: true, ..row });
                 continue;
-            };
-            match read_entry(proc.as_fd(), item.file_name(), pid, &mut refusals) {
-                Ok(entry) => entries.push(entry),
+            }
+            match read_entry(proc.as_fd(), pid, &mut refusals) {
+                Ok((entry, is_whole)) => rows.push(Row {
+                    settled: is_whole && self.known.is_grown(entry.key.start),
+                    kept: false,
+                    entry,
+                    inode,
+                }),
                 Err(error) if is_gone(&error) => {}
                 Err(error) => refusals.add_process(pid, &error),
             }
         }
-        entries.sort_unstable_by_key(|entry| entry.key.pid); // procfs lists in order, a recorded tree does not
-        netns::find_alike(&self.proc, &mut entries, refusals.netns, refusals.gaps);
+        netns::find_alike(&self.proc, &mut rows, refusals.netns, refusals.gaps);
+        let entries = rows.iter().map(|row| row.entry.clone()).collect();
+        self.known.end(rows);
+        self.directory = Some(proc);
         Ok(entries)
     }
 
-    /// Everything that a finding says of one process. None: it is gone (or its pid is another process now).
+    /// Whether the row of a process is the one of an earlier reading.
+    pub(crate) fn was_kept(&self, key: ProcessKey) -> bool {
+        self.known.get(key).is_some_and(|row| row.kept)
+    }
+
+    /// Everything that a finding says of one process, as it is now. None: it is gone (or its pid is another process now).
     pub fn describe(&self, entry: &ProcessEntry) -> Option<Process> {
         let dir = self.open(entry.key).ok()?;
         let mut file = Vec::new();
@@ -146,14 +181,27 @@ impl ProcessReader {
             .and_then(|_| parse_uid(&file));
         let membership = read_file(dir.as_fd(), c"cgroup", CGROUP_BYTES, &mut file)
             .map_or_else(|_| Membership::default(), |_| Membership::from_cgroups(&file));
-        Some(Process {
+        let process = Process {
             key: entry.key,
-            name: entry.name.clone(),
-            executable: entry.executable.clone(),
+            name: entry.name.to_string(),
+            executable: entry.executable.as_deref().map(str::to_owned),
             uid,
             netns: entry.netns,
             membership,
+        };
+        Some(if self.was_kept(entry.key) {
+            look_again(&dir, process)
+        } else {
+            process
         })
+    }
+
+    /// Whether whoever has the pid now still executes what `process` says.
+    pub(crate) fn still_executes(&self, process: &Process) -> bool {
+        let mut link = [0; LINK_BYTES];
+        let Some(proc) = &self.directory else { return false };
+        let target = readlinkat_raw(proc, format!("{}/exe", process.key.pid), &mut link[..]);
+        target.is_ok_and(|length| Some(without_suffix(&link[..length])) == process.executable)
     }
 
     /// The arguments, lossily decoded, of the first 64 KiB at most.
@@ -172,12 +220,12 @@ impl ProcessReader {
         Ok(arguments.map(|a| String::from_utf8_lossy(a).into_owned()).collect())
     }
 
-    /// Calls `each` with every socket that the process holds a descriptor of.
+    /// Calls `each` with every descriptor of the process that is a socket, and with that socket.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now;
     /// [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` over it.
-    pub fn read_sockets(&self, key: ProcessKey, each: &mut dyn FnMut(SocketInode)) -> io::Result<()> {
+    pub fn read_sockets(&self, key: ProcessKey, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
         let dir = self.open(key)?;
         let fds = open_directory(&dir, c"fd").map_err(gone_as_not_found)?;
         let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
@@ -185,22 +233,23 @@ impl ProcessReader {
         let mut target = [0; 32]; // `socket:[4294967295]` fits; a longer one is no socket
         while let Some(item) = list.next() {
             let item = item.map_err(gone_as_not_found)?;
-            if item.file_name().to_bytes().starts_with(b".") {
+            let Some(Pid(descriptor)) = parse_pid(item.file_name()) else {
                 continue;
-            }
-            match readlinkat_raw(&fds, item.file_name(), &mut target[..]) {
-                Ok(length) => {
-                    if let Some(inode) = parse_bracketed(&target[..length], b"socket:[") {
-                        #[expect(clippy::cast_possible_truncation, reason = "cut as sock_diag cuts it")]
-                        each(SocketInode(inode as u32));
-                    }
-                }
-                // A descriptor that was closed meanwhile, and in recorded trees a plain file.
-                Err(Errno::NOENT | Errno::INVAL) => {}
-                Err(error) => return Err(gone_as_not_found(error)),
+            };
+            if let Some(socket) = read_socket(&fds, item.file_name(), &mut target)? {
+                each(descriptor, socket);
             }
         }
         Ok(())
+    }
+
+    /// The socket that this descriptor of whoever has this pid now is: one call, for what is known from the last look. None
+    /// where it is none, or there is no such process any more.
+    pub(crate) fn read_socket_at(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
+        let proc = self.directory.as_ref()?;
+        read_socket(proc, format!("{pid}/fd/{descriptor}"), &mut [0; 32])
+            .ok()
+            .flatten()
     }
 
     /// Opens the root directory of a process's own mount namespace.
@@ -225,7 +274,18 @@ impl ProcessReader {
 
     /// Opens the directory of one process. It stays that process's, whoever gets the pid afterwards.
     fn open(&self, key: ProcessKey) -> io::Result<OwnedFd> {
-        let dir = open_directory(CWD, self.proc.join(key.pid.to_string())).map_err(gone_as_not_found)?;
+        let path = key.pid.to_string();
+        let dir = match &self.directory {
+            Some(proc) => open_process(proc, path),
+            None => open_process(CWD, self.proc.join(path)),
+        };
+        let dir = dir.map_err(gone_as_not_found)?;
+        // The inode that the table's row was read through tells the process as its start time does, for a third of the cost.
+        if let Some(row) = self.known.get(key)
+            && fstat(&dir)?.st_ino == row.inode
+        {
+            return Ok(dir);
+        }
         let mut buffer = [0; STAT_BYTES];
         let stat = read_stat(dir.as_fd(), &mut buffer).map_err(|error| {
             if is_gone(&error) {
@@ -240,6 +300,19 @@ impl ProcessReader {
             Err(io::ErrorKind::NotFound.into())
         }
     }
+}
+
+/// The processes that a procfs lists, by ascending pid, each with the inode of its directory.
+fn list_processes(proc: &OwnedFd) -> io::Result<Vec<(Pid, u64)>> {
+    let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+    let mut list = RawDir::new(proc, &mut buffer);
+    let mut listed = Vec::new();
+    while let Some(item) = list.next() {
+        let item = item?;
+        listed.extend(parse_pid(item.file_name()).map(|pid| (pid, item.ino())));
+    }
+    listed.sort_unstable(); // procfs lists in order, a recorded tree does not
+    Ok(listed)
 }
 
 /// What was refused while the table was read.
@@ -267,13 +340,9 @@ impl Refusals<'_> {
     }
 }
 
-fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<ProcessEntry> {
-    let dir = openat(
-        proc,
-        name,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+/// Reads one row. False beside it where a part was refused or is not there (yet).
+fn read_entry(proc: BorrowedFd<'_>, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<(ProcessEntry, bool)> {
+    let dir = open_process(proc, pid.to_string())?;
     let mut buffer = [0; STAT_BYTES];
     let stat = read_stat(dir.as_fd(), &mut buffer)?;
     let mut link = [0; LINK_BYTES];
@@ -293,16 +362,52 @@ fn read_entry(proc: BorrowedFd<'_>, name: &CStr, pid: Pid, refusals: &mut Refusa
         }
         None
     });
-    Ok(ProcessEntry {
+    let is_whole = netns.is_some() && (executable.is_some() || stat.kernel_thread);
+    let entry = ProcessEntry {
         key: ProcessKey { pid, start: stat.start },
         parent: stat.parent,
-        name: String::from_utf8_lossy(stat.name).into_owned(),
-        executable: executable.map(|path| {
-            let path = path.strip_suffix(SUFFIX_OF_DELETED).unwrap_or(path);
-            String::from_utf8_lossy(path).into_owned()
-        }),
+        name: String::from_utf8_lossy(stat.name).into(),
+        executable: executable.map(|path| without_suffix(path).into()),
         netns: netns.map(NetNs),
-    })
+    };
+    Ok((entry, is_whole))
+}
+
+/// Reads again what a process may have changed since its row was read.
+fn look_again(dir: &OwnedFd, process: Process) -> Process {
+    let mut link = [0; LINK_BYTES];
+    let executable = read_link(dir, c"exe", &mut link).ok().flatten().map(without_suffix);
+    let netns = read_link(dir, c"ns/net", &mut link).ok().flatten();
+    let netns = netns.and_then(|target| parse_bracketed(target, b"net:[")).map(NetNs);
+    let mut name = Vec::new();
+    let named = read_file(dir.as_fd(), c"comm", STAT_BYTES, &mut name).is_ok();
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    Process {
+        name: if named {
+            String::from_utf8_lossy(name).into_owned()
+        } else {
+            process.name
+        },
+        executable: executable.or(process.executable),
+        netns: netns.or(process.netns),
+        ..process
+    }
+}
+
+fn without_suffix(path: &[u8]) -> String {
+    let path = path.strip_suffix(SUFFIX_OF_DELETED).unwrap_or(path);
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// The socket that a descriptor is, by the link in `fd`. None where it is none, or was closed meanwhile.
+fn read_socket<P: rustix::path::Arg>(fds: &OwnedFd, name: P, target: &mut [u8; 32]) -> io::Result<Option<SocketInode>> {
+    match readlinkat_raw(fds, name, &mut target[..]) {
+        #[expect(clippy::cast_possible_truncation, reason = "cut as sock_diag cuts it")]
+        Ok(length) => Ok(parse_bracketed(&target[..length], b"socket:[").map(|inode| SocketInode(inode as u32))),
+        // Closed meanwhile, and in recorded trees a plain file.
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(error) => Err(gone_as_not_found(error)),
+    }
 }
 
 /// The target of a link. None where there is none: a kernel thread, a zombie, or the process is gone by now.
@@ -325,6 +430,11 @@ fn read_file(dir: BorrowedFd<'_>, name: &CStr, limit: usize, content: &mut Vec<u
     content.clear();
     let file = openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(gone_as_not_found)?;
     File::from(file).take(limit as u64).read_to_end(content)
+}
+
+fn open_process<P: rustix::path::Arg, D: AsFd>(at: D, path: P) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(at, path, flags, Mode::empty())
 }
 
 fn open_directory<P: rustix::path::Arg, D: AsFd>(at: D, path: P) -> rustix::io::Result<OwnedFd> {

@@ -23,20 +23,29 @@ pub const PAUSE: &str = "registry.test/pause:1";
 pub const LAB: &str = "registry.test/lab:1";
 
 const CLIENT_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client.rs");
+const LOAD_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/load.rs");
 const APPLETS: &[&str] = &["cat", "ls", "nc", "sh", "sleep", "true"];
 
 /// The client program, static, compiled into the cache when its source is newer.
 pub(crate) fn client() -> Result<PathBuf> {
     static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    COMPILED
-        .get_or_init(|| compile().map_err(|error| format!("{error:#}")))
+    compiled(&COMPILED, "client", CLIENT_SOURCE)
+}
+
+/// The program that makes loads and takes times (see `tests/lab/load.rs`), likewise.
+pub fn load() -> Result<PathBuf> {
+    static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    compiled(&COMPILED, "load", LOAD_SOURCE)
+}
+
+fn compiled(once: &OnceLock<Result<PathBuf, String>>, name: &str, source: &str) -> Result<PathBuf> {
+    once.get_or_init(|| compile(name, Path::new(source)).map_err(|error| format!("{error:#}")))
         .clone()
         .map_err(anyhow::Error::msg)
 }
 
-fn compile() -> Result<PathBuf> {
-    let program = rooms::cache()?.join("client");
-    let source = Path::new(CLIENT_SOURCE);
+fn compile(name: &str, source: &Path) -> Result<PathBuf> {
+    let program = rooms::cache()?.join(name);
     if changed(&program).is_ok_and(|built| changed(source).is_ok_and(|written| written < built)) {
         return Ok(program);
     }
@@ -55,7 +64,7 @@ fn compile() -> Result<PathBuf> {
             .arg(&fresh)
             .arg(source),
     )?;
-    fs::rename(&fresh, &program).context("put the client into the cache")?;
+    fs::rename(&fresh, &program).with_context(|| format!("put the program {name} into the cache"))?;
     Ok(program)
 }
 

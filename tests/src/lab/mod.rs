@@ -39,6 +39,7 @@ pub mod places;
 pub mod podman;
 pub mod pods;
 pub mod program;
+pub mod prometheus;
 pub mod rooms;
 pub mod sockets;
 pub mod suites;

@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager, Membership};
+use crate::model::workload::{CgroupContainer, Manager};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,14 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// Whether a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
+    pub(super) fn lack(&self, process: &Process) -> bool {
+        let membership = &process.membership;
+        let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
+        let of_pod = membership.pod_uid.is_some() || membership.containers.iter().any(of_cri);
+        of_pod && !membership.containers.iter().any(|c| self.listed(&c.id).is_some())
+    }
+
     /// The place of a container that the runtime lists, or of the one around its supervisor: a nested engine may have
     /// mounted the control groups anew, and then the path of its container does not pass through the outer one.
     fn listed(&self, id: &ContainerId) -> Option<&Place> {
@@ -100,24 +108,6 @@ impl<'a> Places<'a> {
                 .and_then(|outer| self.of_container(outer))
         };
         self.of_container(id).or_else(outer)
-    }
-
-    /// The container of a pod, else the pod, that a process is in and that the runtime does not list.
-    pub(super) fn unlisted_part<'p>(&self, process: &'p Process) -> Option<&'p str> {
-        let Membership {
-            containers, pod_uid, ..
-        } = &process.membership;
-        if containers.iter().any(|c| self.containers.contains_key(&c.id)) {
-            return None;
-        }
-        let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
-        let outermost = containers.first().map(|c| c.id.0.as_str());
-        match pod_uid.as_deref() {
-            Some(_) if outermost.is_some() => outermost,
-            // Without a container it is the pod's own, of a runtime that has virtual machines for them.
-            Some(uid) => (!self.pods.contains_key(uid)).then_some(uid),
-            None => containers.iter().find(|c| of_cri(c)).map(|c| c.id.0.as_str()),
-        }
     }
 
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> Place {

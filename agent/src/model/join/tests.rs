@@ -312,29 +312,29 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(1)], POD_UID)])];
     assert_eq!(unlisted_containers(&node), BTreeSet::new());
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
-    assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9).0]));
+    assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9)]));
 
     // Nor a container that is not listed yet, whose pod is: it would pass for another client in the next look.
-    known(&mut node.connections).connections[0].holders = vec![in_pod(&[id(9)], POD_UID)];
-    assert!(!unlisted_containers(&node).is_empty());
-    known(&mut node.connections).connections[0].holders = vec![contained(7, Manager::CriContainerd, &[id(9)])];
-    assert!(
-        !unlisted_containers(&node).is_empty(),
-        "a pod outside of the kubelet's groups"
-    );
-    // What the runtime never lists is not asked for again and again.
-    for process in [
-        in_pod(&[id(1), id(9)], POD_UID),
-        in_pod(&[], POD_UID),
-        contained(7, Manager::Docker, &[id(9)]),
-        contained(7, Manager::Unnamed, &[id(9)]),
+    for (holder, missing) in [
+        (in_pod(&[id(9)], POD_UID), true),
+        (contained(7, Manager::CriContainerd, &[id(9)]), true),
+        (in_pod(&[id(1), id(9)], POD_UID), false),
+        (in_pod(&[], POD_UID), false),
+        (contained(7, Manager::Docker, &[id(9)]), false),
+        (contained(7, Manager::Unnamed, &[id(9)]), false),
     ] {
-        known(&mut node.connections).connections[0].holders = vec![process];
-        assert!(unlisted_containers(&node).is_empty());
+        known(&mut node.connections).connections[0].holders = vec![holder.clone()];
+        assert_eq!(!unlisted_containers(&node).is_empty(), missing, "{holder:?}");
     }
-    // And one that does not answer is not made to wait for twice.
+
     known(&mut node.connections).connections[0].holders = vec![in_pod(&[id(9)], "ffff")];
-    assert!(!unlisted_containers(&node).is_empty());
-    node.runtime.pods = Sighting::unknown(gap(Hides::Identity));
-    assert!(unlisted_containers(&node).is_empty());
+    let mut without_pods = node.clone();
+    without_pods.runtime.pods = Sighting::unknown(gap(Hides::Identity));
+    node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
+    assert_eq!(
+        unlisted_containers(&node),
+        BTreeSet::new(),
+        "without a list nothing is missing from it"
+    );
+    assert_eq!(unlisted_containers(&without_pods), BTreeSet::new());
 }

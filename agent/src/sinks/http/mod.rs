@@ -1,6 +1,7 @@
 //! The agent's HTTP side: metrics, health, the report, a landing page. Read-only: GET and HEAD, and a request's body is
 //! never read. Knows the latest report and nothing of how it was made.
 
+mod connections;
 mod liveness;
 mod page;
 mod server;

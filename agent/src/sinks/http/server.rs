@@ -9,6 +9,8 @@ use axum::serve::Listener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::connections::{Bounded, PATIENCE, at_once};
+
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
@@ -33,6 +35,7 @@ where
     L::Addr: std::fmt::Debug,
 {
     let (stop, stopped) = oneshot::channel::<()>();
+    let listener = Bounded::new(listener, at_once(), PATIENCE);
     let serving = axum::serve(listener, router)
         .with_graceful_shutdown(async move {
             // A sender that is gone means the same: stop.

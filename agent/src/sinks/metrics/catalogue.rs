@@ -74,24 +74,32 @@ catalogue! {
         "Who uses a Docker socket, counted: connected now, or seen earlier within the window. No series while that is unknown.";
     POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
         "Connections that a container of a pod holds to a Docker socket now; 0 for one that was seen earlier within the window.";
+    POD_FIRST_SEEN = Gauge "castoff_pod_client_first_seen_timestamp_seconds" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
+        "When a connection of the container to a Docker socket was first seen, as far as the state file reaches back.";
     POD_LAST_SEEN = Gauge "castoff_pod_client_last_seen_timestamp_seconds" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
         "When a connection of the container to a Docker socket was last seen.";
     POD_CONNECTS = Counter "castoff_pod_client_connects_total" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
         "New connections of the container to a Docker socket that were seen: a lower bound.";
     HOST_CONNECTIONS = Gauge "castoff_host_client_connections" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "Connections that processes of the host hold to a Docker socket now; 0 for one that was seen earlier within the window.";
+    HOST_FIRST_SEEN = Gauge "castoff_host_client_first_seen_timestamp_seconds" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
+        "When a connection of the host's processes to a Docker socket was first seen, as far as the state file reaches back.";
     HOST_LAST_SEEN = Gauge "castoff_host_client_last_seen_timestamp_seconds" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "When a connection of the host's processes to a Docker socket was last seen.";
     HOST_CONNECTS = Counter "castoff_host_client_connects_total" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "New connections of the host's processes to a Docker socket that were seen: a lower bound.";
     ENGINE_CONTAINER_CONNECTIONS = Gauge "castoff_engine_container_client_connections" ["name", "owner", "engine", "scope"] OFFENDERS:
         "Connections that a container outside Kubernetes holds to a Docker socket now; owner is the engine that runs it.";
+    ENGINE_CONTAINER_FIRST_SEEN = Gauge "castoff_engine_container_client_first_seen_timestamp_seconds" ["name", "owner", "engine", "scope"] OFFENDERS:
+        "When a connection of the container outside Kubernetes to a Docker socket was first seen, as far as the state file reaches back.";
     ENGINE_CONTAINER_LAST_SEEN = Gauge "castoff_engine_container_client_last_seen_timestamp_seconds" ["name", "owner", "engine", "scope"] OFFENDERS:
         "When a connection of the container outside Kubernetes to a Docker socket was last seen.";
     ENGINE_CONTAINER_CONNECTS = Counter "castoff_engine_container_client_connects_total" ["name", "owner", "engine", "scope"] OFFENDERS:
         "New connections of the container outside Kubernetes to a Docker socket that were seen: a lower bound.";
     UNNAMED_CONNECTIONS = Gauge "castoff_unnamed_client_connections" ["engine", "scope"]:
         "Connections to a Docker socket whose holder could not be named.";
+    UNNAMED_FIRST_SEEN = Gauge "castoff_unnamed_client_first_seen_timestamp_seconds" ["engine", "scope"]:
+        "When a connection to a Docker socket was first seen whose holder could not be named, as far as the state file reaches back.";
     UNNAMED_LAST_SEEN = Gauge "castoff_unnamed_client_last_seen_timestamp_seconds" ["engine", "scope"]:
         "When a connection to a Docker socket was last seen whose holder could not be named.";
     UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
@@ -118,6 +126,12 @@ catalogue! {
         "Clients whose history was forgotten for lack of room.";
     STATE_WRITES = Counter "castoff_state_writes_total" ["outcome"]:
         "Attempts to write the state file that keeps first and last seen of each client.";
+    LABELS_STATE = Gauge "castoff_labels_state" ["way", "state"]:
+        "How the node's labels stand: 1 for the one state that holds, 0 for the others. Besides published and pending a state is why the last attempt failed. No series with --labels=off.";
+    LABELS_REQUESTS = Counter "castoff_labels_requests_total" ["way", "verb", "outcome"]:
+        "Requests to the API server about the node's labels, or writes of the features.d file, by how they ended. No series with --labels=off.";
+    LABELS_LAST_SUCCESS = Gauge "castoff_labels_last_success_timestamp_seconds" ["way"]:
+        "When the node's labels were last confirmed. No series before that, and with --labels=off.";
 }
 
 /// The reference of all families, in Markdown.

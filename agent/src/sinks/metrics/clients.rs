@@ -46,6 +46,7 @@ fn counted(clients: &[&Client]) -> Family {
 /// What is published of each client, for clients of one kind.
 struct Use {
     connections: Family,
+    first_seen: Family,
     last_seen: Family,
     connects: Family,
 }
@@ -54,29 +55,47 @@ impl Use {
     fn add<const N: usize>(&mut self, labels: [&str; N], client: &Client) {
         let open = u64::from(client.connections) + u64::from(client.pending);
         self.connections.add(labels, number(open));
+        self.first_seen.lower(labels, number(client.first_seen.as_unix()));
         self.last_seen.raise(labels, number(client.last_seen.as_unix()));
         self.connects.add(labels, number(client.connects));
     }
 
-    fn into_families(self) -> [Family; 3] {
-        [self.connections, self.last_seen, self.connects]
+    fn into_families(self) -> [Family; 4] {
+        [self.connections, self.first_seen, self.last_seen, self.connects]
     }
 }
 
 fn named(clients: &[&Client]) -> Vec<Family> {
-    let new = |[connections, last_seen, connects]: [&'static c::Description; 3]| Use {
+    let new = |[connections, first_seen, last_seen, connects]: [&'static c::Description; 4]| Use {
         connections: Family::new(connections),
+        first_seen: Family::new(first_seen),
         last_seen: Family::new(last_seen),
         connects: Family::new(connects),
     };
-    let mut pods = new([&c::POD_CONNECTIONS, &c::POD_LAST_SEEN, &c::POD_CONNECTS]);
-    let mut hosts = new([&c::HOST_CONNECTIONS, &c::HOST_LAST_SEEN, &c::HOST_CONNECTS]);
+    let mut pods = new([
+        &c::POD_CONNECTIONS,
+        &c::POD_FIRST_SEEN,
+        &c::POD_LAST_SEEN,
+        &c::POD_CONNECTS,
+    ]);
+    let mut hosts = new([
+        &c::HOST_CONNECTIONS,
+        &c::HOST_FIRST_SEEN,
+        &c::HOST_LAST_SEEN,
+        &c::HOST_CONNECTS,
+    ]);
     let mut engine_containers = new([
         &c::ENGINE_CONTAINER_CONNECTIONS,
+        &c::ENGINE_CONTAINER_FIRST_SEEN,
         &c::ENGINE_CONTAINER_LAST_SEEN,
         &c::ENGINE_CONTAINER_CONNECTS,
     ]);
-    let mut unnamed = new([&c::UNNAMED_CONNECTIONS, &c::UNNAMED_LAST_SEEN, &c::UNNAMED_CONNECTS]);
+    let mut unnamed = new([
+        &c::UNNAMED_CONNECTIONS,
+        &c::UNNAMED_FIRST_SEEN,
+        &c::UNNAMED_LAST_SEEN,
+        &c::UNNAMED_CONNECTS,
+    ]);
     for client in clients {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();

@@ -39,6 +39,11 @@ impl Family {
         self.merge(labels, value, f64::max);
     }
 
+    /// Sets the series of these labels to `value`, or leaves what is less.
+    pub(super) fn lower<const N: usize>(&mut self, labels: [&str; N], value: f64) {
+        self.merge(labels, value, f64::min);
+    }
+
     fn merge<const N: usize>(&mut self, labels: [&str; N], value: f64, merge: impl Fn(f64, f64) -> f64) {
         debug_assert_eq!(N, self.description.labels.len(), "{}", self.description.name);
         let full = self.description.limit.is_some_and(|limit| self.series.len() >= limit);

@@ -164,6 +164,7 @@ fn a_family_is_bounded_and_says_what_it_left_out() {
 fn what_labels_cannot_tell_apart_is_added_up() {
     let long = "x".repeat(5_000);
     let mut earlier = sample::host_client(None, &format!("/{long}/b"), None, 2);
+    earlier.first_seen = sample::ago(9_999_999);
     earlier.last_seen = sample::ago(99);
     let mut report = sample::clear();
     report.clients = Reading::Known(vec![sample::host_client(None, &format!("/{long}/a"), None, 1), earlier]);
@@ -172,7 +173,7 @@ fn what_labels_cannot_tell_apart_is_added_up() {
         .into_iter()
         .filter(|(s, _)| s.starts_with("castoff_host_client"))
         .collect();
-    assert_eq!(hosts.len(), 3, "{hosts:?}");
+    assert_eq!(hosts.len(), 4, "{hosts:?}");
     let executable = hosts[0]
         .0
         .split("executable=\"")
@@ -181,7 +182,8 @@ fn what_labels_cannot_tell_apart_is_added_up() {
         .expect("a label");
     assert_eq!(executable.len(), 256);
     let values: Vec<&str> = hosts.iter().map(|(_, v)| *v).collect();
-    assert_eq!(values, ["3", "14", &sample::NOW.to_string()]);
+    let (first, last) = ((sample::NOW - 9_999_999).to_string(), sample::NOW.to_string());
+    assert_eq!(values, ["3", "14", &first, &last]);
 }
 
 #[test]
@@ -194,7 +196,7 @@ fn names_made_to_deceive_stay_within_their_line() {
         sample::pod_client(name, Some(name), 1),
     ]);
     let text = of(&report);
-    assert_eq!(samples(&text).len(), samples(&of(&sample::clear())).len() + 6);
+    assert_eq!(samples(&text).len(), samples(&of(&sample::clear())).len() + 8);
     assert!(text.chars().all(|c| c == '\n' || (' '..='~').contains(&c)), "{text}");
 }
 

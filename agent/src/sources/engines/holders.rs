@@ -50,7 +50,7 @@ impl<'a> Search<'a> {
     /// Finds the process that each socket belongs to: the oldest that holds it and did not get it from its parent. First
     /// among the processes of the socket's own network namespace, where the server nearly always is.
     fn find_owners(
-        &self,
+        &mut self,
         named: &BTreeMap<usize, EngineKind>,
         hidden: &mut Option<Gap>,
     ) -> BTreeMap<usize, &'a ProcessEntry> {
@@ -58,7 +58,8 @@ impl<'a> Search<'a> {
         let is_near = |entry: &ProcessEntry| entry.netns.is_none_or(|netns| near.contains(&netns));
         let mut holders: BTreeMap<usize, Vec<&'a ProcessEntry>> = BTreeMap::new();
         for nearby in [true, false] {
-            for entry in self.table.entries.iter().filter(|entry| is_near(entry) == nearby) {
+            let table = self.table;
+            for entry in table.entries.iter().filter(|entry| is_near(entry) == nearby) {
                 if self.activators.iter().any(|activator| activator.key == entry.key) {
                     continue;
                 }

@@ -109,7 +109,7 @@ pub(super) fn base(path: &str) -> &str {
 }
 
 fn shown_name(entry: &ProcessEntry) -> &str {
-    entry.executable.as_deref().map_or(entry.name.as_str(), base)
+    entry.executable.as_deref().map_or(&*entry.name, base)
 }
 
 fn is_loader(name: &str) -> bool {

@@ -4,14 +4,14 @@
 //! <runtime>`), and of conmon (`-c <id> -n <name>`), which any user may read. Keeps the id and the name of them and nothing
 //! else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::program::{self, base, option};
 use super::records::Records;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
-use crate::model::identity::ContainerId;
+use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
@@ -19,15 +19,33 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 /// containerd's namespace of Docker's containers; its plugins are in `plugins.moby`.
 const DOCKER_NAMESPACE: &str = "moby";
 
+/// Supervisors of containers that are no engine's, Kubernetes' own as a rule: not asked again while their rows are kept.
+#[derive(Debug, Default)]
+pub struct SupervisorMemory {
+    others: BTreeSet<ProcessKey>,
+}
+
 /// Finds the containers that Docker's and Podman's supervisors among the processes of `table` run.
-pub fn find_supervised(reader: &ProcessReader, table: &ProcessTable) -> Sighting<Vec<SupervisedContainer>> {
+pub fn find_supervised(
+    reader: &ProcessReader,
+    table: &ProcessTable,
+    memory: &mut SupervisorMemory,
+) -> Sighting<Vec<SupervisedContainer>> {
     let mut gaps = Vec::new();
+    memory.others.retain(|key| reader.was_kept(*key));
     // By id: a shim's short-lived helpers and conmon's for an exec name the same container.
     let mut found: BTreeMap<ContainerId, SupervisedContainer> = BTreeMap::new();
     for entry in &table.entries {
+        if memory.others.contains(&entry.key) {
+            continue;
+        }
         let container = match read_supervisor(reader, entry) {
-            Ok(Some(container)) => container,
-            Ok(None) => continue,
+            Ok(Task::OfEngine(container)) => container,
+            Ok(Task::OfAnother) => {
+                memory.others.insert(entry.key);
+                continue;
+            }
+            Ok(Task::None) => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 let asked = format_args!("/proc/{}/cmdline of {}", entry.key.pid, entry.name);
@@ -66,8 +84,17 @@ fn place_of(supervisor: &Process, own: &ContainerId) -> Option<ContainerId> {
     around.map(|c| &c.id).find(|id| *id != own).cloned()
 }
 
-/// The container that a process supervises for Docker or Podman, if that is what it does.
-fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Option<SupervisedContainer>> {
+/// What a process supervises.
+enum Task {
+    /// This container, for Docker or Podman.
+    OfEngine(SupervisedContainer),
+    /// A container of somebody else.
+    OfAnother,
+    /// Nothing.
+    None,
+}
+
+fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Task> {
     let name = program::read_name(reader, entry)?;
     let is_shim = [
         "containerd-shim",
@@ -77,7 +104,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<O
     .iter()
     .any(|shim| name.starts_with(shim));
     if !is_shim && name != "conmon" {
-        return Ok(None);
+        return Ok(Task::None);
     }
     let command = program::read_command(reader, entry)?;
     let named = if is_shim {
@@ -85,13 +112,15 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<O
     } else {
         parse_conmon(&command)
     };
-    Ok(named.map(|(engine, id, name)| SupervisedContainer {
-        id: ContainerId(id),
-        engine,
-        supervisor: entry.key.pid,
-        inside: None,
-        name,
-        image: None,
+    Ok(named.map_or(Task::OfAnother, |(engine, id, name)| {
+        Task::OfEngine(SupervisedContainer {
+            id: ContainerId(id),
+            engine,
+            supervisor: entry.key.pid,
+            inside: None,
+            name,
+            image: None,
+        })
     }))
 }
 

@@ -23,7 +23,7 @@ fn listening(inode: u32, netns: u64, path: &str) -> ListeningSocket {
 fn look(host: &RecordedHost, listening: &[ListeningSocket]) -> (Vec<String>, Vec<Gap>) {
     let table = host.reader().read_table();
     let table = table.reading.known().expect("processes are recorded");
-    let sighting = find_engines(&host.reader(), table, listening);
+    let sighting = find_engines(&host.reader(), table, listening, &mut ListenerMemory::default());
     let engines = sighting.reading.known().cloned().unwrap_or_default();
     (engines.iter().map(said).collect(), sighting.gaps)
 }
@@ -66,7 +66,10 @@ fn nothing_of_docker_is_absent() {
     ];
     let table = host.reader().read_table();
     let table = table.reading.known().expect("processes are recorded");
-    assert_eq!(find_engines(&host.reader(), table, &sockets), Sighting::absent());
+    assert_eq!(
+        find_engines(&host.reader(), table, &sockets, &mut ListenerMemory::default()),
+        Sighting::absent()
+    );
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::watched::Watched;
 use crate::model::identity::{NetNs, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::socket::ConnectionState;
-use crate::sources::sockets::diag::Ask;
+use crate::sources::sockets::connected::Connected;
+use crate::sources::sockets::diag::{Ask, Row};
 use crate::sources::sockets::namespaces::{Namespace, Namespaces};
 use crate::sources::sockets::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
 
@@ -40,9 +41,13 @@ pub(super) struct OpenSeen {
     pub(super) gaps: Vec<Gap>,
 }
 
-/// Looks into every known namespace for the connections to the watched listeners.
-pub(super) fn find_open(tables: &mut dyn SocketTables, namespaces: &Namespaces, watched: &Watched<'_>) -> OpenSeen {
-    let plan: Vec<&Namespace> = namespaces.known.iter().collect();
+/// Looks into every known namespace for the connections to the watched listeners, where no sweep has seen them before.
+pub(super) fn find_open(
+    tables: &mut dyn SocketTables,
+    namespaces: &Namespaces,
+    watched: &Watched<'_>,
+    connected: Option<Connected>,
+) -> OpenSeen {
     let mut seen = OpenSeen::default();
     // Who waits was seen with the listeners, perhaps in another namespace; its own row tells in which.
     let waiting = watched.pending().iter().map(|(client, listener)| Open {
@@ -52,14 +57,21 @@ pub(super) fn find_open(tables: &mut dyn SocketTables, namespaces: &Namespaces, 
         netns: None,
     });
     let mut open: Vec<Open> = waiting.collect();
-    let refused = tables.visit(&plan, &mut |netns, table| match read_open(netns, table, watched) {
-        Ok(more) => {
-            seen.looked += 1;
-            open.extend(more);
-        }
-        Err(error) => seen.unseen.push(Unseen::not_dumped(netns, &error)),
-    });
-    seen.unseen.extend(refused.into_iter().map(Unseen::from));
+    if let Some(connected) = connected {
+        let rows = connected.sockets.iter();
+        open.extend(rows.filter_map(|s| judge(s.netns, &s.row(), watched)));
+        (seen.unseen, seen.looked) = (connected.unseen, connected.looked);
+    } else {
+        let plan: Vec<&Namespace> = namespaces.known.iter().collect();
+        let refused = tables.visit(&plan, &mut |netns, table| match read_open(netns, table, watched) {
+            Ok(more) => {
+                seen.looked += 1;
+                open.extend(more);
+            }
+            Err(error) => seen.unseen.push(Unseen::not_dumped(netns, &error)),
+        });
+        seen.unseen.extend(refused.into_iter().map(Unseen::from));
+    }
     // Of the same client, what is known better stands first: accepted since, then waiting in a known namespace.
     open.sort_by_key(|open| {
         (
@@ -85,20 +97,23 @@ pub(super) fn find_open(tables: &mut dyn SocketTables, namespaces: &Namespaces, 
 }
 
 fn read_open(netns: NetNs, table: &mut dyn SocketTable, watched: &Watched<'_>) -> Result<Vec<Open>, DumpError> {
-    collect_dump(table, Ask::Connected, &mut |row| {
-        let (client, listener, state) = if let Some(listener) = watched.accepted_by(netns, row) {
-            // No peer: the client closed its end and the server did not yet.
-            let client = row.peer.filter(|client| client.0 != 0)?;
-            (client, listener, ConnectionState::Accepted)
-        } else {
-            (row.inode, watched.waits_for(row.inode)?, ConnectionState::Pending)
-        };
-        Some(Open {
-            client,
-            listener,
-            state,
-            netns: Some(netns),
-        })
+    collect_dump(table, Ask::Connected, &mut |row| judge(netns, row, watched))
+}
+
+/// The connection that a row is an end of.
+fn judge(netns: NetNs, row: &Row<'_>, watched: &Watched<'_>) -> Option<Open> {
+    let (client, listener, state) = if let Some(listener) = watched.accepted_by(netns, row) {
+        // No peer: the client closed its end and the server did not yet.
+        let client = row.peer.filter(|client| client.0 != 0)?;
+        (client, listener, ConnectionState::Accepted)
+    } else {
+        (row.inode, watched.waits_for(row.inode)?, ConnectionState::Pending)
+    };
+    Some(Open {
+        client,
+        listener,
+        state,
+        netns: Some(netns),
     })
 }
 

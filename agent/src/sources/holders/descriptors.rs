@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::panic;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -20,28 +21,57 @@ const THREADS: usize = 4;
 /// Fewer processes than this are walked before a second thread has started.
 const WORTH_A_THREAD: usize = 64;
 
+/// Asked once: to ask reads files.
+static PROCESSORS: OnceLock<usize> = OnceLock::new();
+
 /// What was found of the sockets that were looked for.
 #[derive(Debug, Default)]
 pub(super) struct Descriptors {
-    holders: BTreeMap<SocketInode, Vec<ProcessKey>>,
+    /// By ascending pid, each process once, with one descriptor by which it holds the socket.
+    holders: BTreeMap<SocketInode, Vec<(ProcessKey, u32)>>,
     /// Processes whose descriptors could not be read, folded.
     pub(super) refused: Vec<Gap>,
 }
 
 impl Descriptors {
     /// The processes that hold `socket`, by ascending pid.
-    pub(super) fn holders(&self, socket: SocketInode) -> &[ProcessKey] {
-        self.holders.get(&socket).map_or(&[], Vec::as_slice)
+    pub(super) fn holders(&self, socket: SocketInode) -> impl ExactSizeIterator<Item = ProcessKey> {
+        let holders = self.holders.get(&socket).map_or(&[][..], Vec::as_slice);
+        holders.iter().map(|(process, _)| *process)
+    }
+
+    /// Whether any process holds it.
+    pub(super) fn is_held(&self, socket: SocketInode) -> bool {
+        self.holders.get(&socket).is_some_and(|holders| !holders.is_empty())
+    }
+
+    /// All that hold anything, and by which descriptor what.
+    pub(super) fn links(&self) -> impl Iterator<Item = (ProcessKey, u32, SocketInode)> {
+        let each = |(socket, holders): (&SocketInode, &Vec<(ProcessKey, u32)>)| {
+            let socket = *socket;
+            let links = holders
+                .iter()
+                .map(move |(process, descriptor)| (*process, *descriptor, socket));
+            links.collect::<Vec<_>>()
+        };
+        self.holders.iter().flat_map(each)
+    }
+
+    /// Adds that `process` holds `socket`.
+    pub(super) fn add(&mut self, socket: SocketInode, process: ProcessKey, descriptor: u32) {
+        let holders = self.holders.entry(socket).or_default();
+        // A process that has several descriptors of one socket holds it once.
+        if let Err(at) = holders.binary_search_by_key(&process, |(known, _)| *known) {
+            holders.insert(at, (process, descriptor));
+        }
     }
 
     /// Adds what another walk found.
     pub(super) fn absorb(&mut self, other: Self) {
-        for (socket, mut holders) in other.holders {
-            let all = self.holders.entry(socket).or_default();
-            all.append(&mut holders);
-            // A process that has several descriptors of one socket holds it once.
-            all.sort_unstable();
-            all.dedup();
+        for (socket, holders) in other.holders {
+            for (process, descriptor) in holders {
+                self.add(socket, process, descriptor);
+            }
         }
         for gap in other.refused {
             gap.fold_into(&mut self.refused);
@@ -63,8 +93,8 @@ pub(super) fn read_descriptors(
         }
         found
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
-    let threads = threads.min(processes.len() / WORTH_A_THREAD);
+    let processors = PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let threads = (*processors).min(THREADS).min(processes.len() / WORTH_A_THREAD);
     let mut all = Descriptors::default();
     thread::scope(|scope| {
         // This thread walks too; where no other can be started it walks alone.
@@ -80,10 +110,9 @@ pub(super) fn read_descriptors(
 }
 
 fn read_process(reader: &ProcessReader, process: ProcessKey, wanted: &[SocketInode], found: &mut Descriptors) {
-    let holders = &mut found.holders;
-    let read = reader.read_sockets(process, &mut |socket| {
+    let read = reader.read_sockets(process, &mut |descriptor, socket| {
         if wanted.binary_search(&socket).is_ok() {
-            holders.entry(socket).or_default().push(process);
+            found.add(socket, process, descriptor);
         }
     });
     match read {

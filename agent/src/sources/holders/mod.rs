@@ -7,26 +7,33 @@
 //! - [`watched`]: which rows of a socket table belong to a watched listener
 //! - [`accepted`]: the connections, from the kernel's socket tables
 //! - [`descriptors`]: which processes have a descriptor of a socket
+//! - [`memory`]: what the last look found, asked again
+//! - [`unplaced`]: connections of an engine that no table shows
 //! - [`by_name`]: the connections of a namespace whose table cannot be asked, from `/proc/<pid>/net/unix`
 //!
 //! A process in another namespace than its connection (moved by setns(2), or handed the descriptor by `SCM_RIGHTS`) is
-//! looked for only where nobody in the connection's own namespace holds it.
+//! looked for at once only where nobody in the connection's own namespace holds it, else as [`memory`] says.
 
 mod accepted;
 mod by_name;
 mod descriptors;
+mod memory;
+mod unplaced;
 mod watched;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use self::accepted::{Open, find_closed, find_open};
 use self::by_name::find_by_name;
 use self::descriptors::{Descriptors, read_descriptors};
+pub use self::memory::HolderMemory;
+use self::memory::Recalled;
+pub use self::unplaced::Unplaced;
 use self::watched::Watched;
 use crate::model::identity::{NetNs, ProcessKey, SocketInode};
 use crate::model::process::Process;
@@ -34,6 +41,7 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::snapshot::{ConnectionsSeen, HolderMethod};
 use crate::model::socket::{Connection, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::Namespaces;
 use crate::sources::sockets::table::SocketTables;
 
@@ -54,13 +62,17 @@ pub struct ProcessView<'a> {
     pub table: &'a ProcessTable,
     /// The network namespaces they are in.
     pub namespaces: &'a Namespaces,
+    /// What the last cycle found.
+    pub memory: &'a mut HolderMemory,
 }
 
-/// Finds the connections to `listeners` and who holds them. Nothing is looked at where there are no listeners.
+/// Finds the connections to `listeners` and who holds them, among the sockets of `connected` where a sweep has them already.
+/// Nothing is looked at where there are no listeners.
 pub fn find_connections(
     tables: &mut dyn SocketTables,
     processes: ProcessView<'_>,
     listeners: &[ListeningSocket],
+    connected: Option<Connected>,
 ) -> Sighting<ConnectionsSeen> {
     if listeners.is_empty() {
         return Sighting::full(ConnectionsSeen {
@@ -74,9 +86,10 @@ pub fn find_connections(
         reader,
         table,
         namespaces,
+        memory,
     } = processes;
     let watched = Watched::new(listeners);
-    let seen = find_open(tables, namespaces, &watched);
+    let seen = find_open(tables, namespaces, &watched, connected);
     let mut gaps = seen.gaps;
     let mut search = Search {
         table,
@@ -84,7 +97,7 @@ pub fn find_connections(
         open: seen.open,
         descriptors: Descriptors::default(),
     };
-    search.find_holders(reader);
+    search.find_holders(reader, memory);
     if search.unheld().next().is_some() {
         let closed = find_closed(
             tables,
@@ -95,8 +108,9 @@ pub fn find_connections(
         search.open.retain(|open| !closed.contains(&open.client));
         search.find_late_holders(reader);
     }
+    memory.keep(table, &search.descriptors);
     gaps.extend(search.unheld_gaps());
-    let mut connections = search.into_connections(reader, &watched, &mut gaps);
+    let mut connections = search.into_connections(reader, memory, &watched, &mut gaps);
 
     let by_name = find_by_name(proc, reader, table, namespaces, &seen.unseen, listeners);
     let looked = seen.looked + by_name.looked;
@@ -140,13 +154,37 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// First the processes in the namespaces of the connections, then, where one has no holder yet, all others.
-    fn find_holders(&mut self, reader: &ProcessReader) {
+    /// First those who held it last time. Where a connection has no holder then, the processes in the namespaces of the
+    /// connections, then, where one has none yet, all others; else a share of them.
+    fn find_holders(&mut self, reader: &ProcessReader, memory: &HolderMemory) {
+        let all = self.wanted(|_| true);
+        let Recalled { held, changed } = memory.recall(reader, self.table, &all);
+        self.descriptors.absorb(held);
+        if self.unheld().next().is_none() {
+            return self.look_at(reader, &memory.choose(self.table, &changed), &all);
+        }
         let hit: BTreeSet<NetNs> = self.open.iter().filter_map(|open| open.netns).collect();
         let is_near = |entry: &&ProcessEntry| entry.netns.is_some_and(|netns| hit.contains(&netns));
         let (near, far): (Vec<&ProcessEntry>, Vec<&ProcessEntry>) = self.table.entries.iter().partition(is_near);
-        self.look_at(reader, &near);
-        self.look_at(reader, &far);
+        self.look_at(reader, &near, &all);
+        self.look_at(
+            reader,
+            &far,
+            &self.wanted(|open| !self.descriptors.is_held(open.client)),
+        );
+    }
+
+    /// The sockets of some connections, sorted.
+    fn wanted(&self, which: impl Fn(&Open) -> bool) -> Vec<SocketInode> {
+        let mut wanted: Vec<SocketInode> = self
+            .open
+            .iter()
+            .filter(|open| which(open))
+            .map(|open| open.client)
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
     }
 
     /// Processes that are there now and were not when the table was read.
@@ -160,24 +198,20 @@ impl Search<'_> {
             self.later.entries = now.entries.iter().filter(is_new).cloned().collect();
         }
         let later: Vec<ProcessEntry> = self.later.entries.clone();
-        self.look_at(reader, &later.iter().collect::<Vec<_>>());
+        let unheld = self.wanted(|open| !self.descriptors.is_held(open.client));
+        self.look_at(reader, &later.iter().collect::<Vec<_>>(), &unheld);
     }
 
-    fn look_at(&mut self, reader: &ProcessReader, entries: &[&ProcessEntry]) {
-        let mut wanted: Vec<SocketInode> = self.unheld().map(|open| open.client).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+    fn look_at(&mut self, reader: &ProcessReader, entries: &[&ProcessEntry], wanted: &[SocketInode]) {
         if !wanted.is_empty() && !entries.is_empty() {
             let keys: Vec<ProcessKey> = entries.iter().map(|entry| entry.key).collect();
-            self.descriptors.absorb(read_descriptors(reader, &keys, &wanted));
+            self.descriptors.absorb(read_descriptors(reader, &keys, wanted));
         }
     }
 
     /// Connections of which no holder is known.
     fn unheld(&self) -> impl Iterator<Item = &Open> {
-        self.open
-            .iter()
-            .filter(|open| self.descriptors.holders(open.client).is_empty())
+        self.open.iter().filter(|open| !self.descriptors.is_held(open.client))
     }
 
     /// Why they have none.
@@ -197,15 +231,19 @@ impl Search<'_> {
         gaps
     }
 
-    fn into_connections(self, reader: &ProcessReader, watched: &Watched<'_>, gaps: &mut Vec<Gap>) -> Vec<Connection> {
-        let mut described: BTreeMap<ProcessKey, Option<Process>> = BTreeMap::new();
+    fn into_connections(
+        self,
+        reader: &ProcessReader,
+        memory: &mut HolderMemory,
+        watched: &Watched<'_>,
+        gaps: &mut Vec<Gap>,
+    ) -> Vec<Connection> {
+        let tables = [&self.table.entries, &self.later.entries];
+        let entry_of = |key: ProcessKey| tables.iter().find_map(|entries| find_entry(entries, key));
+        let keys = self.open.iter().flat_map(|open| self.descriptors.holders(open.client));
+        let keys: BTreeSet<ProcessKey> = keys.take(HOLDERS_KEPT).collect();
+        let described = memory.describe(reader, keys.into_iter().filter_map(entry_of));
         let mut kept = 0;
-        let mut describe = |key: ProcessKey| {
-            let entries = [&self.table.entries, &self.later.entries];
-            let entry = entries.iter().find_map(|entries| find_entry(entries, key))?;
-            let describe = || reader.describe(entry);
-            described.entry(key).or_insert_with(describe).clone()
-        };
         let mut connections = Vec::new();
         for open in &self.open {
             let keys = self.descriptors.holders(open.client);
@@ -215,10 +253,11 @@ impl Search<'_> {
                 let answer = format_args!("{} processes hold it, {room} are kept", keys.len());
                 Gap::new(Reason::LimitReached, Hides::Identity, asked, answer).fold_into(gaps);
             }
-            let holders: Vec<Process> = keys.iter().take(room).filter_map(|key| describe(*key)).collect();
+            let is_held = keys.len() > 0;
+            let holders: Vec<Process> = keys.take(room).filter_map(|key| described.get(&key).cloned()).collect();
             kept += holders.len();
             // All who held it ended meanwhile, and it with them.
-            if holders.is_empty() && !keys.is_empty() && room > 0 {
+            if holders.is_empty() && is_held && room > 0 {
                 continue;
             }
             connections.extend(watched.id(open.listener).map(|listener| Connection {

@@ -1,6 +1,7 @@
 //! From recorded socket tables to connections, and (in `named`) to the processes that hold them.
 
 mod named;
+mod remembered;
 
 use std::fs;
 use std::path::PathBuf;
@@ -124,8 +125,9 @@ impl Node {
             reader: &mut ProcessReader::new(proc.clone()),
             table: &table,
             namespaces: &namespaces,
+            memory: &mut HolderMemory::default(),
         };
-        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners)
+        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners, None)
     }
 }
 

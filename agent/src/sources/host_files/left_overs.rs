@@ -180,11 +180,14 @@ impl Search<'_> {
         }
     }
 
-    /// Keeps an error that is not simply absence.
+    /// Keeps an error that is not simply absence. What may hide a program or a unit may hide an engine that is installed;
+    /// data and configuration only lie there.
     fn refuse(&mut self, path: &str, error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            self.refused
-                .push(Gap::new(Reason::of(error), Hides::Detail, path, error));
+            let starts =
+                BINARIES.contains(&path) || UNIT_DIRECTORIES.iter().any(|directory| path.starts_with(directory));
+            let hides = if starts { Hides::Engine } else { Hides::Detail };
+            self.refused.push(Gap::new(Reason::of(error), hides, path, error));
         }
     }
 

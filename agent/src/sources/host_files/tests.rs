@@ -40,6 +40,50 @@ fn the_version_is_the_kubelets() {
 }
 
 #[test]
+fn a_directory_that_is_no_hosts_root_hides_the_runtime() {
+    let host = RecordedHost::new();
+    for entry in ["etc", "run", "usr", "var"] {
+        fs::remove_dir_all(host.paths().root.join(entry))
+            .or_else(absent)
+            .expect("it can be removed");
+    }
+    let gaps = read_host_files(&host.paths()).gaps;
+    assert_eq!(
+        gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
+        [(Reason::NotFound, Hides::Runtime)]
+    );
+    fs::create_dir(host.paths().root.join("run")).expect("a fresh directory");
+    assert_eq!(read_host_files(&host.paths()).gaps, []);
+}
+
+fn absent(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_into_may_hide_an_engine_that_is_installed() {
+    let host = RecordedHost::new();
+    // Nothing here may be read through: links in a circle stand for what a right would refuse.
+    link(&host, "/usr/bin/dockerd", "/usr/bin/dockerd");
+    link(&host, "/etc/docker/daemon.json", "/etc/docker/daemon.json");
+    let files = read_host_files(&host.paths());
+    let left_overs = files.reading.known().map(|files| files.left_overs.gap().cloned());
+    let gaps = files.gaps.iter().cloned().chain(left_overs.flatten());
+    assert_eq!(
+        gaps.map(|g| (g.asked, g.hides))
+            .collect::<std::collections::BTreeMap<_, _>>(),
+        std::collections::BTreeMap::from([
+            ("/etc/docker/daemon.json".to_owned(), Hides::Detail),
+            ("/usr/bin/dockerd".to_owned(), Hides::Engine),
+        ])
+    );
+}
+
+#[test]
 fn the_version_by_castoffs_own_mounts_where_inits_are_hidden() {
     let host = RecordedHost::new();
     assert_eq!(
@@ -131,7 +175,7 @@ fn a_root_that_cannot_be_read_is_unknown() {
     let files = sighting.reading.known().expect("the version is asked for all the same");
     assert_eq!(
         files.left_overs.gap().map(|g| (g.reason, g.hides)),
-        Some((Reason::NotFound, Hides::Detail))
+        Some((Reason::NotFound, Hides::Engine))
     );
 }
 

@@ -26,7 +26,7 @@ pub(super) fn serves_dockershim(host: &HostPaths, reader: &ProcessReader, entry:
     }
     let mut held = false;
     reader
-        .read_sockets(entry.key, &mut |socket| held |= named.contains(&socket))
+        .read_sockets(entry.key, &mut |_, socket| held |= named.contains(&socket))
         .ok()?;
     held.then_some(true)
 }

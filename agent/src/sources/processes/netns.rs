@@ -4,12 +4,14 @@
 //! any user may enter: `stat` of `/proc/<pid>/net/unix` gives the same inode for two processes exactly where they share the
 //! namespace. So a process is placed by one that is alike and may be read, castoff itself at least.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::linux::fs::MetadataExt;
 use std::path::Path;
 
-use super::{ProcessEntry, refused};
+use super::known::Row;
+use super::refused;
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides};
 
@@ -22,16 +24,17 @@ pub(super) struct Refused {
 }
 
 /// Completes the rows, by ascending pid, that `refused` names, and counts those that no readable process is alike with.
-pub(super) fn find_alike(proc: &Path, entries: &mut [ProcessEntry], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
+pub(super) fn find_alike(proc: &Path, rows: &mut [Row], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
     if refused_rows.is_empty() {
         return;
     }
-    let known = read_known(proc, entries);
-    for row in refused_rows {
-        let alike = read_tree(proc, row.pid).and_then(|tree| known.iter().find(|(of, _)| *of == tree));
-        let at = entries.binary_search_by_key(&row.pid, |entry| entry.key.pid);
+    let trees: Vec<Option<u64>> = refused_rows.iter().map(|row| read_tree(proc, row.pid)).collect();
+    let known = read_known(proc, rows, trees.iter().flatten().copied().collect());
+    for (row, tree) in refused_rows.into_iter().zip(trees) {
+        let alike = tree.and_then(|tree| known.iter().find(|(of, _)| *of == tree));
+        let at = rows.binary_search_by_key(&row.pid, |row| row.entry.key.pid);
         match (alike, at) {
-            (Some((_, netns)), Ok(at)) => entries[at].netns = Some(*netns),
+            (Some((_, netns)), Ok(at)) => rows[at].entry.netns = Some(*netns),
             _ => refused(row.pid, "ns/net", hides(&row.error), &row.error).fold_into(gaps),
         }
     }
@@ -46,15 +49,19 @@ fn hides(error: &io::Error) -> Hides {
     }
 }
 
-/// The `net` tree of each namespace that some row is known to be in.
-fn read_known(proc: &Path, entries: &[ProcessEntry]) -> Vec<(u64, NetNs)> {
+/// The `net` tree of each namespace that some row is known to be in, until all of `wanted` are among them.
+fn read_known(proc: &Path, rows: &[Row], mut wanted: BTreeSet<u64>) -> Vec<(u64, NetNs)> {
     let mut known: Vec<(u64, NetNs)> = Vec::new();
-    for entry in entries {
+    for Row { entry, .. } in rows {
+        if wanted.is_empty() {
+            break;
+        }
         if let Some(netns) = entry.netns
             && !known.iter().any(|(_, of)| *of == netns)
             && let Some(tree) = read_tree(proc, entry.key.pid)
         {
             known.push((tree, netns));
+            wanted.remove(&tree);
         }
     }
     known

@@ -36,7 +36,7 @@ fn rows_are_by_ascending_pid_and_say_what_the_kernel_says() {
                 e.key.pid.0,
                 e.key.start,
                 e.parent.0,
-                e.name.as_str(),
+                &*e.name,
                 e.executable.as_deref(),
                 e.netns.map(|n| n.0),
             )
@@ -156,12 +156,12 @@ fn a_reused_pid_is_another_process() {
         Err(io::ErrorKind::NotFound)
     );
     assert_eq!(
-        host.reader().read_sockets(entry.key, &mut |_| {}).map_err(kind),
+        host.reader().read_sockets(entry.key, &mut |_, _| {}).map_err(kind),
         Err(io::ErrorKind::NotFound)
     );
     entry.key.pid = Pid(11);
     assert_eq!(
-        host.reader().read_sockets(entry.key, &mut |_| {}).map_err(kind),
+        host.reader().read_sockets(entry.key, &mut |_, _| {}).map_err(kind),
         Err(io::ErrorKind::NotFound)
     );
 }
@@ -180,7 +180,7 @@ fn sockets_are_told_from_other_descriptors() {
     let (table, _) = table(&host);
     let mut seen = Vec::new();
     host.reader()
-        .read_sockets(table.entries[0].key, &mut |inode| seen.push(inode.0))
+        .read_sockets(table.entries[0].key, &mut |_, inode| seen.push(inode.0))
         .expect("the recorded process is readable");
     seen.sort_unstable();
     assert_eq!(seen, [17, u32::MAX]);
@@ -234,18 +234,19 @@ fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
     };
     tree(host.process(20, 1, "alike"), "two");
     tree(host.process(21, 1, "apart"), "three");
-    let mut entries = table(&host).0.entries;
-    for entry in &mut entries[2..] {
-        entry.netns = None;
+    let row = |entry| Row {
+        entry,
+        inode: 0,
+        settled: false,
+        kept: false,
+    };
+    let mut rows: Vec<Row> = table(&host).0.entries.into_iter().map(row).collect();
+    for row in &mut rows[2..] {
+        row.entry.netns = None;
     }
     let mut gaps = Vec::new();
-    netns::find_alike(
-        &host.paths().proc,
-        &mut entries,
-        vec![refused(20), refused(21)],
-        &mut gaps,
-    );
-    let found: Vec<_> = entries.iter().map(|e| e.netns.map(|n| n.0)).collect();
+    netns::find_alike(&host.paths().proc, &mut rows, vec![refused(20), refused(21)], &mut gaps);
+    let found: Vec<_> = rows.iter().map(|row| row.entry.netns.map(|n| n.0)).collect();
     assert_eq!(found, [Some(7), Some(8), Some(8), None]);
     assert_eq!(only_hides(&gaps), [(Reason::PermissionDenied, Hides::Detail, 1)]);
     assert_eq!(gaps[0].asked, "/proc/21/ns/net");

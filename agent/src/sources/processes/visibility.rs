@@ -13,7 +13,7 @@ use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use super::{ProcessEntry, ProcessTable};
 use crate::model::identity::{Device, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sources::mountinfo::read_mounts;
+use crate::sources::mountinfo::{MountWatch, read_mounts};
 
 /// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace on every kernel since 3.8.
 const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
@@ -33,12 +33,28 @@ const KUBELETS: [&str; 8] = [
     "hyperkube",
 ];
 
-/// What a procfs hides as a whole.
-pub(super) fn find_gaps(proc: &Path, table: &ProcessTable) -> Vec<Gap> {
-    let live = is_live(proc);
+/// How the procfs is mounted, read again where mounts have changed.
+#[derive(Debug, Default)]
+pub(super) struct Visibility {
+    mounts: MountWatch,
+    hidepid: Option<Hidepid>,
+}
+
+impl Visibility {
+    /// What a procfs hides as a whole.
+    pub(super) fn find_gaps(&mut self, proc: &Path, table: &ProcessTable) -> Vec<Gap> {
+        let live = is_live(proc);
+        if self.mounts.has_changed(&proc.join("self/mountinfo")) {
+            self.hidepid = read_hidepid(proc, live);
+        }
+        find_gaps(proc, live, self.hidepid.as_ref(), table)
+    }
+}
+
+fn find_gaps(proc: &Path, live: bool, hidepid: Option<&Hidepid>, table: &ProcessTable) -> Vec<Gap> {
     let mut gaps = Vec::new();
-    if let Some(mode) = read_hidepid(proc, live)
-        && !sees_through_hidepid(proc, table, &mode)
+    if let Some(mode) = hidepid
+        && !sees_through_hidepid(proc, table, mode)
     {
         let answer = format!(
             "mounted with hidepid={}: CAP_SYS_PTRACE would show all processes",
@@ -71,6 +87,7 @@ fn hide_all(gaps: &mut Vec<Gap>, proc: &Path, answer: &str) {
 }
 
 /// How `hidepid` is set.
+#[derive(Debug)]
 struct Hidepid {
     value: String,
     group: bool,
@@ -129,5 +146,5 @@ fn is_initial(namespace: Option<PathBuf>) -> bool {
 
 fn is_kubelet(entry: &ProcessEntry) -> bool {
     let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
-    KUBELETS.contains(&entry.name.as_str()) || program.is_some_and(|p| KUBELETS.contains(&p))
+    KUBELETS.contains(&&*entry.name) || program.is_some_and(|p| KUBELETS.contains(&p))
 }

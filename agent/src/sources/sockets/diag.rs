@@ -97,6 +97,20 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// A row without attributes.
+    pub(super) const fn bare(inode: SocketInode, state: State) -> Self {
+        Self {
+            inode,
+            kind: Kind::STREAM,
+            state,
+            name: None,
+            file: None,
+            peer: None,
+            waiting: None,
+            icons: &[],
+        }
+    }
+
     /// Inodes of the client ends, of any network namespace, that wait to be accepted. 0: closed meanwhile.
     pub fn icons(&self) -> impl Iterator<Item = SocketInode> + use<'a> {
         let (whole, _) = self.icons.as_chunks::<4>();
@@ -252,14 +266,8 @@ fn decode_row(payload: &[u8]) -> Result<Row<'_>, DecodeError> {
         return Err(DecodeError::NoInode);
     }
     let mut row = Row {
-        inode: SocketInode(inode),
         kind: Kind(head[1]),
-        state: State(head[2]),
-        name: None,
-        file: None,
-        peer: None,
-        waiting: None,
-        icons: &[],
+        ..Row::bare(SocketInode(inode), State(head[2]))
     };
     let mut rest = &payload[ROW_LEN..];
     while !rest.is_empty() {

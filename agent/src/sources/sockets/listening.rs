@@ -12,7 +12,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use super::diag::{Ask, Row};
+use super::connected::{Connected, ConnectedSocket};
+use super::diag::{Ask, Row, State};
 use super::namespaces::{Namespace, Namespaces};
 use super::proc_net_unix::{self, LineState};
 use super::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
@@ -29,6 +30,15 @@ const LONG_BACKLOG: u32 = 512;
 /// Members of a namespace through whose root the file of a name is looked for, where only names are known.
 const ROOTS_TRIED: usize = 16;
 
+/// What one sweep over the namespaces saw.
+#[derive(Debug)]
+pub struct SocketsSeen {
+    /// The sockets that accept.
+    pub listening: Sighting<Vec<ListeningSocket>>,
+    /// Those that may be connected to one of them, where they were asked for.
+    pub connected: Option<Connected>,
+}
+
 /// Finds the listening sockets of the known `namespaces`, whose processes are under `proc`. What could not be looked into
 /// hides an engine.
 pub fn find_listening_sockets(
@@ -36,19 +46,45 @@ pub fn find_listening_sockets(
     proc: &Path,
     namespaces: &Namespaces,
 ) -> Sighting<Vec<ListeningSocket>> {
+    find_sockets(tables, proc, namespaces, false).listening
+}
+
+/// Finds the listening sockets, and in the same sweep those that may be connected to them, where `with_connected` says so.
+pub fn find_sockets(
+    tables: &mut dyn SocketTables,
+    proc: &Path,
+    namespaces: &Namespaces,
+    with_connected: bool,
+) -> SocketsSeen {
+    let mut connected = with_connected.then(Connected::default);
+    let listening = sweep(tables, proc, namespaces, &mut connected);
+    SocketsSeen { listening, connected }
+}
+
+fn sweep(
+    tables: &mut dyn SocketTables,
+    proc: &Path,
+    namespaces: &Namespaces,
+    connected: &mut Option<Connected>,
+) -> Sighting<Vec<ListeningSocket>> {
     let plan: Vec<&Namespace> = namespaces.known.iter().collect();
     let mut gaps = namespaces.gaps(Hides::Engine);
     let mut found = Vec::new();
     let mut unseen = Vec::new();
-    let refused = tables.visit(
-        &plan,
-        &mut |netns, table| match read_listeners(netns, table, &mut gaps) {
-            Ok(more) => found.extend(more),
-            Err(error) => unseen.push(Unseen::not_dumped(netns, &error)),
-        },
-    );
+    let refused =
+        tables.visit(
+            &plan,
+            &mut |netns, table| match read_listeners(netns, table, connected.as_mut(), &mut gaps) {
+                Ok(more) => found.extend(more),
+                Err(error) => unseen.push(Unseen::not_dumped(netns, &error)),
+            },
+        );
     unseen.extend(refused.into_iter().map(Unseen::from));
     let mut looked = plan.len() - unseen.len();
+    if let Some(connected) = connected {
+        connected.unseen.clone_from(&unseen);
+        connected.looked = looked;
+    }
     for one in &unseen {
         let namespace = plan.iter().find(|namespace| namespace.netns == one.netns);
         if let Some(by_name) = namespace.and_then(|namespace| read_by_name(proc, namespace)) {
@@ -101,15 +137,27 @@ pub fn find_listening_sockets(
 fn read_listeners(
     netns: NetNs,
     table: &mut dyn SocketTable,
+    connected: Option<&mut Connected>,
     gaps: &mut Vec<Gap>,
 ) -> Result<Vec<ListeningSocket>, DumpError> {
-    let mut longest = 0;
-    let mut sockets = collect_dump(table, Ask::Listening, &mut |row| {
-        let socket = listening_socket(netns, row)?;
-        let waiting = row.waiting.unwrap_or(0);
-        longest = longest.max(waiting);
-        Some((socket, waiting))
-    })?;
+    let mut sockets = match connected {
+        None => collect_dump(table, Ask::Listening, &mut |row| listener(netns, row))?,
+        Some(connected) => {
+            let both = collect_dump(table, Ask::Both, &mut |row| match row.state {
+                State::LISTENING => listener(netns, row).map(Picked::Listener),
+                _ => ConnectedSocket::of(netns, row).map(Picked::Connected),
+            })?;
+            let mut sockets = Vec::new();
+            for picked in both {
+                match picked {
+                    Picked::Listener(listener) => sockets.push(listener),
+                    Picked::Connected(socket) => connected.sockets.push(socket),
+                }
+            }
+            sockets
+        }
+    };
+    let longest = sockets.iter().map(|(_, waiting)| *waiting).max().unwrap_or(0);
     if longest > 0 {
         let backlogs = collect_dump(table, Ask::Backlogs, &mut |row| {
             let clients: Vec<SocketInode> = row.icons().filter(|inode| inode.0 != 0).collect();
@@ -130,6 +178,17 @@ fn read_listeners(
         }
     }
     Ok(sockets.into_iter().map(|(socket, _)| socket).collect())
+}
+
+/// What one row of a dump of both is.
+enum Picked {
+    Listener((ListeningSocket, u32)),
+    Connected(ConnectedSocket),
+}
+
+/// A listener, and how many wait for it.
+fn listener(netns: NetNs, row: &Row<'_>) -> Option<(ListeningSocket, u32)> {
+    Some((listening_socket(netns, row)?, row.waiting.unwrap_or(0)))
 }
 
 fn listening_socket(netns: NetNs, row: &Row<'_>) -> Option<ListeningSocket> {

@@ -10,8 +10,10 @@
 //! - [`kernel`]: the live tables, over `netlink`, each in its own namespace
 //! - [`recorded`]: tables that were recorded elsewhere
 //! - [`listening`]: the sockets that accept
+//! - [`connected`]: the sockets that may be connected to one of those
 //! - [`proc_net_unix`]: what `/proc/<pid>/net/unix` tells where the tables cannot be asked
 
+pub mod connected;
 pub mod diag;
 pub mod kernel;
 pub mod listening;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::mountinfo::MountWatch;
 use crate::sources::processes::ProcessTable;
 
 /// A network namespace and the ways into it.
@@ -63,8 +64,45 @@ impl Namespaces {
     }
 }
 
-/// Finds the network namespaces of the processes in `table`, which was read under `proc`.
+/// Finds network namespaces again and again; reads the host's mounts only where they have changed.
+#[derive(Debug, Default)]
+pub struct NamespaceFinder {
+    mounts: MountWatch,
+    mounted: BTreeMap<NetNs, PathBuf>,
+    gaps: Vec<Gap>,
+}
+
+impl NamespaceFinder {
+    /// The network namespaces of the processes in `table`, which was read under `proc`.
+    pub fn find(&mut self, proc: &Path, table: &ProcessTable) -> Namespaces {
+        if self.mounts.has_changed(&proc.join("1/mountinfo")) {
+            self.gaps.clear();
+            self.mounted = read_mounted(proc, &mut self.gaps);
+        }
+        let mut found = find_inhabited(proc, table);
+        found.details.extend(self.gaps.iter().cloned());
+        let is_new = |netns: &NetNs| found.known.binary_search_by_key(netns, |known| known.netns).is_err();
+        let empty = self.mounted.iter().filter(|(netns, _)| is_new(netns));
+        let empty: Vec<Namespace> = empty
+            .map(|(netns, path)| Namespace {
+                netns: *netns,
+                members: Vec::new(),
+                mounted: Some(path.clone()),
+            })
+            .collect();
+        found.known.extend(empty);
+        found.known.sort_by_key(|namespace| namespace.netns);
+        found
+    }
+}
+
+/// Finds the network namespaces of the processes in `table`, which was read under `proc`, once.
 pub fn find_namespaces(proc: &Path, table: &ProcessTable) -> Namespaces {
+    NamespaceFinder::default().find(proc, table)
+}
+
+/// The namespaces that processes are in, by inode.
+fn find_inhabited(proc: &Path, table: &ProcessTable) -> Namespaces {
     let mut members: BTreeMap<NetNs, Vec<Pid>> = BTreeMap::new();
     let mut refused = Vec::new();
     for entry in &table.entries {
@@ -80,20 +118,12 @@ pub fn find_namespaces(proc: &Path, table: &ProcessTable) -> Namespaces {
     }
     let mut found = Namespaces::default();
     group_by_table(proc, refused, &mut found);
-    let mut mounted = read_mounted(proc, &mut found.details);
-    mounted.retain(|netns, _| !members.contains_key(netns));
     let inhabited = members.into_iter().map(|(netns, members)| Namespace {
         netns,
         members,
         mounted: None,
     });
-    let empty = mounted.into_iter().map(|(netns, path)| Namespace {
-        netns,
-        members: Vec::new(),
-        mounted: Some(path),
-    });
-    found.known = inhabited.chain(empty).collect();
-    found.known.sort_by_key(|namespace| namespace.netns);
+    found.known = inhabited.collect();
     found
 }
 

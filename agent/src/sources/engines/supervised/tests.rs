@@ -11,7 +11,11 @@ fn systemd(host: &RecordedHost) -> RecordedProcess<'_> {
 
 fn supervised(host: &RecordedHost) -> (Vec<SupervisedContainer>, Vec<Gap>) {
     let table = host.reader().read_table();
-    let sighting = find_supervised(&host.reader(), table.reading.known().expect("processes are recorded"));
+    let sighting = find_supervised(
+        &host.reader(),
+        table.reading.known().expect("processes are recorded"),
+        &mut SupervisorMemory::default(),
+    );
     (sighting.reading.known().cloned().unwrap_or_default(), sighting.gaps)
 }
 

@@ -25,8 +25,9 @@ fn find_with(host: &RecordedHost, tables: &Node, late: impl FnOnce()) -> Sightin
         reader: &mut reader,
         table: &table,
         namespaces: &namespaces,
+        memory: &mut HolderMemory::default(),
     };
-    find_connections(&mut Rounds(tables.rounds.clone()), processes, &[docker(&[])])
+    find_connections(&mut Rounds(tables.rounds.clone()), processes, &[docker(&[])], None)
 }
 
 fn find_on(host: &RecordedHost, tables: &Node) -> Sighting<ConnectionsSeen> {

@@ -1,0 +1,315 @@
+//! The whole way: clients of a real dockerd, a real agent, a real Prometheus with the shipped rules, and what it then
+//! has to say. Only how long an alert waits is shortened.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::clients;
+use castoff_tests::lab::containerd::Containerd;
+use castoff_tests::lab::containers::Container;
+use castoff_tests::lab::docker::Docker;
+use castoff_tests::lab::places::Place;
+use castoff_tests::lab::pods::Pod;
+use castoff_tests::lab::prometheus::{Prometheus, Tools};
+use castoff_tests::report::Agent;
+use serde_json::{Value, json};
+
+use crate::dashboards::{Target, targets};
+use crate::{deploy, read};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const NODE: &str = "lab-node";
+/// What the scrape says of the agent itself, as prometheus-operator would. No alert may ever blame it.
+const SCRAPED: &str = "castoff-agent-2wxyz";
+
+/// Queries that may give nothing here: dashboard, panel, letter, why.
+const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
+    (
+        "fleet",
+        "What could not be seen",
+        "A",
+        "a machine on which all can be seen has no gap",
+    ),
+    (
+        "node",
+        "What could not be seen",
+        "A",
+        "a machine on which all can be seen has no gap",
+    ),
+    ("node", "Open connections", "D", "every client of the lab can be named"),
+    ("node", "New connections", "D", "every client of the lab can be named"),
+];
+
+#[test]
+fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
+    let docker = Docker::start()?;
+    let runtime = Containerd::start()?;
+    let pod = runtime.run(Pod::new("alerts", "builder-7d9c5b6f4-x2v8q"))?;
+    let socket = "/var/run/docker.sock";
+    pod.start(Container::client("build", ["hold", socket]).mount(docker.socket(), socket))?;
+    let idle = runtime.run(Pod::new("alerts", "shipper-x7k2p"))?;
+    let above = docker.socket().parent().context("a socket is in a folder")?;
+    idle.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
+    let _container = docker.run_client("alerts-agent", docker.socket(), ["hold", socket])?;
+    let _unit = clients::hold(docker.socket(), Place::unit("castoff-lab-alerts.service")?)?;
+
+    let folder = tempfile::tempdir()?;
+    let state = folder.path().join("state.json").display().to_string();
+    let (endpoint, version) = (runtime.endpoint(), runtime.version()?);
+    let agent = Agent::start([
+        "--runtime-endpoint",
+        &endpoint,
+        "--period",
+        "1s",
+        "--node-name",
+        NODE,
+        "--state",
+        &state,
+    ])?;
+    promtool_has_nothing_to_say_about(&agent.get("/metrics")?)?;
+
+    let rules = folder.path().join("castoff.rules.yaml");
+    std::fs::write(&rules, impatient(&read(deploy().join("alerts/castoff.rules.yaml"))?))?;
+    let prometheus = Prometheus::start(&configuration(
+        agent.address(),
+        &kube_state_metrics()?,
+        &rules.display().to_string(),
+    ))?;
+
+    let socket_client = |labels: Value| ("CastoffSocketClientNew", labels);
+    wait_for_alerts(
+        &prometheus,
+        &[
+            socket_client(
+                json!({ "who": "pod", "node": NODE, "namespace": "alerts", "pod": "builder-7d9c5b6f4-x2v8q",
+                              "workload": "builder", "container": "build", "cluster": "lab", "severity": "warning" }),
+            ),
+            socket_client(json!({ "who": "host", "node": NODE, "unit": "castoff-lab-alerts.service", "uid": "0" })),
+            socket_client(
+                json!({ "who": "engine-container", "node": NODE, "name": "alerts-agent", "owner": "dockerd" }),
+            ),
+            (
+                "CastoffSocketExposure",
+                json!({ "namespace": "alerts", "workload": "shipper", "container": "ship" }),
+            ),
+            (
+                "CastoffShadowContainers",
+                json!({ "node": NODE, "engine": "dockerd", "severity": "info" }),
+            ),
+            ("CastoffKubeletCeilingReached", json!({ "node": NODE, "minor": "37" })),
+            ("CastoffRuntimeLosesKubelet", json!({ "cluster": "lab", "minor": "37" })),
+            (
+                "CastoffRuntimeEndOfLife",
+                json!({ "name": "containerd", "version": version }),
+            ),
+            ("CastoffAbsent", json!({ "node": "lab-other", "where": "node" })),
+        ],
+    )?;
+    nothing_blames_the_agent(&prometheus)?;
+    each_panel_has_data(&prometheus)?;
+    looks_that_had_nothing_to_write_are_no_writes(&agent)?;
+
+    // The runtime cannot be asked any more. That it is out of support is not over before that is told.
+    drop((pod, idle, runtime));
+    wait_for_alerts(
+        &prometheus,
+        &[
+            (
+                "CastoffBlind",
+                json!({ "node": NODE, "why": "source", "source": "runtime" }),
+            ),
+            ("CastoffRuntimeEndOfLife", json!({ "name": "containerd" })),
+        ],
+    )?;
+
+    assert_eq!(agent.stop()?, Some(0));
+    // The clients are still there and nobody looks: their alerts stay until that is told.
+    wait_for_alerts(
+        &prometheus,
+        &[
+            ("CastoffAbsent", json!({ "node": NODE, "where": "node" })),
+            ("CastoffAbsent", json!({ "where": "everywhere" })),
+            socket_client(json!({ "who": "pod", "workload": "builder" })),
+        ],
+    )
+}
+
+/// The rules with seconds for minutes.
+fn impatient(rules: &str) -> String {
+    let shortened = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        match line.trim_start().split(": ").next() {
+            Some("for") => format!("{indent}for: 2s\n"),
+            Some("keep_firing_for") => format!("{indent}keep_firing_for: 20s\n"),
+            _ => format!("{line}\n"),
+        }
+    };
+    rules.lines().map(shortened).collect()
+}
+
+fn configuration(agent: &str, kube_state_metrics: &str, rules: &str) -> String {
+    let target = |address: &str, labels: Value| json!([{ "targets": [address], "labels": labels }]);
+    // JSON is YAML.
+    json!({
+        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+        "rule_files": [rules],
+        "scrape_configs": [
+            {
+                "job_name": "castoff",
+                "honor_labels": true,
+                "static_configs": target(agent, json!({ "cluster": "lab", "namespace": "castoff", "pod": SCRAPED, "container": "castoff" })),
+            },
+            { "job_name": "kube-state-metrics", "honor_labels": true, "static_configs": target(kube_state_metrics, json!({ "cluster": "lab" })) },
+        ],
+    })
+    .to_string()
+}
+
+/// Serves what kube-state-metrics would say of the agent's node and of one without an agent; gives its address.
+fn kube_state_metrics() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    let info = |node: &str| {
+        format!(
+            "kube_node_info{{node=\"{node}\",kubelet_version=\"v1.37.1\",os_image=\"Debian GNU/Linux 12 (bookworm)\"}} 1\n"
+        )
+    };
+    let body = info(NODE) + &info("lab-other");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = |mut stream: std::net::TcpStream| {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request)?;
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+            };
+            if let Err(error) = stream.and_then(answer) {
+                eprintln!("kube-state-metrics' double: {error}");
+            }
+        }
+    });
+    Ok(address)
+}
+
+fn promtool_has_nothing_to_say_about(metrics: &str) -> Result<()> {
+    let mut promtool = Tools::debian()?.promtool();
+    promtool
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = promtool.spawn().context("start promtool")?;
+    running.stdin.take().context("a pipe")?.write_all(metrics.as_bytes())?;
+    let said = running.wait_with_output()?;
+    let text = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    ensure!(
+        said.status.success() && text.is_empty(),
+        "promtool: {}\n{text}",
+        said.status
+    );
+    Ok(())
+}
+
+fn firing(prometheus: &Prometheus) -> Result<Vec<Value>> {
+    let data = prometheus.api("alerts", &[])?;
+    let alerts = data["alerts"].as_array().context("a list of alerts")?;
+    let fires = |alert: &&Value| alert["state"] == "firing";
+    Ok(alerts
+        .iter()
+        .filter(fires)
+        .map(|alert| alert["labels"].clone())
+        .collect())
+}
+
+/// Waits until each of these alerts fires with at least these labels.
+fn wait_for_alerts(prometheus: &Prometheus, wanted: &[(&str, Value)]) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let firing = firing(prometheus)?;
+        let fires = |name: &str, labels: &Value| {
+            let has = |alert: &Value| {
+                labels
+                    .as_object()
+                    .is_some_and(|all| all.iter().all(|(k, v)| alert[k] == *v))
+            };
+            firing.iter().any(|alert| alert["alertname"] == name && has(alert))
+        };
+        let missing: Vec<_> = wanted.iter().filter(|(name, labels)| !fires(name, labels)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "does not fire: {missing:?}\nfires: {firing:#?}\n{}",
+            prometheus.daemon().log_tail()
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Whether the state file can be written cannot be told from looks after which nothing was to be written.
+fn looks_that_had_nothing_to_write_are_no_writes(agent: &Agent) -> Result<()> {
+    let written = agent.metric(r#"castoff_state_writes_total{outcome="written"}"#)?;
+    let looks = agent.metric("castoff_cycles_total")?;
+    let (written, looks) = written.zip(looks).context("both are counted")?;
+    ensure!(0.0 < written && written < looks, "{written} writes in {looks} looks");
+    Ok(())
+}
+
+/// What the scrape says of the agent is filled in where a series has no pod of its own; it must not get any further.
+fn nothing_blames_the_agent(prometheus: &Prometheus) -> Result<()> {
+    let of_agent = format!("{{pod=\"{SCRAPED}\"}}");
+    ensure!(
+        !prometheus
+            .query(&format!("castoff_host_client_connections{of_agent}"))?
+            .is_empty(),
+        "nothing is filled in"
+    );
+    assert_eq!(
+        prometheus.query(&format!("{{__name__=~\"castoff_pod_.*\", pod=\"{SCRAPED}\"}}"))?,
+        [Value::Null; 0]
+    );
+    for alert in firing(prometheus)? {
+        ensure!(
+            alert["pod"] != SCRAPED && alert["namespace"] != "castoff" && alert["job"].is_null(),
+            "{alert}"
+        );
+    }
+    // A name that kube-state-metrics would give joins.
+    let join = "castoff_pod_client_connections * on (namespace, pod) group_left () group by (namespace, pod) (castoff_pod_exposure)";
+    ensure!(!prometheus.query(join)?.is_empty(), "a pod's labels do not join");
+    Ok(())
+}
+
+fn each_panel_has_data(prometheus: &Prometheus) -> Result<()> {
+    let mut empty = Vec::new();
+    for target in &targets()? {
+        let allowed = |(dashboard, panel, letter, _): &&(&str, &str, &str, &str)| {
+            target.dashboard == *dashboard && target.panel == *panel && target.letter == *letter
+        };
+        let Target {
+            dashboard,
+            panel,
+            letter,
+            ..
+        } = target;
+        let asked = target.asked("lab", NODE, "10s");
+        let series = prometheus.query(&asked)?;
+        if series.is_empty() && !MAY_BE_EMPTY.iter().any(|entry| allowed(&entry)) {
+            empty.push(format!("{dashboard}, {panel}, {letter}: {asked}"));
+        }
+        let not_a_number = |one: &&Value| one["value"][1] == "NaN";
+        if let Some(one) = series.iter().find(not_a_number) {
+            empty.push(format!("{dashboard}, {panel}, {letter}: {one}"));
+        }
+    }
+    ensure!(empty.is_empty(), "no data:\n{}", empty.join("\n"));
+    Ok(())
+}

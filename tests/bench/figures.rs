@@ -1,0 +1,118 @@
+//! Numbers as they are printed: medians, ratios, and each figure beside its limit.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::tools::Run;
+
+/// The middle of several runs, time and CPU each by itself.
+pub(crate) fn median(runs: &[Run]) -> Run {
+    let middle = |of: fn(&Run) -> Duration| {
+        let mut all: Vec<Duration> = runs.iter().map(of).collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied().unwrap_or_default()
+    };
+    Run {
+        wall: middle(|run| run.wall),
+        cpu: middle(|run| run.cpu),
+        peak: runs.iter().map(|run| run.peak).max().unwrap_or(0),
+    }
+}
+
+/// What a run costs on average over all of them, for work that is spread over several.
+pub(crate) fn mean(runs: &[Run]) -> Run {
+    let count = u32::try_from(runs.len()).unwrap_or(u32::MAX).max(1);
+    Run {
+        wall: runs.iter().map(|run| run.wall).sum::<Duration>() / count,
+        cpu: runs.iter().map(|run| run.cpu).sum::<Duration>() / count,
+        peak: 0,
+    }
+}
+
+/// Milliseconds.
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// How many times `slow` is as long as `quick`.
+pub(crate) fn times(slow: Duration, quick: Duration) -> f64 {
+    slow.as_secs_f64() / quick.as_secs_f64().max(1e-9)
+}
+
+/// One figure that castoff sets itself.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) value: f64,
+    pub(crate) limit: f64,
+    pub(crate) unit: &'static str,
+    /// Whether more is better.
+    pub(crate) at_least: bool,
+}
+
+impl Figure {
+    pub(crate) fn at_least(what: impl Into<String>, value: f64, limit: f64, unit: &'static str) -> Self {
+        Self {
+            what: what.into(),
+            value,
+            limit,
+            unit,
+            at_least: true,
+        }
+    }
+
+    pub(crate) fn at_most(what: impl Into<String>, value: f64, limit: f64, unit: &'static str) -> Self {
+        Self {
+            at_least: false,
+            ..Self::at_least(what, value, limit, unit)
+        }
+    }
+
+    fn verdict(&self) -> String {
+        let reached = if self.at_least {
+            self.value >= self.limit
+        } else {
+            self.value <= self.limit
+        };
+        if reached {
+            "reached".to_owned()
+        } else {
+            format!("missed by {:.0} %", ((self.value / self.limit) - 1.0).abs() * 100.0)
+        }
+    }
+
+    pub(crate) fn row(&self) -> Vec<String> {
+        let sign = if self.at_least { "≥" } else { "≤" };
+        vec![
+            self.what.clone(),
+            format!("{:.1} {}", self.value, self.unit),
+            format!("{sign} {} {}", self.limit, self.unit),
+            self.verdict(),
+        ]
+    }
+}
+
+/// Rows under a heading, each column as wide as its widest cell; the first to the left, the others to the right.
+pub(crate) fn table(title: &str, heading: &[&str], rows: &[Vec<String>]) -> String {
+    let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
+    let all = || std::iter::once(&heading).chain(rows);
+    let width = |column: usize| {
+        let cells = all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let mut text = format!("\n{title}\n");
+    for row in all() {
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let pad = " ".repeat(width - cell.chars().count());
+            let _ = if at == 0 {
+                write!(text, "  {cell}{pad}")
+            } else {
+                write!(text, "  {pad}{cell}")
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,91 @@
+//! `castoff-bench`: castoff beside what a user would run instead, on loads made for it, in one run. Prints each figure beside
+//! its limit; fails only where castoff misses somebody who holds a connection. `tests/run bench` builds what it needs.
+
+mod figures;
+mod holders;
+mod loads;
+mod pods;
+mod tools;
+
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use figures::table;
+
+/// Pods, and how long the agent is watched with them.
+const STEPS: [(usize, Duration); 2] = [(110, Duration::from_secs(60)), (250, Duration::from_secs(30))];
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("castoff-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs `holders`, `pods`, or both; whether nobody was missed.
+fn run(parts: &[String]) -> Result<bool> {
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
+    let start = Instant::now();
+    println!("{}", machine());
+    let (mut reached, mut missed) = (Vec::new(), Vec::new());
+    if wanted("holders") {
+        let mut all = Vec::new();
+        for (name, rounds, size) in holders::LOADS {
+            eprintln!("{:4} s: {name}", start.elapsed().as_secs());
+            all.push(holders::measure(name, rounds, size)?);
+        }
+        println!("{}{}", holders::print_times(&all), holders::print_found(&all));
+        if !tools::is_installed("osqueryi") {
+            println!(
+                "  osquery is not installed: Debian has no package of it, PyPI's is the client without the daemon"
+            );
+        }
+        reached.extend(holders::figures(&all));
+        missed.extend(all.into_iter().flat_map(|m| m.missed));
+    }
+    if wanted("pods") {
+        eprintln!("{:4} s: pods", start.elapsed().as_secs());
+        let all = pods::measure(&STEPS)?;
+        println!("{}", pods::print(&all));
+        reached.extend(pods::figures(&all));
+        missed.extend(all.into_iter().flat_map(|m| m.missed));
+    }
+    let rows: Vec<_> = reached.iter().map(figures::Figure::row).collect();
+    println!("{}", table("Figures", &["what", "measured", "limit", ""], &rows));
+    println!("{}", noise());
+    println!("{} s", start.elapsed().as_secs());
+    if !missed.is_empty() {
+        println!("castoff misses the processes {missed:?}");
+    }
+    Ok(missed.is_empty())
+}
+
+/// What this machine is.
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!(
+        "Linux {}, {} × {}, {}",
+        read("/proc/sys/kernel/osrelease").trim(),
+        thread::available_parallelism().map_or(1, usize::from),
+        model.map_or("unknown processor", |(_, model)| model),
+        noise(),
+    )
+}
+
+/// What else it does.
+fn noise() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("load average, runnable/all threads, last pid: {}", load.trim())
+}
