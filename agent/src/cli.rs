@@ -4,6 +4,7 @@
 mod args;
 mod check;
 mod explain;
+mod labels;
 mod run;
 
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match args.command {
         Command::Check(check) => check::check(&check),
         Command::Run(run) => run::run(&run),
+        Command::Labels(labels) => labels::labels(&labels),
         Command::Explain(explain) => explain::explain(&explain),
     };
     match outcome {

@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sinks::labels::prefix::Prefix;
+use crate::sinks::node::access::Access;
+use crate::sinks::node::object::is_name;
+use crate::sinks::node::pace::Paces;
 use crate::sources::HostPaths;
 
 /// Everything that was wrong with the arguments.
@@ -49,6 +53,31 @@ pub struct Serve {
     pub state: Option<PathBuf>,
     /// How long a stop may take.
     pub grace: Duration,
+    /// How the node's labels are published; none: they are not.
+    pub labels: Option<Publish>,
+}
+
+/// How labels are published.
+#[derive(Clone, Debug)]
+pub enum Publish {
+    /// Through the API server.
+    Api {
+        /// The Node's name.
+        node: String,
+        /// Whose labels they are.
+        prefix: Prefix,
+        /// How to get to the API server.
+        access: Access,
+        /// How fast.
+        paces: Paces,
+    },
+    /// As a file for Node Feature Discovery.
+    Nfd {
+        /// Whose labels they are.
+        prefix: Prefix,
+        /// Its `features.d`.
+        directory: PathBuf,
+    },
 }
 
 /// The window of a single look: it has no history, so nothing falls out of it.
@@ -107,6 +136,29 @@ impl Reader {
         }
     }
 
+    /// The prefix of labels' keys that `text` gives; none stands in for a mistake.
+    pub fn prefix(&mut self, flag: &str, text: &str) -> Option<Prefix> {
+        match Prefix::parse(text) {
+            Ok(prefix) => Some(prefix),
+            Err(error) => self.mistake(None, format!("{flag} {text:?}: {error}")),
+        }
+    }
+
+    /// The name of a Node, which becomes part of a request's path.
+    pub fn node(&mut self, flag: &str, name: Option<&str>) -> Option<String> {
+        match name {
+            Some(name) if is_name(name) => Some(name.to_owned()),
+            Some(name) => self.mistake(
+                None,
+                format!("{flag} {name:?}: not the name of a Node; wants lower-case letters, digits, '-' and '.'"),
+            ),
+            None => self.mistake(
+                None,
+                format!("{flag}: the node's name is not known; labels=api needs it"),
+            ),
+        }
+    }
+
     /// A file that need not be there yet.
     pub fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<PathBuf> {
         match path {
@@ -119,6 +171,11 @@ impl Reader {
     pub fn mistake<T>(&mut self, stand_in: T, mistake: String) -> T {
         self.0.push(mistake);
         stand_in
+    }
+
+    /// The mistakes, where it is known that there are some.
+    pub fn refuse(self) -> Mistakes {
+        Mistakes(self.0)
     }
 
     /// Refuses where there was any mistake.
@@ -149,9 +206,13 @@ mod tests {
         reader.address("--listen", "localhost");
         reader.directory("--proc", Path::new("/nowhere"));
         reader.text("--node-name", Some(" "));
-        let text = reader.finish().expect_err("five mistakes").to_string();
+        reader.prefix("--label-prefix", "kubernetes.io/");
+        reader.node("--node-name", Some("../secrets"));
+        let text = reader.finish().expect_err("seven mistakes").to_string();
         for part in [
-            "5 mistakes",
+            "7 mistakes",
+            "--label-prefix \"kubernetes.io/\"",
+            "--node-name \"../secrets\"",
             "--period \"soon\"",
             "1s to 1m",
             "--window \"0s\"",

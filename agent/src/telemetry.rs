@@ -1,8 +1,13 @@
 //! castoff's own log, on standard error: transitions, not ticks.
+//!
+//! Names in it were chosen by whoever started a process or bound a socket. A terminal must not obey them, and they must not
+//! begin a line of their own that passes for castoff's.
 
-use std::io::IsTerminal;
+use std::io::{self, Write};
 
 use tracing_subscriber::EnvFilter;
+
+use crate::sinks::text::visible;
 
 /// How to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +20,66 @@ pub enum Format {
 
 /// Starts the log. `filter` is a level or a filter of `tracing-subscriber`'s `EnvFilter`.
 pub fn start(filter: EnvFilter, format: Format) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
     match format {
-        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        Format::Json => log.json().init(),
+        // Without colours, which could not be told from those of a name.
+        Format::Text => log.with_ansi(false).with_writer(|| Visible(io::stderr())).init(),
+        // JSON writes out by itself what is not plain.
+        Format::Json => log.json().with_writer(io::stderr).init(),
+    }
+}
+
+/// Writes each event, which comes whole and ends in a line break, as one plain line.
+struct Visible<W>(W);
+
+impl<W: Write> Write for Visible<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
+        self.0.write_all(format!("{}{end}", visible(line)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_name_in_the_log_is_neither_obeyed_nor_a_line() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Visible(writer.clone()))
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            let name = "\u{1b}]0;x\u{7}/docker.sock\n2026-01-01 INFO all is clear \u{202e}";
+            tracing::info!(listener = %name, "client {name} connected");
+        });
+        let bytes = kept.0.lock().expect("nobody panicked").clone();
+        let text = String::from_utf8(bytes).expect("text");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.ends_with('\n') && !text.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'));
+        assert!(text.contains("\\u{1b}]0;x"), "{text}");
     }
 }

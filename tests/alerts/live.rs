@@ -111,6 +111,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     )?;
     nothing_blames_the_agent(&prometheus)?;
     each_panel_has_data(&prometheus)?;
+    looks_that_had_nothing_to_write_are_no_writes(&agent)?;
 
     // The runtime cannot be asked any more. That it is out of support is not over before that is told.
     drop((pod, idle, runtime));
@@ -251,6 +252,15 @@ fn wait_for_alerts(prometheus: &Prometheus, wanted: &[(&str, Value)]) -> Result<
         );
         thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Whether the state file can be written cannot be told from looks after which nothing was to be written.
+fn looks_that_had_nothing_to_write_are_no_writes(agent: &Agent) -> Result<()> {
+    let written = agent.metric(r#"castoff_state_writes_total{outcome="written"}"#)?;
+    let looks = agent.metric("castoff_cycles_total")?;
+    let (written, looks) = written.zip(looks).context("both are counted")?;
+    ensure!(0.0 < written && written < looks, "{written} writes in {looks} looks");
+    Ok(())
 }
 
 /// What the scrape says of the agent is filled in where a series has no pod of its own; it must not get any further.

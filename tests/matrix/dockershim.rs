@@ -6,19 +6,15 @@ use castoff_tests::lab::dockershim::{Dockershim, Mount, NODE};
 use castoff_tests::lab::modules::Module;
 use castoff_tests::lab::sockets::wait_for_connection;
 use castoff_tests::lab::suites::{self, Suite};
-use castoff_tests::report::{clients_of, list, report};
+use castoff_tests::matrix::{Kind, Plan, Seen};
+use castoff_tests::report::report;
 use serde_json::{Value, json};
 
-use super::containerd::{findings, runtime_of};
-use super::row::{Kind, Plan, Seen};
+use super::pods;
 
 pub(crate) fn plan() -> Plan {
-    Plan::new(
-        Kind::Dockershim,
-        "20.10.24",
-        format!("Go module {}", Module::Dockershim.pin()),
-        run,
-    )
+    let source = format!("Go module {}", Module::Dockershim.pin());
+    Plan::new(Kind::Dockershim, "20.10.24", source, run)
 }
 
 fn run(plan: &Plan, _: &Docker) -> Result<Seen> {
@@ -26,107 +22,59 @@ fn run(plan: &Plan, _: &Docker) -> Result<Seen> {
     let docker = node.docker();
     let version = docker.version()?;
     plan.expect(&version)?;
+    start_pods(&node)?;
+
+    // The kubelet's own flags say where to ask.
+    let said = report([])?;
+    let suffix = format!("-{NODE}");
+    let mut seen = Seen::default();
+    seen.keep_gaps(&said);
+    // dockershim is in the kubelet, which so is a client of Docker.
+    pods::judge(&mut seen, &said, docker.socket(), &suffix, &["kubelet of 0"])?;
+    seen.is("verdict", &said["verdict"], "runtime");
+    pods::judge_runtime(&mut seen, &said, "docker", &version);
+    let (runtime, absent) = (&said["runtime"]["value"], json!({ "state": "absent" }));
+    let socket = node.socket().display().to_string();
+    seen.is("endpoint", &runtime["endpoint"]["path"], socket);
+    seen.is("CRI API", &runtime["api"], "v1alpha2");
+    let ceiling = json!({ "kind": "minor", "minor": 23 });
+    seen.is("ceiling", &said["kubeletCeiling"]["value"], ceiling);
+    seen.is("cgroup driver", &runtime["cgroupDriver"], absent.clone());
+    seen.is("deprecations", &runtime["deprecations"], absent);
+    let codes = [
+        "runtime-is-docker",
+        "cri-v1alpha2-only",
+        "kubelet-ceiling",
+        "runtime-end-of-life",
+    ];
+    pods::judge_findings(&mut seen, &said, &codes);
+    judge_clients(&mut seen, &said, &format!("pod builds/builder-0{suffix} (build)"));
+    Ok(seen)
+}
+
+fn start_pods(node: &Dockershim) -> Result<()> {
+    let engine = node.docker().socket();
     let socket = Mount {
-        host: docker.socket(),
+        host: engine,
         inside: "/var/run/docker.sock",
         readonly: false,
     };
     let hold = ["/client", "hold", "/var/run/docker.sock"];
     let build = node.run("builds", "builder-0", "build", &hold, &socket)?;
     let above = Mount {
-        host: docker.socket().parent().context("a socket is in a folder")?,
+        host: engine.parent().context("a socket is in a folder")?,
         inside: "/host/run",
         readonly: true,
     };
     node.run("logging", "shipper-x", "ship", &["/client", "pause"], &above)?;
-    wait_for_connection(build, docker.socket())?;
+    wait_for_connection(build, engine)
+}
 
-    // The kubelet's own flags say where to ask.
-    let said = report([])?;
-    if std::env::var_os("CASTOFF_MATRIX_DUMP").is_some() {
-        eprintln!("{said:#}");
-    }
-    let mut seen = Seen::default();
-    runtime_of(&mut seen, &said, "docker", &version);
-    let runtime = &said["runtime"]["value"];
-    seen.is(
-        "endpoint",
-        &runtime["endpoint"]["path"],
-        node.socket().display().to_string(),
-    );
-    seen.is("CRI API", &runtime["api"], "v1alpha2");
-    seen.is(
-        "ceiling",
-        &said["kubeletCeiling"]["value"],
-        json!({ "kind": "minor", "minor": 23 }),
-    );
-    seen.is("cgroup driver", &runtime["cgroupDriver"], json!({ "state": "absent" }));
-    seen.is("deprecations", &runtime["deprecations"], json!({ "state": "absent" }));
-    findings(
-        &mut seen,
-        &said,
-        &[
-            "runtime-is-docker",
-            "cri-v1alpha2-only",
-            "kubelet-ceiling",
-            "runtime-end-of-life",
-        ],
-    );
-    seen.is("pods", &said["pods"]["value"], 2);
-    seen.is("pods", &said["containers"]["value"], 2);
-    let mut clients = clients_of(&said, docker.socket())?;
-    clients.sort();
-    // dockershim is in the kubelet, which so is a client of Docker; castoff says it and warns of the pod only.
-    seen.is(
-        "clients",
-        &clients.into(),
-        json!(["kubelet of 0", format!("pod builds/builder-0-{NODE}/build")]),
-    );
-    let warned = said["findings"].as_array().into_iter().flatten();
-    let warned = warned.filter(|finding| finding["code"] == "socket-client" && finding["severity"] == "warning");
-    let warned: Vec<&Value> = warned.map(|finding| &finding["subject"]).collect();
-    let pod = format!("pod builds/builder-0-{NODE} (build)");
-    seen.holds("socket-client", warned.contains(&&json!(pod)), || format!("{warned:?}"));
-    let names_kubelet = |subject: &&Value| subject.as_str().is_some_and(|subject| subject.contains("kubelet"));
-    seen.holds("socket-client", !warned.iter().any(names_kubelet), || {
-        format!("{warned:?}")
-    });
-    let exposures: Vec<Value> = list(&said, "exposures")?
-        .iter()
-        .filter(|exposure| exposure["listener"]["path"] == json!(docker.socket()))
-        .map(|e| {
-            json!([
-                e["pod"],
-                e["container"],
-                e["via"],
-                e["containerPath"],
-                e["readonly"],
-                e["used"]
-            ])
-        })
-        .collect();
-    seen.is(
-        "mounts",
-        &exposures.into(),
-        json!([
-            [
-                format!("builder-0-{NODE}"),
-                "build",
-                "socket",
-                "/var/run/docker.sock",
-                false,
-                true
-            ],
-            [
-                format!("shipper-x-{NODE}"),
-                "ship",
-                "directory",
-                "/host/run",
-                true,
-                false
-            ],
-        ]),
-    );
-    seen.is("verdict", &said["verdict"], "runtime");
-    Ok(seen)
+/// It warns of the pod, and not of the kubelet.
+fn judge_clients(seen: &mut Seen, said: &Value, pod: &str) {
+    let findings = said["findings"].as_array().into_iter().flatten();
+    let warned = findings.filter(|finding| finding["code"] == "socket-client" && finding["severity"] == "warning");
+    let warned: Vec<&str> = warned.filter_map(|finding| finding["subject"].as_str()).collect();
+    let right = warned.contains(&pod) && !warned.iter().any(|subject| subject.contains("kubelet"));
+    seen.holds("warnings", right, || format!("{warned:?}"));
 }

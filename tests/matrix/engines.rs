@@ -10,10 +10,9 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::lab::podman::Podman;
 use castoff_tests::lab::sockets::wait_for_connection;
 use castoff_tests::lab::suites::{self, Suite};
+use castoff_tests::matrix::{Kind, Plan, Seen};
 use castoff_tests::report::{clients_of, list, report};
 use serde_json::{Value, json};
-
-use super::row::{Kind, Plan, Seen};
 
 const UNIT: &str = "castoff-matrix.service";
 
@@ -46,6 +45,7 @@ pub(crate) fn plans() -> Vec<Plan> {
 
 fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
     let old = matches!(suite, Suite::Bullseye | Suite::Bookworm);
+    let by_loader = !old;
     let docker = Docker::start_with(&Options {
         programs: suites::programs(suite, suites::Kind::Docker)?,
         has_trust_key: old,
@@ -53,7 +53,7 @@ fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
         also_listen: Vec::new(),
         containerd: None,
         configuration: serde_json::Map::new(),
-        by_loader: !old,
+        by_loader,
     })?;
     let version = docker.version()?;
     plan.expect(&version)?;
@@ -61,13 +61,14 @@ fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
     let unit = clients::hold(docker.socket(), Place::unit(UNIT)?)?;
     wait_for_connection(container.pid()?, docker.socket())?;
     wait_for_connection(unit.holder(), docker.socket())?;
-    engine(
-        "dockerd",
-        docker.socket(),
-        docker.daemon().pid(),
-        container.id(),
-        version,
-    )
+    Engine {
+        kind: "dockerd",
+        socket: docker.socket(),
+        pid: docker.daemon().pid(),
+        by_loader,
+        container: container.id(),
+    }
+    .judge(version)
 }
 
 fn run_podman(plan: &Plan, suite: Suite) -> Result<Seen> {
@@ -78,54 +79,76 @@ fn run_podman(plan: &Plan, suite: Suite) -> Result<Seen> {
     let container = podman.run_client("agent", podman.socket(), &["hold", "/var/run/docker.sock"])?;
     let unit = clients::hold(podman.socket(), Place::unit(UNIT)?)?;
     wait_for_connection(unit.holder(), podman.socket())?;
-    engine(
-        "podman",
-        podman.socket(),
-        podman.daemon().pid(),
-        container.id(),
-        version,
-    )
+    Engine {
+        kind: "podman",
+        socket: podman.socket(),
+        pid: podman.daemon().pid(),
+        by_loader: true,
+        container: container.id(),
+    }
+    .judge(version)
 }
 
-/// What is true of an engine with a container called `agent` and a unit on its socket, whichever it is.
-fn engine(kind: &str, socket: &Path, pid: u32, container: &str, version: String) -> Result<Seen> {
-    let said = report([])?;
-    let mut seen = Seen::default();
-    seen.version = version;
-    let serves = |engine: &&Value| {
-        let listeners = engine["listeners"].as_array().into_iter().flatten();
-        listeners
-            .into_iter()
-            .any(|listener| listener["name"]["path"] == json!(socket))
-    };
-    let engines: Vec<&Value> = list(&said, "engines")?.iter().filter(serves).collect();
-    seen.holds("engine", engines.len() == 1, || {
-        format!("{engines:?} serve {}", socket.display())
-    });
-    if let Some(engine) = engines.first() {
-        seen.is("engine", &engine["kind"], kind);
-        seen.is("engine", &engine["process"]["pid"], pid);
+/// An engine with a container called `agent` and a unit on its socket.
+struct Engine<'a> {
+    kind: &'a str,
+    socket: &'a Path,
+    pid: u32,
+    /// Whether the kernel shows the dynamic loader as its executable.
+    by_loader: bool,
+    container: &'a str,
+}
+
+impl Engine<'_> {
+    fn judge(&self, version: String) -> Result<Seen> {
+        let said = report([])?;
+        let mut seen = Seen::default();
+        seen.keep_gaps(&said);
+        seen.version = version;
+        self.judge_engine(&mut seen, list(&said, "engines")?);
+        let mut clients = clients_of(&said, self.socket)?;
+        clients.sort();
+        let expected = [format!("{} container agent", self.kind), format!("unit {UNIT}")];
+        seen.is("clients", &clients.into(), expected.to_vec());
+        let shadows = list(&said, "shadowContainers")?.iter();
+        let shadows: Vec<Value> = shadows
+            .filter(|shadow| shadow["id"] == self.container)
+            .map(|shadow| json!([shadow["engine"], shadow["name"], shadow["image"]]))
+            .collect();
+        // Podman keeps its images to itself.
+        let image = (self.kind == "dockerd").then_some(images::LAB);
+        seen.is(
+            "shadow container",
+            &shadows.into(),
+            json!([[self.kind, "agent", image]]),
+        );
+        seen.is("verdict", &said["verdict"], "in-use");
+        Ok(seen)
+    }
+
+    fn judge_engine(&self, seen: &mut Seen, engines: &[Value]) {
+        let listeners = |engine: &Value| engine["listeners"].as_array().cloned().unwrap_or_default();
+        let serves = |engine: &&Value| {
+            let mut listeners = listeners(engine).into_iter();
+            listeners.any(|listener| listener["name"]["path"] == json!(self.socket))
+        };
+        let engines: Vec<&Value> = engines.iter().filter(serves).collect();
+        let [engine] = *engines.as_slice() else {
+            seen.holds("engine", false, || {
+                format!("{engines:?} serve {}", self.socket.display())
+            });
+            return;
+        };
+        seen.is("engine", &engine["kind"], self.kind);
+        seen.is("engine", &engine["process"]["pid"], self.pid);
         seen.is("scope", &engine["scope"], json!({ "kind": "host" }));
-        let listeners = engine["listeners"].as_array().map_or(0, Vec::len);
-        seen.holds("listener", listeners == 1, || engine["listeners"].to_string());
+        let all = listeners(engine);
+        seen.holds("listener", all.len() == 1, || format!("{all:?}"));
+        if self.by_loader {
+            let executable = engine["process"]["executable"].as_str().unwrap_or_default();
+            let name = executable.rsplit('/').next().unwrap_or_default();
+            let is_loader = name.starts_with("ld-linux") || name.starts_with("ld-2.");
+            seen.holds("run by its loader", is_loader, || executable.to_owned());
+        }
     }
-    let mut clients = clients_of(&said, socket)?;
-    clients.sort();
-    let expected = [format!("{kind} container agent"), format!("unit {UNIT}")];
-    seen.is("clients", &clients.into(), expected.to_vec());
-    let shadows: Vec<Value> = list(&said, "shadowContainers")?
-        .iter()
-        .filter(|shadow| shadow["id"] == container)
-        .map(|shadow| json!([shadow["engine"], shadow["name"]]))
-        .collect();
-    seen.is("shadow container", &shadows.into(), json!([[kind, "agent"]]));
-    if kind == "dockerd" {
-        let shadow = list(&said, "shadowContainers")?
-            .iter()
-            .find(|shadow| shadow["id"] == container);
-        let image = shadow.map_or(&Value::Null, |shadow| &shadow["image"]);
-        seen.is("image", image, images::LAB);
-    }
-    seen.is("verdict", &said["verdict"], "in-use");
-    Ok(seen)
 }

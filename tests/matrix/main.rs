@@ -8,16 +8,14 @@ mod containerd;
 mod crio;
 mod dockershim;
 mod engines;
-mod row;
-mod table;
+mod pods;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use castoff_tests::lab::docker::Docker;
-
-use row::{Kind, Outcome, Row};
+use castoff_tests::matrix::{conclude, write};
 
 const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/docs/runtime-matrix.md");
 
@@ -42,7 +40,7 @@ fn run(words: &[String]) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for plan in plans {
         let started = Instant::now();
-        let row = Row::of(&plan, (plan.run)(&plan, &docker));
+        let row = plan.run(&docker);
         println!(
             "{}: {} ({:.1} s)",
             row.name,
@@ -52,38 +50,12 @@ fn run(words: &[String]) -> Result<ExitCode> {
         rows.push(row);
     }
     drop(docker);
-    let table = table::write(&rows);
+    let table = write(&rows);
     println!("\n{table}");
     if words.is_empty() {
         std::fs::write(REPORT, &table).with_context(|| format!("write {REPORT}"))?;
     }
-    Ok(conclude(&rows))
-}
-
-/// Prints what `tests/run` counts: one version of a kind may be missing, for archives move on; two may not.
-fn conclude(rows: &[Row]) -> ExitCode {
-    let (mut passed, mut failed) = (0, 0);
-    for row in rows {
-        match &row.outcome {
-            Outcome::Right => passed += 1,
-            Outcome::Wrong(_) => failed += 1,
-            Outcome::NotRun(words) => println!("check {}: skipped, {}", row.name, words.replace('\n', " ")),
-        }
-    }
-    for kind in Kind::ALL {
-        let missing = rows
-            .iter()
-            .filter(|row| row.kind == kind && matches!(row.outcome, Outcome::NotRun(_)));
-        if missing.count() > 1 {
-            println!("{kind}: more than one version is not to be had");
-            failed += 1;
-        }
-    }
-    let word = if failed == 0 { "ok" } else { "FAILED" };
-    println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored");
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let (lines, good) = conclude(&rows);
+    print!("{lines}");
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

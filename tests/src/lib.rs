@@ -3,4 +3,5 @@
 
 pub mod fake;
 pub mod lab;
+pub mod matrix;
 pub mod report;

@@ -15,7 +15,7 @@ use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
 use crate::sources::engines::{ListenerMemory, SupervisorMemory, find_engines, find_supervised};
-use crate::sources::holders::{HolderMemory, ProcessView, find_connections};
+use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
@@ -23,9 +23,9 @@ use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
 
-/// How long what was seen of the host's files holds: what is installed and enabled changes by hand, and to look at it (and at
-/// all mounts, for the control groups) costs milliseconds.
-const FILES_REST: Duration = Duration::from_secs(60);
+/// How long what was seen of the host's files holds: less than the usual period, so that each look of an agent has its own,
+/// and those of a sample, which come many to a second, share one.
+const FILES_REST: Duration = Duration::from_secs(5);
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -109,6 +109,7 @@ pub(super) struct HostSide {
     listeners: ListenerMemory,
     supervisors: SupervisorMemory,
     holders: HolderMemory,
+    unplaced: Unplaced,
     files: Option<(Instant, Sighting<HostFiles>)>,
     /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
     expects_connections: bool,
@@ -126,6 +127,7 @@ impl HostSide {
             listeners: ListenerMemory::default(),
             supervisors: SupervisorMemory::default(),
             holders: HolderMemory::default(),
+            unplaced: Unplaced::default(),
             files: None,
             expects_connections: true,
         }
@@ -179,7 +181,14 @@ impl HostSide {
                 namespaces: &namespaces,
                 memory: &mut self.holders,
             };
-            find_connections(self.tables.as_mut(), processes, &watched, connected)
+            let mut seen = find_connections(self.tables.as_mut(), processes, &watched, connected);
+            if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
+                let found = engines.sighting.reading.known().map_or(&[][..], Vec::as_slice);
+                let unplaced = &mut self.unplaced;
+                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, found);
+                seen.gaps.extend(gaps);
+            }
+            seen
         });
         let processes = Timed {
             source: Source::Processes,

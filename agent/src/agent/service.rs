@@ -1,6 +1,7 @@
 //! `castoff run`: the cycle again and again, each report published on a watch channel and over HTTP, the history kept in
 //! the state file. Its tasks are supervised: one that ends unasked ends the service with its name.
 
+mod publish;
 mod transitions;
 
 use std::io;
@@ -20,10 +21,13 @@ use crate::findings::report::Report;
 use crate::model::history::History;
 use crate::model::reading::{Gap, Hides};
 use crate::sinks::http::{self, Liveness, Published, router};
+use crate::sinks::labels::ledger::Ledger;
 use crate::sinks::metrics::cycles::CycleCounters;
 use crate::sinks::metrics::{Build, Metrics};
 use crate::sinks::state::{Keeper, Loaded, Saved, StateError};
+use crate::sources::machine::read_machine;
 use crate::sources::runtime::RuntimeSource;
+use publish::Publisher;
 use transitions::Transitions;
 
 /// Why the service cannot start or did not go on.
@@ -54,6 +58,7 @@ pub struct Service {
     settings: Serve,
     reports: watch::Sender<Option<Arc<Report>>>,
     published: Published,
+    publisher: Option<Publisher>,
 }
 
 impl Service {
@@ -83,10 +88,13 @@ impl Service {
         };
         let stall = 3 * settings.period + 2 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
         let lost: Vec<Gap> = trouble.iter().map(StateError::gap).collect();
+        let publish = settings.labels.as_ref();
+        let publisher = publish.map(|publish| Publisher::new(publish, read_machine(&look.host)));
         let mut agent = Agent::new(look, judged, history);
         agent.set_history_gaps(lost.clone());
         Ok(Self {
             agent,
+            publisher,
             keeper,
             lost,
             listener,
@@ -117,6 +125,7 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         settings,
         reports,
         published,
+        publisher,
     } = service;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -131,10 +140,18 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         cycles: Arc::clone(&published.cycles),
         liveness: Arc::clone(&published.liveness),
         transitions: Transitions::default(),
+        labels: publisher.as_ref().map(Publisher::ledger),
     };
     let mut tasks = JoinSet::new();
     let asked = stopped(stopping.clone());
     tasks.spawn(async move { ("cycle", cycle.run(settings.period, asked).await) });
+    if let Some(publisher) = publisher {
+        let (latest, asked) = (published.reports.clone(), stopped(stopping.clone()));
+        tasks.spawn(async move {
+            publisher.run(latest, asked).await;
+            ("labels", Ok(()))
+        });
+    }
     let asked = stopped(stopping.clone());
     tasks.spawn(async move {
         let served = http::serve(listener, router(published), asked, settings.grace).await;
@@ -165,6 +182,7 @@ struct Cycle {
     cycles: Arc<Mutex<CycleCounters>>,
     liveness: Arc<Liveness>,
     transitions: Transitions,
+    labels: Option<Ledger>,
 }
 
 impl Cycle {
@@ -191,7 +209,9 @@ impl Cycle {
         if start.duration_since(self.started) > self.window {
             self.lost.clear(); // whatever was lost is out of the window by now
         }
-        let report = Arc::new(self.agent.look().await);
+        let mut report = self.agent.look().await;
+        report.publishing = self.labels.as_ref().map(Ledger::read);
+        let report = Arc::new(report);
         let took = start.elapsed();
         self.liveness.move_at(Instant::now());
         self.counters(|cycles| cycles.record_cycle(&report, took, self.agent.history().forgotten()));
@@ -260,6 +280,7 @@ mod tests {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: Some(state),
             grace: Duration::from_secs(1),
+            labels: None,
         };
         let mut service = Service::start(look, settings).await.expect("it starts");
         let first = service.agent.look().await;

@@ -21,6 +21,8 @@ pub(super) enum Command {
     Check(Check),
     /// Look again and again; serve metrics and the report over HTTP
     Run(Run),
+    /// Look once and print the labels that this node would get; or remove them
+    Labels(Labels),
     /// Say what a finding means, why it matters and what to do instead
     Explain(Explain),
 }
@@ -141,6 +143,12 @@ pub(super) struct Run {
     /// How to log
     #[arg(long, env = "CASTOFF_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(super) log_format: LogFormat,
+    /// How the verdict becomes labels of this node
+    #[arg(long = "labels", env = "CASTOFF_LABELS", value_enum, default_value_t = Way::Off, value_name = "WAY",
+          help_heading = "Labels")]
+    pub(super) way: Way,
+    #[command(flatten)]
+    pub(super) labels: LabelArgs,
     #[command(flatten)]
     pub(super) host: HostArgs,
 }
@@ -150,6 +158,69 @@ pub(super) enum LogFormat {
     Text,
     Json,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Way {
+    /// None are published
+    Off,
+    /// By server-side apply on the own Node, as the pod's service account; needs get and patch of nodes
+    Api,
+    /// As a file that Node Feature Discovery reads; needs no right in the cluster
+    Nfd,
+}
+
+/// Whose labels, and how they get there.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Labels")]
+pub(super) struct LabelArgs {
+    /// What the labels' keys begin with
+    #[arg(
+        long,
+        env = "CASTOFF_LABEL_PREFIX",
+        value_name = "DOMAIN",
+        default_value = "castoff.dev/"
+    )]
+    pub(super) label_prefix: String,
+    /// With --labels=api: a kubeconfig instead of the pod's service account
+    #[arg(long, env = "CASTOFF_KUBECONFIG", value_name = "FILE", value_parser = any_path())]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// With --labels=nfd: Node Feature Discovery's directory of feature files
+    #[arg(
+        long,
+        env = "CASTOFF_NFD_DIRECTORY",
+        value_name = "DIR",
+        default_value = "/etc/kubernetes/node-feature-discovery/features.d",
+        value_parser = any_path()
+    )]
+    pub(super) nfd_directory: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = LABELS_HELP)]
+pub(super) struct Labels {
+    /// Remove castoff's labels and annotation
+    #[arg(long)]
+    pub(super) remove: bool,
+    /// Remove them from every Node of the cluster
+    #[arg(long, requires = "remove")]
+    pub(super) all_nodes: bool,
+    /// Which way they were published
+    #[arg(long = "labels", env = "CASTOFF_LABELS", value_enum, default_value_t = Way::Api, value_name = "WAY",
+          help_heading = "Labels")]
+    pub(super) way: Way,
+    #[command(flatten)]
+    pub(super) publish: LabelArgs,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+const LABELS_HELP: &str = "\
+Examples:
+  castoff labels                                 what this node would get
+  castoff labels --remove                        from this pod's own Node
+  castoff labels --remove --all-nodes --kubeconfig ~/.kube/config
+                                                 from every Node, before castoff is uninstalled
+  castoff labels --remove --labels nfd           the file for Node Feature Discovery";
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Explain {

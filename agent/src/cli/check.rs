@@ -64,6 +64,15 @@ async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// One look.
+pub(super) async fn look_once(look: Look) -> Report {
+    let settings = Settings {
+        node: look.node.clone(),
+        window: DEFAULT_WINDOW,
+    };
+    Agent::new(look, settings, History::default()).look().await
+}
+
 fn resolve(args: &Check) -> Result<(Look, Duration), Mistakes> {
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);

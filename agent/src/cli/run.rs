@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{LogFormat, Run};
 use super::check::look;
+use super::labels::publish;
 use super::{FAILED, OK};
 use crate::agent::service::{Service, serve};
 use crate::config::{Look, Mistakes, Reader, Serve};
@@ -92,6 +93,7 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         listen: reader.address("--listen", &args.listen),
         state: reader.file("--state", args.state.as_deref()),
         grace: reader.duration("--grace", &args.grace, second, hour),
+        labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
     };
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
         reader.mistake(

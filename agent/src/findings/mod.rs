@@ -116,6 +116,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         findings,
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
+        publishing: None,
     }
 }
 

@@ -9,7 +9,9 @@ pub mod host;
 pub mod identity;
 pub mod join;
 pub mod kubelet;
+pub mod machine;
 pub mod process;
+pub mod publishing;
 pub mod reading;
 pub mod runtime;
 #[cfg(test)]

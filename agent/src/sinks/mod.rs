@@ -1,7 +1,10 @@
 //! Publishes: each sink takes one immutable report and never asks the host about anything.
 
 pub mod http;
+pub mod labels;
 pub mod metrics;
+pub mod nfd;
+pub mod node;
 pub mod render;
 pub mod state;
 pub mod text;

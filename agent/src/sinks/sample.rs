@@ -48,6 +48,7 @@ pub(crate) fn report() -> Report {
         findings: findings(),
         holder_method: Some(HolderMethod::SockDiag),
         sources: node::sources(),
+        publishing: Some(node::publishing()),
     }
 }
 

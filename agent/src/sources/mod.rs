@@ -5,6 +5,7 @@ pub mod engines;
 pub mod holders;
 pub mod host_files;
 pub mod kubelet;
+pub mod machine;
 mod mountinfo;
 pub mod mounts;
 pub mod processes;

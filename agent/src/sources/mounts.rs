@@ -171,7 +171,7 @@ impl<'a> Search<'a> {
             Reading::Absent => {}
             Reading::Unknown(gap) => {
                 let asked = format_args!("the mounts of container {} ({})", container.id.short(), container.name);
-                Gap::new(gap.reason, Hides::Exposure, asked, &gap.answer).fold_into(&mut self.gaps);
+                Gap::new(Reason::DependsOnAnother, Hides::Exposure, asked, &gap.answer).fold_into(&mut self.gaps);
             }
         }
     }

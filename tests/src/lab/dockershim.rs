@@ -169,15 +169,14 @@ fn command(
     room.folder("var.log")?;
     room.folder("tunables")?;
     let place = room.path().display();
-    let mut script = format!("mount --no-mtab --bind {place}/var.log /var/log\n");
+    let mut script = vec![format!("mount --no-mtab --bind {place}/var.log /var/log")];
     for (tunable, wanted) in TUNABLES {
-        let file = room.file(
-            &format!("tunables/{}", tunable.replace('/', ".")),
-            format!("{wanted}\n"),
-        )?;
-        script += &format!("mount --no-mtab --bind {} /proc/sys/{tunable}\n", file.display());
+        let name = format!("tunables/{}", tunable.replace('/', "."));
+        let file = room.file(&name, format!("{wanted}\n"))?;
+        script.push(format!("mount --no-mtab --bind {} /proc/sys/{tunable}", file.display()));
     }
-    script += r#"exec "$@""#;
+    script.push(r#"exec "$@""#.to_owned());
+    let script = script.join("\n");
     let configuration = configuration(room, cgroup)?;
     let mut command = Command::new("unshare");
     command.args([

@@ -33,6 +33,14 @@ impl Module {
         }
     }
 
+    /// What builds it, besides Go.
+    fn tools(self) -> &'static [&'static str] {
+        match self {
+            Self::Crio => &["gcc", "pkg-config"],
+            Self::Dockershim => &[],
+        }
+    }
+
     fn folder(self) -> &'static str {
         match self {
             Self::Crio => "crio",
@@ -44,7 +52,7 @@ impl Module {
 /// The folder that has the built programs: `crio` and `pinns`, or `kubelet`. The first call takes minutes.
 ///
 /// # Errors
-/// [`Unavailable`] where there is no Go or the module cannot be had, in Go's words.
+/// [`Unavailable`] where there is no Go or compiler, or the module cannot be had, in their words.
 pub fn build(module: Module) -> Result<PathBuf> {
     let source = Path::new(SOURCES).join(module.folder());
     let cache = rooms::cache()?.join("go").join(module.folder());
@@ -63,8 +71,11 @@ pub fn build(module: Module) -> Result<PathBuf> {
         let entry = entry?;
         fs::copy(entry.path(), work.path().join(entry.file_name())).context("copy a module's source")?;
     }
-    let had = packages::run(go(work.path()).args(["mod", "download"]));
-    had.map_err(|error| Unavailable(format!("{error:#}")))?;
+    let refused = |error: anyhow::Error| Unavailable(format!("{error:#}"));
+    packages::run(go(work.path()).args(["mod", "download"])).map_err(refused)?;
+    for tool in module.tools() {
+        packages::run(Command::new(tool).arg("--version")).map_err(refused)?;
+    }
     fs::create_dir_all(&programs).with_context(|| format!("make {}", programs.display()))?;
     match module {
         Module::Crio => build_crio(work.path(), &programs)?,

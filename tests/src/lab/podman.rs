@@ -135,17 +135,13 @@ impl Podman {
         packages::run(load.arg("--input").arg(image))?;
         let volume = format!("{}:/var/run/docker.sock", socket.display());
         let mut run = self.client()?;
-        run.args([
-            "run",
-            "--detach",
-            "--network=none",
-            "--ulimit=nofile=256:256",
-            "--ulimit=nproc=256:256",
-            "--name",
-            name,
-            "--volume",
-            &volume,
-        ]);
+        // The keeper is no ancestor of what this starts; it ends what is in the cgroup.
+        let cgroup = PathBuf::from(format!("/{}", room.file_name().unwrap_or_default().display()));
+        self.daemon.keeper().later(&Task::Cgroup(cgroup.clone()))?;
+        run.args(["run", "--detach", "--network=none", "--name", name, "--volume", &volume]);
+        run.arg("--cgroup-parent").arg(cgroup);
+        // Podman's own limits take CAP_SYS_RESOURCE, which not every test machine grants.
+        run.args(["--ulimit=nofile=256:256", "--ulimit=nproc=256:256"]);
         run.args(["--entrypoint", "/client", images::LAB]).args(mode);
         let id = packages::output(&mut run)?;
         let container = PodmanContainer { podman: self, id };

@@ -126,6 +126,12 @@ catalogue! {
         "Clients whose history was forgotten for lack of room.";
     STATE_WRITES = Counter "castoff_state_writes_total" ["outcome"]:
         "Attempts to write the state file that keeps first and last seen of each client.";
+    LABELS_STATE = Gauge "castoff_labels_state" ["way", "state"]:
+        "How the node's labels stand: 1 for the one state that holds, 0 for the others. Besides published and pending a state is why the last attempt failed. No series with --labels=off.";
+    LABELS_REQUESTS = Counter "castoff_labels_requests_total" ["way", "verb", "outcome"]:
+        "Requests to the API server about the node's labels, or writes of the features.d file, by how they ended. No series with --labels=off.";
+    LABELS_LAST_SUCCESS = Gauge "castoff_labels_last_success_timestamp_seconds" ["way"]:
+        "When the node's labels were last confirmed. No series before that, and with --labels=off.";
 }
 
 /// The reference of all families, in Markdown.

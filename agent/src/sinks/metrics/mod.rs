@@ -10,6 +10,7 @@ pub mod cycles;
 
 mod clients;
 mod family;
+mod labels;
 mod node;
 mod sources;
 
@@ -79,6 +80,7 @@ fn families(build: Build, report: Option<&Report>, cycles: &CycleCounters) -> Ve
     let mut families = node::families(build, report);
     families.extend(sources::families(report, cycles));
     families.extend(cycles.families());
+    families.extend(labels::families(report));
     if let Some(report) = report {
         families.extend(clients::families(report));
     }

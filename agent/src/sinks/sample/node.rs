@@ -5,6 +5,7 @@ use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::process::Process;
+use crate::model::publishing::{Outcome, PublishedLabels, Publishing, Requests, Verb, Way};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Source};
 use crate::model::runtime::{CgroupDriver, Condition, CriApi, Deprecation, RefusedEndpoint, Runtime};
 use crate::model::socket::{ListenerId, SocketName};
@@ -193,4 +194,26 @@ pub(super) fn sources() -> Vec<SourceStatus> {
             },
         })
         .collect()
+}
+
+pub(super) fn publishing() -> Publishing {
+    let requests = |verb, outcome, count| Requests { verb, outcome, count };
+    let labels = [
+        ("castoff.dev/docker-dependency", "in-use"),
+        ("castoff.dev/docker-engine", "dockerd_other_podman"),
+    ];
+    Publishing {
+        way: Way::Api,
+        labels: Reading::Known(PublishedLabels {
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            confirmed: super::ago(400),
+        }),
+        failing: None,
+        last_success: Some(super::ago(400)),
+        requests: vec![
+            requests(Verb::Read, Outcome::Succeeded, 4),
+            requests(Verb::Read, Outcome::Throttled, 1),
+            requests(Verb::Write, Outcome::Succeeded, 2),
+        ],
+    }
 }

@@ -40,12 +40,12 @@ pub fn find_supervised(
             continue;
         }
         let container = match read_supervisor(reader, entry) {
-            Ok(Some(Some(container))) => container,
-            Ok(Some(None)) => {
+            Ok(Task::OfEngine(container)) => container,
+            Ok(Task::OfAnother) => {
                 memory.others.insert(entry.key);
                 continue;
             }
-            Ok(None) => continue,
+            Ok(Task::None) => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 let asked = format_args!("/proc/{}/cmdline of {}", entry.key.pid, entry.name);
@@ -84,9 +84,17 @@ fn place_of(supervisor: &Process, own: &ContainerId) -> Option<ContainerId> {
     around.map(|c| &c.id).find(|id| *id != own).cloned()
 }
 
-/// The container that a process supervises for Docker or Podman, if that is what it does.
-/// None in it: it supervises for somebody else.
-fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Option<Option<SupervisedContainer>>> {
+/// What a process supervises.
+enum Task {
+    /// This container, for Docker or Podman.
+    OfEngine(SupervisedContainer),
+    /// A container of somebody else.
+    OfAnother,
+    /// Nothing.
+    None,
+}
+
+fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Task> {
     let name = program::read_name(reader, entry)?;
     let is_shim = [
         "containerd-shim",
@@ -96,7 +104,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<O
     .iter()
     .any(|shim| name.starts_with(shim));
     if !is_shim && name != "conmon" {
-        return Ok(None);
+        return Ok(Task::None);
     }
     let command = program::read_command(reader, entry)?;
     let named = if is_shim {
@@ -104,14 +112,16 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<O
     } else {
         parse_conmon(&command)
     };
-    Ok(Some(named.map(|(engine, id, name)| SupervisedContainer {
-        id: ContainerId(id),
-        engine,
-        supervisor: entry.key.pid,
-        inside: None,
-        name,
-        image: None,
-    })))
+    Ok(named.map_or(Task::OfAnother, |(engine, id, name)| {
+        Task::OfEngine(SupervisedContainer {
+            id: ContainerId(id),
+            engine,
+            supervisor: entry.key.pid,
+            inside: None,
+            name,
+            image: None,
+        })
+    }))
 }
 
 type Named = (EngineKind, String, Option<String>);

@@ -58,11 +58,8 @@ pub(super) fn find_open(
     });
     let mut open: Vec<Open> = waiting.collect();
     if let Some(connected) = connected {
-        let judged = connected
-            .sockets
-            .iter()
-            .filter_map(|s| judge(s.netns, &s.row(), watched));
-        open.extend(judged);
+        let rows = connected.sockets.iter();
+        open.extend(rows.filter_map(|s| judge(s.netns, &s.row(), watched)));
         (seen.unseen, seen.looked) = (connected.unseen, connected.looked);
     } else {
         let plan: Vec<&Namespace> = namespaces.known.iter().collect();

@@ -8,6 +8,7 @@
 //! - [`accepted`]: the connections, from the kernel's socket tables
 //! - [`descriptors`]: which processes have a descriptor of a socket
 //! - [`memory`]: what the last look found, asked again
+//! - [`unplaced`]: connections of an engine that no table shows
 //! - [`by_name`]: the connections of a namespace whose table cannot be asked, from `/proc/<pid>/net/unix`
 //!
 //! A process in another namespace than its connection (moved by setns(2), or handed the descriptor by `SCM_RIGHTS`) is
@@ -17,6 +18,7 @@ mod accepted;
 mod by_name;
 mod descriptors;
 mod memory;
+mod unplaced;
 mod watched;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ use self::by_name::find_by_name;
 use self::descriptors::{Descriptors, read_descriptors};
 pub use self::memory::HolderMemory;
 use self::memory::Recalled;
+pub use self::unplaced::Unplaced;
 use self::watched::Watched;
 use crate::model::identity::{NetNs, ProcessKey, SocketInode};
 use crate::model::process::Process;
@@ -216,7 +219,8 @@ impl Search<'_> {
         let mut gaps = Vec::new();
         for open in self.unheld() {
             if self.descriptors.refused.is_empty() {
-                // In flight in an SCM_RIGHTS message, registered with io_uring, or in a process that is not visible here.
+                // In flight in an SCM_RIGHTS message, registered with io_uring, of a thread that has its descriptors to
+                // itself or outlived its process's first, or in a process that is not visible here.
                 let asked = format_args!("holder of socket:[{}]", open.client.0);
                 let answer = "no process that can be seen has a descriptor of it";
                 Gap::new(Reason::NotFound, Hides::Identity, asked, answer).fold_into(&mut gaps);

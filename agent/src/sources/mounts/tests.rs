@@ -236,7 +236,7 @@ fn what_was_not_seen_is_said() {
     );
     assert_eq!(
         unknown.gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
-        [(Reason::DeadlineExceeded, Hides::Exposure)]
+        [(Reason::DependsOnAnother, Hides::Exposure)]
     );
     let reason = |sighting: Sighting<Vec<Reach>>| sighting.reading.gap().map(|g| (g.reason, g.hides));
     let depends = Some((Reason::DependsOnAnother, Hides::Exposure));

@@ -159,11 +159,15 @@ impl Script {
     }
 }
 
+/// A condition with the reason that a real runtime gives: containerd's (1.6.29, 1.7.14 and later) where it has warnings,
+/// otherwise none.
 fn condition(kind: &str, status: bool, message: &str) -> v1::RuntimeCondition {
+    let warns = kind == "ContainerdHasNoDeprecationWarnings" && !status;
+    let reason = if warns { "ContainerdHasDeprecationWarnings" } else { "" };
     v1::RuntimeCondition {
         r#type: kind.into(),
         status,
-        reason: Vec::new(),
+        reason: reason.into(),
         message: message.into(),
     }
 }

@@ -2,23 +2,29 @@
 
 use std::fmt;
 
+use crate::lab::docker::Docker;
+use crate::lab::suites::Unavailable;
 use anyhow::Result;
-use castoff_tests::lab::docker::Docker;
-use castoff_tests::lab::suites::Unavailable;
 use serde_json::Value;
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// containerd.
     Containerd,
+    /// Docker Engine.
     Docker,
+    /// podman's service.
     Podman,
+    /// CRI-O.
     Crio,
+    /// A kubelet with dockershim.
     Dockershim,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    /// All of them.
+    pub const ALL: [Self; 5] = [
         Self::Containerd,
         Self::Docker,
         Self::Podman,
@@ -43,19 +49,21 @@ impl fmt::Display for Kind {
 type Run = dyn Fn(&Plan, &Docker) -> Result<Seen>;
 
 /// A version to be run.
-pub(crate) struct Plan {
+pub struct Plan {
     /// What the row is called, like `containerd 1.4.13`.
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub name: String,
+    /// Of several of a kind one may be missing.
+    pub kind: Kind,
     /// What the version that it says it has must start with.
     version: &'static str,
     /// Where it comes from, like `Debian trixie`.
     source: String,
-    pub(crate) run: Box<Run>,
+    run: Box<Run>,
 }
 
 impl Plan {
-    pub(crate) fn new(
+    /// A version that says it is `version`, or starts with it.
+    pub fn new(
         kind: Kind,
         version: &'static str,
         source: impl Into<String>,
@@ -70,8 +78,13 @@ impl Plan {
         }
     }
 
+    /// Runs it.
+    pub fn run(&self, engine: &Docker) -> Row {
+        Row::of(self, (self.run)(self, engine))
+    }
+
     /// Whether the archive still has this version, by what the daemon says it is.
-    pub(crate) fn expect(&self, version: &str) -> Result<(), Unavailable> {
+    pub fn expect(&self, version: &str) -> Result<(), Unavailable> {
         if version.starts_with(self.version) {
             return Ok(());
         }
@@ -81,27 +94,38 @@ impl Plan {
 
 /// What castoff said of a version, and whether that is what is true.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// The version that the daemon says it has.
-    pub(crate) version: String,
+    pub version: String,
     /// The version of CRI that castoff asked in.
-    pub(crate) api: String,
+    pub api: String,
     /// The newest kubelet, in words.
-    pub(crate) ceiling: String,
+    pub ceiling: String,
     /// What was asserted.
-    pub(crate) asserted: Vec<&'static str>,
+    pub asserted: Vec<&'static str>,
     wrong: Vec<String>,
+    /// What castoff could not see.
+    gaps: Vec<String>,
 }
 
 impl Seen {
+    /// Keeps what castoff could not see, for a failure's message.
+    pub fn keep_gaps(&mut self, report: &Value) {
+        let sources = report["sources"].as_array().into_iter().flatten();
+        let gaps = sources.flat_map(|source| source["gaps"].as_array().into_iter().flatten());
+        self.gaps = gaps
+            .map(|gap| format!("\n{}: {}", gap["asked"], gap["answer"]))
+            .collect();
+    }
+
     /// Asserts that one thing that castoff said is this.
-    pub(crate) fn is(&mut self, what: &'static str, said: &Value, expected: impl Into<Value>) {
+    pub fn is(&mut self, what: &'static str, said: &Value, expected: impl Into<Value>) {
         let expected = expected.into();
         self.holds(what, *said == expected, || format!("{said}, and it is {expected}"));
     }
 
     /// Asserts anything else; `said` is what castoff said where it does not hold.
-    pub(crate) fn holds(&mut self, what: &'static str, holds: bool, said: impl FnOnce() -> String) {
+    pub fn holds(&mut self, what: &'static str, holds: bool, said: impl FnOnce() -> String) {
         if !self.asserted.contains(&what) {
             self.asserted.push(what);
         }
@@ -113,7 +137,8 @@ impl Seen {
 
 /// What came of a row.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// Castoff was right about everything.
     Right,
     /// Everything that is wrong, a line each; a daemon that did not start has its log here.
     Wrong(String),
@@ -133,20 +158,26 @@ impl fmt::Display for Outcome {
 
 /// A row of the table.
 #[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-    pub(crate) source: String,
-    pub(crate) seen: Seen,
-    pub(crate) outcome: Outcome,
+pub struct Row {
+    /// The plan's.
+    pub name: String,
+    /// The plan's.
+    pub kind: Kind,
+    /// The plan's.
+    pub source: String,
+    /// What castoff said; empty where the row broke off.
+    pub seen: Seen,
+    /// What came of it.
+    pub outcome: Outcome,
 }
 
 impl Row {
-    pub(crate) fn of(plan: &Plan, result: Result<Seen>) -> Self {
+    /// The row of a plan by what running it gave.
+    pub fn of(plan: &Plan, result: Result<Seen>) -> Self {
         let (seen, outcome) = match result {
             Ok(mut seen) if seen.wrong.is_empty() => (std::mem::take(&mut seen), Outcome::Right),
             Ok(seen) => {
-                let wrong = seen.wrong.join("\n");
+                let wrong = format!("{}{}", seen.wrong.join("\n"), seen.gaps.concat());
                 (seen, Outcome::Wrong(wrong))
             }
             Err(error) => {

@@ -14,7 +14,7 @@ kubelet that starts on the runtime.
 ";
 
 /// The whole document.
-pub(crate) fn write(rows: &[Row]) -> String {
+pub fn write(rows: &[Row]) -> String {
     let mut table = HEAD.to_owned();
     for row in rows {
         let seen = &row.seen;
@@ -39,6 +39,21 @@ pub(crate) fn write(rows: &[Row]) -> String {
     table
 }
 
+/// Words as one cell, without the addresses of the machine's own archives: the table is kept in the tree.
 fn cell(words: &str) -> String {
-    words.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/")
+    let words = words
+        .split_whitespace()
+        .map(|word| if word.contains("://") { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ").replace('|', "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_cell_and_names_no_archive() {
+        let words = "E: The repository 'http://mirror.test/debian x\nRelease' does not | have";
+        assert_eq!(cell(words), "E: The repository … x Release' does not / have");
+    }
 }

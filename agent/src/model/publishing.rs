@@ -1,0 +1,104 @@
+//! How the node's labels stand: what was last seen of them, and every request that was made for it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::reading::{Reading, codes};
+use super::time::Timestamp;
+
+codes! {
+    /// How the labels reach the node.
+    Way {
+        /// castoff applies them through the API server.
+        Api = "api",
+        /// A file that Node Feature Discovery reads.
+        Nfd = "nfd",
+    }
+}
+
+codes! {
+    /// What a request is for.
+    Verb {
+        /// See what the node has.
+        Read = "read",
+        /// Change it.
+        Write = "write",
+    }
+}
+
+codes! {
+    /// How a request ended. Closed, because it is a metric label.
+    Outcome {
+        /// As it should.
+        Succeeded = "succeeded",
+        /// There is no service account, or the kubeconfig is missing or makes no sense: nothing was sent.
+        Unconfigured = "unconfigured",
+        /// Nobody accepts at the API server's address, or its name leads nowhere.
+        Unreachable = "unreachable",
+        /// The connection was made and not secured: another authority, a handshake that broke off.
+        TlsFailed = "tls-failed",
+        /// No answer within the deadline.
+        DeadlineExceeded = "deadline-exceeded",
+        /// 401: the token or the certificate is not accepted.
+        Unauthenticated = "unauthenticated",
+        /// 403: the account may not do this, or an admission policy refuses it.
+        Forbidden = "forbidden",
+        /// 404: there is no Node of this name.
+        NotFound = "not-found",
+        /// 409: the Node is another than the one that was read.
+        Conflict = "conflict",
+        /// 429: the API server asks for patience.
+        Throttled = "throttled",
+        /// Any other 4xx: the API server does not accept the request.
+        Rejected = "rejected",
+        /// 5xx.
+        ServerError = "server-error",
+        /// Not what the API promises: HTML, cut off, far too large, an unexpected status.
+        BadAnswer = "bad-answer",
+        /// The Node belongs to another machine: nothing was changed.
+        WrongNode = "wrong-node",
+        /// The host refused to write the file.
+        HostError = "host-error",
+    }
+}
+
+/// Requests of one kind since the agent started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// What for.
+    pub verb: Verb,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// Labels that were seen on the node, or written and confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishedLabels {
+    /// By their full key.
+    pub labels: BTreeMap<String, String>,
+    /// When they were last confirmed.
+    pub confirmed: Timestamp,
+}
+
+/// How publishing stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Publishing {
+    /// How the labels reach the node.
+    pub way: Way,
+    /// What the node is known to have: absent before there is anything to publish, unknown where the last attempt
+    /// failed, whatever the node may still have from before.
+    pub labels: Reading<PublishedLabels>,
+    /// Why the last attempt failed; none where it did not.
+    pub failing: Option<Outcome>,
+    /// When the labels were last confirmed.
+    pub last_success: Option<Timestamp>,
+    /// The requests that were sent, or the writes of the file.
+    pub requests: Vec<Requests>,
+}

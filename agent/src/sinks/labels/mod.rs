@@ -1,0 +1,128 @@
+//! From a report to the labels and the annotation that its node should have. Pure: nothing is sent here.
+//!
+//! Every label is always there, so that a missing one means that castoff is not: what could not be seen is `unknown`,
+//! and what was looked for and is not there is `none`.
+
+pub mod ledger;
+pub mod prefix;
+pub mod settled;
+pub mod summary;
+pub mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::findings::report::{KubeletCeiling, Report};
+use crate::model::reading::{Hides, Reading, codes};
+use crate::model::runtime::Runtime;
+use prefix::Prefix;
+use summary::Summary;
+use value::legal;
+
+codes! {
+    /// The names of castoff's labels, without the prefix.
+    Name {
+        /// The verdict.
+        DockerDependency = "docker-dependency",
+        /// What the runtime calls itself.
+        ContainerRuntime = "container-runtime",
+        /// Its version.
+        ContainerRuntimeVersion = "container-runtime-version",
+        /// The CRI version that it answers in.
+        CriApi = "cri-api",
+        /// Which engines serve the Docker API, joined by `_` where there are several.
+        DockerEngine = "docker-engine",
+        /// The newest kubelet that the runtime can serve, as `1.37`.
+        KubeletCeiling = "kubelet-ceiling",
+    }
+}
+
+/// The annotation's name, without the prefix.
+pub const ANNOTATION: &str = "summary";
+
+/// A value that could not be seen.
+pub const UNKNOWN: &str = "unknown";
+
+/// What was looked for and is not there.
+const NONE: &str = "none";
+
+/// The ceiling where no release of Kubernetes drops the runtime.
+const UNLIMITED: &str = "unlimited";
+
+/// The ceiling where there is no runtime.
+const NO_RUNTIME: &str = "no-runtime";
+
+/// What a node should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Labels by their full key, each value legal.
+    pub labels: BTreeMap<String, String>,
+    /// The annotation's full key.
+    pub annotation: String,
+    /// The annotation's content.
+    pub summary: Summary,
+}
+
+/// The value of each label.
+pub fn values(report: &Report) -> BTreeMap<Name, String> {
+    let runtime = |of: fn(&Runtime) -> &str| word(&report.runtime, |runtime| legal(of(runtime)));
+    BTreeMap::from([
+        (Name::DockerDependency, report.verdict.code().to_owned()),
+        (Name::ContainerRuntime, runtime(|r| &r.name)),
+        (Name::ContainerRuntimeVersion, runtime(|r| &r.version)),
+        (Name::CriApi, runtime(|r| r.api.code())),
+        (Name::DockerEngine, engines(report)),
+        (Name::KubeletCeiling, ceiling(&report.kubelet_ceiling)),
+    ])
+}
+
+/// Every key that castoff sets under `prefix`: labels, then the annotation.
+pub fn keys(prefix: &Prefix) -> (Vec<String>, String) {
+    let labels = Name::ALL.iter().map(|name| prefix.key(name.code())).collect();
+    (labels, prefix.key(ANNOTATION))
+}
+
+fn word<T>(reading: &Reading<T>, of: impl Fn(&T) -> Option<String>) -> String {
+    match reading {
+        Reading::Known(value) => of(value).unwrap_or_else(|| UNKNOWN.to_owned()),
+        Reading::Absent => NONE.to_owned(),
+        Reading::Unknown(_) => UNKNOWN.to_owned(),
+    }
+}
+
+/// Without a runtime there is nothing that has a ceiling; `none` would read as "upgrade as you like".
+fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
+    match reading {
+        Reading::Known(KubeletCeiling::None) => UNLIMITED.to_owned(),
+        Reading::Known(KubeletCeiling::Minor(minor)) => format!("1.{minor}"),
+        Reading::Absent => NO_RUNTIME.to_owned(),
+        Reading::Unknown(_) => UNKNOWN.to_owned(),
+    }
+}
+
+/// What was seen stands; `none` is said only where nothing hides an engine.
+fn engines(report: &Report) -> String {
+    let kinds: BTreeSet<&str> = report
+        .engines
+        .known()
+        .into_iter()
+        .flatten()
+        .map(|e| e.kind.code())
+        .collect();
+    if !kinds.is_empty() {
+        return kinds.into_iter().collect::<Vec<_>>().join("_");
+    }
+    let hidden = report
+        .sources
+        .iter()
+        .flat_map(|source| &source.gaps)
+        .any(|gap| gap.hides == Hides::Engine);
+    if hidden || report.engines.gap().is_some() {
+        UNKNOWN
+    } else {
+        NONE
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests;

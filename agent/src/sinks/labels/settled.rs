@@ -1,0 +1,80 @@
+//! Keeps one look that failed from turning a label over.
+//!
+//! A value that was seen counts at once. `unknown` counts from the second report in a row that says so: one runtime that
+//! restarts or one deadline that was missed is forgiven, whatever lasts is said within two periods. Until a label has had
+//! any value, nothing is published: an agent that starts beside a runtime that is not yet up must not take away what its
+//! predecessor knew.
+
+use std::collections::BTreeMap;
+
+use super::prefix::Prefix;
+use super::summary::Summary;
+use super::{ANNOTATION, Name, UNKNOWN, Wanted, values};
+use crate::findings::report::Report;
+use crate::model::time::Timestamp;
+
+/// From how many reports in a row on `unknown` is believed.
+const BELIEVED: u32 = 2;
+
+/// What the reports so far amount to.
+#[derive(Debug)]
+pub struct Settled {
+    prefix: Prefix,
+    values: BTreeMap<Name, String>,
+    unknown: BTreeMap<Name, u32>,
+    summary: Option<Summary>,
+}
+
+impl Settled {
+    /// Nothing is settled yet.
+    pub const fn new(prefix: Prefix) -> Self {
+        Self {
+            prefix,
+            values: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            summary: None,
+        }
+    }
+
+    /// Takes in the next report; what the node should have by now, or none while a label has no value yet.
+    pub fn take_in(&mut self, report: &Report) -> Option<Wanted> {
+        let before = self.values.clone();
+        for (name, value) in values(report) {
+            let streak = self.unknown.entry(name).or_default();
+            *streak = if value == UNKNOWN { streak.saturating_add(1) } else { 0 };
+            if value != UNKNOWN || *streak >= BELIEVED {
+                self.values.insert(name, value);
+            }
+        }
+        if self.values.len() < Name::ALL.len() {
+            return None;
+        }
+        let since = match &self.summary {
+            Some(summary) if before == self.values => summary.since,
+            _ => report.time,
+        };
+        // A summary goes with the verdict that is published; that of a report which does not count yet has to wait.
+        if self.values.get(&Name::DockerDependency).map(String::as_str) == Some(report.verdict.code()) {
+            self.summary = Some(Summary::of(report, since));
+        }
+        let mut summary = self.summary.clone()?;
+        summary.since = since;
+        let labels = self
+            .values
+            .iter()
+            .map(|(name, value)| (self.prefix.key(name.code()), value.clone()));
+        Some(Wanted {
+            labels: labels.collect(),
+            annotation: self.prefix.key(ANNOTATION),
+            summary,
+        })
+    }
+
+    /// Takes over the time of the last change from a node that has these labels already: an agent that starts anew must
+    /// not make its own start the node's last change.
+    pub fn adopt(&mut self, since: Timestamp) {
+        if let Some(summary) = &mut self.summary {
+            summary.since = since;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The annotation: the verdict, why, since when, and how many, as one line of JSON.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::findings::report::Report;
+use crate::model::time::Timestamp;
+use crate::sinks::text::{cut_bytes, visible};
+
+/// Bytes of the reason at most: a Node has 256 KiB for all annotations of all tools.
+const REASON_LIMIT: usize = 256;
+
+/// What the annotation says. A count is left out where it is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The verdict, as in the label.
+    pub verdict: String,
+    /// The time of the report that the labels last changed with. Not the time of the last look, which would make every
+    /// cycle a write.
+    pub since: Timestamp,
+    /// Why, as it was when this was written.
+    pub reason: String,
+    /// Who uses an engine, now or within the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<usize>,
+    /// Containers that could reach an engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed_containers: Option<usize>,
+    /// Containers beside Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow_containers: Option<usize>,
+}
+
+impl Summary {
+    /// What to say of `report`.
+    pub fn of(report: &Report, since: Timestamp) -> Self {
+        let exposed = report.exposures.known().map(|exposures| {
+            let containers: BTreeSet<_> = exposures.iter().map(|e| (&e.namespace, &e.pod, &e.container)).collect();
+            containers.len()
+        });
+        Self {
+            verdict: report.verdict.code().to_owned(),
+            since,
+            reason: cut_bytes(visible(&report.verdict_reason), REASON_LIMIT).into_owned(),
+            clients: report.clients.known().map(Vec::len),
+            exposed_containers: exposed,
+            shadow_containers: report.shadow_containers.known().map(Vec::len),
+        }
+    }
+
+    /// What an annotation says; none where castoff did not write it, or another release of it did.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Whether both say the same but for the time and the wording of the reason, which follow from the rest or move
+    /// with every look.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let facts = |s: &Self| (s.verdict.clone(), s.clients, s.exposed_containers, s.shadow_containers);
+        facts(self) == facts(other)
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Strings, numbers and a time: there is nothing that cannot be written.
+        f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
+    }
+}

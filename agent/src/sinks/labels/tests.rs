@@ -1,0 +1,165 @@
+//! What a report amounts to, and what one look that failed must not change.
+
+use super::settled::Settled;
+use super::*;
+use crate::findings::report::Verdict;
+use crate::model::reading::{Gap, Reason};
+use crate::sinks::sample;
+
+fn prefix() -> Prefix {
+    Prefix::parse("castoff.dev/").expect("the default is a prefix")
+}
+
+fn value(report: &Report, name: Name) -> String {
+    values(report).remove(&name).expect("every label has a value")
+}
+
+#[test]
+fn every_label_is_always_there() {
+    let sample = [
+        (Name::DockerDependency, "in-use"),
+        (Name::ContainerRuntime, "containerd"),
+        (Name::ContainerRuntimeVersion, "1.6.20_ds1"),
+        (Name::CriApi, "v1"),
+        (Name::DockerEngine, "dockerd_other_podman"),
+        (Name::KubeletCeiling, "1.35"),
+    ];
+    let clear = [
+        (Name::DockerDependency, "clear"),
+        (Name::ContainerRuntime, "containerd"),
+        (Name::ContainerRuntimeVersion, "1.6.20_ds1"),
+        (Name::CriApi, "v1"),
+        (Name::DockerEngine, "none"),
+        (Name::KubeletCeiling, "unlimited"),
+    ];
+    for (report, expected) in [(sample::report(), sample), (sample::clear(), clear)] {
+        assert_eq!(
+            values(&report),
+            expected.map(|(name, value)| (name, value.to_owned())).into()
+        );
+    }
+    assert!(values(&sample::blind()).values().all(|value| value == UNKNOWN));
+}
+
+#[test]
+fn what_is_hidden_is_never_called_none() {
+    let mut report = sample::clear();
+    report.sources[0]
+        .gaps
+        .push(Gap::new(Reason::PermissionDenied, Hides::Engine, "netns 7", "EPERM"));
+    assert_eq!(value(&report, Name::DockerEngine), UNKNOWN);
+    report.engines = sample::report().engines;
+    assert_eq!(
+        value(&report, Name::DockerEngine),
+        "dockerd_other_podman",
+        "what was seen stands"
+    );
+    report.runtime = Reading::Absent;
+    report.kubelet_ceiling = Reading::Absent;
+    assert_eq!(value(&report, Name::ContainerRuntime), "none");
+    assert_eq!(value(&report, Name::KubeletCeiling), "no-runtime");
+}
+
+#[test]
+fn a_runtime_that_calls_itself_anything_makes_legal_labels() {
+    for (name, label) in [
+        ("cri-o", "cri-o"),
+        ("Ünïcode/π", "n_code"),
+        ("\u{1b}[2J", "2J"),
+        ("", UNKNOWN),
+    ] {
+        let mut report = sample::report();
+        let Reading::Known(runtime) = &mut report.runtime else {
+            panic!("the sample has a runtime")
+        };
+        runtime.name = name.to_owned();
+        assert_eq!(value(&report, Name::ContainerRuntime), label, "{name:?}");
+    }
+}
+
+fn verdicts(looks: &[Report]) -> Vec<Option<String>> {
+    let mut settled = Settled::new(prefix());
+    looks
+        .iter()
+        .map(|report| {
+            let wanted = settled.take_in(report)?;
+            assert_eq!(
+                wanted.summary.verdict, wanted.labels["castoff.dev/docker-dependency"],
+                "both say the same"
+            );
+            Some(wanted.summary.verdict)
+        })
+        .collect()
+}
+
+#[test]
+fn one_missed_look_is_forgiven_and_two_are_said() {
+    let (seen, blind) = (sample::clear, sample::blind);
+    let some = |text: &str| Some(text.to_owned());
+    let cases = [
+        (
+            vec![seen(), blind(), seen()],
+            vec![some("clear"), some("clear"), some("clear")],
+        ),
+        (
+            vec![seen(), blind(), blind()],
+            vec![some("clear"), some("clear"), some("unknown")],
+        ),
+        (vec![blind(), seen()], vec![None, some("clear")]),
+        (vec![blind(), blind()], vec![None, some("unknown")]),
+        (vec![seen(), sample::report()], vec![some("clear"), some("in-use")]),
+        (vec![sample::report(), seen()], vec![some("in-use"), some("clear")]),
+        (
+            vec![seen(), blind(), seen(), blind(), seen()],
+            vec![
+                some("clear"),
+                some("clear"),
+                some("clear"),
+                some("clear"),
+                some("clear"),
+            ],
+        ),
+    ];
+    for (looks, expected) in cases {
+        assert_eq!(verdicts(&looks), expected);
+    }
+}
+
+#[test]
+fn the_time_is_that_of_the_last_change_of_a_label() {
+    let mut settled = Settled::new(prefix());
+    let mut look = |seconds: u64, verdict: Verdict, shadows: bool| {
+        let mut report = sample::report();
+        report.time = sample::ago(1000 - seconds);
+        report.verdict = verdict;
+        if !shadows {
+            report.shadow_containers = Reading::Known(Vec::new());
+        }
+        let summary = settled.take_in(&report).expect("settled").summary;
+        (summary.since == report.time, summary)
+    };
+    let (new, first) = look(0, Verdict::InUse, true);
+    assert!(new, "the first has its own time");
+    let (new, second) = look(15, Verdict::InUse, true);
+    assert!(!new);
+    assert_eq!(first, second, "a look that says the same makes the same annotation");
+    let (new, third) = look(30, Verdict::InUse, false);
+    assert!(!new);
+    assert!(!third.says_the_same_as(&second), "a count is news");
+    assert_eq!(third.since, first.since, "but no change of a label");
+    let (new, _) = look(45, Verdict::Exposed, false);
+    assert!(new);
+}
+
+#[test]
+fn the_annotation_is_one_safe_line() {
+    let mut report = sample::report();
+    report.verdict_reason = format!("line\nbreak \u{1b}[31m {}", "x".repeat(5000));
+    let summary = Summary::of(&report, report.time);
+    let text = summary.to_string();
+    assert!(text.len() < 600, "{} bytes", text.len());
+    assert!(text.chars().all(|c| !c.is_control()));
+    assert_eq!(Summary::parse(&text), Some(summary));
+    let blind = Summary::of(&sample::blind(), report.time).to_string();
+    assert!(!blind.contains("clients"), "an unknown count is left out: {blind}");
+}

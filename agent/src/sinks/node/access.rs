@@ -1,0 +1,78 @@
+//! How castoff gets to the API server: the pod's service account, or a kubeconfig that was named.
+//!
+//! A kubeconfig is never guessed from `$KUBECONFIG` or a home directory: labels on the wrong cluster's node would be
+//! worse than none.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use kube_client::Config;
+use kube_client::config::{KubeConfigOptions, Kubeconfig};
+
+use super::refusal::Refusal;
+use crate::model::publishing::Outcome;
+
+/// Bytes of a kubeconfig at most; one with embedded certificates of a hundred clusters has a tenth of it.
+const KUBECONFIG_LIMIT: u64 = 1 << 20;
+
+/// Where the credentials come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// What the kubelet mounts into a pod.
+    ServiceAccount,
+    /// A file.
+    Kubeconfig {
+        /// Its path.
+        path: PathBuf,
+        /// Whether a program that it names may be started for a token. The agent starts none: it could hang, and an
+        /// agent with root's rights should start nothing that a file names.
+        programs: bool,
+    },
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServiceAccount => f.write_str("the pod's service account"),
+            Self::Kubeconfig { path, .. } => write!(f, "kubeconfig {}", path.display()),
+        }
+    }
+}
+
+impl Access {
+    /// Reads it anew.
+    ///
+    /// # Errors
+    /// [`Outcome::Unconfigured`], with what is missing or makes no sense.
+    pub async fn read(&self) -> Result<Config, Refusal> {
+        let refused = |why: &dyn fmt::Display| Refusal::new(Outcome::Unconfigured, self.to_string(), why);
+        let mut config = match self {
+            Self::ServiceAccount => Config::incluster().map_err(|error| refused(&error))?,
+            Self::Kubeconfig { path, programs } => {
+                refuse_other_kinds(path).map_err(|why| refused(&why))?;
+                let file = Kubeconfig::read_from(path).map_err(|error| refused(&error))?;
+                let options = KubeConfigOptions::default();
+                let config = Config::from_custom_kubeconfig(file, &options).await;
+                let config = config.map_err(|error| refused(&error))?;
+                let starts_one = config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
+                if starts_one && !programs {
+                    return Err(refused(&"it names a program for a token, and the agent starts none"));
+                }
+                config
+            }
+        };
+        // The client's own repetitions would be requests that nobody counts; when to try again is `pace`'s to say.
+        config.default_retry = false;
+        Ok(config)
+    }
+}
+
+/// A FIFO would wait for its writer forever, and a device may never end.
+fn refuse_other_kinds(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err("it is not a file".to_owned()),
+        Ok(found) if found.len() > KUBECONFIG_LIMIT => Err("it is larger than 1 MiB".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}

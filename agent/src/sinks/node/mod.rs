@@ -1,0 +1,17 @@
+//! Keeps the labels of castoff's own Node: one rare read, and one server-side apply where something differs.
+//!
+//! Never touches another Node, never creates one, never takes away what another manager owns, sends nothing while
+//! nothing differs. A connection lives for one exchange: credentials are read anew each time, so a rotated token or
+//! authority needs no care, and a quiet agent holds no socket.
+//!
+//! Relies on server-side apply (Kubernetes ≥ 1.22): a key that the field manager owned and no longer names is removed,
+//! everything else stays. `docs/adr/0005-labels.md` has the reasons.
+
+pub mod access;
+mod answer;
+pub mod keeper;
+pub mod object;
+pub mod pace;
+pub mod refusal;
+pub mod remove;
+pub mod server;

@@ -1,0 +1,195 @@
+//! When to send what. Pure: the time comes in, and so does chance.
+//!
+//! Five thousand agents that see their API server come back must not meet there in the same second, and one node that
+//! flaps must not keep its watchers busy. So: a start within a spread; after a failure a wait that doubles up to a
+//! bound, never shorter than what the server asks for, spread over half to one and a half of itself; reads and writes
+//! each from an allowance that refills slowly, so that an hour has at most a dozen reads whatever happens.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Some at once, then one each while.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// How many at once.
+    pub burst: u32,
+    /// How long until one more.
+    pub refill: Duration,
+}
+
+/// How fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Paces {
+    /// The first request comes within this time after the first report.
+    pub spread: Duration,
+    /// The first wait after a failure.
+    pub first_wait: Duration,
+    /// The longest wait after failures.
+    pub longest_wait: Duration,
+    /// How often the Node is read although nothing differs, to find what somebody else changed.
+    pub verify: Duration,
+    /// How long an annotation alone has to wait after the last write.
+    pub annotation: Duration,
+    /// Of reads.
+    pub reads: Allowance,
+    /// Of writes.
+    pub writes: Allowance,
+    /// How long one request may take.
+    pub deadline: Duration,
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self {
+            spread: 5 * SECOND,
+            first_wait: 5 * SECOND,
+            longest_wait: 10 * MINUTE,
+            verify: 15 * MINUTE,
+            annotation: 60 * MINUTE,
+            reads: Allowance {
+                burst: 6,
+                refill: 10 * MINUTE,
+            },
+            writes: Allowance {
+                burst: 5,
+                refill: 2 * MINUTE,
+            },
+            deadline: 10 * SECOND,
+        }
+    }
+}
+
+/// What would be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The Node was never read, or is another by now.
+    Read,
+    /// Nothing; see whether that is still so.
+    Verify,
+    /// An apply because of a label.
+    Labels,
+    /// An apply because of the annotation alone.
+    Annotation,
+}
+
+/// What was sent, and when something may be sent again.
+#[derive(Debug)]
+pub struct Pace {
+    paces: Paces,
+    chance: fn() -> f64,
+    failures: u32,
+    not_before: Instant,
+    verify_at: Instant,
+    written_at: Option<Instant>,
+    reads: Bucket,
+    writes: Bucket,
+}
+
+impl Pace {
+    /// The pace from `now` on. `chance` gives numbers from 0 to 1.
+    pub fn new(paces: Paces, chance: fn() -> f64, now: Instant) -> Self {
+        Self {
+            paces,
+            chance,
+            failures: 0,
+            not_before: now + paces.spread.mul_f64(chance()),
+            verify_at: now,
+            written_at: None,
+            reads: Bucket::new(paces.reads, chance(), now),
+            writes: Bucket::new(paces.writes, chance(), now),
+        }
+    }
+
+    /// When `need` may be met.
+    pub fn when(&self, need: Need) -> Instant {
+        let at = match need {
+            Need::Read => self.reads.next(),
+            Need::Verify => self.reads.next().max(self.verify_at),
+            Need::Labels => self.writes.next(),
+            Need::Annotation => {
+                let rested = self.written_at.map(|at| at + self.paces.annotation);
+                rested.map_or(self.writes.next(), |at| at.max(self.writes.next()))
+            }
+        };
+        at.max(self.not_before)
+    }
+
+    /// One read is sent now.
+    pub fn read(&mut self, now: Instant) {
+        self.reads.take(now);
+    }
+
+    /// One write is sent now.
+    pub fn wrote(&mut self, now: Instant) {
+        self.writes.take(now);
+        self.written_at = Some(now);
+    }
+
+    /// Everything that was due is done.
+    pub fn succeeded(&mut self, now: Instant) {
+        self.failures = 0;
+        self.not_before = now;
+        self.verify_at = now + self.spread(self.paces.verify);
+    }
+
+    /// Something was refused; the server may have asked for a while of peace.
+    pub fn failed(&mut self, now: Instant, retry_after: Option<Duration>) {
+        let doubled = self.paces.first_wait.saturating_mul(1_u32 << self.failures.min(20));
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.spread(doubled.min(self.paces.longest_wait));
+        let asked = retry_after.map(|asked| asked + self.paces.first_wait.mul_f64((self.chance)()));
+        self.not_before = now + wait.max(asked.unwrap_or_default());
+    }
+
+    /// How long one request may take.
+    pub const fn deadline(&self) -> Duration {
+        self.paces.deadline
+    }
+
+    /// Somewhere from half to one and a half of `wait`.
+    fn spread(&self, wait: Duration) -> Duration {
+        wait.mul_f64(0.5 + (self.chance)())
+    }
+}
+
+/// A number from 0 to 1, from the seed that the standard library draws for its hash maps.
+pub fn chance() -> f64 {
+    let drawn = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0);
+    f64::from(drawn) / f64::from(u32::MAX)
+}
+
+/// Counts what is left of an allowance by the time at which it would be full again.
+#[derive(Debug)]
+struct Bucket {
+    allowance: Allowance,
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// Each agent's refill is its own, up to a quarter slower: those that started in one second and live on what
+    /// refills would otherwise stay together for good.
+    fn new(mut allowance: Allowance, chance: f64, now: Instant) -> Self {
+        allowance.refill = allowance.refill.mul_f64(1.0 + chance / 4.0);
+        Self {
+            allowance,
+            full_at: now,
+        }
+    }
+
+    /// When the next may be taken.
+    fn next(&self) -> Instant {
+        let room = self.allowance.refill * self.allowance.burst.saturating_sub(1);
+        self.full_at.checked_sub(room).unwrap_or(self.full_at)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.allowance.refill;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Why a request did not do what it was for.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use kube_client::client::AuthError;
+
+use crate::model::publishing::Outcome;
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sinks::text::{cut_bytes, visible};
+
+/// Bytes of what came back that are kept: a peer may send a whole page of HTML.
+const ANSWER_LIMIT: usize = 240;
+
+/// A request that failed: what was asked and what came back, in a closed list and in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{asked}: {answer}")]
+pub struct Refusal {
+    /// From the closed list.
+    pub outcome: Outcome,
+    /// What was asked.
+    pub asked: String,
+    /// What came back; safe to print.
+    pub answer: String,
+    /// For how long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal without a wish of the server's.
+    pub fn new(outcome: Outcome, asked: impl Into<String>, answer: impl fmt::Display) -> Self {
+        let answer = answer.to_string();
+        Self {
+            outcome,
+            asked: asked.into(),
+            answer: cut_bytes(visible(&answer), ANSWER_LIMIT).into_owned(),
+            retry_after: None,
+        }
+    }
+
+    /// A request that got no answer.
+    pub fn of_transport(asked: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
+        Self::new(transport(error), asked, Gap::chain(error))
+    }
+
+    /// The gap that it leaves in what is known of the node's labels. No verdict rests on them.
+    pub fn gap(&self) -> Gap {
+        Gap::new(
+            reason(self.outcome),
+            Hides::Detail,
+            &self.asked,
+            format!("{} ({})", self.answer, self.outcome),
+        )
+    }
+}
+
+/// What kind of failure of the connection `error` is.
+fn transport(error: &(dyn Error + 'static)) -> Outcome {
+    use hyper_util::client::legacy::Error as ClientError;
+    let mut connecting = false;
+    let mut unprepared = false;
+    let mut io: Option<&io::Error> = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        connecting |= error.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect);
+        unprepared |= error.is::<kube_client::Error>() || error.is::<AuthError>();
+        io = error.downcast_ref().map(innermost).or(io);
+        cause = error.source();
+    }
+    // The TLS library's errors come wrapped in one of these kinds, and never with a number of the system's.
+    let tls = |e: &io::Error| e.raw_os_error().is_none() && e.kind() == io::ErrorKind::InvalidData;
+    let broke_off = |e: &io::Error| e.raw_os_error().is_none() && e.kind() == io::ErrorKind::UnexpectedEof;
+    match io {
+        _ if unprepared => Outcome::Unconfigured,
+        Some(e) if tls(e) || (connecting && broke_off(e)) => Outcome::TlsFailed,
+        Some(e) if e.kind() == io::ErrorKind::TimedOut => Outcome::DeadlineExceeded,
+        Some(e) if e.raw_os_error().is_some() => Outcome::Unreachable,
+        _ if connecting => Outcome::Unreachable,
+        _ => Outcome::BadAnswer,
+    }
+}
+
+/// One error of the system may be wrapped in another, and `source` passes over what is wrapped so.
+fn innermost(mut error: &io::Error) -> &io::Error {
+    while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        error = inner;
+    }
+    error
+}
+
+fn reason(outcome: Outcome) -> Reason {
+    match outcome {
+        Outcome::Unconfigured | Outcome::NotFound | Outcome::WrongNode => Reason::NotFound,
+        Outcome::Unreachable => Reason::ConnectionRefused,
+        Outcome::DeadlineExceeded => Reason::DeadlineExceeded,
+        Outcome::Unauthenticated | Outcome::Forbidden => Reason::PermissionDenied,
+        Outcome::Throttled => Reason::LimitReached,
+        Outcome::TlsFailed | Outcome::BadAnswer => Reason::ProtocolError,
+        Outcome::HostError => Reason::HostError,
+        Outcome::Conflict | Outcome::Rejected | Outcome::ServerError | Outcome::Succeeded => Reason::PeerError,
+    }
+}

@@ -1,0 +1,219 @@
+//! Labels and annotation of castoff's own Node: the task that keeps them, against a fake API server on a real socket.
+
+mod credentials;
+mod refusals;
+mod removal;
+mod usual;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use castoff::findings::report::{API_VERSION, KubeletCeiling, Report, Verdict};
+use castoff::model::host::CgroupVersion;
+use castoff::model::kubelet::{EndpointCandidate, EndpointOrigin};
+use castoff::model::machine::Machine;
+use castoff::model::publishing::{Outcome, Publishing, Way};
+use castoff::model::reading::{Gap, Hides, Reading, Reason};
+use castoff::model::runtime::{CgroupDriver, CriApi, Runtime};
+use castoff::model::time::Timestamp;
+use castoff::sinks::labels::ledger::Ledger;
+use castoff::sinks::labels::prefix::Prefix;
+use castoff::sinks::node::access::Access;
+use castoff::sinks::node::keeper::{NodeKeeper, Settings};
+use castoff::sinks::node::pace::{Allowance, Paces};
+use castoff_tests::fake::api::FakeApi;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+const NODE: &str = "worker-1";
+const VERDICT: &str = "castoff.dev/docker-dependency";
+const SUMMARY: &str = "castoff.dev/summary";
+
+/// Hours in a second: everything that a default spreads over minutes happens within this test's patience.
+fn paces() -> Paces {
+    let often = Allowance {
+        burst: 1000,
+        refill: Duration::from_millis(1),
+    };
+    Paces {
+        spread: Duration::ZERO,
+        first_wait: Duration::from_millis(40),
+        longest_wait: Duration::from_millis(400),
+        verify: Duration::from_secs(600),
+        annotation: Duration::ZERO,
+        reads: often,
+        writes: often,
+        deadline: Duration::from_millis(500),
+    }
+}
+
+/// A node with a runtime, fully seen.
+fn report(verdict: Verdict, second: u64) -> Report {
+    let runtime = Runtime {
+        endpoint: EndpointCandidate {
+            path: "/run/containerd/containerd.sock".to_owned(),
+            origin: EndpointOrigin::Configured,
+        },
+        canonical_path: "/run/containerd/containerd.sock".to_owned(),
+        api: CriApi::V1,
+        name: "containerd".to_owned(),
+        version: "1.6.20~ds1".to_owned(),
+        conditions: Reading::Absent,
+        deprecations: Reading::Absent,
+        cgroup_driver: Reading::Known(CgroupDriver::Systemd),
+    };
+    Report {
+        api_version: API_VERSION,
+        kind: "NodeReport",
+        castoff_version: "0.1.0",
+        node: Some(NODE.to_owned()),
+        time: Timestamp::from_unix(1_795_521_600 + second),
+        verdict,
+        verdict_reason: format!("seen {second} s after the start"),
+        runtime: Reading::Known(runtime),
+        refused_endpoints: Vec::new(),
+        kubelet_ceiling: Reading::Known(KubeletCeiling::Minor(37)),
+        kubelet: Reading::Absent,
+        cgroups: Reading::Known(CgroupVersion::V2),
+        containers: Reading::Known(3),
+        pods: Reading::Known(2),
+        engines: Reading::Known(Vec::new()),
+        clients: Reading::Known(Vec::new()),
+        exposures: Reading::Known(Vec::new()),
+        shadow_containers: Reading::Known(Vec::new()),
+        findings: Vec::new(),
+        holder_method: None,
+        sources: Vec::new(),
+        publishing: None,
+    }
+}
+
+/// The same, of which nothing could be seen.
+fn blind(second: u64) -> Report {
+    let gap = || Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "no answer");
+    let mut report = report(Verdict::Unknown, second);
+    report.runtime = Reading::Unknown(gap());
+    report.kubelet_ceiling = Reading::Unknown(gap());
+    report.engines = Reading::Unknown(gap());
+    report
+}
+
+/// A keeper at work, and the files that it reads.
+struct Agent {
+    reports: watch::Sender<Option<Arc<Report>>>,
+    ledger: Ledger,
+    task: JoinHandle<()>,
+    folder: tempfile::TempDir,
+    second: u64,
+}
+
+impl Agent {
+    /// One that reaches `api` with a kubeconfig of its own.
+    fn of(api: &FakeApi) -> Result<Self> {
+        Self::with(&format!("http://{}", api.address()), paces(), Machine::default())
+    }
+
+    fn with(server: &str, paces: Paces, machine: Machine) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("kubeconfig");
+        std::fs::write(folder.path().join("token"), "first")?;
+        std::fs::write(&path, kubeconfig(server, &folder.path().join("token")))?;
+        let settings = Settings {
+            node: NODE.to_owned(),
+            prefix: Prefix::parse("castoff.dev/")?,
+            access: Access::Kubeconfig { path, programs: false },
+            machine,
+            paces,
+        };
+        Ok(Self::start(settings, folder))
+    }
+
+    fn start(settings: Settings, folder: tempfile::TempDir) -> Self {
+        let ledger = Ledger::new(Way::Api);
+        let (reports, latest) = watch::channel(None);
+        let keeper = NodeKeeper::new(settings, ledger.clone());
+        Self {
+            reports,
+            ledger,
+            task: tokio::spawn(keeper.run(latest, std::future::pending())),
+            folder,
+            second: 0,
+        }
+    }
+
+    /// The next report says `verdict`.
+    fn say(&mut self, verdict: Verdict) {
+        self.second += 15;
+        self.reports.send_replace(Some(Arc::new(report(verdict, self.second))));
+    }
+
+    fn say_nothing_is_seen(&mut self) {
+        self.second += 15;
+        self.reports.send_replace(Some(Arc::new(blind(self.second))));
+    }
+
+    fn state(&self) -> Publishing {
+        self.ledger.read()
+    }
+
+    /// Waits until the labels are confirmed as `verdict`.
+    async fn published(&self, verdict: &str) -> Result<()> {
+        let confirmed = |labels: &BTreeMap<String, String>| labels.get(VERDICT).is_some_and(|v| v == verdict);
+        eventually(|| {
+            let labels = self.state().labels;
+            labels.known().is_some_and(|l| confirmed(&l.labels)).then_some(())
+        })
+        .await
+        .map_err(|error| error.context(format!("{:?}", self.state())))
+    }
+
+    /// Waits until an attempt ended as `outcome`.
+    async fn failing(&self, outcome: Outcome) -> Result<()> {
+        eventually(|| (self.state().failing == Some(outcome)).then_some(()))
+            .await
+            .map_err(|error| error.context(format!("{outcome}: {:?}", self.state())))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn kubeconfig(server: &str, token: &std::path::Path) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+         contexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+         clusters: [{{name: k, cluster: {{server: '{server}', insecure-skip-tls-verify: true}}}}]\n\
+         users: [{{name: u, user: {{tokenFile: '{}'}}}}]\n",
+        token.display()
+    )
+}
+
+/// Asks until there is an answer; at most ten seconds, for a machine that does much else.
+async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Result<T> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        if Instant::now() > end {
+            bail!("nothing of the kind happened within ten seconds");
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Long enough for anything that would be sent to be sent.
+async fn a_while() {
+    sleep(Duration::from_millis(400)).await;
+}

@@ -1,0 +1,177 @@
+//! What is sent where all goes well: little, and nothing that is not castoff's.
+
+use anyhow::Result;
+use castoff::findings::report::Verdict;
+use castoff::model::machine::Machine;
+use castoff_tests::fake::api::FakeApi;
+use serde_json::Value;
+use std::time::Duration;
+
+use super::{Agent, NODE, SUMMARY, VERDICT, a_while, eventually, paces};
+
+async fn cluster() -> Result<FakeApi> {
+    let api = FakeApi::start().await?;
+    api.script().nodes.create(NODE);
+    Ok(api)
+}
+
+#[tokio::test]
+async fn one_read_and_one_apply_make_the_labels() -> Result<()> {
+    let api = cluster().await?;
+    let mut agent = Agent::of(&api)?;
+    agent.say(Verdict::Exposed);
+    agent.published("exposed").await?;
+    let seen = api.script().seen.clone();
+    let [read, write] = seen.as_slice() else {
+        panic!("one read and one write, not {seen:?}")
+    };
+    assert_eq!(
+        (read.method.as_str(), read.uri.as_str()),
+        ("GET", "/api/v1/nodes/worker-1")
+    );
+    assert_eq!(write.method, "PATCH");
+    assert_eq!(write.uri, "/api/v1/nodes/worker-1?fieldManager=castoff&force=true");
+    assert_eq!(write.headers["content-type"], "application/apply-patch+yaml");
+    assert_eq!(write.headers["authorization"], "Bearer first");
+    let patch: Value = serde_json::from_str(&write.body)?;
+    assert_eq!(patch["metadata"]["uid"], "uid-1");
+    let keys = api.script().nodes.keys(NODE);
+    for (key, value) in [
+        (VERDICT, "exposed"),
+        ("castoff.dev/container-runtime", "containerd"),
+        ("castoff.dev/container-runtime-version", "1.6.20_ds1"),
+        ("castoff.dev/cri-api", "v1"),
+        ("castoff.dev/docker-engine", "none"),
+        ("castoff.dev/kubelet-ceiling", "1.37"),
+        ("castoff.dev/team", "blue"),
+        ("kubernetes.io/hostname", NODE),
+        ("node.alpha.kubernetes.io/ttl", "0"),
+    ] {
+        assert_eq!(keys.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let summary: Value = serde_json::from_str(&keys[SUMMARY])?;
+    assert_eq!(
+        (&summary["verdict"], &summary["since"]),
+        (&"exposed".into(), &"2026-11-24T12:00:15Z".into())
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn radio_silence_while_nothing_changes() -> Result<()> {
+    let api = cluster().await?;
+    let mut agent = Agent::of(&api)?;
+    agent.say(Verdict::Clear);
+    agent.published("clear").await?;
+    let before = api.script().seen.len();
+    for _ in 0..200 {
+        agent.say(Verdict::Clear);
+        tokio::task::yield_now().await;
+    }
+    agent.say_nothing_is_seen(); // one look that failed is no change either
+    a_while().await;
+    agent.say(Verdict::Clear);
+    a_while().await;
+    assert_eq!(api.script().seen.len(), before, "{:?}", api.script().seen.last());
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_change_is_one_write() -> Result<()> {
+    let api = cluster().await?;
+    let mut agent = Agent::of(&api)?;
+    for (n, verdict) in [
+        Verdict::Runtime,
+        Verdict::InUse,
+        Verdict::Exposed,
+        Verdict::Idle,
+        Verdict::Clear,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        agent.say(verdict);
+        agent.published(verdict.code()).await?;
+        assert_eq!((api.count("GET"), api.count("PATCH")), (1, n + 1));
+    }
+    agent.say_nothing_is_seen();
+    agent.say_nothing_is_seen();
+    a_while().await;
+    agent.say_nothing_is_seen();
+    agent.published("unknown").await?;
+    assert_eq!((api.count("GET"), api.count("PATCH")), (1, 6));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_that_starts_anew_only_reads() -> Result<()> {
+    let api = cluster().await?;
+    let mut agent = Agent::of(&api)?;
+    agent.say(Verdict::Idle);
+    agent.published("idle").await?;
+    drop(agent);
+    let mut agent = Agent::of(&api)?;
+    agent.second = 86_400;
+    agent.say_nothing_is_seen(); // its runtime is not up yet
+    agent.say(Verdict::Idle);
+    agent.published("idle").await?;
+    a_while().await;
+    assert_eq!((api.count("GET"), api.count("PATCH")), (2, 1));
+    agent.say(Verdict::Clear);
+    agent.published("clear").await?;
+    let summary = api.script().nodes.keys(NODE)[SUMMARY].clone();
+    assert!(
+        summary.contains("2026-11-25T12:00:45Z"),
+        "the time of the last change: {summary}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_somebody_else_changes_is_found_and_repaired() -> Result<()> {
+    let api = cluster().await?;
+    let mut hasty = paces();
+    hasty.verify = Duration::from_millis(200);
+    let mut agent = Agent::with(&format!("http://{}", api.address()), hasty, Machine::default())?;
+    agent.say(Verdict::InUse);
+    agent.published("in-use").await?;
+    api.script().nodes.set_by("kubectl-label", NODE, VERDICT, "clear");
+    let labels = |api: &FakeApi| api.script().nodes.keys(NODE);
+    eventually(|| (labels(&api)[VERDICT] == "in-use").then_some(())).await?;
+    // Another takes all of it away, and the fields' owners with it.
+    api.script().nodes.node(NODE)["metadata"]["labels"] = serde_json::json!({ "mine": "x" });
+    api.script().nodes.node(NODE)["metadata"]["managedFields"] = serde_json::json!([]);
+    eventually(|| labels(&api).contains_key(VERDICT).then_some(())).await?;
+    assert_eq!(labels(&api)["mine"], "x");
+    assert_eq!(api.count("PATCH"), 3);
+    let metadata_only = api.script().seen.iter().rev().find(|s| s.method == "GET").cloned();
+    let accept = metadata_only.expect("a read").headers["accept"].clone();
+    assert!(
+        accept.to_str()?.contains("PartialObjectMetadata"),
+        "the rare read is a small one"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_earlier_castoff_set_goes() -> Result<()> {
+    let api = cluster().await?;
+    {
+        let mut script = api.script();
+        let node = script.nodes.node(NODE);
+        node["metadata"]["labels"]["old.example/docker-dependency"] = "clear".into();
+        node["metadata"]["managedFields"] = serde_json::json!([{ "manager": "castoff", "operation": "Apply",
+            "fieldsV1": { "f:metadata": { "f:labels": { "f:old.example/docker-dependency": {} } } } }]);
+    }
+    let mut agent = Agent::of(&api)?;
+    agent.say(Verdict::Clear);
+    agent.published("clear").await?;
+    assert!(
+        !api.script()
+            .nodes
+            .keys(NODE)
+            .contains_key("old.example/docker-dependency")
+    );
+    assert_eq!(api.script().nodes.keys(NODE)["castoff.dev/team"], "blue");
+    Ok(())
+}

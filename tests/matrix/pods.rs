@@ -1,0 +1,111 @@
+//! The two pods of every runtime's row, one that holds the engine's socket and one that only could, and the truth about
+//! them and about the runtime.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use castoff_tests::lab::containers::Container;
+use castoff_tests::lab::pods::{Pod, RunningPod};
+use castoff_tests::lab::sockets::wait_for_connection;
+use castoff_tests::matrix::Seen;
+use castoff_tests::report::{clients_of, list};
+use serde_json::{Value, json};
+
+/// Runs both over CRI; the first holds a connection when this returns.
+pub(crate) fn start(run: impl Fn(Pod) -> Result<RunningPod>, socket: &Path) -> Result<[RunningPod; 2]> {
+    let builds = run(Pod::new("builds", "builder-0"))?;
+    let build = Container::client("build", ["hold", "/var/run/docker.sock"]);
+    let build = builds.start(build.mount(socket, "/var/run/docker.sock"))?;
+    let logging = run(Pod::new("logging", "shipper-x"))?;
+    let above = socket.parent().context("a socket is in a folder")?;
+    logging.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
+    wait_for_connection(build.pid()?, socket)?;
+    Ok([builds, logging])
+}
+
+/// What is true of the pods, whose names end with `suffix`; `others` are the clients beside them, before any pod in order.
+pub(crate) fn judge(seen: &mut Seen, said: &Value, socket: &Path, suffix: &str, others: &[&str]) -> Result<()> {
+    seen.is("pods", &said["pods"]["value"], 2);
+    seen.is("pods", &said["containers"]["value"], 2);
+    let mut clients = clients_of(said, socket)?;
+    clients.sort();
+    let builder = format!("pod builds/builder-0{suffix}/build");
+    let expected: Vec<&str> = others.iter().copied().chain([builder.as_str()]).collect();
+    seen.is("client in a pod", &clients.into(), expected);
+    let exposures: Vec<Value> = list(said, "exposures")?
+        .iter()
+        .filter(|exposure| exposure["listener"]["path"] == json!(socket))
+        .map(|e| {
+            json!([
+                e["pod"],
+                e["container"],
+                e["via"],
+                e["containerPath"],
+                e["readonly"],
+                e["used"]
+            ])
+        })
+        .collect();
+    seen.is(
+        "mounts",
+        &exposures.into(),
+        json!([
+            [
+                format!("builder-0{suffix}"),
+                "build",
+                "socket",
+                "/var/run/docker.sock",
+                false,
+                true
+            ],
+            [
+                format!("shipper-x{suffix}"),
+                "ship",
+                "directory",
+                "/host/run",
+                true,
+                false
+            ],
+        ]),
+    );
+    Ok(())
+}
+
+/// Who the runtime is, and that it is ready.
+pub(crate) fn judge_runtime(seen: &mut Seen, said: &Value, name: &str, version: &str) {
+    let runtime = &said["runtime"]["value"];
+    seen.is("identity", &runtime["name"], name);
+    seen.is("identity", &runtime["version"], version);
+    let conditions = runtime["conditions"]["value"].as_array().into_iter().flatten();
+    let ready = conditions
+        .filter(|condition| condition["status"] == true)
+        .filter_map(|condition| condition["type"].as_str())
+        .filter(|condition| condition.ends_with("Ready"));
+    let ready = ready.count() == 2;
+    seen.holds("conditions", ready, || runtime["conditions"].to_string());
+    version.clone_into(&mut seen.version);
+    runtime["api"].as_str().unwrap_or("?").clone_into(&mut seen.api);
+    let ceiling = &said["kubeletCeiling"]["value"];
+    seen.ceiling = match ceiling["minor"].as_u64() {
+        Some(minor) => format!("1.{minor}"),
+        None => ceiling["kind"].as_str().unwrap_or("?").to_owned(),
+    };
+}
+
+/// Which findings about the runtime there are, in any order.
+pub(crate) fn judge_findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
+    const ABOUT_RUNTIME: [&str; 5] = [
+        "runtime-is-docker",
+        "cri-v1alpha2-only",
+        "kubelet-ceiling",
+        "runtime-end-of-life",
+        "runtime-deprecation",
+    ];
+    let findings = said["findings"].as_array().into_iter().flatten();
+    let codes = findings.filter_map(|finding| finding["code"].as_str());
+    let mut codes: Vec<&str> = codes.filter(|code| ABOUT_RUNTIME.contains(code)).collect();
+    codes.sort_unstable();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    seen.is("findings", &codes.into(), expected);
+}

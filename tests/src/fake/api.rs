@@ -1,0 +1,260 @@
+//! An API server that knows Nodes and does what a test tells it, on a real TCP socket.
+//!
+//! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
+//! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
+//! where there is no Node an account without the right to create is refused. Every request is kept.
+
+mod nodes;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use nodes::Nodes;
+
+/// What to do instead of answering.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// This status, headers and body.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// More headers.
+        headers: Vec<(&'static str, String)>,
+        /// The body.
+        body: String,
+    },
+    /// Accepts the request and never answers.
+    Silence,
+    /// Does what is asked and never answers.
+    Mute,
+    /// Breaks off in the middle of the body.
+    CutOff,
+    /// A body far larger than any Node: 8 MiB.
+    Flood,
+}
+
+impl Fault {
+    /// The `Status` that a real API server sends with `code`.
+    pub fn status(code: u16, message: &str) -> Self {
+        let body =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code });
+        Self::Answer {
+            status: code,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string(),
+        }
+    }
+
+    /// A page for people.
+    pub fn html(code: u16) -> Self {
+        Self::Answer {
+            status: code,
+            headers: vec![("content-type", "text/html; charset=utf-8".to_owned())],
+            body: "<!doctype html><title>Sign in</title><p>Please sign in\u{1b}[31m".to_owned(),
+        }
+    }
+}
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// `GET` or `PATCH`.
+    pub method: String,
+    /// Path and query.
+    pub uri: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: String,
+}
+
+/// What the server and the test share.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// The Nodes.
+    pub nodes: Nodes,
+    /// Faults for the next requests, one each.
+    pub next: VecDeque<Fault>,
+    /// The fault of every request while it is set.
+    pub always: Option<Fault>,
+    /// The only token that is let in, where one is set.
+    pub token: Option<String>,
+    /// Every request.
+    pub seen: Vec<Seen>,
+}
+
+/// A running fake API server.
+#[derive(Debug)]
+pub struct FakeApi {
+    address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl FakeApi {
+    /// Serves on a port of the kernel's choice.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut fake = Self {
+            address: listener.local_addr()?,
+            script: Arc::default(),
+            task: None,
+        };
+        fake.serve(listener);
+        Ok(fake)
+    }
+
+    /// Where it is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The script, to read or to change.
+    pub fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many requests of `method` there were.
+    pub fn count(&self, method: &str) -> usize {
+        self.script().seen.iter().filter(|seen| seen.method == method).count()
+    }
+
+    /// Goes away: nobody accepts any more, and open connections are closed.
+    pub fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
+    /// Comes back at the same address.
+    pub async fn come_back(&mut self) -> io::Result<()> {
+        self.stop();
+        // The aborted task's socket may take a moment to close.
+        for _ in 0..50 {
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => {
+                    self.serve(listener);
+                    return Ok(());
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&self.script));
+        self.task = Some(tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        }));
+    }
+}
+
+impl Drop for FakeApi {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
+    let seen = Seen {
+        method: head.method.to_string(),
+        uri: head.uri.to_string(),
+        headers: head.headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    let fault = {
+        let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.seen.push(seen.clone());
+        match script.next.pop_front().or_else(|| script.always.clone()) {
+            Some(Fault::Mute) => {
+                script.answer(&seen);
+                Fault::Silence
+            }
+            Some(fault) => fault,
+            None => return script.answer(&seen),
+        }
+    };
+    match fault {
+        Fault::Answer { status, headers, body } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut response = (status, body).into_response();
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            for (name, value) in headers {
+                response
+                    .headers_mut()
+                    .insert(name, value.parse().expect("a header's value"));
+            }
+            response
+        }
+        Fault::Silence | Fault::Mute => std::future::pending().await,
+        Fault::CutOff => {
+            let parts = [
+                Ok("{\"kind\":\"Node\",\"metadata\":{\"na"),
+                Err(io::Error::other("cut off")),
+            ];
+            streamed(tokio_stream::iter(parts))
+        }
+        Fault::Flood => streamed(tokio_stream::iter(
+            std::iter::repeat_with(|| Ok(" ".repeat(65_536))).take(128),
+        )),
+    }
+}
+
+fn streamed<S, T>(parts: S) -> Response
+where
+    S: tokio_stream::Stream<Item = io::Result<T>> + Send + 'static,
+    T: Into<axum::body::Bytes> + 'static,
+{
+    let body = Body::from_stream(parts);
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+impl Script {
+    fn answer(&mut self, seen: &Seen) -> Response {
+        let given = seen.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+        if let Some(token) = &self.token
+            && given != Some(&format!("Bearer {token}"))
+        {
+            return reply(401, &json!({ "kind": "Status", "message": "Unauthorized" }));
+        }
+        let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));
+        let kind = seen
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        let outcome = match (seen.method.as_str(), path.strip_prefix("/api/v1/nodes")) {
+            ("GET", Some("")) => Ok(self.nodes.page(query)),
+            ("GET", Some(name)) => self.nodes.get(name.trim_start_matches('/')),
+            ("PATCH", Some(name)) => match serde_json::from_str(&seen.body) {
+                Ok(changes) => self.nodes.patch(name.trim_start_matches('/'), kind, query, &changes),
+                Err(error) => Err((400, error.to_string())),
+            },
+            _ => Err((404, format!("{} {} is not served here", seen.method, seen.uri))),
+        };
+        match outcome {
+            Ok(object) => reply(200, &object),
+            Err((code, message)) => reply(code, &json!({ "kind": "Status", "message": message, "code": code })),
+        }
+    }
+}
+
+fn reply(code: u16, body: &Value) -> Response {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
