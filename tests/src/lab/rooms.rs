@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -75,8 +76,8 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// Rooms on this machine whose maker has ended: their keepers are at it, or have failed.
-pub fn left_over() -> Result<Vec<PathBuf>> {
+/// Rooms that were made at or after `since` and whose maker has ended: their keepers are at it, or have failed.
+pub fn left_over(since: SystemTime) -> Result<Vec<PathBuf>> {
     let folder = env::temp_dir();
     let mut rooms = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
@@ -86,7 +87,15 @@ pub fn left_over() -> Result<Vec<PathBuf>> {
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX))
             .and_then(|rest| rest.split_once('x'));
-        if maker.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+        let ended = maker.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists());
+        // One that went meanwhile is gone. A file system without times of birth tells the last change, which is later.
+        let made = || {
+            entry
+                .metadata()
+                .and_then(|m| m.created().or_else(|_| m.modified()))
+                .ok()
+        };
+        if ended && made().is_some_and(|made| made >= since) {
             rooms.push(entry.path());
         }
     }
