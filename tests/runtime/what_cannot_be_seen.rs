@@ -12,6 +12,7 @@ use castoff_tests::lab::containers::Container;
 use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use castoff_tests::lab::pods::Pod;
+use castoff_tests::lab::rooms::copy_program;
 use castoff_tests::report::{Agent, check, clients_of, list};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 fn check_as_ordinary_user() -> Result<(Option<i32>, Value)> {
     let folder = tempfile::tempdir_in("/tmp")?;
     let program = folder.path().join("castoff");
-    std::fs::copy(castoff_binary()?, &program)?;
+    copy_program(&castoff_binary()?, &program)?;
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open)?;
     let output = Command::new(&program)

@@ -1,6 +1,5 @@
 //! Clients that run on the host itself: the client program in one of its modes, at some place.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::images;
 use super::keeper::Keeper;
 use super::places::Place;
-use super::rooms::Room;
+use super::rooms::{Room, copy_program};
 
 /// Whether the process that connected stays after it has handed its connection on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +80,7 @@ pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
     let keeper = Keeper::start(&room, None, Duration::ZERO)?;
     // The cache is the user's own; from the room everybody can run it.
     let program = room.join("client");
-    fs::copy(images::client()?, &program).context("copy the client into its room")?;
+    copy_program(&images::client()?, &program)?;
     let mut process = place
         .command(&program)
         .arg("--until-eof")

@@ -76,6 +76,24 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
+/// Copies a program that is to be run. By a process of its own: a descriptor for writing that this one had open while
+/// another thread forks would be inherited until that child executes something, and until then the kernel refuses to run the
+/// copy ("text file busy").
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let copied = process::Command::new("cp")
+        .arg("--")
+        .args([from, to])
+        .status()
+        .context("start cp")?;
+    anyhow::ensure!(
+        copied.success(),
+        "copy {} to {}: {copied}",
+        from.display(),
+        to.display()
+    );
+    Ok(())
+}
+
 /// Rooms that were made at or after `since` and whose maker has ended: their keepers are at it, or have failed.
 pub fn left_over(since: SystemTime) -> Result<Vec<PathBuf>> {
     let folder = env::temp_dir();
