@@ -7,7 +7,7 @@ use super::{folded, micros};
 use crate::findings::report::SourceStatus;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineSighting;
-use crate::model::host::HostFiles;
+use crate::model::host::{CgroupVersion, HostFiles};
 use crate::model::identity::SocketInode;
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
@@ -22,10 +22,6 @@ use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::table::SocketTables;
-
-/// How long what was seen of the host's files holds: less than the usual period, so that each look of an agent has its own,
-/// and those of a sample, which come many to a second, share one.
-const FILES_REST: Duration = Duration::from_secs(5);
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -110,7 +106,8 @@ pub(super) struct HostSide {
     supervisors: SupervisorMemory,
     holders: HolderMemory,
     unplaced: Unplaced,
-    files: Option<(Instant, Sighting<HostFiles>)>,
+    /// The control group version, once it was seen.
+    cgroups: Option<CgroupVersion>,
     /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
     expects_connections: bool,
 }
@@ -128,7 +125,7 @@ impl HostSide {
             supervisors: SupervisorMemory::default(),
             holders: HolderMemory::default(),
             unplaced: Unplaced::default(),
-            files: None,
+            cgroups: None,
             expects_connections: true,
         }
     }
@@ -143,7 +140,12 @@ impl HostSide {
 
     /// Second step: everything else, while the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
-        let files = Timed::measure(Source::HostFiles, || self.read_files());
+        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths, self.cgroups));
+        self.cgroups = files
+            .sighting
+            .reading
+            .known()
+            .and_then(|host| host.cgroups.known().copied());
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known() else {
             return self.without_table(files);
@@ -209,21 +211,6 @@ impl HostSide {
 }
 
 impl HostSide {
-    /// The host's files, read anew where that was some time ago or did not show everything.
-    fn read_files(&mut self) -> Sighting<HostFiles> {
-        let is_whole = |files: &Sighting<HostFiles>| {
-            let host = files.reading.known().filter(|_| files.all_gaps().next().is_none());
-            host.is_some_and(|host| host.cgroups.gap().is_none() && host.left_overs.gap().is_none())
-        };
-        let holds = |(read, files): &&(Instant, Sighting<HostFiles>)| read.elapsed() < FILES_REST && is_whole(files);
-        if let Some((_, files)) = self.files.as_ref().filter(holds) {
-            return files.clone();
-        }
-        let files = read_host_files(&self.paths);
-        self.files = Some((Instant::now(), files.clone()));
-        files
-    }
-
     /// What is seen where the process table was not read.
     fn without_table(&self, files: Timed<Sighting<HostFiles>>) -> HostSightings {
         let why = self.table.sighting.reading.gap();

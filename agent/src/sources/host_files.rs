@@ -20,8 +20,9 @@ const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup";
 /// One of these is in every host's root directory, and in castoff's container where only they are mounted.
 const OF_A_HOST: [&str; 4] = ["/etc", "/run", "/usr", "/var"];
 
-/// Reads the host's files.
-pub fn read_host_files(host: &HostPaths) -> Sighting<HostFiles> {
+/// Reads the host's files. `cgroups` is what an earlier look has seen of this boot: it does not change, and to read it
+/// again means to read all mounts.
+pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sighting<HostFiles> {
     let mut gaps = Vec::new();
     let left_overs = match Rooted::open(&host.root) {
         Ok(root) => {
@@ -31,7 +32,7 @@ pub fn read_host_files(host: &HostPaths) -> Sighting<HostFiles> {
         Err(error) => Reading::Unknown(Gap::new(Reason::of(&error), Hides::Engine, host.root.display(), &error)),
     };
     let files = HostFiles {
-        cgroups: read_cgroup_version(host),
+        cgroups: cgroups.map_or_else(|| read_cgroup_version(host), Reading::Known),
         left_overs,
     };
     Sighting::partial(files, gaps)

@@ -5,7 +5,7 @@ use super::*;
 use crate::sources::recorded::RecordedHost;
 
 fn left_overs(host: &RecordedHost) -> Vec<String> {
-    let sighting = read_host_files(&host.paths());
+    let sighting = read_host_files(&host.paths(), None);
     assert_eq!(sighting.gaps, []);
     let files = sighting.reading.known().expect("the root is readable").clone();
     match files.left_overs {
@@ -47,13 +47,13 @@ fn a_directory_that_is_no_hosts_root_hides_the_runtime() {
             .or_else(absent)
             .expect("it can be removed");
     }
-    let gaps = read_host_files(&host.paths()).gaps;
+    let gaps = read_host_files(&host.paths(), None).gaps;
     assert_eq!(
         gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
         [(Reason::NotFound, Hides::Runtime)]
     );
     fs::create_dir(host.paths().root.join("run")).expect("a fresh directory");
-    assert_eq!(read_host_files(&host.paths()).gaps, []);
+    assert_eq!(read_host_files(&host.paths(), None).gaps, []);
 }
 
 fn absent(error: io::Error) -> io::Result<()> {
@@ -70,7 +70,7 @@ fn what_cannot_be_looked_into_may_hide_an_engine_that_is_installed() {
     // Nothing here may be read through: links in a circle stand for what a right would refuse.
     link(&host, "/usr/bin/dockerd", "/usr/bin/dockerd");
     link(&host, "/etc/docker/daemon.json", "/etc/docker/daemon.json");
-    let files = read_host_files(&host.paths());
+    let files = read_host_files(&host.paths(), None);
     let left_overs = files.reading.known().map(|files| files.left_overs.gap().cloned());
     let gaps = files.gaps.iter().cloned().chain(left_overs.flatten());
     assert_eq!(
@@ -171,7 +171,7 @@ fn one_program_under_two_names_is_one() {
 fn a_root_that_cannot_be_read_is_unknown() {
     let mut paths = RecordedHost::new().paths();
     paths.root = "/nonexistent".into();
-    let sighting = read_host_files(&paths);
+    let sighting = read_host_files(&paths, None);
     let files = sighting.reading.known().expect("the version is asked for all the same");
     assert_eq!(
         files.left_overs.gap().map(|g| (g.reason, g.hides)),
@@ -183,11 +183,11 @@ fn a_root_that_cannot_be_read_is_unknown() {
 fn a_refused_look_is_no_absence() {
     let host = RecordedHost::new();
     link(&host, "/var/lib/docker", "/var/lib/docker"); // ELOOP: an error that is not absence
-    let sighting = read_host_files(&host.paths());
+    let sighting = read_host_files(&host.paths(), None);
     let files = sighting.reading.known().expect("the root is readable");
     assert!(files.left_overs.gap().is_some());
     assert_eq!(sighting.gaps.len(), 1);
     host.file("/usr/bin/dockerd", "");
-    let files = read_host_files(&host.paths()).reading;
+    let files = read_host_files(&host.paths(), None).reading;
     assert_eq!(files.known().and_then(|f| f.left_overs.known()).map(Vec::len), Some(1));
 }
