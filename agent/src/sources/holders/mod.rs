@@ -42,7 +42,7 @@ use crate::model::snapshot::{ConnectionsSeen, HolderMethod};
 use crate::model::socket::{Connection, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::connected::Connected;
-use crate::sources::sockets::namespaces::Namespaces;
+use crate::sources::sockets::namespaces::{Namespaces, none_seen};
 use crate::sources::sockets::table::SocketTables;
 
 /// Connections that are kept. A client that opens more is a client all the same.
@@ -118,20 +118,7 @@ pub fn find_connections(
     gaps.extend(by_name.gaps);
     gaps.extend(namespaces.details().iter().cloned());
     if looked == 0 {
-        let nothing = || {
-            Gap::new(
-                Reason::DependsOnAnother,
-                Hides::Client,
-                "network namespaces",
-                "none is known",
-            )
-        };
-        let mut gaps = gaps.into_iter();
-        let reading = Sighting::unknown(gaps.next().unwrap_or_else(nothing));
-        return Sighting {
-            gaps: gaps.collect(),
-            ..reading
-        };
+        return none_seen(gaps, Hides::Client);
     }
     let method = match tables.method() {
         HolderMethod::SockDiag if seen.looked == 0 => HolderMethod::ProcNetUnix,

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::connected::{Connected, ConnectedSocket};
 use super::diag::{Ask, Row, State};
-use super::namespaces::{Namespace, Namespaces};
+use super::namespaces::{Namespace, Namespaces, none_seen};
 use super::proc_net_unix::{self, LineState};
 use super::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
 use crate::model::identity::{FileIdentity, NetNs, Pid, SocketInode};
@@ -102,20 +102,7 @@ fn sweep(
         }
     }
     if looked == 0 {
-        let nothing = || {
-            Gap::new(
-                Reason::DependsOnAnother,
-                Hides::Engine,
-                "network namespaces",
-                "none is known",
-            )
-        };
-        let mut gaps = gaps.into_iter();
-        let reading = Sighting::unknown(gaps.next().unwrap_or_else(nothing));
-        return Sighting {
-            gaps: gaps.collect(),
-            ..reading
-        };
+        return none_seen(gaps, Hides::Engine);
     }
     // A socket that moved in its hash chain during the dump comes twice.
     found.sort_by_key(|socket| socket.inode);

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
-use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::mountinfo::MountWatch;
 use crate::sources::processes::ProcessTable;
 
@@ -40,6 +40,18 @@ pub struct Namespaces {
     /// Why the namespaces of `unnamed` are not known, one for each group; then what else was not seen.
     refusals: Vec<Gap>,
     details: Vec<Gap>,
+}
+
+/// What is known where no namespace could be looked into: nothing, because of `gaps`; where they are empty, because none is
+/// known.
+pub(crate) fn none_seen<T>(gaps: Vec<Gap>, hides: Hides) -> Sighting<T> {
+    let none_known = || Gap::new(Reason::DependsOnAnother, hides, "network namespaces", "none is known");
+    let mut gaps = gaps.into_iter();
+    let reading = Sighting::unknown(gaps.next().unwrap_or_else(none_known));
+    Sighting {
+        gaps: gaps.collect(),
+        ..reading
+    }
 }
 
 impl Namespaces {
