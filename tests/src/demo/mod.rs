@@ -43,11 +43,11 @@ fn play(stage: &Stage) -> Result<()> {
     let daemons = Daemons::start(stage)?;
     let _inhabitants = Inhabitants::of(&daemons, stage)?;
     let folder = tempfile::tempdir()?;
-    let state = folder.path().join("state.json").display().to_string();
+    let seen = folder.path().join("state.json").display().to_string();
     let endpoint = daemons.runtime.endpoint();
     let agent = stage.step("castoff", || {
         let mut arguments = vec!["--runtime-endpoint", &endpoint, "--node-name", node::NAME];
-        arguments.extend(["--period", PERIOD, "--state", &state]);
+        arguments.extend(["--period", PERIOD, "--state", &seen]);
         Agent::start(arguments)
     })?;
     let rules = folder.path().join("castoff.rules.yaml");
