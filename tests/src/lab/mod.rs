@@ -30,6 +30,7 @@ pub mod crio;
 pub mod daemon;
 pub mod docker;
 pub mod dockershim;
+pub mod helm;
 pub mod images;
 pub mod keeper;
 pub mod machine;
