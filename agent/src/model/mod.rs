@@ -18,5 +18,6 @@ pub mod runtime;
 pub(crate) mod sample;
 pub mod snapshot;
 pub mod socket;
+pub mod text;
 pub mod time;
 pub mod workload;
