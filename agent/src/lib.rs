@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` beside this crate for the code map and the invariants with the tests that guard them.
 
 pub mod agent;
+pub mod apiserver;
 pub mod cli;
 pub mod config;
 pub mod findings;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use castoff::apiserver::access::Access;
 use castoff::findings::report::{API_VERSION, KubeletCeiling, Report, Verdict};
 use castoff::model::host::CgroupVersion;
 use castoff::model::kubelet::{EndpointCandidate, EndpointOrigin};
@@ -21,7 +22,6 @@ use castoff::model::runtime::{CgroupDriver, CriApi, Runtime};
 use castoff::model::time::Timestamp;
 use castoff::sinks::labels::ledger::Ledger;
 use castoff::sinks::labels::prefix::Prefix;
-use castoff::sinks::node::access::Access;
 use castoff::sinks::node::keeper::{NodeKeeper, Settings};
 use castoff::sinks::node::pace::{Allowance, Paces};
 use castoff_tests::fake::api::FakeApi;

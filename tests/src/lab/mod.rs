@@ -42,6 +42,7 @@ pub mod pods;
 pub mod program;
 pub mod prometheus;
 pub mod rooms;
+pub mod shipped;
 pub mod sockets;
 pub mod suites;
 mod tidy;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
 use super::server::MANAGER;
+use crate::apiserver::refusal::Refusal;
 use crate::model::machine::Machine;
 use crate::model::publishing::Outcome;
 use crate::sinks::labels::Wanted;

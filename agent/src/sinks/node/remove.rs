@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::access::Access;
 use super::object::Node;
-use super::refusal::Refusal;
 use super::server::{Part, Patch, Server};
+use crate::apiserver::access::Access;
+use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::{Outcome, Way};
 use crate::sinks::labels::keys;
 use crate::sinks::labels::ledger::Ledger;

@@ -9,7 +9,7 @@ use kube_client::client::AuthError;
 
 use crate::model::publishing::Outcome;
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sinks::text::{cut_bytes, visible};
+use crate::model::text::{cut_bytes, visible};
 
 /// Bytes of what came back that are kept: a peer may send a whole page of HTML.
 const ANSWER_LIMIT: usize = 240;
@@ -26,6 +26,10 @@ pub struct Refusal {
     pub answer: String,
     /// For how long the server asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// Whether it was the rest of a list that the server no longer keeps (410).
+    pub is_expired: bool,
+    /// What leads to the rest of that list all the same, as it is by now.
+    pub resume: Option<String>,
 }
 
 impl Refusal {
@@ -37,6 +41,8 @@ impl Refusal {
             asked: asked.into(),
             answer: cut_bytes(visible(&answer), ANSWER_LIMIT).into_owned(),
             retry_after: None,
+            is_expired: false,
+            resume: None,
         }
     }
 
