@@ -1,11 +1,13 @@
-//! What was seen before this look: first and last seen of each client. Bounded; survives a restart through the state
-//! file.
+//! What was seen before this look: of each client when first, when last and in which hours; and in which hours a look saw
+//! all. Bounded; survives a restart through the state file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{ClientKey, OpenClient};
+use super::hours::Hours;
 use super::identity::SocketInode;
 use super::time::Timestamp;
+use super::timeline::Timeline;
 
 /// When a client was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +18,16 @@ pub struct Seen {
     pub last: Timestamp,
     /// In how many looks a connection was seen that the look before had not.
     pub connects: u64,
+    /// In which hours a connection was seen open.
+    pub hours: Hours,
 }
 
 /// Every client that was seen, at most [`History::LIMIT`]; the longest unseen are forgotten first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     clients: BTreeMap<ClientKey, Seen>,
+    /// Hours in which at least one look could have seen every client.
+    looked: Hours,
     /// The sockets of the last look, which are not worth keeping over a restart.
     open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
     forgotten: u64,
@@ -32,9 +38,10 @@ impl History {
     pub const LIMIT: usize = 2048;
 
     /// A history that was kept somewhere.
-    pub fn restore(clients: impl IntoIterator<Item = (ClientKey, Seen)>) -> Self {
+    pub fn restore(clients: impl IntoIterator<Item = (ClientKey, Seen)>, looked: Hours) -> Self {
         let mut history = Self {
             clients: clients.into_iter().collect(),
+            looked,
             ..Self::default()
         };
         history.bound();
@@ -54,8 +61,10 @@ impl History {
                 first: at,
                 last: at,
                 connects: 0,
+                hours: Hours::default(),
             });
             seen.last = seen.last.max(at);
+            seen.hours.mark(at);
             seen.connects = seen.connects.saturating_add(new as u64);
         }
         self.open = open
@@ -63,6 +72,23 @@ impl History {
             .map(|client| (client.key.clone(), client.sockets.clone()))
             .collect();
         self.bound();
+    }
+
+    /// Tells that nothing hid a client from the look at the time `at`: who was not seen in it was not there.
+    pub fn mark_whole(&mut self, at: Timestamp) {
+        self.looked.mark(at);
+    }
+
+    /// Hours in which at least one look could have seen every client.
+    pub const fn looked(&self) -> &Hours {
+        &self.looked
+    }
+
+    /// The hours up to `now` of the clients with these keys, together.
+    pub fn timeline<'a>(&self, now: Timestamp, keys: impl IntoIterator<Item = &'a ClientKey>) -> Timeline {
+        let seen = keys.into_iter().filter_map(|key| self.clients.get(key));
+        let hours: Vec<&Hours> = seen.map(|seen| &seen.hours).collect();
+        Timeline::new(now, &hours, &self.looked)
     }
 
     /// Every remembered client.

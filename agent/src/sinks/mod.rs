@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod labels;
+pub(crate) mod markup;
 pub mod metrics;
 pub mod nfd;
 pub mod node;
