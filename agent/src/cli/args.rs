@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod host;
 mod labels;
+mod pages;
 mod run;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(super) use check::{Check, Colour, Output};
 pub(super) use explain::Explain;
 pub(super) use host::HostArgs;
 pub(super) use labels::{LabelArgs, Labels, Way};
+pub(super) use pages::{Completions, Man, Shell};
 pub(super) use run::{LogFormat, Run};
 
 /// Finds what on a Kubernetes node still depends on Docker, and who it is.
@@ -35,6 +37,11 @@ pub(super) enum Command {
     Labels(Labels),
     /// Say what a finding means, why it matters and what to do instead
     Explain(Explain),
+    /// Print the completions of a shell
+    #[command(visible_alias = "completion")]
+    Completions(Completions),
+    /// Print a manual page
+    Man(Man),
 }
 
 /// Takes an empty path too: what is wrong with a value is told with everything else that is.

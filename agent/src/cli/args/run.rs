@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{HostArgs, LabelArgs, Way, any_path};
 
 #[derive(Debug, Args)]
+#[command(after_help = RUN_HELP)]
 pub(in crate::cli) struct Run {
     /// How long from one look to the next
     #[arg(
@@ -61,6 +62,15 @@ pub(in crate::cli) struct Run {
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }
+
+const RUN_HELP: &str = "\
+The first SIGTERM or SIGINT lets what is under way end, within --grace; the second ends castoff at once.
+
+Examples:
+  castoff run                                    this machine, http://127.0.0.1:9559/ shows it
+  castoff run --state /var/lib/castoff/state.json --labels api --listen 0.0.0.0:9559
+                                                 as the DaemonSet does
+  curl -s http://127.0.0.1:9559/api/v1/report | jq .verdict";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum LogFormat {
