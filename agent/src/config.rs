@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::apiserver::access::Access;
+use crate::apiserver::path::is_name;
 use crate::sinks::labels::prefix::Prefix;
-use crate::sinks::node::object::is_name;
 use crate::sinks::node::pace::Paces;
 use crate::sources::HostPaths;
 

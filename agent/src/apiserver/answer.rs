@@ -65,6 +65,11 @@ impl Answer {
         Err(refused(asked, &head, &kind, &body))
     }
 
+    /// The document as it came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The document as a `T`.
     ///
     /// # Errors
