@@ -84,6 +84,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         window: settings.window,
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
+    let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
     let mut findings: Vec<Finding> = [runtime::find, usage::find, engines::find, blind_spots::find]
         .iter()
         .flat_map(|rule| rule(&facts))
@@ -111,6 +112,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
             .map(|p| count(p.iter().filter(|pod| pod.ready).count())),
         engines: joined.engines,
         clients,
+        timeline,
         exposures,
         shadow_containers: joined.shadow_containers,
         findings,
@@ -144,6 +146,7 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,
+                timeline: history.timeline(snapshot.taken, [key]),
             })
         })
         .collect();

@@ -13,6 +13,7 @@ use super::process::Process;
 use super::reading::codes;
 use super::socket::SocketName;
 use super::time::Timestamp;
+use super::timeline::Timeline;
 use super::workload::Unit;
 
 /// Who a client is, in words that survive its processes: never a pid. A pod's name is that of now; whether it is the
@@ -180,6 +181,8 @@ pub struct Client {
     pub last_seen: Timestamp,
     /// In how many looks a connection was seen that the look before had not: a lower bound of its connects.
     pub connects: u64,
+    /// In which of the last hours a connection of it was seen.
+    pub timeline: Timeline,
 }
 
 impl Client {

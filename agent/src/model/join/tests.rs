@@ -301,7 +301,10 @@ fn an_exposure_says_whether_it_was_ever_used() {
         scope: Scope::User { uid: 1000 },
         ..key.clone()
     };
-    let elsewhere = History::restore(history.clients().map(|(key, seen)| (of_another(key), seen.clone())));
+    let elsewhere = History::restore(
+        history.clients().map(|(key, seen)| (of_another(key), seen.clone())),
+        *history.looked(),
+    );
     assert_eq!(used(&node, &elsewhere), [("build".to_owned(), false)]);
 }
 

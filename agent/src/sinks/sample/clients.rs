@@ -4,8 +4,10 @@ use super::{ago, node::process};
 use crate::model::client::{Client, ClientIdentity, ClientKey, Origin};
 use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
+use crate::model::hours::Hours;
 use crate::model::process::Process;
 use crate::model::socket::SocketName;
+use crate::model::timeline::Timeline;
 use crate::model::workload::Unit;
 use crate::model::workload::owner::{Workload, WorkloadKind};
 
@@ -32,7 +34,21 @@ pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Pr
         first_seen: ago(3 * 86_400),
         last_seen: ago(if connections > 0 { 0 } else { 2 * 3_600 }),
         connects: 7,
+        timeline: timeline(connections > 0),
     }
+}
+
+/// castoff ran the last four days but for six hours; the client was seen in some hours of each, and is now or was not.
+pub(crate) fn timeline(now: bool) -> Timeline {
+    let hours = |hours: &dyn Fn(u64) -> bool| {
+        (0..96)
+            .filter(|back| hours(*back))
+            .map(|back| ago(back * 3_600))
+            .collect()
+    };
+    let looked = hours(&|back| !(40..46).contains(&back));
+    let seen: Hours = hours(&|back| (now && back < 5) || back == 2 || back == 72 || (back / 6 % 4 == 2 && back < 60));
+    Timeline::new(ago(0), &[&seen], &looked)
 }
 
 /// A container of a pod in namespace `ci`.
