@@ -10,6 +10,6 @@ pub mod state;
 pub mod text;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 pub(crate) mod sample;
