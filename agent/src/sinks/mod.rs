@@ -2,12 +2,14 @@
 
 pub mod http;
 pub mod labels;
+pub(crate) mod markup;
 pub mod metrics;
 pub mod nfd;
 pub mod node;
 pub mod render;
 pub mod state;
-pub mod text;
+
+pub use crate::model::text;
 
 #[cfg(test)]
 pub(crate) mod golden;

@@ -54,11 +54,13 @@ pub fn router(published: Published) -> Router {
 }
 
 async fn index(State(published): State<Published>) -> Response {
-    answer(
-        StatusCode::OK,
-        "text/html; charset=utf-8",
-        page::render_index(published.report().as_deref()),
-    )
+    match page::render_index(published.report().as_deref()) {
+        Ok(body) => answer(StatusCode::OK, "text/html; charset=utf-8", body),
+        Err(error) => {
+            tracing::error!(%error, "the page could not be written");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n")
+        }
+    }
 }
 
 async fn metrics(State(published): State<Published>) -> Response {
