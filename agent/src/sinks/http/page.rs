@@ -15,7 +15,7 @@ use askama::Template;
 use crate::findings::report::{Report, Verdict};
 use crate::model::container::ShadowContainer;
 use crate::model::exposure::Exposure;
-use crate::model::reading::Reading;
+use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
 use crate::sinks::render::amount;
 use crate::sinks::render::style::Tone;
@@ -71,6 +71,8 @@ struct View<'a> {
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
     sources: Vec<SourceRow<'a>>,
+    /// Each gap, with whose it is.
+    unseen: Vec<(Vec<&'static str>, &'a Gap)>,
     /// How connections were found: the code and the words.
     method: Option<(&'static str, &'static str)>,
     /// When the labels were last confirmed.
@@ -95,6 +97,7 @@ impl<'a> View<'a> {
             shadows: Rows::new(amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),
             sources: source_rows(report),
+            unseen: unseen::gaps(report),
             method: report
                 .holder_method
                 .map(|method| (method.code(), words::method(method))),
