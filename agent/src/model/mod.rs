@@ -19,6 +19,7 @@ pub mod runtime;
 pub(crate) mod sample;
 pub mod snapshot;
 pub mod socket;
+pub mod text;
 pub mod time;
 pub mod timeline;
 pub mod workload;

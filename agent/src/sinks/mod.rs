@@ -8,7 +8,8 @@ pub mod nfd;
 pub mod node;
 pub mod render;
 pub mod state;
-pub mod text;
+
+pub use crate::model::text;
 
 #[cfg(test)]
 mod golden;

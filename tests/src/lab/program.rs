@@ -14,6 +14,7 @@ use super::modules::{self, Module};
 use super::packages::Programs;
 use super::suites::{self, Kind, Suite};
 use super::{rooms, tidy};
+use crate::demo;
 
 /// The machine lacks something that the tier needs (`EX_UNAVAILABLE` of sysexits.h).
 const LACKING: u8 = 69;
@@ -45,12 +46,14 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
         }
         ["prepare", "matrix"] => prepare_matrix(),
         ["wait"] => wait_for_keepers(),
+        ["demo"] => demo::run().map(|()| ExitCode::SUCCESS),
         _ => {
             eprintln!(
                 "castoff-lab machine TIER     what this machine lacks for a tier, one line each (exit code {LACKING})\n\
                  castoff-lab prepare          unpacks the daemons' packages into the cache, prints where\n\
                  castoff-lab prepare matrix   the same for every version of the matrix, and builds what has no package\n\
-                 castoff-lab wait             waits until nothing is left of tests that have ended"
+                 castoff-lab wait             waits until nothing is left of tests that have ended\n\
+                 castoff-lab demo             a node in a box, until Ctrl-C"
             );
             Ok(ExitCode::from(USAGE))
         }

@@ -132,6 +132,7 @@ impl Script {
                 namespace: namespace.into(),
             }),
             state: v1::PodSandboxState::SandboxReady as i32,
+            ..v1::PodSandbox::default()
         });
         self
     }

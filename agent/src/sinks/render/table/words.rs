@@ -9,6 +9,7 @@ use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::reading::Hides;
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
+use crate::model::workload::owner::Workload;
 use crate::sinks::render::style::{Style, Tone};
 
 /// `9s`, `3m`, `5h`, `2d`: the largest unit alone, rounded down.
@@ -40,8 +41,18 @@ pub(in crate::sinks) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> Str
     match scope {
         Scope::Host => program,
         Scope::User { .. } => format!("{program} of {scope}"),
-        Scope::Pod { .. } | Scope::Container { .. } => format!("{program} in {scope}"),
+        Scope::Pod(_) | Scope::Container { .. } => format!("{program} in {scope}"),
     }
+}
+
+/// What a pod belongs to; nothing where that is not known, or where its own name needs the room.
+pub(super) fn workload(workload: Option<&Workload>, style: Style) -> String {
+    const ROOM: usize = 100;
+    let has_room = style.wide || style.columns().is_none_or(|columns| columns >= ROOM);
+    workload
+        .filter(|_| has_room)
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 pub(in crate::sinks) const fn verdict_tone(verdict: Verdict) -> Tone {
