@@ -3,12 +3,13 @@
 use super::drawing::Drawing;
 use super::when::When;
 use crate::findings::report::{Report, SourceStatus};
-use crate::model::client::Client;
+use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::{Api, Engine, Listener};
 use crate::model::process::Process;
 use crate::model::reading::Gap;
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
+use crate::model::workload::owner::Workload;
 use crate::sinks::render::amount::Amount;
 use crate::sinks::render::table::{clients::is_open, words};
 
@@ -62,6 +63,8 @@ pub(super) struct ClientRow<'a> {
     pub(super) client: &'a Client,
     pub(super) open: bool,
     pub(super) who: String,
+    /// What its pod belongs to, and the pod's uid, as far as they are known.
+    pub(super) of: String,
     pub(super) engine: String,
     pub(super) connections: String,
     pub(super) first: When,
@@ -76,6 +79,10 @@ impl<'a> ClientRow<'a> {
         Self {
             client,
             open: is_open(client),
+            of: match &key.identity {
+                ClientIdentity::Pod(pod) => of(pod.workload.as_ref(), client.pod_uid.as_deref()),
+                _ => String::new(),
+            },
             engine: words::engine(key.engine, &key.scope, key.api),
             connections: words::connections(client),
             first: When::new(client.first_seen, now),
@@ -84,6 +91,13 @@ impl<'a> ClientRow<'a> {
             who,
         }
     }
+}
+
+/// What a pod belongs to, and its uid: `Deployment builder, pod uid 1234`.
+pub(super) fn of(workload: Option<&Workload>, pod_uid: Option<&str>) -> String {
+    let workload = workload.map(ToString::to_string);
+    let uid = pod_uid.map(|uid| format!("pod uid {uid}"));
+    workload.into_iter().chain(uid).collect::<Vec<_>>().join(", ")
 }
 
 /// An engine, with what it accepts on.
