@@ -7,7 +7,7 @@ mod facts;
 mod findings;
 mod others;
 mod unseen;
-mod words;
+pub(in crate::sinks) mod words;
 
 use super::grid::write_paragraph;
 use super::style::{Style, Tone};

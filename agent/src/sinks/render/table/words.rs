@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 use crate::sinks::render::style::{Style, Tone};
 
 /// `9s`, `3m`, `5h`, `2d`: the largest unit alone, rounded down.
-pub(super) fn age(age: Duration) -> String {
+pub(in crate::sinks) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -43,7 +43,7 @@ pub(super) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
     }
 }
 
-pub(super) const fn verdict_tone(verdict: Verdict) -> Tone {
+pub(in crate::sinks) const fn verdict_tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Runtime | Verdict::InUse => Tone::Bad,
         Verdict::Exposed | Verdict::Unknown => Tone::Warning,
