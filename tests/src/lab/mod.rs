@@ -32,6 +32,8 @@ pub mod docker;
 pub mod dockershim;
 pub mod images;
 pub mod keeper;
+mod kubelet;
+pub mod kubernetes;
 pub mod machine;
 pub mod modules;
 pub mod packages;
@@ -42,6 +44,7 @@ pub mod program;
 pub mod prometheus;
 pub mod rooms;
 pub mod sockets;
+pub mod stage;
 pub mod suites;
 mod tidy;
 
