@@ -86,10 +86,12 @@ impl Stage {
     /// The machine's process id of one that has this id on the stage.
     ///
     /// # Errors
-    /// There is none, or another one of that id could not be told from it.
+    /// There is none, or several could not be told apart.
     pub fn pid_outside(&self, pid: u32) -> Result<u32> {
-        let namespace = fs::read_link(format!("/proc/{}/ns/pid", self.init)).context("read the stage's namespace")?;
-        let of_stage = |folder: &Path| fs::read_link(folder.join("ns/pid")).is_ok_and(|link| link == namespace);
+        // In a container it has a namespace of its own, below the stage's.
+        let seen_inside = format!("/proc/{}/root/proc/{pid}/ns/pid", self.init);
+        let namespace = fs::read_link(&seen_inside).with_context(|| format!("read {seen_inside}"))?;
+        let is_same = |folder: &Path| fs::read_link(folder.join("ns/pid")).is_ok_and(|link| link == namespace);
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").context("read /proc")? {
             let folder = entry?.path();
@@ -98,7 +100,7 @@ impl Stage {
                 .lines()
                 .find_map(|line| line.strip_prefix("NSpid:"))
                 .and_then(|ids| ids.split_ascii_whitespace().nth(1));
-            if inside.and_then(|id| id.parse().ok()) == Some(pid) && of_stage(&folder) {
+            if inside.and_then(|id| id.parse().ok()) == Some(pid) && is_same(&folder) {
                 let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
                 found.push(name.parse().context("a process id")?);
             }
