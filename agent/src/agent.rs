@@ -59,7 +59,7 @@ impl Agent {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
-            runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
+            runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history,
             history_gaps: Vec::new(),
@@ -128,6 +128,9 @@ impl Agent {
         sources.sort_by_key(|status| status.source);
         if let Some(open) = join::join(&snapshot).clients.known() {
             self.history.record(taken, open);
+            if saw_every_client(&sources) {
+                self.history.mark_whole(taken);
+            }
         }
         evaluate(&snapshot, &self.history, sources, &self.settings)
     }
@@ -153,6 +156,15 @@ impl Agent {
             sighting: reaches.unwrap_or_else(|error| unanswered(&error, Hides::Exposure)),
         }
     }
+}
+
+/// Whether no gap of this look hides a client. One of the history hides clients of before.
+fn saw_every_client(sources: &[SourceStatus]) -> bool {
+    let mut gaps = sources
+        .iter()
+        .filter(|s| s.source != Source::History)
+        .flat_map(|s| &s.gaps);
+    gaps.all(|gap| !matches!(gap.hides, Hides::Client | Hides::Engine))
 }
 
 fn runtime_status(took: Duration, seen: &RuntimeSighting) -> SourceStatus {

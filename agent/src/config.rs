@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::apiserver::access::Access;
+use crate::apiserver::path::is_name;
 use crate::sinks::labels::prefix::Prefix;
-use crate::sinks::node::access::Access;
-use crate::sinks::node::object::is_name;
 use crate::sinks::node::pace::Paces;
 use crate::sources::HostPaths;
 

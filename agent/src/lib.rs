@@ -4,9 +4,11 @@
 //! `ARCHITECTURE.md` beside this crate for the code map and the invariants with the tests that guard them.
 
 pub mod agent;
+pub mod apiserver;
 pub mod cli;
 pub mod config;
 pub mod findings;
+pub mod fleet;
 pub mod model;
 pub mod sinks;
 pub mod sources;

@@ -15,17 +15,15 @@ use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::Pod;
 use castoff_tests::lab::prometheus::{Prometheus, Tools};
+use castoff_tests::lab::shipped::{SCRAPED, configuration, read_impatient_rules};
 use castoff_tests::report::Agent;
 use serde_json::{Value, json};
 
 use crate::dashboards::{Target, targets};
-use crate::{deploy, read};
 
 /// It takes ten seconds; a busy machine ten times as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 const NODE: &str = "lab-node";
-/// What the scrape says of the agent itself, as prometheus-operator would. No alert may ever blame it.
-const SCRAPED: &str = "castoff-agent-2wxyz";
 
 /// Queries that may give nothing here: dashboard, panel, letter, why.
 const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
@@ -74,12 +72,9 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     promtool_has_nothing_to_say_about(&agent.get("/metrics")?)?;
 
     let rules = folder.path().join("castoff.rules.yaml");
-    std::fs::write(&rules, impatient(&read(deploy().join("alerts/castoff.rules.yaml"))?))?;
-    let prometheus = Prometheus::start(&configuration(
-        agent.address(),
-        &kube_state_metrics()?,
-        &rules.display().to_string(),
-    ))?;
+    std::fs::write(&rules, read_impatient_rules()?)?;
+    let kube_state_metrics = kube_state_metrics()?;
+    let prometheus = Prometheus::start(&configuration(&rules, agent.address(), Some(&kube_state_metrics)))?;
 
     let socket_client = |labels: Value| ("CastoffSocketClientNew", labels);
     wait_for_alerts(
@@ -137,37 +132,6 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
             socket_client(json!({ "who": "pod", "workload": "builder" })),
         ],
     )
-}
-
-/// The rules with seconds for minutes. What stays must stay until daemons have ended, which a busy machine draws out.
-fn impatient(rules: &str) -> String {
-    let shortened = |line: &str| {
-        let indent = &line[..line.len() - line.trim_start().len()];
-        match line.trim_start().split(": ").next() {
-            Some("for") => format!("{indent}for: 2s\n"),
-            Some("keep_firing_for") => format!("{indent}keep_firing_for: 2m\n"),
-            _ => format!("{line}\n"),
-        }
-    };
-    rules.lines().map(shortened).collect()
-}
-
-fn configuration(agent: &str, kube_state_metrics: &str, rules: &str) -> String {
-    let target = |address: &str, labels: Value| json!([{ "targets": [address], "labels": labels }]);
-    // JSON is YAML.
-    json!({
-        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
-        "rule_files": [rules],
-        "scrape_configs": [
-            {
-                "job_name": "castoff",
-                "honor_labels": true,
-                "static_configs": target(agent, json!({ "cluster": "lab", "namespace": "castoff", "pod": SCRAPED, "container": "castoff" })),
-            },
-            { "job_name": "kube-state-metrics", "honor_labels": true, "static_configs": target(kube_state_metrics, json!({ "cluster": "lab" })) },
-        ],
-    })
-    .to_string()
 }
 
 /// Serves what kube-state-metrics would say of the agent's node and of one without an agent; gives its address.

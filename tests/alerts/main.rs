@@ -2,6 +2,7 @@
 //! against promtool, and in a real Prometheus that scrapes a real agent.
 
 mod dashboards;
+mod demo;
 mod live;
 mod rules;
 

@@ -13,8 +13,8 @@ use crate::tools::{self, Run};
 /// A process younger than castoff's own limit is read anew in each look, as it would be on a node for seconds only.
 const SETTLED: Duration = Duration::from_secs(6);
 
-/// Looks of one agent after its first: two turns of what it spreads over sixteen.
-const REPEATED: usize = 32;
+/// Looks of one agent after its first: two turns of what it spreads over twenty.
+const REPEATED: usize = 40;
 
 /// One load, measured.
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Result;
+use castoff::apiserver::access::Access;
 use castoff::findings::report::Verdict;
 use castoff::model::machine::Machine;
 use castoff::model::publishing::Outcome;
 use castoff::sinks::labels::prefix::Prefix;
-use castoff::sinks::node::access::Access;
 use castoff::sinks::node::keeper::Settings;
 use castoff_tests::fake::api::FakeApi;
 

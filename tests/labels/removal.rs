@@ -1,10 +1,10 @@
 //! `castoff labels --remove`: nothing of castoff's stays, nothing else goes.
 
 use anyhow::Result;
+use castoff::apiserver::access::Access;
 use castoff::findings::report::Verdict;
 use castoff::model::publishing::Outcome;
 use castoff::sinks::labels::prefix::Prefix;
-use castoff::sinks::node::access::Access;
 use castoff::sinks::node::remove::Removal;
 use castoff_tests::fake::api::{FakeApi, Fault};
 

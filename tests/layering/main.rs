@@ -9,7 +9,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["model"]),
     ("sources", &["sources", "model"]),
     ("findings", &["findings", "model"]),
-    ("sinks", &["sinks", "findings", "model"]),
+    ("apiserver", &["apiserver", "model"]),
+    ("sinks", &["sinks", "apiserver", "findings", "model"]),
 ];
 
 /// Lines of a file: none over, nine of ten below the second, half below the third.

@@ -7,12 +7,12 @@ use anyhow::{Context, bail};
 use super::args::{LabelArgs, Labels, Way};
 use super::check::{look, look_once};
 use super::{OK, print};
+use crate::apiserver::access::Access;
 use crate::config::{Mistakes, Publish, Reader};
 use crate::sinks::labels::prefix::Prefix;
 use crate::sinks::labels::summary::Summary;
 use crate::sinks::labels::{ANNOTATION, values};
 use crate::sinks::nfd;
-use crate::sinks::node::access::Access;
 use crate::sinks::node::pace::Paces;
 use crate::sinks::node::remove::Removal;
 

@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::model::client::{Client, OpenClient, Origin};
+use crate::model::client::{Client, ClientIdentity, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
@@ -84,6 +84,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         window: settings.window,
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
+    let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
     let mut findings: Vec<Finding> = [runtime::find, usage::find, engines::find, blind_spots::find]
         .iter()
         .flat_map(|rule| rule(&facts))
@@ -111,6 +112,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
             .map(|p| count(p.iter().filter(|pod| pod.ready).count())),
         engines: joined.engines,
         clients,
+        timeline,
         exposures,
         shadow_containers: joined.shadow_containers,
         findings,
@@ -130,8 +132,13 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
             if now.is_none() && past {
                 return None;
             }
+            let pod_uid = match &key.identity {
+                ClientIdentity::Pod(place) => snapshot.pod_uid(place),
+                _ => None,
+            };
             Some(Client {
                 key: key.clone(),
+                pod_uid,
                 connections: now.map_or(0, |n| n.connections),
                 pending: now.map_or(0, |n| n.pending),
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),
@@ -139,6 +146,7 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,
+                timeline: history.timeline(snapshot.taken, [key]),
             })
         })
         .collect();

@@ -15,6 +15,7 @@ use crate::model::reading::{Gap, Reading, Source, codes};
 use crate::model::runtime::{RefusedEndpoint, Runtime};
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
+use crate::model::timeline::Timeline;
 
 codes! {
     /// What holds for a node, worst first; `unknown` stands apart.
@@ -152,6 +153,8 @@ pub struct Report {
     pub engines: Reading<Vec<Engine>>,
     /// Who uses them, now or within the window; now first, then by last seen.
     pub clients: Reading<Vec<Client>>,
+    /// In which of the last hours any of them was seen.
+    pub timeline: Timeline,
     /// Which containers could reach them.
     pub exposures: Reading<Vec<Exposure>>,
     /// Containers beside Kubernetes.

@@ -2,14 +2,16 @@
 
 pub mod http;
 pub mod labels;
+pub(crate) mod markup;
 pub mod metrics;
 pub mod nfd;
 pub mod node;
 pub mod render;
 pub mod state;
-pub mod text;
+
+pub use crate::model::text;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 pub(crate) mod sample;

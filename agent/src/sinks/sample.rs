@@ -8,11 +8,13 @@ use crate::model::container::ShadowContainer;
 use crate::model::engine::{EngineKind, Scope};
 use crate::model::exposure::{Exposure, Via};
 use crate::model::host::CgroupVersion;
+use crate::model::hours::Hours;
 use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::snapshot::HolderMethod;
 use crate::model::socket::SocketName;
 use crate::model::time::Timestamp;
+use crate::model::timeline::Timeline;
 
 pub(crate) use clients::{host_client, pod_client};
 
@@ -43,6 +45,7 @@ pub(crate) fn report() -> Report {
         pods: Reading::Known(12),
         engines: Reading::Known(node::engines()),
         clients: Reading::Known(clients::all()),
+        timeline: clients::timeline(true),
         exposures: Reading::Known(exposures()),
         shadow_containers: Reading::Known(shadows()),
         findings: findings(),
@@ -61,6 +64,7 @@ pub(crate) fn clear() -> Report {
     report.kubelet_ceiling = Reading::Known(KubeletCeiling::None);
     report.engines = Reading::Known(Vec::new());
     report.clients = Reading::Known(Vec::new());
+    report.timeline = Timeline::new(ago(0), &[], &(0..168).map(|hours| ago(hours * 3_600)).collect());
     report.exposures = Reading::Known(Vec::new());
     report.shadow_containers = Reading::Known(Vec::new());
     report.findings.clear();
@@ -98,6 +102,7 @@ pub(crate) fn blind() -> Report {
     report.pods = Reading::Unknown(gap());
     report.engines = Reading::Unknown(gap());
     report.clients = Reading::Unknown(gap());
+    report.timeline = Timeline::new(ago(0), &[], &Hours::default());
     report.exposures = Reading::Unknown(gap());
     report.shadow_containers = Reading::Unknown(gap());
     report.holder_method = None;
@@ -113,6 +118,8 @@ fn exposures() -> Vec<Exposure> {
         namespace: "ci".to_owned(),
         pod: pod.to_owned(),
         container: container.to_owned(),
+        workload: clients::workload(pod),
+        pod_uid: Some("0a1b2c3d-0000-4000-8000-00000000beef".to_owned()),
         engine: EngineKind::Dockerd,
         scope: Scope::Host,
         listener: SocketName::Path("/run/docker.sock".to_owned()),

@@ -97,7 +97,7 @@ impl ProcessReader {
         }
     }
 
-    /// Reads the table. A process that has long been there may be shown as it was up to 16 readings ago, where it has changed
+    /// Reads the table. A process that has long been there may be shown as it was up to 20 readings ago, where it has changed
     /// its program or its network namespace since; never as another process.
     pub fn read_table(&mut self) -> Sighting<ProcessTable> {
         let mut gaps = Vec::new();

@@ -15,6 +15,7 @@ use super::modules::{self, Module};
 use super::packages::Programs;
 use super::suites::{self, Kind, Suite};
 use super::{rooms, tidy};
+use crate::demo;
 
 /// The machine lacks something that the tier needs (`EX_UNAVAILABLE` of sysexits.h).
 const LACKING: u8 = 69;
@@ -47,13 +48,15 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
         ["prepare", "matrix"] => prepare_matrix(),
         ["cluster"] => show_cluster(),
         ["wait"] => wait_for_keepers(),
+        ["demo"] => demo::run().map(|()| ExitCode::SUCCESS),
         _ => {
             eprintln!(
                 "castoff-lab machine TIER     what this machine lacks for a tier, one line each (exit code {LACKING})\n\
                  castoff-lab prepare          unpacks the daemons' packages into the cache, prints where\n\
                  castoff-lab prepare matrix   the same for every version of the matrix, and builds what has no package\n\
+                 castoff-lab wait             waits until nothing is left of tests that have ended\n\
                  castoff-lab cluster          a Kubernetes with one node to look around in, until standard input ends\n\
-                 castoff-lab wait             waits until nothing is left of tests that have ended"
+                 castoff-lab demo             a node in a box, until Ctrl-C"
             );
             Ok(ExitCode::from(USAGE))
         }

@@ -6,11 +6,11 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use super::access::Access;
 use super::object::{Difference, Node};
 use super::pace::{Need, Pace, Paces, chance};
-use super::refusal::Refusal;
 use super::server::{Part, Patch, Server};
+use crate::apiserver::access::Access;
+use crate::apiserver::refusal::Refusal;
 use crate::findings::report::Report;
 use crate::model::machine::Machine;
 use crate::model::publishing::Outcome;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
 use super::server::MANAGER;
+use crate::apiserver::refusal::Refusal;
 use crate::model::machine::Machine;
 use crate::model::publishing::Outcome;
 use crate::sinks::labels::Wanted;
@@ -221,18 +221,6 @@ impl Node {
         }
         json!({ "apiVersion": "v1", "kind": "Node", "metadata": metadata }).to_string()
     }
-}
-
-/// Whether `name` can be a Node's: an RFC 1123 subdomain, as the API server wants it.
-pub fn is_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = name.as_bytes();
-    bytes.len() <= 253
-        && bytes.iter().all(|b| allowed(*b))
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && !name.contains("..")
 }
 
 #[cfg(test)]

@@ -1,26 +1,17 @@
 //! One connection to the API server, for one exchange: each request with its deadline, its bounds and its count.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use axum::body::Body as AnswerBody;
-use http::{Method, Request, Response, header};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use kube_client::Config;
-use kube_client::client::{Body, ConfigExt as _};
+use http::{Method, Request, header};
+use kube_client::client::Body;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
-use tower::util::BoxService;
-use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _};
 
-use super::access::Access;
-use super::answer::understand;
 use super::object::{Document, Node, Page};
-use super::refusal::Refusal;
+use crate::apiserver::access::Access;
+use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
+use crate::apiserver::path::encoded;
+use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::{Outcome, Verb};
-use crate::model::reading::Gap;
 use crate::sinks::labels::ledger::Ledger;
 
 /// The field manager that castoff's fields belong to.
@@ -51,21 +42,16 @@ pub enum Part {
 
 /// A connection.
 pub struct Server {
-    service: BoxService<Request<Body>, Response<AnswerBody>, BoxError>,
+    connection: Connection,
     ledger: Ledger,
-    deadline: Duration,
 }
 
 impl Server {
     /// Prepares a connection with the credentials as they are now. Nothing is sent yet, so nothing is counted.
     pub async fn reach(access: &Access, ledger: &Ledger, deadline: Duration) -> Result<Self, Refusal> {
-        let config = access.read().await?;
-        let service = connect(&config)
-            .map_err(|error| Refusal::new(Outcome::Unconfigured, access.to_string(), Gap::chain(&error)))?;
         Ok(Self {
-            service,
+            connection: Connection::prepare(access, deadline, 1).await?,
             ledger: ledger.clone(),
-            deadline,
         })
     }
 
@@ -83,11 +69,7 @@ impl Server {
 
     /// Reads the metadata of one page of Nodes. `next` is what the page before gave.
     pub async fn list(&mut self, size: u32, next: &str) -> Result<Page, Refusal> {
-        let mut uri = format!("/api/v1/nodes?limit={size}&continue=");
-        for byte in next.bytes() {
-            // Writing to a String cannot fail.
-            let _ = write!(uri, "%{byte:02X}");
-        }
+        let uri = format!("/api/v1/nodes?limit={size}&continue={}", encoded(next));
         let request = Request::get(uri).header(header::ACCEPT, LIST_METADATA_ONLY);
         self.ask(Verb::Read, "list nodes".to_owned(), request.body(Body::empty()), Ok)
             .await
@@ -117,17 +99,8 @@ impl Server {
         request: Result<Request<Body>, http::Error>,
         of: impl FnOnce(A) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let answer = match request {
-            Ok(request) => match timeout(self.deadline, self.exchange(&asked, request)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Refusal::new(
-                    Outcome::DeadlineExceeded,
-                    asked,
-                    format!("no answer within {}", humantime::format_duration(self.deadline)),
-                )),
-            },
-            Err(error) => Err(Refusal::new(Outcome::Unconfigured, asked, error)),
-        };
+        let answer = self.connection.ask(&asked, request, ANSWER_LIMIT).await;
+        let answer = answer.and_then(|answer| answer.decode());
         let answer = answer.and_then(of);
         let outcome = answer
             .as_ref()
@@ -135,29 +108,4 @@ impl Server {
         self.ledger.count(verb, outcome);
         answer
     }
-
-    async fn exchange<T: DeserializeOwned>(&mut self, asked: &str, request: Request<Body>) -> Result<T, Refusal> {
-        let failed = |error: BoxError| Refusal::of_transport(asked, error.as_ref());
-        let service = self.service.ready().await.map_err(failed)?;
-        let response = service.call(request).await.map_err(failed)?;
-        understand(asked, response).await
-    }
-}
-
-/// The client's layers without its log of every request and failure: what failed is told once, by who asked.
-fn connect(config: &Config) -> kube_client::Result<BoxService<Request<Body>, Response<AnswerBody>, BoxError>> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    let connector = config.rustls_https_connector_with_connector(connector)?;
-    let client: Client<_, Body> = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(1)
-        .build(connector);
-    let service = ServiceBuilder::new()
-        .map_response(|response: Response<_>| response.map(AnswerBody::new))
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(client);
-    Ok(BoxService::new(service.map_err(BoxError::from)))
 }

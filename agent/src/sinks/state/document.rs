@@ -1,14 +1,18 @@
-//! The bytes of a state file ↔ a history. Version 1: one JSON object; a file that ends early is never a valid one.
+//! The bytes of a state file ↔ a history: one JSON object; a file that ends early is never a valid one.
+//!
+//! Version 1 had no hours. It is read, and of each client's hours those are known in which it was first and last seen.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::client::ClientKey;
 use crate::model::history::{History, Seen};
+use crate::model::hours::Hours;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const WITHOUT_HOURS: u32 = 1;
 
 /// Bytes of a state file at most, read or written: [`History::LIMIT`] clients with the longest names that the kernel
 /// allows, escaped, stay below.
@@ -49,6 +53,8 @@ struct Header {
 struct Document {
     format: String,
     version: u32,
+    #[serde(default, skip_serializing_if = "Hours::is_empty", with = "hours")]
+    looked: Hours,
     clients: Vec<Entry>,
 }
 
@@ -59,6 +65,63 @@ struct Entry {
     first_seen: Timestamp,
     last_seen: Timestamp,
     connects: u64,
+    #[serde(default, skip_serializing_if = "Hours::is_empty", with = "hours")]
+    hours: Hours,
+}
+
+/// A set of hours as the newest of them and its bits: four a hexadecimal digit, the newest hour in the highest bit of the
+/// first digit.
+mod hours {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::hours::Hours;
+    use crate::model::time::Timestamp;
+
+    const HOUR: u64 = 3_600;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        newest: Timestamp,
+        bits: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(hours: &Hours, serializer: S) -> Result<S::Ok, S::Error> {
+        let newest = hours.iter().last().unwrap_or(Timestamp::from_unix(0));
+        let has = |back: u64| newest.as_unix() >= back * HOUR && hours.contains(before(newest, back));
+        let digit = |first: u64| (0..4).fold(0, |digit, bit| digit << 1 | u32::from(has(first + bit)));
+        let digits = (0..Hours::SPAN)
+            .step_by(4)
+            .filter_map(|first| char::from_digit(digit(first), 16));
+        let bits = digits.collect::<String>().trim_end_matches('0').to_owned();
+        Written { newest, bits }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hours, D::Error> {
+        let Written { newest, bits } = Written::deserialize(deserializer)?;
+        if bits.len() as u64 > Hours::SPAN / 4 {
+            return Err(D::Error::custom("more hours than a week has"));
+        }
+        let mut hours = Hours::default();
+        for (at, digit) in bits.chars().enumerate() {
+            let digit = digit
+                .to_digit(16)
+                .ok_or_else(|| D::Error::custom("no hexadecimal digit"))?;
+            for bit in (0..4).filter(|bit| digit & (8 >> bit) != 0) {
+                let back = at as u64 * 4 + bit;
+                if newest.as_unix() < back * HOUR {
+                    return Err(D::Error::custom("an hour before 1970"));
+                }
+                hours.mark(before(newest, back));
+            }
+        }
+        Ok(hours)
+    }
+
+    fn before(newest: Timestamp, hours: u64) -> Timestamp {
+        Timestamp::from_unix(newest.as_unix() - hours * HOUR)
+    }
 }
 
 /// The history as a document.
@@ -66,6 +129,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
     let document = Document {
         format: FORMAT.to_owned(),
         version: VERSION,
+        looked: *history.looked(),
         clients: history
             .clients()
             .map(|(key, seen)| Entry {
@@ -73,6 +137,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,
+                hours: seen.hours,
             })
             .collect(),
     };
@@ -93,7 +158,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
     if header.format != FORMAT {
         return Err(DocumentError::OtherFormat);
     }
-    if header.version != VERSION {
+    if header.version != VERSION && header.version != WITHOUT_HOURS {
         return Err(DocumentError::OtherVersion(header.version));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
@@ -104,14 +169,18 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
     // Not written by this release: keep what the history would, without its search for the oldest one by one.
     clients.sort_by_key(|entry| std::cmp::Reverse(entry.last_seen));
     clients.truncate(History::LIMIT);
-    Ok(History::restore(clients.into_iter().map(|entry| {
-        (
-            entry.client,
-            Seen {
-                first: entry.first_seen,
-                last: entry.last_seen,
-                connects: entry.connects,
-            },
-        )
-    })))
+    let known = clients.into_iter().map(|entry| {
+        let mut hours = entry.hours;
+        if header.version == WITHOUT_HOURS {
+            hours = [entry.first_seen, entry.last_seen].into_iter().collect();
+        }
+        let seen = Seen {
+            first: entry.first_seen,
+            last: entry.last_seen,
+            connects: entry.connects,
+            hours,
+        };
+        (entry.client, seen)
+    });
+    Ok(History::restore(known, document.looked))
 }

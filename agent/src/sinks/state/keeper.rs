@@ -126,7 +126,7 @@ impl Keeper {
 struct Digest {
     /// Who is known, and since when.
     clients: u64,
-    /// Last seen and connects.
+    /// Last seen, connects, hours.
     figures: u64,
 }
 
@@ -136,8 +136,9 @@ impl Digest {
         let mut figures = DefaultHasher::new();
         for (key, seen) in history.clients() {
             (key, seen.first).hash(&mut clients);
-            (seen.last, seen.connects).hash(&mut figures);
+            (seen.last, seen.connects, seen.hours).hash(&mut figures);
         }
+        history.looked().hash(&mut figures);
         Self {
             clients: clients.finish(),
             figures: figures.finish(),

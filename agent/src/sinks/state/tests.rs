@@ -18,14 +18,17 @@ use crate::sinks::sample;
 
 fn history() -> History {
     let clients = sample::report().clients;
-    History::restore(clients.known().expect("the sample has clients").iter().map(|c| {
+    let clients = clients.known().expect("the sample has clients").iter().map(|c| {
         let seen = Seen {
             first: c.first_seen,
             last: c.last_seen,
             connects: c.connects,
+            hours: [c.first_seen, c.last_seen].into_iter().collect(),
         };
         (c.key.clone(), seen)
-    }))
+    });
+    let looked = (0..60).map(|hours| sample::ago(hours * 3_600)).collect();
+    History::restore(clients, looked)
 }
 
 fn place() -> (TempDir, PathBuf) {
@@ -129,8 +132,8 @@ fn bad_documents_are_told_apart() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":2,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 2 instead of 1",
+            "{\"format\":\"castoff-state\",\"version\":3,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 3 instead of 2",
         ),
         (
             entry(&day(24), &day(23)),
@@ -344,4 +347,55 @@ fn every_kind_of_client_survives() {
         decode(&encode(&history()).expect("it encodes")).expect("it decodes"),
         history()
     );
+}
+
+/// What the release before wrote stays known: a client is not forgotten by an upgrade, and no hour is made up for it.
+#[test]
+fn a_file_of_the_first_version_is_read() {
+    let key = sample::pod_client("p", None, 1).key;
+    let client = serde_json::to_string(&key).expect("a key serializes");
+    let (first, last) = (sample::ago(100 * 3_600), sample::ago(2 * 3_600));
+    let text = format!(
+        "{{\"format\":\"castoff-state\",\"version\":1,\"clients\":[{{\"client\":{client},\"firstSeen\":\"{first}\",\
+         \"lastSeen\":\"{last}\",\"connects\":3}}]}}"
+    );
+    let history = decode(text.as_bytes()).expect("it is of an old version, and well");
+    let seen = history.get(&key).expect("it was kept");
+    assert_eq!((seen.first, seen.last, seen.connects), (first, last, 3));
+    assert_eq!(seen.hours.iter().collect::<Vec<_>>(), [first, last]);
+    assert!(history.looked().is_empty());
+}
+
+#[test]
+fn every_hour_of_a_week_survives() {
+    let times = |step: usize| (0..168).step_by(step).map(|hours| sample::ago(hours * 3_600));
+    for step in 1..40 {
+        let history = History::restore([], times(step).collect());
+        let bytes = encode(&history).expect("it encodes");
+        assert!(bytes.len() < 160, "{} bytes for a week", bytes.len());
+        assert_eq!(decode(&bytes).expect("it decodes"), history, "every {step} hours");
+    }
+}
+
+#[test]
+fn hours_that_cannot_be_are_refused() {
+    let with = |looked: &str| {
+        let text = format!("{{\"format\":\"castoff-state\",\"version\":2,\"looked\":{looked},\"clients\":[]}}");
+        decode(text.as_bytes())
+    };
+    with("{\"newest\":\"2026-11-24T12:00:00Z\",\"bits\":\"8\"}").expect("the frame is right");
+    for bad in [
+        "{\"newest\":\"2026-11-24T12:00:00Z\",\"bits\":\"8x\"}".to_owned(),
+        "{\"newest\":\"1970-01-01T00:00:00Z\",\"bits\":\"c\"}".to_owned(),
+        "{\"newest\":\"soon\",\"bits\":\"8\"}".to_owned(),
+        "{\"newest\":\"2026-11-24T12:00:00Z\"}".to_owned(),
+        "null".to_owned(),
+        format!(
+            "{{\"newest\":\"2026-11-24T12:00:00Z\",\"bits\":\"{}\"}}",
+            "f".repeat(43)
+        ),
+    ] {
+        let error = with(&bad).expect_err(&bad);
+        assert_eq!(error.to_string(), "not the expected JSON", "{bad}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Which process held which listening sockets in the last look.
 //!
 //! It holds as long as the same sockets listen and the process's row is the one of an earlier reading. So a listener that
-//! is new or gone lets every process be asked again, and a listener that was handed on is found within 16 looks, in which
+//! is new or gone lets every process be asked again, and a listener that was handed on is found within 20 looks, in which
 //! each row is read anew once.
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! What is remembered is asked again, each descriptor by its own link, and is never taken for true: a process that has
 //! ended, a pid that is another's by now, a descriptor that is closed or is another socket are told. Who came to hold a
 //! connection that is already known to be held is found: in the next look where it is a new process (fork(2)), within
-//! 16 looks (`ROUNDS` of the process table) where it is an old one (`SCM_RIGHTS`, `pidfd_getfd(2)`), because each look walks its share of all
+//! 20 looks (`ROUNDS` of the process table) where it is an old one (`SCM_RIGHTS`, `pidfd_getfd(2)`), because each look walks its share of all
 //! processes. A connection that nobody is known to hold is searched for among all processes at once.
 
 use std::collections::BTreeMap;

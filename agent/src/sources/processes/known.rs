@@ -15,8 +15,8 @@ use std::{fs, mem};
 use super::ProcessEntry;
 use crate::model::identity::{Pid, ProcessKey};
 
-/// Each process is read anew once in so many readings, whatever it looks like: 4 minutes at a period of 15 seconds.
-pub(crate) const ROUNDS: u32 = 16;
+/// Each process is read anew once in so many readings, whatever it looks like: 5 minutes at a period of 15 seconds.
+pub(crate) const ROUNDS: u32 = 20;
 
 /// Clock ticks of proc(5) in a second: `USER_HZ` of every architecture that Kubernetes runs on.
 const TICKS: u64 = 100;

@@ -34,13 +34,13 @@ use self::control_plane::ControlPlane;
 use self::identities::SERVER;
 use super::docker::{Docker, Options};
 use super::dockershim::Dockershim;
+use super::helm::{Helm, Tools};
 use super::modules::{self, Module};
 use super::packages::{self, Programs};
 use super::stage::Stage;
 
 pub use self::identities::NODES;
 pub use self::node::{Node, Seat};
-pub use self::tools::{Helm, helm};
 
 /// How long a node may take until it is ready: some seconds, on a busy machine many times as long.
 const READY: Duration = Duration::from_secs(180);
@@ -126,13 +126,13 @@ impl Cluster {
     }
 
     /// Runs `helm …` as one who may do everything and returns what it printed.
-    pub fn helm(&self, version: Helm, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
-        let home = tempfile::tempdir().context("make a home for helm")?;
-        let mut command = self.command(helm(version)?);
-        for part in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
-            command.env(part, home.path());
+    pub fn helm(&self, helm: Helm, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        let alone = Tools::fetched()?.helm(helm);
+        let mut command = self.stage.command(alone.get_program());
+        for (variable, value) in alone.get_envs() {
+            command.env(variable, value.unwrap_or_default());
         }
-        packages::output(command.args(arguments))
+        packages::output(command.env("KUBECONFIG", self.kubeconfig()).args(arguments))
     }
 
     /// A command for a program on the stage, with the kubeconfig of one who may do everything in `KUBECONFIG`.

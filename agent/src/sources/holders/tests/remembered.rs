@@ -6,7 +6,7 @@ use super::*;
 use crate::sources::recorded::RecordedHost;
 
 /// Within how many looks everything is found.
-const WITHIN: usize = 16;
+const WITHIN: usize = 20;
 
 struct Looks<'h> {
     host: &'h RecordedHost,

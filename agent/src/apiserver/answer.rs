@@ -3,16 +3,15 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
+use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
 use crate::model::publishing::Outcome;
-
-/// Bytes of an answer at most. etcd takes no object over 1.5 MiB; a page of metadata is bounded by its size.
-const ANSWER_LIMIT: usize = 4 << 20;
+use crate::model::time::Timestamp;
 
 /// The longest wait that a server may ask for: a mistaken header must not silence castoff for good.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -23,6 +22,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 struct Status {
     message: Option<String>,
     details: Option<Details>,
+    metadata: ListMetadata,
+}
+
+/// What an expired list offers instead of its own token.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    resume: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,42 +39,72 @@ struct Details {
     retry_after_seconds: Option<u64>,
 }
 
-/// The object that `response` brings.
-pub(super) async fn understand<T: DeserializeOwned>(asked: &str, response: Response<Body>) -> Result<T, Refusal> {
-    let (head, body) = response.into_parts();
-    let body = to_bytes(body, ANSWER_LIMIT)
-        .await
-        .map_err(|error| Refusal::new(Outcome::BadAnswer, asked, format!("the answer broke off: {error}")))?;
-    let kind = media_type(&head.headers);
-    let is_json = kind.starts_with("application/json");
-    if head.status == StatusCode::OK && is_json {
-        return serde_json::from_slice(&body).map_err(|error| {
-            Refusal::new(
-                Outcome::BadAnswer,
-                asked,
-                format!("the answer is not understood: {error}"),
-            )
-        });
+/// A JSON document that came with status 200.
+#[derive(Debug)]
+pub struct Answer {
+    asked: String,
+    body: Bytes,
+    /// The clock of whoever answered, from `Date`.
+    pub date: Option<Timestamp>,
+}
+
+impl Answer {
+    /// What `response` brings, read to its end, `limit` bytes at most.
+    pub(super) async fn read(asked: &str, response: Response<Body>, limit: usize) -> Result<Self, Refusal> {
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body, limit)
+            .await
+            .map_err(|error| Refusal::new(Outcome::BadAnswer, asked, format!("the answer broke off: {error}")))?;
+        let kind = media_type(&head.headers);
+        let is_json = kind.starts_with("application/json");
+        if head.status == StatusCode::OK && is_json {
+            let asked = asked.to_owned();
+            let date = date(&head.headers);
+            return Ok(Self { asked, body, date });
+        }
+        Err(refused(asked, &head, &kind, &body))
     }
+
+    /// The document as it came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The document as a `T`.
+    ///
+    /// # Errors
+    /// [`Outcome::BadAnswer`], with what is not understood.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let what = format!("the answer is not understood: {error}");
+            Refusal::new(Outcome::BadAnswer, &self.asked, what)
+        })
+    }
+}
+
+fn refused(asked: &str, head: &Parts, kind: &str, body: &[u8]) -> Refusal {
     if !head.status.is_client_error() && !head.status.is_server_error() {
         let what = format!(
             "HTTP {} with {kind} is no answer of a Kubernetes API server",
             head.status
         );
-        return Err(Refusal::new(Outcome::BadAnswer, asked, what));
+        return Refusal::new(Outcome::BadAnswer, asked, what);
     }
+    let is_json = kind.starts_with("application/json");
     let status: Status = if is_json {
         // Whatever it is instead of a `Status`, the HTTP status stands.
-        serde_json::from_slice(&body).unwrap_or_default()
+        serde_json::from_slice(body).unwrap_or_default()
     } else {
         Status::default()
     };
-    let words = status.message.unwrap_or_else(|| first_words(&kind, &body));
+    let words = status.message.unwrap_or_else(|| first_words(kind, body));
     let mut refusal = Refusal::new(
         outcome(head.status),
         asked,
         format!("HTTP {}: {words}", head.status.as_u16()),
     );
+    refusal.is_expired = head.status == StatusCode::GONE;
+    refusal.resume = status.metadata.resume.filter(|token| !token.is_empty());
     refusal.retry_after = status
         .details
         .and_then(|details| details.retry_after_seconds)
@@ -80,7 +118,12 @@ pub(super) async fn understand<T: DeserializeOwned>(asked: &str, response: Respo
                 .ok()
         })
         .map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
-    Err(refusal)
+    refusal
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(text).ok().map(Timestamp::from)
 }
 
 fn outcome(status: StatusCode) -> Outcome {

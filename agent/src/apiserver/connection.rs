@@ -1,0 +1,92 @@
+//! A connection: each request with its deadline, and the answer within its bound.
+
+use std::time::Duration;
+
+use axum::body::Body as AnswerBody;
+use http::{Request, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube_client::Config;
+use kube_client::client::{Body, ConfigExt as _};
+use tokio::time::timeout;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _};
+
+use super::access::Access;
+use super::answer::Answer;
+use super::refusal::Refusal;
+use crate::model::publishing::Outcome;
+use crate::model::reading::Gap;
+
+/// Bytes of an answer at most. etcd takes no object over 1.5 MiB; a page of metadata is bounded by its size.
+pub const ANSWER_LIMIT: usize = 4 << 20;
+
+/// The credentials as they were when it was made, and what is open to the server. Clones share what is open.
+#[derive(Clone)]
+pub struct Connection {
+    service: BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>,
+    deadline: Duration,
+}
+
+impl Connection {
+    /// Prepares one with the credentials as they are now; of what it opens, `idle` stay open. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Outcome::Unconfigured`], with what is missing or makes no sense.
+    pub async fn prepare(access: &Access, deadline: Duration, idle: usize) -> Result<Self, Refusal> {
+        let config = access.read().await?;
+        let service = connect(&config, idle)
+            .map_err(|error| Refusal::new(Outcome::Unconfigured, access.to_string(), Gap::chain(&error)))?;
+        Ok(Self { service, deadline })
+    }
+
+    /// Sends `request` and reads the answer to its end, within the deadline.
+    ///
+    /// # Errors
+    /// Whatever is no object with status 200, with what was `asked`.
+    pub async fn ask(
+        &mut self,
+        asked: &str,
+        request: Result<Request<Body>, http::Error>,
+        limit: usize,
+    ) -> Result<Answer, Refusal> {
+        let request = request.map_err(|error| Refusal::new(Outcome::Unconfigured, asked, error))?;
+        match timeout(self.deadline, self.exchange(asked, request, limit)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal::new(
+                Outcome::DeadlineExceeded,
+                asked,
+                format!("no answer within {}", humantime::format_duration(self.deadline)),
+            )),
+        }
+    }
+
+    async fn exchange(&mut self, asked: &str, request: Request<Body>, limit: usize) -> Result<Answer, Refusal> {
+        let failed = |error: BoxError| Refusal::of_transport(asked, error.as_ref());
+        let service = self.service.ready().await.map_err(failed)?;
+        let response = service.call(request).await.map_err(failed)?;
+        Answer::read(asked, response, limit).await
+    }
+}
+
+/// The client's layers without its log of every request and failure: what failed is told once, by who asked.
+fn connect(
+    config: &Config,
+    idle: usize,
+) -> kube_client::Result<BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(idle)
+        .build(connector);
+    let service = ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(AnswerBody::new))
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(BoxCloneSyncService::new(service.map_err(BoxError::from)))
+}

@@ -1,0 +1,79 @@
+//! `castoff run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{HostArgs, LabelArgs, Way, any_path};
+
+#[derive(Debug, Args)]
+#[command(after_help = RUN_HELP)]
+pub(in crate::cli) struct Run {
+    /// How long from one look to the next
+    #[arg(
+        long,
+        env = "CASTOFF_PERIOD",
+        value_name = "DURATION",
+        default_value = "15s",
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) period: String,
+    /// How long a use counts: a client last seen before that no longer makes the node in-use
+    #[arg(
+        long,
+        env = "CASTOFF_WINDOW",
+        value_name = "DURATION",
+        default_value = "7d",
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) window: String,
+    /// The address to serve HTTP on
+    #[arg(
+        long,
+        env = "CASTOFF_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9559"
+    )]
+    pub(in crate::cli) listen: String,
+    /// Where first and last seen of each client are kept over restarts; none: they are not
+    #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
+    pub(in crate::cli) state: Option<PathBuf>,
+    /// How long a stop may take before it is forced
+    #[arg(
+        long,
+        env = "CASTOFF_GRACE",
+        value_name = "DURATION",
+        default_value = "10s",
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) grace: String,
+    /// What to log: error, warn, info, debug, trace, or a filter by module
+    #[arg(long, env = "CASTOFF_LOG", value_name = "FILTER", default_value = "info")]
+    pub(in crate::cli) log: String,
+    /// How to log
+    #[arg(long, env = "CASTOFF_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(in crate::cli) log_format: LogFormat,
+    /// How the verdict becomes labels of this node
+    #[arg(long = "labels", env = "CASTOFF_LABELS", value_enum, default_value_t = Way::Off, value_name = "WAY",
+          help_heading = "Labels")]
+    pub(in crate::cli) way: Way,
+    #[command(flatten)]
+    pub(in crate::cli) labels: LabelArgs,
+    #[command(flatten)]
+    pub(in crate::cli) host: HostArgs,
+}
+
+const RUN_HELP: &str = "\
+The first SIGTERM or SIGINT lets what is under way end, within --grace; the second ends castoff at once.
+
+Examples:
+  castoff run                                    this machine, http://127.0.0.1:9559/ shows it
+  castoff run --state /var/lib/castoff/state.json --labels api --listen 0.0.0.0:9559
+                                                 as the DaemonSet does
+  curl -s http://127.0.0.1:9559/api/v1/report | jq .verdict";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum LogFormat {
+    Text,
+    Json,
+}

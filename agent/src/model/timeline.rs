@@ -1,0 +1,180 @@
+//! What is known of each of the last hours: that something was seen in it, that it was not, or that nobody could look.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+use super::hours::Hours;
+use super::time::Timestamp;
+
+const HOUR: u64 = 3_600;
+
+/// What is known of one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hour {
+    /// No look of this hour saw all: castoff did not run, or something was hidden from it.
+    Unknown,
+    /// At least one look saw all, and this was not there.
+    NotSeen,
+    /// It was seen.
+    Seen,
+}
+
+impl Hour {
+    /// The character that stands for it.
+    pub const fn character(self) -> char {
+        match self {
+            Self::Unknown => '?',
+            Self::NotSeen => '.',
+            Self::Seen => '#',
+        }
+    }
+}
+
+/// The last [`Hours::SPAN`] hours, the oldest first; the last one is not over yet. Written as one character an hour: `#`
+/// seen, `.` not seen, `?` unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    from: Timestamp,
+    hours: Vec<Hour>,
+}
+
+/// Hours of one kind without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// What is known of them.
+    pub hour: Hour,
+    /// Hours between the beginning of the timeline and the first of them.
+    pub at: usize,
+    /// How many there are.
+    pub length: usize,
+    /// When the first of them begins.
+    pub from: Timestamp,
+    /// When the last of them ends.
+    pub until: Timestamp,
+}
+
+impl Timeline {
+    /// The hours up to that of `now`: those in `seen`, those in `looked` and not in it, the rest.
+    pub fn new(now: Timestamp, seen: &[&Hours], looked: &Hours) -> Self {
+        let first = (now.as_unix() / HOUR).saturating_sub(Hours::SPAN - 1);
+        let hour = |n| {
+            let at = Timestamp::from_unix((first + n) * HOUR);
+            if seen.iter().any(|hours| hours.contains(at)) {
+                Hour::Seen
+            } else if looked.contains(at) {
+                Hour::NotSeen
+            } else {
+                Hour::Unknown
+            }
+        };
+        Self {
+            from: Timestamp::from_unix(first * HOUR),
+            hours: (0..Hours::SPAN).map(hour).collect(),
+        }
+    }
+
+    /// When the first hour begins.
+    pub const fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// Each hour.
+    pub fn hours(&self) -> &[Hour] {
+        &self.hours
+    }
+
+    /// How many hours are of a kind.
+    pub fn count(&self, kind: Hour) -> usize {
+        self.hours.iter().filter(|hour| **hour == kind).count()
+    }
+
+    /// The same, as stretches.
+    pub fn stretches(&self) -> impl Iterator<Item = Stretch> + '_ {
+        let time = |n: usize| Timestamp::from_unix(self.from.as_unix() + n as u64 * HOUR);
+        let mut at = 0;
+        self.hours.chunk_by(PartialEq::eq).map(move |alike| {
+            let from = at;
+            at += alike.len();
+            Stretch {
+                hour: alike[0],
+                at: from,
+                length: alike.len(),
+                from: time(from),
+                until: time(at),
+            }
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    from: Timestamp,
+    hours: &'a str,
+}
+
+impl Serialize for Timeline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let hours: String = self.hours.iter().map(|hour| hour.character()).collect();
+        let from = self.from;
+        Written { from, hours: &hours }.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Timeline {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timeline".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The last 168 hours, the oldest first; the last one is not over yet.",
+            "type": "object",
+            "required": ["from", "hours"],
+            "properties": {
+                "from": generator.subschema_for::<Timestamp>(),
+                "hours": {
+                    "description": "One character an hour: # seen, . looked and not seen, ? unknown.",
+                    "type": "string",
+                    "pattern": "^[#.?]{168}$"
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_in_which_nobody_looked_is_not_one_without_use() {
+        let at = |hour: u64| Timestamp::from_unix((500_000 + hour) * HOUR + 59);
+        let looked: Hours = (100..168).filter(|n| !(120..130).contains(n)).map(at).collect();
+        let seen: Hours = [at(10), at(150), at(151)].into_iter().collect();
+        let timeline = Timeline::new(at(167), &[&seen], &looked);
+        let text = serde_json::to_value(&timeline).expect("it serializes");
+        let expected = [
+            ("?", 10),
+            ("#", 1),
+            ("?", 89),
+            (".", 20),
+            ("?", 10),
+            (".", 20),
+            ("#", 2),
+            (".", 16),
+        ];
+        let expected: String = expected.iter().map(|(kind, length)| kind.repeat(*length)).collect();
+        assert_eq!(text["hours"], expected);
+        assert_eq!(text["from"], Timestamp::from_unix(500_000 * HOUR).to_string());
+        assert_eq!(timeline.count(Hour::Seen), 3);
+        let last = timeline.stretches().nth(6).expect("the two hours");
+        assert_eq!((last.hour, last.at, last.length), (Hour::Seen, 150, 2));
+        assert_eq!(last.until.since(last.from).as_secs(), 2 * HOUR);
+    }
+
+    #[test]
+    fn a_clock_before_the_first_week_has_a_timeline() {
+        let timeline = Timeline::new(Timestamp::from_unix(5), &[], &Hours::default());
+        assert_eq!(timeline.count(Hour::Unknown) as u64, Hours::SPAN);
+    }
+}

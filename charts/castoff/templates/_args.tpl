@@ -1,0 +1,26 @@
+{{/* The flags of the agent, as the values say. */}}
+{{- define "castoff.args" -}}
+{{- $host := .Values.http.address }}
+{{- if contains ":" $host }}{{ $host = printf "[%s]" $host }}{{ end }}
+{{- $publish := include "castoff.publish" . }}
+- {{ printf "--listen=%s:%d" $host (int .Values.http.port) | quote }}
+- {{ printf "--period=%s" .Values.period | quote }}
+- {{ printf "--window=%s" .Values.window | quote }}
+- {{ printf "--grace=%ds" (int .Values.graceSeconds) | quote }}
+- {{ printf "--log=%s" .Values.log.filter | quote }}
+- {{ printf "--log-format=%s" .Values.log.format | quote }}
+- {{ printf "--runtime-timeout=%s" .Values.runtime.timeout | quote }}
+{{- with .Values.runtime.endpoint }}
+- {{ printf "--runtime-endpoint=%s" . | quote }}
+{{- end }}
+{{- if ne .Values.state.keep "none" }}
+- "--state=/var/lib/castoff/state.json"
+{{- end }}
+- {{ printf "--labels=%s" $publish | quote }}
+{{- if ne $publish "off" }}
+- {{ printf "--label-prefix=%s" .Values.labels.prefix | quote }}
+{{- end }}
+{{- if eq $publish "nfd" }}
+- {{ printf "--nfd-directory=%s" .Values.labels.nfdDirectory | quote }}
+{{- end }}
+{{- end }}

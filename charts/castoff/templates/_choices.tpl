@@ -1,0 +1,36 @@
+{{/* What the values together mean. Each gives a word, or nothing for no. */}}
+
+{{/* YAML makes a boolean of an unquoted off. */}}
+{{- define "castoff.publish" -}}
+{{- ternary "off" (toString .Values.labels.publish) (eq (toString .Values.labels.publish) "false") }}
+{{- end }}
+
+{{/* Whether the agent talks to the API server at all. */}}
+{{- define "castoff.asksTheApiServer" -}}
+{{- if eq (include "castoff.publish" .) "api" }}yes{{ end }}
+{{- end }}
+
+{{/* Policies in CEL are there from 1.30 on; tokens name their node since then too. */}}
+{{- define "castoff.hasAdmissionPolicies" -}}
+{{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}yes{{ end }}
+{{- end }}
+
+{{- define "castoff.admissionPolicy" -}}
+{{- if eq (toString .Values.admissionPolicy.enabled) "auto" }}
+{{- if and (eq (include "castoff.publish" .) "api") (include "castoff.hasAdmissionPolicies" .) }}yes{{ end }}
+{{- else if .Values.admissionPolicy.enabled }}yes{{ end }}
+{{- end }}
+
+{{- define "castoff.cleanup" -}}
+{{- if and .Values.cleanup.enabled (eq (include "castoff.publish" .) "api") }}yes{{ end }}
+{{- end }}
+
+{{- define "castoff.isOpenShift" -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" }}yes{{ end }}
+{{- end }}
+
+{{- define "castoff.scc" -}}
+{{- if eq (toString .Values.openshift.scc) "auto" }}
+{{- include "castoff.isOpenShift" . }}
+{{- else if .Values.openshift.scc }}yes{{ end }}
+{{- end }}

@@ -1,0 +1,31 @@
+{{/* What a PodMonitor and a ServiceMonitor have in common. */}}
+
+{{- define "castoff.endpoint" -}}
+- port: http
+  path: /metrics
+  # namespace, pod and container name the client, not the agent.
+  honorLabels: true
+  {{- with .monitor.interval }}
+  interval: {{ . }}
+  {{- end }}
+  {{- with .monitor.scrapeTimeout }}
+  scrapeTimeout: {{ . }}
+  {{- end }}
+  relabelings:
+    # Where a series names no pod, as those about clients on the host, the agent's own must not stand in for one.
+    - action: replace
+      sourceLabels: [__meta_kubernetes_pod_name]
+      targetLabel: castoff_pod
+    - action: replace
+      sourceLabels: [__meta_kubernetes_pod_node_name]
+      targetLabel: node
+    - action: labeldrop
+      regex: namespace|pod|container
+    {{- with .monitor.relabelings }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .monitor.metricRelabelings }}
+  metricRelabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}

@@ -1,0 +1,62 @@
+{{/*
+Values that contradict each other, all told at once. What one value alone can get wrong is values.schema.json's.
+*/}}
+{{- define "castoff.refusals" -}}
+{{- $wrong := list }}
+{{- $publish := include "castoff.publish" . }}
+{{- if eq (toString .Values.admissionPolicy.enabled) "true" }}
+{{- if ne $publish "api" }}
+{{- $wrong = append $wrong (printf "admissionPolicy.enabled=true: with labels.publish=%s the agent writes no Node; wants auto or false" $publish) }}
+{{- else if not (include "castoff.hasAdmissionPolicies" .) }}
+{{- $wrong = append $wrong (printf "admissionPolicy.enabled=true: Kubernetes %s has none (1.30 has); wants auto or false" .Capabilities.KubeVersion.Version) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
+{{- $wrong = append $wrong "podMonitor.enabled, serviceMonitor.enabled: each agent would be scraped twice; wants one of them" }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) (include "castoff.asksTheApiServer" .) }}
+{{- $wrong = append $wrong (printf "serviceAccount.name: is empty, and with serviceAccount.create=false and labels.publish=%s the namespace's default account, and so every pod there, would get the agent's rights; wants a name" $publish) }}
+{{- end }}
+{{- range $value, $prefixes := dict "labels.prefix" (list .Values.labels.prefix) "labels.formerPrefixes" .Values.labels.formerPrefixes }}
+{{- range $prefixes }}
+{{- $domain := trimSuffix "/" . }}
+{{- if and (regexMatch "(^|\\.)(kubernetes|k8s)\\.io$" $domain) (not (regexMatch "(^|\\.)node-restriction\\.kubernetes\\.io$" $domain)) }}
+{{- $wrong = append $wrong (printf "%s %q: belongs to Kubernetes" $value .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (eq .Values.state.keep "node") (eq $publish "nfd") (eq (clean .Values.state.directory) (clean .Values.labels.nfdDirectory)) }}
+{{- $wrong = append $wrong "state.directory, labels.nfdDirectory: are the same; Node Feature Discovery would read the state as labels" }}
+{{- end }}
+{{- range $value, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels }}
+{{- range $key, $_ := $labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh)/" $key }}
+{{- $wrong = append $wrong (printf "%s: %s is given by the chart already" $value $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.updateStrategy.rollingUpdate }}
+{{- if and (not (has (toString .maxSurge) (list "<nil>" "0" "0%"))) (not (has (toString .maxUnavailable) (list "<nil>" "0" "0%"))) }}
+{{- $wrong = append $wrong "updateStrategy.rollingUpdate: a DaemonSet has either maxSurge or maxUnavailable; set the other to 0" }}
+{{- end }}
+{{- end }}
+{{- $own := list }}
+{{- range include "castoff.args" . | fromYamlArray }}
+{{- $own = append $own (splitList "=" . | first) }}
+{{- end }}
+{{- range .Values.extraArgs }}
+{{- $flag := splitList "=" . | first }}
+{{- if has $flag $own }}
+{{- $wrong = append $wrong (printf "extraArgs: %s is given by the chart already, from a value of its own" $flag) }}
+{{- end }}
+{{- end }}
+{{- range .Values.alerts.disabled }}
+{{- $alert := . }}
+{{- if not (contains (printf "alert: %s\n" $alert) ($.Files.Get "files/castoff.rules.yaml")) }}
+{{- $wrong = append $wrong (printf "alerts.disabled: there is no alert %s" $alert) }}
+{{- end }}
+{{- end }}
+{{- with $wrong }}
+{{- fail (printf "\n\nThese values contradict each other:\n  %s\n" (join "\n  " .)) }}
+{{- end }}
+{{- end }}

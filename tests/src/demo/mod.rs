@@ -1,0 +1,105 @@
+//! `tests/run demo`: a node in a box for someone without a cluster. Real daemons, pods, containers and clients that come and
+//! go, the agent with its page, and a Prometheus with the shipped alerts, until Ctrl-C.
+//!
+//! Everything is the lab's, so nothing of the host is touched and nothing is left behind, however it ends.
+
+mod node;
+mod stage;
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use self::node::{Daemons, Inhabitants};
+use self::stage::{Ended, Stage};
+use crate::lab::prometheus::Prometheus;
+use crate::lab::shipped;
+use crate::report::Agent;
+
+/// From one look of the agent to the next. Shorter than on a node, for a person is watching.
+const PERIOD: &str = "2s";
+/// How long the alert on a client may take; it takes five seconds.
+const FIRST_ALERT: Duration = Duration::from_secs(60);
+
+/// Plays until SIGINT or SIGTERM.
+///
+/// # Errors
+/// A part that does not start, with the end of its log. What had started is gone by then.
+pub fn run() -> Result<()> {
+    let stage = Stage::open()?;
+    match play(&stage) {
+        Err(error) if !error.is::<Ended>() => Err(error),
+        _ => {
+            println!("Ended; nothing is left behind.");
+            Ok(())
+        }
+    }
+}
+
+/// What it makes is dropped latest first, before it returns.
+fn play(stage: &Stage) -> Result<()> {
+    let daemons = Daemons::start(stage)?;
+    let _inhabitants = Inhabitants::of(&daemons, stage)?;
+    let folder = tempfile::tempdir()?;
+    let seen = folder.path().join("state.json").display().to_string();
+    let endpoint = daemons.runtime.endpoint();
+    let agent = stage.step("castoff", || {
+        let mut arguments = vec!["--runtime-endpoint", &endpoint, "--node-name", node::NAME];
+        arguments.extend(["--period", PERIOD, "--state", &seen]);
+        Agent::start(arguments)
+    })?;
+    let rules = folder.path().join("castoff.rules.yaml");
+    std::fs::write(&rules, shipped::read_impatient_rules()?)?;
+    let configuration = shipped::configuration(&rules, agent.address(), None);
+    let prometheus = stage.step("Prometheus", || Prometheus::start(&configuration))?;
+    let alerts = stage.step("alerts", || wait_for_alerts(&prometheus))?;
+    print!("{}", what_to_look_at(&agent, &prometheus, &endpoint, &alerts));
+    node::come_and_go(&daemons, stage)?;
+    println!("Ending …");
+    agent.stop().map(drop)
+}
+
+/// Waits for the alert on a client, and gives the names of all that fire, each once.
+fn wait_for_alerts(prometheus: &Prometheus) -> Result<BTreeSet<String>> {
+    let deadline = Instant::now() + FIRST_ALERT;
+    loop {
+        let data = prometheus.api("alerts", &[])?;
+        let alerts = data["alerts"].as_array().map_or(&[][..], Vec::as_slice);
+        let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
+        let names: BTreeSet<String> = firing
+            .filter_map(|alert| alert["labels"]["alertname"].as_str().map(str::to_owned))
+            .collect();
+        if names.contains("CastoffSocketClientNew") {
+            return Ok(names);
+        }
+        ensure!(Instant::now() < deadline, "no client's alert fires: {alerts:?}");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn what_to_look_at(agent: &Agent, prometheus: &Prometheus, endpoint: &str, alerts: &BTreeSet<String>) -> String {
+    let (agent, prometheus) = (agent.address(), prometheus.address());
+    format!(
+        "
+A node in a box: containerd with five pods, dockerd with a container, clients on the host. Some come and go.
+
+  the page     http://{agent}/
+  metrics      http://{agent}/metrics
+  the report   http://{agent}/api/v1/report
+  alerts       http://{prometheus}/api/v1/alerts   (they wait seconds here, and minutes as they are shipped)
+  queries      http://{prometheus}/api/v1/query?query=castoff_node_verdict
+  once more    cargo run -- check --runtime-endpoint {endpoint}
+
+Alerts that fire: {alerts}.
+
+Look at the page first: its verdict is in-use, and the clients say why. The pod ci/release connects every half
+minute; reload to see it come, and stay in the history when it goes. On another machine: ssh -L {port}:{agent} …
+
+Ctrl-C ends it.
+",
+        alerts = alerts.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        port = agent.rsplit(':').next().unwrap_or_default(),
+    )
+}

@@ -1,0 +1,113 @@
+//! Who lives on the demo's node: clients of each kind, pods that only could be clients, and some that have nothing to do with Docker.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::stage::Stage;
+use crate::lab::cgroups::UnitCgroup;
+use crate::lab::clients::{self, Client};
+use crate::lab::containerd::Containerd;
+use crate::lab::containers::Container;
+use crate::lab::docker::{Docker, DockerContainer};
+use crate::lab::places::Place;
+use crate::lab::pods::{Pod, RunningPod};
+
+/// The node's name.
+pub(super) const NAME: &str = "demo-node";
+/// Where a container finds the socket.
+const SOCKET: &str = "/var/run/docker.sock";
+/// How long the visitor is away, and how long it stays.
+const AWAY: Duration = Duration::from_secs(20);
+const HERE: Duration = Duration::from_secs(10);
+
+/// The node's daemons.
+#[derive(Debug)]
+pub(super) struct Daemons {
+    docker: Docker,
+    pub(super) runtime: Containerd,
+}
+
+impl Daemons {
+    pub(super) fn start(stage: &Stage) -> Result<Self> {
+        let docker = stage.step("dockerd", Docker::start)?;
+        docker.open_to_all()?;
+        let runtime = stage.step("containerd", Containerd::start)?;
+        Ok(Self { docker, runtime })
+    }
+}
+
+/// Whoever stays. Each ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Inhabitants<'a> {
+    _clients: Vec<Client>,
+    _container: DockerContainer<'a>,
+    _pods: Vec<RunningPod>,
+}
+
+impl<'a> Inhabitants<'a> {
+    pub(super) fn of(daemons: &'a Daemons, stage: &Stage) -> Result<Self> {
+        Ok(Self {
+            _pods: stage.step("pods", || pods(daemons))?,
+            _container: stage.step("a container", || {
+                daemons
+                    .docker
+                    .run_client("portainer", daemons.docker.socket(), ["hold", SOCKET])
+            })?,
+            _clients: stage.step("clients", || clients(daemons))?,
+        })
+    }
+}
+
+/// Labelled as their controllers do it.
+fn pods(Daemons { docker, runtime }: &Daemons) -> Result<Vec<RunningPod>> {
+    let socket = docker.socket();
+    let above = socket.parent().context("a socket is in a folder")?;
+    let of_deployment = |namespace: &str, name: &str, hash: &str, end: &str| {
+        Pod::new(namespace, format!("{name}-{hash}-{end}")).label("pod-template-hash", hash)
+    };
+    let of_daemon_set = |namespace: &str, name: &str, end: &str| {
+        Pod::new(namespace, format!("{name}-{end}")).label("controller-revision-hash", "6f5d8c9b7f")
+    };
+    let builder = runtime.run(of_deployment("ci", "builder", "7d9c5b6f4", "x2v8q"))?;
+    builder.start(Container::client("build", ["hold", SOCKET]).mount(socket, SOCKET))?;
+    let agent = runtime.run(of_daemon_set("monitoring", "metrics-agent", "k7d2z"))?;
+    agent.start(Container::client("agent", ["blink", SOCKET, "3000", "4000"]).mount_read_only(socket, SOCKET))?;
+    let shipper = runtime.run(of_daemon_set("logging", "log-shipper", "p9v4c"))?;
+    shipper.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
+    let mut pods = vec![builder, agent, shipper];
+    for end in ["c8d5n", "m4t7w"] {
+        let web = runtime.run(of_deployment("shop", "web", "5b8f7c6d9d", end))?;
+        web.start(Container::sleeper("web"))?;
+        pods.push(web);
+    }
+    Ok(pods)
+}
+
+fn clients(Daemons { docker, .. }: &Daemons) -> Result<Vec<Client>> {
+    let socket = docker.socket();
+    let session = UnitCgroup::make("/user.slice/user-1000.slice/session-42.scope")?;
+    Ok(vec![
+        clients::blink(
+            socket,
+            Duration::from_secs(5),
+            Duration::from_secs(9),
+            Place::unit("nightly-backup.service")?,
+        )?,
+        clients::hold(socket, Place::host().cgroup(session))?,
+        clients::hold(socket, Place::rootless().network_namespace())?,
+    ])
+}
+
+/// Until the end is asked for: a job's pod comes, uses the socket, and goes.
+pub(super) fn come_and_go(Daemons { docker, runtime }: &Daemons, stage: &Stage) -> Result<()> {
+    for run in 29_401_000_u32.. {
+        stage.pass(AWAY)?;
+        let name = format!("release-{run}");
+        let visitor =
+            runtime.run(Pod::new("ci", format!("{name}-t6w4k")).label("batch.kubernetes.io/job-name", name))?;
+        visitor.start(Container::client("push", ["hold", SOCKET]).mount(docker.socket(), SOCKET))?;
+        stage.pass(HERE)?;
+    }
+    Ok(())
+}

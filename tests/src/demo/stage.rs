@@ -1,0 +1,74 @@
+//! What the person sees while it starts, and their wish that it ends.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Somebody asked for the end.
+#[derive(Debug, thiserror::Error)]
+#[error("it was asked to end")]
+pub(super) struct Ended;
+
+/// Steps that are shown while they last, and are not begun after the end was asked for.
+#[derive(Debug)]
+pub(super) struct Stage {
+    end: Mutex<Receiver<()>>,
+}
+
+impl Stage {
+    /// From here on SIGINT and SIGTERM do not kill the process: they end what it does at the next step.
+    pub(super) fn open() -> Result<Self> {
+        let (asked, end) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let guard = runtime.enter();
+        let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+        drop(guard);
+        thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            });
+            // Nobody hears it where everything has ended already.
+            let _ = asked.send(());
+            // Later signals change nothing: what is left to do is to tidy up.
+            runtime.block_on(std::future::pending::<()>());
+        });
+        Ok(Self { end: Mutex::new(end) })
+    }
+
+    /// One step, with its name and how long it took.
+    ///
+    /// # Errors
+    /// Its own, and [`Ended`].
+    pub(super) fn step<T>(&self, name: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.pass(Duration::ZERO)?;
+        let started = Instant::now();
+        let is_watched = io::stderr().is_terminal();
+        if is_watched {
+            eprint!("  {name:<14}…");
+            let _ = io::stderr().flush();
+        }
+        let outcome = step().with_context(|| format!("start {name}"));
+        let start = if is_watched { "\r" } else { "" };
+        let how = if outcome.is_ok() { "ready after" } else { "failed after" };
+        eprintln!("{start}  {name:<14}{how} {:.1} s", started.elapsed().as_secs_f64());
+        outcome
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// [`Ended`] where the end was asked for meanwhile.
+    pub(super) fn pass(&self, time: Duration) -> Result<()> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        match end.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(Ended.into()),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The shipped rules as the lab's Prometheus takes them: with seconds for minutes, and with where to scrape.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+/// The cluster's name, as a scrape adds it.
+pub const CLUSTER: &str = "lab";
+/// The pod's name that the scrape says of the agent itself, as prometheus-operator would. No alert may ever blame it.
+pub const SCRAPED: &str = "castoff-agent-2wxyz";
+
+/// The shipped alerts, none of which waits longer than two seconds. What stays must stay until daemons have ended, which a
+/// busy machine draws out.
+pub fn read_impatient_rules() -> Result<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts/castoff.rules.yaml");
+    let rules = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let shortened = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        match line.trim_start().split(": ").next() {
+            Some("for") => format!("{indent}for: 2s\n"),
+            Some("keep_firing_for") => format!("{indent}keep_firing_for: 2m\n"),
+            _ => format!("{line}\n"),
+        }
+    };
+    Ok(rules.lines().map(shortened).collect())
+}
+
+/// A Prometheus configuration that evaluates the file `rules` and scrapes an agent each second, and kube-state-metrics where
+/// there is one, by their addresses `HOST:PORT`.
+pub fn configuration(rules: &Path, agent: &str, kube_state_metrics: Option<&str>) -> String {
+    let job = |name: &str, address: &str, labels: Value| json!({ "job_name": name, "honor_labels": true, "static_configs": [{ "targets": [address], "labels": labels }] });
+    let agent = job(
+        "castoff",
+        agent,
+        json!({ "cluster": CLUSTER, "namespace": "castoff", "pod": SCRAPED, "container": "castoff" }),
+    );
+    let state = kube_state_metrics.map(|address| job("kube-state-metrics", address, json!({ "cluster": CLUSTER })));
+    let jobs: Vec<Value> = [agent].into_iter().chain(state).collect();
+    // JSON is YAML.
+    json!({
+        "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+        "rule_files": [rules],
+        "scrape_configs": jobs,
+    })
+    .to_string()
+}
