@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod host;
+mod http;
 mod labels;
 mod pages;
 mod run;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 pub(super) use check::{Check, Colour, Output};
 pub(super) use explain::Explain;
 pub(super) use host::HostArgs;
+pub(super) use http::{Auth, HttpArgs};
 pub(super) use labels::{LabelArgs, Labels, Way};
 pub(super) use pages::{Completions, Man, Shell};
 pub(super) use run::{LogFormat, Run};
