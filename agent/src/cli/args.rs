@@ -1,6 +1,7 @@
 //! What was typed, a file for each command. What it means is [`crate::config`]'s.
 
 mod check;
+mod cluster;
 mod explain;
 mod host;
 mod http;
@@ -14,6 +15,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 pub(super) use check::{Check, Colour, Output};
+pub(super) use cluster::{Cluster, FleetOutput};
 pub(super) use explain::Explain;
 pub(super) use host::HostArgs;
 pub(super) use http::{Auth, HttpArgs};
@@ -35,6 +37,8 @@ pub(super) enum Command {
     Check(Check),
     /// Look again and again; serve metrics and the report over HTTP
     Run(Run),
+    /// Ask every node's agent, from a workstation with a kubeconfig, and print one line for each node
+    Cluster(Cluster),
     /// Look once and print the labels that this node would get; or remove them
     Labels(Labels),
     /// Say what a finding means, why it matters and what to do instead
