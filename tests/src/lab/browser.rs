@@ -68,9 +68,15 @@ fn unpacked() -> Result<PathBuf> {
     }
     unpack_into(&PACKAGES, &root)?;
     // A machine may have no fonts, and text without any is boxes.
+    let alias = |generic: &str, font: &str| {
+        format!("<alias><family>{generic}</family><prefer><family>{font}</family></prefer></alias>")
+    };
     let fonts = format!(
-        "<fontconfig><dir>/usr/share/fonts</dir><dir>{0}/usr/share/fonts</dir><cachedir>{0}/fonts</cachedir></fontconfig>\n",
-        root.display()
+        "<fontconfig><dir>{0}/usr/share/fonts</dir><cachedir>{0}/fonts</cachedir>{1}{2}{3}</fontconfig>\n",
+        root.display(),
+        alias("system-ui", "DejaVu Sans"),
+        alias("sans-serif", "DejaVu Sans"),
+        alias("monospace", "DejaVu Sans Mono"),
     );
     fs::write(root.join("fonts.conf"), fonts).context("write the fonts' configuration")?;
     fs::write(&stamp, wanted).context("stamp Chromium's cache")?;
@@ -229,9 +235,13 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", screen).map(drop)
     }
 
-    /// Writes the whole page, as far as it reaches below the screen, into a PNG.
+    /// Writes the page, also what is below the screen, into a PNG: its first 8,000 pixels, for there is an end to what
+    /// the browser draws at once.
     pub fn photograph(&self, file: &Path) -> Result<()> {
-        let params = json!({ "format": "png", "captureBeyondViewport": true });
+        let size = self.call("Page.getLayoutMetrics", json!({}))?["cssContentSize"].take();
+        let height = size["height"].as_f64().unwrap_or(0.0).min(8_000.0);
+        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1 });
+        let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let picture = self.call("Page.captureScreenshot", params)?;
         let encoded = file.with_extension("base64");
         fs::write(&encoded, picture["data"].as_str().context("a picture")?).context("write a picture")?;
