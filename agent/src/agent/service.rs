@@ -20,6 +20,8 @@ use crate::findings::Settings;
 use crate::findings::report::Report;
 use crate::model::history::History;
 use crate::model::reading::{Gap, Hides};
+use crate::sinks::events::ledger::EventLedger;
+use crate::sinks::events::sender::EventSender;
 use crate::sinks::http::{self, Liveness, Published, router};
 use crate::sinks::labels::ledger::Ledger;
 use crate::sinks::metrics::cycles::CycleCounters;
@@ -130,6 +132,7 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     }
+    let (events, event_ledger) = settings.events.map(EventSender::new).unzip();
     let cycle = Cycle {
         agent,
         keeper,
@@ -141,6 +144,7 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         liveness: Arc::clone(&published.liveness),
         transitions: Transitions::default(),
         labels: publisher.as_ref().map(Publisher::ledger),
+        events: event_ledger,
     };
     let mut tasks = JoinSet::new();
     let asked = stopped(stopping.clone());
@@ -150,6 +154,13 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         tasks.spawn(async move {
             publisher.run(latest, asked).await;
             ("labels", Ok(()))
+        });
+    }
+    if let Some(events) = events {
+        let (latest, asked) = (published.reports.clone(), stopped(stopping.clone()));
+        tasks.spawn(async move {
+            events.run(latest, asked).await;
+            ("events", Ok(()))
         });
     }
     let asked = stopped(stopping.clone());
@@ -183,6 +194,7 @@ struct Cycle {
     liveness: Arc<Liveness>,
     transitions: Transitions,
     labels: Option<Ledger>,
+    events: Option<EventLedger>,
 }
 
 impl Cycle {
@@ -211,6 +223,7 @@ impl Cycle {
         }
         let mut report = self.agent.look().await;
         report.publishing = self.labels.as_ref().map(Ledger::read);
+        report.events = self.events.as_ref().map(EventLedger::read);
         let report = Arc::new(report);
         let took = start.elapsed();
         self.liveness.move_at(Instant::now());
@@ -281,6 +294,7 @@ mod tests {
             state: Some(state),
             grace: Duration::from_secs(1),
             labels: None,
+            events: None,
         };
         let mut service = Service::start(look, settings).await.expect("it starts");
         let first = service.agent.look().await;

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{LogFormat, Run};
 use super::check::look;
-use super::labels::publish;
+use super::labels::{events, publish};
 use super::{FAILED, OK};
 use crate::agent::service::{Service, serve};
 use crate::config::{Look, Mistakes, Reader, Serve};
@@ -94,6 +94,10 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         state: reader.file("--state", args.state.as_deref()),
         grace: reader.duration("--grace", &args.grace, second, hour),
         labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
+        events: args
+            .events
+            .then(|| events(&mut reader, &args.labels, look.node.as_deref()))
+            .flatten(),
     };
     let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
         reader.mistake(

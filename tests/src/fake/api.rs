@@ -1,9 +1,10 @@
-//! An API server that knows Nodes and does what a test tells it, on a real TCP socket.
+//! An API server that knows Nodes and Events and does what a test tells it, on a real TCP socket.
 //!
 //! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
 //! where there is no Node an account without the right to create is refused. Every request is kept.
 
+mod events;
 mod nodes;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use events::Events;
 pub use nodes::Nodes;
 
 /// What to do instead of answering.
@@ -70,7 +72,7 @@ impl Fault {
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `GET` or `PATCH`.
+    /// `GET`, `PATCH` or `POST`.
     pub method: String,
     /// Path and query.
     pub uri: String,
@@ -85,6 +87,8 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// The Events.
+    pub events: Events,
     /// Faults for the next requests, one each.
     pub next: VecDeque<Fault>,
     /// The fault of every request while it is set.
@@ -238,7 +242,15 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
+        let events = path
+            .strip_prefix("/apis/events.k8s.io/v1/namespaces/")
+            .and_then(|rest| rest.strip_suffix("/events"));
+        let made = seen.method == "POST";
         let outcome = match (seen.method.as_str(), path.strip_prefix("/api/v1/nodes")) {
+            ("POST", None) if events.is_some() => match serde_json::from_str(&seen.body) {
+                Ok(event) => self.events.create(events.unwrap_or_default(), &event),
+                Err(error) => Err((400, error.to_string())),
+            },
             ("GET", Some("")) => Ok(self.nodes.page(query)),
             ("GET", Some(name)) => self.nodes.get(name.trim_start_matches('/')),
             ("PATCH", Some(name)) => match serde_json::from_str(&seen.body) {
@@ -248,7 +260,7 @@ impl Script {
             _ => Err((404, format!("{} {} is not served here", seen.method, seen.uri))),
         };
         match outcome {
-            Ok(object) => reply(200, &object),
+            Ok(object) => reply(if made { 201 } else { 200 }, &object),
             Err((code, message)) => reply(code, &json!({ "kind": "Status", "message": message, "code": code })),
         }
     }
