@@ -33,6 +33,8 @@ pub mod dockershim;
 pub mod helm;
 pub mod images;
 pub mod keeper;
+mod kubelet;
+pub mod kubernetes;
 pub mod machine;
 pub mod modules;
 pub mod packages;
@@ -44,6 +46,7 @@ pub mod prometheus;
 pub mod rooms;
 pub mod shipped;
 pub mod sockets;
+pub mod stage;
 pub mod suites;
 mod tidy;
 
