@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::args::{LogFormat, Run};
 use super::check::look;
@@ -82,7 +82,7 @@ fn forced(by: &str) -> anyhow::Result<u8> {
     Ok(FAILED)
 }
 
-fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
+fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);
@@ -95,9 +95,9 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         grace: reader.duration("--grace", &args.grace, second, hour),
         labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
     };
-    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
+    let filter = args.log.parse().unwrap_or_else(|error| {
         reader.mistake(
-            EnvFilter::default(),
+            Targets::default(),
             format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
         )
     });
