@@ -3,11 +3,14 @@
 
 mod args;
 mod check;
+mod cluster;
 mod explain;
 mod judge;
 mod labels;
 mod pages;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod run;
 mod terminal;
 mod watch;
@@ -42,6 +45,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match args.command {
         Command::Check(check) => check::check(&check),
         Command::Run(run) => run::run(&run),
+        Command::Cluster(cluster) => cluster::cluster(&cluster),
         Command::Labels(labels) => labels::labels(&labels),
         Command::Explain(explain) => explain::explain(&explain),
         Command::Completions(completions) => pages::completions(completions.shell),

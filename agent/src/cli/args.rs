@@ -1,6 +1,7 @@
 //! What was typed, a file for each command. What it means is [`crate::config`]'s.
 
 mod check;
+mod cluster;
 mod explain;
 mod host;
 mod labels;
@@ -13,6 +14,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 pub(super) use check::{Check, Colour, Output};
+pub(super) use cluster::{Cluster, FleetOutput};
 pub(super) use explain::Explain;
 pub(super) use host::HostArgs;
 pub(super) use labels::{LabelArgs, Labels, Way};
@@ -33,6 +35,8 @@ pub(super) enum Command {
     Check(Check),
     /// Look again and again; serve metrics and the report over HTTP
     Run(Run),
+    /// Ask every node's agent, from a workstation with a kubeconfig, and print one line for each node
+    Cluster(Cluster),
     /// Look once and print the labels that this node would get; or remove them
     Labels(Labels),
     /// Say what a finding means, why it matters and what to do instead

@@ -7,14 +7,19 @@ use crate::sinks::render::junit::Outcome;
 
 /// How `report` stands to the bar.
 pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
+    judge_verdict(report.verdict, hides_the_runtime(report), fail_on)
+}
+
+/// How a verdict stands to the bar, given whether something hides which runtime the kubelet uses.
+pub(super) fn judge_verdict(verdict: Verdict, runtime_is_hidden: bool, fail_on: &str) -> Outcome {
     let bar = Verdict::ALL.iter().position(|v| v.code() == fail_on);
-    let at = Verdict::ALL.iter().position(|v| *v == report.verdict);
-    match report.verdict {
+    let at = Verdict::ALL.iter().position(|v| *v == verdict);
+    match verdict {
         Verdict::Unknown => Outcome::CannotTell,
         // Worst first: at or before the bar is at or above it.
         _ if at <= bar => Outcome::Failed,
         // The one verdict that is given with sights missing: what hides the runtime may hide the one worse.
-        Verdict::InUse if hides_the_runtime(report) => Outcome::CannotTell,
+        Verdict::InUse if runtime_is_hidden => Outcome::CannotTell,
         _ => Outcome::Passed,
     }
 }

@@ -129,6 +129,10 @@ impl Join {
 
     /// Takes an agent's pod; gives its Node with it where that is known and the pod is ready.
     pub fn add_pod(&mut self, pod: AgentPod) -> Option<Place> {
+        // What has done its work (the job that removes labels, an evicted agent) is no agent.
+        if matches!(pod.status.as_str(), "Completed" | "Succeeded" | "Evicted") {
+            return None;
+        }
         // A list that was read anew brings a pod again.
         if !self.pods.insert(self.hash.hash_one(&pod.name)) {
             return None;

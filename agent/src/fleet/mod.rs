@@ -14,6 +14,7 @@ mod door;
 pub mod join;
 mod judge;
 pub mod look;
+mod notes;
 mod pages;
 pub mod row;
 pub mod summary;

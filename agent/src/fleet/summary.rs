@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::cluster::Where;
 use super::look::Ending;
+use super::notes;
 use super::row::{Clients, Doubt, Row, User, severity};
 use crate::findings::report::Verdict;
 
@@ -21,8 +23,6 @@ pub const USERS_SHOWN: usize = 100;
 pub const NODES_SHOWN: usize = 200;
 /// Users that are kept of each of those.
 const USERS_OF_A_NODE: usize = 4;
-/// Agents' pods without a Node that are named.
-const STRAYS_SHOWN: usize = 20;
 
 /// How many Nodes something has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -69,10 +69,8 @@ pub struct Summary {
     pub runtimes: Vec<Count<String>>,
     /// Agents by version.
     pub versions: Vec<Count<String>>,
-    /// Agents' pods on Nodes that do not exist, at most 20 of them.
-    pub stray_pods: Vec<String>,
-    /// How many there are.
-    pub stray_pod_count: u64,
+    /// Agents' pods on Nodes that are not in the list.
+    pub stray_pods: u64,
     /// Nodes with more than one ready agent.
     pub doubled_nodes: u64,
     /// What keeps this from being all, in words.
@@ -160,8 +158,13 @@ impl Tally {
         self.worst.values()
     }
 
+    fn notes(&self, ending: Option<&Ending>, place: &Where) -> Vec<String> {
+        let refused = self.doubts.get(&Doubt::Refused).copied().unwrap_or(0);
+        notes::notes(ending, place, refused)
+    }
+
     /// The figures, with what the look has to say beside them; none: it was stopped.
-    pub fn summary(&self, ending: Option<&Ending>, notes: Vec<String>, requests: u64, duration_millis: u64) -> Summary {
+    pub fn summary(&self, ending: Option<&Ending>, place: &Where, requests: u64, duration_millis: u64) -> Summary {
         let mut users: Vec<UserCount> = self
             .users
             .iter()
@@ -177,7 +180,6 @@ impl Tally {
         });
         let more_users = self.more_users + users.len().saturating_sub(USERS_SHOWN) as u64;
         users.truncate(USERS_SHOWN);
-        let strays = ending.map_or(&[][..], |ending| &ending.left.strays);
         let verdicts = Verdict::ALL.iter().map(|verdict| Count {
             what: *verdict,
             nodes: self.verdicts.get(verdict).copied().unwrap_or(0),
@@ -192,14 +194,9 @@ impl Tally {
             namespaces: most_first(&self.namespaces),
             runtimes: most_first(&self.runtimes),
             versions: most_first(&self.versions),
-            stray_pods: strays
-                .iter()
-                .take(STRAYS_SHOWN)
-                .map(|pod| format!("{} on {}", pod.name, pod.node))
-                .collect(),
-            stray_pod_count: strays.len() as u64,
+            stray_pods: ending.map_or(0, |ending| ending.left.strays.len() as u64),
             doubled_nodes: ending.map_or(0, |ending| ending.left.doubled),
-            notes,
+            notes: self.notes(ending, place),
             requests,
             duration_millis,
         }

@@ -34,6 +34,8 @@ pub mod helm;
 pub mod image;
 pub mod images;
 pub mod keeper;
+mod kubelet;
+pub mod kubernetes;
 pub mod machine;
 pub mod modules;
 pub mod packages;
@@ -45,6 +47,7 @@ pub mod prometheus;
 pub mod rooms;
 pub mod shipped;
 pub mod sockets;
+pub mod stage;
 pub mod suites;
 mod tidy;
 

@@ -80,7 +80,7 @@ pub(in crate::cli) enum Colour {
 }
 
 /// `unknown` is no bar: it has an exit code of its own.
-fn fail_on_values() -> impl Iterator<Item = &'static str> {
+pub(super) fn fail_on_values() -> impl Iterator<Item = &'static str> {
     Verdict::ALL
         .iter()
         .filter(|v| **v != Verdict::Unknown)

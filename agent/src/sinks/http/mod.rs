@@ -7,9 +7,10 @@ mod page;
 mod server;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -45,6 +46,7 @@ impl Published {
 pub fn router(published: Published) -> Router {
     Router::new()
         .route("/", get(index))
+        .route("/style.css", get(style))
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
@@ -53,14 +55,35 @@ pub fn router(published: Published) -> Router {
         .with_state(published)
 }
 
-async fn index(State(published): State<Published>) -> Response {
-    match page::render_index(published.report().as_deref()) {
-        Ok(body) => answer(StatusCode::OK, "text/html; charset=utf-8", body),
+async fn index(State(published): State<Published>, RawQuery(query): RawQuery) -> Response {
+    let refresh = match page::refresh_asked(query.as_deref()) {
+        Ok(refresh) => refresh,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    let report = published.report();
+    let page = page::render(&page::Looked {
+        report: report.as_deref(),
+        stalled: published.liveness.check().err(),
+        now: SystemTime::now().into(),
+        refresh,
+    });
+    match page {
+        Ok(body) => {
+            let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", body);
+            if let Some(seconds) = refresh {
+                page.headers_mut().insert(header::REFRESH, seconds.into());
+            }
+            page
+        }
         Err(error) => {
             tracing::error!(%error, "the page could not be written");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n")
         }
     }
+}
+
+async fn style() -> Response {
+    answer(StatusCode::OK, "text/css; charset=utf-8", page::STYLE.to_owned())
 }
 
 async fn metrics(State(published): State<Published>) -> Response {
@@ -111,8 +134,9 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response {
     answer(status, "text/plain; charset=utf-8", body.into())
 }
 
-/// No script, no style, no frame, no form: the page is text and links.
-const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// No script, no frame, no form, and castoff's own style: the page is text, drawings and links.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let fixed = |value: &'static str| HeaderValue::from_static(value);

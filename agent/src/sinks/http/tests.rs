@@ -65,7 +65,7 @@ async fn before_the_first_report_it_lives_and_is_not_ready() {
 async fn each_page_says_what_it_is_and_allows_nothing() {
     let (_sender, published) = published(Some(sample::report()));
     for (path, content_type, holds) in [
-        ("/", "text/html; charset=utf-8", "<strong>in-use</strong>"),
+        ("/", "text/html; charset=utf-8", "</span>in-use</p>"),
         (
             "/metrics",
             "text/plain; version=0.0.4; charset=utf-8",

@@ -76,18 +76,13 @@ pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
 }
 
 /// Whether it holds a connection now.
-pub(super) const fn is_open(client: &Client) -> bool {
+pub(in crate::sinks) const fn is_open(client: &Client) -> bool {
     client.connections > 0 || client.pending > 0
 }
 
 fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
     let open = is_open(client);
     let key = &client.key;
-    let connections = match (client.connections, client.pending) {
-        (n, 0) => n.to_string(),
-        (0, pending) => format!("{pending} waiting"),
-        (n, pending) => format!("{n}, {pending} waiting"),
-    };
     let last = if open && !style.wide {
         "now".to_owned()
     } else {
@@ -102,7 +97,7 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
         Cell::toned(key.identity.to_string(), tone),
         Cell::toned(words::workload(workload, style), tone),
         Cell::toned(words::engine(key.engine, &key.scope, key.api), tone),
-        Cell::toned(connections, tone),
+        Cell::toned(words::connections(client), tone),
         Cell::toned(words::when(client.first_seen, now, style), tone),
         Cell::toned(last, tone),
     ]
