@@ -38,6 +38,12 @@ pub fn list<'a>(report: &'a Value, field: &str) -> Result<&'a [Value]> {
         .with_context(|| format!("{field} is not known: {reading}"))
 }
 
+/// All that was not seen, of every source.
+pub fn gaps(report: &Value) -> impl Iterator<Item = &Value> {
+    let sources = report["sources"].as_array().into_iter().flatten();
+    sources.flat_map(|source| source["gaps"].as_array().into_iter().flatten())
+}
+
 /// The clients of the listener at `socket`, as `WHO`, in the words of the table.
 pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
     let of_socket = |client: &&Value| client["listener"]["path"].as_str().map(Path::new) == Some(socket);
