@@ -22,7 +22,8 @@ use crate::model::history::History;
 use crate::model::reading::{Gap, Hides};
 use crate::sinks::events::ledger::EventLedger;
 use crate::sinks::events::sender::EventSender;
-use crate::sinks::http::{self, Liveness, Published, router};
+use crate::sinks::http::tls::{TlsError, acceptor};
+use crate::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
 use crate::sinks::labels::ledger::Ledger;
 use crate::sinks::metrics::cycles::CycleCounters;
 use crate::sinks::metrics::{Build, Metrics};
@@ -43,9 +44,9 @@ pub enum ServiceError {
         /// What the host said.
         source: io::Error,
     },
-    /// HTTP stopped.
-    #[error("serve HTTP")]
-    Http(#[source] io::Error),
+    /// The certificate cannot be used.
+    #[error("serve HTTP over TLS")]
+    Tls(#[from] TlsError),
     /// A task ended that nobody had asked to, or panicked: a defect of castoff.
     #[error("the task {0} ended by itself")]
     Ended(&'static str),
@@ -61,6 +62,7 @@ pub struct Service {
     reports: watch::Sender<Option<Arc<Report>>>,
     published: Published,
     publisher: Option<Publisher>,
+    server: Server,
 }
 
 impl Service {
@@ -69,6 +71,10 @@ impl Service {
         let address = settings.listen;
         let listen = |source| ServiceError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let server = Server {
+            limits: Limits::of_this_process(),
+            tls: settings.tls.clone().map(acceptor).transpose()?,
+        };
         let (keeper, history, trouble) = match &settings.state {
             Some(path) => {
                 let Loaded {
@@ -102,6 +108,7 @@ impl Service {
             listener,
             settings,
             reports,
+            server,
             published: Published {
                 reports: latest,
                 cycles: Arc::new(Mutex::new(CycleCounters::default())),
@@ -128,9 +135,13 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         reports,
         published,
         publisher,
+        server,
     } = service;
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        tracing::info!(%address, tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
+        if !address.ip().is_loopback() && settings.guard.is_none() {
+            tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
+        }
     }
     let (events, event_ledger) = settings.events.map(EventSender::new).unzip();
     let cycle = Cycle {
@@ -165,8 +176,11 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
     }
     let asked = stopped(stopping.clone());
     tasks.spawn(async move {
-        let served = http::serve(listener, router(published), asked, settings.grace).await;
-        ("http", served.map(|_| ()).map_err(ServiceError::Http))
+        let guard = settings.guard.map(|access| Arc::new(Guard::new(access)));
+        server
+            .serve(listener, router(published, guard), asked, settings.grace)
+            .await;
+        ("http", Ok(()))
     });
     while let Some(ended) = tasks.join_next().await {
         let (task, outcome) = ended.map_err(|_| ServiceError::Ended("with a panic"))?;
@@ -294,6 +308,8 @@ mod tests {
             state: Some(state),
             grace: Duration::from_secs(1),
             labels: None,
+            tls: None,
+            guard: None,
             events: None,
         };
         let mut service = Service::start(look, settings).await.expect("it starts");

@@ -39,7 +39,7 @@ struct Details {
     retry_after_seconds: Option<u64>,
 }
 
-/// A JSON document that came with status 200, or 201 of what was made.
+/// A JSON document that came with status 200, or 201 where it answers one that was sent.
 #[derive(Debug)]
 pub struct Answer {
     asked: String,

@@ -162,7 +162,8 @@ pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) 
     Some(sender::Settings::new(reporter, access))
 }
 
-fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
+/// How to get to the API server.
+pub(super) fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
     match reader.file("--kubeconfig", args.kubeconfig.as_deref()) {
         Some(path) => Access::Kubeconfig { path, programs },
         None => Access::ServiceAccount,
