@@ -1,10 +1,11 @@
-//! An API server that knows Nodes and does what a test tells it, on a real TCP socket.
+//! An API server that knows Nodes and accounts and does what a test tells it, on a real TCP socket.
 //!
 //! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
 //! where there is no Node an account without the right to create is refused. Every request is kept.
 
 mod nodes;
+mod reviews;
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use nodes::Nodes;
+pub use reviews::Reviews;
 
 /// What to do instead of answering.
 #[derive(Clone, Debug)]
@@ -70,7 +72,7 @@ impl Fault {
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `GET` or `PATCH`.
+    /// `GET`, `PATCH` or `POST`.
     pub method: String,
     /// Path and query.
     pub uri: String,
@@ -85,6 +87,8 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// Accounts.
+    pub reviews: Reviews,
     /// Faults for the next requests, one each.
     pub next: VecDeque<Fault>,
     /// The fault of every request while it is set.
@@ -238,6 +242,13 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
+        if seen.method == "POST" {
+            let review = serde_json::from_str(&seen.body).unwrap_or_default();
+            return match self.reviews.answer(path, &review) {
+                Some(answer) => reply(201, &answer),
+                None => reply(404, &json!({ "kind": "Status", "message": "not served here" })),
+            };
+        }
         let outcome = match (seen.method.as_str(), path.strip_prefix("/api/v1/nodes")) {
             ("GET", Some("")) => Ok(self.nodes.page(query)),
             ("GET", Some(name)) => self.nodes.get(name.trim_start_matches('/')),
