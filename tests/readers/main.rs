@@ -84,6 +84,7 @@ impl Pages {
             state: None,
             grace: Duration::from_secs(1),
             labels: None,
+            events: None,
             tls: None,
             guard: Some(access),
         };

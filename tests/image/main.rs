@@ -1,0 +1,4 @@
+//! The image as it is shipped: its bytes, what runs it, and what it may do where it runs.
+
+mod node;
+mod privileges;
