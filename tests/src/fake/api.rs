@@ -1,4 +1,4 @@
-//! An API server that knows Nodes and Events and does what a test tells it, on a real TCP socket.
+//! An API server that knows Nodes, Events and accounts and does what a test tells it, on a real TCP socket.
 //!
 //! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
@@ -7,6 +7,7 @@
 mod events;
 mod fleet;
 mod nodes;
+mod reviews;
 mod told;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 pub use events::Events;
 pub use fleet::{Fleet, FleetNode, FleetPod, Reply};
 pub use nodes::Nodes;
+pub use reviews::Reviews;
 pub use told::{report_clear, report_in_use, report_used_by};
 
 /// What to do instead of answering.
@@ -93,6 +95,8 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// Accounts.
+    pub reviews: Reviews,
     /// A whole cluster, where lists are asked for in printed form and agents through the proxy.
     pub fleet: Fleet,
     /// Faults for the next requests whose path and query contain a text, one each.
@@ -285,6 +289,12 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
+        if let Some(answer) = self
+            .reviews
+            .answer(path, &serde_json::from_str(&seen.body).unwrap_or_default())
+        {
+            return reply(201, &answer);
+        }
         let events = path
             .strip_prefix("/apis/events.k8s.io/v1/namespaces/")
             .and_then(|rest| rest.strip_suffix("/events"));
