@@ -110,7 +110,8 @@ async fn a_reader_who_leaves_ends_it_without_a_word() -> Result<()> {
     for at in 0..600 {
         api.script().fleet.add(&format!("node-{at:04}"));
     }
-    let mut command = Person::of(&api)?.command(&["-o", "json", "--concurrency", "1"])?;
+    let person = Person::of(&api)?;
+    let mut command = person.command(&["-o", "json", "--concurrency", "1"])?;
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     lines.next_line().await?;
