@@ -9,6 +9,8 @@ mod judge;
 mod labels;
 mod pages;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod run;
 mod terminal;
 mod watch;

@@ -3,7 +3,6 @@
 //!
 //! However it ends, by a signal, an error or a panic, the terminal is left as it was found.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
@@ -143,19 +142,12 @@ impl Drop for Screen {
 
 /// As much of `text` as there is room for, and how much there was not. Written over the frame before, without a moment of emptiness between.
 fn frame(text: &str, rows: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let fit = if lines.len() > rows {
-        rows.saturating_sub(1)
-    } else {
-        lines.len()
-    };
-    let mut frame = format!("\x1b[H{}", lines[..fit].join("\x1b[K\r\n"));
-    if fit < lines.len() {
-        // Writing to a String cannot fail.
-        let _ = write!(frame, "\x1b[K\r\n… {} more lines", lines.len() - fit);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if lines.len() > rows {
+        let more = lines.split_off(rows.saturating_sub(1)).len();
+        lines.push(format!("… {more} more lines"));
     }
-    frame.push_str("\x1b[K\x1b[J");
-    frame
+    format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n"))
 }
 
 fn write(text: &str) -> io::Result<()> {

@@ -12,6 +12,6 @@ pub mod state;
 pub use crate::model::text;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 pub(crate) mod sample;

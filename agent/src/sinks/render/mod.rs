@@ -1,5 +1,6 @@
 //! Writes a report for people (a table on a terminal) and for programs (JSON, and SARIF and JUnit for CI).
 
+pub(in crate::sinks) mod amount;
 pub mod fleet;
 pub mod json;
 pub mod junit;
