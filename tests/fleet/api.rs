@@ -153,7 +153,7 @@ async fn no_more_agents_are_asked_at_a_time_than_was_said() -> Result<()> {
     let api = of_nodes(12, usize::MAX).await?;
     for at in 0..12 {
         let node = format!("node-{at:04}");
-        let reply = Reply::Fault(Fault::Slow(Duration::from_millis(200), report_clear(&node)));
+        let reply = Reply::Fault(Fault::Slow(Duration::from_millis(200), report_clear(&node).to_string()));
         api.script().fleet.answer(&node, reply);
     }
     let person = Person::of(&api)?;

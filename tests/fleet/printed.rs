@@ -28,7 +28,7 @@ async fn a_small_fleet_is_printed_worst_first_with_who_is_left() -> Result<()> {
     );
     assert!(at("a-clear") < at("3 nodes in"), "{}", ran.out);
     at("WHO IS LEFT");
-    at("ci/pod builder-0");
+    at("ci/StatefulSet builder");
     at("no castoff pod is on it");
     assert!(ran.out.lines().all(|line| !line.ends_with(' ')));
     Ok(())
@@ -43,8 +43,8 @@ async fn a_page_is_one_bounded_file_that_fetches_and_runs_nothing() -> Result<()
             fleet.add(&format!("node-{at:04}"));
         }
         fleet.report = |node| match node.len() {
-            9 if node.ends_with('7') => report_clear(node),
-            _ => report_used_by(node, "ci", &format!("builder-{node}")),
+            9 if node.ends_with('7') => report_clear(node).to_string(),
+            _ => report_used_by(node, "ci", &format!("builder-{node}")).to_string(),
         };
     }
     let ran = Person::of(&api)?.run(&["-o", "html"]).await?;
