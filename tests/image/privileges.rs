@@ -122,7 +122,10 @@ fn without_host_pid(node: &Node) -> Result<()> {
         host_pid: false,
         ..as_documented()?
     })?;
-    assert_eq!((&seen["verdict"], &seen["engines"]), (&json!("unknown"), &json!({ "state": "absent" })));
+    assert_eq!(
+        (&seen["verdict"], &seen["engines"]),
+        (&json!("unknown"), &json!({ "state": "absent" }))
+    );
     for hidden in ["engine", "client"] {
         assert!(says(&seen, hidden, "hostPID"), "{hidden}: {seen:#}");
     }
