@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod browser;
 pub mod castoff;
 pub mod cgroups;
 pub mod clients;

@@ -6,6 +6,9 @@ use crate::findings::catalogue::{Entry, entry};
 use crate::findings::report::{Code, Finding, Report, Severity};
 use crate::sinks::render::table::words;
 
+/// Findings of a group that are shown at once.
+const FIRST: usize = 8;
+
 /// Findings that the same words belong to.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
@@ -13,7 +16,11 @@ pub(super) struct Group<'a> {
     pub(super) severity: Severity,
     pub(super) tone: &'static str,
     pub(super) entry: &'static Entry,
-    pub(super) shown: &'a [Finding],
+    /// Those that are shown at once.
+    pub(super) first: &'a [Finding],
+    /// Those that a reader has to unfold.
+    pub(super) rest: &'a [Finding],
+    /// How many more there are.
     pub(super) more: usize,
 }
 
@@ -34,7 +41,8 @@ pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
             severity: alike[0].severity,
             tone: class(words::severity_tone(alike[0].severity)),
             entry: entry(alike[0].code),
-            shown: &alike[..alike.len().min(LIMIT)],
+            first: &alike[..alike.len().min(FIRST)],
+            rest: &alike[alike.len().min(FIRST)..alike.len().min(LIMIT)],
             more: alike.len().saturating_sub(LIMIT),
         })
         .collect()
