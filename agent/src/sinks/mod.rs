@@ -11,7 +11,7 @@ pub mod state;
 
 pub use crate::model::text;
 
-#[cfg(test)]
-mod golden;
+#[cfg(any(test, feature = "recorded"))]
+pub mod golden;
 #[cfg(test)]
 pub(crate) mod sample;
