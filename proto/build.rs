@@ -1,7 +1,7 @@
 //! Compiles the interface's definitions by protox: no machine needs protoc.
 
-use prost_types::FileDescriptorSet;
 use prost_types::field_descriptor_proto::Type;
+use prost_types::{DescriptorProto, FileDescriptorSet};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -19,10 +19,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// A string and bytes are the same on the wire, but a decoder refuses a whole message for one string that is not
 /// UTF-8, and runtimes of the gogo/protobuf days send such: one hostile name would hide every container of the node.
 fn strings_as_bytes(files: &mut FileDescriptorSet) {
-    let messages = files.file.iter_mut().flat_map(|file| &mut file.message_type);
-    for field in messages.flat_map(|message| &mut message.field) {
-        if field.r#type() == Type::String {
-            field.set_type(Type::Bytes);
+    files
+        .file
+        .iter_mut()
+        .for_each(|file| in_messages(&mut file.message_type));
+}
+
+fn in_messages(messages: &mut [DescriptorProto]) {
+    for message in messages {
+        for field in &mut message.field {
+            if field.r#type() == Type::String {
+                field.set_type(Type::Bytes);
+            }
         }
+        in_messages(&mut message.nested_type);
     }
 }

@@ -59,7 +59,7 @@ impl Agent {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
-            runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.runtime_timeout),
+            runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history,
             history_gaps: Vec::new(),

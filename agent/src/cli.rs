@@ -3,9 +3,17 @@
 
 mod args;
 mod check;
+mod cluster;
 mod explain;
+mod judge;
 mod labels;
+mod pages;
+mod progress;
+#[cfg(test)]
+mod reference;
 mod run;
+mod terminal;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -37,8 +45,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match args.command {
         Command::Check(check) => check::check(&check),
         Command::Run(run) => run::run(&run),
+        Command::Cluster(cluster) => cluster::cluster(&cluster),
         Command::Labels(labels) => labels::labels(&labels),
         Command::Explain(explain) => explain::explain(&explain),
+        Command::Completions(completions) => pages::completions(completions.shell),
+        Command::Man(man) => pages::man(man.command.as_deref()),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -55,9 +66,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn usage(error: &clap::Error) -> ExitCode {
     // The text goes where clap would print it.
-    let printed = unless_closed(error.print());
+    let printed = taken(error.print());
     match (error.kind(), printed) {
-        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Ok(())) => ExitCode::from(OK),
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Ok(_)) => ExitCode::from(OK),
         (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(error)) => {
             let _ = writeln!(io::stderr(), "castoff: writing to standard output: {error}");
             ExitCode::from(FAILED)
@@ -66,16 +77,25 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Writes to standard output, whole, or as much as its reader wants.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush())).context("writing to standard output")
+/// What became of what was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Printed {
+    /// All of it was taken.
+    Whole,
+    /// The reader has seen enough, as in `castoff check | head`: no failure, and it changes nothing about the answer.
+    ReaderLeft,
 }
 
-/// A reader that has seen enough (`castoff check | head`) is no failure, and changes nothing about the answer.
-fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+/// Writes to standard output, whole, or as much as its reader wants.
+fn print(text: &str) -> anyhow::Result<Printed> {
+    let mut out = io::stdout().lock();
+    taken(out.write_all(text.as_bytes()).and_then(|()| out.flush())).context("writing to standard output")
+}
+
+fn taken(written: io::Result<()>) -> io::Result<Printed> {
     match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Ok(()) => Ok(Printed::Whole),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::ReaderLeft),
+        Err(error) => Err(error),
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::apiserver::access::Access;
+use crate::apiserver::path::is_name;
+use crate::sinks::http::tls::Files;
 use crate::sinks::labels::prefix::Prefix;
-use crate::sinks::node::object::is_name;
 use crate::sinks::node::pace::Paces;
 use crate::sources::HostPaths;
 
@@ -55,6 +56,10 @@ pub struct Serve {
     pub grace: Duration,
     /// How the node's labels are published; none: they are not.
     pub labels: Option<Publish>,
+    /// The certificate of HTTP; none: it is served as it is.
+    pub tls: Option<Files>,
+    /// By what way to ask the API server who may read; none: whoever reaches the address may.
+    pub guard: Option<Access>,
 }
 
 /// How labels are published.

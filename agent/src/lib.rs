@@ -8,6 +8,7 @@ pub mod apiserver;
 pub mod cli;
 pub mod config;
 pub mod findings;
+pub mod fleet;
 pub mod model;
 pub mod sinks;
 pub mod sources;

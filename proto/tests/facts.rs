@@ -31,7 +31,8 @@ fn as_fact(field: &FieldDescriptorProto) -> Value {
     let kind = match field.r#type() {
         Type::String => "string",
         Type::Bool => "bool",
-        Type::Message | Type::Enum => field.type_name().rsplit('.').next().unwrap_or_default(),
+        Type::Int64 => "int64",
+        Type::Message | Type::Enum => field.type_name().trim_start_matches(".runtime.v1."),
         other => panic!("{}: {other:?} is not in use yet", field.name()),
     };
     serde_json::json!({

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use castoff::model::container::Pod;
 use castoff::model::reading::{Hides, Reason};
 use castoff_cri::v1;
 use castoff_tests::fake::cri::{Api, FakeCri, Fault, Method, Script};
@@ -42,6 +43,35 @@ async fn a_container_is_asked_about_once_in_its_life() {
     fake.edit(|script| *script = all);
     ask(&mut source, &no_kubelet()).await;
     assert_eq!(status_calls(&fake), 32);
+}
+
+#[tokio::test]
+async fn what_a_pod_belongs_to_is_told_in_either_version_whatever_stands_beside() {
+    for (api, at) in [(Api::V1, CONTAINERD), (Api::V1alpha2, "run/dockershim.sock")] {
+        let host = Host::new();
+        let script = Script::of("runtime", "1", [api])
+            .pod("a", "ci", "builder-7d9c5b6f4-x2v8q", "1")
+            .label(b"\xff\xfe", b"x")
+            .label(b"x", b"\xff")
+            .label(b"pod-template-hash", b"7d9c5b6f4")
+            .annotation(b"\xc0", &vec![0xc0; 1 << 20])
+            .pod("b", "ci", "backup-29925360-x2v8q", "2")
+            .made(1_795_521_602)
+            .label(b"job-name", b"backup-29925360")
+            .pod("c", "kube-system", "etcd-worker-3", "3")
+            .annotation(b"kubernetes.io/config.source", b"file")
+            .pod("d", "ci", "debug", "4")
+            .made(i64::MIN / 1_000_000_000);
+        let _fake = host.serve(at, script);
+        let seen = ask(&mut host.source(None), &no_kubelet()).await;
+        assert_eq!(seen.pods.gaps, []);
+        let pods = seen.pods.reading.known().expect("pods");
+        let of = |pod: &Pod| pod.workload.as_ref().map(ToString::to_string);
+        let of: Vec<_> = pods.iter().map(of).collect();
+        let expected = ["Deployment builder", "CronJob backup", "StaticPod etcd"];
+        assert_eq!(of[..3], expected.map(|w| Some(w.to_owned())));
+        assert_eq!(of[3], None);
+    }
 }
 
 #[tokio::test]

@@ -52,7 +52,12 @@ impl Host {
             proc: PathBuf::from("/proc"),
             root: self.root.path().to_owned(),
         };
-        RuntimeSource::new(configured.map(str::to_owned), host, deadline)
+        RuntimeSource::new(
+            configured.map(str::to_owned),
+            host,
+            Some("worker-3".to_owned()),
+            deadline,
+        )
     }
 }
 

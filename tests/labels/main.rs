@@ -14,12 +14,14 @@ use anyhow::{Result, bail};
 use castoff::apiserver::access::Access;
 use castoff::findings::report::{API_VERSION, KubeletCeiling, Report, Verdict};
 use castoff::model::host::CgroupVersion;
+use castoff::model::hours::Hours;
 use castoff::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use castoff::model::machine::Machine;
 use castoff::model::publishing::{Outcome, Publishing, Way};
 use castoff::model::reading::{Gap, Hides, Reading, Reason};
 use castoff::model::runtime::{CgroupDriver, CriApi, Runtime};
 use castoff::model::time::Timestamp;
+use castoff::model::timeline::Timeline;
 use castoff::sinks::labels::ledger::Ledger;
 use castoff::sinks::labels::prefix::Prefix;
 use castoff::sinks::node::keeper::{NodeKeeper, Settings};
@@ -89,6 +91,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         holder_method: None,
         sources: Vec::new(),
         publishing: None,
+        timeline: Timeline::new(Timestamp::from_unix(1_795_521_600 + second), &[], &Hours::default()),
     }
 }
 

@@ -198,6 +198,8 @@ fn pod_cgroup(container: &str) -> String {
 fn script(name: &str, version: &str, apis: &[Api]) -> Script {
     Script::of(name, version, apis.iter().copied())
         .pod(&id(0x10), "ci", "builder-0", POD_UID)
+        .label(b"statefulset.kubernetes.io/pod-name", b"builder-0")
+        .label(b"controller-revision-hash", b"builder-7d9c5b6f4")
         .container(
             &id(0x10),
             &id(0x11),
@@ -210,6 +212,8 @@ fn script(name: &str, version: &str, apis: &[Api]) -> Script {
             "shipper-x7k2p",
             "bbbbbbbb-1111-4222-8333-444455556666",
         )
+        .label(b"controller-revision-hash", b"6f8bd4c5d7")
+        .label(b"pod-template-generation", b"2")
         .container(&id(0x20), &id(0x21), "ship", &[("/var/run", "/host/run")])
         .pod(&id(0x30), "kube-system", "etcd-worker-1", STATIC_UID)
         .container(&id(0x30), &id(0x31), "etcd", &[("/var/lib/etcd", "/var/lib/etcd")])

@@ -4,3 +4,4 @@ mod the_keeper;
 mod the_lab;
 mod what_cannot_be_seen;
 mod who_uses_docker;
+mod whose_pods;

@@ -1,7 +1,7 @@
-//! How castoff gets to the API server: the pod's service account, or a kubeconfig that was named.
+//! How castoff gets to the API server: the pod's service account, a kubeconfig that was named, or a person's.
 //!
-//! A kubeconfig is never guessed from `$KUBECONFIG` or a home directory: labels on the wrong cluster's node would be
-//! worse than none.
+//! For labels a kubeconfig is never guessed from `$KUBECONFIG` or a home directory: labels on the wrong cluster's node would
+//! be worse than none.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use kube_client::Config;
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
 
 use super::refusal::Refusal;
-use crate::model::publishing::Outcome;
+use super::workstation::Workstation;
 
 /// Bytes of a kubeconfig at most; one with embedded certificates of a hundred clusters has a tenth of it.
 const KUBECONFIG_LIMIT: u64 = 1 << 20;
@@ -28,6 +28,8 @@ pub enum Access {
         /// agent with root's rights should start nothing that a file names.
         programs: bool,
     },
+    /// Whatever a person's kubectl would take.
+    Workstation(Workstation),
 }
 
 impl fmt::Display for Access {
@@ -35,6 +37,7 @@ impl fmt::Display for Access {
         match self {
             Self::ServiceAccount => f.write_str("the pod's service account"),
             Self::Kubeconfig { path, .. } => write!(f, "kubeconfig {}", path.display()),
+            Self::Workstation(person) => person.fmt(f),
         }
     }
 }
@@ -43,10 +46,11 @@ impl Access {
     /// Reads it anew.
     ///
     /// # Errors
-    /// [`Outcome::Unconfigured`], with what is missing or makes no sense.
+    /// [`Outcome::Unconfigured`](crate::model::publishing::Outcome::Unconfigured), with what is missing or makes no sense.
     pub async fn read(&self) -> Result<Config, Refusal> {
-        let refused = |why: &dyn fmt::Display| Refusal::new(Outcome::Unconfigured, self.to_string(), why);
+        let refused = |why: &dyn fmt::Display| Refusal::unconfigured(self.to_string(), why);
         let mut config = match self {
+            Self::Workstation(person) => person.read().await.map_err(|error| refused(&error))?,
             Self::ServiceAccount => Config::incluster().map_err(|error| refused(&error))?,
             Self::Kubeconfig { path, programs } => {
                 refuse_other_kinds(path).map_err(|why| refused(&why))?;
@@ -68,7 +72,7 @@ impl Access {
 }
 
 /// A FIFO would wait for its writer forever, and a device may never end.
-fn refuse_other_kinds(path: &Path) -> Result<(), String> {
+pub(super) fn refuse_other_kinds(path: &Path) -> Result<(), String> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err("it is not a file".to_owned()),
         Ok(found) if found.len() > KUBECONFIG_LIMIT => Err("it is larger than 1 MiB".to_owned()),

@@ -7,4 +7,7 @@
 pub mod access;
 pub mod answer;
 pub mod connection;
+pub mod path;
+pub mod patience;
 pub mod refusal;
+pub mod workstation;

@@ -14,6 +14,9 @@ use crate::model::text::{cut_bytes, visible};
 /// Bytes of what came back that are kept: a peer may send a whole page of HTML.
 const ANSWER_LIMIT: usize = 240;
 
+/// Bytes of what is wrong with the own files: it may list what there is instead.
+const OWN_LIMIT: usize = 2048;
+
 /// A request that failed: what was asked and what came back, in a closed list and in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{asked}: {answer}")]
@@ -35,11 +38,19 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a wish of the server's.
     pub fn new(outcome: Outcome, asked: impl Into<String>, answer: impl fmt::Display) -> Self {
-        let answer = answer.to_string();
+        Self::bounded(outcome, asked.into(), &answer.to_string(), ANSWER_LIMIT)
+    }
+
+    /// Nothing was asked, because the credentials are missing or make no sense.
+    pub fn unconfigured(asked: impl Into<String>, answer: impl fmt::Display) -> Self {
+        Self::bounded(Outcome::Unconfigured, asked.into(), &answer.to_string(), OWN_LIMIT)
+    }
+
+    fn bounded(outcome: Outcome, asked: String, answer: &str, limit: usize) -> Self {
         Self {
             outcome,
-            asked: asked.into(),
-            answer: cut_bytes(visible(&answer), ANSWER_LIMIT).into_owned(),
+            asked: visible(&asked).into_owned(),
+            answer: cut_bytes(visible(answer), limit).into_owned(),
             retry_after: None,
             is_expired: false,
             resume: None,

@@ -1,9 +1,12 @@
 //! What was typed, a file for each command. What it means is [`crate::config`]'s.
 
 mod check;
+mod cluster;
 mod explain;
 mod host;
+mod http;
 mod labels;
+mod pages;
 mod run;
 
 use std::path::PathBuf;
@@ -12,9 +15,12 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 pub(super) use check::{Check, Colour, Output};
+pub(super) use cluster::{Cluster, FleetOutput};
 pub(super) use explain::Explain;
 pub(super) use host::HostArgs;
+pub(super) use http::{Auth, HttpArgs};
 pub(super) use labels::{LabelArgs, Labels, Way};
+pub(super) use pages::{Completions, Man, Shell};
 pub(super) use run::{LogFormat, Run};
 
 /// Finds what on a Kubernetes node still depends on Docker, and who it is.
@@ -31,10 +37,17 @@ pub(super) enum Command {
     Check(Check),
     /// Look again and again; serve metrics and the report over HTTP
     Run(Run),
+    /// Ask every node's agent, from a workstation with a kubeconfig, and print one line for each node
+    Cluster(Cluster),
     /// Look once and print the labels that this node would get; or remove them
     Labels(Labels),
     /// Say what a finding means, why it matters and what to do instead
     Explain(Explain),
+    /// Print the completions of a shell
+    #[command(visible_alias = "completion")]
+    Completions(Completions),
+    /// Print a manual page
+    Man(Man),
 }
 
 /// Takes an empty path too: what is wrong with a value is told with everything else that is.

@@ -1,88 +1,170 @@
-//! `castoff check`: one look at this node, or many within `--sample`.
+//! `castoff check`: one look at this node, or many within `--sample`, or many that are shown one by one.
 
-use std::io::{self, IsTerminal};
+use std::cell::Cell;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::args::{Check, Colour, HostArgs, Output};
-use super::{CANNOT_TELL, FOUND, OK, print};
+use super::args::{Check, HostArgs, Output};
+use super::judge::{exit_code, judge};
+use super::terminal::{Terminal, style};
+use super::watch::watch;
+use super::{print, progress};
 use crate::agent::Agent;
 use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
-use crate::findings::report::{Report, Verdict};
+use crate::findings::report::Report;
 use crate::model::history::History;
-use crate::model::reading::Hides;
-use crate::sinks::render::json::render_json;
-use crate::sinks::render::style::Style;
+use crate::sinks::render::json::{render_json, render_json_line};
+use crate::sinks::render::junit::{Outcome, render_junit};
+use crate::sinks::render::sarif::render_sarif;
 use crate::sinks::render::table::render_table;
+use crate::sinks::text::visible;
 use crate::sources::HostPaths;
 
 /// From the end of one look of a sample to the start of the next: what comes and goes within it is missed, and a look
 /// costs a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often to look.
+#[derive(Clone, Copy)]
+enum Looks {
+    /// Once, or again and again for so long.
+    Sample(Duration),
+    /// Until interrupted, so far apart.
+    Watch(Duration),
+}
+
 pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
-    let (look, sample) = resolve(args)?;
+    let (look, looks) = resolve(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    let report = runtime.block_on(look_for(look, sample))?;
+    let agent = agent(look);
+    let seen = runtime.block_on(async {
+        match looks {
+            Looks::Sample(time) => sample(agent, time).await,
+            Looks::Watch(interval) => {
+                let redraws = args.output != Output::Json && Terminal::of_output().is_some();
+                watch(agent, interval, &|report| render_next(report, args), redraws).await
+            }
+        }
+    });
     // A walk that hangs in the kernel must not keep the answer.
     runtime.shutdown_background();
-    print(&match args.output {
-        Output::Table => render_table(&report, &style(args.colour, false)),
-        Output::Wide => render_table(&report, &style(args.colour, true)),
-        Output::Json => render_json(&report).context("writing the report as JSON")?,
-    })?;
-    Ok(exit_code(&report, &args.fail_on))
+    let report = seen?;
+    let outcome = judge(&report, &args.fail_on);
+    if let Looks::Sample(_) = looks {
+        print(&render(&report, args, outcome)?)?;
+    }
+    if let Output::Sarif | Output::Junit = args.output {
+        // The log of a CI job shall not end with a bare exit code. Where it cannot be written, nobody reads it.
+        let _ = writeln!(
+            io::stderr(),
+            "castoff: {}: {}",
+            report.verdict,
+            visible(&report.verdict_reason)
+        );
+    }
+    Ok(exit_code(outcome))
 }
 
-async fn look_for(look: Look, sample: Duration) -> anyhow::Result<Report> {
-    let settings = Settings {
-        node: look.node.clone(),
-        window: DEFAULT_WINDOW,
-    };
-    let mut agent = Agent::new(look, settings, History::default());
-    let end = Instant::now() + sample;
-    let mut report = agent.look().await;
-    // Until now there was nothing to print, and an interrupt simply ended castoff.
-    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
-    while Instant::now() < end {
-        let next = async {
-            tokio::time::sleep(PAUSE).await;
-            agent.look().await
-        };
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => break, // what was seen until now is an answer
-            seen = next => report = seen,
-        }
+fn render(report: &Report, args: &Check, outcome: Outcome) -> anyhow::Result<String> {
+    match args.output {
+        Output::Table => Ok(render_table(report, &style(args.colour, false))),
+        Output::Wide => Ok(render_table(report, &style(args.colour, true))),
+        Output::Json => render_json(report).context("writing the report as JSON"),
+        Output::Sarif => render_sarif(report).context("writing the report as SARIF"),
+        Output::Junit => render_junit(report, outcome).context("writing the report as JUnit XML"),
     }
-    Ok(report)
+}
+
+/// One of many: a line for programs, and an empty line after what is for people.
+fn render_next(report: &Report, args: &Check) -> anyhow::Result<String> {
+    let mut text = match args.output {
+        Output::Json => render_json_line(report).context("writing the report as JSON")?,
+        _ => render(report, args, judge(report, &args.fail_on))?,
+    };
+    text.push('\n');
+    Ok(text)
+}
+
+/// Looks once, and then again and again until `time` is over or somebody interrupts.
+async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
+    let (start, looks, clients) = (Instant::now(), Cell::new(0_u32), Cell::new(None));
+    let count = |report: &Report| {
+        looks.set(looks.get() + 1);
+        clients.set(report.clients.known().map(Vec::len));
+    };
+    let work = async {
+        let mut report = agent.look().await;
+        count(&report);
+        // Until now there was nothing to print, and an interrupt simply ended castoff.
+        let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
+        while start.elapsed() < time {
+            let next = async {
+                tokio::time::sleep(PAUSE).await;
+                agent.look().await
+            };
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => break, // what was seen until now is an answer
+                seen = next => report = seen,
+            }
+            count(&report);
+        }
+        Ok(report)
+    };
+    let line = || {
+        let clients = clients.get().map_or("?".to_owned(), |n| n.to_string());
+        let whole = if time.is_zero() {
+            String::new()
+        } else {
+            format!(" of {}s", time.as_secs())
+        };
+        format!(
+            "{}s{whole}, {} looks, {clients} clients",
+            start.elapsed().as_secs(),
+            looks.get()
+        )
+    };
+    Box::pin(progress::beside(work, line)).await
 }
 
 /// One look.
 pub(super) async fn look_once(look: Look) -> Report {
+    agent(look).look().await
+}
+
+fn agent(look: Look) -> Agent {
     let settings = Settings {
         node: look.node.clone(),
         window: DEFAULT_WINDOW,
     };
-    Agent::new(look, settings, History::default()).look().await
+    Agent::new(look, settings, History::default())
 }
 
-fn resolve(args: &Check) -> Result<(Look, Duration), Mistakes> {
+fn resolve(args: &Check) -> Result<(Look, Looks), Mistakes> {
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);
-    let most = Duration::from_secs(3600);
-    let sample = args
-        .sample
-        .as_ref()
-        .map_or(Duration::ZERO, |s| reader.duration("--sample", s, Duration::ZERO, most));
+    let hour = Duration::from_secs(3600);
+    let looks = if args.watch {
+        if let Output::Sarif | Output::Junit = args.output {
+            reader.mistake(
+                (),
+                "--watch: SARIF and JUnit are one document of one look; wants table, wide or json".to_owned(),
+            );
+        }
+        Looks::Watch(reader.duration("--interval", &args.interval, Duration::from_millis(100), hour))
+    } else {
+        let sample = args.sample.as_ref();
+        Looks::Sample(sample.map_or(Duration::ZERO, |s| reader.duration("--sample", s, Duration::ZERO, hour)))
+    };
     reader.finish()?;
-    Ok((look, sample))
+    Ok((look, looks))
 }
 
 /// What the arguments of every looking command mean.
@@ -104,84 +186,4 @@ pub(super) fn look(reader: &mut Reader, args: &HostArgs) -> Look {
 fn node_name() -> Option<String> {
     let downward = std::env::var("NODE_NAME").ok().filter(|name| !name.trim().is_empty());
     downward.or_else(|| rustix::system::uname().nodename().to_str().ok().map(str::to_owned))
-}
-
-fn style(colour: Colour, wide: bool) -> Style {
-    let terminal = io::stdout().is_terminal();
-    let colour = match colour {
-        Colour::Always => true,
-        Colour::Never => false,
-        // https://no-color.org
-        Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
-    };
-    Style {
-        colour,
-        wide,
-        width: terminal.then(terminal_width).flatten(),
-    }
-}
-
-fn terminal_width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
-}
-
-/// The exit code, a contract: see [`super`].
-fn exit_code(report: &Report, fail_on: &str) -> u8 {
-    let bar = Verdict::ALL.iter().position(|v| v.code() == fail_on);
-    let at = Verdict::ALL.iter().position(|v| *v == report.verdict);
-    match report.verdict {
-        Verdict::Unknown => CANNOT_TELL,
-        // Worst first: at or before the bar is at or above it.
-        _ if at <= bar => FOUND,
-        // The one verdict that is given with sights missing: what hides the runtime may hide the one worse.
-        Verdict::InUse if hides_the_runtime(report) => CANNOT_TELL,
-        _ => OK,
-    }
-}
-
-fn hides_the_runtime(report: &Report) -> bool {
-    let mut gaps = report.sources.iter().flat_map(|source| &source.gaps);
-    gaps.any(|gap| gap.hides == Hides::Runtime)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::reading::{Gap, Reason};
-    use crate::sinks::sample;
-
-    #[test]
-    fn the_exit_code_is_by_verdict_and_bar() {
-        for (verdict, bar, code) in [
-            (Verdict::Runtime, "runtime", FOUND),
-            (Verdict::InUse, "runtime", OK),
-            (Verdict::InUse, "in-use", FOUND),
-            (Verdict::InUse, "exposed", FOUND),
-            (Verdict::Exposed, "exposed", FOUND),
-            (Verdict::Exposed, "in-use", OK),
-            (Verdict::Idle, "exposed", OK),
-            (Verdict::Idle, "idle", FOUND),
-            (Verdict::Clear, "idle", OK),
-            (Verdict::Clear, "clear", FOUND),
-            (Verdict::Unknown, "runtime", CANNOT_TELL),
-            (Verdict::Unknown, "clear", CANNOT_TELL),
-        ] {
-            let report = Report {
-                verdict,
-                ..sample::clear()
-            };
-            assert_eq!(exit_code(&report, bar), code, "{verdict} with --fail-on {bar}");
-        }
-    }
-
-    #[test]
-    fn a_runtime_that_is_hidden_may_be_docker() {
-        let mut report = sample::clear();
-        report.verdict = Verdict::InUse;
-        report.sources[0].gaps = vec![Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "nothing")];
-        for (bar, code) in [("runtime", CANNOT_TELL), ("in-use", FOUND)] {
-            assert_eq!(exit_code(&report, bar), code, "--fail-on {bar}");
-        }
-    }
 }

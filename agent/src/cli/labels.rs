@@ -148,7 +148,8 @@ pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Opt
     }
 }
 
-fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
+/// How to get to the API server.
+pub(super) fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
     match reader.file("--kubeconfig", args.kubeconfig.as_deref()) {
         Some(path) => Access::Kubeconfig { path, programs },
         None => Access::ServiceAccount,

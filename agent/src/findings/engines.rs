@@ -31,7 +31,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 fn docker_in_docker(engine: &Engine) -> Option<Finding> {
-    let Scope::Pod { .. } = engine.scope else { return None };
+    let Scope::Pod(_) = engine.scope else { return None };
     let at: Vec<String> = engine.listeners.iter().map(|l| l.name.to_string()).collect();
     let at = if at.is_empty() {
         String::new()

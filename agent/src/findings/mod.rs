@@ -17,7 +17,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::model::client::{Client, OpenClient, Origin};
+use crate::model::client::{Client, ClientIdentity, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
@@ -132,8 +132,13 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
             if now.is_none() && past {
                 return None;
             }
+            let pod_uid = match &key.identity {
+                ClientIdentity::Pod(place) => snapshot.pod_uid(place),
+                _ => None,
+            };
             Some(Client {
                 key: key.clone(),
+                pod_uid,
                 connections: now.map_or(0, |n| n.connections),
                 pending: now.map_or(0, |n| n.pending),
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),

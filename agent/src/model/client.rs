@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
 use super::identity::SocketInode;
 use super::process::Process;
@@ -15,19 +16,13 @@ use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::workload::Unit;
 
-/// Who a client is, in words that survive its processes: never a pid.
+/// Who a client is, in words that survive its processes: never a pid. A pod's name is that of now; whether it is the
+/// client of before is [`ClientIdentity::continues`]'s to say.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum ClientIdentity {
     /// A container of a pod.
-    Pod {
-        /// The pod's namespace.
-        namespace: String,
-        /// The pod's name.
-        pod: String,
-        /// The container's name. None where the runtime did not know the container (it was just made or removed).
-        container: Option<String>,
-    },
+    Pod(PodContainer),
     /// A container that an engine runs by itself.
     EngineContainer {
         /// The engine that runs it, where that is known.
@@ -52,7 +47,7 @@ impl ClientIdentity {
     /// The closed word for a metric label: `pod`, `engine-container`, `host` or `unnamed`.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Pod { .. } => "pod",
+            Self::Pod(_) => "pod",
             Self::EngineContainer { .. } => "engine-container",
             Self::Host { .. } => "host",
             Self::Unnamed => "unnamed",
@@ -73,21 +68,20 @@ impl ClientIdentity {
         };
         matches!(executable.rsplit('/').next(), Some("kubelet" | "cri-dockerd"))
     }
+
+    /// Whether this is the same client as `other`.
+    pub fn continues(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pod(this), Self::Pod(other)) => this.continues(other),
+            _ => self == other,
+        }
+    }
 }
 
 impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pod {
-                namespace,
-                pod,
-                container: Some(c),
-            } => write!(f, "pod {namespace}/{pod} ({c})"),
-            Self::Pod {
-                namespace,
-                pod,
-                container: None,
-            } => write!(f, "pod {namespace}/{pod}"),
+            Self::Pod(place) => place.fmt(f),
             Self::EngineContainer {
                 engine: Some(engine),
                 name,
@@ -129,6 +123,17 @@ pub struct ClientKey {
     pub listener: SocketName,
 }
 
+impl ClientKey {
+    /// Whether this is the same client of the same listener as `other`, under whatever pod's name.
+    pub fn continues(&self, other: &Self) -> bool {
+        self.listener == other.listener
+            && self.engine == other.engine
+            && self.api == other.api
+            && self.identity.continues(&other.identity)
+            && self.scope.continues(&other.scope)
+    }
+}
+
 codes! {
     /// How castoff learned of a client.
     Origin {
@@ -159,6 +164,9 @@ pub struct Client {
     /// Who, and of what.
     #[serde(flatten)]
     pub key: ClientKey,
+    /// The pod's uid as the runtime has it; none for what is no pod, or is one no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
     /// Connections that are open and accepted now.
     pub connections: u32,
     /// Connections that nobody accepted yet.

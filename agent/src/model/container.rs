@@ -1,11 +1,14 @@
 //! Pods and containers as the runtime lists them, and containers that an engine runs by itself.
 
+use std::fmt;
+
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::engine::EngineKind;
 use super::identity::{ContainerId, Pid};
 use super::reading::Reading;
+use super::workload::owner::Workload;
 
 /// A pod sandbox, from `ListPodSandbox`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +21,58 @@ pub struct Pod {
     pub name: String,
     /// `metadata.uid` as the kubelet gave it to the runtime; a hash for a static pod.
     pub uid: String,
+    /// What made it, as far as its sandbox tells.
+    pub workload: Option<Workload>,
     /// Whether the sandbox is ready.
     pub ready: bool,
+}
+
+impl Pod {
+    /// The pod's `container`, or the pod where that is not known.
+    pub fn place(&self, container: Option<&str>) -> PodContainer {
+        PodContainer {
+            namespace: self.namespace.clone(),
+            pod: self.name.clone(),
+            container: container.map(str::to_owned),
+            workload: self.workload.clone(),
+        }
+    }
+}
+
+/// A place in a pod that somebody is named by: a client, or an engine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodContainer {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container's name. None where the runtime did not know the container (it was just made or removed).
+    pub container: Option<String>,
+    /// What the pod belongs to, as far as its sandbox tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+}
+
+impl PodContainer {
+    /// Whether both are the same container of one pod, or of two pods of one workload: a rollout or the next run of a
+    /// cron job makes no new client.
+    pub fn continues(&self, other: &Self) -> bool {
+        let certain = |w: &Option<Workload>| w.as_ref().is_some_and(|w| w.certain);
+        self.namespace == other.namespace
+            && self.container == other.container
+            && (self.pod == other.pod || (certain(&self.workload) && self.workload == other.workload))
+    }
+}
+
+impl fmt::Display for PodContainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pod {}/{}", self.namespace, self.pod)?;
+        match &self.container {
+            Some(container) => write!(f, " ({container})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A running container, from `ListContainers`.

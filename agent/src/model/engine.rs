@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::container::PodContainer;
 use super::identity::{NetNs, SocketInode};
 use super::process::Process;
 use super::reading::codes;
@@ -73,14 +74,7 @@ pub enum Scope {
         uid: u32,
     },
     /// It runs inside a pod (Docker-in-Docker).
-    Pod {
-        /// The pod's namespace.
-        namespace: String,
-        /// The pod's name.
-        pod: String,
-        /// The container's name, where that is known.
-        container: Option<String>,
-    },
+    Pod(PodContainer),
     /// It runs inside a container that is of no pod, or of none that could be named.
     Container {
         /// The container's name, else its short id.
@@ -94,13 +88,21 @@ impl Scope {
         match self {
             Self::Host => "host",
             Self::User { .. } => "user",
-            Self::Pod { .. } => "pod",
+            Self::Pod(_) => "pod",
             Self::Container { .. } => "container",
         }
     }
 
     /// Every word that [`Scope::code`] gives.
     pub const CODES: [&'static str; 4] = ["host", "user", "pod", "container"];
+
+    /// Whether both serve the same: the host, a user, or the pods of one workload.
+    pub fn continues(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pod(this), Self::Pod(other)) => this.continues(other),
+            _ => self == other,
+        }
+    }
 }
 
 impl fmt::Display for Scope {
@@ -108,16 +110,7 @@ impl fmt::Display for Scope {
         match self {
             Self::Host => f.write_str("host"),
             Self::User { uid } => write!(f, "user {uid}"),
-            Self::Pod {
-                namespace,
-                pod,
-                container: Some(c),
-            } => write!(f, "pod {namespace}/{pod} ({c})"),
-            Self::Pod {
-                namespace,
-                pod,
-                container: None,
-            } => write!(f, "pod {namespace}/{pod}"),
+            Self::Pod(place) => place.fmt(f),
             Self::Container { name } => write!(f, "container {name}"),
         }
     }

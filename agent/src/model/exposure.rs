@@ -7,6 +7,7 @@ use super::engine::{EngineKind, Scope};
 use super::identity::ContainerId;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
+use super::workload::owner::Workload;
 
 codes! {
     /// How a mount leads to a listener.
@@ -45,6 +46,12 @@ pub struct Exposure {
     pub pod: String,
     /// The container's name.
     pub container: String,
+    /// What the pod belongs to, as far as its sandbox tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    /// The pod's uid as the runtime has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
     /// The engine's program.
     pub engine: EngineKind,
     /// Whom the engine serves.
@@ -59,6 +66,6 @@ pub struct Exposure {
     pub container_path: String,
     /// Whether it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
-    /// Whether this container was ever seen using the listener.
+    /// Whether this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
 }

@@ -1,5 +1,8 @@
 //! What was seen before this look: of each client when first, when last and in which hours; and in which hours a look saw
 //! all. Bounded; survives a restart through the state file.
+//!
+//! A client is kept under the name of its pod of now. A pod of the same workload takes over from one that has no
+//! connection any more: it was first seen when the other was, and has its hours. Connects are each pod's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +19,7 @@ pub struct Seen {
     pub first: Timestamp,
     /// Last, with a connection open.
     pub last: Timestamp,
-    /// In how many looks a connection was seen that the look before had not.
+    /// In how many looks a connection was seen that the look before had not, of this pod where it is one.
     pub connects: u64,
     /// In which hours a connection was seen open.
     pub hours: Hours,
@@ -67,6 +70,10 @@ impl History {
             seen.hours.mark(at);
             seen.connects = seen.connects.saturating_add(new as u64);
         }
+        let is_new = |client: &OpenClient| !self.open.contains_key(&client.key);
+        if open.len() != self.open.len() || open.iter().any(is_new) {
+            self.hand_over(open);
+        }
         self.open = open
             .iter()
             .map(|client| (client.key.clone(), client.sockets.clone()))
@@ -106,6 +113,29 @@ impl History {
         self.forgotten
     }
 
+    /// Gives each open client what is known of those that it continues, and forgets those of them that are gone.
+    fn hand_over(&mut self, open: &[OpenClient]) {
+        let now: BTreeSet<&ClientKey> = open.iter().map(|client| &client.key).collect();
+        for key in &now {
+            let others = self
+                .clients
+                .iter()
+                .filter(|(other, _)| *other != *key && other.continues(key));
+            let (mut first, mut gone) = (None, Vec::new());
+            for (other, seen) in others {
+                first = Some(first.map_or(seen.first, |first: Timestamp| first.min(seen.first)));
+                if !now.contains(other) {
+                    gone.push(other.clone());
+                }
+            }
+            let gone: Vec<Seen> = gone.iter().filter_map(|other| self.clients.remove(other)).collect();
+            if let (Some(first), Some(seen)) = (first, self.clients.get_mut(*key)) {
+                seen.first = seen.first.min(first);
+                gone.iter().for_each(|other| seen.hours.absorb(&other.hours));
+            }
+        }
+    }
+
     fn bound(&mut self) {
         while self.clients.len() > Self::LIMIT {
             let Some(oldest) = self
@@ -126,8 +156,10 @@ impl History {
 mod tests {
     use super::*;
     use crate::model::client::ClientIdentity;
+    use crate::model::container::PodContainer;
     use crate::model::engine::{Api, EngineKind, Scope};
     use crate::model::socket::SocketName;
+    use crate::model::workload::owner::{Workload, WorkloadKind};
 
     fn open(name: usize, sockets: &[u32]) -> OpenClient {
         OpenClient {
@@ -164,6 +196,65 @@ mod tests {
         let seen = history.get(&open(0, &[]).key).expect("it was recorded");
         assert_eq!(seen.connects, 3, "5, 6, and 6 again after a look without it");
         assert_eq!((seen.first.as_unix(), seen.last.as_unix()), (1, 6));
+    }
+
+    /// A client in a pod of a Deployment, or of what may be one.
+    fn in_pod(pod: &str, certain: bool) -> OpenClient {
+        let mut client = open(0, &[1]);
+        client.key.identity = ClientIdentity::Pod(PodContainer {
+            namespace: "ci".to_owned(),
+            pod: pod.to_owned(),
+            container: Some("build".to_owned()),
+            workload: Some(Workload {
+                kind: WorkloadKind::Deployment,
+                name: "builder".to_owned(),
+                certain,
+            }),
+        });
+        client
+    }
+
+    fn kept(history: &History) -> Vec<(String, u64)> {
+        let kept = history.clients();
+        kept.map(|(key, seen)| (key.identity.to_string(), seen.first.as_unix()))
+            .collect()
+    }
+
+    #[test]
+    fn a_rollout_makes_no_new_client() {
+        let at = Timestamp::from_unix;
+        let (old, new, other) = (in_pod("a", true), in_pod("b", true), in_pod("c", false));
+        let mut history = History::default();
+        history.record(at(1), std::slice::from_ref(&old));
+        history.record(at(2), &[old.clone(), new.clone()]);
+        let both = [("pod ci/a (build)".to_owned(), 1), ("pod ci/b (build)".to_owned(), 1)];
+        assert_eq!(kept(&history), both);
+        history.record(at(3), &[]);
+        assert_eq!(kept(&history), both, "nobody took over yet");
+        history.record(at(4 + 7_200), std::slice::from_ref(&new));
+        assert_eq!(kept(&history), [("pod ci/b (build)".to_owned(), 1)]);
+        let hours = history.get(&new.key).map(|seen| seen.hours.iter().collect::<Vec<_>>());
+        assert_eq!(hours, Some(vec![at(0), at(7_200)]), "and what was seen of the other");
+        history.record(at(5 + 7_200), &[other]);
+        let apart = [
+            ("pod ci/b (build)".to_owned(), 1),
+            ("pod ci/c (build)".to_owned(), 7_205),
+        ];
+        assert_eq!(kept(&history), apart, "a guess takes over from nobody");
+        // A state file of before workloads were known.
+        let mut before = in_pod("a", true);
+        if let ClientIdentity::Pod(place) = &mut before.key.identity {
+            place.workload = None;
+        }
+        let seen = Seen {
+            first: at(1),
+            last: at(2),
+            connects: 1,
+            hours: Hours::default(),
+        };
+        let mut history = History::restore([(before.key, seen)], Hours::default());
+        history.record(at(9), &[old]);
+        assert_eq!(kept(&history), [("pod ci/a (build)".to_owned(), 1)], "the same pod");
     }
 
     #[test]

@@ -42,6 +42,13 @@ impl Hours {
         self.bits[word] |= bit;
     }
 
+    /// Takes in the hours of `other` that are not more than a week old by now.
+    pub fn absorb(&mut self, other: &Self) {
+        let newest = self.newest.max(other.newest);
+        let is_kept = |hour: &Timestamp| hour.as_unix() / HOUR + Self::SPAN > newest;
+        other.iter().filter(is_kept).for_each(|hour| self.mark(hour));
+    }
+
     /// Whether the hour of `at` is in the set.
     pub fn contains(&self, at: Timestamp) -> bool {
         let hour = at.as_unix() / HOUR;
@@ -117,6 +124,17 @@ mod tests {
         ahead.mark(hour(1));
         assert_eq!(numbers(&ahead), [1]);
         assert!(!ahead.contains(hour(900_000)));
+    }
+
+    #[test]
+    fn what_another_had_is_taken_in_as_far_as_it_is_of_the_week() {
+        let mut hours: Hours = [hour(300)].into_iter().collect();
+        hours.absorb(&[hour(100), hour(132), hour(133), hour(250)].into_iter().collect());
+        assert_eq!(numbers(&hours), [133, 250, 300]);
+        hours.absorb(&Hours::default());
+        assert_eq!(numbers(&hours), [133, 250, 300]);
+        hours.absorb(&[hour(420)].into_iter().collect());
+        assert_eq!(numbers(&hours), [300, 420]);
     }
 
     #[test]

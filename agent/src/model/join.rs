@@ -11,7 +11,7 @@ use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
 use super::container::ShadowContainer;
-use super::engine::{Engine, EngineKind, EngineSighting, Listener, Scope};
+use super::engine::{Engine, EngineSighting, Listener, Scope};
 use super::exposure::Exposure;
 use super::history::History;
 use super::identity::ContainerId;
@@ -78,32 +78,29 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Reading<Vec<Exposure>> {
     let places = Places::new(snapshot);
     let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
-    let users: BTreeSet<(&ClientIdentity, EngineKind, &Scope, &SocketName)> = open
-        .chain(history.clients().map(|(key, _)| key))
-        .map(|key| (&key.identity, key.engine, &key.scope, &key.listener))
-        .collect();
+    let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
     snapshot.reaches.reading.clone().map(|reaches| {
         let mut exposures = Vec::new();
         for reach in reaches {
-            let Some(Place::Pod {
-                namespace,
-                pod,
-                container: Some(container),
-            }) = places.of_container(&reach.container)
-            else {
+            let Some(Place::Pod(place)) = places.of_container(&reach.container) else {
                 continue; // a container that went between the two looks
             };
+            let Some(container) = &place.container else { continue };
             for (engine, listener) in served(joined.engines.known().map_or(&[], Vec::as_slice), &reach.listener) {
-                let identity = ClientIdentity::Pod {
-                    namespace: namespace.clone(),
-                    pod: pod.clone(),
-                    container: Some(container.clone()),
+                let key = ClientKey {
+                    identity: ClientIdentity::Pod(place.clone()),
+                    engine: engine.kind,
+                    scope: engine.scope.clone(),
+                    api: listener.api,
+                    listener: listener.name.clone(),
                 };
                 exposures.push(Exposure {
-                    used: users.contains(&(&identity, engine.kind, &engine.scope, &listener.name)),
-                    namespace: namespace.clone(),
-                    pod: pod.clone(),
+                    used: users.iter().any(|user| user.continues(&key)),
+                    namespace: place.namespace.clone(),
+                    pod: place.pod.clone(),
                     container: container.clone(),
+                    workload: place.workload.clone(),
+                    pod_uid: snapshot.pod_uid(place),
                     engine: engine.kind,
                     scope: engine.scope.clone(),
                     listener: listener.name.clone(),
@@ -122,15 +119,7 @@ pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Rea
 fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
     let scope = match &sighting.process {
         Some(process) => match places.of(process) {
-            Place::Pod {
-                namespace,
-                pod,
-                container,
-            } => Scope::Pod {
-                namespace,
-                pod,
-                container,
-            },
+            Place::Pod(place) => Scope::Pod(place),
             Place::EngineContainer { name, .. } => Scope::Container { name },
             Place::Host => host_scope(process.uid.unwrap_or(0)),
         },
@@ -214,15 +203,7 @@ fn by_identity<'a>(places: &Places<'_>, holders: &'a [Process]) -> BTreeMap<Clie
 
 fn identity(places: &Places<'_>, process: &Process) -> ClientIdentity {
     match places.of(process) {
-        Place::Pod {
-            namespace,
-            pod,
-            container,
-        } => ClientIdentity::Pod {
-            namespace,
-            pod,
-            container,
-        },
+        Place::Pod(place) => ClientIdentity::Pod(place),
         Place::EngineContainer { engine, name } => ClientIdentity::EngineContainer { engine, name },
         Place::Host => ClientIdentity::Host {
             unit: process.membership.unit.clone(),

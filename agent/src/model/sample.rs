@@ -59,6 +59,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 namespace: "ci".into(),
                 name: "builder-0".into(),
                 uid: POD_UID.into(),
+                workload: None,
                 ready: true,
             }]),
             containers: Sighting::full(vec![Container {

@@ -1,6 +1,6 @@
 //! One look at the node: everything that the sources saw in one cycle.
 
-use super::container::SupervisedContainer;
+use super::container::{PodContainer, SupervisedContainer};
 use super::engine::EngineSighting;
 use super::exposure::Reach;
 use super::host::HostFiles;
@@ -52,4 +52,15 @@ pub struct Snapshot {
     pub reaches: Sighting<Vec<Reach>>,
     /// Files of the host.
     pub host: Sighting<HostFiles>,
+}
+
+impl Snapshot {
+    /// The uid of the pod that `place` is in, while the runtime lists it: that of its ready sandbox, where it has two.
+    pub fn pod_uid(&self, place: &PodContainer) -> Option<String> {
+        let pods = self.runtime.pods.reading.known()?;
+        let of = pods
+            .iter()
+            .filter(|pod| pod.name == place.pod && pod.namespace == place.namespace);
+        of.max_by_key(|pod| pod.ready).map(|pod| pod.uid.clone())
+    }
 }

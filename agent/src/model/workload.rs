@@ -1,6 +1,8 @@
 //! Where control groups place a process: containers, pod, unit. See the parser beside it for the forms of paths.
+//! [`owner`] tells what a pod belongs to.
 
 mod cgroup;
+pub mod owner;
 
 use std::fmt;
 

@@ -118,6 +118,8 @@ fn exposures() -> Vec<Exposure> {
         namespace: "ci".to_owned(),
         pod: pod.to_owned(),
         container: container.to_owned(),
+        workload: clients::workload(pod),
+        pod_uid: Some("0a1b2c3d-0000-4000-8000-00000000beef".to_owned()),
         engine: EngineKind::Dockerd,
         scope: Scope::Host,
         listener: SocketName::Path("/run/docker.sock".to_owned()),

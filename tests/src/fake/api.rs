@@ -4,7 +4,9 @@
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
 //! where there is no Node an account without the right to create is refused. Every request is kept.
 
+mod fleet;
 mod nodes;
+mod told;
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +23,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use fleet::{Fleet, FleetNode, FleetPod, Reply};
 pub use nodes::Nodes;
+pub use told::{report_clear, report_in_use, report_used_by};
 
 /// What to do instead of answering.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub enum Fault {
     Silence,
     /// Does what is asked and never answers.
     Mute,
+    /// Answers with this, after so long.
+    Slow(Duration, Value),
     /// Breaks off in the middle of the body.
     CutOff,
     /// A body far larger than any Node: 8 MiB.
@@ -85,6 +91,14 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// A whole cluster, where lists are asked for in printed form and agents through the proxy.
+    pub fleet: Fleet,
+    /// Faults for the next requests whose path and query contain a text, one each.
+    pub on: Vec<(&'static str, Fault)>,
+    /// Whether requests are not kept, only counted: there may be 100,000.
+    pub forgets: bool,
+    /// How many requests came.
+    pub requests: u64,
     /// Faults for the next requests, one each.
     pub next: VecDeque<Fault>,
     /// The fault of every request while it is set.
@@ -179,14 +193,26 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
     };
     let fault = {
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-        script.seen.push(seen.clone());
-        match script.next.pop_front().or_else(|| script.always.clone()) {
+        script.requests += 1;
+        if !script.forgets {
+            script.seen.push(seen.clone());
+        }
+        let at = script.on.iter().position(|(part, _)| seen.uri.contains(part));
+        let fault = at.map(|at| script.on.remove(at).1);
+        match fault
+            .or_else(|| script.next.pop_front())
+            .or_else(|| script.always.clone())
+        {
             Some(Fault::Mute) => {
                 script.answer(&seen);
                 Fault::Silence
             }
             Some(fault) => fault,
-            None => return script.answer(&seen),
+            None => match script.answer_of_fleet(&seen) {
+                Some(Ok(body)) => return reply(200, &body),
+                Some(Err(fault)) => fault,
+                None => return script.answer(&seen),
+            },
         }
     };
     match fault {
@@ -200,6 +226,10 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
                     .insert(name, value.parse().expect("a header's value"));
             }
             response
+        }
+        Fault::Slow(time, body) => {
+            tokio::time::sleep(time).await;
+            reply(200, &body)
         }
         Fault::Silence | Fault::Mute => std::future::pending().await,
         Fault::CutOff => {
@@ -225,11 +255,24 @@ where
 }
 
 impl Script {
-    fn answer(&mut self, seen: &Seen) -> Response {
+    fn lets_in(&self, seen: &Seen) -> bool {
         let given = seen.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        if let Some(token) = &self.token
-            && given != Some(&format!("Bearer {token}"))
-        {
+        let wanted = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        wanted.is_none_or(|wanted| given == Some(&wanted))
+    }
+
+    fn answer_of_fleet(&self, seen: &Seen) -> Option<Result<Value, Fault>> {
+        let accept = seen.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+        let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));
+        let is_asked = path.contains("/pods") || accept.is_some_and(|accept| accept.contains("as=Table"));
+        if seen.method != "GET" || !is_asked || !self.lets_in(seen) {
+            return None;
+        }
+        self.fleet.get(path, query)
+    }
+
+    fn answer(&mut self, seen: &Seen) -> Response {
+        if !self.lets_in(seen) {
             return reply(401, &json!({ "kind": "Status", "message": "Unauthorized" }));
         }
         let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));

@@ -74,12 +74,24 @@ pub fn mute(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["mute", &socket.to_string_lossy()])
 }
 
+/// Connects and holds, as a program of this name, which may have slashes: it is below a folder of its own then.
+pub fn hold_as(name: &str, socket: &Path, place: Place) -> Result<Client> {
+    start_as(name, place, &["hold", &socket.to_string_lossy()])
+}
+
 /// Starts the client program with these arguments and waits until it says `ready`.
 pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
+    start_as("client", place, mode)
+}
+
+fn start_as(name: &str, place: Place, mode: &[&str]) -> Result<Client> {
     let room = Room::make("client")?;
     let keeper = Keeper::start(&room, None, Duration::ZERO)?;
     // The cache is the user's own; from the room everybody can run it.
-    let program = room.join("client");
+    let program = room.join(name);
+    if let Some((folder, _)) = name.rsplit_once('/') {
+        room.folder(folder)?;
+    }
     copy_program(&images::client()?, &program)?;
     let mut process = place
         .command(&program)

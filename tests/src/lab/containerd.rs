@@ -1,8 +1,10 @@
 //! A containerd with its CRI service, in a room of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::cri::{Cri, Interface};
 use super::daemon::Daemon;
@@ -11,6 +13,7 @@ use super::keeper::Task;
 use super::packages::{self, Programs};
 use super::pods::{Pod, RunningPod};
 use super::rooms::Room;
+use super::stage::Stage;
 
 /// What a version's configuration file is made from.
 #[derive(Debug)]
@@ -39,6 +42,19 @@ pub struct Options {
     pub configuration: fn(&Layout<'_>) -> String,
     /// The version of CRI that the lab itself speaks with it.
     pub interface: Interface,
+    /// Where it runs; without one on the machine itself.
+    pub stage: Option<Arc<Stage>>,
+    /// What pods reach.
+    pub network: Network,
+}
+
+/// What a runtime's pods reach.
+#[derive(Debug, Clone)]
+pub enum Network {
+    /// Each other. The host's forwarding and firewall stay as they are.
+    Closed,
+    /// Whatever the stage does; their addresses are in this range, like `10.244.1.0/24`.
+    Routed(String),
 }
 
 /// A containerd that runs.
@@ -58,6 +74,8 @@ impl Containerd {
             programs: Programs::debian()?,
             configuration: version_2,
             interface: Interface::V1,
+            stage: None,
+            network: Network::Closed,
         })
     }
 
@@ -67,7 +85,10 @@ impl Containerd {
         let network = format!("lab{}", room.serial());
         let socket = room.join("containerd.sock");
         let cni_configurations = room.folder("cni")?;
-        room.file("cni/lab.conflist", cni_configuration(&network, &room.join("addresses")))?;
+        room.file(
+            "cni/lab.conflist",
+            options.network.configuration(&network, &room.join("addresses")),
+        )?;
         let configuration = (options.configuration)(&Layout {
             root: &room.join("root"),
             state: &room.join("state"),
@@ -79,7 +100,7 @@ impl Containerd {
         let configuration = room.file("config.toml", configuration)?;
         let mut command = options.programs.command_by_loader("containerd")?;
         command.arg("--config").arg(configuration);
-        let daemon = Daemon::start("containerd", &room, &command, &tasks(&network))?;
+        let daemon = Daemon::start_on(options.stage.as_ref(), "containerd", &room, &command, &tasks(&network))?;
         let cri = Cri::of(&socket, options.interface)?;
         daemon.wait_until(|| cri.version().map(drop))?;
         let this = Self {
@@ -162,24 +183,30 @@ pub(crate) fn network_tasks(network: &str) -> Vec<Task> {
     ]
 }
 
-/// A bridge that is no gateway: pods see each other, and the host's forwarding and firewall stay as they are.
-pub(crate) fn cni_configuration(network: &str, addresses: &Path) -> String {
-    serde_json::json!({
-        "cniVersion": "0.4.0",
-        "name": network,
-        "plugins": [{
+impl Network {
+    /// A CNI configuration: one bridge of this name, which is a gateway only on a stage.
+    pub(crate) fn configuration(&self, network: &str, addresses: &Path) -> String {
+        let (routed, subnet) = match self {
+            Self::Closed => (false, "10.213.0.0/16"),
+            Self::Routed(subnet) => (true, subnet.as_str()),
+        };
+        let mut plugin = json!({
             "type": "bridge",
             "bridge": network,
-            "isGateway": false,
+            "isGateway": routed,
+            "hairpinMode": routed,
             "ipMasq": false,
             "ipam": {
                 "type": "host-local",
                 "dataDir": addresses,
-                "ranges": [[{ "subnet": "10.213.0.0/16" }]],
+                "ranges": [[{ "subnet": subnet }]],
             },
-        }],
-    })
-    .to_string()
+        });
+        if routed {
+            plugin["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0" }]);
+        }
+        json!({ "cniVersion": "0.4.0", "name": network, "plugins": [plugin] }).to_string()
+    }
 }
 
 /// The configuration of containerd 1.4 to 1.7.

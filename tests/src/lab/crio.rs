@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::containerd::{cni_configuration, network_tasks};
+use super::containerd::{Network, network_tasks};
 use super::cri::{Cri, Interface};
 use super::daemon::Daemon;
 use super::images;
@@ -36,7 +36,10 @@ impl Crio {
         let network = format!("lab{}", room.serial());
         let socket = room.join("crio.sock");
         room.folder("cni")?;
-        room.file("cni/lab.conflist", cni_configuration(&network, &room.join("addresses")))?;
+        room.file(
+            "cni/lab.conflist",
+            Network::Closed.configuration(&network, &room.join("addresses")),
+        )?;
         let runc = write_runc(&room, &programs.path("runc")?)?;
         let configuration = room.file("crio.conf", configuration(&room, &programs, &built, &runc, &socket)?)?;
         for image in [

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::keeper::{ENDED, Keeper, LOG, Task};
 use super::rooms::Room;
+use super::stage::Stage;
 
 /// How long a daemon may take until it answers. They take about a second; a busy machine ten times as long.
 const START: Duration = Duration::from_secs(60);
@@ -28,7 +30,23 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the daemon; the tasks are what its end leaves behind outside of its room.
     pub(crate) fn start(name: &'static str, room: &Room, command: &Command, tasks: &[Task]) -> Result<Self> {
-        let keeper = Keeper::start(room, Some(command), GRACE)?;
+        Self::start_on(None, name, room, command, tasks)
+    }
+
+    /// The same, on a stage.
+    pub(crate) fn start_on(
+        stage: Option<&Arc<Stage>>,
+        name: &'static str,
+        room: &Room,
+        command: &Command,
+        tasks: &[Task],
+    ) -> Result<Self> {
+        let keeper = Keeper::start_on(stage, room, Some(command), GRACE)?;
+        Self::kept(name, keeper, tasks)
+    }
+
+    /// What this keeper has started.
+    pub(crate) fn kept(name: &'static str, keeper: Keeper, tasks: &[Task]) -> Result<Self> {
         let pid = keeper.daemon().with_context(|| format!("{name} was not started"))?;
         for task in tasks {
             keeper.later(task)?;
@@ -38,7 +56,12 @@ impl Daemon {
 
     /// Waits until `answers` succeeds; fails when the daemon ends or is too slow, with the end of its log.
     pub(crate) fn wait_until(&self, answers: impl Fn() -> Result<()>) -> Result<()> {
-        let deadline = Instant::now() + START;
+        self.wait_so_long(START, answers)
+    }
+
+    /// The same, for what takes longer than a start.
+    pub(crate) fn wait_so_long(&self, patience: Duration, answers: impl Fn() -> Result<()>) -> Result<()> {
+        let deadline = Instant::now() + patience;
         loop {
             let refusal = match answers() {
                 Ok(()) => return Ok(()),
@@ -55,7 +78,7 @@ impl Daemon {
         }
     }
 
-    /// Its process id.
+    /// Its process id, as it is on its stage.
     pub fn pid(&self) -> u32 {
         self.pid
     }

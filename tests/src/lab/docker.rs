@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use super::images;
 use super::keeper::Task;
 use super::packages::{self, Programs};
 use super::rooms::Room;
+use super::stage::Stage;
 
 const READY: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,8 @@ pub struct Options<'a> {
     pub lowers_oom_score: bool,
     /// Run it through its own dynamic loader. Docker before 23 cannot: it executes itself again.
     pub by_loader: bool,
+    /// Where it runs; without one on the machine itself.
+    pub stage: Option<Arc<Stage>>,
 }
 
 impl Options<'_> {
@@ -49,6 +53,7 @@ impl Options<'_> {
             has_trust_key: true,
             lowers_oom_score: true,
             by_loader: false,
+            stage: None,
         })
     }
 }
@@ -79,7 +84,7 @@ impl Docker {
             .iter()
             .filter_map(|address| address.strip_prefix("unix://"));
         tasks.extend(elsewhere.map(|path| Task::File(path.into())));
-        let daemon = Daemon::start("dockerd", &room, &command, &tasks)?;
+        let daemon = Daemon::start_on(options.stage.as_ref(), "dockerd", &room, &command, &tasks)?;
         let this = Self {
             daemon,
             programs: options.programs.clone(),
@@ -88,12 +93,7 @@ impl Docker {
         // `docker version` fails until the API answers.
         this.daemon
             .wait_until(|| this.ask(["version", "--format", "{{.Server.Version}}"]).map(drop))?;
-        this.ask([
-            "load",
-            "--quiet",
-            "--input",
-            &images::write_lab(room.path(), &options.programs)?.display().to_string(),
-        ])?;
+        this.import(&images::write_lab(room.path(), &options.programs)?)?;
         Ok(this)
     }
 
@@ -129,6 +129,17 @@ impl Docker {
         // The host user's own contexts and credentials are none of the lab's business.
         docker.env("DOCKER_CONFIG", self.daemon.room().join("client"));
         Ok(docker)
+    }
+
+    /// Loads a docker-archive.
+    pub fn import(&self, archive: &Path) -> Result<()> {
+        self.ask([
+            OsStr::new("load"),
+            OsStr::new("--quiet"),
+            OsStr::new("--input"),
+            archive.as_os_str(),
+        ])
+        .map(drop)
     }
 
     /// Runs a container of the lab's image: `docker run --detach` with these options, and this command in it.
@@ -184,7 +195,7 @@ impl DockerContainer<'_> {
         &self.name
     }
 
-    /// The process id, on the host, of its first process.
+    /// The process id, as the daemon sees it, of its first process.
     pub fn pid(&self) -> Result<u32> {
         let pid = self.docker.ask(["inspect", "--format", "{{.State.Pid}}", &self.id])?;
         pid.parse().with_context(|| format!("{pid:?} is no process id"))

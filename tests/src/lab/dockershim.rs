@@ -1,38 +1,32 @@
-//! A kubelet 1.23 whose runtime is Docker through its own dockershim, without a cluster: it runs static pods.
+//! A kubelet 1.23 whose runtime is Docker through its own dockershim: a node of a cluster, or without one, then it runs
+//! static pods.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::cgroups;
-use super::containerd::{cni_configuration, network_tasks};
+use super::containerd::{Network, network_tasks};
 use super::crio::write_runc;
 use super::daemon::Daemon;
 use super::docker::{Docker, Options};
 use super::images;
 use super::keeper::Task;
+use super::kubelet;
+use super::kubernetes::Seat;
 use super::modules::{self, Module};
 use super::packages::Programs;
 use super::rooms::Room;
+use super::stage::Stage;
 
 /// How long the kubelet may take to run a pod: it looks at its folder of static pods every second.
 const POD: Duration = Duration::from_secs(90);
-/// The settings of the kernel that a kubelet changes when it starts, and what it wants there.
-const TUNABLES: [(&str, &str); 6] = [
-    ("vm/overcommit_memory", "1"),
-    ("vm/panic_on_oom", "0"),
-    ("kernel/panic", "10"),
-    ("kernel/panic_on_oops", "1"),
-    ("kernel/keys/root_maxkeys", "1000000"),
-    ("kernel/keys/root_maxbytes", "25000000"),
-];
-/// The node's name; a static pod's ends with it.
+/// The node's name without a cluster; a static pod's ends with it.
 pub const NODE: &str = "node-1";
 
 /// A kubelet with dockershim, and the Docker below it.
@@ -42,11 +36,21 @@ pub struct Dockershim {
     kubelet: Daemon,
     docker: Docker,
     socket: PathBuf,
+    stage: Arc<Stage>,
 }
 
 impl Dockershim {
     /// Starts Docker 20.10 and the kubelet. The first call builds the kubelet, which takes minutes.
     pub fn start(programs: Programs) -> Result<Self> {
+        Self::start_on(&Stage::start(&[])?, programs, None)
+    }
+
+    /// The same, as a node of a cluster.
+    pub(crate) fn join(programs: Programs, seat: &Seat) -> Result<Self> {
+        Self::start_on(&seat.stage, programs, Some(seat))
+    }
+
+    fn start_on(stage: &Arc<Stage>, programs: Programs, seat: Option<&Seat>) -> Result<Self> {
         let built = modules::build(Module::Dockershim)?;
         let room = Room::make("kubelet")?;
         let runc = write_runc(&room, &programs.path("runc")?)?;
@@ -57,26 +61,34 @@ impl Dockershim {
         });
         options.configuration = configuration.as_object().cloned().unwrap_or_default();
         options.programs = programs;
+        options.stage = Some(Arc::clone(stage));
         let docker = Docker::start_with(&options)?;
-        let pause = images::write_pause(room.path())?;
-        docker.ask(["load", "--quiet", "--input", &pause.display().to_string()])?;
+        docker.import(&images::write_pause(room.path())?)?;
 
         let network = format!("lab{}", room.serial());
+        let reach = seat.map_or(Network::Closed, |seat| Network::Routed(seat.pods.clone()));
         room.folder("cni")?;
-        room.file("cni/lab.conflist", cni_configuration(&network, &room.join("addresses")))?;
+        let configuration = reach.configuration(&network, &room.join("addresses"));
+        room.file("cni/lab.conflist", configuration)?;
         let socket = room.join("dockershim.sock");
-        let cgroup = PathBuf::from(format!("/castoff-lab-{}", room.serial()));
-        let command = command(&room, &built, &docker, &options.programs, &socket, &cgroup)?;
+        let cgroup = kubelet::cgroup(&room)?;
+        let mut command = command(&room, &built, &docker, &options.programs, &socket)?;
+        kubelet::configure(&mut command, &room, &cgroup, seat, json!({}))?;
         let mut tasks = network_tasks(&network);
-        tasks.push(Task::Cgroup(cgroup.clone()));
-        cgroups::make_everywhere(&cgroup)?;
-        let kubelet = Daemon::start("kubelet", &room, &command, &tasks)?;
+        tasks.push(Task::Cgroup(cgroup));
+        let kubelet = Daemon::start_on(Some(stage), "kubelet", &room, &command, &tasks)?;
         kubelet.wait_until(|| fs::metadata(&socket).map(drop).context("no socket yet"))?;
         Ok(Self {
             kubelet,
             docker,
             socket,
+            stage: Arc::clone(stage),
         })
+    }
+
+    /// Stops the kubelet, and with it dockershim; Docker stays, and so do the containers in it.
+    pub fn into_docker(self) -> Docker {
+        self.docker
     }
 
     /// Where it serves CRI.
@@ -94,8 +106,8 @@ impl Dockershim {
         &self.kubelet
     }
 
-    /// Runs a static pod of one container with one hostPath mount and returns the container's process id; a client is
-    /// waited for until it says `ready`.
+    /// Runs a static pod of one container with one hostPath mount and returns the machine's process id of the container; a
+    /// client is waited for until it says `ready`.
     pub fn run(&self, namespace: &str, pod: &str, container: &str, command: &[&str], mount: &Mount<'_>) -> Result<u32> {
         let manifest = json!({
             "apiVersion": "v1",
@@ -141,7 +153,7 @@ impl Dockershim {
         }
         let inspected: Value = serde_json::from_str(&self.docker.ask(["inspect", id])?).context("docker inspect")?;
         let pid = inspected[0]["State"]["Pid"].as_u64().context("a process id")?;
-        Ok(Some(u32::try_from(pid)?))
+        self.stage.pid_outside(u32::try_from(pid)?).map(Some)
     }
 }
 
@@ -156,87 +168,22 @@ pub struct Mount<'a> {
     pub readonly: bool,
 }
 
-/// The kubelet, in a mount namespace in which `/var/log` and the kernel's settings that it changes are the room's own.
-fn command(
-    room: &Room,
-    built: &Path,
-    docker: &Docker,
-    programs: &Programs,
-    socket: &Path,
-    cgroup: &Path,
-) -> Result<Command> {
+/// The kubelet, without its configuration.
+fn command(room: &Room, built: &Path, docker: &Docker, programs: &Programs, socket: &Path) -> Result<Command> {
     room.folder("pods")?;
-    room.folder("var.log")?;
-    room.folder("tunables")?;
-    let place = room.path().display();
-    let mut script = vec![format!("mount --no-mtab --bind {place}/var.log /var/log")];
-    for (tunable, wanted) in TUNABLES {
-        let name = format!("tunables/{}", tunable.replace('/', "."));
-        let file = room.file(&name, format!("{wanted}\n"))?;
-        script.push(format!("mount --no-mtab --bind {} /proc/sys/{tunable}", file.display()));
-    }
-    script.push(r#"exec "$@""#.to_owned());
-    let script = script.join("\n");
-    let configuration = configuration(room, cgroup)?;
-    let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        "/bin/sh",
-        "-ec",
-        &script,
-        "sh",
-    ]);
-    command.arg(built.join("kubelet"));
+    let mut command = Command::new(built.join("kubelet"));
     command.args(["--container-runtime=docker", "--network-plugin=cni"]);
-    command.arg(format!("--hostname-override={NODE}"));
     command.arg(format!("--pod-infra-container-image={}", images::PAUSE));
     command.arg(format!("--docker-endpoint=unix://{}", docker.socket().display()));
     command.arg(format!("--container-runtime-endpoint=unix://{}", socket.display()));
     command.arg(format!("--cni-bin-dir={}", programs.cni_plugins().display()));
-    command.arg(format!("--config={}", configuration.display()));
     for (flag, folder) in [
-        ("root-dir", "kubelet"),
-        ("cert-dir", "certificates"),
         ("cni-conf-dir", "cni"),
         ("cni-cache-dir", "cni.cache"),
         ("experimental-dockershim-root-directory", "dockershim"),
         ("volume-plugin-dir", "plugins"),
     ] {
-        command.arg(format!("--{flag}={place}/{folder}"));
+        command.arg(format!("--{flag}={}", room.join(folder).display()));
     }
     Ok(command)
-}
-
-fn configuration(room: &Room, cgroup: &Path) -> Result<PathBuf> {
-    // The kernel's choice; that it is free again at once is as sure as anything about ports.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .context("find a free port")?
-        .local_addr()?
-        .port();
-    let configuration = json!({
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "address": "127.0.0.1",
-        "port": port,
-        "healthzPort": 0,
-        "readOnlyPort": 0,
-        "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false } },
-        "authorization": { "mode": "AlwaysAllow" },
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroup,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": false,
-        "fileCheckFrequency": "1s",
-        // The host's firewall stays as it is.
-        "makeIPTablesUtilChains": false,
-        "evictionHard": { "memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
-        "imageGCHighThresholdPercent": 100,
-        // Lowering it takes CAP_SYS_RESOURCE.
-        "oomScoreAdj": 0,
-        "staticPodPath": room.join("pods"),
-    });
-    room.file("kubelet.yaml", configuration.to_string())
 }

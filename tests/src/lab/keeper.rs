@@ -10,12 +10,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::castoff::beside_this_program;
 use super::rooms::Room;
+use super::stage::Stage;
 
 /// The name of the program that keeps.
 pub(crate) const PROGRAM: &str = "castoff-lab";
@@ -81,13 +83,25 @@ pub(crate) struct Keeper {
     orders: Option<ChildStdin>,
     room: PathBuf,
     daemon: Option<u32>,
+    // It ends after what is on it.
+    _stage: Option<Arc<Stage>>,
 }
 
 impl Keeper {
     /// Starts a keeper of this room, and under it the daemon, if any, whose end it will wait for so long.
     pub(crate) fn start(room: &Room, daemon: Option<&Command>, grace: Duration) -> Result<Self> {
+        Self::start_on(None, room, daemon, grace)
+    }
+
+    /// The same, of a daemon that has a stage instead of the machine; the keeper is on it too, and so are its tasks.
+    pub(crate) fn start_on(
+        stage: Option<&Arc<Stage>>,
+        room: &Room,
+        daemon: Option<&Command>,
+        grace: Duration,
+    ) -> Result<Self> {
         let program = beside_this_program()?.join(PROGRAM);
-        let mut keep = Command::new(&program);
+        let mut keep = stage.map_or_else(|| Command::new(&program), |stage| stage.command(&program));
         keep.arg("keep").arg(room.path()).arg(grace.as_millis().to_string());
         if let Some(daemon) = daemon {
             keep.arg(daemon.get_program()).args(daemon.get_args());
@@ -118,10 +132,11 @@ impl Keeper {
             process,
             room: room.path().to_path_buf(),
             daemon: started.trim().parse().ok(),
+            _stage: stage.cloned(),
         })
     }
 
-    /// The daemon's process id; none for a keeper without one.
+    /// The daemon's process id, on its stage where it has one; none for a keeper without a daemon.
     pub(crate) fn daemon(&self) -> Option<u32> {
         self.daemon
     }

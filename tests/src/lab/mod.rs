@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod browser;
 pub mod castoff;
 pub mod cgroups;
 pub mod clients;
@@ -33,6 +34,8 @@ pub mod dockershim;
 pub mod helm;
 pub mod images;
 pub mod keeper;
+mod kubelet;
+pub mod kubernetes;
 pub mod machine;
 pub mod modules;
 pub mod packages;
@@ -44,6 +47,7 @@ pub mod prometheus;
 pub mod rooms;
 pub mod shipped;
 pub mod sockets;
+pub mod stage;
 pub mod suites;
 mod tidy;
 

@@ -22,6 +22,8 @@ pub enum Module {
     Crio,
     /// A kubelet 1.23, the last that has dockershim.
     Dockershim,
+    /// A whole Kubernetes in one program.
+    Kubernetes,
 }
 
 impl Module {
@@ -30,6 +32,7 @@ impl Module {
         match self {
             Self::Crio => "github.com/cri-o/cri-o v1.34.0",
             Self::Dockershim => "k8s.io/kubernetes v1.23.17",
+            Self::Kubernetes => "k8s.io/kubernetes v1.34.4",
         }
     }
 
@@ -37,7 +40,7 @@ impl Module {
     fn tools(self) -> &'static [&'static str] {
         match self {
             Self::Crio => &["gcc", "pkg-config"],
-            Self::Dockershim => &[],
+            Self::Dockershim | Self::Kubernetes => &[],
         }
     }
 
@@ -45,11 +48,12 @@ impl Module {
         match self {
             Self::Crio => "crio",
             Self::Dockershim => "dockershim",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
 
-/// The folder that has the built programs: `crio` and `pinns`, or `kubelet`. The first call takes minutes.
+/// The folder that has the built programs: `crio` and `pinns`, `kubelet`, or `kubernetes`. The first call takes minutes.
 ///
 /// # Errors
 /// [`Unavailable`] where there is no Go or compiler, or the module cannot be had, in their words.
@@ -79,7 +83,8 @@ pub fn build(module: Module) -> Result<PathBuf> {
     fs::create_dir_all(&programs).with_context(|| format!("make {}", programs.display()))?;
     match module {
         Module::Crio => build_crio(work.path(), &programs)?,
-        Module::Dockershim => build_kubelet(work.path(), &programs)?,
+        Module::Dockershim => build_kubernetes(work.path(), &programs.join("kubelet"), 23, 17)?,
+        Module::Kubernetes => build_kubernetes(work.path(), &programs.join("kubernetes"), 34, 4)?,
     }
     fs::write(&stamp, pinned).context("stamp a module's cache")?;
     Ok(programs)
@@ -93,12 +98,15 @@ fn go(folder: &Path) -> Command {
     go
 }
 
-fn build_kubelet(work: &Path, programs: &Path) -> Result<()> {
+/// Without these flags a program of Kubernetes 1.`minor`.`patch` does not know its own version.
+fn build_kubernetes(work: &Path, program: &Path, minor: u32, patch: u32) -> Result<()> {
     let version = "k8s.io/component-base/version";
-    let flags = format!("-s -w -X {version}.gitVersion=v1.23.17 -X {version}.gitMajor=1 -X {version}.gitMinor=23");
+    let flags = format!(
+        "-s -w -X {version}.gitVersion=v1.{minor}.{patch} -X {version}.gitMajor=1 -X {version}.gitMinor={minor}"
+    );
     let mut build = go(work);
     build.args(["build", "-trimpath", "-ldflags", &flags, "-o"]);
-    packages::run(build.arg(programs.join("kubelet")).arg(".").env("CGO_ENABLED", "0"))
+    packages::run(build.arg(program).arg(".").env("CGO_ENABLED", "0"))
 }
 
 /// With the tags by which CRI-O's own build leaves out what takes more libraries.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::kubernetes::{Cluster, NODES};
 use super::machine::{self, Tier};
 use super::modules::{self, Module};
 use super::packages::Programs;
@@ -45,6 +46,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         ["prepare", "matrix"] => prepare_matrix(),
+        ["cluster"] => show_cluster(),
         ["wait"] => wait_for_keepers(),
         ["demo"] => demo::run().map(|()| ExitCode::SUCCESS),
         _ => {
@@ -53,6 +55,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
                  castoff-lab prepare          unpacks the daemons' packages into the cache, prints where\n\
                  castoff-lab prepare matrix   the same for every version of the matrix, and builds what has no package\n\
                  castoff-lab wait             waits until nothing is left of tests that have ended\n\
+                 castoff-lab cluster          a Kubernetes with one node to look around in, until standard input ends\n\
                  castoff-lab demo             a node in a box, until Ctrl-C"
             );
             Ok(ExitCode::from(USAGE))
@@ -80,6 +83,28 @@ fn prepare_matrix() -> Result<ExitCode> {
             Err(error) => println!("{}: {error:#}", module.pin()),
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says how to get at it.
+fn show_cluster() -> Result<ExitCode> {
+    let cluster = Cluster::start()?;
+    let node = cluster.join(NODES[0])?;
+    let docker = cluster.start_docker()?;
+    println!("{}", cluster.kubectl(["get", "nodes", "-o", "wide"])?);
+    println!("a Docker socket: {}", docker.socket().display());
+    let kubectl = cluster.kubectl_command();
+    let words: Vec<_> = kubectl.get_args().map(|word| word.to_string_lossy()).collect();
+    let program = kubectl.get_program().display();
+    let kubeconfig = cluster.kubeconfig();
+    println!(
+        "kubectl: KUBECONFIG={} {program} {}",
+        kubeconfig.display(),
+        words.join(" ")
+    );
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).context("wait for the end of standard input")?;
+    drop(docker);
+    drop(node);
     Ok(ExitCode::SUCCESS)
 }
 

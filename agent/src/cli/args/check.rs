@@ -9,7 +9,7 @@ use crate::findings::report::Verdict;
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_HELP)]
 pub(in crate::cli) struct Check {
-    /// How to print: a table for people, a wider one, or JSON (schema: agent/docs/report.schema.json)
+    /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     pub(in crate::cli) output: Output,
     /// The mildest verdict that makes the exit code 1
@@ -19,27 +19,57 @@ pub(in crate::cli) struct Check {
     /// Look again and again for this long, so that clients that come and go are seen too
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(in crate::cli) sample: Option<String>,
-    /// When to colour
-    #[arg(long, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    /// Look until interrupted: a terminal shows the latest look, anything else gets one after the other
+    #[arg(short, long, conflicts_with = "sample")]
+    pub(in crate::cli) watch: bool,
+    /// With --watch: from the end of one look to the start of the next
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "2s",
+        requires = "watch",
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) interval: String,
+    /// When to colour; auto: on a terminal, unless `$NO_COLOR` is set
+    #[arg(long, visible_alias = "color", value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(in crate::cli) colour: Colour,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }
 
 const CHECK_HELP: &str = "\
-Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 cannot tell, 64 wrong use.
+Exit codes:
+  0   nothing at or above --fail-on
+  1   something is
+  2   cannot tell
+  64  wrong use
+  70  castoff failed: what it found could not be written, for example
+
+A reader that leaves early (castoff check | head) changes none of them. With --watch the last look counts.
 
 Examples:
   castoff check                     one look, as a table
   castoff check --sample 10s        catch clients that come and go
+  castoff check --watch             keep looking; Ctrl-C ends it
   castoff check -o json | jq .verdict
-  castoff check --fail-on in-use    exit 1 only where something uses Docker";
+  castoff check -o junit --fail-on in-use > castoff.xml
+                                    for CI: red only where something uses Docker
+  castoff check -o sarif > castoff.sarif
+                                    for code scanning";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Output {
+    /// For people, as wide as the terminal
     Table,
+    /// With every detail, nothing shortened
     Wide,
+    /// For programs; schema: agent/docs/report.schema.json
     Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// JUnit XML, for CI: red exactly where the exit code is not 0
+    Junit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,7 +80,7 @@ pub(in crate::cli) enum Colour {
 }
 
 /// `unknown` is no bar: it has an exit code of its own.
-fn fail_on_values() -> impl Iterator<Item = &'static str> {
+pub(super) fn fail_on_values() -> impl Iterator<Item = &'static str> {
     Verdict::ALL
         .iter()
         .filter(|v| **v != Verdict::Unknown)

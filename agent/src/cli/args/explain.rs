@@ -6,8 +6,14 @@ use clap::builder::PossibleValuesParser;
 use crate::findings::report::Code;
 
 #[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
 pub(in crate::cli) struct Explain {
     /// The finding's code; none lists all
     #[arg(value_parser = PossibleValuesParser::new(Code::ALL.iter().map(|c| c.code())))]
     pub(in crate::cli) code: Option<String>,
 }
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  castoff explain                   every code with its title
+  castoff explain socket-client     what it means and what to do";

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{HostArgs, LabelArgs, Way, any_path};
+use super::{HostArgs, HttpArgs, LabelArgs, Way, any_path};
 
 #[derive(Debug, Args)]
+#[command(after_help = RUN_HELP)]
 pub(in crate::cli) struct Run {
     /// How long from one look to the next
     #[arg(
@@ -26,14 +27,6 @@ pub(in crate::cli) struct Run {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) window: String,
-    /// The address to serve HTTP on
-    #[arg(
-        long,
-        env = "CASTOFF_LISTEN",
-        value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9559"
-    )]
-    pub(in crate::cli) listen: String,
     /// Where first and last seen of each client are kept over restarts; none: they are not
     #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) state: Option<PathBuf>,
@@ -57,10 +50,21 @@ pub(in crate::cli) struct Run {
           help_heading = "Labels")]
     pub(in crate::cli) way: Way,
     #[command(flatten)]
+    pub(in crate::cli) http: HttpArgs,
+    #[command(flatten)]
     pub(in crate::cli) labels: LabelArgs,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }
+
+const RUN_HELP: &str = "\
+The first SIGTERM or SIGINT lets what is under way end, within --grace; the second ends castoff at once.
+
+Examples:
+  castoff run                                    this machine, http://127.0.0.1:9559/ shows it
+  castoff run --state /var/lib/castoff/state.json --labels api --listen 0.0.0.0:9559
+                                                 as the DaemonSet does
+  curl -s http://127.0.0.1:9559/api/v1/report | jq .verdict";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum LogFormat {

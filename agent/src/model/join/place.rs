@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::container::SupervisedContainer;
+use crate::model::container::{PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
@@ -13,11 +13,7 @@ use crate::model::workload::{CgroupContainer, Manager};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// A pod that the runtime knows.
-    Pod {
-        namespace: String,
-        pod: String,
-        container: Option<String>,
-    },
+    Pod(PodContainer),
     /// A container that the runtime does not know.
     EngineContainer { engine: Option<EngineKind>, name: String },
     /// No container.
@@ -41,11 +37,7 @@ impl<'a> Places<'a> {
         let listed_pods = snapshot.runtime.pods.reading.known().into_iter().flatten();
         let mut by_sandbox = HashMap::new();
         for pod in listed_pods {
-            let place = Place::Pod {
-                namespace: pod.namespace.clone(),
-                pod: pod.name.clone(),
-                container: None,
-            };
+            let place = Place::Pod(pod.place(None));
             // A pod whose sandbox was made anew is listed twice under one uid, and both entries say the same.
             places.pods.insert(&pod.uid, place.clone());
             places.containers.insert(&pod.sandbox, place);
@@ -53,11 +45,7 @@ impl<'a> Places<'a> {
         }
         for container in snapshot.runtime.containers.reading.known().into_iter().flatten() {
             if let Some(pod) = by_sandbox.get(&container.sandbox) {
-                let place = Place::Pod {
-                    namespace: pod.namespace.clone(),
-                    pod: pod.name.clone(),
-                    container: Some(container.name.clone()),
-                };
+                let place = Place::Pod(pod.place(Some(&container.name)));
                 places.containers.insert(&container.id, place);
             }
         }

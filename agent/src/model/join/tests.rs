@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::client::ClientIdentity;
-use crate::model::container::SupervisedContainer;
+use crate::model::container::{PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::reading::Sighting;
@@ -9,11 +9,12 @@ use crate::model::time::Timestamp;
 use crate::model::workload::{CgroupContainer, Manager, Membership, Unit};
 
 fn pod(container: Option<&str>) -> ClientIdentity {
-    ClientIdentity::Pod {
+    ClientIdentity::Pod(PodContainer {
         namespace: "ci".into(),
         pod: "builder-0".into(),
         container: container.map(str::to_owned),
-    }
+        workload: None,
+    })
 }
 
 fn engine_container(engine: Option<EngineKind>, name: &str) -> ClientIdentity {
@@ -210,11 +211,10 @@ fn the_scope_of_an_engine() {
     let mut activated = dockerd();
     activated.process = None;
     activated.listeners[0].name = SocketName::Path("/run/user/1000/podman/podman.sock".into());
-    let in_pod = Scope::Pod {
-        namespace: "ci".into(),
-        pod: "builder-0".into(),
-        container: Some("build".into()),
+    let ClientIdentity::Pod(place) = pod(Some("build")) else {
+        panic!("a pod")
     };
+    let in_pod = Scope::Pod(place);
     for (engine, scope) in [
         (dockerd(), Scope::Host),
         (rootless, Scope::User { uid: 1000 }),

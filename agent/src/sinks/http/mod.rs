@@ -2,15 +2,19 @@
 //! never read. Knows the latest report and nothing of how it was made.
 
 mod connections;
+mod guard;
 mod liveness;
 mod page;
 mod server;
+pub mod tls;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
@@ -19,8 +23,10 @@ use super::metrics::cycles::CycleCounters;
 use super::metrics::{self, Metrics};
 use super::render::json::render_json_line;
 use crate::findings::report::Report;
+pub use connections::Limits;
+pub use guard::Guard;
 pub use liveness::{Liveness, Stalled};
-pub use server::{Drained, serve};
+pub use server::{Drained, Server};
 
 /// What the pages are made of.
 #[derive(Clone, Debug)]
@@ -41,26 +47,54 @@ impl Published {
     }
 }
 
-/// The routes.
-pub fn router(published: Published) -> Router {
-    Router::new()
+/// The routes, for everybody who reaches the address, or for those whom `guard` lets in. The kubelet's probes are for
+/// everybody: it has no token, and they tell nothing of the node.
+pub fn router(published: Published, guard: Option<Arc<Guard>>) -> Router {
+    let pages = Router::new()
         .route("/", get(index))
+        .route("/style.css", get(style))
         .route("/metrics", get(metrics))
+        .route("/api/v1/report", get(report));
+    let pages = match guard {
+        Some(guard) => pages.route_layer(from_fn_with_state(guard, guard::admit)),
+        None => pages,
+    };
+    pages
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/api/v1/report", get(report))
         .fallback(async || text(StatusCode::NOT_FOUND, "no such page\n"))
         .with_state(published)
 }
 
-async fn index(State(published): State<Published>) -> Response {
-    match page::render_index(published.report().as_deref()) {
-        Ok(body) => answer(StatusCode::OK, "text/html; charset=utf-8", body),
+async fn index(State(published): State<Published>, RawQuery(query): RawQuery) -> Response {
+    let refresh = match page::refresh_asked(query.as_deref()) {
+        Ok(refresh) => refresh,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    let report = published.report();
+    let page = page::render(&page::Looked {
+        report: report.as_deref(),
+        stalled: published.liveness.check().err(),
+        now: SystemTime::now().into(),
+        refresh,
+    });
+    match page {
+        Ok(body) => {
+            let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", body);
+            if let Some(seconds) = refresh {
+                page.headers_mut().insert(header::REFRESH, seconds.into());
+            }
+            page
+        }
         Err(error) => {
             tracing::error!(%error, "the page could not be written");
             text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n")
         }
     }
+}
+
+async fn style() -> Response {
+    answer(StatusCode::OK, "text/css; charset=utf-8", page::STYLE.to_owned())
 }
 
 async fn metrics(State(published): State<Published>) -> Response {
@@ -111,8 +145,9 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response {
     answer(status, "text/plain; charset=utf-8", body.into())
 }
 
-/// No script, no style, no frame, no form: the page is text and links.
-const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// No script, no frame, no form, and castoff's own style: the page is text, drawings and links.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let fixed = |value: &'static str| HeaderValue::from_static(value);

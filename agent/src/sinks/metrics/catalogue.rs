@@ -72,13 +72,13 @@ catalogue! {
         "Conclusions of the current report. `castoff explain CODE` tells what each means.";
     CLIENTS = Gauge "castoff_clients" ["who", "state"]:
         "Who uses a Docker socket, counted: connected now, or seen earlier within the window. No series while that is unknown.";
-    POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
+    POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "Connections that a container of a pod holds to a Docker socket now; 0 for one that was seen earlier within the window.";
-    POD_FIRST_SEEN = Gauge "castoff_pod_client_first_seen_timestamp_seconds" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
+    POD_FIRST_SEEN = Gauge "castoff_pod_client_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "When a connection of the container to a Docker socket was first seen, as far as the state file reaches back.";
-    POD_LAST_SEEN = Gauge "castoff_pod_client_last_seen_timestamp_seconds" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
+    POD_LAST_SEEN = Gauge "castoff_pod_client_last_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "When a connection of the container to a Docker socket was last seen.";
-    POD_CONNECTS = Counter "castoff_pod_client_connects_total" ["namespace", "pod", "container", "engine", "scope"] OFFENDERS:
+    POD_CONNECTS = Counter "castoff_pod_client_connects_total" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "New connections of the container to a Docker socket that were seen: a lower bound.";
     HOST_CONNECTIONS = Gauge "castoff_host_client_connections" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "Connections that processes of the host hold to a Docker socket now; 0 for one that was seen earlier within the window.";
@@ -104,7 +104,7 @@ catalogue! {
         "When a connection to a Docker socket was last seen whose holder could not be named.";
     UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
         "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
-    POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "engine", "scope", "via", "used"] OFFENDERS:
+    POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
         "Mounts through which a container of a pod can reach a Docker socket; used tells whether it was ever seen doing so.";
     SOURCE_UP = Gauge "castoff_source_up" ["source"]:
         "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";

@@ -12,6 +12,7 @@ use super::node::seen;
 use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::Api;
+use crate::model::workload::owner::Workload;
 
 const UNKNOWN: &str = "(unknown)";
 
@@ -100,17 +101,15 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();
         match &client.key.identity {
-            ClientIdentity::Pod {
-                namespace,
-                pod,
-                container,
-            } => {
-                let container = container.as_deref().unwrap_or_default();
+            ClientIdentity::Pod(place) => {
+                let [workload, kind] = owner(place.workload.as_ref());
                 pods.add(
                     [
-                        or_unknown(namespace),
-                        or_unknown(pod),
-                        or_unknown(container),
+                        or_unknown(&place.namespace),
+                        or_unknown(&place.pod),
+                        or_unknown(place.container.as_deref().unwrap_or_default()),
+                        workload,
+                        kind,
                         engine,
                         scope,
                     ],
@@ -138,10 +137,13 @@ fn named(clients: &[&Client]) -> Vec<Family> {
 fn exposures(report: &Report) -> Family {
     let mut family = Family::new(&c::POD_EXPOSURE);
     for e in seen(&report.exposures).unwrap_or_default() {
+        let [workload, kind] = owner(e.workload.as_ref());
         let labels = [
             or_unknown(&e.namespace),
             or_unknown(&e.pod),
             or_unknown(&e.container),
+            workload,
+            kind,
             e.engine.code(),
             e.scope.code(),
             e.via.code(),
@@ -150,6 +152,14 @@ fn exposures(report: &Report) -> Family {
         family.add(labels, 1.0);
     }
     family
+}
+
+/// Name and kind of what a pod belongs to; a guess is none.
+fn owner(workload: Option<&Workload>) -> [&str; 2] {
+    match workload {
+        Some(workload) if workload.certain => [or_unknown(&workload.name), workload.kind.code()],
+        _ => [UNKNOWN, UNKNOWN],
+    }
 }
 
 fn or_unknown(name: &str) -> &str {

@@ -223,17 +223,5 @@ impl Node {
     }
 }
 
-/// Whether `name` can be a Node's: an RFC 1123 subdomain, as the API server wants it.
-pub fn is_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = name.as_bytes();
-    bytes.len() <= 253
-        && bytes.iter().all(|b| allowed(*b))
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && !name.contains("..")
-}
-
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::object::Node;
 use super::server::{Part, Patch, Server};
 use crate::apiserver::access::Access;
+use crate::apiserver::patience::{passes, rest};
 use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::{Outcome, Way};
 use crate::sinks::labels::keys;
@@ -24,10 +25,6 @@ const PAGE: u32 = 250;
 const AT_A_TIME: usize = 8;
 /// Attempts at one Node, each after a longer wait.
 const ATTEMPTS: u32 = 5;
-/// The first wait between attempts.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest, whatever the server asks for.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long one request may take.
 const DEADLINE: Duration = Duration::from_secs(15);
 
@@ -97,7 +94,7 @@ impl Removal {
             let mut attempt = 0;
             let page = loop {
                 match server.list(PAGE, &next).await {
-                    Err(refusal) if passing(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
+                    Err(refusal) if passes(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
                     answer => break answer?,
                 }
             };
@@ -114,7 +111,7 @@ impl Removal {
         let mut attempt = 0;
         loop {
             match self.remove(server, name, seen.take()).await {
-                Err(refusal) if passing(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
+                Err(refusal) if passes(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
                 outcome => return outcome,
             }
         }
@@ -143,31 +140,4 @@ impl Removal {
         }
         Ok(true)
     }
-}
-
-/// Whether the same request may fare better in a while.
-fn passing(refusal: &Refusal) -> bool {
-    match refusal.outcome {
-        Outcome::Unreachable
-        | Outcome::DeadlineExceeded
-        | Outcome::Conflict
-        | Outcome::Throttled
-        | Outcome::ServerError
-        | Outcome::BadAnswer => true,
-        Outcome::Succeeded
-        | Outcome::Unconfigured
-        | Outcome::TlsFailed
-        | Outcome::Unauthenticated
-        | Outcome::Forbidden
-        | Outcome::NotFound
-        | Outcome::Rejected
-        | Outcome::WrongNode
-        | Outcome::HostError => false,
-    }
-}
-
-async fn rest(refusal: &Refusal, attempt: &mut u32) {
-    let doubled = FIRST_WAIT * (1 << (*attempt).min(5));
-    *attempt += 1;
-    tokio::time::sleep(refusal.retry_after.unwrap_or(doubled).min(LONGEST_WAIT)).await;
 }

@@ -1,6 +1,5 @@
 //! One connection to the API server, for one exchange: each request with its deadline, its bounds and its count.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{Method, Request, header};
@@ -10,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::object::{Document, Node, Page};
 use crate::apiserver::access::Access;
 use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
+use crate::apiserver::path::encoded;
 use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::{Outcome, Verb};
 use crate::sinks::labels::ledger::Ledger;
@@ -69,11 +69,7 @@ impl Server {
 
     /// Reads the metadata of one page of Nodes. `next` is what the page before gave.
     pub async fn list(&mut self, size: u32, next: &str) -> Result<Page, Refusal> {
-        let mut uri = format!("/api/v1/nodes?limit={size}&continue=");
-        for byte in next.bytes() {
-            // Writing to a String cannot fail.
-            let _ = write!(uri, "%{byte:02X}");
-        }
+        let uri = format!("/api/v1/nodes?limit={size}&continue={}", encoded(next));
         let request = Request::get(uri).header(header::ACCEPT, LIST_METADATA_ONLY);
         self.ask(Verb::Read, "list nodes".to_owned(), request.body(Body::empty()), Ok)
             .await

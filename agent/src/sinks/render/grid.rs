@@ -106,7 +106,12 @@ impl Grid {
     /// Adds a row; it has a cell for every column.
     pub(super) fn push<const N: usize>(&mut self, cells: [Cell; N]) {
         debug_assert_eq!(N, self.columns.len(), "a cell for every column");
-        self.rows.push(cells.into());
+        self.push_row(cells.into());
+    }
+
+    /// Adds a row of as many cells as there are columns.
+    pub(super) fn push_row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
     }
 
     /// Writes the table, or nothing where it has no rows.
@@ -115,8 +120,17 @@ impl Grid {
             return;
         }
         self.leave_out_empty_columns();
-        match self.widths(style) {
-            Some(widths) => self.write_aligned(&widths, style, out),
+        let mut natural = Vec::new();
+        self.write_part(style, &mut natural, out);
+    }
+
+    /// Writes the rows as one of several parts of a table: its columns stand as wide as those of any part before, which is
+    /// what `natural` keeps; empty before the first, which has the headings.
+    pub(super) fn write_part(&self, style: Style, natural: &mut Vec<usize>, out: &mut String) {
+        let first = natural.is_empty();
+        self.widen(natural);
+        match self.fit(natural.clone(), style) {
+            Some(widths) => self.write_aligned(&widths, first, style, out),
             None => self.write_stacked(style, out),
         }
     }
@@ -133,14 +147,18 @@ impl Grid {
         }
     }
 
-    /// The width of every column; none where they do not fit even at their least.
-    fn widths(&self, style: Style) -> Option<Vec<usize>> {
-        let mut widths: Vec<usize> = self.columns.iter().map(|c| columns(c.heading)).collect();
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(columns(&cell.text));
-            }
+    /// Makes every column at least as wide as its heading and its cells.
+    fn widen(&self, widths: &mut Vec<usize>) {
+        widths.resize(self.columns.len(), 0);
+        for (at, (width, column)) in widths.iter_mut().zip(&self.columns).enumerate() {
+            let cells = self.rows.iter().filter_map(|row| row.get(at));
+            let widest = cells.map(|cell| columns(&cell.text)).max().unwrap_or(0);
+            *width = (*width).max(widest).max(columns(column.heading));
         }
+    }
+
+    /// The widths that the terminal has room for; none where they do not fit even at their least.
+    fn fit(&self, mut widths: Vec<usize>, style: Style) -> Option<Vec<usize>> {
         let Some(room) = style.columns().filter(|_| !style.wide) else {
             return Some(widths);
         };
@@ -156,13 +174,13 @@ impl Grid {
         Some(widths)
     }
 
-    fn write_aligned(&self, widths: &[usize], style: Style, out: &mut String) {
+    fn write_aligned(&self, widths: &[usize], headed: bool, style: Style, out: &mut String) {
         let headings: Vec<Cell> = self
             .columns
             .iter()
             .map(|c| Cell::toned(c.heading, Tone::Faint))
             .collect();
-        for row in std::iter::once(&headings).chain(&self.rows) {
+        for row in headed.then_some(&headings).into_iter().chain(&self.rows) {
             // Blanks are owed until something follows them, so that no line ends in any.
             let mut owed = INDENT;
             for ((cell, column), width) in row.iter().zip(&self.columns).zip(widths) {

@@ -1,12 +1,12 @@
-//! The report as JSON: the published form, of `castoff check -o json` and of the agent's API.
+//! The report as JSON: the published form, of `castoff check -o json` and of the agent's API. Characters that a terminal
+//! might obey stand as `\uXXXX`, which is the same JSON.
 
 use std::fmt::Write as _;
 
 use crate::findings::report::Report;
 use crate::sinks::text::is_plain;
 
-/// The report, indented, with a line feed at its end. Characters that a terminal might obey stand as `\uXXXX`, which is
-/// the same JSON.
+/// The report, indented, with a line feed at its end.
 ///
 /// # Errors
 /// None that a report can cause: every map in it has strings for keys.
@@ -18,7 +18,7 @@ pub fn render_json(report: &Report) -> Result<String, serde_json::Error> {
 
 /// The report on one line, for programs.
 pub fn render_json_line(report: &Report) -> Result<String, serde_json::Error> {
-    serde_json::to_string(report)
+    serde_json::to_string(report).map(escaped)
 }
 
 /// The JSON Schema of the report, as it is checked in under `docs/report.schema.json`.
@@ -29,7 +29,7 @@ pub fn render_schema() -> Result<String, serde_json::Error> {
 }
 
 /// serde escapes what JSON demands (below U+0020). What is left of unprintable characters can only stand in a string.
-fn escaped(json: String) -> String {
+pub(super) fn escaped(json: String) -> String {
     if json.chars().all(|c| is_plain(c) || c == '\n') {
         return json;
     }

@@ -34,7 +34,7 @@ impl Style {
 
 /// What a text means, which decides its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(in crate::sinks) enum Tone {
     #[default]
     Plain,
     Strong,

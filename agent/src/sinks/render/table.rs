@@ -1,13 +1,13 @@
 //! The report for a person: one screen, worst first. Never leaves open whether nothing was there or nothing could be
 //! seen, and never prints a name raw.
 
-mod clients;
+pub(in crate::sinks) mod clients;
 mod engines;
 mod facts;
 mod findings;
 mod others;
-mod unseen;
-mod words;
+pub(in crate::sinks) mod unseen;
+pub(in crate::sinks) mod words;
 
 use super::grid::write_paragraph;
 use super::style::{Style, Tone};

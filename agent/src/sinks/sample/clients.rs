@@ -2,12 +2,14 @@
 
 use super::{ago, node::process};
 use crate::model::client::{Client, ClientIdentity, ClientKey, Origin};
+use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
 use crate::model::hours::Hours;
 use crate::model::process::Process;
 use crate::model::socket::SocketName;
 use crate::model::timeline::Timeline;
 use crate::model::workload::Unit;
+use crate::model::workload::owner::{Workload, WorkloadKind};
 
 /// `identity` as a client of the host's dockerd.
 pub(crate) fn key(identity: ClientIdentity) -> ClientKey {
@@ -24,6 +26,7 @@ pub(crate) fn key(identity: ClientIdentity) -> ClientKey {
 pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Process>) -> Client {
     Client {
         key: key(identity),
+        pod_uid: None,
         connections,
         pending: 0,
         holders,
@@ -49,16 +52,33 @@ pub(crate) fn timeline(now: bool) -> Timeline {
 }
 
 /// A container of a pod in namespace `ci`.
+pub(super) fn place(pod: &str, container: Option<&str>) -> PodContainer {
+    PodContainer {
+        namespace: "ci".to_owned(),
+        pod: pod.to_owned(),
+        container: container.map(str::to_owned),
+        workload: workload(pod),
+    }
+}
+
+/// What the sample's pods belong to; a guess for what looks like a daemon set's.
+pub(super) fn workload(pod: &str) -> Option<Workload> {
+    let (kind, name, certain) = match pod {
+        "sidecar-injector-7d9c5b6f4-x2v8q" => (WorkloadKind::Deployment, "sidecar-injector", true),
+        "builder-0" => (WorkloadKind::StatefulSet, "builder", true),
+        "log-shipper-x7k2p" => (WorkloadKind::DaemonSet, "log-shipper", false),
+        _ => return None,
+    };
+    Some(Workload {
+        kind,
+        name: name.to_owned(),
+        certain,
+    })
+}
+
+/// The same as a client.
 pub(crate) fn pod_client(pod: &str, container: Option<&str>, connections: u32) -> Client {
-    client(
-        ClientIdentity::Pod {
-            namespace: "ci".to_owned(),
-            pod: pod.to_owned(),
-            container: container.map(str::to_owned),
-        },
-        connections,
-        Vec::new(),
-    )
+    client(ClientIdentity::Pod(place(pod, container)), connections, Vec::new())
 }
 
 /// A process of the host.
@@ -104,11 +124,7 @@ pub(super) fn all() -> Vec<Client> {
         1,
         vec![process(9220, "/usr/bin/python3.11", 0, None)],
     );
-    nested.key.scope = Scope::Pod {
-        namespace: "ci".to_owned(),
-        pod: "dind-runner-5c9f".to_owned(),
-        container: Some("dind".to_owned()),
-    };
+    nested.key.scope = Scope::Pod(place("dind-runner-5c9f", Some("dind")));
     let mut second_listener = pod_client("builder-0", Some("build"), 1);
     second_listener.key.listener = SocketName::Path("/opt/build/docker.sock".to_owned());
     second_listener.first_seen = ago(9);

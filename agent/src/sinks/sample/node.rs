@@ -1,5 +1,6 @@
 //! The sample's runtime, kubelet, engines and sources.
 
+use super::clients::place;
 use crate::findings::report::SourceStatus;
 use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
@@ -130,11 +131,7 @@ pub(super) fn engines() -> Vec<Engine> {
         },
         Engine {
             kind: EngineKind::Dockerd,
-            scope: Scope::Pod {
-                namespace: "ci".to_owned(),
-                pod: "dind-runner-5c9f".to_owned(),
-                container: Some("dind".to_owned()),
-            },
+            scope: Scope::Pod(place("dind-runner-5c9f", Some("dind"))),
             process: Some(nested),
             listeners: vec![listener(77, SocketName::Path("/var/run/docker.sock".to_owned()), false)],
         },

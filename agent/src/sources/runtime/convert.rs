@@ -12,6 +12,8 @@ use crate::model::container::{Container, Mount, Pod};
 use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::runtime::{CgroupDriver, Condition, Deprecation};
+use crate::model::time::Timestamp;
+use crate::model::workload::owner::{self, Marks, Workload};
 
 /// Pods, and containers, that are kept of one answer: the kubelet's default is 110 pods a node.
 pub(crate) const LISTED_MAX: usize = 32_768;
@@ -117,17 +119,34 @@ pub(crate) fn cgroup_driver(answer: v1::RuntimeConfigResponse) -> Reading<Cgroup
 }
 
 /// The pods of `ListPodSandbox`. One without an id or a name cannot be told from others and is left out.
-pub(crate) fn pods(answer: v1::ListPodSandboxResponse) -> Sighting<Vec<Pod>> {
-    listed("ListPodSandbox", Hides::Identity, answer.items, |pod| {
-        let metadata = pod.metadata?;
+/// `node` is the node's name, which those of static pods end in.
+pub(crate) fn pods(answer: v1::ListPodSandboxResponse, node: Option<&str>) -> Sighting<Vec<Pod>> {
+    listed("ListPodSandbox", Hides::Identity, answer.items, |mut pod| {
+        let metadata = pod.metadata.take()?;
         let (name, namespace) = (printable(&metadata.name), printable(&metadata.namespace));
         Some(Pod {
+            workload: workload(&pod, &name, node),
             sandbox: id(pod.id).filter(|_| !name.is_empty() && !namespace.is_empty())?,
             namespace,
             name,
             uid: printable(&metadata.uid),
             ready: pod.state == v1::PodSandboxState::SandboxReady as i32,
         })
+    })
+}
+
+/// Of labels and annotations nothing is kept but what the rules make of them: an annotation may hold anything.
+fn workload(pod: &v1::PodSandbox, name: &str, node: Option<&str>) -> Option<Workload> {
+    let text = |key, value| Some((str::from_utf8(key).ok()?, str::from_utf8(value).ok()?));
+    let labels: Vec<_> = pod.labels.iter().filter_map(|l| text(&l.key, &l.value)).collect();
+    let annotations: Vec<_> = pod.annotations.iter().filter_map(|a| text(&a.key, &a.value)).collect();
+    let seconds = u64::try_from(pod.created_at / 1_000_000_000).ok();
+    owner::of(&Marks {
+        name,
+        labels: &labels,
+        annotations: &annotations,
+        created: seconds.filter(|s| *s > 0).map(Timestamp::from_unix),
+        node,
     })
 }
 

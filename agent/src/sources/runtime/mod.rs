@@ -43,6 +43,7 @@ use crate::model::runtime::{CgroupDriver, CriApi, RefusedEndpoint, Runtime, Runt
 pub struct RuntimeSource {
     configured: Option<EndpointCandidate>,
     host: HostPaths,
+    node: Option<String>,
     deadline: Duration,
     /// The connections of the last cycle, by the socket file they lead to.
     clients: HashMap<(PathBuf, FileIdentity), Client>,
@@ -58,7 +59,8 @@ impl RuntimeSource {
 
     /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet says, else where runtimes
     /// are known to be. One call may take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
-    pub fn new(configured: Option<String>, host: HostPaths, deadline: Duration) -> Self {
+    /// `node` is the node's name.
+    pub fn new(configured: Option<String>, host: HostPaths, node: Option<String>, deadline: Duration) -> Self {
         let configured = configured.map(|endpoint| EndpointCandidate {
             path: endpoint::path_of(&endpoint).to_owned(),
             origin: EndpointOrigin::Configured,
@@ -66,6 +68,7 @@ impl RuntimeSource {
         Self {
             configured,
             host,
+            node,
             deadline,
             clients: HashMap::new(),
             mounts: KnownMounts::default(),
@@ -86,7 +89,7 @@ impl RuntimeSource {
             Reading::Absent => return without(Reading::Absent, gaps, refused),
             Reading::Unknown(gap) => return without(Reading::Unknown(gap), gaps, refused),
         };
-        let (runtime, pods, mut containers) = query_all(&answered).await;
+        let (runtime, pods, mut containers) = query_all(&answered, self.node.as_deref()).await;
         if let Reading::Known(list) = &mut containers.reading {
             let path = &answered.socket.candidate.path;
             let unseen = self.mounts.query_new(list, &answered.client, answered.api, path).await;
@@ -171,7 +174,7 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
 }
 
 /// Asks the runtime everything but the mounts, all at the same time.
-async fn query_all(runtime: &Answered) -> (Runtime, Sighting<Vec<Pod>>, Sighting<Vec<Container>>) {
+async fn query_all(runtime: &Answered, node: Option<&str>) -> (Runtime, Sighting<Vec<Pod>>, Sighting<Vec<Container>>) {
     let Answered {
         socket,
         client,
@@ -199,7 +202,7 @@ async fn query_all(runtime: &Answered) -> (Runtime, Sighting<Vec<Pod>>, Sighting
     };
     let pods = pods.map_or_else(
         |e| Sighting::unknown(e.gap(Hides::Identity, *api, v1::ListPodSandboxRequest::METHOD, path)),
-        convert::pods,
+        |answer| convert::pods(answer, node),
     );
     let containers = containers.map_or_else(
         |e| Sighting::unknown(e.gap(Hides::Exposure, *api, v1::ListContainersRequest::METHOD, path)),

@@ -132,8 +132,42 @@ impl Script {
                 namespace: namespace.into(),
             }),
             state: v1::PodSandboxState::SandboxReady as i32,
+            ..v1::PodSandbox::default()
         });
         self
+    }
+
+    /// With a label of the pod that was named last.
+    #[must_use]
+    pub fn label(mut self, key: &[u8], value: &[u8]) -> Self {
+        let entry = v1::pod_sandbox::LabelsEntry {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        self.last_pod().labels.push(entry);
+        self
+    }
+
+    /// With an annotation of it.
+    #[must_use]
+    pub fn annotation(mut self, key: &[u8], value: &[u8]) -> Self {
+        let entry = v1::pod_sandbox::AnnotationsEntry {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        self.last_pod().annotations.push(entry);
+        self
+    }
+
+    /// Made so many seconds after 1970 began.
+    #[must_use]
+    pub fn made(mut self, seconds: i64) -> Self {
+        self.last_pod().created_at = seconds * 1_000_000_000;
+        self
+    }
+
+    fn last_pod(&mut self) -> &mut v1::PodSandbox {
+        self.pods.last_mut().expect("a pod was named before")
     }
 
     /// With a running container of a pod that mounts `(path on the host, path in the container)`.

@@ -1,6 +1,7 @@
 //! What a Node says, what differs, and what is sent.
 
 use super::*;
+use crate::apiserver::path::is_name;
 use crate::sinks::labels::prefix::Prefix;
 use crate::sinks::labels::settled::Settled;
 use crate::sinks::sample;

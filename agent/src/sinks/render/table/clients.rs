@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::words;
 use crate::findings::report::Report;
-use crate::model::client::Client;
+use crate::model::client::{Client, ClientIdentity};
 use crate::model::process::Process;
 use crate::model::time::Timestamp;
 use crate::sinks::render::grid::{Cell, Cut, Grid, shortened, whole};
@@ -14,6 +14,7 @@ use crate::sinks::render::style::{Style, Tone};
 pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     let mut columns = vec![
         shortened("WHO", Cut::End, 16).twice(),
+        shortened("OF", Cut::End, 12),
         shortened("ENGINE", Cut::End, 7),
         whole("CONNECTIONS"),
         whole("SINCE"),
@@ -31,10 +32,11 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     }
     for client in clients.iter().filter(|_| style.wide) {
         let cells = narrow(client, report.time, style);
-        let [who, engine, connections, since, last] = cells;
+        let [who, of, engine, connections, since, last] = cells;
         let [connects, pid, program, uid, unit, listener, origin] = details(client);
         grid.push([
             who,
+            of,
             engine,
             connections,
             since,
@@ -74,28 +76,28 @@ pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
 }
 
 /// Whether it holds a connection now.
-pub(super) const fn is_open(client: &Client) -> bool {
+pub(in crate::sinks) const fn is_open(client: &Client) -> bool {
     client.connections > 0 || client.pending > 0
 }
 
-fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 5] {
+fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
     let open = is_open(client);
     let key = &client.key;
-    let connections = match (client.connections, client.pending) {
-        (n, 0) => n.to_string(),
-        (0, pending) => format!("{pending} waiting"),
-        (n, pending) => format!("{n}, {pending} waiting"),
-    };
     let last = if open && !style.wide {
         "now".to_owned()
     } else {
         words::when(client.last_seen, now, style)
     };
     let tone = if open { Tone::Plain } else { Tone::Faint };
+    let workload = match &key.identity {
+        ClientIdentity::Pod(place) => place.workload.as_ref(),
+        _ => None,
+    };
     [
         Cell::toned(key.identity.to_string(), tone),
+        Cell::toned(words::workload(workload, style), tone),
         Cell::toned(words::engine(key.engine, &key.scope, key.api), tone),
-        Cell::toned(connections, tone),
+        Cell::toned(words::connections(client), tone),
         Cell::toned(words::when(client.first_seen, now, style), tone),
         Cell::toned(last, tone),
     ]

@@ -1,5 +1,6 @@
 //! The engines and what each accepts on: one line a listener.
 
+use super::words;
 use crate::findings::report::Report;
 use crate::model::engine::{Api, Engine, Listener};
 use crate::model::socket::ListenerId;
@@ -42,7 +43,7 @@ fn push(engine: &Engine, listener: Option<&Listener>, first: bool, style: Style,
     let cells = [
         once(engine.kind.to_string()),
         once(engine.scope.to_string()),
-        once(process.map_or_else(|| absence(engine).to_owned(), |p| p.key.pid.to_string())),
+        once(process.map_or_else(|| words::absence(engine).to_owned(), |p| p.key.pid.to_string())),
         name.into(),
         if listener.is_some_and(|l| l.activated) {
             "systemd"
@@ -75,9 +76,4 @@ fn push(engine: &Engine, listener: Option<&Listener>, first: bool, style: Style,
         file.into(),
         listener.map(|l| l.netns.0.to_string()).unwrap_or_default().into(),
     ]);
-}
-
-/// Why no process stands beside the engine.
-fn absence(engine: &Engine) -> &'static str {
-    if engine.is_awaited() { "not running" } else { "not seen" }
 }

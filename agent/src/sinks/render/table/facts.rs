@@ -1,9 +1,10 @@
 //! The head of the table: the verdict with its reason, and what is known of the node in a few lines.
 
 use super::{clients, words};
-use crate::findings::report::{KubeletCeiling, Report};
-use crate::model::reading::{Gap, Hides, Reading};
+use crate::findings::report::Report;
+use crate::model::reading::{Gap, Reading};
 use crate::model::runtime::Runtime;
+use crate::sinks::render::amount::{self, Amount};
 use crate::sinks::render::grid::write_paragraph;
 use crate::sinks::render::style::{Style, Tone};
 use crate::sinks::text::visible;
@@ -92,37 +93,19 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     } else if let Some(gap) = report.pods.gap().or(report.containers.gap()) {
         facts.push(unknown("Pods", gap));
     }
-    facts.push(amount("Engines", &report.engines, report, &[Hides::Engine], |e| {
-        e.len().to_string()
+    facts.push(fact_of("Engines", amount::engines(report), |e| e.len().to_string()));
+    facts.push(fact_of("Clients", amount::clients(report), |clients| {
+        let clients = clients::without_listeners(clients);
+        let now = clients.iter().filter(|c| clients::is_open(c)).count();
+        match clients.len() - now {
+            0 => format!("{now} now"),
+            before => format!("{now} now, {before} before"),
+        }
     }));
-    facts.push(amount(
-        "Clients",
-        &report.clients,
-        report,
-        &[Hides::Client, Hides::Engine],
-        |clients| {
-            let clients = clients::without_listeners(clients);
-            let now = clients.iter().filter(|c| clients::is_open(c)).count();
-            match clients.len() - now {
-                0 => format!("{now} now"),
-                before => format!("{now} now, {before} before"),
-            }
-        },
-    ));
-    facts.push(amount(
-        "Exposures",
-        &report.exposures,
-        report,
-        &[Hides::Exposure, Hides::Engine],
-        |e| e.len().to_string(),
-    ));
-    facts.push(amount(
-        "Shadow",
-        &report.shadow_containers,
-        report,
-        &[Hides::ShadowContainer],
-        |s| format!("{} outside Kubernetes", s.len()),
-    ));
+    facts.push(fact_of("Exposures", amount::exposures(report), |e| e.len().to_string()));
+    facts.push(fact_of("Shadow", amount::shadow_containers(report), |s| {
+        format!("{} outside Kubernetes", s.len())
+    }));
     if let Some(method) = report.holder_method.filter(|_| style.wide) {
         facts.push(fact("Method", words::method(method)));
     }
@@ -163,49 +146,29 @@ fn add_runtime(runtime: &Runtime, facts: &mut Vec<Fact>) {
 
 fn kubelet(report: &Report) -> Fact {
     let program = match &report.kubelet {
-        Reading::Known(kubelet) => match (&kubelet.program, kubelet.dockershim) {
-            (Some(program), Some(true)) => format!("{program} with its built-in dockershim"),
-            (Some(program), _) => program.clone(),
-            (None, _) => "not running".to_owned(),
-        },
+        Reading::Known(kubelet) => words::kubelet(kubelet),
         Reading::Absent => "none on this node".to_owned(),
         Reading::Unknown(gap) => return unknown("Kubelet", gap),
     };
     let ceiling = match &report.kubelet_ceiling {
-        Reading::Known(KubeletCeiling::None) => "no release drops this runtime".to_owned(),
-        Reading::Known(KubeletCeiling::Minor(minor)) => format!("this runtime serves up to 1.{minor}"),
+        Reading::Known(ceiling) => words::ceiling(ceiling),
         Reading::Absent => return fact("Kubelet", program),
         Reading::Unknown(gap) => format!("how far the runtime serves is unknown ({})", gap.reason),
     };
     fact("Kubelet", format!("{program}; {ceiling}"))
 }
 
-/// How much there is of something, and whether that is all: a gap that may hide more of it makes it a lower bound.
-fn amount<T>(
-    label: &'static str,
-    reading: &Reading<Vec<T>>,
-    report: &Report,
-    hidden_by: &[Hides],
-    count: impl Fn(&[T]) -> String,
-) -> Fact {
-    let partial = report
-        .sources
-        .iter()
-        .flat_map(|s| &s.gaps)
-        .any(|gap| hidden_by.contains(&gap.hides));
-    let items = match reading {
-        Reading::Known(items) => items.as_slice(),
-        Reading::Absent => &[],
-        Reading::Unknown(gap) => return unknown(label, gap),
-    };
-    match (items, partial) {
-        ([], false) => fact(label, "none"),
-        ([], true) => Fact {
+/// How much there is of something, and whether that is all.
+fn fact_of<T>(label: &'static str, amount: Amount<'_, T>, count: impl Fn(&[T]) -> String) -> Fact {
+    match amount {
+        Amount::Unknown(gap) => unknown(label, gap),
+        Amount::All([]) => fact(label, "none"),
+        Amount::All(items) => fact(label, count(items)),
+        Amount::Some([]) => Fact {
             label,
             text: "none seen, and not all could be seen".to_owned(),
             tone: Tone::Warning,
         },
-        (items, false) => fact(label, count(items)),
-        (items, true) => fact(label, format!("at least {}", count(items))),
+        Amount::Some(items) => fact(label, format!("at least {}", count(items))),
     }
 }

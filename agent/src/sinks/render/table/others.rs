@@ -9,6 +9,7 @@ use crate::sinks::render::style::{Style, Tone};
 pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
     let mut columns = vec![
         shortened("WHO", Cut::End, 16).twice(),
+        shortened("OF", Cut::End, 12),
         shortened("ENGINE", Cut::End, 7),
         whole("BY"),
         shortened("MOUNTS", Cut::Start, 12).twice(),
@@ -28,15 +29,17 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
         let engine = words::engine(e.engine, &e.scope, Api::Docker);
         let cells = [
             who.into(),
+            words::workload(e.workload.as_ref(), style).into(),
             engine.into(),
             e.via.code().into(),
             (&e.host_path).into(),
             used,
         ];
         if style.wide {
-            let [who, engine, via, mount, used] = cells;
+            let [who, of, engine, via, mount, used] = cells;
             grid.push([
                 who,
+                of,
                 engine,
                 via,
                 mount,

@@ -29,7 +29,7 @@ pub(super) fn write_gaps(report: &Report, style: Style, out: &mut String) {
 }
 
 /// Every gap once, with the sources that have it; then those of answers that no source stands for.
-fn gaps(report: &Report) -> Vec<(Vec<&'static str>, &Gap)> {
+pub(in crate::sinks) fn gaps(report: &Report) -> Vec<(Vec<&'static str>, &Gap)> {
     let mut gaps: Vec<(Vec<&'static str>, &Gap)> = Vec::new();
     let of_sources = report
         .sources

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use crate::findings::report::{Severity, Verdict};
-use crate::model::engine::{Api, EngineKind, Scope};
-use crate::model::kubelet::EndpointOrigin;
+use crate::findings::report::{KubeletCeiling, Severity, Verdict};
+use crate::model::client::Client;
+use crate::model::engine::{Api, Engine, EngineKind, Scope};
+use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::reading::Hides;
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
+use crate::model::workload::owner::Workload;
 use crate::sinks::render::style::{Style, Tone};
 
 /// `9s`, `3m`, `5h`, `2d`: the largest unit alone, rounded down.
-pub(super) fn age(age: Duration) -> String {
+pub(in crate::sinks) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -31,7 +33,7 @@ pub(super) fn when(time: Timestamp, now: Timestamp, style: Style) -> String {
 }
 
 /// `dockerd`, `dockerd in pod ci/dind (dind)`, `podman of user 1000`.
-pub(super) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
+pub(in crate::sinks) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
     let program = match api {
         Api::Docker => kind.to_string(),
         Api::Cri => format!("{kind} (CRI)"),
@@ -39,11 +41,21 @@ pub(super) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
     match scope {
         Scope::Host => program,
         Scope::User { .. } => format!("{program} of {scope}"),
-        Scope::Pod { .. } | Scope::Container { .. } => format!("{program} in {scope}"),
+        Scope::Pod(_) | Scope::Container { .. } => format!("{program} in {scope}"),
     }
 }
 
-pub(super) const fn verdict_tone(verdict: Verdict) -> Tone {
+/// What a pod belongs to; nothing where that is not known, or where its own name needs the room.
+pub(super) fn workload(workload: Option<&Workload>, style: Style) -> String {
+    const ROOM: usize = 100;
+    let has_room = style.wide || style.columns().is_none_or(|columns| columns >= ROOM);
+    workload
+        .filter(|_| has_room)
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+pub(in crate::sinks) const fn verdict_tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Runtime | Verdict::InUse => Tone::Bad,
         Verdict::Exposed | Verdict::Unknown => Tone::Warning,
@@ -52,7 +64,7 @@ pub(super) const fn verdict_tone(verdict: Verdict) -> Tone {
     }
 }
 
-pub(super) const fn severity_tone(severity: Severity) -> Tone {
+pub(in crate::sinks) const fn severity_tone(severity: Severity) -> Tone {
     match severity {
         Severity::Critical => Tone::Bad,
         Severity::Warning => Tone::Warning,
@@ -60,8 +72,39 @@ pub(super) const fn severity_tone(severity: Severity) -> Tone {
     }
 }
 
+/// `3`, `2 waiting`, `3, 2 waiting`.
+pub(in crate::sinks) fn connections(client: &Client) -> String {
+    match (client.connections, client.pending) {
+        (n, 0) => n.to_string(),
+        (0, pending) => format!("{pending} waiting"),
+        (n, pending) => format!("{n}, {pending} waiting"),
+    }
+}
+
+/// Why no process stands beside an engine.
+pub(in crate::sinks) fn absence(engine: &Engine) -> &'static str {
+    if engine.is_awaited() { "not running" } else { "not seen" }
+}
+
+/// What runs as the kubelet.
+pub(in crate::sinks) fn kubelet(kubelet: &Kubelet) -> String {
+    match (&kubelet.program, kubelet.dockershim) {
+        (Some(program), Some(true)) => format!("{program} with its built-in dockershim"),
+        (Some(program), _) => program.clone(),
+        (None, _) => "not running".to_owned(),
+    }
+}
+
+/// How far the runtime serves.
+pub(in crate::sinks) fn ceiling(ceiling: &KubeletCeiling) -> String {
+    match ceiling {
+        KubeletCeiling::None => "no release drops this runtime".to_owned(),
+        KubeletCeiling::Minor(minor) => format!("this runtime serves up to 1.{minor}"),
+    }
+}
+
 /// Who named an endpoint.
-pub(super) fn origin(origin: &EndpointOrigin) -> String {
+pub(in crate::sinks) fn origin(origin: &EndpointOrigin) -> String {
     match origin {
         EndpointOrigin::Configured => "by castoff's own settings".to_owned(),
         EndpointOrigin::KubeletFlag { flag } => format!("by the kubelet's {flag}"),
@@ -71,7 +114,7 @@ pub(super) fn origin(origin: &EndpointOrigin) -> String {
 }
 
 /// What a gap may hide.
-pub(super) const fn hides(hides: Hides) -> &'static str {
+pub(in crate::sinks) const fn hides(hides: Hides) -> &'static str {
     match hides {
         Hides::Runtime => "which runtime the kubelet uses",
         Hides::Engine => "an engine, or a socket that one listens on",
@@ -84,7 +127,7 @@ pub(super) const fn hides(hides: Hides) -> &'static str {
 }
 
 /// How connections were found.
-pub(super) const fn method(method: HolderMethod) -> &'static str {
+pub(in crate::sinks) const fn method(method: HolderMethod) -> &'static str {
     match method {
         HolderMethod::SockDiag => "sock_diag in every network namespace",
         HolderMethod::ProcNetUnix => "/proc/<pid>/net/unix: names the container, not the process",

@@ -78,8 +78,9 @@ fn a_list_ends_where_castoff_ends_it_and_says_so() {
             namespace: b"ns".to_vec(),
         }),
         state: v1::PodSandboxState::SandboxNotready as i32,
+        ..v1::PodSandbox::default()
     });
-    let seen = pods(v1::ListPodSandboxResponse { items: items.collect() });
+    let seen = pods(v1::ListPodSandboxResponse { items: items.collect() }, None);
     let kept = seen.reading.known().expect("a list");
     assert!(kept.len() == LISTED_MAX && kept.iter().all(|p| !p.ready));
     assert_eq!(

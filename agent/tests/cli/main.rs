@@ -1,8 +1,13 @@
 //! The command line's contract, by the program itself: what it prints where, and its exit codes.
 
+mod codes;
+mod pseudo;
+mod terminals;
+mod watching;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +30,20 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+fn send(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(pid, signal).expect("it runs");
+}
+
+/// Waits for `what`, for a machine that does much else.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "{what} did not happen within 20 s");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn a_closed_pipe_changes_nothing_about_the_answer() {
     let folder = folder();
@@ -39,7 +58,17 @@ fn a_closed_pipe_changes_nothing_about_the_answer() {
 #[test]
 fn what_cannot_be_printed_is_a_failure_with_its_reason() {
     let folder = folder();
-    for arguments in [&["check"][..], &["check", "-o", "json"], &["explain"], &["--help"]] {
+    for arguments in [
+        &["check"][..],
+        &["check", "-o", "json"],
+        &["check", "-o", "sarif"],
+        &["check", "-o", "junit"],
+        &["check", "--watch"],
+        &["explain"],
+        &["man"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
         let full: File = OpenOptions::new()
             .write(true)
             .open("/dev/full")
@@ -124,8 +153,7 @@ fn an_interrupt_ends_a_sample_at_once_with_what_was_seen() {
         thread::sleep(Duration::from_millis(20));
     }
     let start = Instant::now();
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a pid");
-    kill_process(pid, Signal::INT).expect("it runs");
+    send(&child, Signal::INT);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stdout).starts_with("unknown"), "{}", text(&output.stdout));

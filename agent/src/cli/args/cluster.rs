@@ -1,0 +1,120 @@
+//! `castoff cluster`.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+
+use super::any_path;
+use super::check::{Colour, fail_on_values};
+use crate::findings::report::Verdict;
+
+#[derive(Debug, Args)]
+#[command(after_help = CLUSTER_HELP)]
+pub(in crate::cli) struct Cluster {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = FleetOutput::Table, value_name = "FORMAT")]
+    pub(in crate::cli) output: FleetOutput,
+    /// The mildest verdict of any node that makes the exit code 1
+    #[arg(long, env = "CASTOFF_FAIL_ON", value_name = "VERDICT", default_value = Verdict::Exposed.code(),
+          value_parser = PossibleValuesParser::new(fail_on_values()))]
+    pub(in crate::cli) fail_on: String,
+    /// Look until interrupted: all nodes once, then those that have changed
+    #[arg(short, long)]
+    pub(in crate::cli) watch: bool,
+    /// With --watch: from the end of one look to the start of the next
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "15s",
+        requires = "watch",
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) interval: String,
+    /// When to colour; auto: on a terminal, unless `$NO_COLOR` is set
+    #[arg(long, visible_alias = "color", value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub(in crate::cli) colour: Colour,
+    /// A kubeconfig. Default: `$KUBECONFIG`, else ~/.kube/config, else the pod's service account
+    #[arg(long, value_name = "FILE", value_parser = any_path(), help_heading = "Cluster")]
+    pub(in crate::cli) kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context. Default: its current one
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    pub(in crate::cli) context: Option<String>,
+    /// The namespace that castoff runs in
+    #[arg(
+        short,
+        long,
+        env = "CASTOFF_NAMESPACE",
+        value_name = "NAME",
+        default_value = "castoff",
+        help_heading = "Cluster"
+    )]
+    pub(in crate::cli) namespace: String,
+    /// Which nodes, by their labels, as kubectl takes them. Default: all
+    #[arg(short = 'l', long, value_name = "LABELS", help_heading = "Cluster")]
+    pub(in crate::cli) selector: Option<String>,
+    /// Which pods are castoff's agents, by their labels
+    #[arg(
+        long,
+        value_name = "LABELS",
+        default_value = "app.kubernetes.io/name=castoff",
+        help_heading = "Cluster"
+    )]
+    pub(in crate::cli) agents: String,
+    /// Where the agents serve, with `https:` before it where they do so over TLS. Default: as one of their pods says, else 9559
+    #[arg(long, value_name = "PORT", help_heading = "Cluster")]
+    pub(in crate::cli) port: Option<String>,
+    /// Agents that are asked at a time
+    #[arg(long, value_name = "NUMBER", default_value = "50", help_heading = "Cluster",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(in crate::cli) concurrency: u16,
+    /// How long one request may take
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        allow_hyphen_values = true,
+        help_heading = "Cluster"
+    )]
+    pub(in crate::cli) timeout: String,
+    /// How old an agent's last look may be; agents look every 15s by default
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        allow_hyphen_values = true,
+        help_heading = "Cluster"
+    )]
+    pub(in crate::cli) stale_after: String,
+}
+
+const CLUSTER_HELP: &str = "\
+Every node gets a line: one without an answer is unknown, with the reason. It needs the right to list nodes, and to list pods and
+to get pods/proxy in castoff's namespace.
+
+Exit codes:
+  0   on no node anything at or above --fail-on
+  1   on some node there is
+  2   cannot tell: a node is unknown, or not all could be listed
+  64  wrong use, such as a kubeconfig that is not there
+  70  castoff failed: what it found could not be written, for example
+
+Examples:
+  castoff cluster                           all nodes, as a table
+  castoff cluster --context prod -n tools   castoff runs in namespace tools
+  castoff cluster -l kubernetes.io/os=linux without nodes on which no agent can run
+  castoff cluster -o html > docker.html     one page to pass on
+  castoff cluster -o json | jq '.nodes[] | select(.verdict == \"in-use\") | .node'
+  castoff cluster --watch --interval 1m     and then what changes";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum FleetOutput {
+    /// For people: a line for each node as it comes, then what holds for all
+    Table,
+    /// With every detail, nothing shortened
+    Wide,
+    /// For programs; schema: agent/docs/fleet.schema.json
+    Json,
+    /// One page to pass on, without anything to fetch
+    Html,
+}

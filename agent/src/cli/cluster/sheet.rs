@@ -1,0 +1,126 @@
+//! What is printed of one look, in the format that was asked for, as rows come.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::printer::Printer;
+use crate::cli::args::{Cluster as Args, FleetOutput};
+use crate::fleet::row::Row;
+use crate::fleet::summary::{Summary, Tally};
+use crate::model::time::Timestamp;
+use crate::sinks::render::fleet::digest::{render_digest, render_line};
+use crate::sinks::render::fleet::json::JsonDocument;
+use crate::sinks::render::fleet::page::render_page;
+use crate::sinks::render::fleet::rows::RowTable;
+use crate::sinks::render::style::Style;
+
+/// For so long rows are collected before the first is printed: a small fleet is then whole, and is printed worst first.
+const AT_FIRST: Duration = Duration::from_millis(300);
+/// Rows that wait to be printed, at most.
+const WAITING: usize = 256;
+
+/// One look on paper.
+pub(super) struct Sheet {
+    format: Format,
+    style: Style,
+    of: String,
+    watched: bool,
+    waiting: Vec<Row>,
+    begun: bool,
+}
+
+enum Format {
+    Table(RowTable),
+    Json(JsonDocument),
+    Page,
+}
+
+impl Sheet {
+    /// Nothing is printed yet; `of` names the cluster.
+    pub(super) fn new(args: &Args, style: Style, of: String) -> Self {
+        Self {
+            format: match args.output {
+                FleetOutput::Table | FleetOutput::Wide => Format::Table(RowTable::new(style)),
+                FleetOutput::Json => Format::Json(JsonDocument::default()),
+                FleetOutput::Html => Format::Page,
+            },
+            style,
+            of,
+            watched: args.watch,
+            waiting: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Takes a row, to be printed with the next.
+    pub(super) fn add(&mut self, row: Row) {
+        // A page has the worst of all, which the tally keeps.
+        if !matches!(self.format, Format::Page) {
+            self.waiting.push(row);
+        }
+    }
+
+    /// Whether rows should be printed before more come.
+    pub(super) const fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING
+    }
+
+    /// Prints what waits, unless it is too early; whether the reader left.
+    pub(super) async fn print_in_time(
+        &mut self,
+        printer: &mut Printer,
+        time: Timestamp,
+        elapsed: Duration,
+    ) -> anyhow::Result<bool> {
+        if self.waiting.is_empty() || (!self.begun && elapsed < AT_FIRST) {
+            return Ok(false);
+        }
+        self.print(printer, time).await
+    }
+
+    /// Prints what waits; whether the reader left.
+    pub(super) async fn print(&mut self, printer: &mut Printer, time: Timestamp) -> anyhow::Result<bool> {
+        let text = self.part(time)?;
+        Ok(printer.print(text).await.is_err())
+    }
+
+    /// Prints the rest; whether the reader left.
+    pub(super) async fn end(
+        &mut self,
+        printer: &mut Printer,
+        time: Timestamp,
+        summary: &Summary,
+        tally: &Tally,
+    ) -> anyhow::Result<bool> {
+        if !self.begun {
+            self.waiting.sort_by_cached_key(Row::rank);
+        }
+        let mut text = self.part(time)?;
+        let worst: Vec<&Row> = tally.worst().collect();
+        match &self.format {
+            Format::Table(_) if self.watched => text = format!("{text}{time}: {}\n", render_line(summary)),
+            Format::Table(_) => text.push_str(&render_digest(summary, &worst, self.style)),
+            Format::Json(_) => text.push_str(&JsonDocument::tail(summary).context("writing the fleet as JSON")?),
+            Format::Page => text = render_page(summary, &worst, &self.of, time).context("writing the page")?,
+        }
+        Ok(printer.print(text).await.is_err())
+    }
+
+    fn part(&mut self, time: Timestamp) -> anyhow::Result<String> {
+        let rows = std::mem::take(&mut self.waiting);
+        let mut text = String::new();
+        match &mut self.format {
+            Format::Table(table) => text = table.part(&rows),
+            Format::Json(document) => {
+                if !self.begun {
+                    text = JsonDocument::head(time);
+                }
+                text.push_str(&document.part(&rows).context("writing the fleet as JSON")?);
+            }
+            Format::Page => {}
+        }
+        self.begun = true;
+        Ok(text)
+    }
+}

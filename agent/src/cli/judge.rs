@@ -1,0 +1,79 @@
+//! What a verdict amounts to beside the bar of `--fail-on`, and the exit code of that, which is a contract: see [`super`].
+
+use super::{CANNOT_TELL, FOUND, OK};
+use crate::findings::report::{Report, Verdict};
+use crate::model::reading::Hides;
+use crate::sinks::render::junit::Outcome;
+
+/// How `report` stands to the bar.
+pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
+    judge_verdict(report.verdict, hides_the_runtime(report), fail_on)
+}
+
+/// How a verdict stands to the bar, given whether something hides which runtime the kubelet uses.
+pub(super) fn judge_verdict(verdict: Verdict, runtime_is_hidden: bool, fail_on: &str) -> Outcome {
+    let bar = Verdict::ALL.iter().position(|v| v.code() == fail_on);
+    let at = Verdict::ALL.iter().position(|v| *v == verdict);
+    match verdict {
+        Verdict::Unknown => Outcome::CannotTell,
+        // Worst first: at or before the bar is at or above it.
+        _ if at <= bar => Outcome::Failed,
+        // The one verdict that is given with sights missing: what hides the runtime may hide the one worse.
+        Verdict::InUse if runtime_is_hidden => Outcome::CannotTell,
+        _ => Outcome::Passed,
+    }
+}
+
+pub(super) const fn exit_code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Passed => OK,
+        Outcome::Failed => FOUND,
+        Outcome::CannotTell => CANNOT_TELL,
+    }
+}
+
+fn hides_the_runtime(report: &Report) -> bool {
+    let mut gaps = report.sources.iter().flat_map(|source| &source.gaps);
+    gaps.any(|gap| gap.hides == Hides::Runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reading::{Gap, Reason};
+    use crate::sinks::sample;
+
+    #[test]
+    fn the_exit_code_is_by_verdict_and_bar() {
+        for (verdict, bar, code) in [
+            (Verdict::Runtime, "runtime", FOUND),
+            (Verdict::InUse, "runtime", OK),
+            (Verdict::InUse, "in-use", FOUND),
+            (Verdict::InUse, "exposed", FOUND),
+            (Verdict::Exposed, "exposed", FOUND),
+            (Verdict::Exposed, "in-use", OK),
+            (Verdict::Idle, "exposed", OK),
+            (Verdict::Idle, "idle", FOUND),
+            (Verdict::Clear, "idle", OK),
+            (Verdict::Clear, "clear", FOUND),
+            (Verdict::Unknown, "runtime", CANNOT_TELL),
+            (Verdict::Unknown, "clear", CANNOT_TELL),
+        ] {
+            let report = Report {
+                verdict,
+                ..sample::clear()
+            };
+            assert_eq!(exit_code(judge(&report, bar)), code, "{verdict} with --fail-on {bar}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_is_hidden_may_be_docker() {
+        let mut report = sample::clear();
+        report.verdict = Verdict::InUse;
+        report.sources[0].gaps = vec![Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "nothing")];
+        for (bar, code) in [("runtime", CANNOT_TELL), ("in-use", FOUND)] {
+            assert_eq!(exit_code(judge(&report, bar)), code, "--fail-on {bar}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What standard output and standard error are: terminals, how wide, and what they may be sent.
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd;
+
+use super::args::Colour;
+use crate::sinks::render::style::Style;
+
+/// A terminal that obeys escape sequences, as one does that is not called `dumb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terminal {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Terminal {
+    /// Standard output, if it is one; as it is now.
+    pub(super) fn of_output() -> Option<Self> {
+        Self::of(&io::stdout())
+    }
+
+    /// Standard error, if it is one.
+    pub(super) fn of_error() -> Option<Self> {
+        Self::of(&io::stderr())
+    }
+
+    fn of(stream: &impl AsFd) -> Option<Self> {
+        if !stream.as_fd().is_terminal() || env::var_os("TERM").is_some_and(|term| term == "dumb") {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(stream).ok();
+        let known = |cells: u16, usual: usize| if cells == 0 { usual } else { usize::from(cells) };
+        Some(Self {
+            // A serial line does not know its size.
+            rows: known(size.map_or(0, |s| s.ws_row), 24),
+            columns: known(size.map_or(0, |s| s.ws_col), 80),
+        })
+    }
+}
+
+/// How a report may look on standard output.
+pub(super) fn style(colour: Colour, wide: bool) -> Style {
+    let terminal = Terminal::of_output();
+    Style {
+        colour: match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            // https://no-color.org
+            Colour::Auto => terminal.is_some() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        },
+        wide,
+        width: terminal.map(|t| t.columns),
+    }
+}

@@ -1,0 +1,184 @@
+//! What the API server is asked: Nodes and agents' pods page by page, where agents serve, and one report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Request, header};
+use kube_client::client::Body;
+
+use super::door::{Door, Pod};
+use super::join::{AgentPod, Barren, Node};
+use super::table::{Page, Table};
+use crate::apiserver::access::Access;
+use crate::apiserver::answer::Answer;
+use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
+use crate::apiserver::path::{encoded, is_name};
+use crate::apiserver::refusal::Refusal;
+use crate::model::publishing::Outcome;
+
+/// Nodes a page, with their labels: about a MiB.
+const NODES: u32 = 250;
+/// Pods a page, without any of their metadata: about 100 KiB.
+const PODS: u32 = 500;
+/// Bytes of a page at most.
+const PAGE_LIMIT: usize = 16 << 20;
+/// The API server's printed form of a list.
+const TABLE: &str = "application/json;as=Table;g=meta.k8s.io;v=v1";
+
+/// Which agents, of which Nodes.
+#[derive(Clone, Debug)]
+pub struct Where {
+    /// The namespace that castoff runs in.
+    pub namespace: String,
+    /// The label that its pods have, as a selector.
+    pub agents: String,
+    /// Which Nodes to look at, as a selector; none: all.
+    pub nodes: Option<String>,
+}
+
+/// A cluster through its API server. Clones share connections and the count.
+#[derive(Clone)]
+pub struct Cluster {
+    connection: Connection,
+    place: Where,
+    requests: Arc<AtomicU64>,
+}
+
+impl Cluster {
+    /// Prepares to ask, with the credentials as they are now. Nothing is sent yet.
+    pub async fn reach(access: &Access, place: Where, deadline: Duration, at_once: usize) -> Result<Self, Refusal> {
+        Ok(Self {
+            connection: Connection::prepare(access, deadline, at_once).await?,
+            place,
+            requests: Arc::default(),
+        })
+    }
+
+    /// How many requests were sent.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Which agents of which Nodes are asked for.
+    pub const fn place(&self) -> &Where {
+        &self.place
+    }
+
+    /// One page of Nodes.
+    pub(super) async fn list_nodes(&mut self, next: &str) -> Result<Page<Node>, Refusal> {
+        let asked = "list nodes";
+        let mut path = format!("/api/v1/nodes?limit={NODES}&includeObject=Metadata");
+        if let Some(selector) = &self.place.nodes {
+            path = format!("{path}&labelSelector={}", encoded(selector));
+        }
+        let table = self.list(asked, &path, next).await?;
+        table.page(asked, ["Name", "Status"], |[name, status], metadata| Node {
+            barren: metadata.labels.as_ref().and_then(barren),
+            name,
+            status,
+        })
+    }
+
+    /// One page of agents' pods.
+    pub(super) async fn list_pods(&mut self, next: &str) -> Result<Page<AgentPod>, Refusal> {
+        let Where { namespace, agents, .. } = &self.place;
+        let asked = format!("list pods in namespace {namespace}");
+        let path = format!(
+            "/api/v1/namespaces/{namespace}/pods?limit={PODS}&includeObject=None&labelSelector={}",
+            encoded(agents)
+        );
+        let table = self.list(&asked, &path, next).await?;
+        table.page(
+            &asked,
+            ["Name", "Ready", "Status", "Node"],
+            |[name, ready, status, node], _| AgentPod {
+                ready: status == "Running" && all_ready(&ready),
+                name,
+                node,
+                status,
+            },
+        )
+    }
+
+    /// A namespace in which castoff runs, where the account may look for one.
+    pub(super) async fn find_elsewhere(&mut self) -> Option<String> {
+        let asked = "find castoff";
+        let path = format!(
+            "/api/v1/pods?limit=1&includeObject=Metadata&labelSelector={}",
+            encoded(&self.place.agents)
+        );
+        let table = self.list(asked, &path, "").await.ok()?;
+        let page = table.page(asked, ["Name"], |[_], metadata| metadata.namespace).ok()?;
+        page.items.into_iter().next().flatten()
+    }
+
+    /// Where the agents serve, as this one's pod tells.
+    pub(super) async fn find_door(&mut self, pod: &AgentPod) -> Option<Door> {
+        if !is_name(&pod.name) {
+            return None;
+        }
+        let path = format!("/api/v1/namespaces/{}/pods/{}", self.place.namespace, pod.name);
+        let asked = format!("read pod {}", pod.name);
+        let answer = self.get(&asked, &path, "application/json", ANSWER_LIMIT).await;
+        Door::of(&answer.ok()?.decode::<Pod>().ok()?)
+    }
+
+    /// The report of the agent in this pod.
+    pub(super) async fn fetch_report(&mut self, pod: &AgentPod, door: &Door) -> Result<Answer, Refusal> {
+        let asked = format!("ask pod {} for its report", pod.name);
+        if !is_name(&pod.name) {
+            return Err(Refusal::new(Outcome::BadAnswer, asked, "a pod cannot have this name"));
+        }
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}{}:{}/proxy/api/v1/report",
+            self.place.namespace,
+            if door.tls { "https:" } else { "" },
+            pod.name,
+            door.port
+        );
+        self.get(&asked, &path, "application/json", ANSWER_LIMIT).await
+    }
+
+    async fn list(&mut self, asked: &str, path: &str, next: &str) -> Result<Table, Refusal> {
+        let path = if next.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}&continue={}", encoded(next))
+        };
+        let answer = self.get(asked, &path, TABLE, PAGE_LIMIT).await?;
+        Table::read(asked, &answer)
+    }
+
+    async fn get(&mut self, asked: &str, path: &str, accept: &str, limit: usize) -> Result<Answer, Refusal> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let request = Request::get(path).header(header::ACCEPT, accept).body(Body::empty());
+        self.connection.ask(asked, request, limit).await
+    }
+}
+
+/// `1/1`, and not `0/0`.
+fn all_ready(printed: &str) -> bool {
+    printed
+        .split_once('/')
+        .is_some_and(|(ready, of)| ready == of && ready != "0")
+}
+
+/// Labels that stand for a Node without a machine of its own.
+const VIRTUAL: &[(&str, &str)] = &[
+    ("type", "virtual-kubelet"), // virtual-kubelet and the providers made with it
+    ("eks.amazonaws.com/compute-type", "fargate"), // AWS Fargate
+    ("liqo.io/type", "virtual-node"), // Liqo
+];
+
+fn barren(labels: &BTreeMap<String, String>) -> Option<Barren> {
+    let is = |(key, value): &&(&str, &str)| labels.get(*key).is_some_and(|given| given == value);
+    if let Some((key, value)) = VIRTUAL.iter().find(is) {
+        return Some(Barren::Virtual(format!("{key}={value}")));
+    }
+    let system = labels
+        .get("kubernetes.io/os")
+        .or_else(|| labels.get("beta.kubernetes.io/os"))?;
+    (system != "linux").then(|| Barren::System(system.chars().take(32).collect()))
+}

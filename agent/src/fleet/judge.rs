@@ -1,0 +1,151 @@
+//! From a Node, its agent and what that answered to the Node's row. Pure.
+
+use std::time::Duration;
+
+use super::join::{AgentPod, Barren, Node};
+use super::row::{AgentSeen, Doubt, Row};
+use super::told::{NoReport, Report};
+use crate::apiserver::refusal::Refusal;
+use crate::findings::report::Verdict;
+use crate::model::publishing::Outcome;
+use crate::model::time::Timestamp;
+
+/// What an agent answered.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    pub(super) bytes: &'a [u8],
+    /// By the clock of the agent where it told, else by our own.
+    pub(super) now: Timestamp,
+}
+
+/// A Node that no agent was asked for.
+pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> Row {
+    let not_ready = if node.status.split(',').any(|word| word == "Ready") {
+        String::new()
+    } else {
+        format!("; the node is {}", node.status)
+    };
+    if let Some(pod) = pod {
+        let reason = format!("the agent's pod {} is {}{not_ready}", pod.name, pod.status);
+        return Row {
+            agent: Some(agent(pod)),
+            ..Row::unknown(&node.name, Doubt::AgentNotReady, reason)
+        };
+    }
+    match &node.barren {
+        Some(Barren::System(system)) => {
+            let reason = format!("no agent can run on {system}");
+            Row::unknown(&node.name, Doubt::NotLinux, reason)
+        }
+        Some(Barren::Virtual(label)) => {
+            let reason = format!("no agent can run there: it has no machine of its own ({label})");
+            Row::unknown(&node.name, Doubt::VirtualNode, reason)
+        }
+        None => Row::unknown(
+            &node.name,
+            Doubt::NoAgent,
+            format!("no castoff pod is on it{not_ready}"),
+        ),
+    }
+}
+
+/// A Node whose agent gave no report.
+pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> Row {
+    let doubt = match refusal.outcome {
+        Outcome::Unauthenticated | Outcome::Forbidden => Doubt::Refused,
+        Outcome::BadAnswer => Doubt::NotUnderstood,
+        _ if !pod.ready => Doubt::AgentNotReady,
+        _ => Doubt::NoAnswer,
+    };
+    let state = if pod.ready {
+        String::new()
+    } else {
+        format!(" (pod is {})", pod.status)
+    };
+    let reason = format!("{}{state}", refusal.answer);
+    Row {
+        agent: Some(agent(pod)),
+        ..Row::unknown(&node.name, doubt, reason)
+    }
+}
+
+/// A Node whose agent answered.
+pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after: Duration) -> Row {
+    let report = match Report::read(told.bytes) {
+        Ok(report) => report,
+        Err(why) => {
+            let doubt = match why {
+                NoReport::NotOne(_) => Doubt::NotUnderstood,
+                NoReport::OtherSchema(_) | NoReport::OtherVerdict(_) => Doubt::OtherSchema,
+            };
+            return Row {
+                agent: Some(agent(pod)),
+                ..Row::unknown(&node.name, doubt, why.to_string())
+            };
+        }
+    };
+    let age = told.now.since(report.time);
+    let agent = AgentSeen {
+        version: report.version,
+        look: Some(report.time),
+        age_seconds: Some(age.as_secs()),
+        ..agent(pod)
+    };
+    if let Some(other) = report.node.as_ref().filter(|named| **named != node.name) {
+        // Nothing in it is of this Node.
+        return Row {
+            agent: Some(agent),
+            ..Row::unknown(
+                &node.name,
+                Doubt::OtherNode,
+                format!("the agent on it reports node {other}"),
+            )
+        };
+    }
+    let is_stale = age > stale_after;
+    let (verdict, reason, doubt) = if is_stale {
+        stale(report.verdict, &report.reason, age)
+    } else if report.verdict == Verdict::Unknown {
+        (Verdict::Unknown, report.reason, Some(Doubt::AgentCannotTell))
+    } else {
+        (report.verdict, report.reason, None)
+    };
+    Row {
+        node: node.name.clone(),
+        verdict,
+        reason,
+        doubt,
+        agent: Some(agent),
+        runtime: report.runtime,
+        kubelet_ceiling: report.kubelet_ceiling,
+        clients: report.clients.as_of(is_stale),
+        exposures: report.exposures.as_of(is_stale),
+        shadow_containers: report.shadow_containers.as_of(is_stale),
+        runtime_is_hidden: report.runtime_is_hidden,
+    }
+}
+
+/// What was seen stands; what rests on nothing having been seen does not outlive the look.
+fn stale(verdict: Verdict, reason: &str, age: Duration) -> (Verdict, String, Option<Doubt>) {
+    let ago = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    match verdict {
+        Verdict::Runtime | Verdict::InUse => (
+            verdict,
+            format!("{reason} (the agent's last look was {ago} ago)"),
+            Some(Doubt::Stale),
+        ),
+        Verdict::Exposed | Verdict::Idle | Verdict::Clear | Verdict::Unknown => {
+            let reason = format!("the agent's last look was {ago} ago, and said {verdict}");
+            (Verdict::Unknown, reason, Some(Doubt::Stale))
+        }
+    }
+}
+
+fn agent(pod: &AgentPod) -> AgentSeen {
+    AgentSeen {
+        pod: pod.name.clone(),
+        version: None,
+        look: None,
+        age_seconds: None,
+    }
+}

@@ -1,0 +1,242 @@
+//! One look at the whole cluster: both lists and the agents at once, and a row for each Node as soon as there is one.
+
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::cluster::Cluster;
+use super::door::Door;
+use super::join::{AgentPod, Join, LeftOver, Place};
+use super::judge;
+use super::pages::{Found, List};
+use super::row::Row;
+use crate::apiserver::answer::Answer;
+use crate::apiserver::patience::rest;
+use crate::apiserver::refusal::Refusal;
+use crate::model::publishing::Outcome;
+use crate::model::time::Timestamp;
+
+/// Attempts at one agent while the API server asks for patience.
+const ATTEMPTS: u32 = 5;
+/// Before the one other attempt at an agent that broke off.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How to look.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Agents at a time.
+    pub at_once: usize,
+    /// How old a report may be.
+    pub stale_after: Duration,
+    /// Where the agents serve; none: as one of their pods tells.
+    pub door: Option<Door>,
+}
+
+/// How far a look is, for whoever waits for it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    listed: AtomicU64,
+    expected: AtomicU64,
+}
+
+impl Progress {
+    /// Nodes that are listed until now.
+    pub fn listed(&self) -> u64 {
+        self.listed.load(Ordering::Relaxed)
+    }
+
+    /// Nodes that there are, as far as the API server tells before all are listed.
+    pub fn expected(&self) -> u64 {
+        self.expected.load(Ordering::Relaxed)
+    }
+}
+
+/// What is to be said beside the rows.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// How many agents' pods there are.
+    pub pods: u64,
+    /// What the join has left; its places have become rows.
+    pub left: LeftOver,
+    /// Lists that broke off, each with what came back: Nodes may be missing.
+    pub broken: Vec<String>,
+    /// Where castoff runs, where it does not in the namespace that was asked.
+    pub elsewhere: Option<String>,
+}
+
+/// Looks, and gives the rows to `rows` as they come; ends early where nobody takes them.
+///
+/// # Errors
+/// Where one of the lists could not be read at all.
+pub async fn look(
+    cluster: Cluster,
+    settings: Settings,
+    progress: Arc<Progress>,
+    rows: mpsc::Sender<Row>,
+) -> Result<Ending, Refusal> {
+    // One page waits beside those that are being read.
+    let (found, pages) = mpsc::channel(1);
+    let mut readers = JoinSet::new();
+    readers.spawn(List::Nodes.read(cluster.clone(), found.clone()));
+    readers.spawn(List::Pods.read(cluster.clone(), found));
+    let mut looking = Looking {
+        join: Some(Join::default()),
+        waiting: VecDeque::new(),
+        asking: JoinSet::new(),
+        door: settings.door.clone(),
+        ending: Ending::default(),
+        nodes_are_complete: true,
+        cluster,
+        settings,
+        progress,
+        rows,
+    };
+    looking.run(pages).await?;
+    let mut ending = looking.ending;
+    if ending.pods == 0 {
+        ending.elsewhere = looking.cluster.find_elsewhere().await;
+    }
+    Ok(ending)
+}
+
+struct Looking {
+    /// None when both lists are read.
+    join: Option<Join>,
+    waiting: VecDeque<Place>,
+    asking: JoinSet<Row>,
+    door: Option<Door>,
+    ending: Ending,
+    nodes_are_complete: bool,
+    cluster: Cluster,
+    settings: Settings,
+    progress: Arc<Progress>,
+    rows: mpsc::Sender<Row>,
+}
+
+impl Looking {
+    async fn run(&mut self, mut pages: mpsc::Receiver<Found>) -> Result<(), Refusal> {
+        loop {
+            while self.asking.len() < self.settings.at_once
+                && let Some(place) = self.waiting.pop_front()
+            {
+                self.start(place).await;
+            }
+            tokio::select! {
+                // No more is listed than is asked: whoever waits for its turn is one page at most.
+                found = pages.recv(), if self.join.is_some() && self.waiting.is_empty() => match found {
+                    Some(found) => self.take_in(found)?,
+                    None => self.take_what_is_left(),
+                },
+                Some(done) = self.asking.join_next(), if !self.asking.is_empty() => {
+                    let row = done.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+                    self.hand_on(row).await;
+                }
+                else => return Ok(()),
+            }
+            if self.rows.is_closed() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_in(&mut self, found: Found) -> Result<(), Refusal> {
+        let Some(join) = &mut self.join else { return Ok(()) };
+        match found {
+            Found::Nodes(page) => {
+                let here = page.items.len() as u64;
+                let listed = self.progress.listed.fetch_add(here, Ordering::Relaxed) + here;
+                let expected = listed + page.remaining.unwrap_or(0);
+                self.progress.expected.fetch_max(expected, Ordering::Relaxed);
+                self.waiting
+                    .extend(page.items.into_iter().filter_map(|node| join.add_node(node)));
+            }
+            Found::Pods(page) => {
+                self.waiting
+                    .extend(page.items.into_iter().filter_map(|pod| join.add_pod(pod)));
+            }
+            Found::Broke {
+                refusal, at_once: true, ..
+            } => return Err(refusal),
+            Found::Broke { list, refusal, .. } => {
+                self.nodes_are_complete &= list != List::Nodes;
+                self.ending.broken.push(refusal.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn take_what_is_left(&mut self) {
+        let Some(join) = self.join.take() else { return };
+        self.ending.pods = join.pods() as u64;
+        let mut left = join.finish(self.nodes_are_complete && self.cluster.place().nodes.is_none());
+        self.waiting.extend(std::mem::take(&mut left.places));
+        self.ending.left = left;
+    }
+
+    async fn start(&mut self, place: Place) {
+        let Some(pod) = place.pod.as_ref().filter(|pod| pod.may_answer()) else {
+            let row = judge::without_agent(&place.node, place.pod.as_ref());
+            return self.hand_on(row).await;
+        };
+        let door = match &self.door {
+            Some(door) => door.clone(),
+            None => self.cluster.find_door(pod).await.unwrap_or_default(),
+        };
+        self.door = Some(door.clone());
+        let (cluster, stale_after) = (self.cluster.clone(), self.settings.stale_after);
+        self.asking.spawn(ask(cluster, place, door, stale_after));
+    }
+
+    async fn hand_on(&self, row: Row) {
+        // Nobody takes it: the look ends with the next turn.
+        let _ = self.rows.send(row).await;
+    }
+}
+
+async fn ask(mut cluster: Cluster, place: Place, door: Door, stale_after: Duration) -> Row {
+    let Place { node, pod: Some(pod) } = place else {
+        return judge::without_agent(&place.node, None);
+    };
+    match fetch(&mut cluster, &pod, &door).await {
+        Ok(answer) => {
+            let told = judge::Told {
+                bytes: answer.bytes(),
+                now: answer.date.unwrap_or_else(|| SystemTime::now().into()),
+            };
+            judge::answered(&node, &pod, &told, stale_after)
+        }
+        Err(refusal) => judge::refused(&node, &pod, &refusal),
+    }
+}
+
+async fn fetch(cluster: &mut Cluster, pod: &AgentPod, door: &Door) -> Result<Answer, Refusal> {
+    let (mut attempt, mut broke_off) = (0, false);
+    loop {
+        match cluster.fetch_report(pod, door).await {
+            Err(refusal) if refusal.outcome == Outcome::Throttled && attempt < ATTEMPTS => {
+                rest(&refusal, &mut attempt).await;
+            }
+            Err(refusal)
+                if !broke_off
+                    && matches!(
+                        refusal.outcome,
+                        Outcome::Unreachable | Outcome::ServerError | Outcome::BadAnswer
+                    ) =>
+            {
+                broke_off = true;
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// The present, by our own clock.
+pub fn now() -> Timestamp {
+    SystemTime::now().into()
+}

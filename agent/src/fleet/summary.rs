@@ -1,0 +1,223 @@
+//! The whole fleet in a few figures: counts, who is left, and the worst Nodes. Pure, and bounded whatever the fleet holds:
+//! what is over a bound is counted.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::cluster::Where;
+use super::look::Ending;
+use super::notes;
+use super::row::{Clients, Doubt, Row, User, severity};
+use crate::findings::report::Verdict;
+
+/// Users that are told apart while the fleet is read.
+const USERS: usize = 10_000;
+/// Namespaces, runtimes, versions of castoff that are told apart.
+const KINDS: usize = 1_000;
+/// Users that are named at the end.
+pub const USERS_SHOWN: usize = 100;
+/// Nodes that are named at the end.
+pub const NODES_SHOWN: usize = 200;
+/// Users that are kept of each of those.
+const USERS_OF_A_NODE: usize = 4;
+
+/// How many Nodes something has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Count<T> {
+    /// What.
+    pub what: T,
+    /// How many.
+    pub nodes: u64,
+}
+
+/// One user over all Nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserCount {
+    /// Who.
+    #[serde(flatten)]
+    pub user: User,
+    /// On how many Nodes.
+    pub nodes: u64,
+    /// Connections that are open now, on all of them.
+    pub connections: u64,
+}
+
+/// What holds for the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// How many Nodes there are.
+    pub nodes: u64,
+    /// Whether that is all of them: no list broke off and nobody stopped castoff.
+    pub complete: bool,
+    /// Nodes by verdict, worst first; each verdict is there.
+    pub verdicts: Vec<Count<Verdict>>,
+    /// Nodes by why nothing better is known of them.
+    pub doubts: Vec<Count<Doubt>>,
+    /// Who uses an engine, most Nodes first; at most [`USERS_SHOWN`].
+    pub users: Vec<UserCount>,
+    /// How many more users there are; where more than 10,000 were told apart, a lower bound.
+    pub more_users: u64,
+    /// Uses by namespace; null is the host and what is beside Kubernetes.
+    pub namespaces: Vec<Count<Option<String>>>,
+    /// Nodes by runtime and its version.
+    pub runtimes: Vec<Count<String>>,
+    /// Agents by version.
+    pub versions: Vec<Count<String>>,
+    /// Agents' pods on Nodes that are not in the list.
+    pub stray_pods: u64,
+    /// Nodes with more than one ready agent.
+    pub doubled_nodes: u64,
+    /// What keeps this from being all, in words.
+    pub notes: Vec<String>,
+    /// How many requests were sent.
+    pub requests: u64,
+    /// How long it took, in milliseconds.
+    pub duration_millis: u64,
+}
+
+/// Takes in rows.
+#[derive(Debug, Default)]
+pub struct Tally {
+    nodes: u64,
+    verdicts: BTreeMap<Verdict, u64>,
+    doubts: BTreeMap<Doubt, u64>,
+    users: BTreeMap<User, (u64, u64)>,
+    more_users: u64,
+    namespaces: BTreeMap<Option<String>, u64>,
+    runtimes: BTreeMap<String, u64>,
+    versions: BTreeMap<String, u64>,
+    worst: BTreeMap<(u8, Reverse<u64>, String), Row>,
+}
+
+impl Tally {
+    /// Counts `row`, and keeps it where it is one of the worst.
+    pub fn add(&mut self, row: &Row) {
+        self.nodes += 1;
+        *self.verdicts.entry(row.verdict).or_default() += 1;
+        if let Some(doubt) = row.doubt {
+            *self.doubts.entry(doubt).or_default() += 1;
+        }
+        if let Some(clients) = row.clients.seen() {
+            self.add_users(clients);
+        }
+        if let Some(Some(runtime)) = row.runtime.seen() {
+            count(&mut self.runtimes, format!("{} {}", runtime.name, runtime.version));
+        }
+        if let Some(version) = row.agent.as_ref().and_then(|agent| agent.version.as_ref()) {
+            count(&mut self.versions, version.clone());
+        }
+        self.keep(row);
+    }
+
+    fn add_users(&mut self, clients: &Clients) {
+        self.more_users += clients.more_users;
+        for used in &clients.users {
+            count(&mut self.namespaces, used.user.namespace.clone());
+            if self.users.len() >= USERS && !self.users.contains_key(&used.user) {
+                self.more_users += 1;
+                continue;
+            }
+            let (nodes, connections) = self.users.entry(used.user.clone()).or_default();
+            *nodes += 1;
+            *connections = connections.saturating_add(used.connections);
+        }
+    }
+
+    fn keep(&mut self, row: &Row) {
+        let clients = row.clients.seen().map_or(0, |clients| clients.now + clients.before);
+        let rank = (severity(row.verdict), Reverse(clients), row.node.clone());
+        let full = self.worst.len() >= NODES_SHOWN;
+        if full && self.worst.last_key_value().is_some_and(|(last, _)| *last < rank) {
+            return;
+        }
+        let mut row = row.clone();
+        if let super::row::Told::Known(clients) | super::row::Told::AtLeast(clients) = &mut row.clients {
+            let over = clients.users.len().saturating_sub(USERS_OF_A_NODE);
+            clients.more_users += over as u64;
+            clients.users.truncate(USERS_OF_A_NODE);
+        }
+        self.worst.insert(rank, row);
+        if self.worst.len() > NODES_SHOWN {
+            self.worst.pop_last();
+        }
+    }
+
+    /// How many Nodes were counted.
+    pub const fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
+    /// The worst Nodes, worst first; at most [`NODES_SHOWN`].
+    pub fn worst(&self) -> impl Iterator<Item = &Row> {
+        self.worst.values()
+    }
+
+    fn notes(&self, ending: Option<&Ending>, place: &Where) -> Vec<String> {
+        let refused = self.doubts.get(&Doubt::Refused).copied().unwrap_or(0);
+        notes::notes(ending, place, refused)
+    }
+
+    /// The figures, with what the look has to say beside them; none: it was stopped.
+    pub fn summary(&self, ending: Option<&Ending>, place: &Where, requests: u64, duration_millis: u64) -> Summary {
+        let mut users: Vec<UserCount> = self
+            .users
+            .iter()
+            .map(|(user, &(nodes, connections))| UserCount {
+                user: user.clone(),
+                nodes,
+                connections,
+            })
+            .collect();
+        users.sort_by(|a, b| {
+            let by_size = (b.nodes, b.connections).cmp(&(a.nodes, a.connections));
+            by_size.then_with(|| a.user.cmp(&b.user))
+        });
+        let more_users = self.more_users + users.len().saturating_sub(USERS_SHOWN) as u64;
+        users.truncate(USERS_SHOWN);
+        let verdicts = Verdict::ALL.iter().map(|verdict| Count {
+            what: *verdict,
+            nodes: self.verdicts.get(verdict).copied().unwrap_or(0),
+        });
+        Summary {
+            nodes: self.nodes,
+            complete: ending.is_some_and(|ending| ending.broken.is_empty()),
+            verdicts: verdicts.collect(),
+            doubts: most_first(&self.doubts),
+            users,
+            more_users,
+            namespaces: most_first(&self.namespaces),
+            runtimes: most_first(&self.runtimes),
+            versions: most_first(&self.versions),
+            stray_pods: ending.map_or(0, |ending| ending.left.strays.len() as u64),
+            doubled_nodes: ending.map_or(0, |ending| ending.left.doubled),
+            notes: self.notes(ending, place),
+            requests,
+            duration_millis,
+        }
+    }
+}
+
+fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, what: K) {
+    if counts.len() < KINDS || counts.contains_key(&what) {
+        *counts.entry(what).or_default() += 1;
+    }
+}
+
+fn most_first<T: Clone + Ord>(counts: &BTreeMap<T, u64>) -> Vec<Count<T>> {
+    let counts = counts.iter().map(|(what, &nodes)| Count {
+        what: what.clone(),
+        nodes,
+    });
+    let mut counts: Vec<Count<T>> = counts.collect();
+    counts.sort_by_key(|count| Reverse(count.nodes));
+    counts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! What a report of another node's agent tells. The agent may be of another version, and whatever answers on its port may be
+//! no agent: each part is read by itself, what is not understood is unknown, and texts are bounded. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::row::{Clients, RuntimeSeen, Told, Use, User, UserKind};
+use crate::findings::report::{API_VERSION, Verdict};
+use crate::model::reading::Hides;
+use crate::model::text::cut_bytes;
+use crate::model::time::Timestamp;
+
+/// Bytes of a name that are kept.
+const NAME_LIMIT: usize = 253;
+/// Bytes of a sentence that are kept.
+const SENTENCE_LIMIT: usize = 512;
+
+/// A report, as far as the fleet needs it.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// The node it says it is of; none where it knows no name.
+    pub(super) node: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) time: Timestamp,
+    pub(super) verdict: Verdict,
+    pub(super) reason: String,
+    pub(super) runtime: Told<Option<RuntimeSeen>>,
+    pub(super) kubelet_ceiling: Told<Option<u32>>,
+    pub(super) clients: Told<Clients>,
+    pub(super) exposures: Told<u64>,
+    pub(super) shadow_containers: Told<u64>,
+    pub(super) runtime_is_hidden: bool,
+}
+
+/// Why a document is no report that can be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoReport {
+    /// It is none.
+    #[error("the answer is no report: {0}")]
+    NotOne(String),
+    /// It is one of another form.
+    #[error("its report is {0}, and this castoff reads {API_VERSION} only")]
+    OtherSchema(String),
+    /// The form is right, and the verdict is a word that is not known.
+    #[error("its verdict {0:?} has no meaning for this castoff")]
+    OtherVerdict(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: Option<String>,
+    kind: Option<String>,
+    castoff_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    node: Option<String>,
+    time: Timestamp,
+    verdict: String,
+    #[serde(default)]
+    verdict_reason: String,
+    #[serde(borrow, default)]
+    runtime: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    kubelet_ceiling: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    clients: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    exposures: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    shadow_containers: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    sources: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Reading<'a> {
+    state: String,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    gaps: Vec<Gap>,
+}
+
+#[derive(Deserialize)]
+struct Gap {
+    hides: String,
+}
+
+#[derive(Deserialize)]
+struct Ceiling {
+    kind: String,
+    minor: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Runtime {
+    name: String,
+    version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Client {
+    identity: Identity,
+    api: Option<String>,
+    connections: u64,
+    #[serde(default)]
+    pending: u64,
+    last_seen: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    kind: String,
+    namespace: Option<String>,
+    pod: Option<String>,
+    workload: Option<Workload>,
+    name: Option<String>,
+    unit: Option<Unit>,
+    executable: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Workload {
+    kind: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Unit {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Anything {}
+
+impl Report {
+    /// The report that `bytes` are.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, NoReport> {
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| NoReport::NotOne(error.to_string()))?;
+        match (head.api_version, head.kind.as_deref()) {
+            (Some(version), Some("NodeReport")) if version == API_VERSION => {}
+            (Some(version), Some("NodeReport")) => {
+                let of = head.castoff_version.unwrap_or_else(|| "an unnamed version".to_owned());
+                return Err(NoReport::OtherSchema(format!(
+                    "{} of castoff {}",
+                    name(version),
+                    name(of)
+                )));
+            }
+            (_, kind) => {
+                let kind = kind.map_or_else(|| "nothing".to_owned(), |kind| format!("{:?}", cut(kind, 64)));
+                return Err(NoReport::NotOne(format!("it says to be of kind {kind}")));
+            }
+        }
+        let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| NoReport::NotOne(error.to_string()))?;
+        let verdict = Verdict::ALL
+            .iter()
+            .copied()
+            .find(|verdict| verdict.code() == body.verdict);
+        let verdict = verdict.ok_or_else(|| NoReport::OtherVerdict(cut(&body.verdict, 64)))?;
+        let sources: Option<Vec<Source>> = body.sources.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let hidden = |what: &[Hides]| {
+            sources.as_ref().is_none_or(|sources| {
+                let mut gaps = sources.iter().flat_map(|source| &source.gaps);
+                gaps.any(|gap| what.iter().any(|hides| hides.code() == gap.hides))
+            })
+        };
+        let count = |raw, hides: &[Hides]| {
+            counted(
+                told(raw, |items: Vec<Anything>| Some(items.len() as u64)),
+                hidden(hides),
+            )
+        };
+        Ok(Self {
+            node: body.node.map(name),
+            version: head.castoff_version.map(name),
+            time: body.time,
+            verdict,
+            reason: cut(&body.verdict_reason, SENTENCE_LIMIT),
+            runtime: runtime(body.runtime),
+            kubelet_ceiling: ceiling(body.kubelet_ceiling),
+            clients: counted(
+                told(body.clients, |all| Some(clients(all))),
+                hidden(&[Hides::Client, Hides::Engine]),
+            ),
+            exposures: count(body.exposures, &[Hides::Exposure, Hides::Engine]),
+            shadow_containers: count(body.shadow_containers, &[Hides::ShadowContainer]),
+            runtime_is_hidden: hidden(&[Hides::Runtime]),
+        })
+    }
+}
+
+/// A reading: `Some(None)` where it was asked and nothing is there; none where it is not known or not understood.
+fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
+    let reading: Reading<'a> = serde_json::from_str(raw?.get()).ok()?;
+    match (reading.state.as_str(), reading.value) {
+        ("known", Some(value)) => of(serde_json::from_str(value.get()).ok()?).map(Some),
+        ("absent", _) => Some(None),
+        _ => None,
+    }
+}
+
+fn counted<T: Default>(told: Option<Option<T>>, hidden: bool) -> Told<T> {
+    match told {
+        None => Told::Unknown,
+        Some(value) if hidden => Told::AtLeast(value.unwrap_or_default()),
+        Some(value) => Told::Known(value.unwrap_or_default()),
+    }
+}
+
+fn runtime(raw: Option<&RawValue>) -> Told<Option<RuntimeSeen>> {
+    let seen = told(raw, |runtime: Runtime| {
+        Some(RuntimeSeen {
+            name: name(runtime.name),
+            version: name(runtime.version),
+        })
+    });
+    seen.map_or(Told::Unknown, Told::Known)
+}
+
+fn ceiling(raw: Option<&RawValue>) -> Told<Option<u32>> {
+    let seen = told(raw, |ceiling: Ceiling| match (ceiling.kind.as_str(), ceiling.minor) {
+        ("none", _) => Some(None),
+        ("minor", Some(minor)) => Some(Some(minor)),
+        _ => None,
+    });
+    match seen {
+        Some(Some(minor)) => Told::Known(minor),
+        // Without a runtime there is no ceiling either, and nobody should upgrade on the strength of that.
+        Some(None) | None => Told::Unknown,
+    }
+}
+
+/// By who they are, without regard to which container, listener or engine.
+fn clients(all: Vec<Client>) -> Clients {
+    let mut by_user: BTreeMap<User, (u64, Option<Timestamp>)> = BTreeMap::new();
+    for client in all {
+        if client.api.as_deref().is_some_and(|api| api != "docker") {
+            continue;
+        }
+        let (connections, last_seen) = by_user.entry(user(client.identity)).or_default();
+        let open = client.connections.saturating_add(client.pending);
+        *connections = connections.saturating_add(open);
+        *last_seen = (*last_seen).max(client.last_seen);
+    }
+    let now = by_user.values().filter(|(connections, _)| *connections > 0).count();
+    let mut seen = Clients {
+        now: now as u64,
+        before: (by_user.len() - now) as u64,
+        more_users: by_user.len().saturating_sub(Clients::USERS) as u64,
+        users: Vec::new(),
+    };
+    let mut users: Vec<Use> = by_user
+        .into_iter()
+        .map(|(user, (connections, last_seen))| Use {
+            user,
+            connections,
+            last_seen,
+        })
+        .collect();
+    users.sort_by(|a, b| b.connections.cmp(&a.connections).then_with(|| a.user.cmp(&b.user)));
+    users.truncate(Clients::USERS);
+    seen.users = users;
+    seen
+}
+
+fn user(identity: Identity) -> User {
+    let of = |kind, name: Option<String>| User {
+        kind,
+        namespace: None,
+        name: self::name(name.unwrap_or_else(|| "without a name".to_owned())),
+    };
+    match identity.kind.as_str() {
+        "pod" => User {
+            namespace: identity.namespace.map(name),
+            ..of(
+                UserKind::Workload,
+                match identity.workload {
+                    Some(workload) => Some(format!("{} {}", workload.kind, workload.name)),
+                    None => identity.pod.map(|pod| format!("pod {pod}")),
+                },
+            )
+        },
+        "engine-container" => of(UserKind::EngineContainer, identity.name),
+        "host" => of(
+            UserKind::Host,
+            identity.unit.map(|unit| unit.name).or(identity.executable),
+        ),
+        "unnamed" => of(UserKind::Unnamed, Some("a process that could not be named".to_owned())),
+        other => of(
+            UserKind::Other,
+            Some(format!("{other} {}", identity.name.unwrap_or_default())),
+        ),
+    }
+}
+
+fn name(text: String) -> String {
+    cut_bytes(text.into(), NAME_LIMIT).into_owned()
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    cut_bytes(text.into(), limit).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Points in time on the page: how long ago, and the time itself.
+
+use crate::model::time::Timestamp;
+use crate::sinks::render::table::words;
+
+/// A point in time beside the page's own.
+#[derive(Debug)]
+pub(super) struct When {
+    /// RFC 3339, UTC.
+    pub(super) iso: String,
+    /// `3d`, rounded down.
+    pub(super) age: String,
+}
+
+impl When {
+    pub(super) fn new(time: Timestamp, now: Timestamp) -> Self {
+        Self {
+            iso: time.to_string(),
+            age: words::age(now.since(time)),
+        }
+    }
+}
+
+/// `Mon 23`.
+pub(super) fn day(time: Timestamp) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970 began on a Thursday
+    let days = time.as_unix() / 86_400;
+    #[expect(clippy::cast_possible_truncation, reason = "below 7")]
+    let name = DAYS[(days % 7) as usize];
+    format!("{name} {}", &time.to_string()[8..10])
+}
+
+/// `Mon 23 15:00`; the page says that it is UTC.
+pub(super) fn hour(time: Timestamp) -> String {
+    format!("{} {}", day(time), &time.to_string()[11..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::sample::ago;
+
+    #[test]
+    fn days_have_their_names() {
+        assert_eq!(hour(ago(0)), "Tue 24 12:00");
+        assert_eq!(hour(ago(36 * 3_600)), "Mon 23 00:00");
+        assert_eq!(hour(Timestamp::from_unix(0)), "Thu 01 00:00");
+        assert_eq!(day(Timestamp::from_unix(u64::MAX))[4..], *"31");
+    }
+}

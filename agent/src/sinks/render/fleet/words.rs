@@ -1,0 +1,136 @@
+//! Words for what a row tells.
+
+use crate::findings::report::Verdict;
+use crate::fleet::row::{Clients, Doubt, Row, RuntimeSeen, Told};
+
+/// `3`, `≥3`, `?`.
+pub(super) fn count(told: &Told<u64>) -> String {
+    number(told, |n| *n)
+}
+
+fn number<T>(told: &Told<T>, of: impl Fn(&T) -> u64) -> String {
+    match told {
+        Told::Known(value) => of(value).to_string(),
+        // Nothing seen, and not all could be seen.
+        Told::AtLeast(value) if of(value) == 0 => "?".to_owned(),
+        Told::AtLeast(value) => format!("≥{}", of(value)),
+        Told::Unknown => "?".to_owned(),
+    }
+}
+
+/// Of the connections that are open now; `+2` before.
+pub(super) fn clients(told: &Told<Clients>) -> String {
+    let now = number(told, |clients| clients.now);
+    match told.seen().map_or(0, |clients| clients.before) {
+        0 => now,
+        before if now == "?" => format!("? +{before}"),
+        before => format!("{now} +{before}"),
+    }
+}
+
+/// Who they are, `most` of them.
+pub(super) fn who(told: &Told<Clients>, most: usize) -> String {
+    let Some(clients) = told.seen() else {
+        return String::new();
+    };
+    let named = clients.users.iter().take(most).map(|used| used.user.to_string());
+    let mut text = named.collect::<Vec<_>>().join(", ");
+    let more = clients.more_users + clients.users.len().saturating_sub(most) as u64;
+    if more > 0 {
+        text = format!("{text} and {more} more");
+    }
+    text
+}
+
+/// `containerd 1.7.2`, `none`, `?`.
+pub(super) fn runtime(told: &Told<Option<RuntimeSeen>>) -> String {
+    match told.seen() {
+        Some(Some(runtime)) => format!("{} {}", runtime.name, runtime.version),
+        Some(None) => "none".to_owned(),
+        None => "?".to_owned(),
+    }
+}
+
+/// `1.37`, `any`, `?`.
+pub(super) fn ceiling(told: &Told<Option<u32>>) -> String {
+    match told.seen() {
+        Some(Some(minor)) => format!("1.{minor}"),
+        Some(None) => "any".to_owned(),
+        None => "?".to_owned(),
+    }
+}
+
+/// What is to be said beside the verdict, where something is.
+pub(super) fn note(row: &Row) -> &str {
+    if row.doubt.is_some() { &row.reason } else { "" }
+}
+
+/// Why something is not known of a Node.
+pub(super) const fn doubt(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::NotLinux => "no agent can run there: it is not Linux",
+        Doubt::VirtualNode => "no agent can run there: it has no machine of its own",
+        Doubt::NoAgent => "no castoff pod is on it",
+        Doubt::AgentNotReady => "its castoff pod does not run",
+        Doubt::NoAnswer => "its agent did not answer",
+        Doubt::Refused => "this account may not ask its agent",
+        Doubt::NotUnderstood => "its agent's answer is no report",
+        Doubt::OtherSchema => "its report is of another version of castoff",
+        Doubt::OtherNode => "its agent reports another node",
+        Doubt::Stale => "its agent's last look was long ago",
+        Doubt::AgentCannotTell => "its agent could not see enough",
+    }
+}
+
+/// What a verdict means, for somebody who meets it for the first time.
+pub(super) const fn meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Runtime => "Kubernetes itself runs its pods through Docker",
+        Verdict::InUse => "something uses a Docker socket, or did within the window",
+        Verdict::Exposed => "something could use one, nothing did",
+        Verdict::Idle => "Docker is there, nobody uses it",
+        Verdict::Clear => "no Docker",
+        Verdict::Unknown => "not known: nothing better is claimed",
+    }
+}
+
+/// `12,345`.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_is_never_zero() {
+        assert_eq!(count(&Told::Known(0)), "0");
+        assert_eq!(count(&Told::AtLeast(0)), "?");
+        assert_eq!(count(&Told::AtLeast(3)), "≥3");
+        assert_eq!(count(&Told::Unknown), "?");
+        assert_eq!(clients(&Told::Unknown), "?");
+        assert_eq!(runtime(&Told::Unknown), "?");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (100_000, "100,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+}

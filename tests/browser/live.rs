@@ -1,0 +1,133 @@
+//! A node whose dockerd is used, through the eyes of a person at a desk, with a phone, and without a mouse.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::browser::Browser;
+use castoff_tests::lab::clients;
+use castoff_tests::lab::containerd::Containerd;
+use castoff_tests::lab::containers::Container;
+use castoff_tests::lab::docker::Docker;
+use castoff_tests::lab::places::Place;
+use castoff_tests::lab::pods::Pod;
+use castoff_tests::report::Agent;
+use serde_json::json;
+
+use crate::{DESK, PHONE, axe_has_nothing_to_say, headers, it_was_quiet, load, nothing_sticks_out, photograph, text};
+
+#[test]
+fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
+    let docker = Docker::start()?;
+    let runtime = Containerd::start()?;
+    let socket = "/var/run/docker.sock";
+    let pod = runtime.run(Pod::new("builds", "builder-7d9c5b6f4-x2v8q"))?;
+    pod.start(Container::client("build", ["hold", socket]).mount(docker.socket(), socket))?;
+    let idle = runtime.run(Pod::new("logs", "shipper-x7k2p"))?;
+    let above = docker.socket().parent().context("a socket is in a folder")?;
+    idle.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
+    let _container = docker.run_client("portainer", docker.socket(), ["hold", socket])?;
+    let unit = clients::hold(docker.socket(), Place::unit("castoff-lab-backup.service")?)?;
+    let folder = tempfile::tempdir()?;
+    let state = folder.path().join("state.json").display().to_string();
+    let endpoint = runtime.endpoint();
+    let agent = Agent::start([
+        "--runtime-endpoint",
+        &endpoint,
+        "--period",
+        "1s",
+        "--node-name",
+        "worker-1",
+        "--state",
+        &state,
+    ])?;
+
+    let browser = Browser::start()?;
+    browser.show(false, DESK.0, DESK.1)?;
+    load(&browser, &agent)?;
+    let headers = headers(&browser, &agent)?;
+    let policy = headers["Content-Security-Policy"]
+        .as_str()
+        .or(headers["content-security-policy"].as_str())
+        .context("a policy")?;
+    ensure!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe-"),
+        "{policy}"
+    );
+
+    let told = text(&browser)?;
+    let listener = docker.socket().display().to_string();
+    for words in [
+        "Node worker-1",
+        "in-use",
+        "builder-7d9c5b6f4-x2v8q",
+        "dockerd container portainer",
+        "castoff-lab-backup.service",
+        "shipper-x7k2p",
+        "the newest kubelet that this runtime can serve",
+        "Building images: BuildKit (rootless), Buildah or kaniko in a pod.",
+        &listener,
+        &endpoint.trim_start_matches("unix://").to_owned(),
+        "seen in 1 h",
+    ] {
+        ensure!(told.contains(words), "{words:?} is not in the page:\n{told}");
+    }
+    let title = browser.evaluate("document.title")?;
+    ensure!(title == "in-use: worker-1 · castoff", "{title}");
+
+    for (dark, theme) in [(false, "light"), (true, "dark")] {
+        for ((width, height), screen) in [(DESK, "wide"), (PHONE, "phone")] {
+            browser.show(dark, width, height)?;
+            load(&browser, &agent)?;
+            let when = format!("{screen}-{theme}");
+            nothing_sticks_out(&browser, &when)?;
+            photograph(&browser, &when)?;
+            axe_has_nothing_to_say(&browser, &when)?;
+        }
+    }
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")?;
+    axe_has_nothing_to_say(&browser, "with all details open")?;
+    nothing_sticks_out(&browser, "with all details open")?;
+    it_was_quiet(&browser, &agent)?;
+
+    it_changes_with_the_node(&browser, &agent, unit)
+}
+
+/// A client leaves: the page that is asked to load itself anew says so, with scripts forbidden and no mouse at hand.
+fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Client) -> Result<()> {
+    browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }))?;
+    browser.show(false, DESK.0, DESK.1)?;
+    load(browser, agent)?;
+    // The first stops: past the bar to the report, refresh, refresh by itself.
+    let mut stops = Vec::new();
+    for _ in 0..3 {
+        browser.press("Tab")?;
+        stops.push(browser.evaluate("document.activeElement.innerText")?);
+    }
+    ensure!(stops == ["To the report", "Refresh", "Every 15 s"], "{stops:?}");
+    browser.press("Enter")?;
+    browser.loaded()?;
+    let told = text(browser)?;
+    ensure!(told.contains("itself every 15 s") && told.contains("Stop"), "{told}");
+
+    // As often as may be asked for; the page itself offers a calmer pace.
+    browser.load(&format!("http://{}/?refresh=5", agent.address()))?;
+    let of_unit = "[...document.querySelectorAll('.clients tbody tr')]
+        .find(row => row.innerText.includes('castoff-lab-backup.service')).querySelectorAll('td')[2].innerText";
+    let before = browser.evaluate(of_unit)?;
+    ensure!(before.as_str().is_some_and(|seen| seen.starts_with("now")), "{before}");
+    drop(unit);
+    agent.wait_until("the unit is gone", |agent| {
+        let report = agent.report()?;
+        let clients = report["clients"]["value"].as_array().context("clients")?;
+        let mut of_unit = clients
+            .iter()
+            .filter(|c| c["identity"]["unit"]["name"] == "castoff-lab-backup.service");
+        Ok(of_unit.all(|client| client["connections"] == 0))
+    })?;
+    std::thread::sleep(Duration::from_millis(100));
+    browser.loaded()?;
+    let after = browser.evaluate(of_unit)?;
+    ensure!(after.as_str().is_some_and(|seen| seen.contains("ago")), "{after}");
+    ensure!(text(browser)?.contains("itself every 5 s"));
+    Ok(())
+}

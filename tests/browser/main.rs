@@ -1,0 +1,96 @@
+//! The page of a real agent, in a real browser: what a person sees, in both themes and on a phone, with scripts forbidden, by
+//! keyboard, and by the rules that assistive technology relies on.
+
+mod hostile;
+mod live;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::browser::{Browser, axe};
+use castoff_tests::report::Agent;
+use serde_json::{Value, json};
+
+/// A desk and a phone, in pixels.
+const DESK: (u32, u32) = (1280, 900);
+const PHONE: (u32, u32) = (390, 844);
+
+/// Loads the page of the agent.
+fn load(browser: &Browser, agent: &Agent) -> Result<()> {
+    browser.load(&format!("http://{}/", agent.address()))
+}
+
+/// What the page says, as a reader gets it.
+fn text(browser: &Browser) -> Result<String> {
+    let text = browser.evaluate("document.body.innerText")?;
+    Ok(text.as_str().context("the page has a text")?.to_owned())
+}
+
+/// A picture of the whole page, where the next run overwrites it.
+fn photograph(browser: &Browser, name: &str) -> Result<()> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join(name).with_extension("png");
+    browser.photograph(&file)?;
+    println!("see {}", file.display());
+    Ok(())
+}
+
+/// The page breaks none of axe's rules: names, contrast, headings, landmarks, tables.
+fn axe_has_nothing_to_say(browser: &Browser, when: &str) -> Result<()> {
+    browser.evaluate(&axe()?)?;
+    let found = browser.evaluate(
+        "axe.run(document, { resultTypes: ['violations'] }).then(result => ({
+            checked: result.passes.length,
+            violations: result.violations.map(rule => rule.id + ': ' + rule.help + ': '
+                + rule.nodes.slice(0, 3).map(node => node.html + ' ' + node.failureSummary).join('; ')),
+        }))",
+    )?;
+    ensure!(
+        found["checked"].as_u64() > Some(20),
+        "axe checked nothing, {when}: {found}"
+    );
+    let violations = found["violations"].as_array().context("a list")?;
+    ensure!(violations.is_empty(), "axe, {when}: {violations:#?}");
+    Ok(())
+}
+
+/// Nothing of the page is wider than the screen.
+fn nothing_sticks_out(browser: &Browser, when: &str) -> Result<()> {
+    let wide = browser.evaluate(
+        "[...document.querySelectorAll('body *')]
+            .filter(e => !e.closest('.for-voices, .skip, thead') && e.getBoundingClientRect().right > innerWidth + 0.5)
+            .slice(0, 3).map(e => e.outerHTML.slice(0, 200))",
+    )?;
+    ensure!(wide == json!([]), "wider than the screen, {when}: {wide:#}");
+    Ok(())
+}
+
+/// The page asked for nothing but itself and its style, broke no policy, logged nothing and opened no dialog.
+fn it_was_quiet(browser: &Browser, agent: &Agent) -> Result<()> {
+    let allowed = ["", "?refresh=5", "style.css"].map(|path| format!("http://{}/{path}", agent.address()));
+    for event in browser.take_events()? {
+        let method = event["method"].as_str().unwrap_or_default();
+        let loud = match method {
+            "Network.requestWillBeSent" => {
+                let url = &event["params"]["request"]["url"];
+                !allowed.iter().any(|known| url == known)
+            }
+            "Log.entryAdded" | "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,
+            "Page.javascriptDialogOpening" | "Network.loadingFailed" => true,
+            _ => false,
+        };
+        ensure!(!loud, "{event:#}");
+    }
+    Ok(())
+}
+
+/// The headers that the browser got with the page.
+fn headers(browser: &Browser, agent: &Agent) -> Result<Value> {
+    let page = format!("http://{}/", agent.address());
+    let events = browser.take_events()?;
+    let is_page =
+        |event: &&Value| event["method"] == "Network.responseReceived" && event["params"]["response"]["url"] == page;
+    let response = events.iter().find(is_page).context("an answer")?;
+    Ok(response["params"]["response"]["headers"].clone())
+}

@@ -1,0 +1,3 @@
+//! castoff on a real Kubernetes.
+
+mod the_lab;

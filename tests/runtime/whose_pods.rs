@@ -1,0 +1,96 @@
+//! What a real runtime's pods belong to, by the labels that it keeps; and a rollout that makes no new client.
+
+use anyhow::{Context, Result};
+use castoff_tests::lab::containerd::Containerd;
+use castoff_tests::lab::containers::Container;
+use castoff_tests::lab::docker::Docker;
+use castoff_tests::lab::pods::{Pod, RunningPod};
+use castoff_tests::report::{Agent, clients_of, list};
+use serde_json::{Value, json};
+
+/// A pod as a Deployment's replica set makes it.
+fn replica(hash: &str) -> Pod {
+    Pod::new("builds", format!("builder-{hash}-x2v8q")).label("pod-template-hash", hash)
+}
+
+fn hold(runtime: &Containerd, docker: &Docker, pod: Pod) -> Result<RunningPod> {
+    let pod = runtime.run(pod)?;
+    let client = Container::client("build", ["hold", "/var/run/docker.sock"]);
+    pod.start(client.mount(docker.socket(), "/var/run/docker.sock"))?;
+    Ok(pod)
+}
+
+/// The one client of the socket.
+fn client(report: &Value, docker: &Docker) -> Result<Value> {
+    let of_socket = |c: &&Value| c["listener"]["path"] == json!(docker.socket());
+    let mut clients = list(report, "clients")?.iter().filter(of_socket);
+    let client = clients.next().context("a client")?.clone();
+    assert_eq!(clients.next(), None, "one client");
+    Ok(client)
+}
+
+#[test]
+fn a_rollout_is_the_same_client() -> Result<()> {
+    let docker = Docker::start()?;
+    let runtime = Containerd::start()?;
+    let state = tempfile::tempdir()?;
+    let state = state.path().join("state.json");
+    let endpoint = runtime.endpoint();
+    let arguments = [
+        "--runtime-endpoint",
+        &endpoint,
+        "--period",
+        "1s",
+        "--state",
+        state.to_str().context("UTF-8")?,
+    ];
+    let old = hold(&runtime, &docker, replica("7d9c5b6f4"))?;
+    let agent = Agent::start(arguments)?;
+    let before = client(&agent.report()?, &docker)?;
+    let workload = json!({ "kind": "Deployment", "name": "builder", "certain": true });
+    assert_eq!(before["identity"]["workload"], workload);
+    assert_eq!(before["podUid"], old.uid());
+    drop(old);
+    agent.wait_until("it is gone", |agent| {
+        Ok(client(&agent.report()?, &docker)?["connections"] == 0)
+    })?;
+    assert_eq!(agent.stop()?, Some(0));
+
+    // The agent is upgraded meanwhile.
+    let new = hold(&runtime, &docker, replica("5f6b7c8d9"))?;
+    let agent = Agent::start(arguments)?;
+    let after = client(&agent.report()?, &docker)?;
+    assert_eq!(after["identity"]["pod"], "builder-5f6b7c8d9-x2v8q");
+    assert_eq!(after["firstSeen"], before["firstSeen"]);
+    assert_eq!(
+        (&after["connections"], &after["podUid"]),
+        (&json!(1), &json!(new.uid()))
+    );
+    let of = r#"namespace="builds",pod="builder-5f6b7c8d9-x2v8q",container="build",workload="builder",workload_kind="Deployment""#;
+    let sample = format!(r#"castoff_pod_client_connections{{{of},engine="dockerd",scope="host"}}"#);
+    assert_eq!(agent.metric(&sample)?, Some(1.0));
+    assert_eq!(agent.stop()?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_static_pod_is_told_by_the_kubelets_annotation() -> Result<()> {
+    let docker = Docker::start()?;
+    let runtime = Containerd::start()?;
+    let pod = Pod::new("kube-system", "shipper-worker-3").uid("0123456789abcdef0123456789abcdef");
+    let pod = pod
+        .annotation("kubernetes.io/config.source", "file")
+        .annotation("kubernetes.io/config.hash", "0123456789abcdef0123456789abcdef")
+        .label("pod-template-hash", "7d9c5b6f4");
+    let _pod = hold(&runtime, &docker, pod)?;
+    let agent = Agent::start(["--runtime-endpoint", &runtime.endpoint(), "--node-name", "worker-3"])?;
+    let report = agent.report()?;
+    assert_eq!(
+        clients_of(&report, docker.socket())?,
+        ["pod kube-system/shipper-worker-3/build"]
+    );
+    let workload = json!({ "kind": "StaticPod", "name": "shipper", "certain": true });
+    assert_eq!(client(&report, &docker)?["identity"]["workload"], workload);
+    assert_eq!(agent.stop()?, Some(0));
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! A headless Chromium: Debian's package, unpacked into the cache and run from there, driven through its DevTools pipe.
+//!
+//! It must never reach anything but the machine itself: whatever a page asks for is listed, and every name leads nowhere.
+//! It runs as root, and therefore without its own sandbox: only for pages of this project.
+
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, Mode};
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::packages::{library_path, output, run, unpack_into};
+use super::rooms::{self, Room};
+
+const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+/// A second is usual; a busy machine takes fifty times as long.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The accessibility rules that pages are held against, as npm has them.
+const AXE: &str = "axe-core@4.14.1";
+
+/// The source of axe-core, fetched into the cache by the first call (3 MB). Needs npm.
+///
+/// # Errors
+/// npm is missing or reaches no registry; with the end of its output.
+pub fn axe() -> Result<String> {
+    let folder = rooms::cache()?.join("tools").join(AXE);
+    let kept = folder.join("axe.min.js");
+    if !kept.exists() {
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let work = tempfile::tempdir_in(&folder).context("make a folder for the download")?;
+        let at = |name: &str| work.path().join(name);
+        let mut npm = Command::new("npm");
+        npm.args(["pack", "--silent", "--ignore-scripts", "--pack-destination"]);
+        let packed = output(npm.arg(work.path()).arg(AXE))?;
+        run(Command::new("tar")
+            .arg("-xzf")
+            .arg(at(&packed))
+            .arg("-C")
+            .arg(work.path())
+            .arg("package/axe.min.js"))?;
+        fs::rename(at("package/axe.min.js"), &kept).context("keep axe-core")?;
+    }
+    fs::read_to_string(&kept).with_context(|| format!("read {}", kept.display()))
+}
+
+/// Unpacked into the cache by the first call (125 MB to download).
+fn unpacked() -> Result<PathBuf> {
+    let cache = rooms::cache()?;
+    let root = cache.join("chromium");
+    let stamp = root.join("packages");
+    let wanted = PACKAGES.join(" ");
+    let lock = File::create(cache.join("chromium.lock")).context("make the lock of Chromium's cache")?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock Chromium's cache")?;
+    if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) {
+        return Ok(root);
+    }
+    if root.exists() {
+        fs::remove_dir_all(&root).context("remove the outdated Chromium")?;
+    }
+    unpack_into(&PACKAGES, &root)?;
+    // A machine may have no fonts, and text without any is boxes.
+    let alias = |generic: &str, font: &str| {
+        format!("<alias><family>{generic}</family><prefer><family>{font}</family></prefer></alias>")
+    };
+    let fonts = format!(
+        "<fontconfig><dir>{0}/usr/share/fonts</dir><cachedir>{0}/fonts</cachedir>{1}{2}{3}</fontconfig>\n",
+        root.display(),
+        alias("system-ui", "DejaVu Sans"),
+        alias("sans-serif", "DejaVu Sans"),
+        alias("monospace", "DejaVu Sans Mono"),
+    );
+    fs::write(root.join("fonts.conf"), fonts).context("write the fonts' configuration")?;
+    fs::write(&stamp, wanted).context("stamp Chromium's cache")?;
+    Ok(root)
+}
+
+/// A browser with one page. Dropping it ends it.
+#[derive(Debug)]
+pub struct Browser {
+    daemon: Daemon,
+    commands: RefCell<File>,
+    messages: Receiver<Value>,
+    events: RefCell<Vec<Value>>,
+    last: Cell<u64>,
+    session: String,
+}
+
+impl Browser {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// Its packages cannot be had, or it does not answer; with the end of its log.
+    pub fn start() -> Result<Self> {
+        let root = unpacked()?;
+        let room = Room::make("browser")?;
+        let (commands, answers) = (room.join("commands"), room.join("answers"));
+        for pipe in [&commands, &answers] {
+            rustix::fs::mkfifoat(rustix::fs::CWD, pipe, Mode::RUSR | Mode::WUSR).context("make a pipe")?;
+        }
+        // Opened for both, so that neither waits for the other side.
+        let open = |pipe: &Path| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(pipe)
+                .context("open a pipe")
+        };
+        let (commands_to, answers_from) = (open(&commands)?, open(&answers)?);
+        let libraries = library_path(&root);
+        let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
+        let mut command = Command::new("/bin/sh");
+        command
+            .args([
+                "-c",
+                r#"commands=$1 answers=$2; shift 2; exec "$@" 3<"$commands" 4>"$answers""#,
+                "sh",
+            ])
+            .args([&commands, &answers])
+            .arg(root.join("usr/lib/chromium/chromium"))
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--remote-debugging-pipe",
+                "--hide-scrollbars",
+            ])
+            .args([
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ])
+            .arg(format!("--user-data-dir={}", room.join("profile").display()))
+            .env(
+                "LD_LIBRARY_PATH",
+                format!("{libraries}:{}/usr/lib/{multiarch}/pulseaudio", root.display()),
+            )
+            .env("FONTCONFIG_FILE", root.join("fonts.conf"))
+            .env("HOME", room.path());
+        let daemon = Daemon::start("chromium", &room, &command, &[])?;
+        let (send, messages) = channel();
+        thread::spawn(move || {
+            let mut pieces = BufReader::new(answers_from).split(0);
+            // Ends with the test: nobody takes messages any more.
+            while let Some(Ok(piece)) = pieces.next() {
+                if serde_json::from_slice(&piece)
+                    .map(|message| send.send(message))
+                    .is_err()
+                {
+                    break;
+                }
+            }
+        });
+        let mut browser = Self {
+            daemon,
+            commands: RefCell::new(commands_to),
+            messages,
+            events: RefCell::default(),
+            last: Cell::new(0),
+            session: String::new(),
+        };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))?;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let session = browser.call("Target.attachToTarget", attach)?;
+        session["sessionId"]
+            .as_str()
+            .context("a session")?
+            .clone_into(&mut browser.session);
+        for domain in ["Page", "Network", "Log", "Runtime"] {
+            browser.call(&format!("{domain}.enable"), json!({}))?;
+        }
+        Ok(browser)
+    }
+
+    /// One command of the DevTools protocol, and its result.
+    ///
+    /// # Errors
+    /// The browser refuses it, or does not answer in time.
+    pub fn call(&self, method: &str, params: Value) -> Result<Value> {
+        let id = self.last.get() + 1;
+        self.last.set(id);
+        let mut command = json!({ "id": id, "method": method, "params": params });
+        if !self.session.is_empty() {
+            command["sessionId"] = json!(self.session);
+        }
+        let mut bytes = command.to_string().into_bytes();
+        bytes.push(0);
+        self.commands
+            .borrow_mut()
+            .write_all(&bytes)
+            .with_context(|| format!("send {method}"))?;
+        let mut answer = self.await_message(method, |message| message["id"] == id)?;
+        ensure!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+        Ok(answer["result"].take())
+    }
+
+    /// Loads an address and waits until it is loaded.
+    pub fn load(&self, address: &str) -> Result<()> {
+        let went = self.call("Page.navigate", json!({ "url": address }))?;
+        ensure!(went["errorText"].is_null(), "{address}: {}", went["errorText"]);
+        self.loaded()
+    }
+
+    /// Waits until a page is loaded.
+    pub fn loaded(&self) -> Result<()> {
+        self.await_message("a loaded page", |message| message["method"] == "Page.loadEventFired")?;
+        Ok(())
+    }
+
+    /// The value of an expression in the page, awaited where it is a promise.
+    pub fn evaluate(&self, expression: &str) -> Result<Value> {
+        let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut answer = self.call("Runtime.evaluate", params)?;
+        ensure!(
+            answer["exceptionDetails"].is_null(),
+            "{expression:.60}: {}",
+            answer["exceptionDetails"]
+        );
+        Ok(answer["result"]["value"].take())
+    }
+
+    /// How it looks to a person who prefers this theme, on a screen of so many pixels.
+    pub fn show(&self, dark: bool, width: u32, height: u32) -> Result<()> {
+        let theme = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
+        self.call("Emulation.setEmulatedMedia", json!({ "features": [theme] }))?;
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", screen).map(drop)
+    }
+
+    /// Writes the page, also what is below the screen, into a PNG: its first 8,000 pixels, for there is an end to what
+    /// the browser draws at once.
+    pub fn photograph(&self, file: &Path) -> Result<()> {
+        let size = self.call("Page.getLayoutMetrics", json!({}))?["cssContentSize"].take();
+        let height = size["height"].as_f64().unwrap_or(0.0).min(8_000.0);
+        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1 });
+        let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let picture = self.call("Page.captureScreenshot", params)?;
+        let encoded = file.with_extension("base64");
+        fs::write(&encoded, picture["data"].as_str().context("a picture")?).context("write a picture")?;
+        let decode = r#"base64 -d < "$1" > "$2""#;
+        run(Command::new("sh").args(["-c", decode, "sh"]).args([&encoded, file]))?;
+        fs::remove_file(&encoded).context("remove the encoded picture")
+    }
+
+    /// Presses and lets go of a key that is no character: `Tab`, `Enter`.
+    pub fn press(&self, key: &str) -> Result<()> {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            _ => bail!("no key {key}"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+            self.call("Input.dispatchKeyEvent", event)?;
+        }
+        Ok(())
+    }
+
+    /// All that it told since the last call, unasked: requests, log entries, dialogs.
+    pub fn take_events(&self) -> Result<Vec<Value>> {
+        // Whatever was told before this answer is here then.
+        self.call("Page.getNavigationHistory", json!({}))?;
+        Ok(self.events.take())
+    }
+
+    fn await_message(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
+        let told = self.events.borrow().iter().position(&is_it);
+        if let Some(at) = told {
+            return Ok(self.events.borrow_mut().remove(at));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            match self.messages.recv_timeout(rest) {
+                Ok(message) if is_it(&message) => return Ok(message),
+                Ok(message) => self.events.borrow_mut().push(message),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    bail!(
+                        "waited in vain for {what}; Chromium's log ends:\n{}",
+                        self.daemon.log_tail()
+                    )
+                }
+            }
+        }
+    }
+}

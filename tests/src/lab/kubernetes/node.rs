@@ -1,0 +1,92 @@
+//! A node: containerd, and a kubelet of the cluster's own version over it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::lab::containerd::{Containerd, Network, Options, version_2};
+use crate::lab::cri::Interface;
+use crate::lab::daemon::Daemon;
+use crate::lab::keeper::Task;
+use crate::lab::kubelet;
+use crate::lab::packages::Programs;
+use crate::lab::rooms::Room;
+use crate::lab::stage::Stage;
+
+/// A node's place in a cluster, whatever its runtime is.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Where it runs.
+    pub(crate) stage: Arc<Stage>,
+    /// The Node's name.
+    pub(crate) name: String,
+    /// Its own address on the stage.
+    pub(crate) address: String,
+    /// The addresses of its pods, as a range.
+    pub(crate) pods: String,
+    /// Who its kubelet is.
+    pub(crate) kubeconfig: PathBuf,
+}
+
+/// A node that runs. Dropping it ends its kubelet, its pods and its containerd; its Node object stays.
+#[derive(Debug)]
+pub struct Node {
+    // Before containerd, of which it is a client.
+    kubelet: Daemon,
+    containerd: Containerd,
+    name: String,
+}
+
+impl Node {
+    pub(super) fn start(seat: &Seat, program: &Path) -> Result<Self> {
+        let containerd = Containerd::start_with(&Options {
+            programs: Programs::debian()?,
+            configuration: version_2,
+            interface: Interface::V1,
+            stage: Some(Arc::clone(&seat.stage)),
+            network: Network::Routed(seat.pods.clone()),
+        })?;
+        let room = Room::make("kubelet")?;
+        let cgroup = kubelet::cgroup(&room)?;
+        let mut command = Command::new(program);
+        command.arg("kubelet");
+        command.arg(format!("--container-runtime-endpoint={}", containerd.endpoint()));
+        // From 1.35 on a kubelet would refuse a machine that is not on cgroup v2 yet.
+        kubelet::configure(
+            &mut command,
+            &room,
+            &cgroup,
+            Some(seat),
+            json!({ "failCgroupV1": false }),
+        )?;
+        let kubelet = Daemon::start_on(Some(&seat.stage), "kubelet", &room, &command, &[Task::Cgroup(cgroup)])?;
+        Ok(Self {
+            kubelet,
+            containerd,
+            name: seat.name.clone(),
+        })
+    }
+
+    /// The Node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its runtime.
+    pub fn containerd(&self) -> &Containerd {
+        &self.containerd
+    }
+
+    /// Its kubelet: process id on the stage, log, room.
+    pub fn kubelet(&self) -> &Daemon {
+        &self.kubelet
+    }
+
+    /// Imports a docker-archive; pods name it with `imagePullPolicy: Never`.
+    pub fn import(&self, archive: &Path) -> Result<()> {
+        self.containerd.import(archive)
+    }
+}

@@ -1,0 +1,157 @@
+//! A stage: namespaces of processes, mounts, network and host name, in which daemons have a machine to themselves.
+//!
+//! What a cluster changes of a machine (addresses, the firewall, forwarding, kernel settings, `/run`, `/var/lib`,
+//! `/var/log`) it changes there, and it is gone with the stage. Whoever looks from within sees no process of the machine.
+//! Rooms are seen at the same paths from both sides. Control groups are the machine's own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::daemon::Daemon;
+use super::keeper::Keeper;
+use super::rooms::Room;
+
+/// The settings of the kernel that a kubelet changes when it starts, and what it wants there.
+const TUNABLES: [(&str, &str); 6] = [
+    ("vm/overcommit_memory", "1"),
+    ("vm/panic_on_oom", "0"),
+    ("kernel/panic", "10"),
+    ("kernel/panic_on_oops", "1"),
+    ("kernel/keys/root_maxkeys", "1000000"),
+    ("kernel/keys/root_maxbytes", "25000000"),
+];
+/// How long those on it may take to end, once all were told to: longer than any of them gets by itself.
+const GRACE: Duration = Duration::from_secs(60);
+/// The folders that are the stage's own, and empty at first.
+const FOLDERS: [&str; 2] = ["/var/lib", "/var/log"];
+/// Outside: hands SIGTERM on to the stage's first process, and lives as long as that.
+const STARTER: &str = r#"/bin/sh -ec "$1" sh & init=$!
+trap 'kill -TERM "$init"' TERM
+echo "$init" > "$2"
+while kill -0 "$init" 2> /dev/null; do wait "$init"; done"#;
+/// Inside, once all is set up: buries orphans; after SIGTERM it ends when nobody else is left.
+const INIT: &str = r#"ending=
+trap 'ending=yes' TERM
+others() {
+    for process in /proc/[0-9]*; do [ "$process" = /proc/1 ] || return 0; done
+    return 1
+}
+while [ -z "$ending" ] || others; do sleep 0.3 & wait "$!" || :; done"#;
+
+/// A stage that stands. It ends after the last daemon on it.
+#[derive(Debug)]
+pub struct Stage {
+    daemon: Daemon,
+    init: u32,
+}
+
+impl Stage {
+    /// Sets up a stage whose network has the loopback and these addresses, like `10.214.0.1/24`, and leads nowhere.
+    ///
+    /// # Errors
+    /// A step was refused; with the log of the steps.
+    pub fn start(addresses: &[&str]) -> Result<Arc<Self>> {
+        let room = Room::make("stage")?;
+        let (init, ready) = (room.join("init"), room.join("ready"));
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--mount", "--net", "--uts", "--propagation", "slave", "--"]);
+        command.args(["/bin/sh", "-c", STARTER, "sh", &setting(&room, addresses)?]);
+        let keeper = Keeper::start(&room, Some(command.arg(&init)), GRACE)?;
+        let daemon = Daemon::kept("stage", keeper, &[])?;
+        daemon.wait_until(|| fs::metadata(&ready).map(drop).context("it is not set up yet"))?;
+        let init = fs::read_to_string(&init).context("read which process is the stage's first")?;
+        let init = init.trim().parse().context("a process id")?;
+        Ok(Arc::new(Self { daemon, init }))
+    }
+
+    /// A command for a program on the stage. It has the machine's user, environment and control group.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.init.to_string()]);
+        command.args(["--pid", "--mount", "--net", "--uts", "--"]).arg(program);
+        command
+    }
+
+    /// The process id, on the machine, of the stage's first process.
+    pub fn pid(&self) -> u32 {
+        self.init
+    }
+
+    /// The machine's process id of one that has this id on the stage.
+    ///
+    /// # Errors
+    /// There is none, or several could not be told apart.
+    pub fn pid_outside(&self, pid: u32) -> Result<u32> {
+        // In a container it has a namespace of its own, below the stage's.
+        let seen_inside = format!("/proc/{}/root/proc/{pid}/ns/pid", self.init);
+        let namespace = fs::read_link(&seen_inside).with_context(|| format!("read {seen_inside}"))?;
+        let is_same = |folder: &Path| fs::read_link(folder.join("ns/pid")).is_ok_and(|link| link == namespace);
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").context("read /proc")? {
+            let folder = entry?.path();
+            let status = fs::read_to_string(folder.join("status")).unwrap_or_default();
+            let inside = status
+                .lines()
+                .find_map(|line| line.strip_prefix("NSpid:"))
+                .and_then(|ids| ids.split_ascii_whitespace().nth(1));
+            if inside.and_then(|id| id.parse().ok()) == Some(pid) && is_same(&folder) {
+                let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
+                found.push(name.parse().context("a process id")?);
+            }
+        }
+        ensure!(found.len() == 1, "processes that are {pid} on the stage: {found:?}");
+        Ok(found[0])
+    }
+
+    /// The log of the stage's own first process.
+    pub fn log_tail(&self) -> String {
+        self.daemon.log_tail()
+    }
+}
+
+/// The script of the stage's first process.
+fn setting(room: &Room, addresses: &[&str]) -> Result<String> {
+    let place = room.path().display();
+    let groups = room.folder("cgroup")?;
+    let groups = groups.display();
+    // Without --no-mtab mount(8) would note each of them in the machine's /run.
+    let mut script = vec![
+        "mount --no-mtab -t proc proc /proc".to_owned(),
+        // A sysfs of the stage's own network, with the control groups where they were.
+        format!("mount --no-mtab --rbind /sys/fs/cgroup {groups}"),
+        "mount --no-mtab -t sysfs sysfs /sys".to_owned(),
+        format!("mount --no-mtab --rbind {groups} /sys/fs/cgroup"),
+        format!("umount --no-mtab --recursive --lazy {groups}"),
+        "mount --no-mtab -t tmpfs -o mode=755 tmpfs /run".to_owned(),
+        "mkdir /run/lock".to_owned(),
+        "echo stage > /proc/sys/kernel/hostname".to_owned(),
+    ];
+    for folder in FOLDERS {
+        let own = room.folder(folder.trim_start_matches('/'))?;
+        script.push(format!("mount --no-mtab --bind {} {folder}", own.display()));
+    }
+    room.folder("tunables")?;
+    for (tunable, wanted) in TUNABLES {
+        let name = format!("tunables/{}", tunable.replace('/', "."));
+        let file = room.file(&name, format!("{wanted}\n"))?;
+        script.push(format!("mount --no-mtab --bind {} /proc/sys/{tunable}", file.display()));
+    }
+    // Not before: what is shared twice is unmounted twice.
+    script.push("mount --no-mtab --make-rshared /".to_owned());
+    script.push("ip link set lo up".to_owned());
+    // A bridge holds addresses as a card does, and every machine with containers has bridges.
+    script.push("ip link add machine0 type bridge".to_owned());
+    for address in addresses {
+        script.push(format!("ip address add {address} dev machine0"));
+    }
+    script.push("ip link set machine0 up".to_owned());
+    script.push(format!("touch {place}/ready"));
+    script.push(INIT.to_owned());
+    Ok(script.join("\n"))
+}
