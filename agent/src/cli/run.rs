@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{Auth, HttpArgs, LogFormat, Run};
 use super::check::look;
-use super::labels::{access, publish};
+use super::labels::{access, events, publish};
 use super::{FAILED, OK};
 use crate::agent::service::{Service, serve};
 use crate::config::{Look, Mistakes, Reader, Serve};
@@ -97,6 +97,10 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
         tls: tls(&mut reader, &args.http),
         guard: (args.http.auth == Auth::Kubernetes).then(|| access(&mut reader, &args.labels, false)),
+        events: args
+            .events
+            .then(|| events(&mut reader, &args.labels, look.node.as_deref()))
+            .flatten(),
     };
     if serve.guard.is_some() && serve.tls.is_none() && !serve.listen.ip().is_loopback() {
         let why = "tokens would cross the network readable; wants --tls-cert and --tls-key, or --listen 127.0.0.1:9559";
