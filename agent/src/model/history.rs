@@ -131,7 +131,9 @@ impl History {
             let gone: Vec<Seen> = gone.iter().filter_map(|other| self.clients.remove(other)).collect();
             if let (Some(first), Some(seen)) = (first, self.clients.get_mut(*key)) {
                 seen.first = seen.first.min(first);
-                gone.iter().for_each(|other| seen.hours.absorb(&other.hours));
+                for other in gone {
+                    seen.hours.absorb(&other.hours);
+                }
             }
         }
     }
