@@ -20,6 +20,8 @@ use crate::findings::Settings;
 use crate::findings::report::Report;
 use crate::model::history::History;
 use crate::model::reading::{Gap, Hides};
+use crate::sinks::events::ledger::EventLedger;
+use crate::sinks::events::sender::EventSender;
 use crate::sinks::http::tls::{TlsError, acceptor};
 use crate::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
 use crate::sinks::labels::ledger::Ledger;
@@ -141,6 +143,7 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
             tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
         }
     }
+    let (events, event_ledger) = settings.events.map(EventSender::new).unzip();
     let cycle = Cycle {
         agent,
         keeper,
@@ -152,6 +155,7 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         liveness: Arc::clone(&published.liveness),
         transitions: Transitions::default(),
         labels: publisher.as_ref().map(Publisher::ledger),
+        events: event_ledger,
     };
     let mut tasks = JoinSet::new();
     let asked = stopped(stopping.clone());
@@ -161,6 +165,13 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         tasks.spawn(async move {
             publisher.run(latest, asked).await;
             ("labels", Ok(()))
+        });
+    }
+    if let Some(events) = events {
+        let (latest, asked) = (published.reports.clone(), stopped(stopping.clone()));
+        tasks.spawn(async move {
+            events.run(latest, asked).await;
+            ("events", Ok(()))
         });
     }
     let asked = stopped(stopping.clone());
@@ -197,6 +208,7 @@ struct Cycle {
     liveness: Arc<Liveness>,
     transitions: Transitions,
     labels: Option<Ledger>,
+    events: Option<EventLedger>,
 }
 
 impl Cycle {
@@ -225,6 +237,7 @@ impl Cycle {
         }
         let mut report = self.agent.look().await;
         report.publishing = self.labels.as_ref().map(Ledger::read);
+        report.events = self.events.as_ref().map(EventLedger::read);
         let report = Arc::new(report);
         let took = start.elapsed();
         self.liveness.move_at(Instant::now());
@@ -297,6 +310,7 @@ mod tests {
             labels: None,
             tls: None,
             guard: None,
+            events: None,
         };
         let mut service = Service::start(look, settings).await.expect("it starts");
         let first = service.agent.look().await;

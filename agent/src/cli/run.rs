@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::args::{Auth, HttpArgs, LogFormat, Run};
 use super::check::look;
-use super::labels::{access, publish};
+use super::labels::{access, events, publish};
 use super::{FAILED, OK};
 use crate::agent::service::{Service, serve};
 use crate::config::{Look, Mistakes, Reader, Serve};
@@ -83,7 +83,7 @@ fn forced(by: &str) -> anyhow::Result<u8> {
     Ok(FAILED)
 }
 
-fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
+fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);
@@ -97,14 +97,18 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
         tls: tls(&mut reader, &args.http),
         guard: (args.http.auth == Auth::Kubernetes).then(|| access(&mut reader, &args.labels, false)),
+        events: args
+            .events
+            .then(|| events(&mut reader, &args.labels, look.node.as_deref()))
+            .flatten(),
     };
     if serve.guard.is_some() && serve.tls.is_none() && !serve.listen.ip().is_loopback() {
         let why = "tokens would cross the network readable; wants --tls-cert and --tls-key, or --listen 127.0.0.1:9559";
         reader.mistake((), format!("--auth kubernetes: {why}"));
     }
-    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
+    let filter = args.log.parse().unwrap_or_else(|error| {
         reader.mistake(
-            EnvFilter::default(),
+            Targets::default(),
             format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
         )
     });

@@ -1,5 +1,6 @@
 //! Publishes: each sink takes one immutable report and never asks the host about anything.
 
+pub mod events;
 pub mod http;
 pub mod labels;
 pub(crate) mod markup;
@@ -11,7 +12,7 @@ pub mod state;
 
 pub use crate::model::text;
 
-#[cfg(test)]
-pub(crate) mod golden;
+#[cfg(any(test, feature = "recorded"))]
+pub mod golden;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -1,11 +1,13 @@
-//! An API server that knows Nodes and does what a test tells it, on a real TCP socket.
+//! An API server that knows Nodes, Events and accounts and does what a test tells it, on a real TCP socket.
 //!
 //! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
 //! where there is no Node an account without the right to create is refused. Every request is kept.
 
+mod events;
 mod fleet;
 mod nodes;
+mod reviews;
 mod told;
 
 use std::collections::VecDeque;
@@ -23,8 +25,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use events::Events;
 pub use fleet::{Fleet, FleetNode, FleetPod, Reply};
 pub use nodes::Nodes;
+pub use reviews::Reviews;
 pub use told::{report_clear, report_in_use, report_used_by};
 
 /// What to do instead of answering.
@@ -76,7 +80,7 @@ impl Fault {
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `GET` or `PATCH`.
+    /// `GET`, `PATCH` or `POST`.
     pub method: String,
     /// Path and query.
     pub uri: String,
@@ -91,6 +95,8 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// Accounts.
+    pub reviews: Reviews,
     /// A whole cluster, where lists are asked for in printed form and agents through the proxy.
     pub fleet: Fleet,
     /// Faults for the next requests whose path and query contain a text, one each.
@@ -99,6 +105,8 @@ pub struct Script {
     pub forgets: bool,
     /// How many requests came.
     pub requests: u64,
+    /// The Events.
+    pub events: Events,
     /// Faults for the next requests, one each.
     pub next: VecDeque<Fault>,
     /// The fault of every request while it is set.
@@ -284,7 +292,21 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
+        if let Some(answer) = self
+            .reviews
+            .answer(path, &serde_json::from_str(&seen.body).unwrap_or_default())
+        {
+            return reply(201, &answer);
+        }
+        let events = path
+            .strip_prefix("/apis/events.k8s.io/v1/namespaces/")
+            .and_then(|rest| rest.strip_suffix("/events"));
+        let made = seen.method == "POST";
         let outcome = match (seen.method.as_str(), path.strip_prefix("/api/v1/nodes")) {
+            ("POST", None) if events.is_some() => match serde_json::from_str(&seen.body) {
+                Ok(event) => self.events.create(events.unwrap_or_default(), &event),
+                Err(error) => Err((400, error.to_string())),
+            },
             ("GET", Some("")) => Ok(self.nodes.page(query)),
             ("GET", Some(name)) => self.nodes.get(name.trim_start_matches('/')),
             ("PATCH", Some(name)) => match serde_json::from_str(&seen.body) {
@@ -294,7 +316,7 @@ impl Script {
             _ => Err((404, format!("{} {} is not served here", seen.method, seen.uri))),
         };
         match outcome {
-            Ok(object) => reply(200, &object),
+            Ok(object) => reply(if made { 201 } else { 200 }, &object),
             Err((code, message)) => reply(code, &json!({ "kind": "Status", "message": message, "code": code })),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::{HostArgs, HttpArgs, LabelArgs, Way, any_path};
@@ -53,6 +54,10 @@ pub(in crate::cli) struct Run {
     pub(in crate::cli) http: HttpArgs,
     #[command(flatten)]
     pub(in crate::cli) labels: LabelArgs,
+    /// Tell of each pod that is a new client of a Docker socket, or newly could be, by an Event on it; needs create of
+    /// events in events.k8s.io
+    #[arg(long, env = "CASTOFF_EVENTS", value_parser = BoolishValueParser::new(), help_heading = "Events")]
+    pub(in crate::cli) events: bool,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }
