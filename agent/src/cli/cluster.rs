@@ -54,7 +54,7 @@ pub(super) fn cluster(args: &Args) -> anyhow::Result<u8> {
     let outcome = runtime.block_on(looks(&task, args, &mut printer));
     // Whoever is still being asked is not waited for.
     runtime.shutdown_background();
-    let printed = printer.finish().context("writing to standard output");
+    let finished = printer.finish().context("writing to standard output");
     let code = match outcome {
         Err(Stop::Refused(refusal)) => {
             // Where it cannot be said, nobody reads it.
@@ -67,7 +67,7 @@ pub(super) fn cluster(args: &Args) -> anyhow::Result<u8> {
         Err(Stop::Failed(error)) => return Err(error),
         Ok(code) => code,
     };
-    printed?;
+    finished?;
     Ok(code)
 }
 
