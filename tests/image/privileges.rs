@@ -2,6 +2,8 @@
 //! castoff says so, and no verdict is better for it.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use castoff_tests::lab::places::ORDINARY_UID;
@@ -70,6 +72,58 @@ fn the_table_has_a_line_for_each_and_each_has_a_test() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_chart_gives_what_is_documented() -> Result<()> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/castoff/values.yaml");
+    let values = fs::read_to_string(file).context(file)?;
+    let mut lists = values
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("capabilities: [")?.strip_suffix(']'));
+    let mut given: Vec<&str> = lists.next().context("a list of capabilities")?.split(", ").collect();
+    given.sort_unstable();
+    let mut documented = documented()?;
+    documented.sort_unstable();
+    assert_eq!(given, documented);
+    Ok(())
+}
+
+/// Bits of `include/uapi/linux/capability.h`: 2, 19, 21.
+const DOCUMENTED_SET: &str = "0000000000280004";
+const MIB: u64 = 1024;
+
+#[test]
+fn the_agent_has_these_rights_and_no_others_and_stays_small() -> Result<()> {
+    let node = Node::start()?;
+    let (_pod, agent) = node.run(&as_documented()?, &["run", "--period", "1s"])?;
+    agent.wait_for_line("serving")?;
+    let pid = agent.pid()?;
+    // A few looks.
+    thread::sleep(Duration::from_secs(5));
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let of = |field: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+        line.map(str::trim).with_context(|| format!("{field} in {status}"))
+    };
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
+        assert_eq!(of(set)?, DOCUMENTED_SET, "{set}");
+    }
+    assert_eq!((of("NoNewPrivs")?, of("Seccomp")?), ("1", "2"));
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+    let root = mounts
+        .lines()
+        .find(|line| line.split(' ').nth(4) == Some("/"))
+        .context("a root")?;
+    assert!(
+        root.split(' ').nth(5).is_some_and(|options| options.starts_with("ro")),
+        "{root}"
+    );
+    let resident: u64 = of("VmRSS")?.trim_end_matches(" kB").parse()?;
+    assert!(resident <= 12 * MIB, "{resident} KiB");
+    Ok(())
+}
+
 /// One node for all, for it is looked at only.
 #[test]
 fn what_is_documented_is_enough_and_nothing_of_it_is_too_much() -> Result<()> {
@@ -122,7 +176,10 @@ fn without_host_pid(node: &Node) -> Result<()> {
         host_pid: false,
         ..as_documented()?
     })?;
-    assert_eq!((&seen["verdict"], &seen["engines"]), (&json!("unknown"), &json!({ "state": "absent" })));
+    assert_eq!(
+        (&seen["verdict"], &seen["engines"]),
+        (&json!("unknown"), &json!({ "state": "absent" }))
+    );
     for hidden in ["engine", "client"] {
         assert!(says(&seen, hidden, "hostPID"), "{hidden}: {seen:#}");
     }

@@ -21,6 +21,6 @@
 - {{ printf "--label-prefix=%s" .Values.labels.prefix | quote }}
 {{- end }}
 {{- if eq $publish "nfd" }}
-- {{ printf "--nfd-directory=%s" .Values.labels.nfdDirectory | quote }}
+- "--nfd-directory=/features.d"
 {{- end }}
 {{- end }}
