@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::args::{Auth, HttpArgs, LogFormat, Run};
 use super::check::look;
@@ -83,7 +83,7 @@ fn forced(by: &str) -> anyhow::Result<u8> {
     Ok(FAILED)
 }
 
-fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
+fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);
@@ -106,9 +106,9 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
         let why = "tokens would cross the network readable; wants --tls-cert and --tls-key, or --listen 127.0.0.1:9559";
         reader.mistake((), format!("--auth kubernetes: {why}"));
     }
-    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
+    let filter = args.log.parse().unwrap_or_else(|error| {
         reader.mistake(
-            EnvFilter::default(),
+            Targets::default(),
             format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
         )
     });

@@ -1,4 +1,4 @@
-//! An API server that knows Nodes and Events and does what a test tells it, on a real TCP socket.
+//! An API server that knows Nodes, Events and accounts and does what a test tells it, on a real TCP socket.
 //!
 //! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
@@ -7,6 +7,7 @@
 mod events;
 mod fleet;
 mod nodes;
+mod reviews;
 mod told;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 pub use events::Events;
 pub use fleet::{Fleet, FleetNode, FleetPod, Reply};
 pub use nodes::Nodes;
+pub use reviews::Reviews;
 pub use told::{report_clear, report_in_use, report_used_by};
 
 /// What to do instead of answering.
@@ -46,7 +48,7 @@ pub enum Fault {
     /// Does what is asked and never answers.
     Mute,
     /// Answers with this, after so long.
-    Slow(Duration, Value),
+    Slow(Duration, String),
     /// Breaks off in the middle of the body.
     CutOff,
     /// A body far larger than any Node: 8 MiB.
@@ -93,6 +95,8 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// Accounts.
+    pub reviews: Reviews,
     /// A whole cluster, where lists are asked for in printed form and agents through the proxy.
     pub fleet: Fleet,
     /// Faults for the next requests whose path and query contain a text, one each.
@@ -213,7 +217,10 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
             }
             Some(fault) => fault,
             None => match script.answer_of_fleet(&seen) {
-                Some(Ok(body)) => return reply(200, &body),
+                Some(Ok(body)) if script.fleet.delay.is_zero() || !seen.uri.contains("/proxy/") => {
+                    return reply_text(200, body);
+                }
+                Some(Ok(body)) => Fault::Slow(script.fleet.delay, body),
                 Some(Err(fault)) => fault,
                 None => return script.answer(&seen),
             },
@@ -233,7 +240,7 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
         }
         Fault::Slow(time, body) => {
             tokio::time::sleep(time).await;
-            reply(200, &body)
+            reply_text(200, body)
         }
         Fault::Silence | Fault::Mute => std::future::pending().await,
         Fault::CutOff => {
@@ -265,7 +272,7 @@ impl Script {
         wanted.is_none_or(|wanted| given == Some(&wanted))
     }
 
-    fn answer_of_fleet(&self, seen: &Seen) -> Option<Result<Value, Fault>> {
+    fn answer_of_fleet(&self, seen: &Seen) -> Option<Result<String, Fault>> {
         let accept = seen.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
         let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));
         let is_asked = path.contains("/pods") || accept.is_some_and(|accept| accept.contains("as=Table"));
@@ -285,6 +292,12 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
+        if let Some(answer) = self
+            .reviews
+            .answer(path, &serde_json::from_str(&seen.body).unwrap_or_default())
+        {
+            return reply(201, &answer);
+        }
         let events = path
             .strip_prefix("/apis/events.k8s.io/v1/namespaces/")
             .and_then(|rest| rest.strip_suffix("/events"));
@@ -310,6 +323,10 @@ impl Script {
 }
 
 fn reply(code: u16, body: &Value) -> Response {
+    reply_text(code, body.to_string())
+}
+
+fn reply_text(code: u16, body: String) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

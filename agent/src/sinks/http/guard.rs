@@ -89,16 +89,15 @@ impl Guard {
         if let Some(answer) = self.known(&question) {
             return answer;
         }
-        let asked = timeout(DEADLINE, async {
-            // It is never closed.
-            let _turn = self.at_once.acquire().await;
-            // Somebody else may have asked the same meanwhile.
-            match self.known(&question) {
-                Some(answer) => Ok(answer),
-                None => self.ask(token, path).await,
-            }
-        });
-        let answer = match asked.await {
+        // A question that had to wait for long would have no time left.
+        let Ok(_turn) = timeout(DEADLINE / 2, self.at_once.acquire()).await else {
+            return Err(self.unasked("too many questions at once".to_owned()));
+        };
+        // Somebody else may have asked the same meanwhile.
+        if let Some(answer) = self.known(&question) {
+            return answer;
+        }
+        let answer = match timeout(DEADLINE, self.ask(token, path)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(refusal)) => return Err(self.unasked(refusal.to_string())),
             Err(_) => return Err(self.unasked(format!("no answer within {} s", DEADLINE.as_secs()))),

@@ -50,17 +50,21 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
-        loop {
-            let next = async {
-                let seat = room.seat().await;
-                (accept(&listener).await, seat)
-            };
-            let (stream, seat) = tokio::select! {
+        'serving: loop {
+            let stream = tokio::select! {
                 biased;
                 () = &mut shutdown => break,
                 // Those that ended are forgotten; a panic in one is no other's.
                 Some(_) = connections.join_next() => continue,
-                next = next => next,
+                stream = accept(&listener) => stream,
+            };
+            let seat = loop {
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => break 'serving,
+                    Some(_) = connections.join_next() => {}
+                    seat = room.seat() => break seat,
+                }
             };
             connections.spawn(self.clone().converse(stream, router.clone(), stopping.clone(), seat));
         }
