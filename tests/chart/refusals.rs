@@ -100,6 +100,22 @@ const REFUSED: &[(&[&str], &[&str])] = &[
         &["labels.publish=nfd", "labels.nfdDirectory=/var/lib/castoff"],
         &["labels.nfdDirectory", "state.directory"],
     ),
+    (
+        &["http.auth=kubernetes"],
+        &["http.auth=kubernetes", "http.tls.secretName"],
+    ),
+    (
+        &[
+            "http.auth=kubernetes",
+            "http.tls.secretName=x",
+            "podMonitor.enabled=true",
+        ],
+        &["podMonitor.authorization"],
+    ),
+    (
+        &["http.readers[0].kind=User", "http.readers[0].name=x"],
+        &["http.readers", "http.auth=none"],
+    ),
     // all at once
     (
         &[

@@ -70,6 +70,65 @@ fn without_labels_of_its_own_the_agent_has_no_token_and_no_right() -> Result<()>
     Ok(())
 }
 
+/// Each surface brings its own right, and no other's.
+#[test]
+fn events_and_readers_bring_their_own_rights() -> Result<()> {
+    let create = |group: &str, what: &str| json!({ "apiGroups": [group], "resources": [what], "verbs": ["create"] });
+    let tls = ",http.tls.secretName=castoff-tls";
+    let cases = [
+        (
+            "events.enabled=true".to_owned(),
+            vec![create("events.k8s.io", "events")],
+        ),
+        (
+            format!("http.auth=kubernetes{tls}"),
+            vec![
+                create("authentication.k8s.io", "tokenreviews"),
+                create("authorization.k8s.io", "subjectaccessreviews"),
+            ],
+        ),
+    ];
+    for (values, rules) in cases {
+        let objects = Rendering::new().set("labels.publish=off").set(&values).objects()?;
+        let pod = &agent(&objects)?["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], true, "{values}");
+        assert_eq!(
+            the(&objects, "ClusterRole", "castoff")?["rules"],
+            json!(rules),
+            "{values}"
+        );
+        the(&objects, "ClusterRoleBinding", "castoff")?;
+        ensure!(of_kind(&objects, "Job").is_empty(), "{values}");
+    }
+    let objects = Rendering::new()
+        .set(&format!("http.auth=kubernetes{tls}"))
+        .set("http.readers[0].kind=Group,http.readers[0].name=operators")
+        .objects()?;
+    let reader = the(&objects, "ClusterRole", "castoff-reader")?;
+    let paths = json!([{ "nonResourceURLs": ["/", "/metrics", "/api/v1/report"], "verbs": ["get"] }]);
+    assert_eq!(reader["rules"], paths);
+    let binding = the(&objects, "ClusterRoleBinding", "castoff-reader")?;
+    assert_eq!(binding["subjects"], json!([{ "kind": "Group", "name": "operators" }]));
+    Ok(())
+}
+
+/// The kubelet and Prometheus ask the way the agent serves.
+#[test]
+fn with_a_certificate_everything_asks_over_tls() -> Result<()> {
+    for (values, scheme) in [("http.port=9559", "HTTP"), ("http.tls.secretName=castoff-tls", "HTTPS")] {
+        let objects = Rendering::new().set(values).set("podMonitor.enabled=true").objects()?;
+        let container = &agent(&objects)?["spec"]["template"]["spec"]["containers"][0];
+        for probe in ["livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["scheme"], scheme, "{values}");
+        }
+        let endpoint = &of_kind(&objects, "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0];
+        assert_eq!(endpoint["scheme"], scheme.to_lowercase(), "{values}");
+        let serves = container["args"].to_string().contains("--tls-cert=/tls/tls.crt");
+        assert_eq!(serves, scheme == "HTTPS", "{values}");
+    }
+    Ok(())
+}
+
 #[test]
 fn on_the_node_it_is_not_privileged_and_writes_its_state_only() -> Result<()> {
     for scenario in scenarios()? {

@@ -23,4 +23,12 @@
 {{- if eq $publish "nfd" }}
 - "--nfd-directory=/features.d"
 {{- end }}
+{{- if .Values.events.enabled }}
+- --events
+{{- end }}
+{{- if .Values.http.tls.secretName }}
+- --tls-cert=/tls/tls.crt
+- --tls-key=/tls/tls.key
+{{- end }}
+- {{ printf "--auth=%s" .Values.http.auth | quote }}
 {{- end }}

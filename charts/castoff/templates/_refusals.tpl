@@ -14,6 +14,20 @@ Values that contradict each other, all told at once. What one value alone can ge
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
 {{- $wrong = append $wrong "podMonitor.enabled, serviceMonitor.enabled: each agent would be scraped twice; wants one of them" }}
 {{- end }}
+{{- if eq .Values.http.auth "kubernetes" }}
+{{- if not .Values.http.tls.secretName }}
+{{- $wrong = append $wrong "http.auth=kubernetes: tokens would cross the network readable; wants http.tls.secretName" }}
+{{- end }}
+{{- range $monitor := list "podMonitor" "serviceMonitor" }}
+{{- with index $.Values $monitor }}
+{{- if and .enabled (not .authorization) }}
+{{- $wrong = append $wrong (printf "%s.authorization: is empty, and with http.auth=kubernetes Prometheus would be refused; wants its token" $monitor) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else if .Values.http.readers }}
+{{- $wrong = append $wrong "http.readers: with http.auth=none everybody reads; wants http.auth=kubernetes" }}
+{{- end }}
 {{- if and (not .Values.serviceAccount.create) (has .Values.serviceAccount.name (list "" "default")) (include "castoff.asksTheApiServer" .) }}
 {{- $wrong = append $wrong (printf "serviceAccount.name %q: with serviceAccount.create=false the namespace's default account, so every pod there, would get the agent's rights; wants another account's name" .Values.serviceAccount.name) }}
 {{- end }}
