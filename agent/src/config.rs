@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::apiserver::access::Access;
 use crate::apiserver::path::is_name;
+use crate::sinks::events::sender;
+use crate::sinks::http::tls::Files;
 use crate::sinks::labels::prefix::Prefix;
 use crate::sinks::node::pace::Paces;
 use crate::sources::HostPaths;
@@ -55,6 +57,12 @@ pub struct Serve {
     pub grace: Duration,
     /// How the node's labels are published; none: they are not.
     pub labels: Option<Publish>,
+    /// The certificate of HTTP; none: it is served as it is.
+    pub tls: Option<Files>,
+    /// By what way to ask the API server who may read; none: whoever reaches the address may.
+    pub guard: Option<Access>,
+    /// How events are made; none: they are not.
+    pub events: Option<sender::Settings>,
 }
 
 /// How labels are published.
@@ -154,7 +162,7 @@ impl Reader {
             ),
             None => self.mistake(
                 None,
-                format!("{flag}: the node's name is not known; labels=api needs it"),
+                format!("{flag}: the node's name is not known; labels=api and events need it"),
             ),
         }
     }
@@ -169,7 +177,10 @@ impl Reader {
 
     /// Keeps a mistake and gives `stand_in`, which is never used: [`Reader::finish`] refuses.
     pub fn mistake<T>(&mut self, stand_in: T, mistake: String) -> T {
-        self.0.push(mistake);
+        // Two settings may rest on one.
+        if !self.0.contains(&mistake) {
+            self.0.push(mistake);
+        }
         stand_in
     }
 

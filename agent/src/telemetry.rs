@@ -5,7 +5,9 @@
 
 use std::io::{self, Write};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::sinks::text::visible;
 
@@ -18,14 +20,17 @@ pub enum Format {
     Json,
 }
 
-/// Starts the log. `filter` is a level or a filter of `tracing-subscriber`'s `EnvFilter`.
-pub fn start(filter: EnvFilter, format: Format) {
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+/// Starts the log. `filter` is levels by module; by fields too would take an engine of regular expressions.
+pub fn start(filter: Targets, format: Format) {
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
     match format {
         // Without colours, which could not be told from those of a name.
-        Format::Text => log.with_ansi(false).with_writer(|| Visible(io::stderr())).init(),
+        Format::Text => {
+            let log = log.with_ansi(false).with_writer(|| Visible(io::stderr()));
+            log.finish().with(filter).init();
+        }
         // JSON writes out by itself what is not plain.
-        Format::Json => log.json().with_writer(io::stderr).init(),
+        Format::Json => log.json().with_writer(io::stderr).finish().with(filter).init(),
     }
 }
 

@@ -1,6 +1,8 @@
-//! Labels and annotation of castoff's own Node: the task that keeps them, against a fake API server on a real socket.
+//! Labels and annotation of castoff's own Node, and Events on its pods: the tasks that keep and send them, against a fake API
+//! server on a real socket.
 
 mod credentials;
+mod events;
 mod refusals;
 mod removal;
 mod usual;
@@ -91,6 +93,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         holder_method: None,
         sources: Vec::new(),
         publishing: None,
+        events: None,
         timeline: Timeline::new(Timestamp::from_unix(1_795_521_600 + second), &[], &Hours::default()),
     }
 }

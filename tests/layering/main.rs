@@ -10,7 +10,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sources", &["sources", "model"]),
     ("findings", &["findings", "model"]),
     ("apiserver", &["apiserver", "model"]),
-    ("sinks", &["sinks", "apiserver", "findings", "model"]),
+    ("fleet", &["fleet", "apiserver", "findings", "model"]),
+    ("sinks", &["sinks", "fleet", "apiserver", "findings", "model"]),
 ];
 
 /// Lines of a file: none over, nine of ten below the second, half below the third.

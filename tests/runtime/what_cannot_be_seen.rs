@@ -13,7 +13,7 @@ use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use castoff_tests::lab::pods::Pod;
 use castoff_tests::lab::rooms::copy_program;
-use castoff_tests::report::{Agent, check, clients_of, list};
+use castoff_tests::report::{Agent, check, clients_of, gaps, list};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -169,9 +169,4 @@ fn first_seen(report: &Value, socket: &Path) -> Result<String> {
         .find(|c| c["listener"]["path"] == json!(socket))
         .with_context(|| format!("{report:#}"))?;
     Ok(client["firstSeen"].as_str().context("a time")?.to_owned())
-}
-
-fn gaps(report: &Value) -> impl Iterator<Item = &Value> {
-    let sources = report["sources"].as_array().into_iter().flatten();
-    sources.flat_map(|source| source["gaps"].as_array().into_iter().flatten())
 }

@@ -20,7 +20,10 @@ use crate::findings::Settings;
 use crate::findings::report::Report;
 use crate::model::history::History;
 use crate::model::reading::{Gap, Hides};
-use crate::sinks::http::{self, Liveness, Published, router};
+use crate::sinks::events::ledger::EventLedger;
+use crate::sinks::events::sender::EventSender;
+use crate::sinks::http::tls::{TlsError, acceptor};
+use crate::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
 use crate::sinks::labels::ledger::Ledger;
 use crate::sinks::metrics::cycles::CycleCounters;
 use crate::sinks::metrics::{Build, Metrics};
@@ -41,9 +44,9 @@ pub enum ServiceError {
         /// What the host said.
         source: io::Error,
     },
-    /// HTTP stopped.
-    #[error("serve HTTP")]
-    Http(#[source] io::Error),
+    /// The certificate cannot be used.
+    #[error("serve HTTP over TLS")]
+    Tls(#[from] TlsError),
     /// A task ended that nobody had asked to, or panicked: a defect of castoff.
     #[error("the task {0} ended by itself")]
     Ended(&'static str),
@@ -59,6 +62,7 @@ pub struct Service {
     reports: watch::Sender<Option<Arc<Report>>>,
     published: Published,
     publisher: Option<Publisher>,
+    server: Server,
 }
 
 impl Service {
@@ -67,6 +71,10 @@ impl Service {
         let address = settings.listen;
         let listen = |source| ServiceError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let server = Server {
+            limits: Limits::of_this_process(),
+            tls: settings.tls.clone().map(acceptor).transpose()?,
+        };
         let (keeper, history, trouble) = match &settings.state {
             Some(path) => {
                 let Loaded {
@@ -100,6 +108,7 @@ impl Service {
             listener,
             settings,
             reports,
+            server,
             published: Published {
                 reports: latest,
                 cycles: Arc::new(Mutex::new(CycleCounters::default())),
@@ -126,10 +135,15 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         reports,
         published,
         publisher,
+        server,
     } = service;
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        tracing::info!(%address, tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
+        if !address.ip().is_loopback() && settings.guard.is_none() {
+            tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
+        }
     }
+    let (events, event_ledger) = settings.events.map(EventSender::new).unzip();
     let cycle = Cycle {
         agent,
         keeper,
@@ -141,6 +155,7 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         liveness: Arc::clone(&published.liveness),
         transitions: Transitions::default(),
         labels: publisher.as_ref().map(Publisher::ledger),
+        events: event_ledger,
     };
     let mut tasks = JoinSet::new();
     let asked = stopped(stopping.clone());
@@ -152,10 +167,20 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
             ("labels", Ok(()))
         });
     }
+    if let Some(events) = events {
+        let (latest, asked) = (published.reports.clone(), stopped(stopping.clone()));
+        tasks.spawn(async move {
+            events.run(latest, asked).await;
+            ("events", Ok(()))
+        });
+    }
     let asked = stopped(stopping.clone());
     tasks.spawn(async move {
-        let served = http::serve(listener, router(published), asked, settings.grace).await;
-        ("http", served.map(|_| ()).map_err(ServiceError::Http))
+        let guard = settings.guard.map(|access| Arc::new(Guard::new(access)));
+        server
+            .serve(listener, router(published, guard), asked, settings.grace)
+            .await;
+        ("http", Ok(()))
     });
     while let Some(ended) = tasks.join_next().await {
         let (task, outcome) = ended.map_err(|_| ServiceError::Ended("with a panic"))?;
@@ -183,6 +208,7 @@ struct Cycle {
     liveness: Arc<Liveness>,
     transitions: Transitions,
     labels: Option<Ledger>,
+    events: Option<EventLedger>,
 }
 
 impl Cycle {
@@ -211,6 +237,7 @@ impl Cycle {
         }
         let mut report = self.agent.look().await;
         report.publishing = self.labels.as_ref().map(Ledger::read);
+        report.events = self.events.as_ref().map(EventLedger::read);
         let report = Arc::new(report);
         let took = start.elapsed();
         self.liveness.move_at(Instant::now());
@@ -281,6 +308,9 @@ mod tests {
             state: Some(state),
             grace: Duration::from_secs(1),
             labels: None,
+            tls: None,
+            guard: None,
+            events: None,
         };
         let mut service = Service::start(look, settings).await.expect("it starts");
         let first = service.agent.look().await;

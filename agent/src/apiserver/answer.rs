@@ -39,7 +39,7 @@ struct Details {
     retry_after_seconds: Option<u64>,
 }
 
-/// A JSON document that came with status 200.
+/// A JSON document that came with status 200, or 201 where it answers one that was sent.
 #[derive(Debug)]
 pub struct Answer {
     asked: String,
@@ -57,7 +57,7 @@ impl Answer {
             .map_err(|error| Refusal::new(Outcome::BadAnswer, asked, format!("the answer broke off: {error}")))?;
         let kind = media_type(&head.headers);
         let is_json = kind.starts_with("application/json");
-        if head.status == StatusCode::OK && is_json {
+        if matches!(head.status, StatusCode::OK | StatusCode::CREATED) && is_json {
             let asked = asked.to_owned();
             let date = date(&head.headers);
             return Ok(Self { asked, body, date });

@@ -9,6 +9,8 @@ use super::check::{look, look_once};
 use super::{OK, print};
 use crate::apiserver::access::Access;
 use crate::config::{Mistakes, Publish, Reader};
+use crate::sinks::events::event::Reporter;
+use crate::sinks::events::sender;
 use crate::sinks::labels::prefix::Prefix;
 use crate::sinks::labels::summary::Summary;
 use crate::sinks::labels::{ANNOTATION, values};
@@ -148,7 +150,20 @@ pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Opt
     }
 }
 
-fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
+/// What they say about events, where some are to be made.
+pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) -> Option<sender::Settings> {
+    let node = reader.node("--node-name", node);
+    let prefix = reader.prefix("--label-prefix", &args.label_prefix);
+    let access = access(reader, args, false);
+    let reporter = Reporter {
+        node: node?,
+        prefix: prefix?,
+    };
+    Some(sender::Settings::new(reporter, access))
+}
+
+/// How to get to the API server.
+pub(super) fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
     match reader.file("--kubeconfig", args.kubeconfig.as_deref()) {
         Some(path) => Access::Kubeconfig { path, programs },
         None => Access::ServiceAccount,

@@ -6,14 +6,15 @@ use anyhow::{Context, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
-use super::args::{LogFormat, Run};
+use super::args::{Auth, HttpArgs, LogFormat, Run};
 use super::check::look;
-use super::labels::publish;
+use super::labels::{access, events, publish};
 use super::{FAILED, OK};
 use crate::agent::service::{Service, serve};
 use crate::config::{Look, Mistakes, Reader, Serve};
+use crate::sinks::http::tls::Files;
 use crate::telemetry::{self, Format};
 
 pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
@@ -82,7 +83,7 @@ fn forced(by: &str) -> anyhow::Result<u8> {
     Ok(FAILED)
 }
 
-fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
+fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut reader = Reader::default();
     let look = look(&mut reader, &args.host);
@@ -90,17 +91,42 @@ fn resolve(args: &Run) -> Result<(Look, Serve, EnvFilter), Mistakes> {
     let serve = Serve {
         period: reader.duration("--period", &args.period, second, hour),
         window: reader.duration("--window", &args.window, second, 365 * DAY),
-        listen: reader.address("--listen", &args.listen),
+        listen: reader.address("--listen", &args.http.listen),
         state: reader.file("--state", args.state.as_deref()),
         grace: reader.duration("--grace", &args.grace, second, hour),
         labels: publish(&mut reader, args.way, &args.labels, look.node.as_deref()),
+        tls: tls(&mut reader, &args.http),
+        guard: (args.http.auth == Auth::Kubernetes).then(|| access(&mut reader, &args.labels, false)),
+        events: args
+            .events
+            .then(|| events(&mut reader, &args.labels, look.node.as_deref()))
+            .flatten(),
     };
-    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|error| {
+    if serve.guard.is_some() && serve.tls.is_none() && !serve.listen.ip().is_loopback() {
+        let why = "tokens would cross the network readable; wants --tls-cert and --tls-key, or --listen 127.0.0.1:9559";
+        reader.mistake((), format!("--auth kubernetes: {why}"));
+    }
+    let filter = args.log.parse().unwrap_or_else(|error| {
         reader.mistake(
-            EnvFilter::default(),
+            Targets::default(),
             format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
         )
     });
     reader.finish()?;
     Ok((look, serve, filter))
+}
+
+fn tls(reader: &mut Reader, args: &HttpArgs) -> Option<Files> {
+    let certificate = reader.file("--tls-cert", args.tls_cert.as_deref());
+    let key = reader.file("--tls-key", args.tls_key.as_deref());
+    if args.tls_cert.is_some() != args.tls_key.is_some() {
+        reader.mistake(
+            (),
+            "--tls-cert and --tls-key: one says nothing without the other".to_owned(),
+        );
+    }
+    Some(Files {
+        certificate: certificate?,
+        key: key?,
+    })
 }

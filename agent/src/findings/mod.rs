@@ -119,6 +119,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
         publishing: None,
+        events: None,
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> Row {
 /// A Node whose agent gave no report.
 pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> Row {
     let doubt = match refusal.outcome {
-        Outcome::Unauthenticated | Outcome::Forbidden => Doubt::Refused,
+        Outcome::Unauthenticated => Doubt::Unauthenticated,
+        Outcome::Forbidden => Doubt::Refused,
         Outcome::BadAnswer => Doubt::NotUnderstood,
         _ if !pod.ready => Doubt::AgentNotReady,
         _ => Doubt::NoAnswer,

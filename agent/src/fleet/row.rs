@@ -23,6 +23,8 @@ codes! {
         NoAnswer = "no-answer",
         /// The account may not ask it.
         Refused = "refused",
+        /// A token is wanted: by the agent, to which the API server's proxy passes none on, or by the API server.
+        Unauthenticated = "unauthenticated",
         /// It answered with something that is no report.
         NotUnderstood = "not-understood",
         /// Its report is of a form that this castoff does not read.

@@ -133,6 +133,9 @@ struct Identity {
 struct Workload {
     kind: String,
     name: String,
+    /// Whether the pod's marks leave no other.
+    #[serde(default)]
+    certain: bool,
 }
 
 #[derive(Deserialize)]
@@ -286,7 +289,10 @@ fn user(identity: Identity) -> User {
             ..of(
                 UserKind::Workload,
                 match identity.workload {
-                    Some(workload) => Some(format!("{} {}", workload.kind, workload.name)),
+                    Some(workload) => {
+                        let perhaps = if workload.certain { "" } else { "perhaps " };
+                        Some(format!("{perhaps}{} {}", workload.kind, workload.name))
+                    }
                     None => identity.pod.map(|pod| format!("pod {pod}")),
                 },
             )

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::container::PodContainer;
 use super::engine::{EngineKind, Scope};
 use super::identity::ContainerId;
 use super::reading::codes;
@@ -68,4 +69,16 @@ pub struct Exposure {
     pub readonly: bool,
     /// Whether this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
+}
+
+impl Exposure {
+    /// The container, as a client would be named.
+    pub fn place(&self) -> PodContainer {
+        PodContainer {
+            namespace: self.namespace.clone(),
+            pod: self.pod.clone(),
+            container: Some(self.container.clone()),
+            workload: self.workload.clone(),
+        }
+    }
 }

@@ -102,3 +102,55 @@ pub struct Publishing {
     /// The requests that were sent, or the writes of the file.
     pub requests: Vec<Requests>,
 }
+
+codes! {
+    /// Why an event was not made.
+    Dropped {
+        /// More were waiting than castoff keeps.
+        QueueFull = "queue-full",
+        /// It waited for the API server until it was no news any more.
+        TooOld = "too-old",
+        /// 403: the account may not make events there.
+        Forbidden = "forbidden",
+        /// The namespace is gone, or going.
+        Gone = "gone",
+        /// The API server does not accept it.
+        Rejected = "rejected",
+    }
+}
+
+/// Events of one outcome since the agent started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventRequests {
+    /// How they ended. An event that was there already counts as succeeded.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// Events that were not made, since the agent started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedEvents {
+    /// Why.
+    pub reason: Dropped,
+    /// How many.
+    pub count: u64,
+}
+
+/// How the events stand that tell of new clients and exposures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Events {
+    /// Why the last request failed; none where it did not.
+    pub failing: Option<Outcome>,
+    /// When an event was last made.
+    pub last_success: Option<Timestamp>,
+    /// Events that wait to be sent.
+    pub waiting: u32,
+    /// The requests that were sent.
+    pub requests: Vec<EventRequests>,
+    /// Events that were not made.
+    pub dropped: Vec<DroppedEvents>,
+}

@@ -1,5 +1,6 @@
 //! Publishes: each sink takes one immutable report and never asks the host about anything.
 
+pub mod events;
 pub mod http;
 pub mod labels;
 pub(crate) mod markup;

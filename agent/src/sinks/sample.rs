@@ -52,6 +52,7 @@ pub(crate) fn report() -> Report {
         holder_method: Some(HolderMethod::SockDiag),
         sources: node::sources(),
         publishing: Some(node::publishing()),
+        events: Some(node::events()),
     }
 }
 

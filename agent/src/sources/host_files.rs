@@ -17,8 +17,16 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 /// Where the control groups are mounted, by the file hierarchy that every runtime expects.
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup";
 
-/// One of these is in every host's root directory, and in castoff's container where only they are mounted.
-const OF_A_HOST: [&str; 4] = ["/etc", "/run", "/usr", "/var"];
+/// One of these is in every host's root directory, and in a part of it that is mounted for castoff. A runtime makes none of
+/// them in a container that has only castoff: `/etc/hosts` and its like, `/run` and `/var/run` it does.
+const OF_A_HOST: [&str; 6] = [
+    "/etc/passwd",
+    "/etc/os-release",
+    "/run/lock",
+    "/run/systemd",
+    "/usr",
+    "/var/log",
+];
 
 /// Reads the host's files. `cgroups` is what an earlier look has seen of this boot: it does not change, and to read it
 /// again means to read all mounts.

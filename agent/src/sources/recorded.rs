@@ -36,7 +36,7 @@ impl RecordedHost {
         let dir = TempDir::new().expect("a temporary directory");
         fs::create_dir(dir.path().join("proc")).expect("a fresh directory");
         // A host's root has more; without anything of it, it would be taken for another directory.
-        fs::create_dir_all(dir.path().join("root/etc")).expect("a fresh directory");
+        fs::create_dir_all(dir.path().join("root/usr")).expect("a fresh directory");
         Self { dir }
     }
 

@@ -1,10 +1,14 @@
-//! An API server that knows Nodes and does what a test tells it, on a real TCP socket.
+//! An API server that knows Nodes, Events and accounts and does what a test tells it, on a real TCP socket.
 //!
 //! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
 //! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
 //! where there is no Node an account without the right to create is refused. Every request is kept.
 
+mod events;
+mod fleet;
 mod nodes;
+mod reviews;
+mod told;
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +25,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use events::Events;
+pub use fleet::{Fleet, FleetNode, FleetPod, Reply};
 pub use nodes::Nodes;
+pub use reviews::Reviews;
+pub use told::{report_clear, report_in_use, report_used_by};
 
 /// What to do instead of answering.
 #[derive(Clone, Debug)]
@@ -39,6 +47,8 @@ pub enum Fault {
     Silence,
     /// Does what is asked and never answers.
     Mute,
+    /// Answers with this, after so long.
+    Slow(Duration, String),
     /// Breaks off in the middle of the body.
     CutOff,
     /// A body far larger than any Node: 8 MiB.
@@ -70,7 +80,7 @@ impl Fault {
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `GET` or `PATCH`.
+    /// `GET`, `PATCH` or `POST`.
     pub method: String,
     /// Path and query.
     pub uri: String,
@@ -85,6 +95,18 @@ pub struct Seen {
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
+    /// Accounts.
+    pub reviews: Reviews,
+    /// A whole cluster, where lists are asked for in printed form and agents through the proxy.
+    pub fleet: Fleet,
+    /// Faults for the next requests whose path and query contain a text, one each.
+    pub on: Vec<(&'static str, Fault)>,
+    /// Whether requests are not kept, only counted: there may be 100,000.
+    pub forgets: bool,
+    /// How many requests came.
+    pub requests: u64,
+    /// The Events.
+    pub events: Events,
     /// Faults for the next requests, one each.
     pub next: VecDeque<Fault>,
     /// The fault of every request while it is set.
@@ -179,14 +201,29 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
     };
     let fault = {
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-        script.seen.push(seen.clone());
-        match script.next.pop_front().or_else(|| script.always.clone()) {
+        script.requests += 1;
+        if !script.forgets {
+            script.seen.push(seen.clone());
+        }
+        let at = script.on.iter().position(|(part, _)| seen.uri.contains(part));
+        let fault = at.map(|at| script.on.remove(at).1);
+        match fault
+            .or_else(|| script.next.pop_front())
+            .or_else(|| script.always.clone())
+        {
             Some(Fault::Mute) => {
                 script.answer(&seen);
                 Fault::Silence
             }
             Some(fault) => fault,
-            None => return script.answer(&seen),
+            None => match script.answer_of_fleet(&seen) {
+                Some(Ok(body)) if script.fleet.delay.is_zero() || !seen.uri.contains("/proxy/") => {
+                    return reply_text(200, body);
+                }
+                Some(Ok(body)) => Fault::Slow(script.fleet.delay, body),
+                Some(Err(fault)) => fault,
+                None => return script.answer(&seen),
+            },
         }
     };
     match fault {
@@ -200,6 +237,10 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
                     .insert(name, value.parse().expect("a header's value"));
             }
             response
+        }
+        Fault::Slow(time, body) => {
+            tokio::time::sleep(time).await;
+            reply_text(200, body)
         }
         Fault::Silence | Fault::Mute => std::future::pending().await,
         Fault::CutOff => {
@@ -225,11 +266,24 @@ where
 }
 
 impl Script {
-    fn answer(&mut self, seen: &Seen) -> Response {
+    fn lets_in(&self, seen: &Seen) -> bool {
         let given = seen.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        if let Some(token) = &self.token
-            && given != Some(&format!("Bearer {token}"))
-        {
+        let wanted = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        wanted.is_none_or(|wanted| given == Some(&wanted))
+    }
+
+    fn answer_of_fleet(&self, seen: &Seen) -> Option<Result<String, Fault>> {
+        let accept = seen.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+        let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));
+        let is_asked = path.contains("/pods") || accept.is_some_and(|accept| accept.contains("as=Table"));
+        if seen.method != "GET" || !is_asked || !self.lets_in(seen) {
+            return None;
+        }
+        self.fleet.get(path, query)
+    }
+
+    fn answer(&mut self, seen: &Seen) -> Response {
+        if !self.lets_in(seen) {
             return reply(401, &json!({ "kind": "Status", "message": "Unauthorized" }));
         }
         let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));
@@ -238,7 +292,21 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
+        if let Some(answer) = self
+            .reviews
+            .answer(path, &serde_json::from_str(&seen.body).unwrap_or_default())
+        {
+            return reply(201, &answer);
+        }
+        let events = path
+            .strip_prefix("/apis/events.k8s.io/v1/namespaces/")
+            .and_then(|rest| rest.strip_suffix("/events"));
+        let made = seen.method == "POST";
         let outcome = match (seen.method.as_str(), path.strip_prefix("/api/v1/nodes")) {
+            ("POST", None) if events.is_some() => match serde_json::from_str(&seen.body) {
+                Ok(event) => self.events.create(events.unwrap_or_default(), &event),
+                Err(error) => Err((400, error.to_string())),
+            },
             ("GET", Some("")) => Ok(self.nodes.page(query)),
             ("GET", Some(name)) => self.nodes.get(name.trim_start_matches('/')),
             ("PATCH", Some(name)) => match serde_json::from_str(&seen.body) {
@@ -248,13 +316,17 @@ impl Script {
             _ => Err((404, format!("{} {} is not served here", seen.method, seen.uri))),
         };
         match outcome {
-            Ok(object) => reply(200, &object),
+            Ok(object) => reply(if made { 201 } else { 200 }, &object),
             Err((code, message)) => reply(code, &json!({ "kind": "Status", "message": message, "code": code })),
         }
     }
 }
 
 fn reply(code: u16, body: &Value) -> Response {
+    reply_text(code, body.to_string())
+}
+
+fn reply_text(code: u16, body: String) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

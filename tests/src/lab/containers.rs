@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::cri::{Cri, proto};
 use super::images;
@@ -23,8 +23,19 @@ pub struct Container {
     name: String,
     image: String,
     command: Vec<String>,
+    arguments: Vec<String>,
     mounts: Vec<proto::Mount>,
     privileged: bool,
+    rights: Option<Rights>,
+}
+
+/// What a container may, where it is told: a `securityContext` of its own.
+#[derive(Debug, Clone)]
+pub struct Rights {
+    /// Who it runs as.
+    pub user: u32,
+    /// The capabilities that are left to it, as Kubernetes writes them: `SYS_PTRACE`. All others are dropped.
+    pub capabilities: Vec<String>,
 }
 
 impl Container {
@@ -34,9 +45,23 @@ impl Container {
             name: name.into(),
             image: images::LAB.to_owned(),
             command: command.into_iter().map(Into::into).collect(),
+            arguments: Vec::new(),
             mounts: Vec::new(),
             privileged: false,
+            rights: None,
         }
+    }
+
+    /// Of this image, which the runtime has; the command is its entry point's arguments.
+    pub fn of(
+        image: impl Into<String>,
+        name: impl Into<String>,
+        arguments: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let mut container = Self::new(name, Vec::<String>::new());
+        container.image = image.into();
+        container.arguments = arguments.into_iter().map(Into::into).collect();
+        container
     }
 
     /// The client program in one of its modes (see `tests/lab/client.rs`), like `["hold", "/var/run/docker.sock"]`.
@@ -67,6 +92,13 @@ impl Container {
     #[must_use]
     pub fn privileged(mut self) -> Self {
         self.privileged = true;
+        self
+    }
+
+    /// With these rights only: no new privileges, a read-only root, the runtime's own seccomp profile.
+    #[must_use]
+    pub fn rights(mut self, rights: Rights) -> Self {
+        self.rights = Some(rights);
         self
     }
 
@@ -113,7 +145,7 @@ impl Container {
             }),
             image: Some(proto::ImageSpec { image: self.image }),
             command: self.command,
-            args: Vec::new(),
+            args: self.arguments,
             envs: Vec::new(),
             mounts: self.mounts,
             labels,
@@ -122,8 +154,47 @@ impl Container {
                 security_context: Some(proto::LinuxContainerSecurityContext {
                     privileged: self.privileged,
                     namespace_options: Some(pod.namespaces()),
+                    ..self.rights.map(Rights::context).unwrap_or_default()
                 }),
             }),
+        }
+    }
+}
+
+/// Paths that the kubelet masks and makes read-only by default (`pkg/securitycontext` of Kubernetes).
+const MASKED: &[&str] = &[
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+impl Rights {
+    /// As a kubelet translates `capabilities: {drop: [ALL], add: […]}`, `allowPrivilegeEscalation: false`,
+    /// `readOnlyRootFilesystem: true`, `seccompProfile: {type: RuntimeDefault}`.
+    fn context(self) -> proto::LinuxContainerSecurityContext {
+        let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect();
+        proto::LinuxContainerSecurityContext {
+            capabilities: Some(proto::Capability {
+                add_capabilities: self.capabilities,
+                drop_capabilities: texts(&["ALL"]),
+            }),
+            run_as_user: Some(proto::Int64Value {
+                value: self.user.into(),
+            }),
+            readonly_rootfs: true,
+            no_new_privs: true,
+            masked_paths: texts(MASKED),
+            readonly_paths: texts(READ_ONLY),
+            seccomp: Some(proto::SecurityProfile::default()),
+            ..Default::default()
         }
     }
 }
@@ -160,6 +231,19 @@ impl RunningContainer {
             .and_then(serde_json::Value::as_u64)
             .filter(|pid| *pid > 0);
         Ok(u32::try_from(pid.context("the container does not run")?)?)
+    }
+
+    /// Waits until it has ended, and gives its exit code.
+    pub fn wait(&self) -> Result<i32> {
+        let deadline = Instant::now() + READY;
+        loop {
+            let status = self.cri.container_status(&self.id)?.status.unwrap_or_default();
+            if status.state() == proto::ContainerState::ContainerExited {
+                return Ok(status.exit_code);
+            }
+            ensure!(Instant::now() < deadline, "it runs still: {}", self.log());
+            thread::sleep(Duration::from_millis(30));
+        }
     }
 
     /// Stops it; the pod goes on.

@@ -102,7 +102,8 @@ Exit codes:
 Examples:
   castoff cluster                           all nodes, as a table
   castoff cluster --context prod -n tools   castoff runs in namespace tools
-  castoff cluster -l kubernetes.io/os=linux without nodes on which no agent can run
+  castoff cluster -l kubernetes.io/os=linux
+                                            without nodes on which no agent can run
   castoff cluster -o html > docker.html     one page to pass on
   castoff cluster -o json | jq '.nodes[] | select(.verdict == \"in-use\") | .node'
   castoff cluster --watch --interval 1m     and then what changes";

@@ -28,7 +28,7 @@ pub(in crate::cli) struct LabelArgs {
         default_value = "castoff.dev/"
     )]
     pub(in crate::cli) label_prefix: String,
-    /// With --labels=api: a kubeconfig instead of the pod's service account
+    /// With --labels=api, --events or --auth=kubernetes: a kubeconfig instead of the pod's service account
     #[arg(long, env = "CASTOFF_KUBECONFIG", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) kubeconfig: Option<PathBuf>,
     /// With --labels=nfd: Node Feature Discovery's directory of feature files

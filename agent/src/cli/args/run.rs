@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use super::{HostArgs, LabelArgs, Way, any_path};
+use super::{HostArgs, HttpArgs, LabelArgs, Way, any_path};
 
 #[derive(Debug, Args)]
 #[command(after_help = RUN_HELP)]
@@ -27,14 +28,6 @@ pub(in crate::cli) struct Run {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) window: String,
-    /// The address to serve HTTP on
-    #[arg(
-        long,
-        env = "CASTOFF_LISTEN",
-        value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9559"
-    )]
-    pub(in crate::cli) listen: String,
     /// Where first and last seen of each client are kept over restarts; none: they are not
     #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) state: Option<PathBuf>,
@@ -58,7 +51,13 @@ pub(in crate::cli) struct Run {
           help_heading = "Labels")]
     pub(in crate::cli) way: Way,
     #[command(flatten)]
+    pub(in crate::cli) http: HttpArgs,
+    #[command(flatten)]
     pub(in crate::cli) labels: LabelArgs,
+    /// Tell of each pod that is a new client of a Docker socket, or newly could be, by an Event on it; needs create of
+    /// events in events.k8s.io
+    #[arg(long, env = "CASTOFF_EVENTS", value_parser = BoolishValueParser::new(), help_heading = "Events")]
+    pub(in crate::cli) events: bool,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }

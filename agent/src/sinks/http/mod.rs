@@ -2,9 +2,11 @@
 //! never read. Knows the latest report and nothing of how it was made.
 
 mod connections;
+mod guard;
 mod liveness;
 mod page;
 mod server;
+pub mod tls;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -12,6 +14,7 @@ use std::time::SystemTime;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
@@ -20,8 +23,10 @@ use super::metrics::cycles::CycleCounters;
 use super::metrics::{self, Metrics};
 use super::render::json::render_json_line;
 use crate::findings::report::Report;
+pub use connections::Limits;
+pub use guard::Guard;
 pub use liveness::{Liveness, Stalled};
-pub use server::{Drained, serve};
+pub use server::{Drained, Server};
 
 /// What the pages are made of.
 #[derive(Clone, Debug)]
@@ -42,15 +47,21 @@ impl Published {
     }
 }
 
-/// The routes.
-pub fn router(published: Published) -> Router {
-    Router::new()
+/// The routes, for everybody who reaches the address, or for those whom `guard` lets in. The kubelet's probes are for
+/// everybody: it has no token, and they tell nothing of the node.
+pub fn router(published: Published, guard: Option<Arc<Guard>>) -> Router {
+    let pages = Router::new()
         .route("/", get(index))
         .route("/style.css", get(style))
         .route("/metrics", get(metrics))
+        .route("/api/v1/report", get(report));
+    let pages = match guard {
+        Some(guard) => pages.route_layer(from_fn_with_state(guard, guard::admit)),
+        None => pages,
+    };
+    pages
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/api/v1/report", get(report))
         .fallback(async || text(StatusCode::NOT_FOUND, "no such page\n"))
         .with_state(published)
 }

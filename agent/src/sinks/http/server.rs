@@ -2,14 +2,22 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
-use super::connections::{Bounded, PATIENCE, at_once};
+use super::connections::{Limits, Room, Seat, Timed};
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,37 +28,119 @@ pub enum Drained {
     CutOff,
 }
 
-/// Serves until `shutdown` resolves; then accepts nothing more and waits at most `grace` for requests under way.
-///
-/// # Errors
-/// What the listener reports as final. Errors of single connections are not among them.
-pub async fn serve<L>(
-    listener: L,
-    router: Router,
-    shutdown: impl Future<Output = ()>,
-    grace: Duration,
-) -> io::Result<Drained>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let (stop, stopped) = oneshot::channel::<()>();
-    let listener = Bounded::new(listener, at_once(), PATIENCE);
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            // A sender that is gone means the same: stop.
-            let _ = stopped.await;
-        })
-        .into_future();
-    tokio::pin!(serving);
-    tokio::select! {
-        ended = &mut serving => return ended.map(|()| Drained::All),
-        () = shutdown => {}
+/// How to serve.
+#[derive(Clone)]
+pub struct Server {
+    /// What connections may take.
+    pub limits: Limits,
+    /// The other side of the handshake, where there is one.
+    pub tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Serves until `shutdown` resolves; then accepts nothing more and waits at most `grace` for requests under way.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        router: Router,
+        shutdown: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> Drained {
+        let room = Room::new(self.limits.at_once);
+        let (stop, stopping) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        'serving: loop {
+            let stream = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                // Those that ended are forgotten; a panic in one is no other's.
+                Some(_) = connections.join_next() => continue,
+                stream = accept(&listener) => stream,
+            };
+            let seat = loop {
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => break 'serving,
+                    Some(_) = connections.join_next() => {}
+                    seat = room.seat() => break seat,
+                }
+            };
+            connections.spawn(self.clone().converse(stream, router.clone(), stopping.clone(), seat));
+        }
+        drop(listener);
+        stop.send_replace(true);
+        let all = async { while connections.join_next().await.is_some() {} };
+        match timeout(grace, all).await {
+            Ok(()) => Drained::All,
+            Err(_) => Drained::CutOff,
+        }
     }
-    // The receiver is gone only where serving ended in this very moment, which the next line finds.
-    let _ = stop.send(());
-    match timeout(grace, serving).await {
-        Ok(ended) => ended.map(|()| Drained::All),
-        Err(_) => Ok(Drained::CutOff),
+
+    async fn converse(self, stream: TcpStream, router: Router, stopping: watch::Receiver<bool>, seat: Seat) {
+        let _ = stream.set_nodelay(true); // an answer is one write; where this cannot be set, it comes a little later
+        let Some(tls) = &self.tls else {
+            return self.answer(stream, router, stopping, seat).await;
+        };
+        let handshake = timeout(self.limits.reading, tls.accept(stream));
+        match handshake.await.map_err(io::Error::from).flatten() {
+            Ok(stream) => self.answer(stream, router, stopping, seat).await,
+            // Whoever speaks no TLS, or trusts another authority, learns it on its own side.
+            Err(error) => tracing::debug!(%error, "no TLS handshake"),
+        }
     }
+
+    async fn answer<T>(&self, stream: T, router: Router, mut stopping: watch::Receiver<bool>, seat: Seat)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = Timed::new(stream, self.limits);
+        let idle = stream.idle();
+        let mut http = http1::Builder::new();
+        http.header_read_timeout(None) // `Timed` has it, and the other times
+            .max_buf_size(Limits::HEAD)
+            .max_headers(Limits::HEADERS);
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+        let mut told = false;
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection");
+                    }
+                    return;
+                }
+                // A sender that is gone means the same: stop.
+                _ = stopping.wait_for(|stop| *stop), if !told => {
+                    connection.as_mut().graceful_shutdown();
+                    told = true;
+                }
+                () = seat.wanted() => if idle.load(Ordering::Relaxed) { return },
+            }
+        }
+    }
+}
+
+/// The next connection. What goes wrong with one that is gone already is nobody's concern; a process without descriptors
+/// waits until there are some.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "no connection can be accepted");
+                }
+                failing = true;
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

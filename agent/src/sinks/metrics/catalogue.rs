@@ -132,6 +132,16 @@ catalogue! {
         "Requests to the API server about the node's labels, or writes of the features.d file, by how they ended. No series with --labels=off.";
     LABELS_LAST_SUCCESS = Gauge "castoff_labels_last_success_timestamp_seconds" ["way"]:
         "When the node's labels were last confirmed. No series before that, and with --labels=off.";
+    EVENTS_STATE = Gauge "castoff_events_state" ["state"]:
+        "How the events on pods stand: 1 for the one state that holds, 0 for the others. Besides made and pending (none was news yet) a state is why the last request failed. No series without --events.";
+    EVENTS_REQUESTS = Counter "castoff_events_requests_total" ["outcome"]:
+        "Requests to the API server for an event, by how they ended. One that was there already counts as succeeded. No series without --events.";
+    EVENTS_DROPPED = Counter "castoff_events_dropped_total" ["reason"]:
+        "Events that were not made, by why. No series without --events.";
+    EVENTS_WAITING = Gauge "castoff_events_waiting" []:
+        "Events that wait to be sent. No series without --events.";
+    EVENTS_LAST_SUCCESS = Gauge "castoff_events_last_success_timestamp_seconds" []:
+        "When an event was last made. No series before that, and without --events.";
 }
 
 /// The reference of all families, in Markdown.

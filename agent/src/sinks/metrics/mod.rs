@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod cycles;
 
 mod clients;
+mod events;
 mod family;
 mod labels;
 mod node;
@@ -81,6 +82,7 @@ fn families(build: Build, report: Option<&Report>, cycles: &CycleCounters) -> Ve
     families.extend(sources::families(report, cycles));
     families.extend(cycles.families());
     families.extend(labels::families(report));
+    families.extend(events::families(report));
     if let Some(report) = report {
         families.extend(clients::families(report));
     }

@@ -74,6 +74,8 @@ pub enum Need {
     Labels,
     /// An apply because of the annotation alone.
     Annotation,
+    /// An event to be made.
+    Event,
 }
 
 /// What was sent, and when something may be sent again.
@@ -109,7 +111,7 @@ impl Pace {
         let at = match need {
             Need::Read => self.reads.next(),
             Need::Verify => self.reads.next().max(self.verify_at),
-            Need::Labels => self.writes.next(),
+            Need::Labels | Need::Event => self.writes.next(),
             Need::Annotation => {
                 let rested = self.written_at.map(|at| at + self.paces.annotation);
                 rested.map_or(self.writes.next(), |at| at.max(self.writes.next()))

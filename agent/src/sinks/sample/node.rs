@@ -6,7 +6,9 @@ use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::process::Process;
-use crate::model::publishing::{Outcome, PublishedLabels, Publishing, Requests, Verb, Way};
+use crate::model::publishing::{
+    Dropped, DroppedEvents, EventRequests, Events, Outcome, PublishedLabels, Publishing, Requests, Verb, Way,
+};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Source};
 use crate::model::runtime::{CgroupDriver, Condition, CriApi, Deprecation, RefusedEndpoint, Runtime};
 use crate::model::socket::{ListenerId, SocketName};
@@ -212,5 +214,20 @@ pub(super) fn publishing() -> Publishing {
             requests(Verb::Read, Outcome::Throttled, 1),
             requests(Verb::Write, Outcome::Succeeded, 2),
         ],
+    }
+}
+
+pub(super) fn events() -> Events {
+    Events {
+        failing: Some(Outcome::Forbidden),
+        last_success: Some(super::ago(3_600)),
+        waiting: 1,
+        requests: [(Outcome::Succeeded, 3), (Outcome::Forbidden, 2)]
+            .map(|(outcome, count)| EventRequests { outcome, count })
+            .into(),
+        dropped: vec![DroppedEvents {
+            reason: Dropped::Forbidden,
+            count: 2,
+        }],
     }
 }

@@ -52,7 +52,19 @@ fn a_directory_that_is_no_hosts_root_hides_the_runtime() {
         gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
         [(Reason::NotFound, Hides::Runtime)]
     );
-    fs::create_dir(host.paths().root.join("run")).expect("a fresh directory");
+    let made_by_a_runtime = [
+        "etc/hosts",
+        "etc/hostname",
+        "etc/resolv.conf",
+        "run/secrets",
+        "var/run/secrets",
+        "var/lib/castoff",
+    ];
+    for folder in made_by_a_runtime {
+        fs::create_dir_all(host.paths().root.join(folder)).expect("a fresh directory");
+    }
+    assert_eq!(read_host_files(&host.paths(), None).gaps.len(), 1);
+    fs::create_dir(host.paths().root.join("run/systemd")).expect("a fresh directory");
     assert_eq!(read_host_files(&host.paths(), None).gaps, []);
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 /// What came of a request: an object, or a code and a message.
-type Outcome = Result<Value, (u16, String)>;
+pub(super) type Outcome = Result<Value, (u16, String)>;
 
 /// Nodes by their name.
 #[derive(Debug, Default)]

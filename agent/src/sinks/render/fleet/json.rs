@@ -75,3 +75,14 @@ pub fn render_schema() -> Result<String, serde_json::Error> {
     text.push('\n');
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::golden;
+
+    #[test]
+    fn the_checked_in_schema_is_the_one_of_this_code() {
+        golden::hold("docs/fleet.schema.json", &render_schema().expect("a schema serializes"));
+    }
+}

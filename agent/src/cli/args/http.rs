@@ -1,0 +1,37 @@
+//! What `castoff run` serves, and to whom.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::any_path;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "HTTP")]
+pub(in crate::cli) struct HttpArgs {
+    /// The address to serve HTTP on. On another than this machine's own, --auth keeps strangers out
+    #[arg(
+        long,
+        env = "CASTOFF_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:9559"
+    )]
+    pub(in crate::cli) listen: String,
+    /// Serve TLS with this certificate, and those between it and its authority, in PEM; read again when it changes
+    #[arg(long, env = "CASTOFF_TLS_CERT", value_name = "FILE", value_parser = any_path())]
+    pub(in crate::cli) tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, in PEM
+    #[arg(long, env = "CASTOFF_TLS_KEY", value_name = "FILE", value_parser = any_path())]
+    pub(in crate::cli) tls_key: Option<PathBuf>,
+    /// Who may read the page, the metrics and the report. /livez and /readyz are for everybody
+    #[arg(long, env = "CASTOFF_AUTH", value_enum, default_value_t = Auth::None, value_name = "WAY")]
+    pub(in crate::cli) auth: Auth,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Auth {
+    /// Whoever reaches the address
+    None,
+    /// Who has a bearer token that may get the path (nonResourceURLs) by the API server's word; needs create of tokenreviews and subjectaccessreviews
+    Kubernetes,
+}

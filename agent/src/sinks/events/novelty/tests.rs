@@ -1,0 +1,148 @@
+//! Reports one after the other, and what is news in each.
+
+use super::*;
+use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::workload::owner::{Workload, WorkloadKind};
+use crate::sinks::sample;
+
+const HOUR: u64 = 3600;
+
+/// The sample's report so many seconds later, with these clients of now.
+fn report(seconds: u64, clients: Vec<Client>) -> Report {
+    let mut report = sample::clear();
+    report.time = Timestamp::from_unix(sample::NOW + seconds);
+    report.clients = Reading::Known(clients);
+    report
+}
+
+/// A client in a pod, first seen so many seconds after the first report; in one of a Deployment's where it is of one.
+fn client(pod: &str, of: Option<&str>, first: u64) -> Client {
+    let mut client = sample::pod_client(pod, Some("build"), 1);
+    client.first_seen = Timestamp::from_unix(sample::NOW + first);
+    client.pod_uid = Some(format!("uid-of-{pod}"));
+    if let ClientIdentity::Pod(place) = &mut client.key.identity {
+        place.workload = of.map(|name| Workload {
+            kind: WorkloadKind::Deployment,
+            name: name.to_owned(),
+            certain: true,
+        });
+    }
+    client
+}
+
+fn exposure(pod: &str, used: bool) -> Exposure {
+    let report = sample::report();
+    let mut exposure = report.exposures.known().expect("the sample has some")[0].clone();
+    exposure.pod = pod.to_owned();
+    exposure.workload = None;
+    exposure.used = used;
+    exposure
+}
+
+fn exposed(seconds: u64, exposures: Vec<Exposure>) -> Report {
+    let mut report = report(seconds, Vec::new());
+    report.exposures = Reading::Known(exposures);
+    report
+}
+
+fn told(novelty: &mut Novelty, report: &Report) -> Vec<String> {
+    let news = novelty.take_in(report);
+    news.iter().map(|n| format!("{} {}", n.news, n.place.pod)).collect()
+}
+
+#[test]
+fn the_first_report_tells_what_is_there_and_no_news() {
+    let mut novelty = Novelty::default();
+    let mut first = report(0, vec![client("old", None, 0), client("older", None, 0)]);
+    first.exposures = Reading::Known(vec![exposure("could", false)]);
+    assert_eq!(told(&mut novelty, &first), [""; 0]);
+    first.time = Timestamp::from_unix(sample::NOW + 15);
+    assert_eq!(told(&mut novelty, &first), [""; 0]);
+}
+
+#[test]
+fn a_client_is_news_once() {
+    let mut novelty = Novelty::default();
+    told(&mut novelty, &report(0, vec![client("old", None, 0)]));
+    let both = |first| vec![client("old", None, 0), client("new", None, first)];
+    assert_eq!(told(&mut novelty, &report(15, both(15))), ["DockerSocketClient new"]);
+    for seconds in [30, 45, HOUR, 23 * HOUR, 25 * HOUR, 49 * HOUR] {
+        assert_eq!(
+            told(&mut novelty, &report(seconds, both(15))),
+            [""; 0],
+            "after {seconds} s"
+        );
+    }
+}
+
+#[test]
+fn a_rollout_is_no_news() {
+    let mut novelty = Novelty::default();
+    told(&mut novelty, &report(0, Vec::new()));
+    let one = report(15, vec![client("builder-1", Some("builder"), 15)]);
+    assert_eq!(told(&mut novelty, &one), ["DockerSocketClient builder-1"]);
+    // The history gives the next pod the first one's time; even without it there is nothing to tell.
+    for first in [15, 30] {
+        let next = report(30, vec![client("builder-2", Some("builder"), first)]);
+        assert_eq!(told(&mut novelty, &next), [""; 0]);
+    }
+}
+
+#[test]
+fn a_client_that_cannot_be_told_of_yet_is_told_of_when_it_can() {
+    let mut novelty = Novelty::default();
+    told(&mut novelty, &report(0, Vec::new()));
+    let mut early = client("new", None, 15);
+    early.pod_uid = None;
+    assert_eq!(told(&mut novelty, &report(15, vec![early])), [""; 0]);
+    let now = report(30, vec![client("new", None, 15)]);
+    assert_eq!(told(&mut novelty, &now), ["DockerSocketClient new"]);
+}
+
+#[test]
+fn nothing_but_open_connections_of_pods_to_docker_is_told_of() {
+    let mut novelty = Novelty::default();
+    told(&mut novelty, &report(0, Vec::new()));
+    let mut of_cri = client("cri", None, 15);
+    of_cri.key.api = Api::Cri;
+    let mut closed = client("closed", None, 15);
+    closed.connections = 0;
+    let mut host = sample::host_client(None, "/usr/bin/docker", Some(0), 1);
+    host.first_seen = Timestamp::from_unix(sample::NOW + 15);
+    assert_eq!(told(&mut novelty, &report(15, vec![of_cri, closed, host])), [""; 0]);
+}
+
+#[test]
+fn an_exposure_is_news_once_a_day_and_not_where_it_is_used() {
+    let mut novelty = Novelty::default();
+    told(&mut novelty, &exposed(0, vec![exposure("old", false)]));
+    let all = || vec![exposure("old", false), exposure("new", false), exposure("used", true)];
+    assert_eq!(told(&mut novelty, &exposed(15, all())), ["DockerSocketExposure new"]);
+    assert_eq!(told(&mut novelty, &exposed(30, Vec::new())), [""; 0]);
+    assert_eq!(told(&mut novelty, &exposed(23 * HOUR, all())), [""; 0]);
+    assert_eq!(told(&mut novelty, &exposed(48 * HOUR, Vec::new())), [""; 0]);
+    let again = told(&mut novelty, &exposed(48 * HOUR + 15, all()));
+    assert_eq!(again, ["DockerSocketExposure old", "DockerSocketExposure new"]);
+}
+
+#[test]
+fn what_could_not_be_seen_at_first_is_not_new_when_it_can() {
+    let mut novelty = Novelty::default();
+    let gap = || Gap::new(Reason::DeadlineExceeded, Hides::Client, "ListPodSandbox", "no answer");
+    let mut blind = report(0, Vec::new());
+    blind.clients = Reading::Unknown(gap());
+    blind.exposures = Reading::Unknown(gap());
+    assert_eq!(told(&mut novelty, &blind), [""; 0]);
+    let mut seen = report(15, vec![client("old", None, 15)]);
+    seen.exposures = Reading::Known(vec![exposure("could", false)]);
+    assert_eq!(told(&mut novelty, &seen), [""; 0]);
+}
+
+#[test]
+fn more_than_is_remembered_is_no_news_and_no_burst() {
+    let mut novelty = Novelty::default();
+    told(&mut novelty, &exposed(0, Vec::new()));
+    let many = |n: usize| (0..n).map(|i| exposure(&format!("p{i}"), false)).collect::<Vec<_>>();
+    assert_eq!(told(&mut novelty, &exposed(15, many(LIMIT + 100))).len(), LIMIT);
+    assert_eq!(told(&mut novelty, &exposed(30, many(LIMIT + 100))).len(), 0);
+}

@@ -1,0 +1,136 @@
+//! Who may read what the agent serves: the real server over TCP, and a fake API server that says who is who.
+
+mod refusals;
+mod usual;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use castoff::agent::service::{Service, serve};
+use castoff::apiserver::access::Access;
+use castoff::config::{Look, Serve};
+use castoff::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
+use castoff::sinks::metrics::{Build, Metrics};
+use castoff::sources::HostPaths;
+use castoff_tests::fake::api::FakeApi;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const REVIEWS: [&str; 2] = [
+    "/apis/authentication.k8s.io/v1/tokenreviews",
+    "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+];
+
+/// Pages behind a guard.
+struct Pages {
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+    _stop: watch::Sender<bool>,
+}
+
+impl Pages {
+    /// Of an agent without a report, which remembers a yes and a no so long.
+    async fn remembering(api: &FakeApi, yes: Duration, no: Duration) -> Result<Self> {
+        let (access, folder) = access(api)?;
+        let guard = Guard::new(access).holding(yes, no);
+        let (_reports, latest) = watch::channel(None);
+        let published = Published {
+            reports: latest,
+            cycles: Arc::default(),
+            liveness: Arc::new(Liveness::new(Duration::from_secs(600), Instant::now())),
+            metrics: Arc::new(Metrics::new(Build::current())),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (stop, mut stopping) = watch::channel(false);
+        let server = Server {
+            limits: Limits::of_this_process(),
+            tls: None,
+        };
+        let router = router(published, Some(Arc::new(guard)));
+        tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            server.serve(listener, router, stopped, Duration::ZERO).await
+        });
+        Ok(Self {
+            address,
+            _folder: folder,
+            _stop: stop,
+        })
+    }
+
+    /// Of a whole agent, on a host of which nothing can be seen.
+    async fn of_an_agent(api: &FakeApi) -> Result<Self> {
+        let (access, folder) = access(api)?;
+        let path = folder.path().to_owned();
+        let look = Look {
+            host: HostPaths {
+                proc: path.clone(),
+                root: path,
+            },
+            runtime_endpoint: None,
+            runtime_timeout: Duration::from_millis(100),
+            node: None,
+        };
+        let settings = Serve {
+            period: Duration::from_secs(60),
+            window: Duration::from_secs(60),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            state: None,
+            grace: Duration::from_secs(1),
+            labels: None,
+            events: None,
+            tls: None,
+            guard: Some(access),
+        };
+        let service = Service::start(look, settings).await?;
+        let address = service.address()?;
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(serve(service, stopping));
+        Ok(Self {
+            address,
+            _folder: folder,
+            _stop: stop,
+        })
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Result<(u16, String)> {
+        self.ask(path, &format!("Authorization: Bearer {token}\r\n")).await
+    }
+
+    async fn ask(&self, path: &str, headers: &str) -> Result<(u16, String)> {
+        ask(self.address, path, headers).await
+    }
+}
+
+/// The status, and all that came, head and body.
+async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.with_context(|| answer.clone())?, answer))
+}
+
+fn access(api: &FakeApi) -> Result<(Access, tempfile::TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("kubeconfig");
+    let server = format!("http://{}", api.address());
+    std::fs::write(
+        &path,
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+             clusters: [{{name: k, cluster: {{server: '{server}'}}}}]\nusers: [{{name: u, user: {{token: agent}}}}]\n"
+        ),
+    )?;
+    Ok((Access::Kubeconfig { path, programs: false }, folder))
+}
+
+const LONG: Duration = Duration::from_secs(60);

@@ -1,0 +1,240 @@
+//! The Nodes and agents' pods of a whole cluster, printed as the API server prints them (`Table` of meta.k8s.io/v1), and what
+//! each agent answers through the pod proxy. Made for 100,000: a report is written when it is asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Fault;
+
+/// A Node.
+#[derive(Clone, Debug)]
+pub struct FleetNode {
+    /// `Ready`, `NotReady`.
+    pub status: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What an agent answers.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// This report; where it is null, the fleet's own of that Node.
+    Report(Value),
+    /// Something else.
+    Fault(Fault),
+}
+
+/// An agent's pod.
+#[derive(Clone, Debug)]
+pub struct FleetPod {
+    /// The Node it is on.
+    pub node: String,
+    /// `1/1`.
+    pub ready: String,
+    /// `Running`.
+    pub status: String,
+    /// What it answers.
+    pub reply: Reply,
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub struct Fleet {
+    /// By name.
+    pub nodes: BTreeMap<String, FleetNode>,
+    /// By name, in the namespace that castoff runs in.
+    pub pods: BTreeMap<String, FleetPod>,
+    /// That namespace.
+    pub namespace: String,
+    /// Where the agents serve: `9559`, `https:9559`.
+    pub door: String,
+    /// The report of a Node whose pod has none of its own, as text.
+    pub report: fn(&str) -> String,
+    /// How long every agent takes.
+    pub delay: Duration,
+    /// Objects of one page at most, whatever was asked for.
+    pub page: usize,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            namespace: "castoff".to_owned(),
+            door: "9559".to_owned(),
+            report: |node| super::report_clear(node).to_string(),
+            delay: Duration::ZERO,
+            page: usize::MAX,
+        }
+    }
+}
+
+impl Fleet {
+    /// A ready Linux Node with a ready agent that answers with the fleet's report.
+    pub fn add(&mut self, node: &str) {
+        self.add_node(node, &[("kubernetes.io/os", "linux")]);
+        self.add_pod(&format!("castoff-{node}"), node, "1/1", "Running");
+    }
+
+    /// A ready Node.
+    pub fn add_node(&mut self, node: &str, labels: &[(&str, &str)]) {
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let status = "Ready".to_owned();
+        self.nodes.insert(node.to_owned(), FleetNode { status, labels });
+    }
+
+    /// An agent's pod.
+    pub fn add_pod(&mut self, pod: &str, node: &str, ready: &str, status: &str) {
+        let pod_on = FleetPod {
+            node: node.to_owned(),
+            ready: ready.to_owned(),
+            status: status.to_owned(),
+            reply: Reply::Report(Value::Null),
+        };
+        self.pods.insert(pod.to_owned(), pod_on);
+    }
+
+    /// The pod on `node` answers so.
+    pub fn answer(&mut self, node: &str, reply: Reply) {
+        for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
+            pod.reply = reply.clone();
+        }
+    }
+
+    /// What is at `path`, where that is the fleet's.
+    pub(super) fn get(&self, path: &str, query: &str) -> Option<Result<String, Fault>> {
+        let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
+        if path == "/api/v1/nodes" {
+            return Some(Ok(self.list_nodes(query).to_string()));
+        }
+        if path == "/api/v1/pods" || path.starts_with("/api/v1/namespaces/") && path.ends_with("/pods") {
+            let here = path == "/api/v1/pods" || path == pods;
+            return Some(Ok(self.list_pods(query, here).to_string()));
+        }
+        let rest = path.strip_prefix(&pods)?.strip_prefix('/')?;
+        let Some((target, "api/v1/report")) = rest.split_once("/proxy/") else {
+            return Some(
+                self.pods
+                    .get(rest)
+                    .map_or_else(|| Err(not_found(rest)), |_| Ok(self.pod().to_string())),
+            );
+        };
+        let (tls, target) = target
+            .strip_prefix("https:")
+            .map_or(("", target), |rest| ("https:", rest));
+        let (name, port) = target.split_once(':').unwrap_or((target, ""));
+        Some(match self.pods.get(name) {
+            None => Err(not_found(name)),
+            Some(_) if format!("{tls}{port}") != self.door => {
+                let what = "error trying to reach service: dial tcp 10.0.0.1: connect: connection refused";
+                Err(Fault::status(503, what))
+            }
+            Some(FleetPod {
+                reply: Reply::Fault(fault),
+                ..
+            }) => Err(fault.clone()),
+            Some(FleetPod {
+                reply: Reply::Report(Value::Null),
+                node,
+                ..
+            }) => Ok((self.report)(node)),
+            Some(FleetPod {
+                reply: Reply::Report(report),
+                ..
+            }) => Ok(report.to_string()),
+        })
+    }
+
+    fn pod(&self) -> Value {
+        let (scheme, port) = match self.door.strip_prefix("https:") {
+            Some(port) => ("HTTPS", port),
+            None => ("HTTP", self.door.as_str()),
+        };
+        let port: u16 = port.parse().unwrap_or(9559);
+        json!({ "kind": "Pod", "spec": { "containers": [{
+            "ports": [{ "name": "http", "containerPort": port }],
+            "readinessProbe": { "httpGet": { "port": "http", "scheme": scheme } },
+        }] } })
+    }
+
+    fn list_nodes(&self, query: &str) -> Value {
+        let wanted = value(query, "labelSelector").unwrap_or_default();
+        let selected = |node: &FleetNode| match wanted.split_once('=') {
+            Some((key, value)) => node.labels.get(key).is_some_and(|given| given == value),
+            None => true,
+        };
+        let nodes: Vec<_> = self.nodes.iter().filter(|(_, node)| selected(node)).collect();
+        let metadata = value(query, "includeObject").as_deref() == Some("Metadata");
+        self.table(
+            query,
+            &["Name", "Status", "Roles", "Age", "Version"],
+            nodes.len(),
+            |at| {
+                let (name, node) = nodes[at];
+                let object =
+                    json!({ "kind": "PartialObjectMetadata", "metadata": { "name": name, "labels": node.labels } });
+                let cells = json!([name, node.status, "<none>", "5d", "v1.34.4"]);
+                json!({ "cells": cells, "object": if metadata { object } else { Value::Null } })
+            },
+        )
+    }
+
+    fn list_pods(&self, query: &str, here: bool) -> Value {
+        let asked = value(query, "labelSelector").unwrap_or_default();
+        let here = here && asked == "app.kubernetes.io/name=castoff";
+        let pods: Vec<_> = self.pods.iter().filter(|_| here).collect();
+        let columns = ["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node"];
+        self.table(query, &columns, pods.len(), |at| {
+            let (name, pod) = pods[at];
+            let cells = json!([name, pod.ready, pod.status, 0, "5d", "10.0.0.1", pod.node]);
+            let object = json!({ "metadata": { "name": name, "namespace": self.namespace } });
+            json!({ "cells": cells, "object": object })
+        })
+    }
+
+    fn table(&self, query: &str, columns: &[&str], items: usize, row: impl Fn(usize) -> Value) -> Value {
+        let limit = value(query, "limit")
+            .and_then(|limit| limit.parse().ok())
+            .unwrap_or(usize::MAX);
+        let from: usize = value(query, "continue").and_then(|from| from.parse().ok()).unwrap_or(0);
+        let end = items.min(from.saturating_add(limit.min(self.page)));
+        let columns: Vec<Value> = columns.iter().map(|name| json!({ "name": name })).collect();
+        let rows: Vec<Value> = (from..end).map(row).collect();
+        let mut metadata = json!({ "resourceVersion": "1" });
+        if end < items {
+            metadata["continue"] = json!(end.to_string());
+            metadata["remainingItemCount"] = json!(items - end);
+        }
+        json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": columns, "rows": rows })
+    }
+}
+
+fn not_found(pod: &str) -> Fault {
+    Fault::status(404, &format!("pods {pod:?} not found"))
+}
+
+/// A value of the query, decoded.
+fn value(query: &str, name: &str) -> Option<String> {
+    let given = query
+        .split('&')
+        .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))?;
+    let mut bytes = Vec::new();
+    let mut rest = given.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match (first, digits.and_then(|two| u8::from_str_radix(two, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,51 @@
+//! Who is who and may do what, by the fake API server's word.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+/// Accounts by their tokens, and what each may get.
+#[derive(Debug, Default)]
+pub struct Reviews {
+    accounts: BTreeMap<String, String>,
+    allowed: BTreeSet<(String, String)>,
+}
+
+impl Reviews {
+    /// `token` is `account`'s, which may get `paths`.
+    pub fn allow(&mut self, token: &str, account: &str, paths: &[&str]) {
+        self.accounts.insert(token.to_owned(), account.to_owned());
+        let allowed = paths.iter().map(|path| (account.to_owned(), (*path).to_owned()));
+        self.allowed.extend(allowed);
+    }
+
+    /// The token is no longer valid.
+    pub fn withdraw(&mut self, token: &str) {
+        self.accounts.remove(token);
+    }
+
+    /// The answer to a review that was posted to `path`; none where there is no such kind.
+    pub(super) fn answer(&self, path: &str, review: &Value) -> Option<Value> {
+        let status = match path {
+            "/apis/authentication.k8s.io/v1/tokenreviews" => {
+                match self.accounts.get(review["spec"]["token"].as_str().unwrap_or_default()) {
+                    Some(account) => json!({ "authenticated": true, "user": {
+                        "username": account, "uid": format!("uid-of-{account}"), "groups": ["system:authenticated"],
+                        "extra": { "authentication.kubernetes.io/pod-name": ["prometheus-0"] },
+                    } }),
+                    None => json!({ "user": {}, "error": "[invalid bearer token]" }),
+                }
+            }
+            "/apis/authorization.k8s.io/v1/subjectaccessreviews" => {
+                let wanted = &review["spec"]["nonResourceAttributes"];
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let asked = (text(&review["spec"]["user"]), text(&wanted["path"]));
+                json!({ "allowed": wanted["verb"] == "get" && self.allowed.contains(&asked) })
+            }
+            _ => return None,
+        };
+        let mut answer = review.clone();
+        answer["status"] = status;
+        Some(answer)
+    }
+}
