@@ -2,6 +2,7 @@
 //! its limit; fails only where castoff misses somebody who holds a connection. `tests/run bench` builds what it needs.
 
 mod figures;
+mod fleet;
 mod holders;
 mod loads;
 mod pods;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `holders`, `pods`, or both; whether nobody was missed.
+/// Runs `holders`, `pods`, `fleet`, or all; whether nobody was missed.
 fn run(parts: &[String]) -> Result<bool> {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
     let start = Instant::now();
@@ -57,6 +58,12 @@ fn run(parts: &[String]) -> Result<bool> {
         println!("{}", pods::print(&all));
         reached.extend(pods::figures(&all));
         missed.extend(all.into_iter().flat_map(|m| m.missed));
+    }
+    if wanted("fleet") {
+        let all = fleet::measure(|what| eprintln!("{:4} s: {what}", start.elapsed().as_secs()))?;
+        println!("{}", fleet::print(&all));
+        reached.extend(fleet::figures(&all));
+        fleet::ensure_none_is_left_out(&all)?;
     }
     let rows: Vec<_> = reached.iter().map(figures::Figure::row).collect();
     println!("{}", table("Figures", &["what", "measured", "limit", ""], &rows));

@@ -1,14 +1,8 @@
 //! Names that were chosen to be obeyed by a browser: as real processes, and as 500 clients that are remembered.
 
-use std::time::{Instant, SystemTime};
-
 use anyhow::{Result, ensure};
 use castoff::model::client::{ClientIdentity, ClientKey};
-use castoff::model::engine::{Api, EngineKind, Scope};
-use castoff::model::history::{History, Seen};
-use castoff::model::socket::SocketName;
-use castoff::model::time::Timestamp;
-use castoff::sinks::state::Keeper;
+use castoff::model::history::Seen;
 use castoff_tests::lab::browser::Browser;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::docker::Docker;
@@ -16,6 +10,7 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::report::Agent;
 use serde_json::json;
 
+use crate::past;
 use crate::{DESK, PHONE, axe_has_nothing_to_say, it_was_quiet, load, nothing_sticks_out, photograph, text};
 
 /// Programs are started under these names.
@@ -34,9 +29,7 @@ fn hostile_names_are_shown_and_never_obeyed() -> Result<()> {
     let _held = held.into_iter().collect::<Result<Vec<_>>>()?;
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json");
-    Keeper::load(&state, Keeper::REST, Instant::now())
-        .keeper
-        .save(&remembered(), Instant::now())?;
+    past::save(remembered(), past::hours(|hours| hours < 150), &state)?;
     let state = state.display().to_string();
     let agent = Agent::start([
         "--period",
@@ -79,30 +72,16 @@ fn hostile_names_are_shown_and_never_obeyed() -> Result<()> {
     it_was_quiet(&browser, &agent)
 }
 
-fn remembered() -> History {
-    let now = Timestamp::from(SystemTime::now());
-    let ago = |hours: u64| Timestamp::from_unix(now.as_unix() - hours * 3_600);
+fn remembered() -> Vec<(ClientKey, Seen)> {
     let client = |n: usize| {
-        let key = ClientKey {
-            identity: ClientIdentity::Host {
-                unit: None,
-                executable: format!("/usr/bin/{}-{n}", PROGRAMS[n % PROGRAMS.len()]),
-                uid: None,
-            },
-            engine: EngineKind::Dockerd,
-            scope: Scope::Host,
-            api: Api::Docker,
-            listener: SocketName::Path(format!("/run/<b>{n}</b>.sock")),
+        let identity = ClientIdentity::Host {
+            unit: None,
+            executable: format!("/usr/bin/{}-{n}", PROGRAMS[n % PROGRAMS.len()]),
+            uid: None,
         };
-        let last = n as u64 % 160;
-        let hours = (last..168).step_by(n % 7 + 1).map(ago);
-        let seen = Seen {
-            first: ago(200),
-            last: ago(last),
-            connects: n as u64,
-            hours: hours.collect(),
-        };
-        (key, seen)
+        let (last, step) = (n as u64 % 160, n as u64 % 7 + 1);
+        let seen = past::hours(|hours| hours >= last && (hours - last).is_multiple_of(step));
+        past::client(identity, &format!("/run/<b>{n}</b>.sock"), seen)
     };
-    History::restore((0..REMEMBERED).map(client), (0..150).map(ago).collect())
+    (0..REMEMBERED).map(client).collect()
 }

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use castoff::model::client::{ClientIdentity, ClientKey};
+use castoff::model::container::PodContainer;
+use castoff::model::engine::EngineKind;
+use castoff::model::history::Seen;
+use castoff::model::workload::Unit;
 use castoff_tests::lab::browser::Browser;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::containerd::Containerd;
@@ -13,6 +18,7 @@ use castoff_tests::lab::pods::Pod;
 use castoff_tests::report::Agent;
 use serde_json::json;
 
+use crate::past;
 use crate::{DESK, PHONE, axe_has_nothing_to_say, headers, it_was_quiet, load, nothing_sticks_out, photograph, text};
 
 #[test]
@@ -28,7 +34,9 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
     let _container = docker.run_client("portainer", docker.socket(), ["hold", socket])?;
     let unit = clients::hold(docker.socket(), Place::unit("castoff-lab-backup.service")?)?;
     let folder = tempfile::tempdir()?;
-    let state = folder.path().join("state.json").display().to_string();
+    let state = folder.path().join("state.json");
+    past::save(before(&docker), past::hours(looked), &state)?;
+    let state = state.display().to_string();
     let endpoint = runtime.endpoint();
     let agent = Agent::start([
         "--runtime-endpoint",
@@ -67,7 +75,9 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
         "Building images: BuildKit (rootless), Buildah or kaniko in a pod.",
         &listener,
         &endpoint.trim_start_matches("unix://").to_owned(),
-        "seen in 1 h",
+        // Of an earlier agent: what was seen, and when it did not run.
+        "registry-gc.service (/usr/bin/docker)",
+        "seen in 7 h, not seen in 148 h, unknown for 13 h",
     ] {
         ensure!(told.contains(words), "{words:?} is not in the page:\n{told}");
     }
@@ -130,4 +140,37 @@ fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Cli
     ensure!(after.as_str().is_some_and(|seen| seen.contains("ago")), "{after}");
     ensure!(text(browser)?.contains("itself every 5 s"));
     Ok(())
+}
+
+/// The agent of before stood still for half a day.
+fn looked(hours: u64) -> bool {
+    !(70..83).contains(&hours)
+}
+
+/// Who used this dockerd in the week before: every night until yesterday, in the daytime, always.
+fn before(docker: &Docker) -> Vec<(ClientKey, Seen)> {
+    let listener = docker.socket().display().to_string();
+    let client = |identity, hours: &dyn Fn(u64) -> bool| {
+        past::client(identity, &listener, past::hours(|ago| looked(ago) && hours(ago)))
+    };
+    let unit = |name: &str| ClientIdentity::Host {
+        unit: Some(Unit::System { name: name.to_owned() }),
+        executable: "/usr/bin/docker".to_owned(),
+        uid: Some(0),
+    };
+    let pod = ClientIdentity::Pod(PodContainer {
+        namespace: "builds".to_owned(),
+        pod: "builder-7d9c5b6f4-x2v8q".to_owned(),
+        container: Some("build".to_owned()),
+        workload: None,
+    });
+    let portainer = ClientIdentity::EngineContainer {
+        engine: Some(EngineKind::Dockerd),
+        name: "portainer".to_owned(),
+    };
+    vec![
+        client(unit("registry-gc.service"), &|ago| ago >= 14 && ago % 24 == 14),
+        client(pod, &|ago| (1..9).contains(&(ago % 24)) && ago % 5 != 0),
+        client(portainer, &|ago| ago < 100),
+    ]
 }

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod live;
+mod past;
 
 use std::path::PathBuf;
 

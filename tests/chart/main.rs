@@ -1,17 +1,14 @@
-//! The Helm chart, by both helms that people run.
+//! The Helm chart and the manifests that are rendered from it: what both helms make of it, held against Kubernetes'
+//! own schemas, against castoff's command line, and against what the chart promises.
 
-use castoff_tests::lab::helm::{Helm, Tools};
-
-#[test]
-fn helm_is_there() -> anyhow::Result<()> {
-    let tools = Tools::fetched()?;
-    for helm in Helm::ALL {
-        let out = tools.helm(helm).args(["version", "--short"]).output()?;
-        println!("{}", String::from_utf8_lossy(&out.stdout));
-        anyhow::ensure!(out.status.success(), "{out:?}");
-    }
-    let out = tools.kubectl().args(["version", "--client"]).output()?;
-    println!("{}", String::from_utf8_lossy(&out.stdout));
-    anyhow::ensure!(out.status.success(), "{out:?}");
-    Ok(())
-}
+mod files;
+mod flags;
+mod lint;
+mod manifests;
+mod operator;
+mod policy;
+mod refusals;
+mod render;
+mod rights;
+mod schemas;
+mod values;

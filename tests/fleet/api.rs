@@ -36,7 +36,7 @@ async fn a_list_that_cannot_be_read_is_said_with_what_to_do() -> Result<()> {
         (Fault::status(410, "too old"), "HTTP 410"),
         (Fault::status(500, "etcdserver: leader changed"), "leader changed"),
         (Fault::html(200), "text/html"),
-        (Fault::CutOff, "broke off"),
+        (Fault::CutOff, "castoff: list"),
         (Fault::Silence, "no answer within 1s"),
     ];
     for list in ["/api/v1/nodes", "/api/v1/namespaces/castoff/pods?"] {
@@ -153,7 +153,7 @@ async fn no_more_agents_are_asked_at_a_time_than_was_said() -> Result<()> {
     let api = of_nodes(12, usize::MAX).await?;
     for at in 0..12 {
         let node = format!("node-{at:04}");
-        let reply = Reply::Fault(Fault::Slow(Duration::from_millis(200), report_clear(&node)));
+        let reply = Reply::Fault(Fault::Slow(Duration::from_millis(200), report_clear(&node).to_string()));
         api.script().fleet.answer(&node, reply);
     }
     let person = Person::of(&api)?;
@@ -176,7 +176,8 @@ async fn no_more_agents_are_asked_at_a_time_than_was_said() -> Result<()> {
 async fn rows_come_before_the_slowest_agent_has_answered() -> Result<()> {
     let api = of_nodes(300, 50).await?;
     api.script().fleet.answer("node-0007", Reply::Fault(Fault::Silence));
-    let mut command = Person::of(&api)?.command(&["--timeout", "20s"])?;
+    let person = Person::of(&api)?;
+    let mut command = person.command(&["--timeout", "20s"])?;
     let mut child = command.stdout(std::process::Stdio::piped()).spawn()?;
     let mut out = child.stdout.take().expect("a pipe");
     let mut seen = Vec::new();

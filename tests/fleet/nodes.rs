@@ -38,7 +38,7 @@ async fn each_node_says_what_its_agent_says() -> Result<()> {
         .map(|user| &user["name"])
         .collect();
     assert!(
-        names.contains(&&json!("pod builder-0")) && names.contains(&&json!("backup.service")),
+        names.contains(&&json!("StatefulSet builder")) && names.contains(&&json!("backup.service")),
         "{names:?}"
     );
     assert_eq!(ran.row("one")?["verdict"], "clear");
@@ -79,6 +79,14 @@ async fn a_node_without_a_report_is_unknown_with_the_reason() -> Result<()> {
         fleet.add("html");
         fleet.add("forbidden");
         fleet.add("starting");
+        fleet.add("guarded");
+        let body = "a bearer token is needed\n".to_owned();
+        let guarded = Fault::Answer {
+            status: 401,
+            headers: Vec::new(),
+            body,
+        };
+        fleet.answer("guarded", Reply::Fault(guarded));
         fleet.answer("silent", Reply::Fault(Fault::Silence));
         fleet.answer("html", Reply::Fault(Fault::html(200)));
         fleet.answer(
@@ -100,6 +108,7 @@ async fn a_node_without_a_report_is_unknown_with_the_reason() -> Result<()> {
         ("html", "not-understood", "text/html"),
         ("forbidden", "refused", "pods/proxy"),
         ("starting", "no-answer", "no endpoints"),
+        ("guarded", "unauthenticated", "a bearer token is needed"),
     ] {
         let row = ran.row(node)?;
         assert_eq!(row["verdict"], "unknown", "{row}");
@@ -111,7 +120,7 @@ async fn a_node_without_a_report_is_unknown_with_the_reason() -> Result<()> {
         assert_eq!(row["clients"], json!({ "state": "unknown" }), "{row}");
     }
     assert_eq!(ran.row("good")?["verdict"], "clear");
-    assert_eq!(ran.json()?["summary"]["nodes"], 11);
+    assert_eq!(ran.json()?["summary"]["nodes"], 12);
     let notes = ran.json()?["summary"]["notes"].to_string();
     assert!(notes.contains("get pods/proxy in namespace castoff"), "{notes}");
     Ok(())

@@ -28,7 +28,7 @@ async fn a_small_fleet_is_printed_worst_first_with_who_is_left() -> Result<()> {
     );
     assert!(at("a-clear") < at("3 nodes in"), "{}", ran.out);
     at("WHO IS LEFT");
-    at("ci/pod builder-0");
+    at("ci/StatefulSet builder");
     at("no castoff pod is on it");
     assert!(ran.out.lines().all(|line| !line.ends_with(' ')));
     Ok(())
@@ -43,8 +43,8 @@ async fn a_page_is_one_bounded_file_that_fetches_and_runs_nothing() -> Result<()
             fleet.add(&format!("node-{at:04}"));
         }
         fleet.report = |node| match node.len() {
-            9 if node.ends_with('7') => report_clear(node),
-            _ => report_used_by(node, "ci", &format!("builder-{node}")),
+            9 if node.ends_with('7') => report_clear(node).to_string(),
+            _ => report_used_by(node, "ci", &format!("builder-{node}")).to_string(),
         };
     }
     let ran = Person::of(&api)?.run(&["-o", "html"]).await?;
@@ -110,7 +110,8 @@ async fn a_reader_who_leaves_ends_it_without_a_word() -> Result<()> {
     for at in 0..600 {
         api.script().fleet.add(&format!("node-{at:04}"));
     }
-    let mut command = Person::of(&api)?.command(&["-o", "json", "--concurrency", "1"])?;
+    let person = Person::of(&api)?;
+    let mut command = person.command(&["-o", "json", "--concurrency", "1"])?;
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     lines.next_line().await?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::clients::{self, Client};
 use castoff_tests::lab::containerd::Containerd;
-use castoff_tests::lab::containers::{Container, Rights};
+use castoff_tests::lab::containers::{Container, Rights, RunningContainer};
 use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::image::Image;
 use castoff_tests::lab::places::Place;
@@ -52,24 +52,32 @@ impl Node {
 
     /// The report of `castoff check` in a container of the image.
     pub(crate) fn look(&self, way: &Way) -> Result<Value> {
-        let pod = Pod::new("castoff", "castoff-x");
-        let pod = self.runtime.run(if way.host_pid { pod.host_pid() } else { pod })?;
-        let endpoint = self.runtime.endpoint();
-        let arguments = ["check", "-o", "json", "--runtime-endpoint", &endpoint];
-        let container = Container::of(&self.image.tag, "castoff", arguments);
-        let running = pod.start(container.rights(Rights {
-            user: way.user,
-            capabilities: way.capabilities.clone(),
-        }))?;
+        let (_pod, running) = self.run(way, &["check", "-o", "json"])?;
         let code = running.wait()?;
         let log = running.log();
         ensure!(code == 1 || code == 2 || code == 0, "exit code {code}: {log}");
         serde_json::from_str(&stdout_of(&log)).with_context(|| log.clone())
     }
 
-    /// Who is seen on the node's Docker, in the words of the table.
+    /// Castoff in a container of the image, with these arguments.
+    pub(crate) fn run(&self, way: &Way, arguments: &[&str]) -> Result<(RunningPod, RunningContainer)> {
+        let pod = Pod::new("castoff", "castoff-x");
+        let pod = self.runtime.run(if way.host_pid { pod.host_pid() } else { pod })?;
+        let endpoint = self.runtime.endpoint();
+        let arguments = arguments.iter().copied().chain(["--runtime-endpoint", &endpoint]);
+        let container = Container::of(&self.image.tag, "castoff", arguments).rights(Rights {
+            user: way.user,
+            capabilities: way.capabilities.clone(),
+        });
+        let running = pod.start(container)?;
+        Ok((pod, running))
+    }
+
+    /// Who is seen on the node's Docker, in the words of the table, sorted.
     pub(crate) fn clients_in(&self, report: &Value) -> Result<Vec<String>> {
-        clients_of(report, self.docker.socket())
+        let mut who = clients_of(report, self.docker.socket())?;
+        who.sort();
+        Ok(who)
     }
 }
 

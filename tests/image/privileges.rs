@@ -2,6 +2,8 @@
 //! castoff says so, and no verdict is better for it.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use castoff_tests::lab::places::ORDINARY_UID;
@@ -22,12 +24,18 @@ fn documented() -> Result<Vec<String>> {
     Ok(text.lines().filter_map(listed).collect())
 }
 
-/// The lines of the table: what each says is needed.
+/// The lines of the table of what is needed, which is the first one: what each is about.
 fn lines() -> Result<Vec<String>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/privileges.md");
     let text = fs::read_to_string(file).context(file)?;
     let needed = |line: &str| Some(line.strip_prefix("| ")?.split(" | ").next()?.replace('`', ""));
-    Ok(text.lines().filter_map(needed).skip(1).collect())
+    let table = text.lines().skip_while(|line| !line.starts_with('|'));
+    // After its head and the rule below it.
+    Ok(table
+        .map_while(|line| line.starts_with('|').then_some(line))
+        .skip(2)
+        .filter_map(needed)
+        .collect())
 }
 
 fn as_documented() -> Result<Way> {
@@ -67,6 +75,58 @@ fn the_table_has_a_line_for_each_and_each_has_a_test() -> Result<()> {
     assert_eq!(documented()?, ["SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH"]);
     let tested = ["user 0", "SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH", "hostPID"];
     assert_eq!(lines()?, tested);
+    Ok(())
+}
+
+#[test]
+fn the_chart_gives_what_is_documented() -> Result<()> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/castoff/values.yaml");
+    let values = fs::read_to_string(file).context(file)?;
+    let mut lists = values
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("capabilities: [")?.strip_suffix(']'));
+    let mut given: Vec<&str> = lists.next().context("a list of capabilities")?.split(", ").collect();
+    given.sort_unstable();
+    let mut documented = documented()?;
+    documented.sort_unstable();
+    assert_eq!(given, documented);
+    Ok(())
+}
+
+/// Bits of `include/uapi/linux/capability.h`: 2, 19, 21.
+const DOCUMENTED_SET: &str = "0000000000280004";
+const MIB: u64 = 1024;
+
+#[test]
+fn the_agent_has_these_rights_and_no_others_and_stays_small() -> Result<()> {
+    let node = Node::start()?;
+    let (_pod, agent) = node.run(&as_documented()?, &["run", "--period", "1s"])?;
+    agent.wait_for_line("serving")?;
+    let pid = agent.pid()?;
+    // A few looks.
+    thread::sleep(Duration::from_secs(5));
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let of = |field: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+        line.map(str::trim).with_context(|| format!("{field} in {status}"))
+    };
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
+        assert_eq!(of(set)?, DOCUMENTED_SET, "{set}");
+    }
+    assert_eq!((of("NoNewPrivs")?, of("Seccomp")?), ("1", "2"));
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+    let root = mounts
+        .lines()
+        .find(|line| line.split(' ').nth(4) == Some("/"))
+        .context("a root")?;
+    assert!(
+        root.split(' ').nth(5).is_some_and(|options| options.starts_with("ro")),
+        "{root}"
+    );
+    let resident: u64 = of("VmRSS")?.trim_end_matches(" kB").parse()?;
+    assert!(resident <= 12 * MIB, "{resident} KiB");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What a real runtime's pods belong to, by the labels that it keeps; and a rollout that makes no new client.
 
 use anyhow::{Context, Result};
+use castoff_tests::fake::api::FakeApi;
 use castoff_tests::lab::containerd::Containerd;
 use castoff_tests::lab::containers::Container;
 use castoff_tests::lab::docker::Docker;
@@ -91,6 +92,61 @@ fn a_static_pod_is_told_by_the_kubelets_annotation() -> Result<()> {
     );
     let workload = json!({ "kind": "StaticPod", "name": "shipper", "certain": true });
     assert_eq!(client(&report, &docker)?["identity"]["workload"], workload);
+    assert_eq!(agent.stop()?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_begins_to_use_docker_gets_an_event_and_one_that_did_before_gets_none() -> Result<()> {
+    let docker = Docker::start()?;
+    let runtime = Containerd::start()?;
+    let _old = hold(&runtime, &docker, Pod::new("builds", "old"))?;
+    let serving = tokio::runtime::Runtime::new()?;
+    let api = serving.block_on(FakeApi::start())?;
+    let kubeconfig = tempfile::NamedTempFile::new()?;
+    let cluster = format!("{{name: k, cluster: {{server: 'http://{}'}}}}", api.address());
+    let contexts = "current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]";
+    let config = format!("{contexts}\nclusters: [{cluster}]\nusers: [{{name: u, user: {{token: t}}}}]\n");
+    std::fs::write(kubeconfig.path(), config)?;
+    let agent = Agent::start([
+        "--runtime-endpoint",
+        &runtime.endpoint(),
+        "--period",
+        "1s",
+        "--node-name",
+        "worker-3",
+        "--events",
+        "--kubeconfig",
+        kubeconfig.path().to_str().context("UTF-8")?,
+    ])?;
+    // First seen has whole seconds, and the first look is no news.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let new = hold(&runtime, &docker, Pod::new("builds", "new"))?;
+    let could = runtime.run(Pod::new("builds", "could"))?;
+    could.start(Container::sleeper("ship").mount(docker.socket(), "/var/run/docker.sock"))?;
+    let made = |_: &Agent| Ok(api.script().events.all().len() >= 2);
+    agent.wait_until("both are told of", made)?;
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let script = api.script();
+    let told = script.events.all();
+    let told: Vec<_> = told
+        .iter()
+        .map(|e| (&e["reason"], &e["regarding"]["name"], &e["regarding"]["uid"]))
+        .collect();
+    let (reasons, uids) = (
+        [json!("DockerSocketExposure"), json!("DockerSocketClient")],
+        [could.uid(), new.uid()],
+    );
+    let expected = [
+        (&reasons[0], &json!("could"), &json!(uids[0])),
+        (&reasons[1], &json!("new"), &json!(uids[1])),
+    ];
+    assert_eq!(told, expected);
+    drop(script);
+    assert_eq!(
+        agent.metric(r#"castoff_events_requests_total{outcome="succeeded"}"#)?,
+        Some(2.0)
+    );
     assert_eq!(agent.stop()?, Some(0));
     Ok(())
 }

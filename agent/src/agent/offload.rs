@@ -16,7 +16,7 @@ pub(super) enum OffloadError {
     /// The work of an earlier cycle still hangs.
     #[error("the look of an earlier cycle still hangs")]
     StillRunning,
-    /// The work panicked: a defect of castoff. Its state is gone, for good.
+    /// The work panicked: a defect of castoff. Its state is gone, for good. A release ends instead (ADR 6).
     #[error("the look failed inside castoff")]
     Panicked,
 }

@@ -52,7 +52,8 @@ pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> Row {
 /// A Node whose agent gave no report.
 pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> Row {
     let doubt = match refusal.outcome {
-        Outcome::Unauthenticated | Outcome::Forbidden => Doubt::Refused,
+        Outcome::Unauthenticated => Doubt::Unauthenticated,
+        Outcome::Forbidden => Doubt::Refused,
         Outcome::BadAnswer => Doubt::NotUnderstood,
         _ if !pod.ready => Doubt::AgentNotReady,
         _ => Doubt::NoAnswer,
@@ -118,9 +119,9 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after
         agent: Some(agent),
         runtime: report.runtime,
         kubelet_ceiling: report.kubelet_ceiling,
-        clients: report.clients.as_of(is_stale),
-        exposures: report.exposures.as_of(is_stale),
-        shadow_containers: report.shadow_containers.as_of(is_stale),
+        clients: report.clients.weakened(is_stale),
+        exposures: report.exposures.weakened(is_stale),
+        shadow_containers: report.shadow_containers.weakened(is_stale),
         runtime_is_hidden: report.runtime_is_hidden,
     }
 }

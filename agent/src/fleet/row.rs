@@ -23,6 +23,8 @@ codes! {
         NoAnswer = "no-answer",
         /// The account may not ask it.
         Refused = "refused",
+        /// A token is wanted: by the agent, to which the API server's proxy passes none on, or by the API server.
+        Unauthenticated = "unauthenticated",
         /// It answered with something that is no report.
         NotUnderstood = "not-understood",
         /// Its report is of a form that this castoff does not read.
@@ -59,7 +61,7 @@ impl<T> Told<T> {
     }
 
     /// The same of a look that may be long ago: there may be more by now.
-    pub(super) fn as_of(self, long_ago: bool) -> Self {
+    pub(super) fn weakened(self, long_ago: bool) -> Self {
         match self {
             Self::Known(value) if long_ago => Self::AtLeast(value),
             told => told,

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod join;
 pub mod kubelet;
 pub mod machine;
+pub mod name;
 pub mod process;
 pub mod publishing;
 pub mod reading;

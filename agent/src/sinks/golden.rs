@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Panics where `actual` differs from the file at `path`, relative to the crate.
-pub(crate) fn hold(path: &str, actual: &str) {
+/// Panics where `actual` differs from the file at `path`, relative to the crate where it is not absolute.
+pub fn hold(path: &str, actual: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("CASTOFF_BLESS").is_some_and(|v| v == "1") {
         fs::create_dir_all(file.parent().expect("a file in the crate has a parent")).expect("the crate can be written");

@@ -12,7 +12,7 @@ pub mod state;
 
 pub use crate::model::text;
 
-#[cfg(test)]
-pub(crate) mod golden;
+#[cfg(any(test, feature = "recorded"))]
+pub mod golden;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -21,6 +21,14 @@
 - {{ printf "--label-prefix=%s" .Values.labels.prefix | quote }}
 {{- end }}
 {{- if eq $publish "nfd" }}
-- {{ printf "--nfd-directory=%s" .Values.labels.nfdDirectory | quote }}
+- "--nfd-directory=/features.d"
 {{- end }}
+{{- if .Values.events.enabled }}
+- --events
+{{- end }}
+{{- if .Values.http.tls.secretName }}
+- --tls-cert=/tls/tls.crt
+- --tls-key=/tls/tls.key
+{{- end }}
+- {{ printf "--auth=%s" .Values.http.auth | quote }}
 {{- end }}

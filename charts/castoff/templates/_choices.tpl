@@ -7,7 +7,11 @@
 
 {{/* Whether the agent talks to the API server at all. */}}
 {{- define "castoff.asksTheApiServer" -}}
-{{- if eq (include "castoff.publish" .) "api" }}yes{{ end }}
+{{- if or (eq (include "castoff.publish" .) "api") .Values.events.enabled (eq .Values.http.auth "kubernetes") }}yes{{ end }}
+{{- end }}
+
+{{- define "castoff.scheme" -}}
+{{- ternary "https" "http" (not (empty .Values.http.tls.secretName)) }}
 {{- end }}
 
 {{/* Policies in CEL are there from 1.30 on; tokens name their node since then too. */}}

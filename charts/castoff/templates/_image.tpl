@@ -2,7 +2,7 @@
 
 {{- define "castoff.image" -}}
 {{- $name := .Values.image.repository }}
-{{- with .Values.global.imageRegistry | default .Values.image.registry }}
+{{- with (.Values.global).imageRegistry | default .Values.image.registry }}
 {{- $name = printf "%s/%s" . $name }}
 {{- end }}
 {{- if .Values.image.digest }}
@@ -13,7 +13,7 @@
 {{- end }}
 
 {{- define "castoff.imagePullSecrets" -}}
-{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq }}
+{{- range concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) | uniq }}
 - name: {{ . }}
 {{- end }}
 {{- end }}

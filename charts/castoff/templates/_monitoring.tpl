@@ -3,8 +3,17 @@
 {{- define "castoff.endpoint" -}}
 - port: http
   path: /metrics
+  scheme: {{ .scheme }}
   # namespace, pod and container name the client, not the agent.
   honorLabels: true
+  {{- with .monitor.tlsConfig }}
+  tlsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .monitor.authorization }}
+  authorization:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- with .monitor.interval }}
   interval: {{ . }}
   {{- end }}

@@ -14,8 +14,22 @@ Values that contradict each other, all told at once. What one value alone can ge
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
 {{- $wrong = append $wrong "podMonitor.enabled, serviceMonitor.enabled: each agent would be scraped twice; wants one of them" }}
 {{- end }}
-{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) (include "castoff.asksTheApiServer" .) }}
-{{- $wrong = append $wrong (printf "serviceAccount.name: is empty, and with serviceAccount.create=false and labels.publish=%s the namespace's default account, and so every pod there, would get the agent's rights; wants a name" $publish) }}
+{{- if eq .Values.http.auth "kubernetes" }}
+{{- if not .Values.http.tls.secretName }}
+{{- $wrong = append $wrong "http.auth=kubernetes: tokens would cross the network readable; wants http.tls.secretName" }}
+{{- end }}
+{{- range $monitor := list "podMonitor" "serviceMonitor" }}
+{{- with index $.Values $monitor }}
+{{- if and .enabled (not .authorization) }}
+{{- $wrong = append $wrong (printf "%s.authorization: is empty, and with http.auth=kubernetes Prometheus would be refused; wants its token" $monitor) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else if .Values.http.readers }}
+{{- $wrong = append $wrong "http.readers: with http.auth=none everybody reads; wants http.auth=kubernetes" }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (has .Values.serviceAccount.name (list "" "default")) (include "castoff.asksTheApiServer" .) }}
+{{- $wrong = append $wrong (printf "serviceAccount.name %q: with serviceAccount.create=false the namespace's default account, so every pod there, would get the agent's rights; wants another account's name" .Values.serviceAccount.name) }}
 {{- end }}
 {{- range $value, $prefixes := dict "labels.prefix" (list .Values.labels.prefix) "labels.formerPrefixes" .Values.labels.formerPrefixes }}
 {{- range $prefixes }}
@@ -36,7 +50,11 @@ Values that contradict each other, all told at once. What one value alone can ge
 {{- end }}
 {{- end }}
 {{- with .Values.updateStrategy.rollingUpdate }}
-{{- if and (not (has (toString .maxSurge) (list "<nil>" "0" "0%"))) (not (has (toString .maxUnavailable) (list "<nil>" "0" "0%"))) }}
+{{- $surges := not (has (toString .maxSurge) (list "<nil>" "0" "0%")) }}
+{{- if and $surges (semverCompare "<1.22.0-0" $.Capabilities.KubeVersion.Version) }}
+{{- $wrong = append $wrong (printf "updateStrategy.rollingUpdate.maxSurge: Kubernetes %s has none for a DaemonSet (1.22 has)" $.Capabilities.KubeVersion.Version) }}
+{{- end }}
+{{- if and $surges (not (has (toString .maxUnavailable) (list "<nil>" "0" "0%"))) }}
 {{- $wrong = append $wrong "updateStrategy.rollingUpdate: a DaemonSet has either maxSurge or maxUnavailable; set the other to 0" }}
 {{- end }}
 {{- end }}

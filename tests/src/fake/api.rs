@@ -48,7 +48,7 @@ pub enum Fault {
     /// Does what is asked and never answers.
     Mute,
     /// Answers with this, after so long.
-    Slow(Duration, Value),
+    Slow(Duration, String),
     /// Breaks off in the middle of the body.
     CutOff,
     /// A body far larger than any Node: 8 MiB.
@@ -217,7 +217,10 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
             }
             Some(fault) => fault,
             None => match script.answer_of_fleet(&seen) {
-                Some(Ok(body)) => return reply(200, &body),
+                Some(Ok(body)) if script.fleet.delay.is_zero() || !seen.uri.contains("/proxy/") => {
+                    return reply_text(200, body);
+                }
+                Some(Ok(body)) => Fault::Slow(script.fleet.delay, body),
                 Some(Err(fault)) => fault,
                 None => return script.answer(&seen),
             },
@@ -237,7 +240,7 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
         }
         Fault::Slow(time, body) => {
             tokio::time::sleep(time).await;
-            reply(200, &body)
+            reply_text(200, body)
         }
         Fault::Silence | Fault::Mute => std::future::pending().await,
         Fault::CutOff => {
@@ -269,7 +272,7 @@ impl Script {
         wanted.is_none_or(|wanted| given == Some(&wanted))
     }
 
-    fn answer_of_fleet(&self, seen: &Seen) -> Option<Result<Value, Fault>> {
+    fn answer_of_fleet(&self, seen: &Seen) -> Option<Result<String, Fault>> {
         let accept = seen.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
         let (path, query) = seen.uri.split_once('?').unwrap_or((&seen.uri, ""));
         let is_asked = path.contains("/pods") || accept.is_some_and(|accept| accept.contains("as=Table"));
@@ -320,6 +323,10 @@ impl Script {
 }
 
 fn reply(code: u16, body: &Value) -> Response {
+    reply_text(code, body.to_string())
+}
+
+fn reply_text(code: u16, body: String) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

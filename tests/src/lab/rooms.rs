@@ -1,7 +1,7 @@
 //! Where the lab keeps things: one private folder for each thing that is started, and a cache that outlives the run.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use rustix::fs::FlockOperation;
 
 /// What the name of every room starts with; its maker's process id and an `x` follow.
 const PREFIX: &str = "castoff-lab.";
@@ -74,6 +75,23 @@ pub fn cache() -> Result<PathBuf> {
     let cache = base.join("castoff");
     fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
     Ok(cache)
+}
+
+/// The folder `tools/<name>` of the cache, filled by the first call. The name has the version in it: what is there is never
+/// renewed. A `fill` that fails leaves nothing.
+pub fn tool(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let tools = cache()?.join("tools");
+    fs::create_dir_all(&tools).with_context(|| format!("make {}", tools.display()))?;
+    // Two runs at once would download the same.
+    let lock = File::create(tools.join(format!("{name}.lock"))).context("make the lock of a tool")?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock a tool")?;
+    let folder = tools.join(name);
+    if !folder.exists() {
+        let fresh = tempfile::tempdir_in(&tools).context("make a folder for a tool")?;
+        fill(fresh.path()).with_context(|| format!("get {name}"))?;
+        fs::rename(fresh.path(), &folder).with_context(|| format!("keep {name}"))?;
+    }
+    Ok(folder)
 }
 
 /// Copies a program that is to be run. By a process of its own: a descriptor for writing that this one had open while

@@ -55,7 +55,7 @@ fn pods_of_a_workload_are_one_user_and_the_runtimes_own_socket_counts_for_nothin
     };
     let of = |pod: &str| {
         format!(
-            r#"{{"kind":"pod","namespace":"ci","pod":"{pod}","workload":{{"kind":"Deployment","name":"builder"}}}}"#
+            r#"{{"kind":"pod","namespace":"ci","pod":"{pod}","workload":{{"kind":"Deployment","name":"builder","certain":true}}}}"#
         )
     };
     let all = [

@@ -13,6 +13,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::name::is_name;
 use crate::model::reading::codes;
 use crate::model::time::Timestamp;
 
@@ -142,14 +143,6 @@ fn workload(kind: WorkloadKind, name: &str, certain: bool) -> Option<Workload> {
         name: name.to_owned(),
         certain,
     })
-}
-
-/// A DNS subdomain, as far as it matters: nothing else is the name of a workload.
-fn is_name(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = name.as_bytes();
-    bytes.len() <= 253 && bytes.iter().all(|b| inner(*b)) && edge(bytes.first()) && edge(bytes.last())
 }
 
 fn is_hash(text: &str) -> bool {

@@ -7,8 +7,8 @@
 use serde::Serialize;
 
 use super::novelty::{News, Occurrence};
-use crate::apiserver::path::is_name;
 use crate::model::exposure::Via;
+use crate::model::name::is_name;
 use crate::model::text::{cut_bytes, visible};
 use crate::model::time::Timestamp;
 use crate::sinks::labels::prefix::Prefix;

@@ -120,7 +120,7 @@ fn read_process(reader: &ProcessReader, process: ProcessKey, wanted: &[SocketIno
             let asked = format_args!("/proc/{}/fd", process.pid);
             let reason = Reason::of(&error);
             let answer = match reason {
-                Reason::PermissionDenied => format!("{error}: needs CAP_SYS_PTRACE"),
+                Reason::PermissionDenied => format!("{error}: needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
                 _ => error.to_string(),
             };
             Gap::new(reason, Hides::Identity, asked, answer).fold_into(&mut found.refused);

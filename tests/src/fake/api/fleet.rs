@@ -2,6 +2,7 @@
 //! each agent answers through the pod proxy. Made for 100,000: a report is written when it is asked for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -49,8 +50,10 @@ pub struct Fleet {
     pub namespace: String,
     /// Where the agents serve: `9559`, `https:9559`.
     pub door: String,
-    /// The report of a Node whose pod has none of its own.
-    pub report: fn(&str) -> Value,
+    /// The report of a Node whose pod has none of its own, as text.
+    pub report: fn(&str) -> String,
+    /// How long every agent takes.
+    pub delay: Duration,
     /// Objects of one page at most, whatever was asked for.
     pub page: usize,
 }
@@ -62,7 +65,8 @@ impl Default for Fleet {
             pods: BTreeMap::new(),
             namespace: "castoff".to_owned(),
             door: "9559".to_owned(),
-            report: super::report_clear,
+            report: |node| super::report_clear(node).to_string(),
+            delay: Duration::ZERO,
             page: usize::MAX,
         }
     }
@@ -101,21 +105,21 @@ impl Fleet {
     }
 
     /// What is at `path`, where that is the fleet's.
-    pub(super) fn get(&self, path: &str, query: &str) -> Option<Result<Value, Fault>> {
+    pub(super) fn get(&self, path: &str, query: &str) -> Option<Result<String, Fault>> {
         let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
         if path == "/api/v1/nodes" {
-            return Some(Ok(self.list_nodes(query)));
+            return Some(Ok(self.list_nodes(query).to_string()));
         }
         if path == "/api/v1/pods" || path.starts_with("/api/v1/namespaces/") && path.ends_with("/pods") {
             let here = path == "/api/v1/pods" || path == pods;
-            return Some(Ok(self.list_pods(query, here)));
+            return Some(Ok(self.list_pods(query, here).to_string()));
         }
         let rest = path.strip_prefix(&pods)?.strip_prefix('/')?;
         let Some((target, "api/v1/report")) = rest.split_once("/proxy/") else {
             return Some(
                 self.pods
                     .get(rest)
-                    .map_or_else(|| Err(not_found(rest)), |_| Ok(self.pod())),
+                    .map_or_else(|| Err(not_found(rest)), |_| Ok(self.pod().to_string())),
             );
         };
         let (tls, target) = target
@@ -140,7 +144,7 @@ impl Fleet {
             Some(FleetPod {
                 reply: Reply::Report(report),
                 ..
-            }) => Ok(report.clone()),
+            }) => Ok(report.to_string()),
         })
     }
 

@@ -74,6 +74,7 @@ pub(super) const fn doubt(doubt: Doubt) -> &'static str {
         Doubt::AgentNotReady => "its castoff pod does not run",
         Doubt::NoAnswer => "its agent did not answer",
         Doubt::Refused => "this account may not ask its agent",
+        Doubt::Unauthenticated => "its agent wants a token, which the API server does not pass on",
         Doubt::NotUnderstood => "its agent's answer is no report",
         Doubt::OtherSchema => "its report is of another version of castoff",
         Doubt::OtherNode => "its agent reports another node",

@@ -1,0 +1,50 @@
+//! What an agent remembers of before: a state file as castoff itself writes it.
+
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Result;
+use castoff::model::client::{ClientIdentity, ClientKey};
+use castoff::model::engine::{Api, EngineKind, Scope};
+use castoff::model::history::{History, Seen};
+use castoff::model::hours::Hours;
+use castoff::model::socket::SocketName;
+use castoff::model::time::Timestamp;
+use castoff::sinks::state::Keeper;
+
+/// The time so many hours ago.
+pub(crate) fn ago(hours: u64) -> Timestamp {
+    let now = Timestamp::from(SystemTime::now());
+    Timestamp::from_unix(now.as_unix().saturating_sub(hours * 3_600))
+}
+
+/// The hours of the last week, by how long they are ago, that `is_one` takes.
+pub(crate) fn hours(is_one: impl Fn(u64) -> bool) -> Hours {
+    (0..Hours::SPAN).rev().filter(|hours| is_one(*hours)).map(ago).collect()
+}
+
+/// A client of the host's dockerd that was seen in these hours.
+pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (ClientKey, Seen) {
+    let key = ClientKey {
+        identity,
+        engine: EngineKind::Dockerd,
+        scope: Scope::Host,
+        api: Api::Docker,
+        listener: SocketName::Path(listener.to_owned()),
+    };
+    let last = seen.iter().last().unwrap_or(ago(0));
+    let seen = Seen {
+        first: ago(200),
+        last,
+        connects: seen.iter().count() as u64,
+        hours: seen,
+    };
+    (key, seen)
+}
+
+/// Writes it down.
+pub(crate) fn save(clients: Vec<(ClientKey, Seen)>, looked: Hours, state: &Path) -> Result<()> {
+    let mut keeper = Keeper::load(state, Keeper::REST, Instant::now()).keeper;
+    keeper.save(&History::restore(clients, looked), Instant::now())?;
+    Ok(())
+}

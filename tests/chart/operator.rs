@@ -1,0 +1,224 @@
+//! What the Prometheus operator is given: against its own definitions, and against what the alerts and metrics need.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::prometheus::Tools;
+use castoff_tests::lab::{packages, rooms};
+use serde_json::{Value, json};
+
+use crate::render::{Rendering, chart, objects, of_kind, read, text_at};
+
+/// The operator's definitions as programs that check an object.
+const MODELS: &str = "@kubernetes-models/prometheus-operator";
+const MODELS_VERSION: &str = "6.0.0";
+
+/// Reads objects from standard input, prints what is wrong with each.
+const CHECK: &str = r#"
+import { readFileSync } from "node:fs";
+import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor";
+import { PrometheusRule } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule";
+import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
+const models = { PodMonitor, PrometheusRule, ServiceMonitor };
+for (const object of JSON.parse(readFileSync(0, "utf8"))) {
+  try { new models[object.kind](object).validate(); }
+  catch (error) { console.log(object.kind + ": " + error.message); }
+}
+"#;
+
+/// What is wrong with objects of the operator's.
+fn wrong(objects: &[&Value]) -> Result<String> {
+    let folder = rooms::tool(&format!("prometheus-operator-models-{MODELS_VERSION}"), |folder| {
+        packages::run(
+            Command::new("npm")
+                .current_dir(folder)
+                .args(["install", "--silent", "--no-save", "--ignore-scripts"])
+                .arg(format!("{MODELS}@{MODELS_VERSION}")),
+        )
+    })?;
+    let mut node = Command::new("node")
+        .args(["--input-type=module", "--eval", CHECK])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start node")?;
+    let mut input = node.stdin.take().context("node reads")?;
+    input.write_all(serde_json::to_string(objects)?.as_bytes())?;
+    drop(input);
+    let output = node.wait_with_output()?;
+    ensure!(output.status.success(), "node: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Everything that can be on, with a PodMonitor or with a ServiceMonitor.
+fn everything() -> Rendering {
+    Rendering::new().values(&chart().join("ci/everything-values.yaml"))
+}
+
+/// The ServiceMonitor gets the settings of the other.
+fn with_a_service_monitor() -> Result<Rendering> {
+    let everything = everything()
+        .set("podMonitor.enabled=false")
+        .set("serviceMonitor.enabled=true");
+    let documents = objects(&read("charts/castoff/ci/everything-values.yaml")?)?;
+    let settings = documents[0]["podMonitor"].as_object().context("podMonitor")?;
+    let settings = settings.iter().filter(|(key, _)| *key != "enabled");
+    Ok(settings.fold(everything, |rendering, (key, value)| {
+        rendering.flag(&format!("--set-json=serviceMonitor.{key}={value}"))
+    }))
+}
+
+#[test]
+fn the_operator_takes_its_objects() -> Result<()> {
+    let mut made = everything().objects()?;
+    made.extend(with_a_service_monitor()?.objects()?);
+    let mut of_operator: Vec<Value> = Vec::new();
+    for kind in ["PodMonitor", "ServiceMonitor", "PrometheusRule"] {
+        let found = of_kind(&made, kind);
+        ensure!(!found.is_empty(), "no {kind}");
+        of_operator.extend(found.into_iter().cloned());
+    }
+    let said = wrong(&of_operator.iter().collect::<Vec<_>>())?;
+    ensure!(said.is_empty(), "{said}");
+    let mut bad = of_operator[0].clone();
+    bad["spec"]["selector"] = json!("all");
+    let said = wrong(&[&bad])?;
+    ensure!(said.contains("PodMonitor"), "the definitions are awake: {said}");
+    Ok(())
+}
+
+/// The client's names must survive, and where there are none the agent's must not stand in for them.
+#[test]
+fn a_scrape_keeps_the_clients_names_apart_from_the_agents() -> Result<()> {
+    let made = everything().objects()?;
+    let pod_monitor = of_kind(&made, "PodMonitor")[0];
+    let endpoint = &pod_monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["honorLabels"], true);
+    // Its own relabelings, given to a real Prometheus in Prometheus's own spelling.
+    let spelt = |rule: &Value| {
+        let text = rule.to_string();
+        let text = text.replace("\"sourceLabels\"", "\"source_labels\"");
+        text.replace("\"targetLabel\"", "\"target_label\"")
+    };
+    let rules = endpoint["relabelings"].as_array().context("relabelings")?;
+    let spelt: Vec<String> = rules.iter().map(spelt).collect();
+    let config = format!(
+        r#"{{"scrape_configs": [{{"job_name": "castoff", "relabel_configs": [{}]}}]}}"#,
+        spelt.join(", ")
+    );
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("prometheus.yml");
+    std::fs::write(&file, config)?;
+    packages::run(Tools::debian()?.promtool().args(["check", "config"]).arg(&file))?;
+    let dropped: Vec<&str> = rules
+        .iter()
+        .filter(|rule| rule["action"] == "labeldrop")
+        .map(|rule| text_at(rule, "/regex"))
+        .collect();
+    assert_eq!(dropped, ["namespace|pod|container"]);
+    let made = with_a_service_monitor()?.objects()?;
+    let service_monitor = of_kind(&made, "ServiceMonitor")[0];
+    assert_eq!(&service_monitor["spec"]["endpoints"][0], endpoint);
+    Ok(())
+}
+
+/// What a monitor selects is there, and no more than what the chart has made.
+#[test]
+fn monitors_find_the_agents() -> Result<()> {
+    let made = with_a_service_monitor()?.objects()?;
+    let labels = |object: &Value, wanted: &Value| {
+        let wanted = wanted
+            .as_object()
+            .map(|wanted| wanted.iter().collect::<Vec<_>>())
+            .unwrap_or_default();
+        !wanted.is_empty()
+            && wanted
+                .iter()
+                .all(|(key, value)| object["metadata"]["labels"][key.as_str()] == **value)
+    };
+    let pods = &of_kind(&made, "DaemonSet")[0]["spec"]["template"];
+    let service = of_kind(&made, "Service")[0];
+    ensure!(
+        labels(pods, &service["spec"]["selector"]),
+        "the Service selects the agents"
+    );
+    let monitor = of_kind(&made, "ServiceMonitor")[0];
+    ensure!(
+        labels(service, &monitor["spec"]["selector"]["matchLabels"]),
+        "the ServiceMonitor selects the Service"
+    );
+    let made = everything().objects()?;
+    let monitor = of_kind(&made, "PodMonitor")[0];
+    let selector = &monitor["spec"]["selector"]["matchLabels"];
+    ensure!(
+        labels(&of_kind(&made, "DaemonSet")[0]["spec"]["template"], selector),
+        "the PodMonitor selects the agents"
+    );
+    ensure!(
+        !labels(&of_kind(&made, "Job")[0]["spec"]["template"], selector),
+        "and not the Job"
+    );
+    for monitor in of_kind(&made, "PodMonitor") {
+        assert_eq!(
+            monitor["spec"]["namespaceSelector"]["matchNames"],
+            json!(["monitoring"])
+        );
+        assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["port"], "http");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_rule_is_the_file_but_for_what_was_asked() -> Result<()> {
+    let file = &objects(&read("deploy/alerts/castoff.rules.yaml")?)?[0];
+    let plain = Rendering::new().set("alerts.enabled=true").objects()?;
+    assert_eq!(of_kind(&plain, "PrometheusRule")[0]["spec"]["groups"], file["groups"]);
+
+    let made = everything().objects()?;
+    let rule = of_kind(&made, "PrometheusRule")[0];
+    let alerts = |groups: &Value| -> Vec<(String, Value)> {
+        let groups = groups.as_array().into_iter().flatten();
+        let rules = groups.flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        rules
+            .map(|rule| (text_at(rule, "/alert").to_owned(), rule["labels"].clone()))
+            .collect()
+    };
+    let wanted: Vec<(String, Value)> = alerts(&file["groups"])
+        .into_iter()
+        .filter(|(alert, _)| alert != "CastoffSocketExposure")
+        .map(|(alert, mut labels)| {
+            labels["team"] = json!("platform");
+            (alert, labels)
+        })
+        .collect();
+    assert_eq!(alerts(&rule["spec"]["groups"]), wanted);
+    // What helm made of it is read by the real one.
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("rules.yaml");
+    std::fs::write(&file, rule["spec"].to_string())?;
+    packages::run(
+        Tools::debian()?
+            .promtool()
+            .args(["check", "rules", "--lint=all", "--lint-fatal"])
+            .arg(&file),
+    )
+}
+
+#[test]
+fn dashboards_are_the_files() -> Result<()> {
+    let made = everything().objects()?;
+    let maps = of_kind(&made, "ConfigMap");
+    assert_eq!(maps.len(), 2);
+    for map in maps {
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        let data = map["data"].as_object().context("data")?;
+        for (name, text) in data {
+            let file = read(&format!("deploy/dashboards/{}", name.trim_start_matches("castoff-")))?;
+            let text: Value = serde_json::from_str(text.as_str().unwrap_or_default())?;
+            assert_eq!(text, serde_json::from_str::<Value>(&file)?, "{name}");
+        }
+    }
+    Ok(())
+}

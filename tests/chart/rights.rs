@@ -1,0 +1,298 @@
+//! What the agent may, on the node and in the cluster: what the other values need, and nothing more.
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::helm::Helm;
+use serde_json::{Value, json};
+
+use crate::render::{NEWEST, OLDEST, Rendering, of_kind, read, scenarios, text_at, the};
+
+fn agent(objects: &[Value]) -> Result<&Value> {
+    let agents = of_kind(objects, "DaemonSet");
+    ensure!(agents.len() == 1, "{} DaemonSets", agents.len());
+    Ok(agents[0])
+}
+
+fn roles(objects: &[Value]) -> Vec<&Value> {
+    let kinds = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Job"];
+    objects
+        .iter()
+        .filter(|object| kinds.iter().any(|kind| object["kind"] == *kind))
+        .collect()
+}
+
+#[test]
+fn with_labels_the_agent_gets_and_patches_nodes_and_nothing_else() -> Result<()> {
+    for helm in Helm::ALL {
+        let objects = Rendering::new().by(helm).objects()?;
+        let pod = &agent(&objects)?["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], true);
+        assert_eq!(pod["serviceAccountName"], "castoff");
+        let role = the(&objects, "ClusterRole", "castoff")?;
+        assert_eq!(
+            role["rules"],
+            json!([{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"] }])
+        );
+        let binding = the(&objects, "ClusterRoleBinding", "castoff")?;
+        assert_eq!(
+            binding["subjects"],
+            json!([{ "kind": "ServiceAccount", "name": "castoff", "namespace": "castoff" }])
+        );
+        assert_eq!(
+            the(&objects, "ServiceAccount", "castoff")?["automountServiceAccountToken"],
+            false
+        );
+        the(&objects, "ValidatingAdmissionPolicy", "castoff")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn without_labels_of_its_own_the_agent_has_no_token_and_no_right() -> Result<()> {
+    // YAML makes a boolean of an unquoted off.
+    for publish in ["labels.publish=off", "labels.publish=false", "labels.publish=nfd"] {
+        let objects = Rendering::new().set(publish).objects()?;
+        let agent = agent(&objects)?;
+        assert_eq!(
+            agent["spec"]["template"]["spec"]["automountServiceAccountToken"], false,
+            "{publish}"
+        );
+        ensure!(roles(&objects).is_empty(), "{publish}: {:?}", roles(&objects));
+        ensure!(of_kind(&objects, "ValidatingAdmissionPolicy").is_empty(), "{publish}");
+        let flag = json!(format!(
+            "--labels={}",
+            publish.rsplit('=').next().unwrap_or_default().replace("false", "off")
+        ));
+        let arguments = agent["spec"]["template"]["spec"]["containers"][0]["args"]
+            .as_array()
+            .context("arguments")?;
+        ensure!(arguments.contains(&flag), "{publish}: {arguments:?}");
+    }
+    Ok(())
+}
+
+/// Each surface brings its own right, and no other's.
+#[test]
+fn events_and_readers_bring_their_own_rights() -> Result<()> {
+    let create = |group: &str, what: &str| json!({ "apiGroups": [group], "resources": [what], "verbs": ["create"] });
+    let tls = ",http.tls.secretName=castoff-tls";
+    let cases = [
+        (
+            "events.enabled=true".to_owned(),
+            vec![create("events.k8s.io", "events")],
+        ),
+        (
+            format!("http.auth=kubernetes{tls}"),
+            vec![
+                create("authentication.k8s.io", "tokenreviews"),
+                create("authorization.k8s.io", "subjectaccessreviews"),
+            ],
+        ),
+    ];
+    for (values, rules) in cases {
+        let objects = Rendering::new().set("labels.publish=off").set(&values).objects()?;
+        let pod = &agent(&objects)?["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], true, "{values}");
+        assert_eq!(
+            the(&objects, "ClusterRole", "castoff")?["rules"],
+            json!(rules),
+            "{values}"
+        );
+        the(&objects, "ClusterRoleBinding", "castoff")?;
+        ensure!(of_kind(&objects, "Job").is_empty(), "{values}");
+    }
+    let objects = Rendering::new()
+        .set(&format!("http.auth=kubernetes{tls}"))
+        .set("http.readers[0].kind=Group,http.readers[0].name=operators")
+        .objects()?;
+    let reader = the(&objects, "ClusterRole", "castoff-reader")?;
+    let paths = json!([{ "nonResourceURLs": ["/", "/metrics", "/api/v1/report"], "verbs": ["get"] }]);
+    assert_eq!(reader["rules"], paths);
+    let binding = the(&objects, "ClusterRoleBinding", "castoff-reader")?;
+    assert_eq!(binding["subjects"], json!([{ "kind": "Group", "name": "operators" }]));
+    Ok(())
+}
+
+/// The kubelet and Prometheus ask the way the agent serves.
+#[test]
+fn with_a_certificate_everything_asks_over_tls() -> Result<()> {
+    for (values, scheme) in [("http.port=9559", "HTTP"), ("http.tls.secretName=castoff-tls", "HTTPS")] {
+        let objects = Rendering::new().set(values).set("podMonitor.enabled=true").objects()?;
+        let container = &agent(&objects)?["spec"]["template"]["spec"]["containers"][0];
+        for probe in ["livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["scheme"], scheme, "{values}");
+        }
+        let endpoint = &of_kind(&objects, "PodMonitor")[0]["spec"]["podMetricsEndpoints"][0];
+        assert_eq!(endpoint["scheme"], scheme.to_lowercase(), "{values}");
+        let serves = container["args"].to_string().contains("--tls-cert=/tls/tls.crt");
+        assert_eq!(serves, scheme == "HTTPS", "{values}");
+    }
+    Ok(())
+}
+
+#[test]
+fn on_the_node_it_is_not_privileged_and_writes_its_state_only() -> Result<()> {
+    for scenario in scenarios()? {
+        for (kubernetes, field) in [(OLDEST, false), (NEWEST, true)] {
+            let rendering = Rendering::new().kubernetes(kubernetes).values(&scenario);
+            let rendering = rendering
+                .set("admissionPolicy.enabled=auto")
+                .set("updateStrategy.rollingUpdate=null");
+            let objects = rendering.objects()?;
+            let agent = agent(&objects)?;
+            let pod = &agent["spec"]["template"]["spec"];
+            let container = &pod["containers"][0];
+            let security = &container["securityContext"];
+            assert_eq!(pod["containers"].as_array().map(Vec::len), Some(1));
+            assert_eq!(security["privileged"], false);
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+            assert_eq!(pod["hostPID"], true);
+            for other in ["hostNetwork", "hostIPC"] {
+                ensure!(pod.get(other).is_none(), "{other}");
+            }
+            let annotations = &agent["spec"]["template"]["metadata"]["annotations"];
+            let annotated = annotations.get("container.apparmor.security.beta.kubernetes.io/castoff");
+            assert_eq!(
+                (security.get("appArmorProfile").is_some(), annotated.is_some()),
+                (field, !field)
+            );
+            for path in host_paths(pod) {
+                ensure!(
+                    [
+                        "/var/lib/castoff",
+                        "/var/lib/castoff/state",
+                        "/etc/kubernetes/node-feature-discovery/features.d"
+                    ]
+                    .contains(&path.as_str()),
+                    "{path}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn host_paths(pod: &Value) -> Vec<String> {
+    let volumes = pod["volumes"].as_array().into_iter().flatten();
+    volumes
+        .map(|volume| text_at(volume, "/hostPath/path").to_owned())
+        .filter(|path| !path.is_empty())
+        .collect()
+}
+
+/// Whatever the pod gets of the node, the document says what for, and what is missed without it.
+#[test]
+fn each_capability_and_each_path_of_the_host_has_its_reason() -> Result<()> {
+    let document = read("deploy/privileges.md")?;
+    let reasons: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    let has_reason = |what: &str| reasons.iter().any(|line| line.starts_with(&format!("| `{what}`")));
+    for publish in ["api", "nfd"] {
+        let objects = Rendering::new().set(&format!("labels.publish={publish}")).objects()?;
+        let pod = &agent(&objects)?["spec"]["template"]["spec"];
+        ensure!(has_reason("hostPID"), "hostPID");
+        let added = pod["containers"][0]["securityContext"]["capabilities"]["add"]
+            .as_array()
+            .context("capabilities")?;
+        assert_eq!(added.len(), 3);
+        for capability in added.iter().filter_map(Value::as_str) {
+            ensure!(has_reason(capability), "{capability}");
+        }
+        for path in host_paths(pod) {
+            ensure!(has_reason(&path), "{path}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn openshift_gets_its_constraints_where_it_is_openshift() -> Result<()> {
+    ensure!(of_kind(&Rendering::new().objects()?, "SecurityContextConstraints").is_empty());
+    let objects = Rendering::new()
+        .flag("--api-versions=security.openshift.io/v1")
+        .objects()?;
+    let constraints = the(&objects, "SecurityContextConstraints", "castoff")?;
+    assert_eq!(constraints["users"], json!(["system:serviceaccount:castoff:castoff"]));
+    assert_eq!(constraints["allowPrivilegedContainer"], false);
+    let pod = &agent(&objects)?["spec"]["template"]["spec"];
+    let added = &pod["containers"][0]["securityContext"]["capabilities"]["add"];
+    assert_eq!(&constraints["allowedCapabilities"], added);
+    assert_eq!(
+        constraints["seLinuxContext"]["seLinuxOptions"],
+        pod["securityContext"]["seLinuxOptions"]
+    );
+    // There the namespace gives the user.
+    let job = the(&objects, "Job", "castoff-cleanup")?;
+    ensure!(job.pointer("/spec/template/spec/securityContext/runAsUser").is_none());
+    Ok(())
+}
+
+/// It runs when no agent is left, has an end, and is an ordinary user.
+#[test]
+fn the_job_that_cleans_up_ends_and_may_little() -> Result<()> {
+    let objects = Rendering::new().set("cleanup.deadlineSeconds=90").objects()?;
+    let job = the(&objects, "Job", "castoff-cleanup")?;
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "post-delete");
+    assert_eq!(job["spec"]["activeDeadlineSeconds"], 90);
+    assert_eq!(job["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"], true);
+    let role = the(&objects, "ClusterRole", "castoff-cleanup")?;
+    assert_eq!(
+        role["rules"],
+        json!([{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"] }])
+    );
+    for kind in ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"] {
+        let own = the(&objects, kind, "castoff-cleanup")?;
+        assert_eq!(own["metadata"]["annotations"]["helm.sh/hook"], "post-delete");
+        assert_eq!(
+            own["metadata"]["annotations"]["helm.sh/hook-weight"], "-1",
+            "before the Job"
+        );
+    }
+    let without = Rendering::new().set("cleanup.enabled=false").objects()?;
+    ensure!(of_kind(&without, "Job").is_empty());
+    Ok(())
+}
+
+/// Policies in CEL came with 1.30.
+#[test]
+fn an_older_cluster_gets_no_policy_and_is_told() -> Result<()> {
+    let objects = Rendering::new().kubernetes("1.29.9").objects()?;
+    ensure!(of_kind(&objects, "ValidatingAdmissionPolicy").is_empty());
+    let objects = Rendering::new().kubernetes("1.30.0").objects()?;
+    the(&objects, "ValidatingAdmissionPolicy", "castoff")?;
+    Ok(())
+}
+
+#[test]
+fn the_network_policy_lets_the_api_server_only_where_it_is_asked() -> Result<()> {
+    let with = |publish: &str| {
+        Rendering::new()
+            .set("networkPolicy.enabled=true")
+            .set(&format!("labels.publish={publish}"))
+            .objects()
+    };
+    let egress = |objects: &[Value]| -> Result<Value> {
+        Ok(the(objects, "NetworkPolicy", "castoff")?["spec"]["egress"].clone())
+    };
+    assert_eq!(egress(&with("off")?)?, json!([]));
+    let ports = json!([{ "ports": [{ "port": 443, "protocol": "TCP" }, { "port": 6443, "protocol": "TCP" }] }]);
+    assert_eq!(egress(&with("api")?)?, ports);
+    Ok(())
+}
+
+/// Every node is looked at: whatever its taints, and however full it is.
+#[test]
+fn every_node_gets_an_agent() -> Result<()> {
+    let objects = Rendering::new().objects()?;
+    let agent = the(&objects, "DaemonSet", "castoff")?;
+    assert_eq!(
+        agent["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"],
+        "castoff"
+    );
+    let pod = &agent["spec"]["template"]["spec"];
+    assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+    assert_eq!(pod["nodeSelector"], json!({ "kubernetes.io/os": "linux" }));
+    the(&objects, "PriorityClass", text_at(pod, "/priorityClassName"))?;
+    Ok(())
+}
