@@ -7,7 +7,7 @@ use castoff_tests::lab::modules::Module;
 use castoff_tests::lab::sockets::wait_for_connection;
 use castoff_tests::lab::suites::{self, Suite};
 use castoff_tests::matrix::{Kind, Plan, Seen};
-use castoff_tests::report::report;
+use castoff_tests::report::report_on;
 use serde_json::{Value, json};
 
 use super::pods;
@@ -25,7 +25,7 @@ fn run(plan: &Plan, _: &Docker) -> Result<Seen> {
     start_pods(&node)?;
 
     // The kubelet's own flags say where to ask.
-    let said = report([])?;
+    let said = report_on(node.stage())?;
     let suffix = format!("-{NODE}");
     let mut seen = Seen::default();
     seen.keep_gaps(&said);

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::castoff_binary;
+use crate::lab::stage::Stage;
 
 /// How long anything may take that should take a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,7 +24,17 @@ pub fn check<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Output>
 
 /// The report of `castoff check -o json` with these arguments.
 pub fn report<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Value> {
-    let output = check(["-o", "json"].into_iter().chain(arguments))?;
+    read(&check(["-o", "json"].into_iter().chain(arguments))?)
+}
+
+/// The same, of a castoff that runs on a stage: the machine that it sees is the stage.
+pub fn report_on(stage: &Stage) -> Result<Value> {
+    let mut command = stage.command(castoff_binary()?);
+    command.args(["check", "-o", "json"]).env_remove("NODE_NAME");
+    read(&command.output().context("castoff check")?)
+}
+
+fn read(output: &Output) -> Result<Value> {
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(errors.is_empty(), "castoff check says {errors}");
     serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stdout).into_owned())

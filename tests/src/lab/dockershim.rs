@@ -101,7 +101,12 @@ impl Dockershim {
         &self.docker
     }
 
-    /// The kubelet: process id, log, room.
+    /// Where both run: castoff that looks from the machine takes it for a node in a container.
+    pub fn stage(&self) -> &Arc<Stage> {
+        &self.stage
+    }
+
+    /// The kubelet: process id on the stage, log, room.
     pub fn kubelet(&self) -> &Daemon {
         &self.kubelet
     }

@@ -32,6 +32,7 @@ pub mod daemon;
 pub mod docker;
 pub mod dockershim;
 pub mod helm;
+pub mod image;
 pub mod images;
 pub mod keeper;
 mod kubelet;

@@ -221,12 +221,12 @@ fn unpack(archives: &Path, root: &Path) -> Result<()> {
 }
 
 /// Runs a command to its end; a failure carries the end of what it wrote.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
 /// Runs a command to its end and returns what it wrote to standard output, trimmed.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("start {name}"))?;
     if !output.status.success() {

@@ -1,0 +1,114 @@
+//! The API server is killed for a minute while the agent publishes.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::helm::Helm;
+use serde_json::Value;
+
+use crate::site::{NODE, PATIENCE, Site, on_a_cluster};
+
+/// Longer than the first four waits together: 5, 10, 20, 40 s, each spread over half to one and a half of itself.
+const AWAY: Duration = Duration::from_secs(60);
+const AGENT: &str = "system:serviceaccount:castoff:castoff";
+
+#[test]
+fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result<()> {
+    on_a_cluster(|site| {
+        site.install(Helm::Four, &[])?;
+        let docker = site.cluster.start_docker()?;
+        site.deploy_builder(docker.socket())?;
+        site.wait_for_verdict("in-use")?;
+        let pod = site.agent()?;
+        let address = pod["status"]["podIP"].as_str().context("a pod's address")?.to_owned();
+        let first_seen = first_seen(&site.page("api/v1/report")?)?;
+        let asked_before = site.cluster.requests_of(AGENT)?.len();
+
+        site.cluster.kill_api_server()?;
+        let killed = Instant::now();
+        // Something to say while nobody listens: a second client, which the annotation counts and the report has at once.
+        let agent = docker.run_client("agent", docker.socket(), ["hold", "/var/run/docker.sock"])?;
+        let attempts = watch_it_try(site, &address, killed)?;
+        site.cluster.start_api_server()?;
+
+        site.cluster
+            .until("labels that are published again", Duration::from_secs(150), || {
+                let metrics = site.page_at(&address, "metrics")?;
+                ensure!(
+                    sample(&metrics, r#"castoff_labels_state{way="api",state="published"}"#)? == 1.0,
+                    "{metrics}"
+                );
+                Ok(())
+            })?;
+        drop(agent);
+        same_pod(site, &pod)?;
+        let now = self::first_seen(&site.page("api/v1/report")?)?;
+        ensure!(now == first_seen, "first seen {now} in place of {first_seen}");
+        // In all the time since, by the API server's own count.
+        let asked = site.cluster.requests_of(AGENT)?.len() - asked_before;
+        println!(
+            "away for {} s: {attempts} attempts in vain, then {asked} requests",
+            AWAY.as_secs()
+        );
+        ensure!(attempts <= 8.0, "{attempts} attempts in vain");
+        ensure!((1..=4).contains(&asked), "{asked} requests after it came back");
+        site.wait_for_verdict("in-use")
+    })
+}
+
+/// Looks at the agent until the time is over: it serves, looks on, and says that it cannot publish. Gives how often it tried.
+fn watch_it_try(site: &Site, address: &str, since: Instant) -> Result<f64> {
+    let mut tried = 0.0;
+    let mut said = false;
+    while since.elapsed() < AWAY {
+        let metrics = site.page_at(address, "metrics").context("the agent does not serve")?;
+        said |= sample(&metrics, r#"castoff_labels_state{way="api",state="unreachable"}"#)? == 1.0;
+        tried = ["read", "write"]
+            .iter()
+            .map(|verb| {
+                let sample_of =
+                    format!(r#"castoff_labels_requests_total{{way="api",verb="{verb}",outcome="unreachable"}}"#);
+                sample(&metrics, &sample_of)
+            })
+            .sum::<Result<f64>>()?;
+        thread::sleep(Duration::from_secs(1));
+    }
+    ensure!(said, "the agent never said that the API server is unreachable");
+    ensure!(tried >= 2.0, "{tried} attempts: the backoff was not crossed");
+    Ok(tried)
+}
+
+fn sample(metrics: &str, name: &str) -> Result<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.with_context(|| format!("no {name} in {metrics}"))?;
+    value.trim().parse().with_context(|| format!("the value of {name}"))
+}
+
+/// Not restarted, and still ready.
+fn same_pod(site: &Site, before: &Value) -> Result<()> {
+    site.cluster.until("the agent's pod ready", PATIENCE, || {
+        let now = site.agent()?;
+        let (was, is) = (
+            &before["status"]["containerStatuses"][0],
+            &now["status"]["containerStatuses"][0],
+        );
+        ensure!(now["metadata"]["uid"] == before["metadata"]["uid"], "another pod");
+        ensure!(
+            is["containerID"] == was["containerID"] && is["restartCount"] == 0 && is["ready"] == true,
+            "{is} in place of {was}"
+        );
+        Ok(())
+    })
+}
+
+/// When the builder was first seen.
+fn first_seen(report: &str) -> Result<String> {
+    let report: Value = serde_json::from_str(report).context("a report")?;
+    let clients = report["clients"]["value"].as_array().into_iter().flatten();
+    let mut builders = clients.filter(|client| client["identity"]["namespace"] == "builds");
+    let builder = builders
+        .next()
+        .with_context(|| format!("no builder on {NODE}: {}", report["clients"]))?;
+    Ok(builder["firstSeen"].to_string())
+}

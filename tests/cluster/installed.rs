@@ -1,0 +1,97 @@
+//! The chart installed: who uses Docker shows wherever castoff says it.
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::castoff_binary;
+use castoff_tests::lab::helm::Helm;
+use serde_json::Value;
+
+use crate::site::{CASTOFF, NODE, PATIENCE, Site, on_a_cluster};
+
+#[test]
+fn a_pod_that_uses_docker_shows_in_labels_metrics_and_the_fleet() -> Result<()> {
+    on_a_cluster(|site| {
+        site.install(Helm::Four, &[])?;
+        the_pod_runs_the_image(site)?;
+        // Nobody on this machine has a Docker: the stage is empty but for the cluster.
+        site.wait_for_verdict("clear")?;
+
+        let docker = site.cluster.start_docker()?;
+        site.deploy_builder(docker.socket())?;
+        site.wait_for_verdict("in-use")?;
+        let labels = site.labels(NODE)?;
+        ensure!(labels["container-runtime"] == "containerd", "{labels:?}");
+        ensure!(labels["docker-engine"] == "dockerd", "{labels:?}");
+        let summary = site.annotations(NODE)?;
+        ensure!(summary.contains_key("summary"), "{summary:?}");
+        the_metrics_name_it(site)?;
+        the_fleet_names_it(site)
+    })
+}
+
+/// One pod, ready, of the image that was built, and it looks at the node whose Docker is asked for below.
+fn the_pod_runs_the_image(site: &Site) -> Result<()> {
+    let daemons = site.cluster.get(["daemonset", CASTOFF, "-n", CASTOFF])?;
+    let status = &daemons["status"];
+    ensure!(
+        status["numberReady"] == 1 && status["desiredNumberScheduled"] == 1,
+        "the DaemonSet: {status}"
+    );
+    let pod = site.agent()?;
+    let spec = &pod["spec"]["containers"][0];
+    ensure!(spec["securityContext"]["privileged"] == false, "{spec}");
+    let report: Value = serde_json::from_str(&site.page("api/v1/report")?)?;
+    ensure!(report["node"] == NODE, "the report is of {}", report["node"]);
+    let runtime = &report["runtime"]["value"];
+    ensure!(runtime["name"] == "containerd", "its runtime is {runtime}");
+    Ok(())
+}
+
+fn the_metrics_name_it(site: &Site) -> Result<()> {
+    let metrics = site.page("metrics")?;
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("castoff_pod_client_connections{"))
+        .context("no metric names a pod that is a client")?;
+    for label in [
+        r#"namespace="builds""#,
+        r#"pod="builder-"#,
+        r#"container="build""#,
+        r#"workload="builder""#,
+        r#"workload_kind="Deployment""#,
+        r#"engine="dockerd""#,
+    ] {
+        ensure!(line.contains(label), "no {label} in {line}");
+    }
+    Ok(())
+}
+
+/// `castoff cluster`, with an administrator's kubeconfig.
+fn the_fleet_names_it(site: &Site) -> Result<()> {
+    // Of a node whose kubelet never was.
+    site.cluster.apply(&serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": "node-2", "labels": { "kubernetes.io/os": "linux" } },
+    }))?;
+    site.cluster.until("node-1 in use and node-2 unknown", PATIENCE, || {
+        let mut castoff = site.cluster.command(castoff_binary()?);
+        let output = castoff.args(["cluster", "-o", "json"]).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let fleet: Value = serde_json::from_slice(&output.stdout).with_context(|| errors.into_owned())?;
+        let nodes = fleet["nodes"].as_array().context("no list of nodes")?;
+        let verdict = |name: &str| {
+            let node = nodes.iter().find(|node| node["name"] == name || node["node"] == name);
+            node.map_or(Value::Null, |node| node["verdict"].clone())
+        };
+        ensure!(
+            verdict(NODE) == "in-use" && verdict("node-2") == "unknown",
+            "the fleet: {fleet}"
+        );
+        Ok(())
+    })?;
+    let mut castoff = site.cluster.command(castoff_binary()?);
+    let output = castoff.args(["cluster", "--colour", "never"]).output()?;
+    let table = String::from_utf8_lossy(&output.stdout);
+    ensure!(table.contains("builder"), "no builder in the table:\n{table}");
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Upgrades keep the labels; an uninstall leaves nothing.
+
+use anyhow::{Result, ensure};
+use castoff_tests::lab::helm::Helm;
+
+use crate::site::{CASTOFF, NODE, PATIENCE, Site, on_a_cluster};
+
+#[test]
+fn helm_4_upgrades_and_uninstalls() -> Result<()> {
+    on_a_cluster(|site| come_and_go(site, Helm::Four))
+}
+
+#[test]
+fn helm_3_upgrades_and_uninstalls() -> Result<()> {
+    on_a_cluster(|site| come_and_go(site, Helm::Three))
+}
+
+fn come_and_go(site: &mut Site, helm: Helm) -> Result<()> {
+    site.install(helm, &[])?;
+    site.wait_for_verdict("clear")?;
+    let (labels, agent) = (site.labels(NODE)?, site.agent()?);
+
+    site.upgrade(helm, &["podLabels.revision=second"])?;
+    // Its successor is ready before it has said anything to the API server.
+    ensure!(
+        site.labels(NODE)? == labels,
+        "{:?} in place of {labels:?}",
+        site.labels(NODE)?
+    );
+    ensure!(
+        site.agent()?["metadata"]["uid"] != agent["metadata"]["uid"],
+        "the pod was not replaced"
+    );
+
+    // Somebody else's, which must stay.
+    site.cluster.kubectl(["label", "node", NODE, "example.com/rack=7"])?;
+    site.uninstall(helm)?;
+    let left = (site.labels(NODE)?, site.annotations(NODE)?);
+    ensure!(left.0.is_empty() && left.1.is_empty(), "left on the Node: {left:?}");
+    let node = site.cluster.get(["node", NODE])?;
+    ensure!(
+        node["metadata"]["labels"]["example.com/rack"] == "7",
+        "{}",
+        node["metadata"]
+    );
+    nothing_is_left(site)
+}
+
+/// Pods may take a moment to go after the release has.
+fn nothing_is_left(site: &Site) -> Result<()> {
+    let kinds = "daemonsets,pods,jobs,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
+                 priorityclasses,validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let instance = format!("app.kubernetes.io/instance={CASTOFF}");
+    site.cluster.until("nothing left of the release", PATIENCE, || {
+        let question = ["get", kinds, "--all-namespaces", "-l", &instance, "-o", "name"];
+        let left = site.cluster.kubectl(question)?;
+        ensure!(left.is_empty(), "left of the release: {left}");
+        Ok(())
+    })
+}

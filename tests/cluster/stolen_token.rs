@@ -1,0 +1,102 @@
+//! What whoever steals an agent's token can do with it: next to nothing.
+
+use anyhow::{Context, Result, bail, ensure};
+use castoff_tests::lab::helm::Helm;
+use castoff_tests::lab::packages;
+use serde_json::json;
+
+use crate::site::{CASTOFF, NODE, Site, on_a_cluster};
+
+const OWN: &str = r#"{"metadata":{"labels":{"castoff.dev/docker-dependency":"runtime"}}}"#;
+
+#[test]
+fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
+    on_a_cluster(|site| {
+        site.install(Helm::Four, &[])?;
+        site.wait_for_verdict("clear")?;
+        let other = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node-2" } });
+        site.cluster.apply(&other)?;
+        let token = read_token(site)?;
+        // A policy that was just made is in force only some moments later: what it refuses tells when.
+        let foreign = r#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":"x"}}}"#;
+        site.cluster.until("the policy in force", crate::site::PATIENCE, || {
+            refused(site, &token, NODE, foreign, "only labels under")
+        })?;
+
+        patch(site, &token, NODE, OWN).context("its own key on its own node")?;
+        refused(site, &token, "node-2", OWN, "the Node that it runs on, and no other")?;
+        let foreign = r#"{"metadata":{"annotations":{"example.com/x":"1"}}}"#;
+        refused(site, &token, NODE, foreign, "only annotations under")?;
+        let taken_away = r#"{"metadata":{"labels":{"kubernetes.io/hostname":null}}}"#;
+        refused(site, &token, NODE, taken_away, "only labels under")?;
+        let cordon = r#"{"spec":{"unschedulable":true}}"#;
+        refused(site, &token, NODE, cordon, "neither taints nor anything else")?;
+        let finalizer = r#"{"metadata":{"finalizers":["castoff.dev/x"]}}"#;
+        refused(site, &token, NODE, finalizer, "neither finalizers nor owners")?;
+
+        // One that the API server issued for the same account and for no pod.
+        let unbound = site.cluster.kubectl(["create", "token", CASTOFF, "-n", CASTOFF])?;
+        refused(site, &unbound, NODE, OWN, "names no node")?;
+        nothing_else_is_granted(site, &token)
+    })
+}
+
+/// Beyond the policy: the roles.
+fn nothing_else_is_granted(site: &Site, token: &str) -> Result<()> {
+    for question in [
+        ["list", "nodes"],
+        ["delete", "nodes"],
+        ["create", "nodes"],
+        ["patch", "nodes/status"],
+        ["get", "secrets"],
+        ["list", "pods"],
+        ["create", "pods"],
+        ["create", "serviceaccounts/token"],
+    ] {
+        let mut kubectl = site.cluster.kubectl_command();
+        let output = kubectl
+            .args(["--token", token, "auth", "can-i", "--all-namespaces"])
+            .args(question)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(said.trim() == "no", "may it {}: {said}", question.join(" "));
+    }
+    Ok(())
+}
+
+/// The token of the agent's pod, from where the kubelet keeps it: the image has nothing that could print it.
+fn read_token(site: &Site) -> Result<String> {
+    let pod = site.agent()?;
+    let uid = pod["metadata"]["uid"].as_str().context("a pod's uid")?;
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let mut projected = volumes.filter(|volume| volume["projected"].is_object());
+    let volume = projected.next().context("the pod has no token")?;
+    let volume = volume["name"].as_str().context("a volume's name")?;
+    let kept = site.node.kubelet().room().join("kubelet/pods").join(uid);
+    let token = kept.join("volumes/kubernetes.io~projected").join(volume).join("token");
+    packages::output(site.cluster.command("cat").arg(token))
+}
+
+fn patch(site: &Site, token: &str, node: &str, patch: &str) -> Result<()> {
+    let mut kubectl = site.cluster.kubectl_command();
+    packages::run(kubectl.args([
+        "--token",
+        token,
+        "patch",
+        "node",
+        node,
+        "--type=merge",
+        "--patch",
+        patch,
+    ]))
+}
+
+/// The API server refuses it, in these words.
+fn refused(site: &Site, token: &str, node: &str, what: &str, words: &str) -> Result<()> {
+    let Err(error) = patch(site, token, node, what) else {
+        bail!("{node} was given {what}");
+    };
+    let said = format!("{error:#}");
+    ensure!(said.contains(words), "{what} to {node}: refused, but with {said}");
+    Ok(())
+}
