@@ -1,4 +1,4 @@
-//! The story, step by step. Every part is the real one; castoff runs as the chart's DaemonSet, from its image, on both
+//! The story, step by step. Every part is the real one; castoff runs as the chart's `DaemonSet`, from its image, on both
 //! kubelets, and keeps its state on the node.
 //!
 //! It is played on a stage, whose first process lets castoff read its root: so the node can be seen whole, and `clear` can

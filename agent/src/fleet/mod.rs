@@ -7,7 +7,7 @@
 //!
 //! Relies on lists in pages (`limit`, `continue`), on the API server's printed form of Nodes and pods (`Table` of
 //! meta.k8s.io/v1, what `kubectl get -o wide` shows: a fiftieth of the objects), and on `pods/proxy`.
-//! `docs/adr/0006-fleet.md` has the reasons.
+//! `docs/adr/0011-fleet.md` has the reasons.
 
 mod cluster;
 mod door;

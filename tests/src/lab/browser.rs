@@ -1,4 +1,4 @@
-//! A headless Chromium: Debian's package, unpacked into the cache and run from there, driven through its DevTools pipe.
+//! A headless Chromium: Debian's package, unpacked into the cache and run from there, driven through its `DevTools` pipe.
 //!
 //! It must never reach anything but the machine itself: whatever a page asks for is listed, and every name leads nowhere.
 //! It runs as root, and therefore without its own sandbox: only for pages of this project.
@@ -100,7 +100,7 @@ impl Browser {
     /// # Errors
     /// Its packages cannot be had, or it does not answer; with the end of its log.
     pub fn start() -> Result<Self> {
-        let root = unpacked()?;
+        let packages = unpacked()?;
         let room = Room::make("browser")?;
         let (commands, answers) = (room.join("commands"), room.join("answers"));
         for pipe in [&commands, &answers] {
@@ -115,7 +115,7 @@ impl Browser {
                 .context("open a pipe")
         };
         let (commands_to, answers_from) = (open(&commands)?, open(&answers)?);
-        let libraries = library_path(&root);
+        let libraries = library_path(&packages);
         let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
         let mut command = Command::new("/bin/sh");
         command
@@ -125,7 +125,7 @@ impl Browser {
                 "sh",
             ])
             .args([&commands, &answers])
-            .arg(root.join("usr/lib/chromium/chromium"))
+            .arg(packages.join("usr/lib/chromium/chromium"))
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -141,9 +141,9 @@ impl Browser {
             .arg(format!("--user-data-dir={}", room.join("profile").display()))
             .env(
                 "LD_LIBRARY_PATH",
-                format!("{libraries}:{}/usr/lib/{multiarch}/pulseaudio", root.display()),
+                format!("{libraries}:{}/usr/lib/{multiarch}/pulseaudio", packages.display()),
             )
-            .env("FONTCONFIG_FILE", root.join("fonts.conf"))
+            .env("FONTCONFIG_FILE", packages.join("fonts.conf"))
             .env("HOME", room.path());
         let daemon = Daemon::start("chromium", &room, &command, &[])?;
         let (send, messages) = channel();
@@ -180,10 +180,11 @@ impl Browser {
         Ok(browser)
     }
 
-    /// One command of the DevTools protocol, and its result.
+    /// One command of the `DevTools` protocol, and its result.
     ///
     /// # Errors
     /// The browser refuses it, or does not answer in time.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever calls has made them for this")]
     pub fn call(&self, method: &str, params: Value) -> Result<Value> {
         let id = self.last.get() + 1;
         self.last.set(id);

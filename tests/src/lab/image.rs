@@ -66,7 +66,7 @@ impl Image {
         self.archive.with_file_name("castoff")
     }
 
-    /// What it is made of, in CycloneDX.
+    /// What it is made of, in `CycloneDX`.
     pub fn sbom(&self) -> PathBuf {
         self.archive.with_file_name("castoff.cdx.json")
     }

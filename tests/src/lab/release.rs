@@ -11,7 +11,7 @@ use super::helm::Helm;
 use super::image::Image;
 use super::kubernetes::Cluster;
 
-/// The release, its namespace and its DaemonSet.
+/// The release, its namespace and its `DaemonSet`.
 pub const NAME: &str = "castoff";
 /// What selects the agents' pods.
 pub const AGENTS: &str = "app.kubernetes.io/component=agent";

@@ -6,7 +6,7 @@
 //! Never says what was there when the agent started, never the same twice within a day, and never waits for an API server
 //! longer than an event is news.
 //!
-//! Relies on `events.k8s.io/v1` (Kubernetes ≥ 1.19). `docs/adr/0006-events.md` has the reasons.
+//! Relies on `events.k8s.io/v1` (Kubernetes ≥ 1.19). `docs/adr/0010-events.md` has the reasons.
 
 pub mod event;
 pub mod ledger;
