@@ -208,3 +208,26 @@ fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap {
     let answer = error.to_string();
     move |hides| Gap::new(reason, hides, "the host's processes and files", &answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_missed_something_proves_no_absence() {
+        let missed = |source, hides| {
+            [SourceStatus {
+                source,
+                up: true,
+                duration_micros: 1,
+                gaps: vec![Gap::new(Reason::PermissionDenied, hides, "something", "EACCES")],
+            }]
+        };
+        for hides in [Hides::Client, Hides::Engine] {
+            assert!(!saw_every_client(&missed(Source::Holders, hides)), "{hides}");
+        }
+        assert!(saw_every_client(&missed(Source::Holders, Hides::Identity)));
+        assert!(saw_every_client(&missed(Source::History, Hides::Client)));
+        assert!(saw_every_client(&[]));
+    }
+}

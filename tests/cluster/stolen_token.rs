@@ -43,16 +43,17 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
 
 /// Beyond the policy: the roles.
 fn nothing_else_is_granted(site: &Site, token: &str) -> Result<()> {
-    for question in [
-        ["list", "nodes"],
-        ["delete", "nodes"],
-        ["create", "nodes"],
-        ["patch", "nodes/status"],
-        ["get", "secrets"],
-        ["list", "pods"],
-        ["create", "pods"],
-        ["create", "serviceaccounts/token"],
-    ] {
+    let questions: [&[&str]; 8] = [
+        &["list", "nodes"],
+        &["delete", "nodes"],
+        &["create", "nodes"],
+        &["patch", "nodes", "--subresource=status"],
+        &["get", "secrets"],
+        &["list", "pods"],
+        &["create", "pods"],
+        &["create", "serviceaccounts", "--subresource=token"],
+    ];
+    for question in questions {
         let mut kubectl = site.cluster.kubectl_command();
         let output = kubectl
             .args(["--token", token, "auth", "can-i", "--all-namespaces"])

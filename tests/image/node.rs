@@ -73,9 +73,11 @@ impl Node {
         Ok((pod, running))
     }
 
-    /// Who is seen on the node's Docker, in the words of the table.
+    /// Who is seen on the node's Docker, in the words of the table, sorted.
     pub(crate) fn clients_in(&self, report: &Value) -> Result<Vec<String>> {
-        clients_of(report, self.docker.socket())
+        let mut who = clients_of(report, self.docker.socket())?;
+        who.sort();
+        Ok(who)
     }
 }
 

@@ -24,12 +24,18 @@ fn documented() -> Result<Vec<String>> {
     Ok(text.lines().filter_map(listed).collect())
 }
 
-/// The lines of the table: what each says is needed.
+/// The lines of the table of what is needed, which is the first one: what each is about.
 fn lines() -> Result<Vec<String>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/privileges.md");
     let text = fs::read_to_string(file).context(file)?;
     let needed = |line: &str| Some(line.strip_prefix("| ")?.split(" | ").next()?.replace('`', ""));
-    Ok(text.lines().filter_map(needed).skip(1).collect())
+    let table = text.lines().skip_while(|line| !line.starts_with('|'));
+    // After its head and the rule below it.
+    Ok(table
+        .map_while(|line| line.starts_with('|').then_some(line))
+        .skip(2)
+        .filter_map(needed)
+        .collect())
 }
 
 fn as_documented() -> Result<Way> {

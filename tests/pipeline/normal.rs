@@ -18,6 +18,8 @@ fn settle(value: &mut Value, folder: &str) {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
                     "time" | "firstSeen" | "lastSeen" => *field = TIME.into(),
+                    // A timeline's first hour; where an endpoint is from is a word.
+                    "from" if field.as_str().is_some_and(|t| t.ends_with(":00:00Z")) => *field = TIME.into(),
                     "durationMicros" => *field = 0.into(),
                     "inode" => *field = 1.into(),
                     "major" | "minor" if field.is_u64() && fields_of_device(name) => *field = 0.into(),

@@ -1,5 +1,6 @@
 //! A connection: each request with its deadline, and the answer within its bound.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body as AnswerBody;
@@ -27,6 +28,7 @@ pub const ANSWER_LIMIT: usize = 4 << 20;
 pub struct Connection {
     service: BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>,
     deadline: Duration,
+    server: Arc<str>,
 }
 
 impl Connection {
@@ -38,7 +40,20 @@ impl Connection {
         let config = access.read().await?;
         let service = connect(&config, idle)
             .map_err(|error| Refusal::new(Outcome::Unconfigured, access.to_string(), Gap::chain(&error)))?;
-        Ok(Self { service, deadline })
+        let server = config
+            .cluster_url
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        Ok(Self {
+            service,
+            deadline,
+            server: server.into(),
+        })
+    }
+
+    /// The server's name and port.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// Sends `request` and reads the answer to its end, within the deadline.

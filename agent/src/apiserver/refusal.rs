@@ -38,18 +38,18 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a wish of the server's.
     pub fn new(outcome: Outcome, asked: impl Into<String>, answer: impl fmt::Display) -> Self {
-        Self::bounded(outcome, asked.into(), &answer.to_string(), ANSWER_LIMIT)
+        Self::bounded(outcome, &asked.into(), &answer.to_string(), ANSWER_LIMIT)
     }
 
     /// Nothing was asked, because the credentials are missing or make no sense.
     pub fn unconfigured(asked: impl Into<String>, answer: impl fmt::Display) -> Self {
-        Self::bounded(Outcome::Unconfigured, asked.into(), &answer.to_string(), OWN_LIMIT)
+        Self::bounded(Outcome::Unconfigured, &asked.into(), &answer.to_string(), OWN_LIMIT)
     }
 
-    fn bounded(outcome: Outcome, asked: String, answer: &str, limit: usize) -> Self {
+    fn bounded(outcome: Outcome, asked: &str, answer: &str, limit: usize) -> Self {
         Self {
             outcome,
-            asked: visible(&asked).into_owned(),
+            asked: visible(asked).into_owned(),
             answer: cut_bytes(visible(answer), limit).into_owned(),
             retry_after: None,
             is_expired: false,

@@ -54,7 +54,7 @@ pub(super) fn cluster(args: &Args) -> anyhow::Result<u8> {
     let outcome = runtime.block_on(looks(&task, args, &mut printer));
     // Whoever is still being asked is not waited for.
     runtime.shutdown_background();
-    let printed = printer.finish().context("writing to standard output");
+    let finished = printer.finish().context("writing to standard output");
     let code = match outcome {
         Err(Stop::Refused(refusal)) => {
             // Where it cannot be said, nobody reads it.
@@ -67,7 +67,7 @@ pub(super) fn cluster(args: &Args) -> anyhow::Result<u8> {
         Err(Stop::Failed(error)) => return Err(error),
         Ok(code) => code,
     };
-    printed?;
+    finished?;
     Ok(code)
 }
 
@@ -100,11 +100,7 @@ async fn looks(task: &Task, args: &Args, printer: &mut Printer) -> Result<u8, St
         .map_err(Stop::Failed)?;
     let mut changes = Changes::default();
     loop {
-        let mut sheet = Sheet::new(
-            args,
-            style(args.colour, args.output == FleetOutput::Wide),
-            task.access.to_string(),
-        );
+        let mut sheet = Sheet::new(args, style(args.colour, args.output == FleetOutput::Wide));
         let seen = one_look(task, args, &mut sheet, &mut changes, printer, &mut interrupt).await?;
         if !args.watch || seen.ends {
             return Ok(seen.code);
@@ -188,7 +184,10 @@ async fn one_look(
     let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let summary = tally.summary(ending.as_ref(), &task.place, cluster.requests(), millis);
     if !reader_left {
-        reader_left = sheet.end(printer, time, &summary, &tally).await.map_err(failed)?;
+        reader_left = sheet
+            .end(printer, time, &summary, &tally, cluster.server())
+            .await
+            .map_err(failed)?;
     }
     // A reader that has seen enough changes nothing about what was seen until then.
     let all = summary.nodes > 0 && (summary.complete || reader_left);

@@ -4,6 +4,7 @@
 //! However it ends, by a signal, an error or a panic, the terminal is left as it was found.
 
 use std::io::{self, Write as _};
+use std::panic;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,6 +30,9 @@ pub(super) async fn watch(
     let mut report = agent.look().await;
     // Until now there was nothing to show, and a signal simply ended castoff.
     let mut signals = Signals::listen(redraws).context("waiting for signals")?;
+    if redraws {
+        leave_on_panic();
+    }
     let mut screen = redraws
         .then(Screen::enter)
         .transpose()
@@ -131,6 +135,15 @@ impl Screen {
         write(ENTER)?;
         Ok(screen)
     }
+}
+
+/// A release does not unwind, so nothing is dropped.
+fn leave_on_panic() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let _ = write(LEAVE);
+        before(info);
+    }));
 }
 
 impl Drop for Screen {

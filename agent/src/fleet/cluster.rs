@@ -61,6 +61,11 @@ impl Cluster {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// The API server's name and port.
+    pub fn server(&self) -> &str {
+        self.connection.server()
+    }
+
     /// Which agents of which Nodes are asked for.
     pub const fn place(&self) -> &Where {
         &self.place

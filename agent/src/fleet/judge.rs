@@ -119,9 +119,9 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after
         agent: Some(agent),
         runtime: report.runtime,
         kubelet_ceiling: report.kubelet_ceiling,
-        clients: report.clients.as_of(is_stale),
-        exposures: report.exposures.as_of(is_stale),
-        shadow_containers: report.shadow_containers.as_of(is_stale),
+        clients: report.clients.weakened(is_stale),
+        exposures: report.exposures.weakened(is_stale),
+        shadow_containers: report.shadow_containers.weakened(is_stale),
         runtime_is_hidden: report.runtime_is_hidden,
     }
 }

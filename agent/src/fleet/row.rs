@@ -61,7 +61,7 @@ impl<T> Told<T> {
     }
 
     /// The same of a look that may be long ago: there may be more by now.
-    pub(super) fn as_of(self, long_ago: bool) -> Self {
+    pub(super) fn weakened(self, long_ago: bool) -> Self {
         match self {
             Self::Known(value) if long_ago => Self::AtLeast(value),
             told => told,

@@ -203,32 +203,34 @@ impl Report {
     }
 }
 
-/// A reading: `Some(None)` where it was asked and nothing is there; none where it is not known or not understood.
-fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
-    let reading: Reading<'a> = serde_json::from_str(raw?.get()).ok()?;
-    match (reading.state.as_str(), reading.value) {
-        ("known", Some(value)) => of(serde_json::from_str(value.get()).ok()?).map(Some),
-        ("absent", _) => Some(None),
-        _ => None,
-    }
+/// A reading: none in a known state where it was asked and nothing is there.
+fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T) -> Option<U>) -> Told<Option<U>> {
+    let understood = || {
+        let reading: Reading<'a> = serde_json::from_str(raw?.get()).ok()?;
+        match (reading.state.as_str(), reading.value) {
+            ("known", Some(value)) => of(serde_json::from_str(value.get()).ok()?).map(|value| Told::Known(Some(value))),
+            ("absent", _) => Some(Told::Known(None)),
+            _ => None,
+        }
+    };
+    understood().unwrap_or(Told::Unknown)
 }
 
-fn counted<T: Default>(told: Option<Option<T>>, hidden: bool) -> Told<T> {
+fn counted<T: Default>(told: Told<Option<T>>, hidden: bool) -> Told<T> {
     match told {
-        None => Told::Unknown,
-        Some(value) if hidden => Told::AtLeast(value.unwrap_or_default()),
-        Some(value) => Told::Known(value.unwrap_or_default()),
+        Told::Known(value) if !hidden => Told::Known(value.unwrap_or_default()),
+        Told::Known(value) | Told::AtLeast(value) => Told::AtLeast(value.unwrap_or_default()),
+        Told::Unknown => Told::Unknown,
     }
 }
 
 fn runtime(raw: Option<&RawValue>) -> Told<Option<RuntimeSeen>> {
-    let seen = told(raw, |runtime: Runtime| {
+    told(raw, |runtime: Runtime| {
         Some(RuntimeSeen {
             name: name(runtime.name),
             version: name(runtime.version),
         })
-    });
-    seen.map_or(Told::Unknown, Told::Known)
+    })
 }
 
 fn ceiling(raw: Option<&RawValue>) -> Told<Option<u32>> {
@@ -238,9 +240,9 @@ fn ceiling(raw: Option<&RawValue>) -> Told<Option<u32>> {
         _ => None,
     });
     match seen {
-        Some(Some(minor)) => Told::Known(minor),
+        Told::Known(Some(minor)) | Told::AtLeast(Some(minor)) => Told::Known(minor),
         // Without a runtime there is no ceiling either, and nobody should upgrade on the strength of that.
-        Some(None) | None => Told::Unknown,
+        Told::Known(None) | Told::AtLeast(None) | Told::Unknown => Told::Unknown,
     }
 }
 

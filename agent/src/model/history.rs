@@ -131,7 +131,9 @@ impl History {
             let gone: Vec<Seen> = gone.iter().filter_map(|other| self.clients.remove(other)).collect();
             if let (Some(first), Some(seen)) = (first, self.clients.get_mut(*key)) {
                 seen.first = seen.first.min(first);
-                gone.iter().for_each(|other| seen.hours.absorb(&other.hours));
+                for other in gone {
+                    seen.hours.absorb(&other.hours);
+                }
             }
         }
     }
@@ -236,10 +238,9 @@ mod tests {
         let hours = history.get(&new.key).map(|seen| seen.hours.iter().collect::<Vec<_>>());
         assert_eq!(hours, Some(vec![at(0), at(7_200)]), "and what was seen of the other");
         history.record(at(5 + 7_200), &[other]);
-        let apart = [
-            ("pod ci/b (build)".to_owned(), 1),
-            ("pod ci/c (build)".to_owned(), 7_205),
-        ];
+        history.record(at(6 + 7_200), &[in_pod("d", false)]);
+        let apart = [("b", 1), ("c", 7_205), ("d", 7_206)];
+        let apart = apart.map(|(pod, first)| (format!("pod ci/{pod} (build)"), first));
         assert_eq!(kept(&history), apart, "a guess takes over from nobody");
         // A state file of before workloads were known.
         let mut before = in_pod("a", true);

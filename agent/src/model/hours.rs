@@ -84,7 +84,6 @@ impl FromIterator<Timestamp> for Hours {
 }
 
 fn place(hour: u64) -> (usize, u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "below 3")]
     let word = (hour / WORD % WORDS as u64) as usize;
     (word, 1 << (hour % WORD))
 }

@@ -78,6 +78,18 @@ impl Daemon {
         }
     }
 
+    /// Waits until it has ended, once somebody told it to.
+    pub(crate) fn wait_for_the_end(&self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        while !self.room().join(ENDED).exists() {
+            if Instant::now() > deadline {
+                bail!("{} does not end; its log ends:\n{}", self.name, self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Its process id, as it is on its stage.
     pub fn pid(&self) -> u32 {
         self.pid

@@ -64,6 +64,7 @@ pub struct Docker {
     daemon: Daemon,
     programs: Programs,
     socket: PathBuf,
+    stage: Option<Arc<Stage>>,
 }
 
 impl Docker {
@@ -89,6 +90,7 @@ impl Docker {
             daemon,
             programs: options.programs.clone(),
             socket,
+            stage: options.stage.clone(),
         };
         // `docker version` fails until the API answers.
         this.daemon
@@ -122,13 +124,28 @@ impl Docker {
         packages::output(self.client()?.args(arguments))
     }
 
+    /// All that a container has written, to both of its outputs.
+    pub fn read_log(&self, container: &str) -> Result<String> {
+        let logs = self
+            .client()?
+            .args(["logs", container])
+            .output()
+            .context("docker logs")?;
+        let log = [logs.stdout, logs.stderr].concat();
+        String::from_utf8(log).context("a container's log")
+    }
+
     /// A `docker` command for this daemon, to be run as the caller likes.
     pub fn client(&self) -> Result<Command> {
         let mut docker = self.programs.command("docker")?;
         docker.arg("--host").arg(format!("unix://{}", self.socket.display()));
         // The host user's own contexts and credentials are none of the lab's business.
         docker.env("DOCKER_CONFIG", self.daemon.room().join("client"));
-        Ok(docker)
+        // From elsewhere it would be a client that nobody on the stage can see.
+        Ok(match &self.stage {
+            Some(stage) => stage.take(&docker),
+            None => docker,
+        })
     }
 
     /// Loads a docker-archive.

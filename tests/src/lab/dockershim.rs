@@ -20,7 +20,7 @@ use super::keeper::Task;
 use super::kubelet;
 use super::kubernetes::Seat;
 use super::modules::{self, Module};
-use super::packages::Programs;
+use super::packages::{self, Programs};
 use super::rooms::Room;
 use super::stage::Stage;
 
@@ -86,7 +86,14 @@ impl Dockershim {
         })
     }
 
-    /// Stops the kubelet, and with it dockershim; Docker stays, and so do the containers in it.
+    /// Stops the kubelet, and with it dockershim; its containers run on in Docker.
+    pub fn stop_kubelet(&self) -> Result<()> {
+        let pid = self.kubelet.pid().to_string();
+        packages::run(self.stage.command("kill").arg(&pid))?;
+        self.kubelet.wait_for_the_end()
+    }
+
+    /// Takes away the kubelet with what it has made; Docker stays, and of the containers in it what does not run.
     pub fn into_docker(self) -> Docker {
         self.docker
     }

@@ -17,6 +17,8 @@ use super::cgroups;
 pub enum Tier {
     /// Real daemons, pods and clients.
     Runtime,
+    /// A real Kubernetes, and all that it stands on.
+    Cluster,
 }
 
 impl Tier {
@@ -24,6 +26,7 @@ impl Tier {
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "runtime" => Some(Self::Runtime),
+            "cluster" => Some(Self::Cluster),
             _ => None,
         }
     }
@@ -85,9 +88,19 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ss", "is the second witness of who holds a connection"),
 ];
 
+/// What tier `cluster` calls besides.
+const CLUSTER_PROGRAMS: &[(&str, &str)] = &[
+    ("go", "builds Kubernetes"),
+    ("npm", "gets helm"),
+    ("python3", "unpacks helm"),
+];
+
 /// What the machine lacks for the tier; empty where it can run.
 pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
-    let Tier::Runtime = tier;
+    let programs = match tier {
+        Tier::Runtime => PROGRAMS.to_vec(),
+        Tier::Cluster => [PROGRAMS, CLUSTER_PROGRAMS].concat(),
+    };
     let mut missing = Vec::new();
     let mut lack = |what: &str, why| {
         missing.push(Missing {
@@ -100,7 +113,7 @@ pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
             lack(&format!("{name} (run as root)"), why);
         }
     }
-    for (program, why) in PROGRAMS {
+    for (program, why) in programs {
         if facts.absent_programs.iter().any(|absent| absent == program) {
             lack(&format!("program {program}"), why);
         }
@@ -157,6 +170,7 @@ fn absent_programs() -> Vec<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     PROGRAMS
         .iter()
+        .chain(CLUSTER_PROGRAMS)
         .filter(|(program, _)| !std::env::split_paths(&path).any(|folder| folder.join(program).exists()))
         .map(|(program, _)| (*program).to_owned())
         .collect()
@@ -229,6 +243,15 @@ mod tests {
     #[test]
     fn a_capable_machine_lacks_nothing() {
         assert_eq!(missing(Tier::Runtime, &capable()), []);
+    }
+
+    #[test]
+    fn a_cluster_needs_more() {
+        let mut facts = capable();
+        facts.absent_programs = vec!["go".to_owned()];
+        assert_eq!(missing(Tier::Runtime, &facts), []);
+        let lines: Vec<String> = missing(Tier::Cluster, &facts).iter().map(Missing::to_string).collect();
+        assert_eq!(lines, ["program go: builds Kubernetes"]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub mod podman;
 pub mod pods;
 pub mod program;
 pub mod prometheus;
+pub mod release;
 pub mod rooms;
 pub mod shipped;
 pub mod sockets;

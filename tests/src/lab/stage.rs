@@ -78,6 +78,19 @@ impl Stage {
         command
     }
 
+    /// The same program with the same arguments and variables, on the stage.
+    pub fn take(&self, command: &Command) -> Command {
+        let mut taken = self.command(command.get_program());
+        taken.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => taken.env(name, value),
+                None => taken.env_remove(name),
+            };
+        }
+        taken
+    }
+
     /// The process id, on the machine, of the stage's first process.
     pub fn pid(&self) -> u32 {
         self.init

@@ -24,7 +24,6 @@ const WAITING: usize = 256;
 pub(super) struct Sheet {
     format: Format,
     style: Style,
-    of: String,
     watched: bool,
     waiting: Vec<Row>,
     begun: bool,
@@ -37,8 +36,8 @@ enum Format {
 }
 
 impl Sheet {
-    /// Nothing is printed yet; `of` names the cluster.
-    pub(super) fn new(args: &Args, style: Style, of: String) -> Self {
+    /// Nothing is printed yet.
+    pub(super) fn new(args: &Args, style: Style) -> Self {
         Self {
             format: match args.output {
                 FleetOutput::Table | FleetOutput::Wide => Format::Table(RowTable::new(style)),
@@ -46,7 +45,6 @@ impl Sheet {
                 FleetOutput::Html => Format::Page,
             },
             style,
-            of,
             watched: args.watch,
             waiting: Vec::new(),
             begun: false,
@@ -92,6 +90,7 @@ impl Sheet {
         time: Timestamp,
         summary: &Summary,
         tally: &Tally,
+        server: &str,
     ) -> anyhow::Result<bool> {
         if !self.begun {
             self.waiting.sort_by_cached_key(Row::rank);
@@ -102,7 +101,7 @@ impl Sheet {
             Format::Table(_) if self.watched => text = format!("{text}{time}: {}\n", render_line(summary)),
             Format::Table(_) => text.push_str(&render_digest(summary, &worst, self.style)),
             Format::Json(_) => text.push_str(&JsonDocument::tail(summary).context("writing the fleet as JSON")?),
-            Format::Page => text = render_page(summary, &worst, &self.of, time).context("writing the page")?,
+            Format::Page => text = render_page(summary, &worst, server, time).context("writing the page")?,
         }
         Ok(printer.print(text).await.is_err())
     }

@@ -13,6 +13,7 @@ mod when;
 use askama::Template;
 
 use crate::findings::report::{Report, Verdict};
+use crate::model::client::Client;
 use crate::model::container::ShadowContainer;
 use crate::model::exposure::Exposure;
 use crate::model::reading::{Gap, Reading};
@@ -84,7 +85,7 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(report: &'a Report, now: Timestamp) -> Self {
-        let clients = Rows::new(amount::clients(report), |(n, client)| ClientRow::new(n, client, now));
+        let clients = Rows::new(&amount::clients(report), |(n, client)| ClientRow::new(n, client, now));
         Self {
             report,
             seen: When::new(report.time, now),
@@ -92,9 +93,9 @@ impl<'a> View<'a> {
             clients,
             timeline: Drawing::new("node", "all clients together", &report.timeline),
             days: days(&report.timeline),
-            exposures: Rows::new(amount::exposures(report), |(_, exposure)| exposure),
-            engines: Rows::new(amount::engines(report), |(_, engine)| EngineRow::new(engine)),
-            shadows: Rows::new(amount::shadow_containers(report), |(_, shadow)| shadow),
+            exposures: Rows::new(&amount::exposures(report), |(_, exposure)| exposure),
+            engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
+            shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),
             sources: source_rows(report),
             unseen: unseen::gaps(report),

@@ -16,12 +16,16 @@ pub(super) fn families(report: Option<&Report>) -> Vec<Family> {
         states.raise([state], if state == now { 1.0 } else { 0.0 });
     }
     let mut requests = Family::new(&c::EVENTS_REQUESTS);
-    Outcome::ALL.iter().for_each(|o| requests.add([o.code()], 0.0));
+    for outcome in Outcome::ALL {
+        requests.add([outcome.code()], 0.0);
+    }
     for counted in &events.requests {
         requests.add([counted.outcome.code()], number(counted.count));
     }
     let mut dropped = Family::new(&c::EVENTS_DROPPED);
-    Dropped::ALL.iter().for_each(|d| dropped.add([d.code()], 0.0));
+    for reason in Dropped::ALL {
+        dropped.add([reason.code()], 0.0);
+    }
     for counted in &events.dropped {
         dropped.add([counted.reason.code()], number(counted.count));
     }

@@ -2,7 +2,7 @@
 //! even that does not help, every row becomes a paragraph. Nothing is lost by surprise: a shortened cell
 //! ends or begins with `…`.
 
-use super::prose::{columns, keep_end, keep_start, wrap};
+use super::prose::{columns, keep_end, keep_ends, keep_start, wrap};
 use super::style::{Style, Tone};
 use crate::sinks::text::visible;
 
@@ -15,6 +15,8 @@ pub(super) enum Cut {
     End,
     /// The start.
     Start,
+    /// Most of the end, and never all of it: names that end alike, and names that begin alike.
+    Middle,
 }
 
 /// One column.
@@ -188,6 +190,7 @@ impl Grid {
                     Cut::Never => cell.text.clone(),
                     Cut::End => keep_start(&cell.text, *width),
                     Cut::Start => keep_end(&cell.text, *width),
+                    Cut::Middle => keep_ends(&cell.text, *width),
                 };
                 if !text.is_empty() {
                     out.extend(std::iter::repeat_n(' ', owed));

@@ -75,6 +75,17 @@ pub(super) fn keep_end(text: &str, width: usize) -> String {
     format!("…{}", &text[start..])
 }
 
+/// Two thirds of `width` columns of the start of `text`, and the rest of its end, with `…` for what is missing between.
+pub(super) fn keep_ends(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let end = width.saturating_sub(1) / 3;
+    let start = keep_start(text, width.saturating_sub(end));
+    let end = keep_end(text, end + 1);
+    format!("{start}{}", end.trim_start_matches('…'))
+}
+
 /// How many bytes of `text` fit into `width` columns.
 fn fitting(text: &str, width: usize) -> usize {
     let mut room = width;
@@ -115,9 +126,12 @@ mod tests {
             for text in ["pod ci/builder-0 (build)", "日本語日本語日本語", "/run/docker.sock"] {
                 assert!(columns(&keep_start(text, width)) <= width, "{text} in {width}");
                 assert!(columns(&keep_end(text, width)) <= width, "{text} in {width}");
+                assert!(columns(&keep_ends(text, width)) <= width, "{text} in {width}");
             }
         }
         assert_eq!(keep_start("pod ci/builder-0", 10), "pod ci/bu…");
+        assert_eq!(keep_ends("ip-10-2-0-5.eu-west-1.internal", 20), "ip-10-2-0-5.e…ternal");
+        assert_eq!(keep_ends("gke-prod-pool-1a2b3c4d-x7k2", 20), "gke-prod-pool…d-x7k2");
         assert_eq!(keep_end("/run/docker.sock", 12), "…docker.sock");
         assert_eq!(keep_end("/run/docker.sock", 16), "/run/docker.sock");
     }

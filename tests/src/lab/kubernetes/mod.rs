@@ -32,11 +32,13 @@ use serde_json::Value;
 
 use self::control_plane::ControlPlane;
 use self::identities::SERVER;
+use super::daemon::Daemon;
 use super::docker::{Docker, Options};
 use super::dockershim::Dockershim;
 use super::helm::{Helm, Tools};
 use super::modules::{self, Module};
 use super::packages::{self, Programs};
+use super::rooms::Room;
 use super::stage::Stage;
 
 pub use self::identities::NODES;
@@ -133,6 +135,21 @@ impl Cluster {
             command.env(variable, value.unwrap_or_default());
         }
         packages::output(command.env("KUBECONFIG", self.kubeconfig()).args(arguments))
+    }
+
+    /// Starts a program that runs until the guard is dropped; its log has what it prints.
+    pub fn start_program(&self, name: &'static str, command: &Command) -> Result<Daemon> {
+        Daemon::start_on(Some(&self.stage), name, &Room::make(name)?, command, &[])
+    }
+
+    /// The same of `kubectl …` as one who may do everything.
+    pub fn start_kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Daemon> {
+        let mut kubectl = Command::new(&self.program);
+        kubectl
+            .arg("kubectl")
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig());
+        self.start_program("kubectl", &kubectl)
     }
 
     /// A command for a program on the stage, with the kubeconfig of one who may do everything in `KUBECONFIG`.

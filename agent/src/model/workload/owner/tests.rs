@@ -170,7 +170,7 @@ fn without_marks_that_agree_a_pod_stands_for_itself() {
 
 #[test]
 fn a_name_that_was_cut_is_said_to_be_a_guess_or_is_none() {
-    let made = |base: &str| format!("{:.58}x2v8q", base);
+    let made = |base: &str| format!("{base:.58}x2v8q");
     let long = |length: usize| "d".repeat(length);
     let hashed = |length| told(&made(&format!("{}-7d9c5b6f4-", long(length))), &[HASH]);
     assert_eq!(hashed(47), format!("Deployment {}", long(47)), "it just fits");

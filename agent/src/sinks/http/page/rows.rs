@@ -32,7 +32,7 @@ pub(super) struct Rows<'a, T> {
 }
 
 impl<'a, T> Rows<'a, T> {
-    pub(super) fn new<I>(amount: Amount<'a, I>, row: impl FnMut((usize, &'a I)) -> T) -> Self {
+    pub(super) fn new<I>(amount: &Amount<'a, I>, row: impl FnMut((usize, &'a I)) -> T) -> Self {
         let items = amount.items();
         Self {
             shown: items.iter().take(LIMIT).enumerate().map(row).collect(),

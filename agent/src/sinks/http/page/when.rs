@@ -25,7 +25,6 @@ impl When {
 pub(super) fn day(time: Timestamp) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970 began on a Thursday
     let days = time.as_unix() / 86_400;
-    #[expect(clippy::cast_possible_truncation, reason = "below 7")]
     let name = DAYS[(days % 7) as usize];
     format!("{name} {}", &time.to_string()[8..10])
 }

@@ -64,7 +64,7 @@ struct Page<'a> {
     more_runtimes: usize,
 }
 
-/// The page. `of` names the cluster; `worst` are the worst Nodes, worst first.
+/// The page. `of` is the API server's name; `worst` are the worst Nodes, worst first.
 ///
 /// # Errors
 /// None that a fleet can cause.
@@ -146,19 +146,20 @@ fn headline(summary: &Summary) -> String {
 }
 
 fn verdicts(summary: &Summary) -> Vec<VerdictLine> {
-    let mut from = 0;
+    let mut before = 0;
     let mut lines = Vec::new();
     for count in &summary.verdicts {
-        let width = count.nodes * 1000 / summary.nodes.max(1);
+        let at = |nodes: u64| nodes * 1000 / summary.nodes.max(1);
+        let from = at(before);
+        before += count.nodes;
         lines.push(VerdictLine {
             word: count.what.code(),
             meaning: words::meaning(count.what),
             amount: thousands(count.nodes),
             from,
-            width,
+            width: at(before) - from,
             percent: percent(count.nodes, summary.nodes),
         });
-        from += width;
     }
     lines
 }

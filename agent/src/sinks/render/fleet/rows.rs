@@ -24,18 +24,18 @@ impl RowTable {
     /// Nothing is written yet.
     pub fn new(style: Style) -> Self {
         let mut columns = vec![
-            shortened("NODE", Cut::Start, 12).twice(),
+            shortened("NODE", Cut::Middle, 20).twice(),
             whole("VERDICT"),
-            shortened("RUNTIME", Cut::End, 10),
+            shortened("RUNTIME", Cut::End, 7),
             whole("CLIENTS"),
-            shortened("WHO", Cut::End, 12).twice(),
             whole("EXPOSURES"),
             whole("AGE"),
         ];
         if style.wide {
-            columns.extend(["SHADOW", "KUBELET UP TO", "AGENT", "POD"].map(whole));
+            columns.extend(["SHADOW", "KUBELET UP TO", "AGENT", "POD", "WHO", "WHY"].map(whole));
+        } else {
+            columns.push(shortened("WHO / NOTE", Cut::End, 10).twice());
         }
-        columns.push(shortened("NOTE", Cut::End, 12).twice());
         Self {
             style,
             columns,
@@ -66,7 +66,6 @@ impl RowTable {
             Cell::toned(row.verdict.code(), verdict_tone(row.verdict)),
             Cell::new(words::runtime(&row.runtime)),
             Cell::new(words::clients(&row.clients)),
-            Cell::new(words::who(&row.clients, if wide { usize::MAX } else { USERS })),
             Cell::new(words::count(&row.exposures)),
             Cell::new(look.map_or_else(|| "?".to_owned(), |seconds| age(Duration::from_secs(seconds)))),
         ];
@@ -76,10 +75,15 @@ impl RowTable {
                 Cell::new(words::ceiling(&row.kubelet_ceiling)),
                 Cell::new(agent.and_then(|agent| agent.version.as_deref()).unwrap_or("?")),
                 Cell::new(agent.map_or("none", |agent| &agent.pod)),
+                Cell::new(words::who(&row.clients, usize::MAX)),
+                Cell::toned(&row.reason, Tone::Faint),
             ]);
+        } else {
+            let who = words::who(&row.clients, USERS);
+            let note = words::note(row);
+            let gap = if who.is_empty() || note.is_empty() { "" } else { "; " };
+            cells.push(Cell::new(format!("{who}{gap}{note}")));
         }
-        let note = if wide { &row.reason } else { words::note(row) };
-        cells.push(Cell::toned(note, Tone::Faint));
         cells
     }
 }

@@ -93,8 +93,8 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     } else if let Some(gap) = report.pods.gap().or(report.containers.gap()) {
         facts.push(unknown("Pods", gap));
     }
-    facts.push(fact_of("Engines", amount::engines(report), |e| e.len().to_string()));
-    facts.push(fact_of("Clients", amount::clients(report), |clients| {
+    facts.push(fact_of("Engines", &amount::engines(report), |e| e.len().to_string()));
+    facts.push(fact_of("Clients", &amount::clients(report), |clients| {
         let clients = clients::without_listeners(clients);
         let now = clients.iter().filter(|c| clients::is_open(c)).count();
         match clients.len() - now {
@@ -102,8 +102,10 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
             before => format!("{now} now, {before} before"),
         }
     }));
-    facts.push(fact_of("Exposures", amount::exposures(report), |e| e.len().to_string()));
-    facts.push(fact_of("Shadow", amount::shadow_containers(report), |s| {
+    facts.push(fact_of("Exposures", &amount::exposures(report), |e| {
+        e.len().to_string()
+    }));
+    facts.push(fact_of("Shadow", &amount::shadow_containers(report), |s| {
         format!("{} outside Kubernetes", s.len())
     }));
     if let Some(method) = report.holder_method.filter(|_| style.wide) {
@@ -159,8 +161,8 @@ fn kubelet(report: &Report) -> Fact {
 }
 
 /// How much there is of something, and whether that is all.
-fn fact_of<T>(label: &'static str, amount: Amount<'_, T>, count: impl Fn(&[T]) -> String) -> Fact {
-    match amount {
+fn fact_of<T>(label: &'static str, amount: &Amount<'_, T>, count: impl Fn(&[T]) -> String) -> Fact {
+    match *amount {
         Amount::Unknown(gap) => unknown(label, gap),
         Amount::All([]) => fact(label, "none"),
         Amount::All(items) => fact(label, count(items)),

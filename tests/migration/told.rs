@@ -1,0 +1,123 @@
+//! What castoff tells of the node at one moment, by each of its ways.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::kubernetes::Cluster;
+use castoff_tests::lab::release::Release;
+use serde_json::{Map, Value};
+
+use crate::node::NODE;
+
+/// From one look to the next; reports have whole seconds, so two looks never have the same.
+pub(crate) const PERIOD: Duration = Duration::from_secs(2);
+
+/// Looks that may still say otherwise: the one that was done, and the one that was under way. The next began after the cause.
+const FURTHER_LOOKS: usize = 2;
+/// How late a label may be: an agent that has just started waits up to five seconds, then it is a period; the rest is for a
+/// busy machine.
+const LABEL: Duration = Duration::from_secs(15);
+/// However slow the machine is.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// All of it, at a moment when all of it agrees.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) report: Value,
+    pub(crate) labels: Map<String, Value>,
+    pub(crate) metrics: String,
+    /// The node's row in `castoff cluster`.
+    pub(crate) fleet: Value,
+    /// How long after the report the label was seen.
+    pub(crate) label_after: Duration,
+}
+
+impl Told {
+    /// Waits for the first look that began after now; then all must say this verdict.
+    pub(crate) fn at_once(cluster: &Cluster, release: &Release<'_>, verdict: &str) -> Result<Self> {
+        let report = look_for(release, verdict)?;
+        let since = Instant::now();
+        let labels = cluster.until("the label", LABEL, || {
+            let labels = release.labels(NODE)?;
+            let said = labels.get("docker-dependency");
+            ensure!(
+                said.and_then(Value::as_str) == Some(verdict),
+                "{said:?} in place of {verdict}"
+            );
+            Ok(labels)
+        })?;
+        let label_after = since.elapsed();
+        let metrics = release.page("metrics")?;
+        let held: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("castoff_node_verdict{") && line.ends_with(" 1"))
+            .collect();
+        ensure!(
+            held == [format!("castoff_node_verdict{{verdict=\"{verdict}\"}} 1")],
+            "the metrics say {held:?} in place of {verdict}"
+        );
+        let fleet = row(release)?;
+        ensure!(
+            fleet["verdict"] == verdict && fleet["doubt"].is_null(),
+            "the fleet says {fleet} in place of {verdict}"
+        );
+        Ok(Self {
+            report,
+            labels,
+            metrics,
+            fleet,
+            label_after,
+        })
+    }
+
+    /// Fails unless the node has this label.
+    pub(crate) fn label(&self, name: &str, value: &str) -> Result<()> {
+        let said = self.labels.get(name);
+        ensure!(
+            said.and_then(Value::as_str) == Some(value),
+            "label {name}: {said:?} in place of {value}"
+        );
+        Ok(())
+    }
+
+    /// The value of the one sample that has all of these words.
+    pub(crate) fn sample(&self, family: &str, words: &[&str]) -> Result<&str> {
+        let start = format!("{family}{{");
+        let line = self
+            .metrics
+            .lines()
+            .find(|line| line.starts_with(&start) && words.iter().all(|word| line.contains(word)))
+            .with_context(|| format!("no sample of {family} has {words:?}:\n{}", self.metrics))?;
+        Ok(line.rsplit(' ').next().unwrap_or_default())
+    }
+}
+
+/// The node's row in `castoff cluster`.
+pub(crate) fn row(release: &Release<'_>) -> Result<Value> {
+    let fleet = release.fleet()?;
+    let rows = fleet["nodes"].as_array().context("a list of nodes")?;
+    let row = rows.iter().find(|row| row["node"] == NODE);
+    row.cloned().with_context(|| format!("no {NODE} in the fleet: {fleet}"))
+}
+
+/// The report of the first look that must say this.
+fn look_for(release: &Release<'_>, verdict: &str) -> Result<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut looks: Vec<(Value, Value)> = Vec::new();
+    loop {
+        let report = release.report()?;
+        if report["verdict"] == verdict {
+            return Ok(report);
+        }
+        if looks.last().is_none_or(|(time, _)| *time != report["time"]) {
+            looks.push((report["time"].clone(), report["verdictReason"].clone()));
+        }
+        ensure!(
+            looks.len() <= FURTHER_LOOKS && Instant::now() < deadline,
+            "{} in place of {verdict}, after looks {looks:?}: {report:#}",
+            report["verdict"]
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,93 @@
+//! castoff as a release of its chart in a cluster, and what it says there.
+//!
+//! Everything is asked as a user would: Nodes and the agents' pages through the API server, the fleet by `castoff cluster`.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value};
+
+use super::helm::Helm;
+use super::image::Image;
+use super::kubernetes::Cluster;
+
+/// The release, its namespace and its DaemonSet.
+pub const NAME: &str = "castoff";
+/// What selects the agents' pods.
+pub const AGENTS: &str = "app.kubernetes.io/component=agent";
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/castoff");
+const PREFIX: &str = "castoff.dev/";
+
+/// A release that is installed.
+#[derive(Debug)]
+pub struct Release<'a> {
+    cluster: &'a Cluster,
+    image: &'a Image,
+}
+
+impl<'a> Release<'a> {
+    /// `helm install` of an image that its nodes have, with these values, until the agents are ready.
+    pub fn install(cluster: &'a Cluster, image: &'a Image, helm: Helm, values: &[&str]) -> Result<Self> {
+        let (name, tag) = image.tag.rsplit_once(':').context("an image's tag")?;
+        let (registry, repository) = name.split_once('/').context("an image's registry")?;
+        let of_image =
+            format!("image.registry={registry},image.repository={repository},image.tag={tag},image.pullPolicy=Never");
+        let mut words = vec!["install", NAME, CHART, "--namespace", NAME, "--create-namespace"];
+        words.extend(["--wait", "--timeout", "180s", "--set", &of_image]);
+        for value in values {
+            words.extend(["--set", value]);
+        }
+        cluster.helm(helm, words)?;
+        Ok(Self { cluster, image })
+    }
+
+    /// The one agent's pod, as the API server has it.
+    pub fn agent(&self) -> Result<Value> {
+        let pods = self.cluster.get(["pods", "-n", NAME, "-l", AGENTS])?;
+        let mut pods = pods["items"].as_array().cloned().unwrap_or_default();
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        ensure!(pods.len() == 1, "pods of the agent: {}", pods.len());
+        Ok(pods.remove(0))
+    }
+
+    /// A page of the one agent, through the API server: `metrics`, `api/v1/report`.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let pod = self.agent()?;
+        let pod = pod["metadata"]["name"].as_str().context("a pod's name")?;
+        let uri = format!("/api/v1/namespaces/{NAME}/pods/{pod}:9559/proxy/{path}");
+        self.cluster.kubectl(["get", "--raw", &uri])
+    }
+
+    /// What the one agent found, as it says now.
+    pub fn report(&self) -> Result<Value> {
+        serde_json::from_str(&self.page("api/v1/report")?).context("read a report")
+    }
+
+    /// castoff's labels of a Node, without their prefix.
+    pub fn labels(&self, node: &str) -> Result<Map<String, Value>> {
+        let node = self.cluster.get(["node", node])?;
+        let all = node["metadata"]["labels"].as_object().into_iter().flatten();
+        Ok(all
+            .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone())))
+            .collect())
+    }
+
+    /// What `castoff cluster` says of all nodes.
+    pub fn fleet(&self) -> Result<Value> {
+        let mut castoff = self.cluster.command(self.image.program());
+        let output = castoff
+            .args(["cluster", "-o", "json"])
+            .output()
+            .context("castoff cluster")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).with_context(|| format!("castoff cluster says {errors}"))
+    }
+
+    /// A `castoff cluster` that is not started yet, to be run as a program of the stage.
+    pub fn fleet_command(&self) -> Command {
+        let mut castoff = Command::new(self.image.program());
+        castoff.arg("cluster").env("KUBECONFIG", self.cluster.kubeconfig());
+        castoff
+    }
+}
