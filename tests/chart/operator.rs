@@ -52,12 +52,12 @@ fn wrong(objects: &[&Value]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Everything that can be on, with a PodMonitor or with a ServiceMonitor.
+/// Everything that can be on, with a `PodMonitor` or with a `ServiceMonitor`.
 fn everything() -> Rendering {
     Rendering::new().values(&chart().join("ci/everything-values.yaml"))
 }
 
-/// The ServiceMonitor gets the settings of the other.
+/// The `ServiceMonitor` gets the settings of the other.
 fn with_a_service_monitor() -> Result<Rendering> {
     let everything = everything()
         .set("podMonitor.enabled=false")

@@ -169,11 +169,10 @@ fn what_an_agent_may() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_a_stolen_token_may_not() -> Result<()> {
-    let policy = policy(&Rendering::new())?;
+/// What goes too far, and a word of the refusal.
+fn too_far() -> Vec<(&'static str, Change)> {
     let usual = Change::usual;
-    let refused = [
+    vec![
         ("runs on", usual().with(|c| c.request["name"] = json!("worker-2"))),
         (
             "names no node",
@@ -265,8 +264,13 @@ fn what_a_stolen_token_may_not() -> Result<()> {
                 c.after["metadata"]["labels"]["example.com/pool"] = json!("gpu");
             }),
         ),
-    ];
-    for (named, change) in refused {
+    ]
+}
+
+#[test]
+fn what_a_stolen_token_may_not() -> Result<()> {
+    let policy = policy(&Rendering::new())?;
+    for (named, change) in too_far() {
         let answer = change.judged(&policy)?;
         ensure!(
             matches!(&answer, Answer::Denied(message) if message.contains(named)),

@@ -186,8 +186,12 @@ fn host_paths(pod: &Value) -> Vec<String> {
 #[test]
 fn each_capability_and_each_path_of_the_host_has_its_reason() -> Result<()> {
     let document = read("deploy/privileges.md")?;
-    let reasons: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
-    let has_reason = |what: &str| reasons.iter().any(|line| line.starts_with(&format!("| `{what}`")));
+    let has_reason = |what: &str| {
+        let starts = [format!("| `{what}` | "), format!("- `{what}`: ")];
+        document
+            .lines()
+            .any(|line| starts.iter().any(|start| line.starts_with(start)))
+    };
     for publish in ["api", "nfd"] {
         let objects = Rendering::new().set(&format!("labels.publish={publish}")).objects()?;
         let pod = &agent(&objects)?["spec"]["template"]["spec"];

@@ -110,7 +110,7 @@ fn the_readme_has_the_values() -> Result<()> {
     let mut text = format!("{head}{BEGIN}\n| value | default | what it is |\n|---|---|---|\n");
     for value in described()? {
         let default = format!("`{}`", value.default);
-        text += &format!("| `{}` | {default} | {} |\n", value.name(), value.words);
+        text += &["| `", &value.name(), "` | ", &default, " | ", &value.words, " |\n"].concat();
     }
     golden::hold(&place("charts/castoff/README.md").to_string_lossy(), &text);
     Ok(())
