@@ -1,10 +1,11 @@
 //! A node: containerd, and a kubelet of the cluster's own version over it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::lab::containerd::{Containerd, Network, Options, version_2};
@@ -31,6 +32,18 @@ pub struct Seat {
     pub(crate) kubeconfig: PathBuf,
 }
 
+/// The program under the name that a node is known by: castoff takes the processes of whoever has a kubelet for a node's.
+fn called_kubelet(program: &Path) -> Result<PathBuf> {
+    let name = program.with_file_name("kubelet");
+    let fresh = program.with_file_name(format!("kubelet.{}", std::process::id()));
+    // A link of the other kind would have the kernel show the program that it leads to.
+    fs::hard_link(program, &fresh).context("give Kubernetes the kubelet's name")?;
+    fs::rename(&fresh, &name).context("give Kubernetes the kubelet's name")?;
+    // Where both are one file already, rename(2) leaves both names.
+    let _ = fs::remove_file(&fresh);
+    Ok(name)
+}
+
 /// A node that runs. Dropping it ends its kubelet, its pods and its containerd; its Node object stays.
 #[derive(Debug)]
 pub struct Node {
@@ -51,7 +64,7 @@ impl Node {
         })?;
         let room = Room::make("kubelet")?;
         let cgroup = kubelet::cgroup(&room)?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(called_kubelet(program)?);
         command.arg("kubelet");
         command.arg(format!("--container-runtime-endpoint={}", containerd.endpoint()));
         // From 1.35 on a kubelet would refuse a machine that is not on cgroup v2 yet.
