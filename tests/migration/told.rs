@@ -13,8 +13,8 @@ use crate::node::NODE;
 /// From one look to the next; reports have whole seconds, so two looks never have the same.
 pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 
-/// Looks that may still say otherwise: the one that was done, and the one that was under way. The next began after the cause.
-const FURTHER_LOOKS: usize = 2;
+/// Looks that may have begun before now: the one that was done, and the one that was under way.
+const EARLIER_LOOKS: usize = 2;
 /// How late a label may be: an agent that has just started waits up to five seconds, then it is a period; the rest is for a
 /// busy machine.
 const LABEL: Duration = Duration::from_secs(15);
@@ -101,23 +101,25 @@ pub(crate) fn row(release: &Release<'_>) -> Result<Value> {
     row.cloned().with_context(|| format!("no {NODE} in the fleet: {fleet}"))
 }
 
-/// The report of the first look that must say this.
+/// The report of the first look that certainly began after now, which must say this.
 fn look_for(release: &Release<'_>, verdict: &str) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
-    let mut looks: Vec<(Value, Value)> = Vec::new();
+    let mut looks: Vec<Value> = Vec::new();
     loop {
         let report = release.report()?;
-        if report["verdict"] == verdict {
+        if looks.last() != Some(&report["time"]) {
+            looks.push(report["time"].clone());
+        }
+        if looks.len() > EARLIER_LOOKS {
+            ensure!(
+                report["verdict"] == verdict,
+                "{} in place of {verdict}: {}: {report}",
+                report["verdict"],
+                report["verdictReason"]
+            );
             return Ok(report);
         }
-        if looks.last().is_none_or(|(time, _)| *time != report["time"]) {
-            looks.push((report["time"].clone(), report["verdictReason"].clone()));
-        }
-        ensure!(
-            looks.len() <= FURTHER_LOOKS && Instant::now() < deadline,
-            "{} in place of {verdict}, after looks {looks:?}: {report:#}",
-            report["verdict"]
-        );
+        ensure!(Instant::now() < deadline, "no further look: {looks:?}");
         thread::sleep(Duration::from_millis(100));
     }
 }
