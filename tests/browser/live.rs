@@ -74,7 +74,7 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
         "the newest kubelet that this runtime can serve",
         "Building images: BuildKit (rootless), Buildah or kaniko in a pod.",
         &listener,
-        &endpoint.trim_start_matches("unix://").to_owned(),
+        endpoint.trim_start_matches("unix://"),
         // Of an earlier agent: what was seen, and when it did not run.
         "registry-gc.service (/usr/bin/docker)",
         "seen in 7 h, not seen in 148 h, unknown for 13 h",

@@ -77,8 +77,11 @@ fn it_was_quiet(browser: &Browser, agent: &Agent) -> Result<()> {
                 let url = &event["params"]["request"]["url"];
                 !allowed.iter().any(|known| url == known)
             }
-            "Log.entryAdded" | "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,
-            "Page.javascriptDialogOpening" | "Network.loadingFailed" => true,
+            "Log.entryAdded"
+            | "Runtime.exceptionThrown"
+            | "Runtime.consoleAPICalled"
+            | "Page.javascriptDialogOpening"
+            | "Network.loadingFailed" => true,
             _ => false,
         };
         ensure!(!loud, "{event:#}");
