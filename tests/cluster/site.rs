@@ -11,7 +11,7 @@ use castoff_tests::lab::kubernetes::{Cluster, Node};
 use castoff_tests::lab::packages::{self, Programs};
 use serde_json::{Map, Value, json};
 
-/// The release's namespace, and the name of it and of its DaemonSet.
+/// The release's namespace, and the name of it and of its `DaemonSet`.
 pub(crate) const CASTOFF: &str = "castoff";
 /// The node.
 pub(crate) const NODE: &str = "node-1";
