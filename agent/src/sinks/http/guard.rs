@@ -1,5 +1,5 @@
 //! Who may read: the bearer of a token that the API server knows and that may `get` the path there, as users of
-//! kube-rbac-proxy expect (TokenReview, then SubjectAccessReview of the nonResourceURL).
+//! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the `nonResourceURL`).
 //!
 //! Never lets anybody in because the API server could not be asked, never keeps a token, and asks no more than a bounded
 //! number of questions at once.
@@ -54,11 +54,14 @@ enum Denial {
 /// Digest of the token, and the path.
 type Question = ([u8; 32], String);
 
+/// An answer, and until when it holds.
+type Kept = (Instant, Result<(), Denial>);
+
 /// Asks the API server, and remembers for a short while.
 #[derive(Debug)]
 pub struct Guard {
     access: Access,
-    kept: Mutex<HashMap<Question, (Instant, Result<(), Denial>)>>,
+    kept: Mutex<HashMap<Question, Kept>>,
     at_once: Semaphore,
     trouble: Mutex<Option<String>>,
     holds: (Duration, Duration),
