@@ -92,7 +92,7 @@ fn every_wrong_value_is_told_at_once() {
         "--listen",
         "here",
         "--log",
-        "=,=",
+        "castoff=loud",
         "--node-name",
         "",
     ];
