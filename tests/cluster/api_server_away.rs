@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::helm::Helm;
 use serde_json::Value;
 
-use crate::site::{NODE, PATIENCE, Site, on_a_cluster};
+use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 
 /// Longer than the first four waits together: 5, 10, 20, 40 s, each spread over half to one and a half of itself.
 const AWAY: Duration = Duration::from_secs(60);
@@ -16,13 +16,13 @@ const AGENT: &str = "system:serviceaccount:castoff:castoff";
 #[test]
 fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result<()> {
     on_a_cluster(|site| {
-        site.install(Helm::Four, &[])?;
+        site.release().install(Helm::Four, &[OFTEN])?;
         let docker = site.cluster.start_docker()?;
         site.deploy_builder(docker.socket())?;
         site.wait_for_verdict("in-use")?;
-        let pod = site.agent()?;
+        let pod = site.release().agent()?;
         let address = pod["status"]["podIP"].as_str().context("a pod's address")?.to_owned();
-        let first_seen = first_seen(&site.page("api/v1/report")?)?;
+        let first_seen = first_seen(&site.release().page("api/v1/report")?)?;
         let asked_before = site.cluster.requests_of(AGENT)?.len();
 
         site.cluster.kill_api_server()?;
@@ -42,7 +42,7 @@ fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result
                 Ok(())
             })?;
         same_pod(site, &pod)?;
-        let now = self::first_seen(&site.page("api/v1/report")?)?;
+        let now = self::first_seen(&site.release().page("api/v1/report")?)?;
         ensure!(now == first_seen, "first seen {now} in place of {first_seen}");
         // In all the time since, by the API server's own count.
         let asked = site.cluster.requests_of(AGENT)?.len() - asked_before;
@@ -87,7 +87,7 @@ fn sample(metrics: &str, name: &str) -> Result<f64> {
 /// Not restarted, and still ready.
 fn same_pod(site: &Site, before: &Value) -> Result<()> {
     site.cluster.until("the agent's pod ready", PATIENCE, || {
-        let now = site.agent()?;
+        let now = site.release().agent()?;
         let (was, is) = (
             &before["status"]["containerStatuses"][0],
             &now["status"]["containerStatuses"][0],

@@ -3,14 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::helm::Helm;
+use castoff_tests::lab::release::NAME;
 use serde_json::Value;
 
-use crate::site::{CASTOFF, NODE, PATIENCE, Site, on_a_cluster};
+use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 
 #[test]
-fn a_pod_that_uses_docker_shows_in_labels_metrics_and_the_fleet() -> Result<()> {
+fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Result<()> {
     on_a_cluster(|site| {
-        site.install(Helm::Four, &[])?;
+        site.release().install(Helm::Four, &[OFTEN, "events.enabled=true"])?;
         the_pod_runs_the_image(site)?;
         // Nobody on this machine has a Docker: the stage is empty but for the cluster.
         site.wait_for_verdict("clear")?;
@@ -18,30 +19,32 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_and_the_fleet() -> Result<()> 
         let docker = site.cluster.start_docker()?;
         site.deploy_builder(docker.socket())?;
         site.wait_for_verdict("in-use")?;
-        let labels = site.labels(NODE)?;
+        let labels = site.release().labels(NODE)?;
         ensure!(labels["container-runtime"] == "containerd", "{labels:?}");
         ensure!(labels["docker-engine"] == "dockerd", "{labels:?}");
-        let summary = site.annotations(NODE)?;
+        let summary = site.release().annotations(NODE)?;
         ensure!(summary.contains_key("summary"), "{summary:?}");
         // The lab's own docker, which has loaded an image, was a client too: the builder may show a look later.
         site.cluster
             .until("metrics that name the builder", PATIENCE, || the_metrics_name_it(site))?;
+        site.cluster
+            .until("an event on the builder", PATIENCE, || an_event_tells_of_it(site))?;
         the_fleet_names_it(site)
     })
 }
 
 /// One pod, ready, of the image that was built, and it looks at the node whose Docker is asked for below.
 fn the_pod_runs_the_image(site: &Site) -> Result<()> {
-    let daemons = site.cluster.get(["daemonset", CASTOFF, "-n", CASTOFF])?;
+    let daemons = site.cluster.get(["daemonset", NAME, "-n", NAME])?;
     let status = &daemons["status"];
     ensure!(
         status["numberReady"] == 1 && status["desiredNumberScheduled"] == 1,
         "the DaemonSet: {status}"
     );
-    let pod = site.agent()?;
+    let pod = site.release().agent()?;
     let spec = &pod["spec"]["containers"][0];
     ensure!(spec["securityContext"]["privileged"] == false, "{spec}");
-    let report: Value = serde_json::from_str(&site.page("api/v1/report")?)?;
+    let report: Value = serde_json::from_str(&site.release().page("api/v1/report")?)?;
     ensure!(report["node"] == NODE, "the report is of {}", report["node"]);
     let runtime = &report["runtime"]["value"];
     ensure!(runtime["name"] == "containerd", "its runtime is {runtime}");
@@ -49,7 +52,7 @@ fn the_pod_runs_the_image(site: &Site) -> Result<()> {
 }
 
 fn the_metrics_name_it(site: &Site) -> Result<()> {
-    let metrics = site.page("metrics")?;
+    let metrics = site.release().page("metrics")?;
     let line = metrics
         .lines()
         .find(|line| line.starts_with("castoff_pod_client_connections{"))
@@ -63,6 +66,34 @@ fn the_metrics_name_it(site: &Site) -> Result<()> {
         r#"engine="dockerd""#,
     ] {
         ensure!(line.contains(label), "no {label} in {line}");
+    }
+    Ok(())
+}
+
+/// One for each thing that is new, on the pod itself, as `kubectl describe pod` would show it.
+fn an_event_tells_of_it(site: &Site) -> Result<()> {
+    let events = site.cluster.get(["events.events.k8s.io", "-n", "builds"])?;
+    let events = events["items"].as_array().context("no list of events")?;
+    let by_castoff: Vec<&Value> = events
+        .iter()
+        .filter(|event| {
+            event["reportingController"]
+                .as_str()
+                .is_some_and(|by| by.starts_with("castoff.dev/"))
+        })
+        .collect();
+    ensure!(!by_castoff.is_empty(), "castoff has made no event");
+    for event in by_castoff {
+        let pod = &event["regarding"];
+        ensure!(pod["kind"] == "Pod" && event["related"]["name"] == NODE, "{event}");
+        ensure!(
+            pod["name"].as_str().is_some_and(|name| name.starts_with("builder-")),
+            "{event}"
+        );
+        ensure!(
+            event["type"] == "Warning" && event["note"].as_str().is_some_and(|note| !note.is_empty()),
+            "{event}"
+        );
     }
     Ok(())
 }

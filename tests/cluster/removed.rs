@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use castoff_tests::lab::helm::Helm;
+use castoff_tests::lab::release::NAME;
 
-use crate::site::{CASTOFF, NODE, PATIENCE, Site, on_a_cluster};
+use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 
 #[test]
 fn helm_4_upgrades_and_uninstalls() -> Result<()> {
@@ -16,26 +17,26 @@ fn helm_3_upgrades_and_uninstalls() -> Result<()> {
 }
 
 fn come_and_go(site: &mut Site, helm: Helm) -> Result<()> {
-    site.install(helm, &[])?;
+    site.release().install(helm, &[OFTEN])?;
     site.wait_for_verdict("clear")?;
-    let (labels, agent) = (site.labels(NODE)?, site.agent()?);
+    let (labels, agent) = (site.release().labels(NODE)?, site.release().agent()?);
 
-    site.upgrade(helm, &["podLabels.revision=second"])?;
+    site.release().upgrade(helm, &[OFTEN, "podLabels.revision=second"])?;
     // Its successor is ready before it has said anything to the API server.
     ensure!(
-        site.labels(NODE)? == labels,
+        site.release().labels(NODE)? == labels,
         "{:?} in place of {labels:?}",
-        site.labels(NODE)?
+        site.release().labels(NODE)?
     );
     ensure!(
-        site.agent()?["metadata"]["uid"] != agent["metadata"]["uid"],
+        site.release().agent()?["metadata"]["uid"] != agent["metadata"]["uid"],
         "the pod was not replaced"
     );
 
     // Somebody else's, which must stay.
     site.cluster.kubectl(["label", "node", NODE, "example.com/rack=7"])?;
-    site.uninstall(helm)?;
-    let left = (site.labels(NODE)?, site.annotations(NODE)?);
+    site.release().uninstall(helm)?;
+    let left = (site.release().labels(NODE)?, site.release().annotations(NODE)?);
     ensure!(left.0.is_empty() && left.1.is_empty(), "left on the Node: {left:?}");
     let node = site.cluster.get(["node", NODE])?;
     ensure!(
@@ -50,7 +51,7 @@ fn come_and_go(site: &mut Site, helm: Helm) -> Result<()> {
 fn nothing_is_left(site: &Site) -> Result<()> {
     let kinds = "daemonsets,pods,jobs,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
                  priorityclasses,validatingadmissionpolicies,validatingadmissionpolicybindings";
-    let instance = format!("app.kubernetes.io/instance={CASTOFF}");
+    let instance = format!("app.kubernetes.io/instance={NAME}");
     site.cluster.until("nothing left of the release", PATIENCE, || {
         let question = ["get", kinds, "--all-namespaces", "-l", &instance, "-o", "name"];
         let left = site.cluster.kubectl(question)?;

@@ -3,16 +3,17 @@
 use anyhow::{Context, Result, bail, ensure};
 use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::packages;
+use castoff_tests::lab::release::NAME;
 use serde_json::json;
 
-use crate::site::{CASTOFF, NODE, Site, on_a_cluster};
+use crate::site::{NODE, OFTEN, Site, on_a_cluster};
 
 const OWN: &str = r#"{"metadata":{"labels":{"castoff.dev/docker-dependency":"runtime"}}}"#;
 
 #[test]
 fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
     on_a_cluster(|site| {
-        site.install(Helm::Four, &[])?;
+        site.release().install(Helm::Four, &[OFTEN])?;
         site.wait_for_verdict("clear")?;
         let other = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node-2" } });
         site.cluster.apply(&other)?;
@@ -35,7 +36,7 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
         refused(site, &token, NODE, finalizer, "neither finalizers nor owners")?;
 
         // One that the API server issued for the same account and for no pod.
-        let unbound = site.cluster.kubectl(["create", "token", CASTOFF, "-n", CASTOFF])?;
+        let unbound = site.cluster.kubectl(["create", "token", NAME, "-n", NAME])?;
         refused(site, &unbound, NODE, OWN, "names no node")?;
         nothing_else_is_granted(site, &token)
     })
@@ -67,7 +68,7 @@ fn nothing_else_is_granted(site: &Site, token: &str) -> Result<()> {
 
 /// The token of the agent's pod, from where the kubelet keeps it: the image has nothing that could print it.
 fn read_token(site: &Site) -> Result<String> {
-    let pod = site.agent()?;
+    let pod = site.release().agent()?;
     let uid = pod["metadata"]["uid"].as_str().context("a pod's uid")?;
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     let mut projected = volumes.filter(|volume| volume["projected"].is_object());

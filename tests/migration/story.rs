@@ -34,13 +34,8 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
         format!("period={}s", PERIOD.as_secs()),
         format!("window={}s", WINDOW.as_secs()),
     );
-    let castoff = Release::install(
-        cluster,
-        image,
-        Helm::Four,
-        &[&period, &window, "log.format=json", "runtime.timeout=5s"],
-    )?;
-    let castoff = &castoff;
+    let castoff = &Release::of(cluster, image);
+    castoff.install(Helm::Four, &[&period, &window, "log.format=json", "runtime.timeout=5s"])?;
     builder::deploy(cluster, &socket, Habit::Connected)?;
     builder::wait_for(cluster, Habit::Connected)?;
     let told = Told::at_once(cluster, castoff, "runtime")?;

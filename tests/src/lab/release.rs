@@ -19,27 +19,47 @@ pub const AGENTS: &str = "app.kubernetes.io/component=agent";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/castoff");
 const PREFIX: &str = "castoff.dev/";
 
-/// A release that is installed.
-#[derive(Debug)]
+/// The release of an image that the cluster's nodes have.
+#[derive(Debug, Clone, Copy)]
 pub struct Release<'a> {
     cluster: &'a Cluster,
     image: &'a Image,
 }
 
 impl<'a> Release<'a> {
-    /// `helm install` of an image that its nodes have, with these values, until the agents are ready.
-    pub fn install(cluster: &'a Cluster, image: &'a Image, helm: Helm, values: &[&str]) -> Result<Self> {
-        let (name, tag) = image.tag.rsplit_once(':').context("an image's tag")?;
+    /// The one in this cluster, installed or not yet.
+    pub fn of(cluster: &'a Cluster, image: &'a Image) -> Self {
+        Self { cluster, image }
+    }
+
+    /// `helm install` with these values, until the agents are ready.
+    pub fn install(&self, helm: Helm, values: &[&str]) -> Result<()> {
+        self.helm(helm, &["install", "--create-namespace"], values)
+    }
+
+    /// `helm upgrade` with these values, until the agents are ready.
+    pub fn upgrade(&self, helm: Helm, values: &[&str]) -> Result<()> {
+        self.helm(helm, &["upgrade"], values)
+    }
+
+    fn helm(&self, helm: Helm, verb: &[&str], values: &[&str]) -> Result<()> {
+        let (name, tag) = self.image.tag.rsplit_once(':').context("an image's tag")?;
         let (registry, repository) = name.split_once('/').context("an image's registry")?;
         let of_image =
             format!("image.registry={registry},image.repository={repository},image.tag={tag},image.pullPolicy=Never");
-        let mut words = vec!["install", NAME, CHART, "--namespace", NAME, "--create-namespace"];
+        let mut words = verb.to_vec();
+        words.extend([NAME, CHART, "--namespace", NAME]);
         words.extend(["--wait", "--timeout", "180s", "--set", &of_image]);
         for value in values {
             words.extend(["--set", value]);
         }
-        cluster.helm(helm, words)?;
-        Ok(Self { cluster, image })
+        self.cluster.helm(helm, words).map(drop)
+    }
+
+    /// `helm uninstall`, until its hooks have ended.
+    pub fn uninstall(&self, helm: Helm) -> Result<()> {
+        let words = ["uninstall", NAME, "--namespace", NAME, "--wait", "--timeout", "180s"];
+        self.cluster.helm(helm, words).map(drop)
     }
 
     /// The one agent's pod, as the API server has it.
@@ -66,8 +86,17 @@ impl<'a> Release<'a> {
 
     /// castoff's labels of a Node, without their prefix.
     pub fn labels(&self, node: &str) -> Result<Map<String, Value>> {
+        self.keys(node, "labels")
+    }
+
+    /// castoff's annotations of a Node, without their prefix.
+    pub fn annotations(&self, node: &str) -> Result<Map<String, Value>> {
+        self.keys(node, "annotations")
+    }
+
+    fn keys(&self, node: &str, which: &str) -> Result<Map<String, Value>> {
         let node = self.cluster.get(["node", node])?;
-        let all = node["metadata"]["labels"].as_object().into_iter().flatten();
+        let all = node["metadata"][which].as_object().into_iter().flatten();
         Ok(all
             .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone())))
             .collect())

@@ -165,7 +165,8 @@ fn connection<'a>(line: &Line<'_>, netns: Option<NetNs>, listeners: &'a [Listeni
     })
 }
 
-/// One process that stands for the pod or the container to which all `members` belong.
+/// One process that stands for the pod or the container to which all `members` belong. Where they are in several containers of
+/// one pod, it says nothing of a container: any of these may hold the connection, and the first is only the first.
 fn common_holder(reader: &ProcessReader, table: &ProcessTable, members: &[Pid]) -> Option<Process> {
     let mut first: Option<Process> = None;
     for pid in members {
@@ -175,10 +176,16 @@ fn common_holder(reader: &ProcessReader, table: &ProcessTable, members: &[Pid]) 
             continue;
         };
         let place = place(&process)?;
+        let container = outermost(&process).map(str::to_owned);
         match &first {
             None => first = Some(process),
-            Some(first) if self::place(first) == Some(place) => {}
-            Some(_) => return None,
+            Some(first) if self::place(first) != Some(place) => return None,
+            Some(_) => {}
+        }
+        if let Some(first) = &mut first
+            && outermost(first) != container.as_deref()
+        {
+            first.membership.containers.clear();
         }
     }
     first
@@ -186,7 +193,13 @@ fn common_holder(reader: &ProcessReader, table: &ProcessTable, members: &[Pid]) 
 
 /// The pod that a process belongs to, else its outermost container.
 fn place(process: &Process) -> Option<&str> {
-    let membership = &process.membership;
-    let container = || membership.containers.first().map(|container| container.id.0.as_str());
-    membership.pod_uid.as_deref().or_else(container)
+    process.membership.pod_uid.as_deref().or_else(|| outermost(process))
+}
+
+fn outermost(process: &Process) -> Option<&str> {
+    process
+        .membership
+        .containers
+        .first()
+        .map(|container| container.id.0.as_str())
 }

@@ -133,5 +133,12 @@ fn by_name_the_pod_is_known_and_not_the_process() {
         let sighting = find_on(&host, &Node::new().round(&[]).refuse(POD));
         assert_eq!(holders(&sighting), expected);
         assert_eq!(reasons(&sighting), [(Reason::PermissionDenied, Hides::Identity, 1)]);
+        // Two containers, and whose process comes first says nothing.
+        let seen = sighting.reading.known().expect("it is known");
+        let all = seen.connections.iter().flat_map(|connection| &connection.holders);
+        assert!(
+            all.clone().all(|holder| holder.membership.containers.is_empty()),
+            "{group}"
+        );
     }
 }
