@@ -17,8 +17,8 @@ use anyhow::Result;
 
 use figures::table;
 
-/// Pods, and how long the agent is watched with them.
-const STEPS: [(usize, Duration); 2] = [(110, Duration::from_secs(60)), (250, Duration::from_secs(30))];
+/// Pods, and how long the agent is watched with them: 240 looks, which are an hour at its own period, and 30.
+const STEPS: [(usize, Duration); 2] = [(110, Duration::from_secs(240)), (250, Duration::from_secs(30))];
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
