@@ -107,10 +107,7 @@ fn the_fleet_names_it(site: &Site) -> Result<()> {
         "metadata": { "name": "node-2", "labels": { "kubernetes.io/os": "linux" } },
     }))?;
     site.cluster.until("node-1 in use and node-2 unknown", PATIENCE, || {
-        let mut castoff = site.cluster.command(castoff_binary()?);
-        let output = castoff.args(["cluster", "-o", "json"]).output()?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let fleet: Value = serde_json::from_slice(&output.stdout).with_context(|| errors.into_owned())?;
+        let fleet = site.release().fleet()?;
         let nodes = fleet["nodes"].as_array().context("no list of nodes")?;
         let verdict = |name: &str| {
             let node = nodes.iter().find(|node| node["name"] == name || node["node"] == name);
