@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Request, header};
-use kube_client::client::Body;
+use kube::client::Body;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, Request, header};
-use kube_client::client::Body;
+use kube::client::Body;
 use serde::de::DeserializeOwned;
 
 use super::object::{Document, Node, Page};

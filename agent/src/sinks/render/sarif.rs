@@ -4,11 +4,11 @@
 //! Relies on OASIS SARIF 2.1.0 and on what viewers make of it: text may hold links, `[text](target)`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::json::escaped;
+use crate::apiserver::path::encoded;
 use crate::findings::catalogue::entry;
 use crate::findings::report::{Code, Finding, Report, Severity, Verdict};
 use crate::sinks::text::visible;
@@ -125,19 +125,6 @@ fn result(code: Code, level: &str, node: &str, subject: &str, message: &str, cou
 /// A name that others chose, neither obeyed by a terminal nor taken for a link.
 fn plain(text: &str) -> String {
     visible(text).replace("](", "]\\(")
-}
-
-/// RFC 3986, a path's segment.
-fn encoded(text: &str) -> String {
-    let mut segment = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            segment.push(char::from(byte));
-        } else {
-            let _ = write!(segment, "%{byte:02X}"); // writing to a String cannot fail
-        }
-    }
-    segment
 }
 
 #[cfg(test)]

