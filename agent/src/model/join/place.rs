@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager};
+use crate::model::workload::{CgroupContainer, Manager, container_name};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,11 @@ pub(super) enum Place {
     /// A pod that the runtime knows.
     Pod(PodContainer),
     /// A container that the runtime does not know.
-    EngineContainer { engine: Option<EngineKind>, name: String },
+    EngineContainer {
+        engine: Option<EngineKind>,
+        name: String,
+        image: Option<String>,
+    },
     /// No container.
     Host,
 }
@@ -105,11 +109,12 @@ impl<'a> Places<'a> {
             Manager::Podman => Some(EngineKind::Podman),
             Manager::CriContainerd | Manager::Crio | Manager::Nerdctl | Manager::Unnamed => None,
         });
-        let name = match (supervised.and_then(|s| s.name.clone()), pod_uid) {
-            (Some(name), _) => name,
-            (None, Some(uid)) => format!("{} of pod {uid}", container.id.short()),
-            (None, None) => container.id.short().to_owned(),
+        let own = supervised.and_then(|s| Some((s.name.as_deref()?, s.image.as_deref())));
+        let (name, image) = match (own, pod_uid) {
+            (Some((name, image)), _) => container_name::pattern(name, image).unwrap_or_else(|| (name.to_owned(), None)),
+            (None, Some(uid)) => (format!("{} of pod {uid}", container.id.short()), None),
+            (None, None) => (container.id.short().to_owned(), None),
         };
-        Place::EngineContainer { engine, name }
+        Place::EngineContainer { engine, name, image }
     }
 }
