@@ -50,7 +50,11 @@ fn of_gitlab(name: &str) -> Option<String> {
     }
     let step = generated::fold(rest, MADE_UP).unwrap_or_else(|| rest.to_owned());
     let step = step.strip_prefix(MADE_UP).unwrap_or(&step).trim_start_matches('-');
-    let step = if step.is_empty() { String::new() } else { format!("-{step}") };
+    let step = if step.is_empty() {
+        String::new()
+    } else {
+        format!("-{step}")
+    };
     Some(format!("runner-{runner}-project-{project}-concurrent-{MADE_UP}{step}"))
 }
 
@@ -86,11 +90,26 @@ mod tests {
     fn two_runs_of_one_program_have_one_pattern() {
         let ryuk = "testcontainers/ryuk:0.12.0";
         let cases = [
-            ("testcontainers-ryuk-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a", ryuk, "testcontainers-ryuk-*", "testcontainers/ryuk"),
-            ("happy_einstein", "reg.example:5000/ci/maven:3.9", "*", "reg.example:5000/ci/maven"),
+            (
+                "testcontainers-ryuk-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a",
+                ryuk,
+                "testcontainers-ryuk-*",
+                "testcontainers/ryuk",
+            ),
+            (
+                "happy_einstein",
+                "reg.example:5000/ci/maven:3.9",
+                "*",
+                "reg.example:5000/ci/maven",
+            ),
             ("frosty_morse2", "alpine@sha256:0c2ab1c57a3e4f0e", "*", "alpine"),
             ("shop-web-run-4f0e9d3b1f2e", "shop-web", "shop-web-run-*", "shop-web"),
-            ("buildx_buildkit_happy_einstein0", "moby/buildkit:buildx-stable-1", "buildx_buildkit_*", "moby/buildkit"),
+            (
+                "buildx_buildkit_happy_einstein0",
+                "moby/buildkit:buildx-stable-1",
+                "buildx_buildkit_*",
+                "moby/buildkit",
+            ),
             (
                 "buildx_buildkit_builder-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a0",
                 "moby/buildkit:v0.16",
@@ -103,15 +122,34 @@ mod tests {
                 "runner-xyfk3gqk-project-23-concurrent-*-build",
                 "docker",
             ),
-            ("ghcriogithubsuperlinterv4_1a2b3c", "ghcr.io/github/super-linter:v4", "*", "ghcr.io/github/super-linter"),
-            ("0c2ab1c57a3e4f0e9d3b1f2e3d4c5b6a_postgres14_4b1f2a", "postgres:14", "*_postgres14_*", "postgres"),
+            (
+                "ghcriogithubsuperlinterv4_1a2b3c",
+                "ghcr.io/github/super-linter:v4",
+                "*",
+                "ghcr.io/github/super-linter",
+            ),
+            (
+                "0c2ab1c57a3e4f0e9d3b1f2e3d4c5b6a_postgres14_4b1f2a",
+                "postgres:14",
+                "*_postgres14_*",
+                "postgres",
+            ),
         ];
         for (name, image, expected, repository) in cases {
             let expected = Some((expected.to_owned(), Some(repository.to_owned())));
             assert_eq!(pattern(name, Some(image)), expected, "{name}");
         }
-        let slot = |n: u32, id: &str| pattern(&format!("runner-x-project-23-concurrent-{n}-{id}-build"), Some("docker:27"));
-        assert_eq!(slot(0, "4f0e9d3b1f2e4f0e"), slot(7, "1f2e4f0e4f0e9d3b"), "whichever slot is free");
+        let slot = |n: u32, id: &str| {
+            pattern(
+                &format!("runner-x-project-23-concurrent-{n}-{id}-build"),
+                Some("docker:27"),
+            )
+        };
+        assert_eq!(
+            slot(0, "4f0e9d3b1f2e4f0e"),
+            slot(7, "1f2e4f0e4f0e9d3b"),
+            "whichever slot is free"
+        );
     }
 
     #[test]

@@ -149,7 +149,10 @@ mod tests {
         ] {
             assert_eq!(fold(name, "*"), None, "{name}");
         }
-        assert_eq!(fold("docker-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a", "").as_deref(), Some("docker"));
+        assert_eq!(
+            fold("docker-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a", "").as_deref(),
+            Some("docker")
+        );
         assert_eq!(fold("4f0e9d3b-web", "").as_deref(), Some("web"));
     }
 }

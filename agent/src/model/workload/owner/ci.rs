@@ -59,7 +59,11 @@ fn jenkins(pod: &Marks<'_>) -> Option<Workload> {
         let (number, random) = build.split_once('-')?;
         (is_number(number) && made(random)).then_some(job.len())
     };
-    workload(WorkloadKind::Jenkins, &spelled[..of_build(label).unwrap_or(label.len())], true)
+    workload(
+        WorkloadKind::Jenkins,
+        &spelled[..of_build(label).unwrap_or(label.len())],
+        true,
+    )
 }
 
 /// `<task run>-pod`, the run in a label; of a pipeline the run is `<pipeline run>-<task>`.
@@ -75,8 +79,15 @@ fn tekton(pod: &Marks<'_>) -> Option<Workload> {
         (stem == run || cut() == Some(true)).then_some(())
     };
     // Up to 0.2x with a random suffix of its own, and with a number since tasks are tried again.
-    let name = pod.base().and_then(|base| base.strip_suffix('-')).filter(|base| base.ends_with("-pod"));
-    let retried = pod.name.rsplit_once("-retry").filter(|(_, n)| is_number(n)).map(|(name, _)| name);
+    let name = pod
+        .base()
+        .and_then(|base| base.strip_suffix('-'))
+        .filter(|base| base.ends_with("-pod"));
+    let retried = pod
+        .name
+        .rsplit_once("-retry")
+        .filter(|(_, n)| is_number(n))
+        .map(|(name, _)| name);
     of_run(name.or(retried).unwrap_or(pod.name), "-pod")?;
     match pod.label("tekton.dev/pipelineRun") {
         None => workload(WorkloadKind::TaskRun, base_of(run), true),
@@ -89,7 +100,9 @@ fn tekton(pod: &Marks<'_>) -> Option<Workload> {
 
 /// `<workflow>`, `<workflow>-<number>` or `<workflow>-<template>-<number>`, the workflow in a label.
 fn argo(pod: &Marks<'_>) -> Option<Workload> {
-    let workflow = pod.label("workflows.argoproj.io/workflow").filter(|name| !name.is_empty())?;
+    let workflow = pod
+        .label("workflows.argoproj.io/workflow")
+        .filter(|name| !name.is_empty())?;
     let rest = pod.name.strip_prefix(workflow)?;
     let of_step = || {
         let (before, number) = rest.rsplit_once('-')?;
