@@ -6,8 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use kube_client::Config;
-use kube_client::config::{KubeConfigOptions, Kubeconfig};
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::refusal::Refusal;
 use super::workstation::Workstation;

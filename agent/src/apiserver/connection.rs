@@ -8,8 +8,8 @@ use http::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use kube_client::Config;
-use kube_client::client::{Body, ConfigExt as _};
+use kube::Config;
+use kube::client::{Body, ConfigExt as _};
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _};
@@ -89,7 +89,7 @@ impl Connection {
 fn connect(
     config: &Config,
     idle: usize,
-) -> kube_client::Result<BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>> {
+) -> kube::Result<BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     let connector = config.rustls_https_connector_with_connector(connector)?;

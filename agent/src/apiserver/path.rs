@@ -1,15 +1,13 @@
-//! What may become part of a request's path or query.
+//! Text that may become part of a request's path or query.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 pub use crate::model::name::is_name;
 
-/// `text` as a value in a query.
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len() * 3);
-    for byte in text.bytes() {
-        // Writing to a String cannot fail.
-        let _ = write!(encoded, "%{byte:02X}");
-    }
-    encoded
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Encodes `text` as one segment of a path, or as one value in a query.
+pub fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }

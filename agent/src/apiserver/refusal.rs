@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use kube_client::client::AuthError;
+use kube::client::AuthError;
 
 use crate::model::publishing::Outcome;
 use crate::model::reading::{Gap, Hides, Reason};
@@ -82,7 +82,7 @@ fn transport(error: &(dyn Error + 'static)) -> Outcome {
     let mut cause = Some(error);
     while let Some(error) = cause {
         connecting |= error.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect);
-        unprepared |= error.is::<kube_client::Error>() || error.is::<AuthError>();
+        unprepared |= error.is::<kube::Error>() || error.is::<AuthError>();
         io = error.downcast_ref().map(innermost).or(io);
         cause = error.source();
     }

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use kube_client::Config;
-use kube_client::config::{KubeConfigOptions, Kubeconfig};
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::access::refuse_other_kinds;
 use crate::model::reading::Gap;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, header};
-use kube_client::client::Body;
+use kube::client::Body;
 
 use super::door::{Door, Pod};
 use super::join::{AgentPod, Barren, Node};

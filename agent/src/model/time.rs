@@ -25,6 +25,14 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
+
+    /// Converts to the calendar's type, to be formatted. A time past the year 9999, which only a broken clock gives, is
+    /// the last one that the calendar has.
+    pub fn calendar(self) -> jiff::Timestamp {
+        let last = jiff::Timestamp::MAX.as_second();
+        let second = i64::try_from(self.0).map_or(last, |second| second.min(last));
+        jiff::Timestamp::from_second(second).expect("between 1970 and the calendar's end")
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -36,10 +44,7 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Later cannot be written in RFC 3339, and `Display` must not fail over a clock that is broken.
-        const LAST: u64 = 253_402_300_799; // 9999-12-31T23:59:59Z
-        let time = UNIX_EPOCH + Duration::from_secs(self.0.min(LAST));
-        write!(f, "{}", humantime::format_rfc3339_seconds(time))
+        write!(f, "{}", self.calendar())
     }
 }
 
@@ -52,9 +57,11 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text)
-            .map(Self::from)
-            .map_err(de::Error::custom)
+        let time: jiff::Timestamp = text.parse().map_err(de::Error::custom)?;
+        let seconds = u64::try_from(time.as_second());
+        seconds
+            .map(Self)
+            .map_err(|_| de::Error::custom(format_args!("{text} is before 1970")))
     }
 }
 
@@ -85,7 +92,14 @@ mod tests {
 
     #[test]
     fn a_broken_clock_can_still_be_written() {
-        assert_eq!(Timestamp::from_unix(u64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_unix(u64::MAX).to_string(), "9999-12-30T22:00:00Z");
+    }
+
+    #[test]
+    fn text_that_is_no_time_since_1970_is_refused() {
+        for text in ["\"\"", "\"yesterday\"", "\"2026-11-24\"", "\"1969-12-31T23:59:59Z\""] {
+            assert!(serde_json::from_str::<Timestamp>(text).is_err(), "{text}");
+        }
     }
 
     #[test]
