@@ -63,8 +63,13 @@ fn exposure(exposure: &Exposure) -> Finding {
     } else {
         ""
     };
+    let (mounts, until) = if exposure.mounted {
+        ("mounts", String::new())
+    } else {
+        ("mounted", format!(" until {}", exposure.last_seen))
+    };
     let message = format!(
-        "mounts {how} of {engine} ({scope}) at {listener}: {host_path} as {container_path}{mode}; not seen using it"
+        "{mounts} {how} of {engine} ({scope}) at {listener}{until}: {host_path} as {container_path}{mode}; not seen using it"
     );
     let subject = format!("pod {}/{} ({})", exposure.namespace, exposure.pod, exposure.container);
     finding(Code::SocketExposure, Severity::Warning, subject, message)

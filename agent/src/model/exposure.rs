@@ -1,13 +1,15 @@
 //! Containers that could reach a listener.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::client::ClientKey;
 use super::container::PodContainer;
 use super::engine::{EngineKind, Scope};
 use super::identity::ContainerId;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
+use super::time::Timestamp;
 use super::workload::owner::Workload;
 
 codes! {
@@ -37,7 +39,29 @@ pub struct Reach {
     pub readonly: bool,
 }
 
-/// A container that could reach a listener, as it is reported.
+/// A container's way to a listener, in words that survive the container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExposureKey {
+    /// Who could use what, as the client that it would be.
+    pub client: ClientKey,
+    /// The mount point in the container, which is in the pod's template, as the path on the host need not be.
+    pub container_path: String,
+}
+
+/// A container's way to a listener when it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mounted {
+    /// How the mount leads to the listener.
+    pub via: Via,
+    /// The path on the host as the pod names it.
+    pub host_path: String,
+    /// Whether it is read-only.
+    pub readonly: bool,
+}
+
+/// A container that could reach a listener, as it is reported: it has the mount now, or had it within the window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
@@ -67,6 +91,12 @@ pub struct Exposure {
     pub container_path: String,
     /// Whether it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
+    /// Whether the container has the mount now.
+    pub mounted: bool,
+    /// When the mount was first seen, in this pod or an earlier one of its workload.
+    pub first_seen: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
     /// Whether this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
 }

@@ -6,8 +6,9 @@
 //! mount of a container it is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::client::{ClientIdentity, ClientKey, OpenClient};
+use super::client::{ClientKey, OpenClient};
 use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
 use super::identity::SocketInode;
@@ -107,7 +108,10 @@ impl History {
         }
         let is_new = |client: &OpenClient| !self.open.contains_key(&client.key);
         if open.len() != self.open.len() || open.iter().any(is_new) {
-            hand_over(&mut self.clients, &open.iter().map(|client| client.key.clone()).collect());
+            hand_over(
+                &mut self.clients,
+                &open.iter().map(|client| client.key.clone()).collect(),
+            );
         }
         self.open = open
             .iter()
@@ -172,17 +176,20 @@ impl History {
         self.forgotten
     }
 
-    /// Brings every time that lies after `now` back to it, and tells how many records had one: the clock was wrong when
-    /// they were made, and what was seen was seen by now at the latest.
+    /// Brings every time that lies after `now` back to it, and tells how many records were more than a moment ahead: the
+    /// clock was wrong when they were made, and what was seen was seen by now at the latest.
     pub fn clamp(&mut self, now: Timestamp) -> usize {
         let clients = self.clients.values_mut().map(|seen| {
             seen.hours = seen.hours.until(now);
             (&mut seen.first, &mut seen.last)
         });
-        let exposures = self.exposures.values_mut().map(|seen| (&mut seen.first, &mut seen.last));
+        let exposures = self
+            .exposures
+            .values_mut()
+            .map(|seen| (&mut seen.first, &mut seen.last));
         let mut clamped = 0;
         for (first, last) in clients.chain(exposures) {
-            clamped += usize::from(*last > now);
+            clamped += usize::from(last.since(now) > SKEW);
             *first = now.min(*first);
             *last = now.min(*last);
         }
@@ -318,120 +325,8 @@ fn bound<K: Key, R: Record>(records: &mut BTreeMap<K, R>, limit: usize, is_open:
 
 const WEEK: u64 = 7 * 86_400;
 
+/// How far a clock may be set back without a word.
+const SKEW: Duration = Duration::from_secs(300);
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::client::ClientIdentity;
-    use crate::model::container::PodContainer;
-    use crate::model::engine::{Api, EngineKind, Scope};
-    use crate::model::socket::SocketName;
-    use crate::model::workload::owner::{Workload, WorkloadKind};
-
-    fn open(name: usize, sockets: &[u32]) -> OpenClient {
-        OpenClient {
-            key: ClientKey {
-                identity: ClientIdentity::EngineContainer {
-                    engine: None,
-                    name: name.to_string(),
-                    image: None,
-                },
-                engine: EngineKind::Dockerd,
-                scope: Scope::Host,
-                api: Api::Docker,
-                listener: SocketName::Path("/run/docker.sock".into()),
-            },
-            connections: 1,
-            pending: 0,
-            holders: Vec::new(),
-            sockets: sockets.iter().map(|s| SocketInode(*s)).collect(),
-        }
-    }
-
-    #[test]
-    fn a_connection_counts_once_however_often_it_is_seen() {
-        let mut history = History::default();
-        for (at, sockets) in [
-            (1, vec![5]),
-            (2, vec![5]),
-            (3, vec![5, 6]),
-            (4, vec![6]),
-            (5, vec![]),
-            (6, vec![6]),
-        ] {
-            history.record(Timestamp::from_unix(at), &[open(0, &sockets)]);
-        }
-        let seen = history.get(&open(0, &[]).key).expect("it was recorded");
-        assert_eq!(seen.connects, 3, "5, 6, and 6 again after a look without it");
-        assert_eq!((seen.first.as_unix(), seen.last.as_unix()), (1, 6));
-    }
-
-    /// A client in a pod of a Deployment, or of what may be one.
-    fn in_pod(pod: &str, certain: bool) -> OpenClient {
-        let mut client = open(0, &[1]);
-        client.key.identity = ClientIdentity::Pod(PodContainer {
-            namespace: "ci".to_owned(),
-            pod: pod.to_owned(),
-            container: Some("build".to_owned()),
-            workload: Some(Workload {
-                kind: WorkloadKind::Deployment,
-                name: "builder".to_owned(),
-                certain,
-            }),
-        });
-        client
-    }
-
-    fn kept(history: &History) -> Vec<(String, u64)> {
-        let kept = history.clients();
-        kept.map(|(key, seen)| (key.identity.to_string(), seen.first.as_unix()))
-            .collect()
-    }
-
-    #[test]
-    fn a_rollout_makes_no_new_client() {
-        let at = Timestamp::from_unix;
-        let (old, new, other) = (in_pod("a", true), in_pod("b", true), in_pod("c", false));
-        let mut history = History::default();
-        history.record(at(1), std::slice::from_ref(&old));
-        history.record(at(2), &[old.clone(), new.clone()]);
-        let both = [("pod ci/a (build)".to_owned(), 1), ("pod ci/b (build)".to_owned(), 1)];
-        assert_eq!(kept(&history), both);
-        history.record(at(3), &[]);
-        assert_eq!(kept(&history), both, "nobody took over yet");
-        history.record(at(4 + 7_200), std::slice::from_ref(&new));
-        assert_eq!(kept(&history), [("pod ci/b (build)".to_owned(), 1)]);
-        let hours = history.get(&new.key).map(|seen| seen.hours.iter().collect::<Vec<_>>());
-        assert_eq!(hours, Some(vec![at(0), at(7_200)]), "and what was seen of the other");
-        history.record(at(5 + 7_200), &[other]);
-        history.record(at(6 + 7_200), &[in_pod("d", false)]);
-        let apart = [("b", 1), ("c", 7_205), ("d", 7_206)];
-        let apart = apart.map(|(pod, first)| (format!("pod ci/{pod} (build)"), first));
-        assert_eq!(kept(&history), apart, "a guess takes over from nobody");
-        // A state file of before workloads were known.
-        let mut before = in_pod("a", true);
-        if let ClientIdentity::Pod(place) = &mut before.key.identity {
-            place.workload = None;
-        }
-        let seen = Seen {
-            first: at(1),
-            last: at(2),
-            connects: 1,
-            hours: Hours::default(),
-        };
-        let mut history = History::restore([(before.key, seen)], Hours::default());
-        history.record(at(9), &[old]);
-        assert_eq!(kept(&history), [("pod ci/a (build)".to_owned(), 1)], "the same pod");
-    }
-
-    #[test]
-    fn the_longest_unseen_are_forgotten_first_and_counted() {
-        let mut history = History::default();
-        for n in 0..History::LIMIT + 10 {
-            history.record(Timestamp::from_unix(n as u64), &[open(n, &[1])]);
-        }
-        assert_eq!(history.clients().count(), History::LIMIT);
-        assert_eq!(history.forgotten(), 10);
-        assert_eq!(history.get(&open(9, &[]).key), None);
-        assert!(history.get(&open(10, &[]).key).is_some());
-    }
-}
+mod tests;

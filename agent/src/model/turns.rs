@@ -83,7 +83,13 @@ mod tests {
         let honest = [
             host(None, 1001, 1),
             host(Some(Unit::Session { uid: 1002 }), 1002, 2),
-            host(Some(Unit::System { name: "backup.service".to_owned() }), 0, 3),
+            host(
+                Some(Unit::System {
+                    name: "backup.service".to_owned(),
+                }),
+                0,
+                3,
+            ),
             ClientIdentity::Unnamed,
         ];
         all.extend(honest.clone());

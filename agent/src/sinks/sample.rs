@@ -128,6 +128,9 @@ fn exposures() -> Vec<Exposure> {
         host_path: host.to_owned(),
         container_path: inside.to_owned(),
         readonly: via == Via::Directory,
+        mounted: via == Via::Socket,
+        first_seen: ago(2 * 86_400),
+        last_seen: ago(if via == Via::Socket { 0 } else { 3_600 }),
         used,
     };
     vec![

@@ -277,7 +277,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
     known(&mut node.engines).push(dockerd());
     known(&mut node.reaches).push(reach());
     let used = |node: &Snapshot, history: &History| {
-        let exposures = exposures(node, &join(node), history);
+        let exposures = exposures(node, &join(node), history, Duration::from_secs(60));
         exposures
             .known()
             .expect("known")
@@ -304,6 +304,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
     };
     let elsewhere = History::restore(
         history.clients().map(|(key, seen)| (of_another(key), seen.clone())),
+        [],
         *history.looked(),
     );
     assert_eq!(used(&node, &elsewhere), [("build".to_owned(), false)]);

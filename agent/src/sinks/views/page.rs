@@ -14,7 +14,6 @@ use askama::Template;
 use crate::findings::report::{Report, Verdict};
 use crate::model::client::Client;
 use crate::model::container::ShadowContainer;
-use crate::model::exposure::Exposure;
 use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
 use crate::sinks::views::amount;
@@ -65,7 +64,7 @@ struct View<'a> {
     open: usize,
     timeline: Drawing,
     days: Vec<Day>,
-    exposures: Rows<'a, &'a Exposure>,
+    exposures: Rows<'a, ExposureRow<'a>>,
     engines: Rows<'a, EngineRow<'a>>,
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
@@ -91,7 +90,9 @@ impl<'a> View<'a> {
             clients,
             timeline: Drawing::new("node", "all clients together", &report.timeline),
             days: days(&report.timeline),
-            exposures: Rows::new(&amount::exposures(report), |(_, exposure)| exposure),
+            exposures: Rows::new(&amount::exposures(report), |(_, exposure)| {
+                ExposureRow::new(exposure, now)
+            }),
             engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),

@@ -129,6 +129,9 @@ fn of_client(client: &Client) -> Option<Occurrence> {
 }
 
 fn of_exposure(exposure: &Exposure, now: Timestamp) -> Option<Occurrence> {
+    if !exposure.mounted {
+        return None;
+    }
     let place = exposure.place();
     Some(Occurrence {
         news: News::Exposure,

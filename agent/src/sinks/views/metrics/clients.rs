@@ -12,12 +12,13 @@ use super::node::seen;
 use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity, container_label};
 use crate::model::engine::Api;
+use crate::model::turns::in_turns;
 use crate::model::workload::owner::Workload;
 
 const UNKNOWN: &str = "(unknown)";
 
 pub(super) fn families(report: &Report) -> Vec<Family> {
-    let mut families = vec![exposures(report)];
+    let mut families = exposures(report);
     if let Some(clients) = seen(&report.clients) {
         let docker: Vec<&Client> = clients.iter().filter(|c| c.key.api == Api::Docker).collect();
         families.push(counted(&docker));
@@ -97,12 +98,13 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         &c::UNNAMED_LAST_SEEN,
         &c::UNNAMED_CONNECTS,
     ]);
-    for client in clients {
+    // Where there are more than a family has room for, each owner's come in turn.
+    for client in in_turns(clients.to_vec(), |client| &client.key.identity) {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();
         match &client.key.identity {
             ClientIdentity::Pod(place) => {
-                let [workload, kind] = owner(place.workload.as_ref());
+                let [workload, kind] = owner(place.workload.as_ref(), &place.pod);
                 pods.add(
                     [
                         or_unknown(&place.namespace),
@@ -139,10 +141,14 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         .collect()
 }
 
-fn exposures(report: &Report) -> Family {
-    let mut family = Family::new(&c::POD_EXPOSURE);
-    for e in seen(&report.exposures).unwrap_or_default() {
-        let [workload, kind] = owner(e.workload.as_ref());
+fn exposures(report: &Report) -> Vec<Family> {
+    let mut mounts = Family::new(&c::POD_EXPOSURE);
+    let mut first_seen = Family::new(&c::POD_EXPOSURE_FIRST_SEEN);
+    let mut last_seen = Family::new(&c::POD_EXPOSURE_LAST_SEEN);
+    let exposures = seen(&report.exposures).unwrap_or_default().iter();
+    let placed: Vec<_> = exposures.map(|e| (ClientIdentity::Pod(e.place()), e)).collect();
+    for (_, e) in in_turns(placed, |(identity, _)| identity) {
+        let [workload, kind] = owner(e.workload.as_ref(), &e.pod);
         let labels = [
             or_unknown(&e.namespace),
             or_unknown(&e.pod),
@@ -154,16 +160,18 @@ fn exposures(report: &Report) -> Family {
             e.via.code(),
             if e.used { "true" } else { "false" },
         ];
-        family.add(labels, 1.0);
+        mounts.add(labels, f64::from(u8::from(e.mounted)));
+        first_seen.lower(labels, number(e.first_seen.as_unix()));
+        last_seen.raise(labels, number(e.last_seen.as_unix()));
     }
-    family
+    vec![mounts, first_seen, last_seen]
 }
 
-/// Name and kind of what a pod belongs to; a guess is none.
-fn owner(workload: Option<&Workload>) -> [&str; 2] {
+/// Name and kind of what a pod belongs to: itself where that is not known, or is a guess.
+fn owner<'a>(workload: Option<&'a Workload>, pod: &'a str) -> [&'a str; 2] {
     match workload {
         Some(workload) if workload.certain => [or_unknown(&workload.name), workload.kind.code()],
-        _ => [UNKNOWN, UNKNOWN],
+        _ => [or_unknown(pod), "Pod"],
     }
 }
 
