@@ -23,7 +23,7 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
     for e in report.exposures.known().into_iter().flatten() {
         let used = match (e.used, e.access) {
             (true, _) => Cell::toned("yes", Tone::Bad),
-            (false, Access::Denied) => Cell::new("not seen, may not"),
+            (false, Access::Denied) => Cell::new("may not"),
             (false, Access::Allowed | Access::Unknown) => Cell::new("not seen"),
         };
         let engine = words::engine(e.engine, &e.scope, Api::Docker);
