@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::client::{ClientKey, OpenClient};
+use super::client::{ClientIdentity, ClientKey, OpenClient};
 use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
 use super::identity::SocketInode;
@@ -122,7 +122,14 @@ impl History {
 
     /// Takes in which containers had a way to a socket at the time `at`.
     pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
-        for (key, mount) in mounted {
+        // One whose engine is not known was named by its id: another in the next look.
+        let named = |key: &ExposureKey| {
+            !matches!(
+                key.client.identity,
+                ClientIdentity::EngineContainer { engine: None, .. } | ClientIdentity::Unnamed
+            )
+        };
+        for (key, mount) in mounted.iter().filter(|(key, _)| named(key)) {
             let seen = self.exposures.entry(key.clone()).or_insert_with(|| SeenMounted {
                 first: at,
                 last: at,
@@ -131,7 +138,7 @@ impl History {
             seen.last = seen.last.max(at);
             seen.mount.clone_from(mount);
         }
-        let now: BTreeSet<ExposureKey> = mounted.keys().cloned().collect();
+        let now: BTreeSet<ExposureKey> = mounted.keys().filter(|key| named(key)).cloned().collect();
         if now != self.mounted {
             hand_over(&mut self.exposures, &now);
         }

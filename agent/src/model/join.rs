@@ -1,26 +1,24 @@
 //! The joins over one snapshot: cgroup → container → pod, connection → client, mount → exposure. Pure.
 
+mod exposures;
 mod place;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
+pub use exposures::{exposures, mounted};
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};
 use super::container::ShadowContainer;
 use super::engine::{Engine, EngineSighting, Listener, Scope};
-use super::exposure::{Exposure, ExposureKey, Mounted};
-use super::history::{History, SeenMounted};
 use super::identity::ContainerId;
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
-use super::time::Timestamp;
 use super::workload::Unit;
 
 /// What the snapshot amounts to.
@@ -75,107 +73,6 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         .filter(|p| places.lack(p))
         .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
         .collect()
-}
-
-/// The ways of containers to an engine's socket that this look sees.
-pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<ExposureKey, Mounted>> {
-    let places = Places::new(snapshot);
-    let engines = joined.engines.known().map_or(&[][..], Vec::as_slice);
-    snapshot.reaches.reading.clone().map(|reaches| {
-        let mut mounted = BTreeMap::new();
-        for reach in reaches {
-            let Some(Place::Pod(place)) = places.of_container(&reach.container) else {
-                continue; // a container that went between the two looks
-            };
-            if place.container.is_none() {
-                continue;
-            }
-            for (engine, listener) in served(engines, &reach.listener) {
-                let client = ClientKey {
-                    identity: ClientIdentity::Pod(place.clone()),
-                    engine: engine.kind,
-                    scope: engine.scope.clone(),
-                    api: listener.api,
-                    listener: listener.name.clone(),
-                };
-                let key = ExposureKey {
-                    client,
-                    container_path: reach.container_path.clone(),
-                };
-                let mount = Mounted {
-                    via: reach.via,
-                    host_path: reach.host_path.clone(),
-                    readonly: reach.readonly,
-                };
-                mounted.insert(key, mount);
-            }
-        }
-        mounted
-    })
-}
-
-/// The containers that could reach an engine, now or within the window; `used` by what the snapshot and the history have
-/// seen. What is remembered is told only beside a look that saw all of what is there now.
-pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Reading<Vec<Exposure>> {
-    let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
-    let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
-    let now = match mounted(snapshot, joined) {
-        Reading::Known(now) => now,
-        Reading::Absent => BTreeMap::new(),
-        Reading::Unknown(gap) => return Reading::Unknown(gap),
-    };
-    let remembered: BTreeMap<&ExposureKey, &SeenMounted> = history.exposures().collect();
-    let earlier = remembered
-        .iter()
-        .filter(|(key, seen)| !now.contains_key(key) && snapshot.taken.since(seen.last) <= window)
-        .map(|(key, seen)| (*key, &seen.mount));
-    let exposure = |(key, mount): (&ExposureKey, &Mounted)| {
-        let used = users.iter().any(|user| user.continues(&key.client));
-        let mounted = now.contains_key(key);
-        let at = snapshot.taken;
-        let (first, last) = remembered.get(key).map_or((at, at), |seen| (seen.first, seen.last));
-        let times = [first, if mounted { at } else { last }];
-        exposure(snapshot, key, mount, times).map(|exposure| Exposure {
-            mounted,
-            used,
-            ..exposure
-        })
-    };
-    let mut exposures: Vec<Exposure> = now.iter().chain(earlier).filter_map(exposure).collect();
-    if exposures.is_empty() && snapshot.reaches.reading == Reading::Absent {
-        return Reading::Absent;
-    }
-    exposures.sort_by(|a, b| {
-        let order = |e: &Exposure| (!e.mounted, e.namespace.clone(), e.pod.clone(), e.container.clone());
-        order(a).cmp(&order(b))
-    });
-    Reading::Known(exposures)
-}
-
-/// One of them, seen between the `times`; none for what is no container of a pod.
-fn exposure(snapshot: &Snapshot, key: &ExposureKey, mount: &Mounted, times: [Timestamp; 2]) -> Option<Exposure> {
-    let ClientIdentity::Pod(place) = &key.client.identity else {
-        return None;
-    };
-    let [first_seen, last_seen] = times;
-    Some(Exposure {
-        namespace: place.namespace.clone(),
-        pod: place.pod.clone(),
-        container: place.container.clone()?,
-        workload: place.workload.clone(),
-        pod_uid: snapshot.pod_uid(place),
-        engine: key.client.engine,
-        scope: key.client.scope.clone(),
-        listener: key.client.listener.clone(),
-        via: mount.via,
-        host_path: mount.host_path.clone(),
-        container_path: key.container_path.clone(),
-        readonly: mount.readonly,
-        mounted: false,
-        first_seen,
-        last_seen,
-        used: false,
-    })
 }
 
 fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {

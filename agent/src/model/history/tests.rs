@@ -2,7 +2,7 @@ use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
-use crate::model::exposure::Via;
+use crate::model::exposure::{Access, Via};
 use crate::model::socket::SocketName;
 use crate::model::workload::Unit;
 use crate::model::workload::owner::{Workload, WorkloadKind};
@@ -225,6 +225,7 @@ fn mount(n: usize) -> BTreeMap<ExposureKey, Mounted> {
         via: Via::Socket,
         host_path: "/var/run/docker.sock".to_owned(),
         readonly: false,
+        access: Access::Unknown,
     };
     [(key, mounted)].into()
 }

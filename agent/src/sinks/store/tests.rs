@@ -21,13 +21,14 @@ fn history() -> History {
     let exposures = sample::report().exposures;
     let exposures = exposures.known().expect("the sample has exposures").iter().map(|e| {
         let key = ExposureKey {
-            client: sample::key(ClientIdentity::Pod(e.place())),
+            client: e.key(),
             container_path: e.container_path.clone(),
         };
         let mount = Mounted {
             via: e.via,
             host_path: e.host_path.clone(),
             readonly: e.readonly,
+            access: e.access,
         };
         let (first, last) = (e.first_seen, e.last_seen);
         (key, SeenMounted { first, last, mount })

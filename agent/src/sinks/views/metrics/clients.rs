@@ -12,6 +12,7 @@ use super::node::seen;
 use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity, container_label};
 use crate::model::engine::Api;
+use crate::model::exposure::Exposure;
 use crate::model::turns::in_turns;
 use crate::model::workload::owner::Workload;
 
@@ -141,30 +142,74 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         .collect()
 }
 
-fn exposures(report: &Report) -> Vec<Family> {
-    let mut mounts = Family::new(&c::POD_EXPOSURE);
-    let mut first_seen = Family::new(&c::POD_EXPOSURE_FIRST_SEEN);
-    let mut last_seen = Family::new(&c::POD_EXPOSURE_LAST_SEEN);
-    let exposures = seen(&report.exposures).unwrap_or_default().iter();
-    let placed: Vec<_> = exposures.map(|e| (ClientIdentity::Pod(e.place()), e)).collect();
-    for (_, e) in in_turns(placed, |(identity, _)| identity) {
-        let [workload, kind] = owner(e.workload.as_ref(), &e.pod);
-        let labels = [
-            or_unknown(&e.namespace),
-            or_unknown(&e.pod),
-            or_unknown(&e.container),
-            workload,
-            kind,
-            e.engine.code(),
-            e.scope.code(),
-            e.via.code(),
-            if e.used { "true" } else { "false" },
-        ];
-        mounts.add(labels, f64::from(u8::from(e.mounted)));
-        first_seen.lower(labels, number(e.first_seen.as_unix()));
-        last_seen.raise(labels, number(e.last_seen.as_unix()));
+/// What is published of each mount, for containers of one kind.
+struct Exposed {
+    mounts: Family,
+    first_seen: Family,
+    last_seen: Family,
+}
+
+impl Exposed {
+    fn new([mounts, first_seen, last_seen]: [&'static c::Description; 3]) -> Self {
+        Self {
+            mounts: Family::new(mounts),
+            first_seen: Family::new(first_seen),
+            last_seen: Family::new(last_seen),
+        }
     }
-    vec![mounts, first_seen, last_seen]
+
+    fn add<const N: usize>(&mut self, labels: [&str; N], exposure: &Exposure) {
+        self.mounts.add(labels, f64::from(u8::from(exposure.mounted)));
+        self.first_seen.lower(labels, number(exposure.first_seen.as_unix()));
+        self.last_seen.raise(labels, number(exposure.last_seen.as_unix()));
+    }
+}
+
+fn exposures(report: &Report) -> Vec<Family> {
+    let mut pods = Exposed::new([
+        &c::POD_EXPOSURE,
+        &c::POD_EXPOSURE_FIRST_SEEN,
+        &c::POD_EXPOSURE_LAST_SEEN,
+    ]);
+    let mut others = Exposed::new([
+        &c::ENGINE_CONTAINER_EXPOSURE,
+        &c::ENGINE_CONTAINER_EXPOSURE_FIRST_SEEN,
+        &c::ENGINE_CONTAINER_EXPOSURE_LAST_SEEN,
+    ]);
+    let exposures = seen(&report.exposures).unwrap_or_default().iter();
+    for e in in_turns(exposures.collect(), |e| &e.identity) {
+        let [engine, scope, via] = [e.engine.code(), e.scope.code(), e.via.code()];
+        let used = if e.used { "true" } else { "false" };
+        match &e.identity {
+            ClientIdentity::Pod(place) => {
+                let [workload, kind] = owner(place.workload.as_ref(), &place.pod);
+                let labels = [
+                    or_unknown(&place.namespace),
+                    or_unknown(&place.pod),
+                    or_unknown(place.container.as_deref().unwrap_or_default()),
+                    workload,
+                    kind,
+                    engine,
+                    scope,
+                    via,
+                    used,
+                ];
+                pods.add(labels, e);
+            }
+            ClientIdentity::EngineContainer {
+                engine: owner,
+                name,
+                image,
+            } => {
+                let owner = owner.map_or(UNKNOWN, |o| o.code());
+                let name = container_label(name, image.as_deref());
+                others.add([or_unknown(&name), owner, engine, scope, via, used], e);
+            }
+            ClientIdentity::Host { .. } | ClientIdentity::Unnamed => {}
+        }
+    }
+    let families = |of: Exposed| [of.mounts, of.first_seen, of.last_seen];
+    [pods, others].into_iter().flat_map(families).collect()
 }
 
 /// Name and kind of what a pod belongs to: itself where that is not known, or is a guess.
