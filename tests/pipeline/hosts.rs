@@ -244,6 +244,28 @@ pub(crate) fn containerd() -> Result<Host> {
     Ok(host)
 }
 
+/// The first node, where `secret` stands in arguments, in an environment and in a pod's label.
+pub(crate) fn with_a_secret(secret: &str) -> Result<Host> {
+    let host = containerd()?;
+    let told = format!("--token={secret}");
+    for (pid, program) in [
+        (700, "/usr/bin/kubelet"),
+        (800, "/usr/bin/dockerd"),
+        (900, "/usr/local/bin/backup"),
+    ] {
+        let process = host.paths().proc.join(pid.to_string());
+        std::fs::write(process.join("cmdline"), format!("{program}\0{told}\0"))?;
+        std::fs::write(process.join("environ"), format!("TOKEN={secret}\0"))?;
+    }
+    let runtime = host.runtime.as_ref().context("it has one")?;
+    runtime.edit(|script| {
+        *script = std::mem::take(script)
+            .pod(&id(0x50), "ci", "labelled", STATIC_UID)
+            .label(b"token", secret.as_bytes());
+    });
+    Ok(host)
+}
+
 /// CRI-O with everything that a kubelet wants, and no Docker.
 pub(crate) fn crio() -> Result<Host> {
     let mut host = Host::new()?;
