@@ -13,20 +13,15 @@ use serde::Deserialize;
 
 use super::program::{self, Program, option};
 use crate::model::container::SupervisedContainer;
+use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS};
+use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
-use crate::sources::rooted::Rooted;
 
 /// The most that is read of any file here.
 const FILE_LIMIT: u64 = 1 << 20;
-
-/// Where dockerd keeps its data unless told otherwise (moby `daemon/config/config_linux.go`; balenaOS; the snap).
-const DATA_ROOTS: [&str; 3] = [
-    "/var/lib/docker",
-    "/var/lib/balena-engine",
-    "/var/snap/docker/common/var-lib-docker",
-];
 
 /// What dockerd keeps of a container.
 #[derive(Debug, Default)]
@@ -56,7 +51,10 @@ impl Records {
     pub(super) fn find(reader: &ProcessReader, table: &ProcessTable, gaps: &mut Vec<Gap>) -> Self {
         let (mut daemons, mut refused) = (Vec::new(), false);
         for entry in &table.entries {
-            if !matches!(program::read_program(reader, entry), Ok(Program::Dockerd)) {
+            if !matches!(
+                program::read_program(reader, entry),
+                Ok(Program::Engine(EngineKind::Dockerd))
+            ) {
                 continue;
             }
             match open_daemon(reader, entry) {
@@ -118,7 +116,7 @@ fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io
     if let Some(given) = option(&command, &["--data-root", "--graph", "-g"]) {
         return Ok(vec![given.to_owned()]);
     }
-    let config = option(&command, &["--config-file"]).unwrap_or("/etc/docker/daemon.json");
+    let config = option(&command, &["--config-file"]).unwrap_or(CONFIGURATIONS[0]);
     if let Some(given) = read_configured_data_root(root, config) {
         return Ok(vec![given]);
     }
