@@ -20,10 +20,11 @@ pub(super) enum Place {
     Host,
 }
 
-/// A pod that the runtime lists, or a container of it.
+/// A pod that the runtime lists, or a container.
 struct Listed<'a> {
     place: Place,
-    pod_uid: &'a str,
+    /// The uid of its pod, where that is listed.
+    pod_uid: Option<&'a str>,
 }
 
 /// Everything that places are looked up in.
@@ -49,8 +50,16 @@ impl<'a> Places<'a> {
             by_sandbox.insert(&pod.sandbox, pod);
         }
         for container in snapshot.runtime.containers.reading.known().into_iter().flatten() {
-            if let Some(pod) = by_sandbox.get(&container.sandbox) {
-                places.list(&container.id, pod, Some(&container.name));
+            match by_sandbox.get(&container.sandbox) {
+                Some(pod) => places.list(&container.id, pod, Some(&container.name)),
+                // The list of pods failed, or was taken before this pod was made.
+                None => {
+                    let place = Place::EngineContainer {
+                        engine: None,
+                        name: format!("{} ({})", container.name, container.id.short()),
+                    };
+                    places.containers.insert(&container.id, Listed { place, pod_uid: None });
+                }
             }
         }
         for supervised in snapshot.supervised.reading.known().into_iter().flatten() {
@@ -61,7 +70,7 @@ impl<'a> Places<'a> {
 
     fn list(&mut self, id: &'a ContainerId, pod: &'a Pod, container: Option<&str>) {
         let place = Place::Pod(pod.place(container));
-        let pod_uid = &pod.uid;
+        let pod_uid = Some(pod.uid.as_str());
         self.containers.insert(id, Listed { place, pod_uid });
     }
 
@@ -73,7 +82,11 @@ impl<'a> Places<'a> {
     /// The place of a process: its pod, else the outermost container (a nested engine's container belongs to the one that
     /// carries the engine), else the host.
     pub(super) fn of(&self, process: &Process) -> Place {
-        let membership = &process.membership;
+        self.of_membership(&process.membership)
+    }
+
+    /// The place of whatever is in these control groups.
+    pub(super) fn of_membership(&self, membership: &Membership) -> Place {
         if let Some(place) = self.in_pod(membership) {
             return place.clone();
         }
@@ -83,7 +96,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The pod around a process, and its container. The outermost container that the runtime knows tells the pod: whoever
+    /// The pod around a process, and its container; or a container of no pod that is listed. The outermost container that the runtime knows tells the pod: whoever
     /// is in a container may call a group of his own within it after another pod's. (A node inside a container has the outer
     /// engine's first, which this runtime does not know.) Of that pod the innermost counts.
     fn in_pod(&self, membership: &Membership) -> Option<&Place> {
@@ -92,7 +105,7 @@ impl<'a> Places<'a> {
         let of_path = membership.pod_uid.as_deref();
         let outermost = listed
             .next()
-            .filter(|listed| of_path.is_none_or(|uid| uid == listed.pod_uid));
+            .filter(|listed| of_path.is_none_or(|uid| listed.pod_uid.is_none_or(|of_list| of_list == uid)));
         let Some(outermost) = outermost else {
             return self.pods.get(of_path?);
         };
@@ -106,7 +119,7 @@ impl<'a> Places<'a> {
         let trusted = || membership.containers.iter().filter(|c| c.user.is_none());
         let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
         let of_pod = membership.pod_uid.is_some() || trusted().any(of_cri);
-        of_pod && !trusted().any(|c| self.listed(&c.id).is_some())
+        of_pod && !trusted().any(|c| self.listed(&c.id).is_some_and(|listed| listed.pod_uid.is_some()))
     }
 
     /// A container that the runtime lists, or the one around its supervisor: a nested engine may have mounted the control
