@@ -93,7 +93,7 @@ impl Membership {
     pub fn of_container(id: ContainerId) -> Self {
         let manager = Manager::Unnamed;
         Self {
-            containers: vec![CgroupContainer { id, manager }],
+            containers: vec![CgroupContainer { id, manager, user: None }],
             ..Self::default()
         }
     }

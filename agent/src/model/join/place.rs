@@ -96,9 +96,10 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The pod around a process, and its container; or a container of no pod that is listed. The outermost container that the runtime knows tells the pod: whoever
-    /// is in a container may call a group of his own within it after another pod's. (A node inside a container has the outer
-    /// engine's first, which this runtime does not know.) Of that pod the innermost counts.
+    /// The pod around a process, and its container; or a container whose pod is not listed. The outermost container that the
+    /// runtime knows tells the pod: whoever is in a container may call a group of his own within it after another pod's. (A
+    /// node inside a container has the outer engine's first, which this runtime does not know.) Of that pod the innermost
+    /// counts.
     fn in_pod(&self, membership: &Membership) -> Option<&Place> {
         let trusted = membership.containers.iter().filter(|c| c.user.is_none());
         let mut listed = trusted.filter_map(|c| self.listed(&c.id));
@@ -109,7 +110,8 @@ impl<'a> Places<'a> {
         let Some(outermost) = outermost else {
             return self.pods.get(of_path?);
         };
-        let innermost = listed.filter(|listed| listed.pod_uid == outermost.pod_uid).last();
+        let is_alike = |listed: &&Listed<'_>| listed.pod_uid.is_some() && listed.pod_uid == outermost.pod_uid;
+        let innermost = listed.filter(is_alike).last();
         Some(&innermost.unwrap_or(outermost).place)
     }
 
