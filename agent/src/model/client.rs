@@ -126,6 +126,9 @@ impl fmt::Display for ClientIdentity {
     }
 }
 
+/// Stands between the name of a container and the user in whose control group it is.
+pub(super) const OF_USER: &str = " of user ";
+
 /// An engine's container in one piece of text: no name has a space in it, so that none is taken for another's.
 pub fn container_label(name: &str, image: Option<&str>) -> String {
     match image {

@@ -321,8 +321,7 @@ fn bound<K: Key, R: Record>(records: &mut BTreeMap<K, R>, limit: usize, is_open:
         let known_for = record.last().since(record.first());
         std::cmp::Reverse((is_open(key), is_recent, known_for, record.last()))
     });
-    let identity = |(key, _): &(&K, &R)| &key.client().identity;
-    let kept = in_turns(best_first, identity);
+    let kept = in_turns(best_first, |(key, _)| (&key.client().identity, &key.client().scope));
     let dropped: Vec<K> = kept[limit..].iter().map(|(key, _)| (*key).clone()).collect();
     dropped.iter().for_each(|key| {
         records.remove(key);

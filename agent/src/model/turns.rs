@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::client::ClientIdentity;
+use super::client::{ClientIdentity, OF_USER};
+use super::engine::Scope;
 use super::workload::Unit;
 
 /// A kind of client, as far as somebody can make many of it without making others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+enum Kind {
     /// Containers of pods.
     Pod,
-    /// Containers that an engine runs by itself.
+    /// Containers that an engine runs by itself, but a user's.
     EngineContainer,
     /// Processes of the system's units, and of root.
     System,
@@ -26,11 +27,17 @@ pub enum Kind {
 /// Within a kind: a namespace, an image, a unit or a user.
 type Owner = String;
 
-/// Whose a client is.
-pub fn owner_of(identity: &ClientIdentity) -> (Kind, Owner) {
+/// Whose a client of an engine is, by who it is and whom the engine serves. All that a user's own engine has is his.
+fn owner_of(identity: &ClientIdentity, scope: &Scope) -> (Kind, Owner) {
+    if let Scope::User { uid } = scope {
+        return (Kind::User, uid.to_string());
+    }
     match identity {
         ClientIdentity::Pod(place) => (Kind::Pod, place.namespace.clone()),
-        ClientIdentity::EngineContainer { image, .. } => (Kind::EngineContainer, image.clone().unwrap_or_default()),
+        ClientIdentity::EngineContainer { name, image, .. } => match name.rsplit_once(OF_USER) {
+            Some((_, user)) => (Kind::User, user.to_owned()),
+            None => (Kind::EngineContainer, image.clone().unwrap_or_default()),
+        },
         // By the unit first: in a user namespace of his own, a user has thousands of user ids.
         ClientIdentity::Host { unit, uid, .. } => match (unit, uid) {
             (Some(Unit::User { uid, .. } | Unit::Session { uid }), _) => (Kind::User, uid.to_string()),
@@ -44,8 +51,11 @@ pub fn owner_of(identity: &ClientIdentity) -> (Kind, Owner) {
 
 /// The same items, so that the first `n` of them are those that keep a place where there are `n`. They come the best
 /// first, and of one owner they stay in that order.
-pub fn in_turns<T>(best_first: Vec<T>, identity: impl Fn(&T) -> &ClientIdentity) -> Vec<T> {
-    let owned = best_first.into_iter().map(|item| (owner_of(identity(&item)), item));
+pub fn in_turns<T>(best_first: Vec<T>, whose: impl Fn(&T) -> (&ClientIdentity, &Scope)) -> Vec<T> {
+    let owned = best_first.into_iter().map(|item| {
+        let (identity, scope) = whose(&item);
+        (owner_of(identity, scope), item)
+    });
     let by_owner = take_turns(owned.collect(), |(owner, _)| owner.clone());
     let by_kind = take_turns(by_owner, |((kind, _), _)| *kind);
     by_kind.into_iter().map(|(_, item)| item).collect()
@@ -93,7 +103,7 @@ mod tests {
             ClientIdentity::Unnamed,
         ];
         all.extend(honest.clone());
-        let kept = in_turns(all, |identity| identity);
+        let kept = in_turns(all, |identity| (identity, &Scope::Host));
         for identity in &honest {
             assert!(kept[..6].contains(identity), "{identity}");
         }
@@ -103,6 +113,6 @@ mod tests {
     #[test]
     fn of_one_owner_the_best_come_first() {
         let all: Vec<ClientIdentity> = (0..5).map(|n| host(None, 1000, n)).collect();
-        assert_eq!(in_turns(all.clone(), |identity| identity), all);
+        assert_eq!(in_turns(all.clone(), |identity| (identity, &Scope::Host)), all);
     }
 }

@@ -100,7 +100,7 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         &c::UNNAMED_CONNECTS,
     ]);
     // Where there are more than a family has room for, each owner's come in turn.
-    for client in in_turns(clients.to_vec(), |client| &client.key.identity) {
+    for client in in_turns(clients.to_vec(), |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();
         match &client.key.identity {
@@ -177,7 +177,7 @@ fn exposures(report: &Report) -> Vec<Family> {
         &c::ENGINE_CONTAINER_EXPOSURE_LAST_SEEN,
     ]);
     let exposures = seen(&report.exposures).unwrap_or_default().iter();
-    for e in in_turns(exposures.collect(), |e| &e.identity) {
+    for e in in_turns(exposures.collect(), |e| (&e.identity, &e.scope)) {
         let [engine, scope, via] = [e.engine.code(), e.scope.code(), e.via.code()];
         let used = if e.used { "true" } else { "false" };
         match &e.identity {
