@@ -245,6 +245,12 @@ fn shadow_containers(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<Sh
             .map(|s| ShadowContainer {
                 id: s.id.clone(),
                 engine: s.engine,
+                scope: match &s.inside {
+                    Some(outer) => Scope::Container {
+                        name: outer.short().to_owned(),
+                    },
+                    None => host_scope(s.uid.unwrap_or(0)),
+                },
                 name: s.name.clone(),
                 image: s.image.clone(),
             })

@@ -178,6 +178,7 @@ pub(crate) fn supervised(n: u8, name: Option<&str>) -> SupervisedContainer {
         id: id(n),
         engine: EngineKind::Dockerd,
         supervisor: Pid(900),
+        uid: Some(0),
         inside: None,
         name: name.map(str::to_owned),
         image: None,

@@ -55,8 +55,13 @@ pub fn find_supervised(
         };
         found.entry(container.id.clone()).or_insert_with(|| {
             let supervisor = reader.describe(entry);
-            let inside = supervisor.and_then(|process| place_of(&process, &container.id));
-            SupervisedContainer { inside, ..container }
+            let inside = supervisor.as_ref().and_then(|process| place_of(process, &container.id));
+            let uid = supervisor.and_then(|process| process.uid);
+            SupervisedContainer {
+                uid,
+                inside,
+                ..container
+            }
         });
     }
     if found.is_empty() && gaps.is_empty() {
@@ -117,6 +122,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
             id: ContainerId(id),
             engine,
             supervisor: entry.key.pid,
+            uid: None,
             inside: None,
             name,
             image: None,
