@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use castoff::model::identity::{FileIdentity, NetNs};
 use castoff::sources::HostPaths;
+use castoff::sources::kernel::diag::Envelope;
+use castoff::sources::kernel::diag::encode::{Reply, SocketFacts};
 use castoff::sources::recorded::{RecordedHost, RecordedProcess};
-use castoff::sources::sockets::diag::Envelope;
-use castoff::sources::sockets::diag::encode::{Reply, SocketFacts};
 use castoff::sources::sockets::recorded::RecordedTables;
 use castoff_cri::v1::CgroupDriver;
 use castoff_tests::fake::cri::{Api, FakeCri, Script};
@@ -241,6 +241,28 @@ pub(crate) fn containerd() -> Result<Host> {
         endpoint,
         script.condition("ContainerdHasNoDeprecationWarnings", false, warned),
     )?;
+    Ok(host)
+}
+
+/// The first node, where `secret` stands in arguments, in an environment and in a pod's label.
+pub(crate) fn with_a_secret(secret: &str) -> Result<Host> {
+    let host = containerd()?;
+    let told = format!("--token={secret}");
+    for (pid, program) in [
+        (700, "/usr/bin/kubelet"),
+        (800, "/usr/bin/dockerd"),
+        (900, "/usr/local/bin/backup"),
+    ] {
+        let process = host.paths().proc.join(pid.to_string());
+        std::fs::write(process.join("cmdline"), format!("{program}\0{told}\0"))?;
+        std::fs::write(process.join("environ"), format!("TOKEN={secret}\0"))?;
+    }
+    let runtime = host.runtime.as_ref().context("it has one")?;
+    runtime.edit(|script| {
+        *script = std::mem::take(script)
+            .pod(&id(0x50), "ci", "labelled", STATIC_UID)
+            .label(b"token", secret.as_bytes());
+    });
     Ok(host)
 }
 

@@ -12,14 +12,19 @@ use castoff::agent::Agent;
 use castoff::config::{DEFAULT_WINDOW, Look};
 use castoff::findings::Settings;
 use castoff::model::history::History;
-use castoff::sinks::metrics::cycles::CycleCounters;
-use castoff::sinks::metrics::{Build, Metrics};
-use castoff::sinks::render::json::{render_json, render_schema};
-use castoff::sinks::render::style::Style;
-use castoff::sinks::render::table::render_table;
+use castoff::sinks::views::json::{render_json, render_schema};
+use castoff::sinks::views::metrics::cycles::CycleCounters;
+use castoff::sinks::views::metrics::{Build, Metrics};
+use castoff::sinks::views::style::Style;
+use castoff::sinks::views::table::render_table;
 use castoff::sources::sockets::recorded::RecordedTables;
 use castoff_tests::fake::cri::{Api, Method};
 use hosts::Host;
+
+const BUILD: Build = Build {
+    version: "0.1.0",
+    revision: "test",
+};
 
 macro_rules! golden {
     ($($name:ident),+ $(,)?) => {
@@ -67,6 +72,26 @@ async fn a_container_that_is_not_listed_is_asked_for_again_once() -> Result<()> 
     Ok(())
 }
 
+#[tokio::test]
+async fn neither_arguments_nor_environments_nor_labels_of_pods_are_kept() -> Result<()> {
+    let secret = "hunter2";
+    let host = hosts::with_a_secret(secret)?;
+    let mut agent = agent(&host);
+    let report = agent.look().await;
+    assert!(!report.findings.is_empty() && report.clients.known().is_some_and(|clients| clients.len() > 1));
+    let metrics = Metrics::new(BUILD).render(Some(&report), &CycleCounters::default())?;
+    let state = format!("{:?}", agent.history());
+    for text in [
+        render_json(&report)?,
+        metrics,
+        render_table(&report, &Style::default()),
+        state,
+    ] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    Ok(())
+}
+
 async fn hold(name: &str, host: Host) -> Result<()> {
     let start = Instant::now();
     let report = agent(&host).look().await;
@@ -80,11 +105,7 @@ async fn hold(name: &str, host: Host) -> Result<()> {
 
     let mut cycles = CycleCounters::default();
     cycles.record_cycle(&report, took, 0);
-    let build = Build {
-        version: "0.1.0",
-        revision: "test",
-    };
-    let metrics = Metrics::new(build).render(Some(&report), &cycles)?;
+    let metrics = Metrics::new(BUILD).render(Some(&report), &cycles)?;
     same(name, "prom", &normal::metrics(&metrics))?;
 
     let style = Style {
