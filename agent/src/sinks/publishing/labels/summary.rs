@@ -38,7 +38,7 @@ impl Summary {
     pub fn of(report: &Report, since: Timestamp) -> Self {
         let exposed = report.exposures.known().map(|exposures| {
             let of_node = exposures.iter().filter(|e| e.scope.is_of_node());
-            let containers: BTreeSet<_> = of_node.map(|e| (&e.namespace, &e.pod, &e.container)).collect();
+            let containers: BTreeSet<_> = of_node.map(|e| &e.identity).collect();
             containers.len()
         });
         Self {
