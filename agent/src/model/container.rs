@@ -111,10 +111,10 @@ pub struct SupervisedContainer {
     pub engine: EngineKind,
     /// The supervisor's process.
     pub supervisor: Pid,
-    /// The user that the supervisor runs as; none where that is not known.
-    pub uid: Option<u32>,
     /// The supervisor's own place: a nested engine's containers are supervised inside the pod of that engine.
     pub inside: Option<ContainerId>,
+    /// The ordinary user who runs the supervisor; none for root. What it says is that user's claim.
+    pub user: Option<u32>,
     /// The name the engine gave it, where a file of the engine's tells.
     pub name: Option<String>,
     /// The image the engine started it from, where a file of the engine's tells.
@@ -122,7 +122,7 @@ pub struct SupervisedContainer {
 }
 
 /// A container that Docker or Podman runs on this node and that Kubernetes does not know. Those of an engine inside a pod
-/// are the pod's, and are left out.
+/// are the pod's, and are left out. A container that an ordinary user supervises is his claim, and has his scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowContainer {

@@ -115,6 +115,7 @@ pub(crate) fn contained(pid: u32, manager: Manager, ids: &[ContainerId]) -> Proc
         .map(|id| CgroupContainer {
             id: id.clone(),
             manager,
+            user: None,
         })
         .collect();
     Process {
@@ -179,8 +180,8 @@ pub(crate) fn supervised(n: u8, name: Option<&str>) -> SupervisedContainer {
         id: id(n),
         engine: EngineKind::Dockerd,
         supervisor: Pid(900),
-        uid: Some(0),
         inside: None,
+        user: None,
         name: name.map(str::to_owned),
         image: None,
     }
