@@ -20,7 +20,7 @@ use crate::sinks::views::amount;
 use crate::sinks::views::style::Tone;
 use crate::sinks::views::table::{unseen, words};
 use drawing::{Day, Drawing, days};
-use rows::{ClientRow, EngineRow, Rows, SourceRow, source_rows};
+use rows::{ClientRow, EngineRow, ExposureRow, Rows, SourceRow, source_rows};
 use todo::{Group, groups};
 use when::When;
 
