@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::runtime::endpoint::path_of;
 
@@ -61,7 +62,7 @@ impl Files {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let bytes = match root.read_file(path, FILE_MAX) {
             Ok(bytes) => bytes,
-            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) if refusal::is_missing(&e) => return Ok(None),
             Err(e) => return Err(gap_of(&e, path)),
         };
         let text = String::from_utf8(bytes);
@@ -143,7 +144,7 @@ impl Files {
             names.len() <= DROP_INS_MAX
         });
         match read {
-            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) if refusal::is_missing(&e) => return Ok(None),
             Err(e) => return Err(gap_of(&e, directory)),
             Ok(()) if names.len() > DROP_INS_MAX => {
                 let answer = format!("more than {DROP_INS_MAX} files");
@@ -164,16 +165,11 @@ pub(super) fn named_by(file: &str, endpoint: &str) -> EndpointCandidate {
     }
 }
 
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 fn gap_of(error: &io::Error, path: &str) -> Gap {
     let (reason, answer) = match error.kind() {
         io::ErrorKind::FileTooLarge => (Reason::TooLarge, format!("more than {FILE_MAX} bytes")),
         io::ErrorKind::InvalidData => (Reason::Malformed, "not a regular file".to_owned()),
-        io::ErrorKind::PermissionDenied => (Reason::PermissionDenied, format!("{error}; root may read it")),
-        _ => (Reason::of(error), error.to_string()),
+        _ => (Reason::of(error), refusal::explain(error, Right::Root)),
     };
     Gap::new(reason, Hides::Runtime, path, answer)
 }

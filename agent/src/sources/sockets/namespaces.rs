@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::kernel::mountinfo::MountWatch;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::unix_table::table_path;
 use crate::sources::processes::ProcessTable;
 
@@ -165,9 +166,8 @@ fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Names
             continue;
         }
         let asked = namespace_path(proc, pid);
-        let answer = format!("{error}: needs CAP_SYS_PTRACE");
-        let refusal = Gap::new(Reason::PermissionDenied, Hides::Client, asked.display(), answer);
-        found.refusals.push(refusal);
+        let gap = refusal::gap(&error, Hides::Client, asked.display(), Right::Trace);
+        found.refusals.push(gap);
         found.unnamed.push(vec![pid]);
     }
 }
@@ -177,11 +177,10 @@ fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
     let path = proc.join("1/mountinfo");
     match fs::read(&path) {
         Ok(mounts) => mounts.split(|byte| *byte == b'\n').filter_map(mounted_netns).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) if refusal::is_gone(&error) => BTreeMap::new(),
         Err(error) => {
-            let answer = format!("{error}: needs CAP_SYS_PTRACE");
             // Rests on a process that left its namespace with a connection open: no verdict waits for that.
-            Gap::new(Reason::of(&error), Hides::Detail, path.display(), answer).fold_into(gaps);
+            refusal::gap(&error, Hides::Detail, path.display(), Right::Trace).fold_into(gaps);
             BTreeMap::new()
         }
     }
