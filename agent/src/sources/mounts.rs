@@ -15,10 +15,11 @@ use super::kernel::rooted::{Rooted, Walked};
 use super::processes::ProcessReader;
 use crate::model::container::{Container, Mount};
 use crate::model::engine::{EngineSighting, Listener};
-use crate::model::exposure::{Reach, Via};
+use crate::model::exposure::{Access, Reach, Via};
 use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::socket::{ListenerId, SocketName};
+use crate::model::workload::Membership;
 
 /// Finds the mounts of `containers` that lead to a listener of `engines`. An engine's own container does not count.
 pub fn find_reaches(
@@ -140,7 +141,10 @@ impl<'a> Search<'a> {
         let is_it = |walked: &Walked| walked.kind == FileType::Socket && walked.identity.inode == file.inode;
         let own_root = key.map(|key| reader.open_root(key).map(Rooted::new)).transpose();
         let in_own = match &own_root {
-            Ok(own) => own.as_ref().map(|root| root.walk(&path)).transpose(),
+            Ok(own) => own
+                .as_ref()
+                .map(|root| root.walk(&path).map_err(|e| e.error))
+                .transpose(),
             Err(_) => Ok(None),
         };
         if let Ok(Some(walked)) = in_own.as_ref()
@@ -190,12 +194,13 @@ impl<'a> Search<'a> {
                 continue;
             }
             self.reaches.push(Reach {
-                container: container.id.clone(),
+                membership: Membership::of_container(container.id.clone()),
                 listener: target.listener.clone(),
                 via,
                 host_path: mount.host_path.clone(),
                 container_path: mount.container_path.clone(),
                 readonly: mount.readonly,
+                access: Access::Unknown,
             });
         }
     }
