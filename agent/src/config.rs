@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::apiserver::access::Access;
 use crate::apiserver::path::is_name;
-use crate::sinks::events::sender;
 use crate::sinks::http::tls::Files;
-use crate::sinks::labels::prefix::Prefix;
-use crate::sinks::node::pace::Paces;
+use crate::sinks::publishing::events::sender;
+use crate::sinks::publishing::labels::prefix::Prefix;
+use crate::sinks::publishing::node::pace::Paces;
 use crate::sources::HostPaths;
 
 /// Everything that was wrong with the arguments.

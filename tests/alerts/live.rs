@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::clients;
@@ -17,6 +17,7 @@ use castoff_tests::lab::pods::Pod;
 use castoff_tests::lab::prometheus::{Prometheus, Tools};
 use castoff_tests::lab::shipped::{SCRAPED, configuration, read_impatient_rules};
 use castoff_tests::report::Agent;
+use castoff_tests::wait;
 use serde_json::{Value, json};
 
 use crate::dashboards::{Target, targets};
@@ -195,8 +196,7 @@ fn firing(prometheus: &Prometheus) -> Result<Vec<Value>> {
 
 /// Waits until each of these alerts fires with at least these labels.
 fn wait_for_alerts(prometheus: &Prometheus, wanted: &[(&str, Value)]) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    wait::until("alerts", PATIENCE, || {
         let firing = firing(prometheus)?;
         let fires = |name: &str, labels: &Value| {
             let has = |alert: &Value| {
@@ -207,16 +207,13 @@ fn wait_for_alerts(prometheus: &Prometheus, wanted: &[(&str, Value)]) -> Result<
             firing.iter().any(|alert| alert["alertname"] == name && has(alert))
         };
         let missing: Vec<_> = wanted.iter().filter(|(name, labels)| !fires(name, labels)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
         ensure!(
-            Instant::now() < deadline,
+            missing.is_empty(),
             "does not fire: {missing:?}\nfires: {firing:#?}\n{}",
             prometheus.daemon().log_tail()
         );
-        thread::sleep(Duration::from_millis(200));
-    }
+        Ok(())
+    })
 }
 
 /// Whether the state file can be written cannot be told from looks after which nothing was to be written.

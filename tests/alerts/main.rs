@@ -68,7 +68,10 @@ fn parse(expressions: &[String]) -> Result<()> {
 
 /// Every name of a castoff metric in a text that is none of the families in the metrics' reference.
 fn unknown_metrics(text: &str) -> BTreeSet<String> {
-    let families: BTreeSet<&str> = castoff::sinks::metrics::catalogue::ALL.iter().map(|d| d.name).collect();
+    let families: BTreeSet<&str> = castoff::sinks::views::metrics::catalogue::ALL
+        .iter()
+        .map(|d| d.name)
+        .collect();
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let known = |name: &str| {
         let of_histogram = ["_bucket", "_sum", "_count"]

@@ -10,7 +10,7 @@ use castoff::model::history::{History, Seen};
 use castoff::model::hours::Hours;
 use castoff::model::socket::SocketName;
 use castoff::model::time::Timestamp;
-use castoff::sinks::state::Keeper;
+use castoff::sinks::store::Keeper;
 
 /// The time so many hours ago.
 pub(crate) fn ago(hours: u64) -> Timestamp {

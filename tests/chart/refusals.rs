@@ -1,7 +1,7 @@
 //! Values that are misspelt, of the wrong type, out of bounds or in contradiction: refused, by a message that names them.
 
 use anyhow::{Result, ensure};
-use castoff::sinks::labels::prefix::Prefix;
+use castoff::sinks::publishing::labels::prefix::Prefix;
 use castoff_tests::lab::helm::Helm;
 
 use crate::render::{OLDEST, Rendering};

@@ -8,8 +8,8 @@ use castoff::apiserver::access::Access;
 use castoff::findings::report::Verdict;
 use castoff::model::machine::Machine;
 use castoff::model::publishing::Outcome;
-use castoff::sinks::labels::prefix::Prefix;
-use castoff::sinks::node::keeper::Settings;
+use castoff::sinks::publishing::labels::prefix::Prefix;
+use castoff::sinks::publishing::node::keeper::Settings;
 use castoff_tests::fake::api::FakeApi;
 
 use super::{Agent, NODE, kubeconfig, paces};

@@ -12,11 +12,11 @@ use castoff::model::engine::{Api, EngineKind, Scope};
 use castoff::model::publishing::{Dropped, Events, Outcome};
 use castoff::model::reading::Reading;
 use castoff::model::socket::SocketName;
-use castoff::sinks::events::event::Reporter;
-use castoff::sinks::events::ledger::EventLedger;
-use castoff::sinks::events::sender::{EventSender, Settings};
-use castoff::sinks::labels::prefix::Prefix;
-use castoff::sinks::node::pace::Allowance;
+use castoff::sinks::publishing::events::event::Reporter;
+use castoff::sinks::publishing::events::ledger::EventLedger;
+use castoff::sinks::publishing::events::sender::{EventSender, Settings};
+use castoff::sinks::publishing::labels::prefix::Prefix;
+use castoff::sinks::publishing::node::pace::Allowance;
 
 use castoff_tests::fake::api::{FakeApi, Fault};
 use tokio::sync::watch;

@@ -4,8 +4,8 @@ use anyhow::Result;
 use castoff::apiserver::access::Access;
 use castoff::findings::report::Verdict;
 use castoff::model::publishing::Outcome;
-use castoff::sinks::labels::prefix::Prefix;
-use castoff::sinks::node::remove::Removal;
+use castoff::sinks::publishing::labels::prefix::Prefix;
+use castoff::sinks::publishing::node::remove::Removal;
 use castoff_tests::fake::api::{FakeApi, Fault};
 
 use super::{Agent, NODE, VERDICT, kubeconfig};

@@ -12,7 +12,7 @@ use castoff::agent::service::{Service, serve};
 use castoff::apiserver::access::Access;
 use castoff::config::{Look, Serve};
 use castoff::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
-use castoff::sinks::metrics::{Build, Metrics};
+use castoff::sinks::views::metrics::{Build, Metrics};
 use castoff::sources::HostPaths;
 use castoff_tests::fake::api::FakeApi;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

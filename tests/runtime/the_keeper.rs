@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use castoff_tests::wait;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_castoff-lab");
 /// Ignores SIGTERM, and orphans a child in a session of its own: what a stubborn daemon's shim looks like.
@@ -104,12 +104,11 @@ fn read_pid(file: &Path) -> Result<u32> {
 }
 
 fn wait_for(file: &Path) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !fs::read_to_string(file).is_ok_and(|content| content.ends_with('\n') || file.ends_with("ready")) {
-        ensure!(Instant::now() < deadline, "no {}", file.display());
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
+    wait::until(&file.display().to_string(), Duration::from_secs(10), || {
+        let content = fs::read_to_string(file)?;
+        ensure!(content.ends_with('\n') || file.ends_with("ready"), "it is not whole");
+        Ok(())
+    })
 }
 
 fn lives(pid: u32) -> bool {

@@ -6,3 +6,4 @@ pub mod fake;
 pub mod lab;
 pub mod matrix;
 pub mod report;
+pub mod wait;

@@ -4,13 +4,14 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::castoff_binary;
 use crate::lab::stage::Stage;
+use crate::wait;
 
 /// How long anything may take that should take a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -185,16 +186,11 @@ impl Agent {
 
     /// Waits until `holds` is true.
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds(self)? {
-            ensure!(
-                Instant::now() < deadline,
-                "waited {PATIENCE:?} in vain until {what}: {}",
-                self.get("/api/v1/report")?
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        wait::until_or_hopeless(what, PATIENCE, || match holds(self) {
+            Ok(true) => Ok(Ok(())),
+            Ok(false) => bail!("the report is {}", self.get("/api/v1/report")?),
+            Err(error) => Ok(Err(error)),
+        })
     }
 
     /// Its process.
@@ -206,16 +202,10 @@ impl Agent {
     pub fn stop(mut self) -> Result<Option<i32>> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status.code());
-            }
-            if Instant::now() > deadline {
-                bail!("castoff run did not stop within {PATIENCE:?} of SIGTERM");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait::until("castoff run to stop after SIGTERM", PATIENCE, || {
+            let status = self.child.try_wait()?.context("it still runs")?;
+            Ok(status.code())
+        })
     }
 }
 

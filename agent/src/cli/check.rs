@@ -17,11 +17,11 @@ use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
 use crate::findings::report::Report;
 use crate::model::history::History;
-use crate::sinks::render::json::{render_json, render_json_line};
-use crate::sinks::render::junit::{Outcome, render_junit};
-use crate::sinks::render::sarif::render_sarif;
-use crate::sinks::render::table::render_table;
 use crate::sinks::text::visible;
+use crate::sinks::views::json::{render_json, render_json_line};
+use crate::sinks::views::junit::{Outcome, render_junit};
+use crate::sinks::views::sarif::render_sarif;
+use crate::sinks::views::table::render_table;
 use crate::sources::HostPaths;
 
 /// From the end of one look of a sample to the start of the next: what comes and goes within it is missed, and a look

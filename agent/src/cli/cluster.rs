@@ -28,7 +28,7 @@ use crate::fleet::row::Row;
 use crate::fleet::summary::Tally;
 use crate::fleet::{Cluster, Door, Where};
 use crate::model::publishing::Outcome;
-use crate::sinks::render::junit::Outcome as Judgement;
+use crate::sinks::views::junit::Outcome as Judgement;
 use printer::Printer;
 use sheet::Sheet;
 

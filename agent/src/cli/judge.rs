@@ -3,7 +3,7 @@
 use super::{CANNOT_TELL, FOUND, OK};
 use crate::findings::report::{Report, Verdict};
 use crate::model::reading::Hides;
-use crate::sinks::render::junit::Outcome;
+use crate::sinks::views::junit::Outcome;
 
 /// How `report` stands to the bar.
 pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {

@@ -9,14 +9,14 @@ use super::check::{look, look_once};
 use super::{OK, print};
 use crate::apiserver::access::Access;
 use crate::config::{Mistakes, Publish, Reader};
-use crate::sinks::events::event::Reporter;
-use crate::sinks::events::sender;
-use crate::sinks::labels::prefix::Prefix;
-use crate::sinks::labels::summary::Summary;
-use crate::sinks::labels::{ANNOTATION, values};
-use crate::sinks::nfd;
-use crate::sinks::node::pace::Paces;
-use crate::sinks::node::remove::Removal;
+use crate::sinks::publishing::events::event::Reporter;
+use crate::sinks::publishing::events::sender;
+use crate::sinks::publishing::labels::prefix::Prefix;
+use crate::sinks::publishing::labels::summary::Summary;
+use crate::sinks::publishing::labels::{ANNOTATION, values};
+use crate::sinks::publishing::nfd;
+use crate::sinks::publishing::node::pace::Paces;
+use crate::sinks::publishing::node::remove::Removal;
 
 /// What to do.
 enum Task {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
 
 use super::args::Colour;
-use crate::sinks::render::style::Style;
+use crate::sinks::views::style::Style;
 
 /// A terminal that obeys escape sequences, as one does that is not called `dumb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

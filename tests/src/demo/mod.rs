@@ -7,8 +7,7 @@ mod node;
 mod stage;
 
 use std::collections::BTreeSet;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -17,6 +16,7 @@ use self::stage::{Ended, Stage};
 use crate::lab::prometheus::Prometheus;
 use crate::lab::shipped;
 use crate::report::Agent;
+use crate::wait;
 
 /// From one look of the agent to the next. Shorter than on a node, for a person is watching.
 const PERIOD: &str = "2s";
@@ -63,20 +63,16 @@ fn play(stage: &Stage) -> Result<()> {
 
 /// Waits for the alert on a client, and gives the names of all that fire, each once.
 fn wait_for_alerts(prometheus: &Prometheus) -> Result<BTreeSet<String>> {
-    let deadline = Instant::now() + FIRST_ALERT;
-    loop {
+    wait::until("the alert on a client", FIRST_ALERT, || {
         let data = prometheus.api("alerts", &[])?;
         let alerts = data["alerts"].as_array().map_or(&[][..], Vec::as_slice);
         let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
         let names: BTreeSet<String> = firing
             .filter_map(|alert| alert["labels"]["alertname"].as_str().map(str::to_owned))
             .collect();
-        if names.contains("CastoffSocketClientNew") {
-            return Ok(names);
-        }
-        ensure!(Instant::now() < deadline, "no client's alert fires: {alerts:?}");
-        thread::sleep(Duration::from_millis(200));
-    }
+        ensure!(names.contains("CastoffSocketClientNew"), "only these fire: {alerts:?}");
+        Ok(names)
+    })
 }
 
 fn what_to_look_at(agent: &Agent, prometheus: &Prometheus, endpoint: &str, alerts: &BTreeSet<String>) -> String {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::cri::{Cri, proto};
 use super::images;
 use super::pods::Pod;
+use crate::wait;
 
 /// How long a client in a container may take until it says `ready`.
 const READY: Duration = Duration::from_secs(30);
@@ -235,15 +235,12 @@ impl RunningContainer {
 
     /// Waits until it has ended, and gives its exit code.
     pub fn wait(&self) -> Result<i32> {
-        let deadline = Instant::now() + READY;
-        loop {
-            let status = self.cri.container_status(&self.id)?.status.unwrap_or_default();
-            if status.state() == proto::ContainerState::ContainerExited {
-                return Ok(status.exit_code);
-            }
-            ensure!(Instant::now() < deadline, "it runs still: {}", self.log());
-            thread::sleep(Duration::from_millis(30));
-        }
+        wait::until("the container's end", READY, || {
+            let status = self.status()?;
+            let ended = status.state() == proto::ContainerState::ContainerExited;
+            ensure!(ended, "it still runs: {}", self.log());
+            Ok(status.exit_code)
+        })
     }
 
     /// Stops it; the pod goes on.
@@ -253,20 +250,27 @@ impl RunningContainer {
 
     /// Waits until it has written a line that contains this.
     pub fn wait_for_line(&self, part: &str) -> Result<()> {
-        let deadline = Instant::now() + READY;
-        while !self.log().contains(part) {
-            let status = self.cri.container_status(&self.id)?.status.unwrap_or_default();
-            if status.state() == proto::ContainerState::ContainerExited || Instant::now() > deadline {
-                let state = status.state().as_str_name();
-                bail!(
-                    "no {part:?} from the container ({state}, exit code {}): {}",
-                    status.exit_code,
-                    self.log()
-                );
+        wait::until_or_hopeless(&format!("{part:?} from the container"), READY, || {
+            // Before the log, so that all is in it where the container has ended.
+            let status = self.status()?;
+            let log = self.log();
+            if log.contains(part) {
+                return Ok(Ok(()));
             }
-            thread::sleep(Duration::from_millis(30));
-        }
-        Ok(())
+            let missing = anyhow!(
+                "no {part:?} ({}, exit code {}): {log}",
+                status.state().as_str_name(),
+                status.exit_code
+            );
+            match status.state() {
+                proto::ContainerState::ContainerExited => Ok(Err(missing)),
+                _ => Err(missing),
+            }
+        })
+    }
+
+    fn status(&self) -> Result<proto::ContainerStatus> {
+        Ok(self.cri.container_status(&self.id)?.status.unwrap_or_default())
     }
 }
 

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::keeper::{ENDED, Keeper, LOG, Task};
 use super::rooms::Room;
 use super::stage::Stage;
+use crate::wait;
 
 /// How long a daemon may take until it answers. They take about a second; a busy machine ten times as long.
 const START: Duration = Duration::from_secs(60);
@@ -61,33 +61,20 @@ impl Daemon {
 
     /// The same, for what takes longer than a start.
     pub(crate) fn wait_so_long(&self, patience: Duration, answers: impl Fn() -> Result<()>) -> Result<()> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let refusal = match answers() {
-                Ok(()) => return Ok(()),
-                Err(refusal) => refusal,
-            };
-            if let Ok(how) = fs::read_to_string(self.room().join(ENDED)) {
-                bail!("{} ended with {how}; its log ends:\n{}", self.name, self.log_tail());
-            }
-            if Instant::now() > deadline {
-                let tail = self.log_tail();
-                return Err(refusal.context(format!("{} does not answer; its log ends:\n{tail}", self.name)));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        let attempt = || match (answers(), fs::read_to_string(self.room().join(ENDED))) {
+            (Ok(()), _) => Ok(Ok(())),
+            (Err(_), Ok(how)) => Ok(Err(anyhow!("it ended with {how}"))),
+            (Err(refusal), Err(_)) => Err(refusal),
+        };
+        wait::until_or_hopeless("an answer", patience, attempt)
+            .with_context(|| format!("{}, whose log ends:\n{}", self.name, self.log_tail()))
     }
 
     /// Waits until it has ended, once somebody told it to.
     pub(crate) fn wait_for_the_end(&self) -> Result<()> {
-        let deadline = Instant::now() + START;
-        while !self.room().join(ENDED).exists() {
-            if Instant::now() > deadline {
-                bail!("{} does not end; its log ends:\n{}", self.name, self.log_tail());
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        let ended = || fs::metadata(self.room().join(ENDED)).map(drop).context("it still runs");
+        wait::until("its end", START, ended)
+            .with_context(|| format!("{}, whose log ends:\n{}", self.name, self.log_tail()))
     }
 
     /// Its process id, as it is on its stage.

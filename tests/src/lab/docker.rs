@@ -6,10 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::containerd::Containerd;
 use super::daemon::Daemon;
@@ -18,6 +17,7 @@ use super::keeper::Task;
 use super::packages::{self, Programs};
 use super::rooms::Room;
 use super::stage::Stage;
+use crate::wait;
 
 const READY: Duration = Duration::from_secs(30);
 
@@ -220,20 +220,18 @@ impl DockerContainer<'_> {
 
     /// Waits until it has written a line that contains this.
     pub fn wait_for_line(&self, part: &str) -> Result<()> {
-        let deadline = Instant::now() + READY;
-        loop {
-            let log = self.docker.ask(["logs", &self.id])?;
-            if log.contains(part) {
-                return Ok(());
-            }
+        wait::until_or_hopeless(&format!("{part:?} from container {}", self.name), READY, || {
+            // Before the log, so that all is in it where the container has ended.
             let running = self
                 .docker
                 .ask(["inspect", "--format", "{{.State.Running}}", &self.id])?;
-            if running != "true" || Instant::now() > deadline {
-                bail!("no {part:?} from container {}, running: {running}: {log}", self.name);
+            let log = self.docker.ask(["logs", &self.id])?;
+            match (log.contains(part), running.as_str()) {
+                (true, _) => Ok(Ok(())),
+                (false, "true") => Err(anyhow!("it has written: {log}")),
+                (false, _) => Ok(Err(anyhow!("container {} has ended: {log}", self.name))),
             }
-            thread::sleep(Duration::from_millis(50));
-        }
+        })
     }
 }
 

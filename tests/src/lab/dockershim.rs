@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::containerd::{Network, network_tasks};
@@ -23,6 +22,7 @@ use super::modules::{self, Module};
 use super::packages::{self, Programs};
 use super::rooms::Room;
 use super::stage::Stage;
+use crate::wait;
 
 /// How long the kubelet may take to run a pod: it looks at its folder of static pods every second.
 const POD: Duration = Duration::from_secs(90);
@@ -140,19 +140,10 @@ impl Dockershim {
         });
         let folder = self.kubelet.room().join("pods");
         fs::write(folder.join(format!("{pod}.json")), manifest.to_string()).context("write a static pod")?;
-        let deadline = Instant::now() + POD;
-        loop {
-            if let Some(pid) = self.find(container)? {
-                return Ok(pid);
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "no container {container}; the kubelet's log ends:\n{}",
-                    self.kubelet.log_tail()
-                );
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
+        wait::until(&format!("container {container}"), POD, || {
+            let found = self.find(container)?;
+            found.with_context(|| format!("there is none; the kubelet's log ends:\n{}", self.kubelet.log_tail()))
+        })
     }
 
     /// The process id of a container that runs and has written that it is ready.

@@ -5,8 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,6 +15,7 @@ use super::keeper::Task;
 use super::packages::{self, Programs};
 use super::places::ORDINARY_UID;
 use super::rooms::Room;
+use crate::wait;
 
 /// How long a container's client may take until it says `ready`.
 const READY: Duration = Duration::from_secs(30);
@@ -145,15 +145,11 @@ impl Podman {
         run.args(["--entrypoint", "/client", images::LAB]).args(mode);
         let id = packages::output(&mut run)?;
         let container = PodmanContainer { podman: self, id };
-        let deadline = Instant::now() + READY;
-        while !container.log()?.contains("ready ") {
-            ensure!(
-                Instant::now() < deadline,
-                "container {name} is not ready: {}",
-                container.log()?
-            );
-            thread::sleep(Duration::from_millis(50));
-        }
+        wait::until(&format!("container {name}"), READY, || {
+            let log = container.log()?;
+            ensure!(log.contains("ready "), "it is not ready: {log}");
+            Ok(())
+        })?;
         Ok(container)
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -16,6 +16,7 @@ use super::packages::Programs;
 use super::suites::{self, Kind, Suite};
 use super::{rooms, tidy};
 use crate::demo;
+use crate::wait;
 
 /// The machine lacks something that the tier needs (`EX_UNAVAILABLE` of sysexits.h).
 const LACKING: u8 = 69;
@@ -144,18 +145,9 @@ fn wait_for_keepers() -> Result<ExitCode> {
         Err(_) => 0,
     };
     let since = UNIX_EPOCH + Duration::from_secs(since);
-    let deadline = Instant::now() + TIDYING;
-    loop {
+    wait::until("the rooms of this run to go", TIDYING, || {
         let left = rooms::left_over(since)?;
-        if left.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        if Instant::now() > deadline {
-            for room in left {
-                println!("{}", room.display());
-            }
-            return Ok(ExitCode::FAILURE);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(ExitCode::SUCCESS)
+    })
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::wait;
 use anyhow::{Context, Result, ensure};
 
 /// The lines `ss -xpH` prints in the network namespace of this process: every Unix socket there, with its holders.
@@ -33,16 +33,11 @@ const ACCEPT: Duration = Duration::from_secs(10);
 /// Waits until [`holds_connection_to`] says so. A client is ready once it is in the listener's queue; the kernel shows the
 /// server's end only after the server has accepted.
 pub fn wait_for_connection(pid: u32, path: &Path) -> Result<()> {
-    let deadline = Instant::now() + ACCEPT;
-    while !holds_connection_to(pid, path)? {
-        ensure!(
-            Instant::now() < deadline,
-            "process {pid} holds no accepted connection to {}",
-            path.display()
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+    let what = format!("an accepted connection of process {pid} to {}", path.display());
+    wait::until(&what, ACCEPT, || {
+        ensure!(holds_connection_to(pid, path)?, "it holds none");
+        Ok(())
+    })
 }
 
 /// Whether, in the network namespace of this process, `pid` itself holds a socket whose peer was accepted on `path`.

@@ -8,9 +8,9 @@ use crate::config::Publish;
 use crate::findings::report::Report;
 use crate::model::machine::Machine;
 use crate::model::publishing::Way;
-use crate::sinks::labels::ledger::Ledger;
-use crate::sinks::nfd::FeatureFile;
-use crate::sinks::node::keeper::{NodeKeeper, Settings};
+use crate::sinks::publishing::labels::ledger::Ledger;
+use crate::sinks::publishing::nfd::FeatureFile;
+use crate::sinks::publishing::node::keeper::{NodeKeeper, Settings};
 
 /// Publishes what the reports say.
 pub(super) struct Publisher {

@@ -9,11 +9,11 @@ use crate::cli::args::{Cluster as Args, FleetOutput};
 use crate::fleet::row::Row;
 use crate::fleet::summary::{Summary, Tally};
 use crate::model::time::Timestamp;
-use crate::sinks::render::fleet::digest::{render_digest, render_line};
-use crate::sinks::render::fleet::json::JsonDocument;
-use crate::sinks::render::fleet::page::render_page;
-use crate::sinks::render::fleet::rows::RowTable;
-use crate::sinks::render::style::Style;
+use crate::sinks::views::fleet::digest::{render_digest, render_line};
+use crate::sinks::views::fleet::json::JsonDocument;
+use crate::sinks::views::fleet::page::render_page;
+use crate::sinks::views::fleet::rows::RowTable;
+use crate::sinks::views::style::Style;
 
 /// For so long rows are collected before the first is printed: a small fleet is then whole, and is printed worst first.
 const AT_FIRST: Duration = Duration::from_millis(300);

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::sinks::metrics::Build;
 use crate::sinks::sample;
+use crate::sinks::views::metrics::Build;
 
 fn published(report: Option<Report>) -> (watch::Sender<Option<Arc<Report>>>, Published) {
     let (sender, reports) = watch::channel(report.map(Arc::new));

@@ -24,8 +24,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -43,10 +42,10 @@ use super::stage::Stage;
 
 pub use self::identities::NODES;
 pub use self::node::{Node, Seat};
+use crate::wait;
 
 /// How long a node may take until it is ready: some seconds, on a busy machine many times as long.
 const READY: Duration = Duration::from_secs(180);
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// A cluster whose API server answers. Nodes are guards of their own, to be dropped before it.
 #[derive(Debug)]
@@ -190,17 +189,8 @@ impl Cluster {
     ///
     /// # Errors
     /// The last refusal, where there was none within this time.
-    pub fn until<T>(&self, what: &str, within: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-        let deadline = Instant::now() + within;
-        loop {
-            match ask() {
-                Ok(answer) => return Ok(answer),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(error.context(format!("{what}: not within {} s", within.as_secs())));
-                }
-                Err(_) => thread::sleep(PAUSE),
-            }
-        }
+    pub fn until<T>(&self, what: &str, within: Duration, ask: impl FnMut() -> Result<T>) -> Result<T> {
+        wait::until(what, within, ask)
     }
 
     /// The state of everything, for a failure's message: nodes, pods, events, the logs of these pods, the daemons' logs.

@@ -1,0 +1,213 @@
+//! One piece of news as an object of `events.k8s.io/v1`.
+//!
+//! Its name is made of what it tells, so that an agent that starts anew, or that got no answer, finds its own event instead
+//! of making a second one. Nothing in it is longer than the API server takes (kubernetes, `pkg/apis/core/validation/
+//! events.go`), and no name that a pod chose stands raw in it.
+
+use serde::Serialize;
+
+use super::novelty::{News, Occurrence};
+use crate::model::exposure::Via;
+use crate::model::name::is_name;
+use crate::model::text::{cut_bytes, visible};
+use crate::model::time::Timestamp;
+use crate::sinks::publishing::labels::prefix::Prefix;
+
+/// Bytes of a note at most.
+const NOTE_LIMIT: usize = 1024;
+
+/// Bytes of the reporting controller and of its instance at most.
+const REPORTER_LIMIT: usize = 128;
+
+/// Bytes of an event's name that are the pod's: with a dot and 16 digits it stays a legal name.
+const POD_LIMIT: usize = 236;
+
+/// Bytes of a pod's uid at most: a UUID, or a static pod's 32 digits.
+const UID_LIMIT: usize = 64;
+
+/// Who reports.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    /// The Node's name.
+    pub node: String,
+    /// Whose events they are: `castoff.dev/`.
+    pub prefix: Prefix,
+}
+
+/// An event that is ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Where it is made.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The object as JSON.
+    pub body: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Metadata<'a>,
+    event_time: String,
+    reporting_controller: &'a str,
+    reporting_instance: &'a str,
+    action: &'a str,
+    reason: &'a str,
+    regarding: Reference<'a>,
+    related: Reference<'a>,
+    note: &'a str,
+    r#type: &'a str,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+}
+
+impl Event {
+    /// The event of `occurrence`; none where what the runtime says can be no pod of Kubernetes.
+    pub fn of(occurrence: &Occurrence, reporter: &Reporter) -> Option<Self> {
+        let Occurrence { place, pod_uid, .. } = occurrence;
+        let is_uid = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let legal = is_name(&place.namespace)
+            && is_name(&place.pod)
+            && (1..=UID_LIMIT).contains(&pod_uid.len())
+            && pod_uid.bytes().all(is_uid);
+        if !legal {
+            return None;
+        }
+        let name = name(occurrence);
+        let note = note(occurrence);
+        let controller = reporter.prefix.key("agent");
+        let document = Document {
+            api_version: "events.k8s.io/v1",
+            kind: "Event",
+            metadata: Metadata {
+                namespace: &place.namespace,
+                name: &name,
+            },
+            event_time: micro_time(occurrence.at),
+            // A longer prefix is legal in a label and not here.
+            reporting_controller: if controller.len() > REPORTER_LIMIT {
+                "castoff.dev/agent"
+            } else {
+                &controller
+            },
+            reporting_instance: &cut_bytes(reporter.node.as_str().into(), REPORTER_LIMIT),
+            action: match occurrence.news {
+                News::Client => "ConnectToDockerSocket",
+                News::Exposure => "MountDockerSocket",
+            },
+            reason: occurrence.news.code(),
+            regarding: Reference {
+                api_version: "v1",
+                kind: "Pod",
+                namespace: Some(&place.namespace),
+                name: &place.pod,
+                uid: Some(pod_uid),
+            },
+            related: Reference {
+                api_version: "v1",
+                kind: "Node",
+                namespace: None,
+                name: &reporter.node,
+                uid: None,
+            },
+            note: &note,
+            r#type: "Warning",
+        };
+        Some(Self {
+            namespace: place.namespace.clone(),
+            body: serde_json::to_string(&document).ok()?,
+            name,
+        })
+    }
+}
+
+/// The same for the same news of the same pod, whichever agent makes it.
+fn name(occurrence: &Occurrence) -> String {
+    let Occurrence {
+        news,
+        place,
+        pod_uid,
+        key,
+        ..
+    } = occurrence;
+    let container = place.container.as_deref().unwrap_or_default();
+    let told = [
+        pod_uid,
+        container,
+        news.code(),
+        key.engine.code(),
+        &key.scope.to_string(),
+        &key.listener.to_string(),
+    ];
+    let pod = &place.pod[..place.pod.len().min(POD_LIMIT)]; // a name is ASCII
+    format!("{}.{:016x}", pod.trim_end_matches(['-', '.']), fnv(&told))
+}
+
+/// FNV-1a, 64 bits, of texts and their ends: the standard library's hash may be another with the next compiler.
+fn fnv(texts: &[&str]) -> u64 {
+    let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// One or two sentences: who, which socket, and where to read on.
+fn note(occurrence: &Occurrence) -> String {
+    let Occurrence {
+        news,
+        place,
+        key,
+        mount,
+        ..
+    } = occurrence;
+    let who = match &place.container {
+        Some(container) => format!("Container {container}"),
+        None => "A container".to_owned(),
+    };
+    let of = match &place.workload {
+        Some(workload) => format!(" ({workload})"),
+        None => String::new(),
+    };
+    let target = format!("{} ({}) at {}", key.engine, key.scope, key.listener);
+    let (what, code) = match (news, mount) {
+        (News::Client, _) => (format!("uses the Docker socket of {target}"), "socket-client"),
+        (News::Exposure, Some((Via::Directory, path))) => {
+            let what = format!("can reach the Docker socket of {target}: it mounts {path}, a directory above it");
+            (what, "socket-exposure")
+        }
+        (News::Exposure, _) => (format!("can reach the Docker socket of {target}"), "socket-exposure"),
+    };
+    // What is cut is what the pod chose, not where to read on.
+    let advice = format!(" and will break when Docker goes. `castoff explain {code}` says what to do instead.");
+    let what = format!("{who}{of} {what}");
+    let room = NOTE_LIMIT - advice.len();
+    format!("{}{advice}", cut_bytes(visible(&what), room))
+}
+
+/// RFC 3339 with six digits after the second, as `metav1.MicroTime` reads it.
+fn micro_time(at: Timestamp) -> String {
+    let seconds = at.to_string();
+    format!("{}.000000Z", seconds.trim_end_matches('Z'))
+}
+
+#[cfg(test)]
+mod tests;

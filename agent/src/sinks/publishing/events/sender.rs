@@ -1,0 +1,222 @@
+//! The task that sends the events: one request for each, as many at once as the pace allows, over one connection that is
+//! closed again.
+//!
+//! What waits is bounded in number and in time. A refusal that patience does not mend (a right that is missing, a namespace
+//! that is gone) costs the one event; one that it may mend holds up all, and longer each time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{Request, header};
+use kube::client::Body;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use super::event::{Event, Reporter};
+use super::ledger::EventLedger;
+use super::novelty::Novelty;
+use crate::apiserver::access::Access;
+use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
+use crate::apiserver::refusal::Refusal;
+use crate::findings::report::Report;
+use crate::model::publishing::{Dropped, Outcome};
+use crate::model::reading::Gap;
+use crate::model::time::Timestamp;
+use crate::sinks::publishing::node::pace::{Allowance, Need, Pace, Paces, chance};
+
+/// Events that wait at most: the newest are news, so the oldest goes first.
+const WAITING_MAX: usize = 64;
+
+/// How events are sent.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who reports.
+    pub reporter: Reporter,
+    /// How to get to the API server.
+    pub access: Access,
+    /// How fast; only what is said of writes and of waits counts.
+    pub paces: Paces,
+    /// For how long an event is news. The API server keeps one for an hour unless told otherwise.
+    pub expiry: Duration,
+}
+
+impl Settings {
+    /// The usual pace: ten at once, two a minute after that.
+    pub fn new(reporter: Reporter, access: Access) -> Self {
+        let writes = Allowance {
+            burst: 10,
+            refill: Duration::from_secs(30),
+        };
+        Self {
+            reporter,
+            access,
+            paces: Paces {
+                writes,
+                ..Paces::default()
+            },
+            expiry: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Sends events.
+#[derive(Debug)]
+pub struct EventSender {
+    settings: Settings,
+    ledger: EventLedger,
+    novelty: Novelty,
+    waiting: VecDeque<(Instant, Event)>,
+    failing: Option<Outcome>,
+    pace: Pace,
+}
+
+impl EventSender {
+    /// One that has sent nothing yet, and where to read how it stands.
+    pub fn new(settings: Settings) -> (Self, EventLedger) {
+        let ledger = EventLedger::default();
+        let sender = Self {
+            pace: Pace::new(settings.paces, chance, Instant::now()),
+            settings,
+            ledger: ledger.clone(),
+            novelty: Novelty::default(),
+            waiting: VecDeque::new(),
+            failing: None,
+        };
+        (sender, ledger)
+    }
+
+    /// Sends what is new in each report until `stop`, or until no more reports can come.
+    pub async fn run(mut self, mut reports: watch::Receiver<Option<Arc<Report>>>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        self.take_in(reports.borrow_and_update().clone());
+        loop {
+            let due = (!self.waiting.is_empty()).then(|| self.pace.when(Need::Event));
+            let wait = async {
+                match due {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                changed = reports.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.take_in(reports.borrow_and_update().clone());
+                    continue;
+                }
+                () = wait => {}
+            }
+            tokio::select! {
+                () = &mut stop => return,
+                () = self.send_due() => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self, report: Option<Arc<Report>>) {
+        let Some(report) = report else { return };
+        let now = Instant::now();
+        let fresh = |since: &Instant| now.saturating_duration_since(*since) < self.settings.expiry;
+        while self.waiting.front().is_some_and(|(since, _)| !fresh(since)) {
+            self.waiting.pop_front();
+            self.ledger.drop_one(Dropped::TooOld);
+        }
+        let news = self.novelty.take_in(&report);
+        let events = news.iter().filter_map(|n| Event::of(n, &self.settings.reporter));
+        self.waiting.extend(events.map(|event| (now, event)));
+        while self.waiting.len() > WAITING_MAX {
+            self.waiting.pop_front();
+            self.ledger.drop_one(Dropped::QueueFull);
+        }
+        self.ledger.set_waiting(self.waiting.len());
+    }
+
+    /// Sends until nothing waits, the allowance is spent, or the API server wants time.
+    async fn send_due(&mut self) {
+        let deadline = self.settings.paces.deadline;
+        let mut connection = match Connection::prepare(&self.settings.access, deadline, 1).await {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                self.ledger.fail(refusal.outcome);
+                return self.wait(&refusal);
+            }
+        };
+        while let Some((_, event)) = self.waiting.front() {
+            if self.pace.when(Need::Event) > Instant::now() {
+                return;
+            }
+            self.pace.wrote(Instant::now());
+            let outcome = create(&mut connection, event).await;
+            let counted = outcome.as_ref().map_or_else(|r| r.outcome, |()| Outcome::Succeeded);
+            self.ledger.count(counted, Timestamp::from(SystemTime::now()));
+            match outcome {
+                Ok(()) => {
+                    self.pace.succeeded(Instant::now());
+                    if self.failing.take().is_some() {
+                        tracing::info!("events are made again");
+                    }
+                }
+                Err(refusal) => match lost_by(&refusal) {
+                    Some(reason) => self.drop_for(reason, &refusal),
+                    None => return self.wait(&refusal),
+                },
+            }
+            self.waiting.pop_front();
+            self.ledger.set_waiting(self.waiting.len());
+        }
+    }
+
+    fn wait(&mut self, refusal: &Refusal) {
+        self.pace.failed(Instant::now(), refusal.retry_after);
+        self.say(refusal, "events wait for the API server");
+    }
+
+    fn drop_for(&mut self, reason: Dropped, refusal: &Refusal) {
+        self.ledger.drop_one(reason);
+        match reason {
+            Dropped::Forbidden => self.say(refusal, "events need the right to create events of events.k8s.io"),
+            // A pod's end, and its namespace's, is none of castoff's failures.
+            Dropped::Gone => tracing::debug!(error = Gap::chain(refusal), "an event's namespace is gone"),
+            Dropped::Rejected | Dropped::QueueFull | Dropped::TooOld => self.say(refusal, "an event is not accepted"),
+        }
+    }
+
+    /// Once for each way of failing.
+    fn say(&mut self, refusal: &Refusal, what: &'static str) {
+        if self.failing.replace(refusal.outcome) != Some(refusal.outcome) {
+            tracing::warn!(reason = %refusal.outcome, error = Gap::chain(refusal), "{what}");
+        }
+    }
+}
+
+/// Why an event is given up after `refusal`; none where the next attempt may fare better.
+fn lost_by(refusal: &Refusal) -> Option<Dropped> {
+    match refusal.outcome {
+        // The API server says 403 of a namespace that is going, too (`NamespaceTerminating`).
+        Outcome::Forbidden if refusal.answer.contains("being terminated") => Some(Dropped::Gone),
+        Outcome::Forbidden => Some(Dropped::Forbidden),
+        Outcome::NotFound => Some(Dropped::Gone),
+        Outcome::Rejected => Some(Dropped::Rejected),
+        _ => None,
+    }
+}
+
+/// Makes one event. One of its name that is there already is the same event.
+async fn create(connection: &mut Connection, event: &Event) -> Result<(), Refusal> {
+    let Event { namespace, name, body } = event;
+    // Both are names: `Event::of` makes none of others.
+    let request = Request::post(format!(
+        "/apis/events.k8s.io/v1/namespaces/{namespace}/events?fieldManager=castoff"
+    ))
+    .header(header::CONTENT_TYPE, "application/json")
+    .header(header::ACCEPT, "application/json")
+    .body(Body::from(body.clone().into_bytes()));
+    let asked = format!("create event {namespace}/{name}");
+    match connection.ask(&asked, request, ANSWER_LIMIT).await {
+        Err(refusal) if refusal.outcome == Outcome::Conflict => Ok(()),
+        answer => answer.map(|_| ()),
+    }
+}

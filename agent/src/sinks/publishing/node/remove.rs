@@ -1,0 +1,143 @@
+//! Takes castoff's labels from Nodes: at the end, when castoff itself goes.
+//!
+//! First the apply that gives up whatever castoff's field manager owns, of any prefix and any release; then, where one
+//! of castoff's own names is there still because somebody else set it too, a merge that takes it. Other keys are never
+//! touched, and a Node that has nothing of castoff's is not written to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::object::Node;
+use super::server::{Part, Patch, Server};
+use crate::apiserver::access::Access;
+use crate::apiserver::patience::{passes, rest};
+use crate::apiserver::refusal::Refusal;
+use crate::model::publishing::{Outcome, Way};
+use crate::sinks::publishing::labels::keys;
+use crate::sinks::publishing::labels::ledger::Ledger;
+use crate::sinks::publishing::labels::prefix::Prefix;
+
+/// Nodes a page: their metadata is a few KiB each.
+const PAGE: u32 = 250;
+/// Nodes at a time.
+const AT_A_TIME: usize = 8;
+/// Attempts at one Node, each after a longer wait.
+const ATTEMPTS: u32 = 5;
+/// How long one request may take.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// What to remove, and how to get there.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// Whose labels.
+    pub prefix: Prefix,
+    /// How to get to the API server.
+    pub access: Access,
+}
+
+/// What became of one Node.
+#[derive(Debug)]
+pub struct Removed {
+    /// Its name.
+    pub node: String,
+    /// Whether anything was taken from it, or why it could not be.
+    pub outcome: Result<bool, Refusal>,
+}
+
+impl Removal {
+    /// Removes from the one Node `name`.
+    pub async fn from_one(&self, name: &str) -> Result<bool, Refusal> {
+        let mut server = self.reach().await?;
+        self.persist(&mut server, name, None).await
+    }
+
+    /// Removes from every Node; a Node that goes meanwhile needs nothing any more.
+    ///
+    /// # Errors
+    /// Where the Nodes cannot be listed. What failed for a Node stands beside it.
+    pub async fn from_all(&self) -> Result<Vec<Removed>, Refusal> {
+        let nodes = self.list().await?;
+        let left = Arc::new(Mutex::new(nodes.into_iter()));
+        let mut workers = JoinSet::new();
+        for _ in 0..AT_A_TIME {
+            let (removal, left) = (self.clone(), Arc::clone(&left));
+            let mut server = self.reach().await?;
+            workers.spawn(async move {
+                let mut done = Vec::new();
+                loop {
+                    let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(node) = next else { return done };
+                    let name = node.name.clone();
+                    let outcome = match removal.persist(&mut server, &name, Some(node)).await {
+                        Err(refusal) if refusal.outcome == Outcome::NotFound => Ok(false),
+                        outcome => outcome,
+                    };
+                    done.push(Removed { node: name, outcome });
+                }
+            });
+        }
+        let mut removed: Vec<Removed> = workers.join_all().await.into_iter().flatten().collect();
+        removed.sort_by(|a, b| a.node.cmp(&b.node));
+        Ok(removed)
+    }
+
+    async fn reach(&self) -> Result<Server, Refusal> {
+        Server::reach(&self.access, &Ledger::new(Way::Api), DEADLINE).await
+    }
+
+    async fn list(&self) -> Result<Vec<Node>, Refusal> {
+        let mut server = self.reach().await?;
+        let (mut nodes, mut next) = (Vec::new(), String::new());
+        loop {
+            let mut attempt = 0;
+            let page = loop {
+                match server.list(PAGE, &next).await {
+                    Err(refusal) if passes(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
+                    answer => break answer?,
+                }
+            };
+            page.next().unwrap_or_default().clone_into(&mut next);
+            nodes.extend(page.items);
+            if next.is_empty() {
+                return Ok(nodes);
+            }
+        }
+    }
+
+    /// Tries again while what is in the way may pass.
+    async fn persist(&self, server: &mut Server, name: &str, mut seen: Option<Node>) -> Result<bool, Refusal> {
+        let mut attempt = 0;
+        loop {
+            match self.remove(server, name, seen.take()).await {
+                Err(refusal) if passes(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn remove(&self, server: &mut Server, name: &str, seen: Option<Node>) -> Result<bool, Refusal> {
+        let node = match seen {
+            Some(node) => node,
+            None => server.get(name, Part::Metadata).await?,
+        };
+        let (labels, annotation) = keys(&self.prefix);
+        let ours = |node: &Node| {
+            labels.iter().any(|key| node.labels.contains_key(key)) || node.annotations.contains_key(&annotation)
+        };
+        if node.owned.is_empty() && !ours(&node) {
+            return Ok(false);
+        }
+        let mut left = server.patch(name, Patch::Apply, &node.release()).await?;
+        if ours(&left) {
+            let merge = left.without(&labels, &annotation);
+            left = server.patch(name, Patch::Merge, &merge).await?;
+        }
+        if ours(&left) {
+            let what = "the answer has the labels still";
+            return Err(Refusal::new(Outcome::BadAnswer, format!("label node {name}"), what));
+        }
+        Ok(true)
+    }
+}

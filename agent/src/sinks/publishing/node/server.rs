@@ -1,0 +1,111 @@
+//! One connection to the API server, for one exchange: each request with its deadline, its bounds and its count.
+
+use std::time::Duration;
+
+use http::{Method, Request, header};
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+
+use super::object::{Document, Node, Page};
+use crate::apiserver::access::Access;
+use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
+use crate::apiserver::path::encoded;
+use crate::apiserver::refusal::Refusal;
+use crate::model::publishing::{Outcome, Verb};
+use crate::sinks::publishing::labels::ledger::Ledger;
+
+/// The field manager that castoff's fields belong to.
+pub const MANAGER: &str = "castoff";
+
+/// Only the metadata: a Node's status holds the names of all its images.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;q=0.5";
+const LIST_METADATA_ONLY: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5";
+
+/// How to change a Node.
+#[derive(Clone, Copy, Debug)]
+pub enum Patch {
+    /// Server-side apply.
+    Apply,
+    /// RFC 7386.
+    Merge,
+}
+
+/// How much of a Node to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Its metadata.
+    Metadata,
+}
+
+/// A connection.
+pub struct Server {
+    connection: Connection,
+    ledger: Ledger,
+}
+
+impl Server {
+    /// Prepares a connection with the credentials as they are now. Nothing is sent yet, so nothing is counted.
+    pub async fn reach(access: &Access, ledger: &Ledger, deadline: Duration) -> Result<Self, Refusal> {
+        Ok(Self {
+            connection: Connection::prepare(access, deadline, 1).await?,
+            ledger: ledger.clone(),
+        })
+    }
+
+    /// Reads the Node `name`.
+    pub async fn get(&mut self, name: &str, part: Part) -> Result<Node, Refusal> {
+        let request = Request::get(format!("/api/v1/nodes/{name}"));
+        let request = match part {
+            Part::Whole => request.header(header::ACCEPT, "application/json"),
+            Part::Metadata => request.header(header::ACCEPT, METADATA_ONLY),
+        };
+        let of = |document: Document| document.node(name);
+        self.ask(Verb::Read, format!("read node {name}"), request.body(Body::empty()), of)
+            .await
+    }
+
+    /// Reads the metadata of one page of Nodes. `next` is what the page before gave.
+    pub async fn list(&mut self, size: u32, next: &str) -> Result<Page, Refusal> {
+        let uri = format!("/api/v1/nodes?limit={size}&continue={}", encoded(next));
+        let request = Request::get(uri).header(header::ACCEPT, LIST_METADATA_ONLY);
+        self.ask(Verb::Read, "list nodes".to_owned(), request.body(Body::empty()), Ok)
+            .await
+    }
+
+    /// Changes the Node `name`; gives its metadata as it is then.
+    pub async fn patch(&mut self, name: &str, patch: Patch, body: &str) -> Result<Node, Refusal> {
+        let (query, content_type) = match patch {
+            Patch::Apply => ("&force=true", "application/apply-patch+yaml"), // JSON is YAML
+            Patch::Merge => ("", "application/merge-patch+json"),
+        };
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri(format!("/api/v1/nodes/{name}?fieldManager={MANAGER}{query}"))
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::ACCEPT, METADATA_ONLY)
+            .body(Body::from(body.as_bytes().to_vec()));
+        let of = |document: Document| document.node(name);
+        self.ask(Verb::Write, format!("label node {name}"), request, of).await
+    }
+
+    /// Sends, counts, and takes `of` the answer what was asked for.
+    async fn ask<A: DeserializeOwned, T>(
+        &mut self,
+        verb: Verb,
+        asked: String,
+        request: Result<Request<Body>, http::Error>,
+        of: impl FnOnce(A) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let answer = self.connection.ask(&asked, request, ANSWER_LIMIT).await;
+        let answer = answer.and_then(|answer| answer.decode());
+        let answer = answer.and_then(of);
+        let outcome = answer
+            .as_ref()
+            .map_or_else(|refusal| refusal.outcome, |_| Outcome::Succeeded);
+        self.ledger.count(verb, outcome);
+        answer
+    }
+}

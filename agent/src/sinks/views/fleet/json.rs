@@ -1,0 +1,88 @@
+//! The fleet as JSON: one document, written as the rows come, each on a line of its own.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::fleet::row::Row;
+use crate::fleet::summary::Summary;
+use crate::model::time::Timestamp;
+use crate::sinks::views::json::escaped;
+
+/// The document's form, for its schema: nothing ever holds all of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "FleetReport")]
+struct Document {
+    /// `castoff.dev/v1`.
+    api_version: &'static str,
+    /// `FleetReport`.
+    kind: &'static str,
+    /// The version of the castoff that wrote it.
+    castoff_version: &'static str,
+    /// When the look began.
+    time: Timestamp,
+    /// Every Node, in the order in which they were known.
+    nodes: Vec<Row>,
+    /// What holds for all of them.
+    summary: Summary,
+}
+
+/// A document in parts.
+#[derive(Debug, Default)]
+pub struct JsonDocument {
+    rows: u64,
+}
+
+impl JsonDocument {
+    /// What stands before the rows.
+    pub fn head(time: Timestamp) -> String {
+        format!(
+            "{{\"apiVersion\":\"{}\",\"kind\":\"FleetReport\",\"castoffVersion\":\"{}\",\"time\":\"{time}\",\"nodes\":[",
+            crate::findings::report::API_VERSION,
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+
+    /// The next rows.
+    ///
+    /// # Errors
+    /// None that a row can cause: every map in it has strings for keys.
+    pub fn part(&mut self, rows: &[Row]) -> Result<String, serde_json::Error> {
+        let mut text = String::new();
+        for row in rows {
+            text.push_str(if self.rows == 0 { "\n" } else { ",\n" });
+            text.push_str(&escaped(serde_json::to_string(row)?));
+            self.rows += 1;
+        }
+        Ok(text)
+    }
+
+    /// What stands behind them.
+    ///
+    /// # Errors
+    /// As for [`JsonDocument::part`].
+    pub fn tail(summary: &Summary) -> Result<String, serde_json::Error> {
+        Ok(format!(
+            "\n],\"summary\":{}}}\n",
+            escaped(serde_json::to_string(summary)?)
+        ))
+    }
+}
+
+/// The JSON Schema of the document, as it is checked in under `docs/fleet.schema.json`.
+pub fn render_schema() -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Document))?;
+    text.push('\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::golden;
+
+    #[test]
+    fn the_checked_in_schema_is_the_one_of_this_code() {
+        golden::hold("docs/fleet.schema.json", &render_schema().expect("a schema serializes"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Rows as a table whose parts are printed as they come: the columns of the first part stand, and only grow.
+
+use std::time::Duration;
+
+use super::words;
+use crate::fleet::row::Row;
+use crate::sinks::views::grid::{Cell, Column, Cut, Grid, shortened, whole};
+use crate::sinks::views::style::{Style, Tone};
+use crate::sinks::views::table::words::{age, verdict_tone};
+
+/// Users that are named in a line that is not wide.
+const USERS: usize = 2;
+
+/// A table in parts.
+#[derive(Debug)]
+pub struct RowTable {
+    style: Style,
+    columns: Vec<Column>,
+    /// How wide the columns are by now.
+    natural: Vec<usize>,
+}
+
+impl RowTable {
+    /// Nothing is written yet.
+    pub fn new(style: Style) -> Self {
+        let mut columns = vec![
+            shortened("NODE", Cut::Middle, 20).twice(),
+            whole("VERDICT"),
+            shortened("RUNTIME", Cut::End, 7),
+            whole("CLIENTS"),
+            whole("EXPOSURES"),
+            whole("AGE"),
+        ];
+        if style.wide {
+            columns.extend(["SHADOW", "KUBELET UP TO", "AGENT", "POD", "WHO", "WHY"].map(whole));
+        } else {
+            columns.push(shortened("WHO / NOTE", Cut::End, 10).twice());
+        }
+        Self {
+            style,
+            columns,
+            natural: Vec::new(),
+        }
+    }
+
+    /// The next rows, in this order.
+    pub fn part(&mut self, rows: &[Row]) -> String {
+        let mut out = String::new();
+        if rows.is_empty() {
+            return out;
+        }
+        let mut grid = Grid::new(&self.columns);
+        for row in rows {
+            grid.push_row(self.cells(row));
+        }
+        grid.write_part(self.style, &mut self.natural, &mut out);
+        out
+    }
+
+    fn cells(&self, row: &Row) -> Vec<Cell> {
+        let wide = self.style.wide;
+        let agent = row.agent.as_ref();
+        let look = agent.and_then(|agent| agent.age_seconds);
+        let mut cells = vec![
+            Cell::new(&row.node),
+            Cell::toned(row.verdict.code(), verdict_tone(row.verdict)),
+            Cell::new(words::runtime(&row.runtime)),
+            Cell::new(words::clients(&row.clients)),
+            Cell::new(words::count(&row.exposures)),
+            Cell::new(look.map_or_else(|| "?".to_owned(), |seconds| age(Duration::from_secs(seconds)))),
+        ];
+        if wide {
+            cells.extend([
+                Cell::new(words::count(&row.shadow_containers)),
+                Cell::new(words::ceiling(&row.kubelet_ceiling)),
+                Cell::new(agent.and_then(|agent| agent.version.as_deref()).unwrap_or("?")),
+                Cell::new(agent.map_or("none", |agent| &agent.pod)),
+                Cell::new(words::who(&row.clients, usize::MAX)),
+                Cell::toned(&row.reason, Tone::Faint),
+            ]);
+        } else {
+            let who = words::who(&row.clients, USERS);
+            let note = words::note(row);
+            let gap = if who.is_empty() || note.is_empty() { "" } else { "; " };
+            cells.push(Cell::new(format!("{who}{gap}{note}")));
+        }
+        cells
+    }
+}

@@ -1,0 +1,210 @@
+//! Every metric family: its name, what it says, its labels. `docs/metrics.md` is written from this list.
+
+use std::fmt::Write as _;
+
+/// What kind of family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Goes up; starts anew with the agent, or, for clients, with a lost state file.
+    Counter,
+    /// A distribution.
+    Histogram,
+}
+
+/// One family.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// With the prefix.
+    pub name: &'static str,
+    /// One or two sentences.
+    pub help: &'static str,
+    /// What kind.
+    pub kind: Kind,
+    /// The labels' names in order.
+    pub labels: &'static [&'static str],
+    /// How many series it has at most, where its labels are not from closed lists.
+    pub limit: Option<usize>,
+}
+
+/// Series of one family that names offenders: a node has 110 pods, or a few hundred; what is beyond is counted.
+const OFFENDERS: Option<usize> = Some(500);
+
+macro_rules! catalogue {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $($limit:ident)? : $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Description = Description {
+                name: $name,
+                help: $help,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                limit: catalogue!(@limit $($limit)?),
+            };
+        )+
+
+        /// All of them.
+        pub const ALL: &[&Description] = &[$(&$constant),+];
+    };
+    (@limit) => { None };
+    (@limit $limit:ident) => { $limit };
+}
+
+catalogue! {
+    BUILD_INFO = Gauge "castoff_build_info" ["version", "revision"]:
+        "Which castoff this is. Always 1.";
+    NODE_INFO = Gauge "castoff_node_info" ["node", "cgroups"]:
+        "The node that the agent looks at, and its control group version. Always 1.";
+    NODE_VERDICT = Gauge "castoff_node_verdict" ["verdict"]:
+        "What holds for the node: 1 for the one verdict that holds, 0 for the others. Before the first report: unknown.";
+    RUNTIME_INFO = Gauge "castoff_runtime_info" ["name", "version", "cri_api", "cgroup_driver"]:
+        "The container runtime as it calls itself over CRI. Always 1; no series while it is unknown.";
+    KUBELET_CEILING = Gauge "castoff_kubelet_ceiling_minor" []:
+        "The last Kubernetes 1.x minor whose kubelet starts on this runtime. No series where nothing limits it or it is unknown.";
+    REPORT_TIMESTAMP = Gauge "castoff_report_timestamp_seconds" []:
+        "When the look that the current report rests on began.";
+    ENGINES = Gauge "castoff_engines" ["kind", "scope"]:
+        "Daemons that serve the Docker API on the node. No series while that is unknown.";
+    SHADOW_CONTAINERS = Gauge "castoff_shadow_containers" ["engine"]:
+        "Containers that an engine runs and that Kubernetes does not know. No series while that is unknown.";
+    FINDINGS = Gauge "castoff_findings" ["code", "severity"]:
+        "Conclusions of the current report. `castoff explain CODE` tells what each means.";
+    CLIENTS = Gauge "castoff_clients" ["who", "state"]:
+        "Who uses a Docker socket, counted: connected now, or seen earlier within the window. No series while that is unknown.";
+    POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
+        "Connections that a container of a pod holds to a Docker socket now; 0 for one that was seen earlier within the window.";
+    POD_FIRST_SEEN = Gauge "castoff_pod_client_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
+        "When a connection of the container to a Docker socket was first seen, as far as the state file reaches back.";
+    POD_LAST_SEEN = Gauge "castoff_pod_client_last_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
+        "When a connection of the container to a Docker socket was last seen.";
+    POD_CONNECTS = Counter "castoff_pod_client_connects_total" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
+        "New connections of the container to a Docker socket that were seen: a lower bound.";
+    HOST_CONNECTIONS = Gauge "castoff_host_client_connections" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
+        "Connections that processes of the host hold to a Docker socket now; 0 for one that was seen earlier within the window.";
+    HOST_FIRST_SEEN = Gauge "castoff_host_client_first_seen_timestamp_seconds" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
+        "When a connection of the host's processes to a Docker socket was first seen, as far as the state file reaches back.";
+    HOST_LAST_SEEN = Gauge "castoff_host_client_last_seen_timestamp_seconds" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
+        "When a connection of the host's processes to a Docker socket was last seen.";
+    HOST_CONNECTS = Counter "castoff_host_client_connects_total" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
+        "New connections of the host's processes to a Docker socket that were seen: a lower bound.";
+    ENGINE_CONTAINER_CONNECTIONS = Gauge "castoff_engine_container_client_connections" ["name", "owner", "engine", "scope"] OFFENDERS:
+        "Connections that a container outside Kubernetes holds to a Docker socket now; owner is the engine that runs it.";
+    ENGINE_CONTAINER_FIRST_SEEN = Gauge "castoff_engine_container_client_first_seen_timestamp_seconds" ["name", "owner", "engine", "scope"] OFFENDERS:
+        "When a connection of the container outside Kubernetes to a Docker socket was first seen, as far as the state file reaches back.";
+    ENGINE_CONTAINER_LAST_SEEN = Gauge "castoff_engine_container_client_last_seen_timestamp_seconds" ["name", "owner", "engine", "scope"] OFFENDERS:
+        "When a connection of the container outside Kubernetes to a Docker socket was last seen.";
+    ENGINE_CONTAINER_CONNECTS = Counter "castoff_engine_container_client_connects_total" ["name", "owner", "engine", "scope"] OFFENDERS:
+        "New connections of the container outside Kubernetes to a Docker socket that were seen: a lower bound.";
+    UNNAMED_CONNECTIONS = Gauge "castoff_unnamed_client_connections" ["engine", "scope"]:
+        "Connections to a Docker socket whose holder could not be named.";
+    UNNAMED_FIRST_SEEN = Gauge "castoff_unnamed_client_first_seen_timestamp_seconds" ["engine", "scope"]:
+        "When a connection to a Docker socket was first seen whose holder could not be named, as far as the state file reaches back.";
+    UNNAMED_LAST_SEEN = Gauge "castoff_unnamed_client_last_seen_timestamp_seconds" ["engine", "scope"]:
+        "When a connection to a Docker socket was last seen whose holder could not be named.";
+    UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
+        "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
+    POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
+        "Mounts through which a container of a pod can reach a Docker socket; used tells whether it was ever seen doing so.";
+    SOURCE_UP = Gauge "castoff_source_up" ["source"]:
+        "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";
+    SOURCE_DURATION = Gauge "castoff_source_duration_seconds" ["source"]:
+        "How long the source took in the last cycle.";
+    SOURCE_LAST_SUCCESS = Gauge "castoff_source_last_success_timestamp_seconds" ["source"]:
+        "When the source last gave an answer. No series until it has.";
+    SOURCE_GAPS = Gauge "castoff_source_gaps" ["source", "reason"]:
+        "Things that the source could not see in the last cycle. Only reasons that occur now have a series.";
+    SOURCE_FAILURES = Counter "castoff_source_failures_total" ["source", "reason"]:
+        "Cycles in which the source gave no answer.";
+    CYCLES = Counter "castoff_cycles_total" []:
+        "Looks at the node that ended in a report.";
+    CYCLE_DURATION = Histogram "castoff_cycle_duration_seconds" []:
+        "How long a look at the node took, from the first question to the report.";
+    SERIES_DROPPED = Gauge "castoff_series_dropped" ["family"]:
+        "Series that the current exposition leaves out because their family is at its bound.";
+    CLIENTS_FORGOTTEN = Counter "castoff_clients_forgotten_total" []:
+        "Clients whose history was forgotten for lack of room.";
+    STATE_WRITES = Counter "castoff_state_writes_total" ["outcome"]:
+        "Attempts to write the state file that keeps first and last seen of each client.";
+    LABELS_STATE = Gauge "castoff_labels_state" ["way", "state"]:
+        "How the node's labels stand: 1 for the one state that holds, 0 for the others. Besides published and pending a state is why the last attempt failed. No series with --labels=off.";
+    LABELS_REQUESTS = Counter "castoff_labels_requests_total" ["way", "verb", "outcome"]:
+        "Requests to the API server about the node's labels, or writes of the features.d file, by how they ended. No series with --labels=off.";
+    LABELS_LAST_SUCCESS = Gauge "castoff_labels_last_success_timestamp_seconds" ["way"]:
+        "When the node's labels were last confirmed. No series before that, and with --labels=off.";
+    EVENTS_STATE = Gauge "castoff_events_state" ["state"]:
+        "How the events on pods stand: 1 for the one state that holds, 0 for the others. Besides made and pending (none was news yet) a state is why the last request failed. No series without --events.";
+    EVENTS_REQUESTS = Counter "castoff_events_requests_total" ["outcome"]:
+        "Requests to the API server for an event, by how they ended. One that was there already counts as succeeded. No series without --events.";
+    EVENTS_DROPPED = Counter "castoff_events_dropped_total" ["reason"]:
+        "Events that were not made, by why. No series without --events.";
+    EVENTS_WAITING = Gauge "castoff_events_waiting" []:
+        "Events that wait to be sent. No series without --events.";
+    EVENTS_LAST_SUCCESS = Gauge "castoff_events_last_success_timestamp_seconds" []:
+        "When an event was last made. No series before that, and without --events.";
+}
+
+/// The reference of all families, in Markdown.
+pub fn render_reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         Written from `src/sinks/views/metrics/catalogue.rs`; change that file, then run the tests with `CASTOFF_BLESS=1`.\n\n\
+         - A reading that is unknown makes no series: absence is not zero. `castoff_source_up` and \
+         `castoff_source_gaps` say what is missing.\n\
+         - `namespace`, `pod` and `container` name the *client*, as in kube-state-metrics: scrape with \
+         `honorLabels: true`. Only `castoff_pod_*` has them.\n\
+         - What is not known of a client stands as `(unknown)`, which is no valid name in Kubernetes.\n\
+         - A label's value has at most 256 bytes; control characters are written out.\n\n\
+         | family | type | labels | |\n|---|---|---|---|\n",
+    );
+    for family in ALL {
+        let labels: Vec<String> = family.labels.iter().map(|l| format!("`{l}`")).collect();
+        let bound = family
+            .limit
+            .map(|n| format!(" At most {n} series."))
+            .unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {}{bound} |",
+            family.name,
+            format!("{:?}", family.kind).to_lowercase(),
+            labels.join(" "),
+            family.help
+        );
+    }
+    text.push_str("\n`process_*` are the figures of the agent's own process.\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::golden;
+
+    #[test]
+    fn the_checked_in_reference_is_the_one_of_this_code() {
+        golden::hold("docs/metrics.md", &render_reference());
+    }
+
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        for family in ALL {
+            assert!(family.name.starts_with("castoff_"), "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                family.kind == Kind::Counter,
+                "{}",
+                family.name
+            );
+            assert!(family.help.ends_with('.'), "{}", family.name);
+            // Only what is about a pod may carry a pod's labels: the scrape's own would be overwritten.
+            assert_eq!(
+                family.labels.contains(&"pod"),
+                family.name.starts_with("castoff_pod_"),
+                "{}",
+                family.name
+            );
+        }
+    }
+}

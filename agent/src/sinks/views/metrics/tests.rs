@@ -1,0 +1,283 @@
+//! The whole exposition, and what it must never say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+use crate::findings::report::{KubeletCeiling, Verdict};
+use crate::model::client::ClientIdentity;
+use crate::model::engine::Api;
+use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::sinks::{golden, sample};
+
+const BUILD: Build = Build {
+    version: "0.1.0",
+    revision: "abc1234",
+};
+
+fn exposition(report: Option<&Report>, cycles: &CycleCounters) -> String {
+    encode(&families(BUILD, report, cycles)).expect("every family has series and a name")
+}
+
+fn of(report: &Report) -> String {
+    exposition(Some(report), &CycleCounters::default())
+}
+
+/// Each sample's series (name and labels) and value; panics where one stands twice or before its TYPE.
+fn samples(text: &str) -> BTreeMap<&str, &str> {
+    let mut samples = BTreeMap::new();
+    let mut typed = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let name = rest.split(' ').next().expect("a name");
+            assert!(typed.insert(name), "{name} is described twice");
+        } else if !line.starts_with('#') {
+            let (series, value) = line.rsplit_once(' ').expect("a value");
+            let name = series.split('{').next().expect("a name");
+            assert!(
+                typed.iter().any(|t| name.starts_with(t)),
+                "{name} stands before its type"
+            );
+            assert!(samples.insert(series, value).is_none(), "{series} stands twice");
+        }
+    }
+    samples
+}
+
+#[test]
+fn the_sample_looks_as_it_did() {
+    let report = sample::report();
+    let mut cycles = CycleCounters::default();
+    cycles.record_cycle(&report, Duration::from_millis(64), 0);
+    cycles.record_cycle(&report, Duration::from_millis(7), 3);
+    cycles.record_state_write(true);
+    let text = exposition(Some(&report), &cycles);
+    samples(&text);
+    golden::hold("src/sinks/views/metrics/golden.prom", &text);
+}
+
+#[test]
+fn the_catalogue_and_the_sample_name_the_same_families() {
+    let text = of(&sample::report());
+    let mut cycles = CycleCounters::default();
+    cycles.record_cycle(&sample::report(), Duration::ZERO, 0);
+    let text = text + &exposition(Some(&sample::report()), &cycles);
+    let described: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let catalogue: BTreeSet<&str> = catalogue::ALL.iter().map(|d| d.name).collect();
+    assert_eq!(described, catalogue);
+}
+
+#[test]
+fn before_the_first_report_the_verdict_is_unknown_and_nothing_is_claimed() {
+    let text = exposition(None, &CycleCounters::default());
+    let samples = samples(&text);
+    assert_eq!(samples["castoff_node_verdict{verdict=\"unknown\"}"], "1");
+    for family in [
+        "castoff_engines",
+        "castoff_clients{",
+        "castoff_findings",
+        "castoff_source_up",
+        "castoff_report",
+    ] {
+        assert!(!samples.keys().any(|s| s.starts_with(family)), "{family}");
+    }
+    assert_eq!(samples["castoff_cycles_total"], "0");
+}
+
+#[test]
+fn exactly_one_verdict_holds() {
+    for verdict in Verdict::ALL {
+        let mut report = sample::clear();
+        report.verdict = *verdict;
+        let text = of(&report);
+        let holding: Vec<&str> = samples(&text)
+            .into_iter()
+            .filter(|(s, v)| s.starts_with("castoff_node_verdict{") && *v == "1")
+            .map(|(s, _)| s)
+            .collect();
+        assert_eq!(holding, [format!("castoff_node_verdict{{verdict=\"{verdict}\"}}")]);
+    }
+}
+
+/// Unknown makes no series; absent and empty make zeros.
+#[test]
+fn unknown_is_never_zero() {
+    let families = ["castoff_engines{", "castoff_shadow_containers{", "castoff_clients{"];
+    let blind = of(&sample::blind());
+    for family in families {
+        assert!(!blind.contains(family), "{family}");
+    }
+    for family in [
+        "castoff_runtime_info",
+        "castoff_kubelet_ceiling_minor",
+        "castoff_pod_exposure{",
+    ] {
+        assert!(!samples(&blind).keys().any(|s| s.starts_with(family)), "{family}");
+    }
+    assert!(blind.contains("castoff_source_up{source=\"engines\"} 0\n"));
+
+    let mut absent = sample::clear();
+    absent.engines = Reading::Absent;
+    absent.clients = Reading::Absent;
+    absent.shadow_containers = Reading::Absent;
+    for text in [of(&absent), of(&sample::clear())] {
+        for family in families {
+            let zeros = samples(&text)
+                .into_iter()
+                .filter(|(s, v)| s.starts_with(family) && *v == "0")
+                .count();
+            assert!(zeros >= 3, "{family}");
+        }
+    }
+    let mut unlimited = sample::clear();
+    unlimited.kubelet_ceiling = Reading::Known(KubeletCeiling::None);
+    assert!(!of(&unlimited).contains("castoff_kubelet_ceiling_minor"));
+}
+
+#[test]
+fn a_family_is_bounded_and_says_what_it_left_out() {
+    let mut report = sample::clear();
+    report.clients = Reading::Known(
+        (0..700)
+            .map(|n| sample::pod_client(&format!("p{n}"), Some("c"), 1))
+            .collect(),
+    );
+    let text = of(&report);
+    let samples = samples(&text);
+    let count = |family: &str| samples.keys().filter(|s| s.starts_with(family)).count();
+    assert_eq!(count("castoff_pod_client_connections{"), 500);
+    assert_eq!(
+        samples["castoff_series_dropped{family=\"castoff_pod_client_connections\"}"],
+        "200"
+    );
+    assert_eq!(
+        samples["castoff_series_dropped{family=\"castoff_host_client_connections\"}"],
+        "0"
+    );
+    assert_eq!(samples["castoff_clients{who=\"pod\",state=\"connected\"}"], "700");
+}
+
+#[test]
+fn what_labels_cannot_tell_apart_is_added_up() {
+    let long = "x".repeat(5_000);
+    let mut earlier = sample::host_client(None, &format!("/{long}/b"), None, 2);
+    earlier.first_seen = sample::ago(9_999_999);
+    earlier.last_seen = sample::ago(99);
+    let mut report = sample::clear();
+    report.clients = Reading::Known(vec![sample::host_client(None, &format!("/{long}/a"), None, 1), earlier]);
+    let text = of(&report);
+    let hosts: Vec<_> = samples(&text)
+        .into_iter()
+        .filter(|(s, _)| s.starts_with("castoff_host_client"))
+        .collect();
+    assert_eq!(hosts.len(), 4, "{hosts:?}");
+    let executable = hosts[0]
+        .0
+        .split("executable=\"")
+        .nth(1)
+        .and_then(|s| s.split('"').next())
+        .expect("a label");
+    assert_eq!(executable.len(), 256);
+    let values: Vec<&str> = hosts.iter().map(|(_, v)| *v).collect();
+    let (first, last) = ((sample::NOW - 9_999_999).to_string(), sample::NOW.to_string());
+    assert_eq!(values, ["3", "14", &first, &last]);
+}
+
+#[test]
+fn names_made_to_deceive_stay_within_their_line() {
+    let name = "a\"} 1\ncastoff_node_verdict{verdict=\"clear\"} 1\n\\\u{1b}[0m\u{2028}";
+    let mut report = sample::clear();
+    report.node = Some(name.to_owned());
+    report.clients = Reading::Known(vec![
+        sample::host_client(None, name, None, 1),
+        sample::pod_client(name, Some(name), 1),
+    ]);
+    let text = of(&report);
+    assert_eq!(samples(&text).len(), samples(&of(&sample::clear())).len() + 8);
+    assert!(text.chars().all(|c| c == '\n' || (' '..='~').contains(&c)), "{text}");
+}
+
+#[test]
+fn no_label_of_a_pod_is_empty() {
+    let mut report = sample::clear();
+    report.clients = Reading::Known(vec![sample::pod_client("", None, 1)]);
+    let text = of(&report);
+    assert!(text.contains("castoff_pod_client_connections{namespace=\"ci\",pod=\"(unknown)\",container=\"(unknown)\""));
+    assert!(!text.contains("=\"\""), "an empty label is filled in by the scraper");
+}
+
+#[test]
+fn clients_of_the_runtimes_own_socket_are_no_use_of_docker() {
+    let mut report = sample::clear();
+    let mut client = sample::pod_client("p", Some("c"), 1);
+    client.key.api = Api::Cri;
+    report.clients = Reading::Known(vec![client]);
+    assert_eq!(of(&report), of(&sample::clear()));
+}
+
+#[test]
+fn identities_are_counted_under_every_word_they_have() {
+    for client in sample::report().clients.known().expect("the sample has clients") {
+        assert!(ClientIdentity::CODES.contains(&client.key.identity.code()));
+    }
+}
+
+#[test]
+fn a_failing_source_counts_its_reason_and_keeps_its_last_success() {
+    let good = sample::clear();
+    let mut bad = sample::clear();
+    bad.time = crate::model::time::Timestamp::from_unix(sample::NOW + 15);
+    bad.sources[2].up = false;
+    bad.sources[2].gaps = vec![Gap::new(
+        Reason::DeadlineExceeded,
+        Hides::Runtime,
+        "Version",
+        "timed out",
+    )];
+    let mut cycles = CycleCounters::default();
+    cycles.record_cycle(&good, Duration::from_millis(30), 0);
+    cycles.record_cycle(&bad, Duration::from_secs(11), 0);
+    let text = exposition(Some(&bad), &cycles);
+    let samples = samples(&text);
+    for (series, value) in [
+        ("castoff_source_up{source=\"runtime\"}", "0"),
+        (
+            "castoff_source_failures_total{source=\"runtime\",reason=\"deadline-exceeded\"}",
+            "1",
+        ),
+        (
+            "castoff_source_failures_total{source=\"runtime\",reason=\"not-found\"}",
+            "0",
+        ),
+        (
+            "castoff_source_gaps{source=\"runtime\",reason=\"deadline-exceeded\"}",
+            "1",
+        ),
+        (
+            "castoff_source_last_success_timestamp_seconds{source=\"runtime\"}",
+            "1795521600",
+        ),
+        (
+            "castoff_source_last_success_timestamp_seconds{source=\"mounts\"}",
+            "1795521615",
+        ),
+        ("castoff_cycle_duration_seconds_bucket{le=\"0.025\"}", "0"),
+        ("castoff_cycle_duration_seconds_bucket{le=\"0.05\"}", "1"),
+        ("castoff_cycle_duration_seconds_bucket{le=\"10\"}", "1"),
+        ("castoff_cycle_duration_seconds_bucket{le=\"+Inf\"}", "2"),
+        ("castoff_cycles_total", "2"),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+}
+
+#[test]
+fn the_agents_own_process_is_measured() {
+    let text = Metrics::new(BUILD)
+        .render(None, &CycleCounters::default())
+        .expect("it encodes");
+    assert!(samples(&text).contains_key("process_resident_memory_bytes"), "{text}");
+}

@@ -1,0 +1,137 @@
+//! The page for a person: the whole report, readable, and nothing beside it. Made on the server; works without scripts, and
+//! fetches nothing but its style.
+//!
+//! The words of a template are its own, every value comes through the escaper of `askama.toml`. Nothing is left out that
+//! the report has: a test holds the one against the other.
+
+mod drawing;
+mod rows;
+mod todo;
+mod when;
+
+use askama::Template;
+
+use crate::findings::report::{Report, Verdict};
+use crate::model::client::Client;
+use crate::model::container::ShadowContainer;
+use crate::model::exposure::Exposure;
+use crate::model::reading::{Gap, Reading};
+use crate::model::time::Timestamp;
+use crate::sinks::views::amount;
+use crate::sinks::views::style::Tone;
+use crate::sinks::views::table::{unseen, words};
+use drawing::{Day, Drawing, days};
+use rows::{ClientRow, EngineRow, Rows, SourceRow, source_rows};
+use todo::{Group, groups};
+use when::When;
+
+use crate::sinks::http::Stalled;
+
+/// The style, a page of its own: the policy allows no style within the page.
+pub(in crate::sinks) const STYLE: &str = include_str!("page/style.css");
+
+/// What the page is made of.
+pub(in crate::sinks) struct Looked<'a> {
+    /// The latest report; none before the first.
+    pub(in crate::sinks) report: Option<&'a Report>,
+    /// Why it is old: the cycle does not move.
+    pub(in crate::sinks) stalled: Option<Stalled>,
+    /// When the page is made.
+    pub(in crate::sinks) now: Timestamp,
+    /// After how many seconds it is loaded anew.
+    pub(in crate::sinks) refresh: Option<u32>,
+}
+
+/// The page as HTML.
+pub(in crate::sinks) fn render(looked: &Looked<'_>) -> askama::Result<String> {
+    let view = looked.report.map(|report| View::new(report, looked.now));
+    Page { looked, view }.render()
+}
+
+// Links are relative, so that they hold behind the API server's pod proxy.
+#[derive(Template)]
+#[template(path = "page/page.html")]
+struct Page<'a> {
+    looked: &'a Looked<'a>,
+    view: Option<View<'a>>,
+}
+
+/// What there is to show once there is a report.
+struct View<'a> {
+    report: &'a Report,
+    seen: When,
+    clients: Rows<'a, ClientRow<'a>>,
+    /// Clients with a connection now.
+    open: usize,
+    timeline: Drawing,
+    days: Vec<Day>,
+    exposures: Rows<'a, &'a Exposure>,
+    engines: Rows<'a, EngineRow<'a>>,
+    shadows: Rows<'a, &'a ShadowContainer>,
+    groups: Vec<Group<'a>>,
+    sources: Vec<SourceRow<'a>>,
+    /// Each gap, with whose it is.
+    unseen: Vec<(Vec<&'static str>, &'a Gap)>,
+    /// How connections were found: the code and the words.
+    method: Option<(&'static str, &'static str)>,
+    /// When the labels were last confirmed.
+    confirmed: Option<When>,
+    /// The class that the verdict is coloured by; its word and its shape say the same.
+    tone: &'static str,
+    meaning: &'static str,
+}
+
+impl<'a> View<'a> {
+    fn new(report: &'a Report, now: Timestamp) -> Self {
+        let clients = Rows::new(&amount::clients(report), |(n, client)| ClientRow::new(n, client, now));
+        Self {
+            report,
+            seen: When::new(report.time, now),
+            open: clients.shown.iter().filter(|row| row.open).count(),
+            clients,
+            timeline: Drawing::new("node", "all clients together", &report.timeline),
+            days: days(&report.timeline),
+            exposures: Rows::new(&amount::exposures(report), |(_, exposure)| exposure),
+            engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
+            shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
+            groups: groups(report),
+            sources: source_rows(report),
+            unseen: unseen::gaps(report),
+            method: report
+                .holder_method
+                .map(|method| (method.code(), words::method(method))),
+            confirmed: report
+                .publishing
+                .as_ref()
+                .and_then(|publishing| Some(When::new(publishing.last_success?, now))),
+            tone: class(words::verdict_tone(report.verdict)),
+            meaning: meaning(report.verdict),
+        }
+    }
+}
+
+/// The class of a tone.
+const fn class(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Bad => "bad",
+        Tone::Warning => "warning",
+        Tone::Notice => "notice",
+        Tone::Good => "good",
+        Tone::Plain | Tone::Strong | Tone::Faint => "plain",
+    }
+}
+
+/// What a verdict means.
+const fn meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Runtime => "The kubelet's own runtime is Docker.",
+        Verdict::InUse => "A client uses a Docker engine, or used one within the window.",
+        Verdict::Exposed => "Something could use a Docker engine, and nothing did.",
+        Verdict::Idle => "A Docker engine is here, and nobody uses it.",
+        Verdict::Clear => "There is no Docker here.",
+        Verdict::Unknown => "A sight that a better verdict needs is missing.",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The rows of the page's tables, and how many of them it shows.
+
+use super::drawing::Drawing;
+use super::when::When;
+use crate::findings::report::{Report, SourceStatus};
+use crate::model::client::{Client, ClientIdentity};
+use crate::model::engine::{Api, Engine, Listener};
+use crate::model::process::Process;
+use crate::model::reading::Gap;
+use crate::model::socket::ListenerId;
+use crate::model::time::Timestamp;
+use crate::model::workload::owner::Workload;
+use crate::sinks::views::amount::Amount;
+use crate::sinks::views::table::{clients::is_open, words};
+
+/// The rows of one table at most: ten times a full node. What is beyond is counted, and is in the report.
+pub(super) const LIMIT: usize = 1_000;
+
+/// The rows of one table.
+#[derive(Debug)]
+pub(super) struct Rows<'a, T> {
+    /// Those that are shown.
+    pub(super) shown: Vec<T>,
+    /// How many more there are.
+    pub(super) more: usize,
+    /// How many there are in all.
+    pub(super) count: usize,
+    /// Why nothing is known.
+    pub(super) unknown: Option<&'a Gap>,
+    /// Whether a gap may hide more of them.
+    pub(super) partial: bool,
+}
+
+impl<'a, T> Rows<'a, T> {
+    pub(super) fn new<I>(amount: &Amount<'a, I>, row: impl FnMut((usize, &'a I)) -> T) -> Self {
+        let items = amount.items();
+        Self {
+            shown: items.iter().take(LIMIT).enumerate().map(row).collect(),
+            more: items.len().saturating_sub(LIMIT),
+            count: items.len(),
+            unknown: match amount {
+                Amount::Unknown(gap) => Some(gap),
+                Amount::All(_) | Amount::Some(_) => None,
+            },
+            partial: matches!(amount, Amount::Some(_)),
+        }
+    }
+
+    /// How many, in a word: `4`, `at least 4`, `unknown`.
+    pub(super) fn amount(&self) -> String {
+        match (self.unknown, self.partial, self.count) {
+            (Some(_), ..) => "unknown".to_owned(),
+            (None, true, 0) => "none seen".to_owned(),
+            (None, true, count) => format!("at least {count}"),
+            (None, false, count) => count.to_string(),
+        }
+    }
+}
+
+/// Who uses a listener.
+#[derive(Debug)]
+pub(super) struct ClientRow<'a> {
+    pub(super) client: &'a Client,
+    pub(super) open: bool,
+    pub(super) who: String,
+    /// What its pod belongs to, and the pod's uid, as far as they are known.
+    pub(super) of: String,
+    pub(super) engine: String,
+    pub(super) connections: String,
+    pub(super) first: When,
+    pub(super) last: When,
+    pub(super) drawing: Drawing,
+}
+
+impl<'a> ClientRow<'a> {
+    pub(super) fn new(number: usize, client: &'a Client, now: Timestamp) -> Self {
+        let key = &client.key;
+        let who = key.identity.to_string();
+        Self {
+            client,
+            open: is_open(client),
+            of: match &key.identity {
+                ClientIdentity::Pod(pod) => of(pod.workload.as_ref(), client.pod_uid.as_deref()),
+                _ => String::new(),
+            },
+            engine: words::engine(key.engine, &key.scope, key.api),
+            connections: words::connections(client),
+            first: When::new(client.first_seen, now),
+            last: When::new(client.last_seen, now),
+            drawing: Drawing::new(format!("client-{number}"), &who, &client.timeline),
+            who,
+        }
+    }
+}
+
+/// What a pod belongs to, and its uid: `Deployment builder, pod uid 1234`.
+pub(super) fn of(workload: Option<&Workload>, pod_uid: Option<&str>) -> String {
+    let workload = workload.map(ToString::to_string);
+    let uid = pod_uid.map(|uid| format!("pod uid {uid}"));
+    workload.into_iter().chain(uid).collect::<Vec<_>>().join(", ")
+}
+
+/// An engine, with what it accepts on.
+#[derive(Debug)]
+pub(super) struct EngineRow<'a> {
+    pub(super) engine: &'a Engine,
+    /// Why there is no process.
+    pub(super) absence: &'static str,
+    pub(super) listeners: Vec<ListenerRow<'a>>,
+}
+
+/// One thing that an engine accepts on.
+#[derive(Debug)]
+pub(super) struct ListenerRow<'a> {
+    pub(super) listener: &'a Listener,
+    pub(super) name: String,
+    pub(super) file: String,
+}
+
+impl<'a> EngineRow<'a> {
+    pub(super) fn new(engine: &'a Engine) -> Self {
+        let listener = |listener: &'a Listener| ListenerRow {
+            listener,
+            name: match listener.api {
+                Api::Docker => listener.name.to_string(),
+                Api::Cri => format!("{} (CRI)", listener.name),
+            },
+            file: match &listener.id {
+                ListenerId::File(file) => format!("file {file}"),
+                ListenerId::Abstract(..) => "an abstract name".to_owned(),
+            },
+        };
+        Self {
+            engine,
+            absence: words::absence(engine),
+            listeners: engine.listeners.iter().map(listener).collect(),
+        }
+    }
+}
+
+/// What is known of a process, piece by piece.
+pub(super) fn process(process: &Process) -> Vec<String> {
+    let mut pieces = vec![
+        format!("pid {}, started at tick {}", process.key.pid, process.key.start),
+        process.executable.as_ref().map_or_else(
+            || format!("called {}, executable unknown", process.name),
+            |executable| format!("{executable}, called {}", process.name),
+        ),
+        process
+            .uid
+            .map_or_else(|| "user unknown".to_owned(), |uid| format!("user {uid}")),
+        process.netns.map_or_else(
+            || "network namespace unknown".to_owned(),
+            |netns| format!("network namespace {}", netns.0),
+        ),
+    ];
+    let membership = &process.membership;
+    pieces.extend(membership.unit.iter().map(ToString::to_string));
+    pieces.extend(membership.pod_uid.iter().map(|uid| format!("pod {uid}")));
+    let containers = membership.containers.iter();
+    pieces.extend(containers.map(|c| format!("container {} of {}", c.id, c.manager)));
+    pieces
+}
+
+/// How a source did.
+#[derive(Debug)]
+pub(super) struct SourceRow<'a> {
+    pub(super) status: &'a SourceStatus,
+    /// Its time in percent of the slowest one's.
+    pub(super) share: u64,
+    /// Its time in milliseconds.
+    pub(super) millis: String,
+}
+
+pub(super) fn source_rows(report: &Report) -> Vec<SourceRow<'_>> {
+    let times = report.sources.iter().map(|status| status.duration_micros);
+    let longest = times.max().unwrap_or(0).max(1);
+    let row = |status| {
+        let SourceStatus { duration_micros, .. }: &SourceStatus = status;
+        SourceRow {
+            status,
+            share: duration_micros.saturating_mul(100).div_ceil(longest),
+            millis: format!("{}.{:03}", duration_micros / 1_000, duration_micros % 1_000),
+        }
+    };
+    report.sources.iter().map(row).collect()
+}

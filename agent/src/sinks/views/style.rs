@@ -1,0 +1,61 @@
+//! How a report may look: colours, room, and how much detail.
+
+use anstyle::{AnsiColor, Style as Ansi};
+
+/// What the reader's terminal allows and what the reader asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Whether colours may be written.
+    pub colour: bool,
+    /// Columns of the terminal. None: nothing is wrapped or shortened, as for a pipe.
+    pub width: Option<usize>,
+    /// Every detail, nothing shortened; tables may be wider than the terminal.
+    pub wide: bool,
+}
+
+impl Style {
+    /// The fewest columns that are laid out for; a narrower terminal breaks lines by itself.
+    const LEAST_WIDTH: usize = 16;
+
+    /// The columns that prose wraps at.
+    pub(super) fn columns(self) -> Option<usize> {
+        self.width.map(|w| w.max(Self::LEAST_WIDTH))
+    }
+
+    /// `text` in the colour of `tone`, or as it is.
+    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+        if !self.colour || tone == Tone::Plain || text.is_empty() {
+            return text.to_owned();
+        }
+        let ansi = tone.ansi();
+        format!("{ansi}{text}{ansi:#}")
+    }
+}
+
+/// What a text means, which decides its colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::sinks::views) enum Tone {
+    #[default]
+    Plain,
+    Strong,
+    Faint,
+    Good,
+    Notice,
+    Warning,
+    Bad,
+}
+
+impl Tone {
+    fn ansi(self) -> Ansi {
+        let colour = |c: AnsiColor| Ansi::new().fg_color(Some(c.into()));
+        match self {
+            Self::Plain => Ansi::new(),
+            Self::Strong => Ansi::new().bold(),
+            Self::Faint => Ansi::new().dimmed(),
+            Self::Good => colour(AnsiColor::Green).bold(),
+            Self::Notice => colour(AnsiColor::Cyan),
+            Self::Warning => colour(AnsiColor::Yellow).bold(),
+            Self::Bad => colour(AnsiColor::Red).bold(),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The report for a person: one screen, worst first. Never leaves open whether nothing was there or nothing could be
+//! seen, and never prints a name raw.
+
+pub(in crate::sinks::views) mod clients;
+mod engines;
+mod facts;
+mod findings;
+mod others;
+pub(in crate::sinks::views) mod unseen;
+pub(in crate::sinks::views) mod words;
+
+use super::grid::write_paragraph;
+use super::style::{Style, Tone};
+use crate::findings::report::Report;
+
+/// Writes one section, or nothing where the report has nothing for it.
+type Section = fn(&Report, Style, &mut String);
+
+/// The report as text, each line ended by a line feed, none by a blank.
+pub fn render_table(report: &Report, style: &Style) -> String {
+    let style = *style;
+    let mut out = String::with_capacity(4096);
+    facts::write(report, style, &mut out);
+    let sections: [(&str, Section); 7] = [
+        ("ENGINES", engines::write),
+        ("CLIENTS", clients::write),
+        ("EXPOSURES", others::write_exposures),
+        ("SHADOW CONTAINERS", others::write_shadow_containers),
+        ("FINDINGS", findings::write),
+        ("NOT SEEN", unseen::write_gaps),
+        ("ENDPOINTS TRIED IN VAIN", unseen::write_refused),
+    ];
+    for (heading, write) in sections {
+        let mut section = String::new();
+        write(report, style, &mut section);
+        if !section.is_empty() {
+            out.push('\n');
+            write_paragraph(heading, Tone::Strong, 0, 2, style, &mut out);
+            out.push_str(&section);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

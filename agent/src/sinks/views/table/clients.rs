@@ -1,0 +1,128 @@
+//! Who uses a listener, now or before.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::words;
+use crate::findings::report::Report;
+use crate::model::client::{Client, ClientIdentity};
+use crate::model::process::Process;
+use crate::model::time::Timestamp;
+use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole};
+use crate::sinks::views::style::{Style, Tone};
+
+/// One client a line. Only a wide table tells the listeners of one engine apart: to a person it is one client.
+pub(super) fn write(report: &Report, style: Style, out: &mut String) {
+    let mut columns = vec![
+        shortened("WHO", Cut::End, 16).twice(),
+        shortened("OF", Cut::End, 12),
+        shortened("ENGINE", Cut::End, 7),
+        whole("CONNECTIONS"),
+        whole("SINCE"),
+        whole("LAST SEEN"),
+    ];
+    if style.wide {
+        columns.extend(["CONNECTS", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY"].map(whole));
+    }
+    let mut grid = Grid::new(&columns);
+    let clients = report.clients.known().map(Vec::as_slice).unwrap_or_default();
+    if !style.wide {
+        for client in without_listeners(clients) {
+            grid.push(narrow(&client, report.time, style));
+        }
+    }
+    for client in clients.iter().filter(|_| style.wide) {
+        let cells = narrow(client, report.time, style);
+        let [who, of, engine, connections, since, last] = cells;
+        let [connects, pid, program, uid, unit, listener, origin] = details(client);
+        grid.push([
+            who,
+            of,
+            engine,
+            connections,
+            since,
+            last,
+            connects,
+            pid,
+            program,
+            uid,
+            unit,
+            listener,
+            origin,
+        ]);
+    }
+    grid.write(style, out);
+}
+
+/// The same clients without regard to which listener of an engine they use, in the same order.
+pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
+    let mut merged: Vec<Client> = Vec::new();
+    let mut place = HashMap::new();
+    for client in clients {
+        let key = &client.key;
+        let at = *place
+            .entry((&key.identity, key.engine, &key.scope, key.api))
+            .or_insert(merged.len());
+        let Some(same) = merged.get_mut(at) else {
+            merged.push(client.clone());
+            continue;
+        };
+        same.connections = same.connections.saturating_add(client.connections);
+        same.pending = same.pending.saturating_add(client.pending);
+        same.first_seen = same.first_seen.min(client.first_seen);
+        same.last_seen = same.last_seen.max(client.last_seen);
+        same.connects = same.connects.saturating_add(client.connects);
+    }
+    merged
+}
+
+/// Whether it holds a connection now.
+pub(in crate::sinks::views) const fn is_open(client: &Client) -> bool {
+    client.connections > 0 || client.pending > 0
+}
+
+fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
+    let open = is_open(client);
+    let key = &client.key;
+    let last = if open && !style.wide {
+        "now".to_owned()
+    } else {
+        words::when(client.last_seen, now, style)
+    };
+    let tone = if open { Tone::Plain } else { Tone::Faint };
+    let workload = match &key.identity {
+        ClientIdentity::Pod(place) => place.workload.as_ref(),
+        _ => None,
+    };
+    [
+        Cell::toned(key.identity.to_string(), tone),
+        Cell::toned(words::workload(workload, style), tone),
+        Cell::toned(words::engine(key.engine, &key.scope, key.api), tone),
+        Cell::toned(words::connections(client), tone),
+        Cell::toned(words::when(client.first_seen, now, style), tone),
+        Cell::toned(last, tone),
+    ]
+}
+
+fn details(client: &Client) -> [Cell; 7] {
+    let holders = &client.holders;
+    [
+        client.connects.to_string().into(),
+        joined(holders.iter().map(|p| p.key.pid)),
+        distinct(holders, |p| {
+            Some(p.executable.clone().unwrap_or_else(|| p.name.clone()))
+        }),
+        distinct(holders, |p| p.uid.map(|uid| uid.to_string())),
+        distinct(holders, |p| p.membership.unit.as_ref().map(ToString::to_string)),
+        client.key.listener.to_string().into(),
+        client.origin.code().into(),
+    ]
+}
+
+fn distinct(holders: &[Process], what: impl Fn(&Process) -> Option<String>) -> Cell {
+    joined(holders.iter().filter_map(what).collect::<BTreeSet<_>>())
+}
+
+fn joined(items: impl IntoIterator<Item = impl ToString>) -> Cell {
+    let items: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
+    items.join(",").into()
+}

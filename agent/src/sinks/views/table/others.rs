@@ -1,0 +1,79 @@
+//! Containers that could reach a listener, and containers beside Kubernetes.
+
+use super::words;
+use crate::findings::report::Report;
+use crate::model::engine::Api;
+use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole};
+use crate::sinks::views::style::{Style, Tone};
+
+pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
+    let mut columns = vec![
+        shortened("WHO", Cut::End, 16).twice(),
+        shortened("OF", Cut::End, 12),
+        shortened("ENGINE", Cut::End, 7),
+        whole("BY"),
+        shortened("MOUNTS", Cut::Start, 12).twice(),
+        whole("USED"),
+    ];
+    if style.wide {
+        columns.extend(["AT", "MODE", "LISTENER"].map(whole));
+    }
+    let mut grid = Grid::new(&columns);
+    for e in report.exposures.known().into_iter().flatten() {
+        let used = if e.used {
+            Cell::toned("yes", Tone::Bad)
+        } else {
+            Cell::new("not seen")
+        };
+        let who = format!("pod {}/{} ({})", e.namespace, e.pod, e.container);
+        let engine = words::engine(e.engine, &e.scope, Api::Docker);
+        let cells = [
+            who.into(),
+            words::workload(e.workload.as_ref(), style).into(),
+            engine.into(),
+            e.via.code().into(),
+            (&e.host_path).into(),
+            used,
+        ];
+        if style.wide {
+            let [who, of, engine, via, mount, used] = cells;
+            grid.push([
+                who,
+                of,
+                engine,
+                via,
+                mount,
+                used,
+                (&e.container_path).into(),
+                if e.readonly { "read-only" } else { "read-write" }.into(),
+                e.listener.to_string().into(),
+            ]);
+        } else {
+            grid.push(cells);
+        }
+    }
+    grid.write(style, out);
+}
+
+pub(super) fn write_shadow_containers(report: &Report, style: Style, out: &mut String) {
+    let mut grid = Grid::new(&[
+        whole("ID"),
+        whole("ENGINE"),
+        shortened("NAME", Cut::End, 10),
+        shortened("IMAGE", Cut::Start, 12),
+    ]);
+    let or_unknown = |text: &Option<String>| match text {
+        Some(text) => Cell::new(text),
+        None => Cell::toned("unknown", Tone::Faint),
+    };
+    for shadow in report.shadow_containers.known().into_iter().flatten() {
+        let id = if style.wide { &shadow.id.0 } else { shadow.id.short() };
+        grid.push([
+            id.into(),
+            shadow.engine.code().into(),
+            or_unknown(&shadow.name),
+            or_unknown(&shadow.image),
+        ]);
+    }
+    grid.write(style, out);
+}

@@ -1,0 +1,158 @@
+//! Words for closed codes, and ages.
+
+use std::time::Duration;
+
+use crate::findings::report::{KubeletCeiling, Severity, Verdict};
+use crate::model::client::Client;
+use crate::model::engine::{Api, Engine, EngineKind, Scope};
+use crate::model::kubelet::{EndpointOrigin, Kubelet};
+use crate::model::reading::Hides;
+use crate::model::snapshot::HolderMethod;
+use crate::model::time::Timestamp;
+use crate::model::workload::owner::Workload;
+use crate::sinks::views::style::{Style, Tone};
+
+/// `9s`, `3m`, `5h`, `2d`: the largest unit alone, rounded down.
+pub(in crate::sinks::views) fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A point in time: how long before `now`, or, in a wide table, itself.
+pub(super) fn when(time: Timestamp, now: Timestamp, style: Style) -> String {
+    if style.wide {
+        time.to_string()
+    } else {
+        age(now.since(time))
+    }
+}
+
+/// `dockerd`, `dockerd in pod ci/dind (dind)`, `podman of user 1000`.
+pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
+    let program = match api {
+        Api::Docker => kind.to_string(),
+        Api::Cri => format!("{kind} (CRI)"),
+    };
+    match scope {
+        Scope::Host => program,
+        Scope::User { .. } => format!("{program} of {scope}"),
+        Scope::Pod(_) | Scope::Container { .. } => format!("{program} in {scope}"),
+    }
+}
+
+/// What a pod belongs to; nothing where that is not known, or where its own name needs the room.
+pub(super) fn workload(workload: Option<&Workload>, style: Style) -> String {
+    const ROOM: usize = 100;
+    let has_room = style.wide || style.columns().is_none_or(|columns| columns >= ROOM);
+    workload
+        .filter(|_| has_room)
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+pub(in crate::sinks::views) const fn verdict_tone(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Runtime | Verdict::InUse => Tone::Bad,
+        Verdict::Exposed | Verdict::Unknown => Tone::Warning,
+        Verdict::Idle => Tone::Notice,
+        Verdict::Clear => Tone::Good,
+    }
+}
+
+pub(in crate::sinks::views) const fn severity_tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Critical => Tone::Bad,
+        Severity::Warning => Tone::Warning,
+        Severity::Info => Tone::Notice,
+    }
+}
+
+/// `3`, `2 waiting`, `3, 2 waiting`.
+pub(in crate::sinks::views) fn connections(client: &Client) -> String {
+    match (client.connections, client.pending) {
+        (n, 0) => n.to_string(),
+        (0, pending) => format!("{pending} waiting"),
+        (n, pending) => format!("{n}, {pending} waiting"),
+    }
+}
+
+/// Why no process stands beside an engine.
+pub(in crate::sinks::views) fn absence(engine: &Engine) -> &'static str {
+    if engine.is_awaited() { "not running" } else { "not seen" }
+}
+
+/// What runs as the kubelet.
+pub(in crate::sinks::views) fn kubelet(kubelet: &Kubelet) -> String {
+    match (&kubelet.program, kubelet.dockershim) {
+        (Some(program), Some(true)) => format!("{program} with its built-in dockershim"),
+        (Some(program), _) => program.clone(),
+        (None, _) => "not running".to_owned(),
+    }
+}
+
+/// How far the runtime serves.
+pub(in crate::sinks::views) fn ceiling(ceiling: &KubeletCeiling) -> String {
+    match ceiling {
+        KubeletCeiling::None => "no release drops this runtime".to_owned(),
+        KubeletCeiling::Minor(minor) => format!("this runtime serves up to 1.{minor}"),
+    }
+}
+
+/// Who named an endpoint.
+pub(in crate::sinks::views) fn origin(origin: &EndpointOrigin) -> String {
+    match origin {
+        EndpointOrigin::Configured => "by castoff's own settings".to_owned(),
+        EndpointOrigin::KubeletFlag { flag } => format!("by the kubelet's {flag}"),
+        EndpointOrigin::KubeletFile { path } => format!("by {path}"),
+        EndpointOrigin::WellKnown { of } => format!("the usual path of {of}"),
+    }
+}
+
+/// What a gap may hide.
+pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
+    match hides {
+        Hides::Runtime => "which runtime the kubelet uses",
+        Hides::Engine => "an engine, or a socket that one listens on",
+        Hides::Client => "clients of a Docker socket",
+        Hides::Identity => "who a client is; that there is one is seen",
+        Hides::Exposure => "containers that could reach a Docker socket",
+        Hides::ShadowContainer => "containers that Docker runs by itself",
+        Hides::Detail => "a detail that no verdict rests on",
+    }
+}
+
+/// How connections were found.
+pub(in crate::sinks::views) const fn method(method: HolderMethod) -> &'static str {
+    match method {
+        HolderMethod::SockDiag => "sock_diag in every network namespace",
+        HolderMethod::ProcNetUnix => "/proc/<pid>/net/unix: names the container, not the process",
+        HolderMethod::Recorded => "a recording",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_change_their_unit_at_the_unit() {
+        let cases = [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3_599, "59m"),
+            (3_600, "1h"),
+            (86_399, "23h"),
+            (86_400, "1d"),
+            (700 * 86_400, "700d"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(age(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The table of Unix sockets of one network namespace, as it is asked and as it fails, whether the kernel answers or a
+//! recording.
+
+use std::io;
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::{Ask, DecodeError, Row};
+use crate::model::reading::Reason;
+
+/// The Unix sockets of one network namespace.
+pub trait SocketTable {
+    /// Calls `each` with every socket that `ask` takes.
+    ///
+    /// Sockets that come or go during the dump may be missing or come twice: the kernel goes on by position in a hash
+    /// chain. A socket that is missed once is there in the next look.
+    ///
+    /// After an error rows may be missing, and those that came may not be used.
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError>;
+}
+
+/// How often a dump is begun anew when the kernel says that the tables changed under it.
+const ATTEMPTS: u32 = 3;
+
+/// What `pick` makes of the sockets that `ask` takes; a dump that was interrupted is begun anew and leaves nothing.
+pub fn collect_dump<T>(
+    table: &mut dyn SocketTable,
+    ask: Ask,
+    pick: &mut dyn FnMut(&Row<'_>) -> Option<T>,
+) -> Result<Vec<T>, DumpError> {
+    for _ in 0..ATTEMPTS {
+        let mut picked = Vec::new();
+        match table.dump(ask, &mut |row| picked.extend(pick(row))) {
+            Ok(()) => return Ok(picked),
+            Err(DumpError::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(DumpError::Interrupted)
+}
+
+/// Why a dump failed.
+#[derive(Debug, Error)]
+pub enum DumpError {
+    /// No socket to ask with.
+    #[error("open a sock_diag socket")]
+    Open(#[source] io::Error),
+    /// The request could not be sent.
+    #[error("ask sock_diag")]
+    Ask(#[source] io::Error),
+    /// The reply could not be read.
+    #[error("read the reply of sock_diag")]
+    Receive(#[source] io::Error),
+    /// The kernel answered with an error.
+    #[error("sock_diag refused")]
+    Refused(#[source] io::Error),
+    /// The reply came from another sender than the kernel.
+    #[error("reply from port {0} and not from the kernel")]
+    Stranger(u32),
+    /// The reply is larger than any the kernel makes.
+    #[error("reply of {0} bytes")]
+    TooLarge(usize),
+    /// The reply is not what the protocol allows.
+    #[error("reply of sock_diag")]
+    Decode(#[from] DecodeError),
+    /// The reply ended without its end.
+    #[error("reply of sock_diag ended early")]
+    Unended,
+    /// The table changed during the dump so that it may be asked anew.
+    #[error("the socket table changed during the dump")]
+    Interrupted,
+    /// It took too long.
+    #[error("dump not complete in time")]
+    Deadline,
+    /// The recording could not be read.
+    #[error("read the recorded dump {path}")]
+    Recording {
+        /// The file.
+        path: String,
+        /// What the host said.
+        source: io::Error,
+    },
+}
+
+impl DumpError {
+    /// The reason for a gap.
+    pub fn reason(&self) -> Reason {
+        match self {
+            // EPROTONOSUPPORT or EAFNOSUPPORT: no NETLINK_SOCK_DIAG.
+            Self::Open(error) if lacks_protocol(error) => Reason::NoKernelSupport,
+            // ENOENT: no handler for AF_UNIX, because unix_diag is neither built in nor loaded (sock_diag_rcv_msg).
+            Self::Refused(error) if error.kind() == io::ErrorKind::NotFound => Reason::NoKernelSupport,
+            Self::Open(error) | Self::Ask(error) | Self::Receive(error) | Self::Refused(error) => Reason::of(error),
+            Self::Stranger(_) | Self::Decode(_) | Self::Unended => Reason::ProtocolError,
+            Self::TooLarge(_) => Reason::TooLarge,
+            Self::Interrupted => Reason::HostError,
+            Self::Deadline => Reason::DeadlineExceeded,
+            Self::Recording { source, .. } => Reason::of(source),
+        }
+    }
+}
+
+fn lacks_protocol(error: &io::Error) -> bool {
+    [Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::SocketInode;
+    use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
+    use crate::sources::kernel::diag::{Envelope, Message, Messages};
+
+    /// Gives one row in each dump; so many of the first dumps are then interrupted.
+    struct Busy(u32);
+
+    impl SocketTable for Busy {
+        fn dump(&mut self, _: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+            let envelope = Envelope { sequence: 1, port: 1 };
+            let bytes = Reply::dump(envelope, &[SocketFacts::client(self.0 + 1, 9)]);
+            for message in Messages::new(&bytes, envelope) {
+                if let Message::Row(row) = message? {
+                    each(&row);
+                }
+            }
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    Err(DumpError::Interrupted)
+                }
+                None => Ok(()),
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_dump_leaves_nothing_and_is_asked_for_again() {
+        let inodes = |interruptions| collect_dump(&mut Busy(interruptions), Ask::Connected, &mut |row| Some(row.inode));
+        assert_eq!(inodes(0).expect("none"), [SocketInode(1)]);
+        assert_eq!(inodes(2).expect("two of three"), [SocketInode(1)]);
+        assert!(matches!(inodes(3), Err(DumpError::Interrupted)));
+    }
+}

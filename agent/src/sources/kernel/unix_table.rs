@@ -1,0 +1,180 @@
+//! What `/proc/<pid>/net/unix` tells of Unix sockets: their names and states, and no identity of files nor peers.
+//!
+//! Anyone may read it, of any network namespace, which makes it the way to look where `sock_diag` is missing or a
+//! namespace cannot be entered. It proves less: a name is what the server called itself in its own mount namespace, and a
+//! name may hold line breaks, so that a process can write rows of its own (into its own namespace's table only).
+//!
+//! Relies on the form that `unix_seq_show` gives a row,
+//! <https://github.com/torvalds/linux/blob/v6.12/net/unix/af_unix.c>.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::diag::Kind;
+use crate::model::identity::{Pid, SocketInode};
+
+/// Bytes that are read of one table: some 500,000 sockets.
+const TABLE_LIMIT: u64 = 64 << 20;
+
+/// `__SO_ACCEPTCON` of <https://github.com/torvalds/linux/blob/v6.12/include/linux/net.h>: it listens.
+const ACCEPTS: u32 = 1 << 16;
+
+/// One row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The socket's inode; 0 where it was not accepted yet, or is closed.
+    pub inode: SocketInode,
+    /// Its type.
+    pub kind: Kind,
+    /// What it does.
+    pub state: LineState,
+    /// What it was bound to: bytes of a path, or `@` and an abstract name with `@` for each zero byte. An accepted socket,
+    /// and one that waits to be accepted, carries its listener's.
+    pub name: Option<&'a [u8]>,
+}
+
+/// What a socket does, as far as this table tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineState {
+    /// It listens.
+    Listening,
+    /// It is connected, and its end is in some process.
+    Connected,
+    /// It is the server's end of a connection that nobody accepted yet.
+    Waiting,
+    /// None of these.
+    Other,
+}
+
+/// Reads a row; none for the heading and for what is no row.
+pub fn parse_line(line: &[u8]) -> Option<Line<'_>> {
+    // Num RefCount Protocol Flags Type St Inode Path, separated by blanks; the path may hold blanks.
+    let mut rest = line;
+    let mut field = || {
+        let start = rest.iter().position(|byte| *byte != b' ')?;
+        let end = rest[start..].iter().position(|byte| *byte == b' ');
+        let end = end.map_or(rest.len(), |length| start + length);
+        let field = str::from_utf8(&rest[start..end]).ok();
+        rest = &rest[end..];
+        field
+    };
+    let (number, _references, _protocol) = (field()?, field()?, field()?);
+    let flags = u32::from_str_radix(field()?, 16).ok()?;
+    let kind = u8::from_str_radix(field()?, 16).ok()?;
+    let state = u8::from_str_radix(field()?, 16).ok()?;
+    let inode = field()?.parse().ok()?;
+    let is_row = number
+        .strip_suffix(':')
+        .is_some_and(|n| u64::from_str_radix(n, 16).is_ok());
+    is_row.then(|| Line {
+        inode: SocketInode(inode),
+        kind: Kind(kind),
+        state: match state {
+            _ if flags & ACCEPTS != 0 => LineState::Listening,
+            // SS_CONNECTED, SS_CONNECTING of include/uapi/linux/net.h; the latter is what a connected socket without a
+            // `struct socket` is called.
+            3 => LineState::Connected,
+            2 => LineState::Waiting,
+            _ => LineState::Other,
+        },
+        name: rest.strip_prefix(b" ").filter(|name| !name.is_empty()),
+    })
+}
+
+/// Calls `each` with every row of the table of the network namespace that process `pid` is in.
+///
+/// Errors: that of the host; `InvalidData` where the file is no such table or has more than 64 MiB.
+pub fn read_lines(proc: &Path, pid: Pid, each: &mut dyn FnMut(&Line<'_>)) -> io::Result<()> {
+    let file = File::open(table_path(proc, pid))?;
+    let mut reader = BufReader::new(file.take(TABLE_LIMIT));
+    let mut line = Vec::new();
+    if reader.read_until(b'\n', &mut line)? > 0 && !line.starts_with(b"Num") {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no table of Unix sockets"));
+    }
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if let Some(row) = parse_line(line.strip_suffix(b"\n").unwrap_or(&line)) {
+            each(&row);
+        }
+    }
+    if reader.get_ref().limit() == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more than 64 MiB"));
+    }
+    Ok(())
+}
+
+/// The table of the network namespace that process `pid` is in.
+pub(crate) fn table_path(proc: &Path, pid: Pid) -> PathBuf {
+    proc.join(format!("{pid}/net/unix"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn rows_as_the_kernel_writes_them() {
+        // Seen on 6.18.
+        let listening = &b"000000002bc97c92: 00000002 00000000 00010000 0001 01 38887 /tmp/a b/d.sock"[..];
+        let waiting = &b"00000000193f53c1: 00000003 00000000 00000000 0001 02     0 /tmp/d.sock"[..];
+        let accepted = &b"0000000033c79c20: 00000003 00000000 00000000 0001 03 38889 /tmp/d.sock"[..];
+        let unbound = &b"0000000033c79c20: 00000003 00000000 00000000 0001 03 38888"[..];
+        let abstract_name = &b"000000004d7ccd3d: 00000002 00000000 00010000 0005 01 38891 @abs@\xff"[..];
+        for (line, inode, state, name) in [
+            (listening, 38887, LineState::Listening, Some(&b"/tmp/a b/d.sock"[..])),
+            (waiting, 0, LineState::Waiting, Some(b"/tmp/d.sock")),
+            (accepted, 38889, LineState::Connected, Some(b"/tmp/d.sock")),
+            (unbound, 38888, LineState::Connected, None),
+            (abstract_name, 38891, LineState::Listening, Some(b"@abs@\xff")),
+        ] {
+            let row = parse_line(line).expect("a row");
+            assert_eq!((row.inode.0, row.state, row.name), (inode, state, name));
+            assert!(row.kind.connects());
+        }
+    }
+
+    #[test]
+    fn what_is_no_row_is_none() {
+        for line in [
+            &b""[..],
+            b"Num       RefCount Protocol Flags    Type St Inode Path",
+            b"00000000193f53c1: 00000003 00000000 00000000 0001 03",
+            b"00000000193f53c1 00000003 00000000 00000000 0001 03 7 /x",
+            b"00000000193f53c1: 00000003 00000000 00000000 0001 03 99999999999 /x",
+            b"\xff\xff: \xff \xff \xff \xff \xff \xff",
+            b"       ",
+        ] {
+            assert_eq!(parse_line(line), None, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn every_cut_of_a_row_is_a_row_or_none() {
+        let line = b"0000000033c79c20: 00000003 00000000 00000000 0001 03 38889 /tmp/d.sock";
+        for end in 0..line.len() {
+            let _ = parse_line(&line[..end]);
+        }
+    }
+
+    #[test]
+    fn a_mebibyte_without_a_line_break_is_read_and_garbage_refused() {
+        let proc = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir_all(proc.path().join("7/net")).expect("an empty directory");
+        let path = table_path(proc.path(), Pid(7));
+        let row = b"\n0000000033c79c20: 00000003 00000000 00000000 0001 03 38889 /x\n";
+        fs::write(&path, [b"Num ", &*vec![b'x'; 1 << 20], row].concat()).expect("a file");
+        let mut rows = 0;
+        read_lines(proc.path(), Pid(7), &mut |_| rows += 1).expect("a table");
+        assert_eq!(rows, 1);
+
+        fs::write(&path, b"\x7fELF").expect("a file");
+        let error = read_lines(proc.path(), Pid(7), &mut |_| {}).expect_err("no table");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,158 @@
+//! The live socket tables of all network namespaces: goes into each one on a thread of its own and asks there.
+//!
+//! No other thread ever changes its namespace: one thread is made for each round, visits castoff's own namespace first,
+//! then enters the others one after the other, and ends, so that no namespace is kept alive by castoff. Needs
+//! `CAP_SYS_PTRACE` to open another process's namespace and `CAP_SYS_ADMIN` to enter it; castoff's own needs neither.
+//! Relies on setns(2) and on `/proc/<pid>/ns/net` (namespaces(7)).
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::namespaces::{Namespace, namespace_path};
+use super::tables::{EnterError, Look, NotEntered, SocketTables};
+use crate::model::identity::NetNs;
+use crate::model::snapshot::HolderMethod;
+use crate::sources::kernel::diag::netlink::{BUFFER_LEN, DiagTable};
+
+/// `NSFS_MAGIC` of <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/magic.h>.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// The kernel's socket tables.
+#[derive(Clone, Debug)]
+pub struct KernelTables {
+    proc: PathBuf,
+    time: Duration,
+}
+
+impl KernelTables {
+    /// The tables of the namespaces whose processes are under `proc`. One round through them takes `time` at most.
+    pub const fn new(proc: PathBuf, time: Duration) -> Self {
+        Self { proc, time }
+    }
+}
+
+impl SocketTables for KernelTables {
+    fn method(&self) -> HolderMethod {
+        HolderMethod::SockDiag
+    }
+
+    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+        let deadline = Instant::now() + self.time;
+        let proc = &self.proc;
+        thread::scope(|scope| {
+            let round = thread::Builder::new()
+                .name("castoff-netns".into())
+                .spawn_scoped(scope, || visit_each(proc, namespaces, deadline, look));
+            match round {
+                Ok(round) => round.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                Err(error) => namespaces
+                    .iter()
+                    .map(|namespace| NotEntered {
+                        netns: namespace.netns,
+                        error: EnterError::Thread(io::Error::from(error.kind())),
+                    })
+                    .collect(),
+            }
+        })
+    }
+}
+
+/// Runs on a thread that ends after it: it leaves that thread in the last namespace.
+fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &mut Look<'_>) -> Vec<NotEntered> {
+    let own = own_netns();
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut not_entered = Vec::new();
+    let is_own = |namespace: &&&Namespace| Some(namespace.netns) == own;
+    for namespace in namespaces.iter().filter(is_own) {
+        look(namespace.netns, &mut DiagTable::new(deadline, &mut buffer));
+    }
+    for namespace in namespaces.iter().filter(|namespace| !is_own(namespace)) {
+        match enter(proc, namespace, deadline) {
+            Ok(true) => look(namespace.netns, &mut DiagTable::new(deadline, &mut buffer)),
+            Ok(false) => {}
+            Err(error) => not_entered.push(NotEntered {
+                netns: namespace.netns,
+                error,
+            }),
+        }
+    }
+    not_entered
+}
+
+/// The calling thread's network namespace, of which castoff's own `/proc` tells, not the host's.
+fn own_netns() -> Option<NetNs> {
+    fs::metadata("/proc/thread-self/ns/net").ok().map(|m| NetNs(m.ino()))
+}
+
+/// Moves the calling thread into `namespace`. False: it has gone.
+fn enter(proc: &Path, namespace: &Namespace, deadline: Instant) -> Result<bool, EnterError> {
+    if Instant::now() >= deadline {
+        return Err(EnterError::Deadline);
+    }
+    let Some(file) = open_namespace(proc, namespace)? else {
+        return Ok(false);
+    };
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(|errno| EnterError::Enter(errno.into()))?;
+    Ok(true)
+}
+
+/// The namespace's file, through the first of its members that is still there. None: they have all gone.
+fn open_namespace(proc: &Path, namespace: &Namespace) -> Result<Option<OwnedFd>, EnterError> {
+    let mut refused = None;
+    for pid in &namespace.members {
+        let path = namespace_path(proc, *pid);
+        match open_expected(&path, namespace.netns) {
+            Ok(Some(file)) => return Ok(Some(file)),
+            // The member moved to another namespace, its pid is another process now, or it has ended.
+            Ok(None) | Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => refused = Some((path, errno)),
+        }
+    }
+    if let (Some(point), []) = (&namespace.mounted, &*namespace.members) {
+        return open_mounted(proc, point, namespace.netns).map(Some);
+    }
+    refused.map_or(Ok(None), |(path, errno)| Err(open_error(&path, errno)))
+}
+
+/// The namespace's file, where the host has it mounted.
+fn open_mounted(proc: &Path, point: &Path, netns: NetNs) -> Result<OwnedFd, EnterError> {
+    // Through the root of process 1, because a container's view of the host's root may lack later mounts. Castoff's own
+    // view may do where that is refused: it is the namespace that counts, whatever led to it.
+    let path = proc.join("1/root").join(point.strip_prefix("/").unwrap_or(point));
+    match (open_expected(&path, netns), open_expected(point, netns)) {
+        (Ok(Some(file)), _) | (_, Ok(Some(file))) => Ok(file),
+        (Ok(None), _) => Err(EnterError::Another(path.display().to_string())),
+        (Err(errno), _) => Err(open_error(&path, errno)),
+    }
+}
+
+/// The file at `path` where it is the namespace that is expected there.
+fn open_expected(path: &Path, netns: NetNs) -> Result<Option<OwnedFd>, Errno> {
+    // NONBLOCK: should it be a pipe by now, nobody waits for its other end.
+    let file = openat(
+        CWD,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+    )?;
+    let is_namespace = u64::try_from(fstatfs(&file)?.f_type) == Ok(NSFS_MAGIC);
+    Ok((is_namespace && fstat(&file)?.st_ino == netns.0).then_some(file))
+}
+
+fn open_error(path: &Path, errno: Errno) -> EnterError {
+    EnterError::Open {
+        path: path.display().to_string(),
+        source: errno.into(),
+    }
+}
