@@ -20,6 +20,7 @@ use super::labels::Wanted;
 use super::labels::ledger::Ledger;
 use super::labels::prefix::Prefix;
 use super::labels::settled::Settled;
+use super::node::pace::chance;
 use crate::findings::report::Report;
 use crate::model::publishing::{Outcome, Verb};
 use crate::model::reading::{Gap, Hides, Reason};
@@ -52,7 +53,7 @@ impl FeatureFile {
         Self {
             path: directory.join(FILE),
             ledger,
-            settled: Settled::new(prefix),
+            settled: Settled::new(prefix, chance()),
             wanted: None,
             written: None,
             due: Instant::now(),

@@ -54,7 +54,7 @@ impl NodeKeeper {
     /// Nothing is sent yet.
     pub fn new(settings: Settings, ledger: Ledger) -> Self {
         Self {
-            settled: Settled::new(settings.prefix.clone()),
+            settled: Settled::new(settings.prefix.clone(), chance()),
             pace: Pace::new(settings.paces, chance, Instant::now()),
             settings,
             ledger,
@@ -219,10 +219,15 @@ impl NodeKeeper {
         Ok(())
     }
 
-    /// Remembers what the Node has, and takes over when that last changed.
+    /// Remembers what the Node has, and takes over when that last changed and until when it holds.
     fn see(&mut self, mut node: Node) {
         let Some(wanted) = &mut self.wanted else { return };
         node.keep_only(wanted);
+        if let Some(until) = node.labels.get(&wanted.valid_until)
+            && self.settled.adopt_validity(until)
+        {
+            wanted.labels.insert(wanted.valid_until.clone(), until.clone());
+        }
         if node.labels == wanted.labels
             && let Some(summary) = node.summary(&wanted.annotation)
         {
