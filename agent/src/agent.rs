@@ -6,6 +6,7 @@ mod offload;
 pub mod service;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
@@ -42,7 +43,7 @@ pub struct Agent {
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
-    history: History,
+    history: Arc<History>,
     history_gaps: Vec<Gap>,
     /// When times of the future were brought back, and what is said of it.
     clamped: Option<(Timestamp, Gap)>,
@@ -63,7 +64,7 @@ impl Agent {
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
-            history,
+            history: Arc::new(history),
             history_gaps: Vec::new(),
             clamped: None,
             settings,
@@ -71,7 +72,7 @@ impl Agent {
     }
 
     /// What was seen until now.
-    pub const fn history(&self) -> &History {
+    pub const fn history(&self) -> &Arc<History> {
         &self.history
     }
 
@@ -131,14 +132,15 @@ impl Agent {
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
+        let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
-            self.history.record(taken, open);
+            history.record(taken, open);
             if saw_every_client(&sources) {
-                self.history.mark_whole(taken);
+                history.mark_whole(taken);
             }
         }
         if let Some(mounted) = join::mounted(&snapshot, &joined).known() {
-            self.history.record_exposures(taken, mounted);
+            history.record_exposures(taken, mounted);
         }
         evaluate(&snapshot, &self.history, sources, &self.settings)
     }
@@ -146,7 +148,7 @@ impl Agent {
     /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long
     /// as such a record may count.
     fn heed_the_clock(&mut self, now: Timestamp) {
-        let clamped = self.history.clamp(now);
+        let clamped = Arc::make_mut(&mut self.history).clamp(now);
         if clamped > 0 {
             let answer = format!("{clamped} were last seen after {now}, which counts as then");
             tracing::warn!(
@@ -231,13 +233,17 @@ fn unanswered<T>(error: &OffloadError, hides: Hides) -> Sighting<T> {
 }
 
 /// The gap that a look without an answer leaves in each kind of fact.
-fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap {
+fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap + '_ {
+    |hides| unanswered_gap(error, hides, "the host's processes and files")
+}
+
+/// The gap that work leaves which gave no answer of what was `asked`.
+fn unanswered_gap(error: &OffloadError, hides: Hides, asked: &str) -> Gap {
     let reason = match error {
         OffloadError::Deadline(_) | OffloadError::StillRunning => Reason::DeadlineExceeded,
         OffloadError::Panicked => Reason::HostError,
     };
-    let answer = error.to_string();
-    move |hides| Gap::new(reason, hides, "the host's processes and files", &answer)
+    Gap::new(reason, hides, asked, error)
 }
 
 #[cfg(test)]
