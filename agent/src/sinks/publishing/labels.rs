@@ -4,7 +4,6 @@
 //! and what was looked for and is not there is `none`. One more label tells until when the others hold, for an agent that
 //! is gone cannot take them away.
 
-pub mod ledger;
 pub mod prefix;
 pub mod settled;
 pub mod summary;
