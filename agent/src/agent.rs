@@ -24,8 +24,8 @@ use crate::sources::HostPaths;
 use crate::sources::mounts::find_reaches;
 use crate::sources::processes::ProcessReader;
 use crate::sources::runtime::RuntimeSource;
-use crate::sources::sockets::kernel::KernelTables;
-use crate::sources::sockets::table::SocketTables;
+use crate::sources::sockets::live::KernelTables;
+use crate::sources::sockets::tables::SocketTables;
 use host_side::{HostSide, HostSightings, Timed};
 use offload::{Offload, OffloadError};
 

@@ -16,8 +16,8 @@ use castoff::model::socket::{Connection, ListenerId, ListeningSocket};
 use castoff::sources::engines::{ListenerMemory, find_engines};
 use castoff::sources::holders::{HolderMemory, ProcessView, find_connections};
 use castoff::sources::processes::ProcessReader;
-use castoff::sources::sockets::kernel::KernelTables;
 use castoff::sources::sockets::listening::{SocketsSeen, find_sockets};
+use castoff::sources::sockets::live::KernelTables;
 use castoff::sources::sockets::namespaces::NamespaceFinder;
 use rustix::time::{ClockId, clock_gettime};
 

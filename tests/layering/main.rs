@@ -16,12 +16,16 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Every Rust file below `folders` of the repository, with its text.
+/// Every Rust file of these modules or folders of the repository, with its text: `x` stands for `x.rs` and all below `x/`.
 fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for folder in folders {
         let before = found.len();
         collect(&root().join(folder), &mut found);
+        let module = root().join(format!("{folder}.rs"));
+        if let Ok(text) = fs::read_to_string(&module) {
+            found.push((module, text));
+        }
         assert!(found.len() > before, "{folder} has sources");
     }
     found

@@ -21,7 +21,7 @@ use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
-use crate::sources::sockets::table::SocketTables;
+use crate::sources::sockets::tables::SocketTables;
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
 use super::identity::SocketInode;
+use super::kubelet::KubeletProgram;
 use super::process::Process;
 use super::reading::codes;
 use super::socket::SocketName;
@@ -66,7 +67,8 @@ impl ClientIdentity {
         let Self::Host { executable, .. } = self else {
             return false;
         };
-        matches!(executable.rsplit('/').next(), Some("kubelet" | "cri-dockerd"))
+        let program = executable.rsplit('/').next().and_then(KubeletProgram::of);
+        matches!(program, Some(KubeletProgram::Kubelet | KubeletProgram::CriDockerd))
     }
 
     /// Whether this is the same client as `other`.

@@ -48,3 +48,38 @@ pub struct Kubelet {
     /// The endpoints it was given, the one that wins first.
     pub endpoints: Vec<EndpointCandidate>,
 }
+
+/// A program that is a kubelet, carries one, starts one, or asks a runtime for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KubeletProgram {
+    /// The kubelet itself, also as rke2 and k0s start it.
+    Kubelet,
+    /// hyperkube: many programs in one, the kubelet among them.
+    Hyperkube,
+    /// k3s, in one process with its kubelet.
+    K3s,
+    /// kubelite of microk8s, in one process with its kubelet.
+    Kubelite,
+    /// k0s, which starts a kubelet.
+    K0s,
+    /// rke2, which starts a kubelet.
+    Rke2,
+    /// cri-dockerd, which serves CRI for a kubelet with Docker.
+    CriDockerd,
+}
+
+impl KubeletProgram {
+    /// The program with this name: the last component of an executable's path, or the kernel's name for a process.
+    pub fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "kubelet" => Self::Kubelet,
+            "hyperkube" => Self::Hyperkube,
+            "k3s" | "k3s-server" | "k3s-agent" => Self::K3s,
+            "kubelite" => Self::Kubelite,
+            "k0s" => Self::K0s,
+            "rke2" => Self::Rke2,
+            "cri-dockerd" => Self::CriDockerd,
+            _ => return None,
+        })
+    }
+}

@@ -107,8 +107,7 @@ impl<'a> Search<'a> {
                 }
             };
             let kind = match program {
-                Program::Dockerd => EngineKind::Dockerd,
-                Program::Podman => EngineKind::Podman,
+                Program::Engine(kind) => kind,
                 Program::Activator => {
                     self.activators.push(entry);
                     continue;

@@ -9,8 +9,8 @@ mod left_overs;
 use std::io;
 
 use super::HostPaths;
-use super::mountinfo::read_mounts;
-use super::rooted::Rooted;
+use super::kernel::mountinfo::read_mounts;
+use super::kernel::rooted::Rooted;
 use crate::model::host::{CgroupVersion, HostFiles};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 

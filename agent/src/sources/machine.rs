@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use super::HostPaths;
-use super::rooted::Rooted;
+use super::kernel::rooted::Rooted;
 use crate::model::machine::Machine;
 
 /// Bytes of either file at most: a UUID, 32 digits.

@@ -11,8 +11,8 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::HostPaths;
+use super::kernel::rooted::{Rooted, Walked};
 use super::processes::ProcessReader;
-use super::rooted::{Rooted, Walked};
 use crate::model::container::{Container, Mount};
 use crate::model::engine::{EngineSighting, Listener};
 use crate::model::exposure::{Reach, Via};

@@ -5,40 +5,7 @@
 
 use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
-
-/// Names under which a Docker API is served, and by whom as a rule.
-const WELL_KNOWN: [(&str, EngineKind); 7] = [
-    ("docker.sock", EngineKind::Dockerd), // docker.socket's ListenStream, and rootless dockerd's
-    ("dockerd.sock", EngineKind::Dockerd), // frequent with a second dockerd
-    ("docker.raw.sock", EngineKind::Dockerd), // Docker Desktop's daemon behind its proxy
-    ("docker-cli.sock", EngineKind::Dockerd), // Docker Desktop's proxy
-    ("balena-engine.sock", EngineKind::Dockerd), // balenaOS
-    ("balena.sock", EngineKind::Dockerd), // balenaOS before 2019
-    ("podman.sock", EngineKind::Podman),  // podman.socket's ListenStream
-];
-
-/// Listeners of dockerd that serve no Docker API, by the last components of their paths (`*` is any one), and why.
-const INTERNAL: [(&[&str], &str); 10] = [
-    (&["metrics.sock"], "metrics for plugins (moby daemon/metrics_unix.go)"),
-    (
-        &["libnetwork", "*"],
-        "sandbox keys from its runc hook (moby libnetwork/sandbox_externalkey_unix.go)",
-    ),
-    (&["plugins", "*"], "a plugin's own API (moby pkg/plugins)"),
-    (
-        &["plugins", "*", "*"],
-        "a plugin's own API, managed (moby plugin/manager_linux.go)",
-    ),
-    (&["swarm", "control.sock"], "swarm's control API (moby daemon/cluster)"),
-    (
-        &["nri.sock"],
-        "Node Resource Interface plugins (moby daemon/internal/nri)",
-    ),
-    (&["containerd.sock"], "its containerd (moby libcontainerd/supervisor)"),
-    (&["containerd.sock.ttrpc"], "its containerd"),
-    (&["containerd-debug.sock"], "its containerd"),
-    (&["docker-containerd.sock"], "its containerd up to Docker 18.06"),
-];
+use crate::sources::docker::{INTERNAL_SOCKETS, SOCKETS};
 
 /// The engine that a socket's name suggests.
 pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
@@ -46,10 +13,7 @@ pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
         return None;
     }
     let last = components_from_the_end(name).next()?;
-    WELL_KNOWN
-        .iter()
-        .find(|(known, _)| *known == last)
-        .map(|(_, kind)| *kind)
+    SOCKETS.iter().find(|(known, _)| *known == last).map(|(_, kind)| *kind)
 }
 
 /// What one of dockerd's sockets is for, where it is not the Docker API.
@@ -61,7 +25,7 @@ pub(super) fn internal_use(name: &SocketName) -> Option<&'static str> {
             .rev()
             .all(|wanted| components.next().is_some_and(|c| *wanted == "*" || *wanted == c))
     };
-    INTERNAL
+    INTERNAL_SOCKETS
         .iter()
         .find(|(pattern, _)| is_like(pattern))
         .map(|(_, reason)| *reason)

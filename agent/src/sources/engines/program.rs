@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::io;
 
+use crate::model::engine::EngineKind;
+use crate::sources::docker::{Invocation, PROGRAMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
 /// Bytes that the kernel keeps of a process's name: `TASK_COMM_LEN` of `include/linux/sched.h` less the zero.
@@ -24,10 +26,8 @@ const LOADER_OPTIONS_WITH_VALUE: [&str; 7] = [
 /// What castoff tells programs apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
-    /// dockerd, of any vendor.
-    Dockerd,
-    /// Podman, as its API service or as anything else.
-    Podman,
+    /// A program that serves a Docker API; Podman also where it is called for something else.
+    Engine(EngineKind),
     /// systemd, the system's or a user's, and its helper that listens for a program not started yet.
     Activator,
     /// Anything else.
@@ -37,28 +37,27 @@ pub(super) enum Program {
 /// Tells the program of one process.
 pub(super) fn read_program(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Program> {
     let name = read_name(reader, entry)?;
-    Ok(match &*name {
-        // dockerd-current, -latest: Red Hat's; -ce, -ee: 18.09's own packages.
-        "dockerd"
-        | "dockerd-current"
-        | "dockerd-latest"
-        | "dockerd-ce"
-        | "dockerd-ee"
-        | "balenad"
-        | "balena-engine-daemon" => Program::Dockerd,
-        // One file for all of balenaEngine's programs, told by the name it was called by.
-        "balena-engine" | "balena" => match read_command(reader, entry)?.first().map(|a| base(a)) {
-            Some("balenad" | "balena-engine-daemon") => Program::Dockerd,
+    let Some((_, kind, invocation)) = PROGRAMS.iter().find(|(program, ..)| *program == name) else {
+        return Ok(match &*name {
+            "systemd" | "systemd-socket-activate" => Program::Activator,
             _ => Program::Other,
-        },
-        // Up to Docker 1.12 the client was the daemon too.
-        "docker" | "docker-current" => match read_command(reader, entry)?.get(1).map(String::as_str) {
-            Some("daemon" | "-d" | "--daemon") => Program::Dockerd,
-            _ => Program::Other,
-        },
-        "podman" => Program::Podman,
-        "systemd" | "systemd-socket-activate" => Program::Activator,
-        _ => Program::Other,
+        });
+    };
+    let is_engine = match invocation {
+        Invocation::Any => true,
+        Invocation::As(names) => {
+            let command = read_command(reader, entry)?;
+            command.first().is_some_and(|name| names.contains(&base(name)))
+        }
+        Invocation::With(words) => {
+            let command = read_command(reader, entry)?;
+            command.get(1).is_some_and(|word| words.contains(&word.as_str()))
+        }
+    };
+    Ok(if is_engine {
+        Program::Engine(*kind)
+    } else {
+        Program::Other
     })
 }
 
@@ -144,32 +143,34 @@ mod tests {
 
     #[test]
     fn programs_by_executable_loader_and_name() {
-        use Program::{Activator, Dockerd, Other, Podman};
+        use Program::{Activator, Other};
+        const DOCKERD: Program = Program::Engine(EngineKind::Dockerd);
+        const PODMAN: Program = Program::Engine(EngineKind::Podman);
         let loader = "/opt/bullseye/lib64/ld-linux-x86-64.so.2";
         #[rustfmt::skip]
         let table: [(Option<&str>, &str, &[&str], Program); 22] = [
-            (Some("/usr/bin/dockerd"), "dockerd", &["/usr/bin/dockerd", "-H", "fd://"], Dockerd),
-            (Some("/usr/bin/dockerd (deleted)"), "dockerd", &["dockerd"], Dockerd),
-            (Some("/usr/bin/dockerd-current"), "dockerd-current", &["x"], Dockerd),
-            (Some("/usr/bin/dockerd"), "innocent", &["innocent"], Dockerd),
+            (Some("/usr/bin/dockerd"), "dockerd", &["/usr/bin/dockerd", "-H", "fd://"], DOCKERD),
+            (Some("/usr/bin/dockerd (deleted)"), "dockerd", &["dockerd"], DOCKERD),
+            (Some("/usr/bin/dockerd-current"), "dockerd-current", &["x"], DOCKERD),
+            (Some("/usr/bin/dockerd"), "innocent", &["innocent"], DOCKERD),
             (Some("/usr/bin/dockerd-rootless.sh"), "sh", &["sh"], Other),
             (Some("/usr/bin/docker"), "docker", &["docker", "ps"], Other),
-            (Some("/usr/bin/docker"), "docker", &["docker", "daemon", "-H", "x"], Dockerd),
-            (Some("/usr/bin/balena-engine"), "balena-engine-d", &["/usr/bin/balena-engine-daemon"], Dockerd),
+            (Some("/usr/bin/docker"), "docker", &["docker", "daemon", "-H", "x"], DOCKERD),
+            (Some("/usr/bin/balena-engine"), "balena-engine-d", &["/usr/bin/balena-engine-daemon"], DOCKERD),
             (Some("/usr/bin/balena-engine"), "balena-engine", &["balena-engine", "ps"], Other),
-            (Some("/usr/bin/podman"), "podman", &["podman", "system", "service"], Podman),
+            (Some("/usr/bin/podman"), "podman", &["podman", "system", "service"], PODMAN),
             (Some("/usr/lib/systemd/systemd"), "systemd", &["/sbin/init"], Activator),
             // through the loader: the options' values are no programs
-            (Some(loader), "ld-linux-x86-64", &[loader, "--library-path", "/opt/dockerd", "/opt/usr/sbin/dockerd", "--debug"], Dockerd),
-            (Some(loader), "ld-linux-x86-64", &[loader, "--inhibit-cache", "--argv0", "podman", "/opt/dockerd"], Dockerd),
-            (Some("/lib/ld-musl-x86_64.so.1"), "ld-musl-x86_64.", &["/lib/ld-musl-x86_64.so.1", "--library-path=/l", "--", "/bin/podman"], Podman),
-            (Some("/lib/ld-2.31.so"), "ld-2.31.so", &["ld-2.31.so", "/usr/bin/dockerd"], Dockerd),
+            (Some(loader), "ld-linux-x86-64", &[loader, "--library-path", "/opt/dockerd", "/opt/usr/sbin/dockerd", "--debug"], DOCKERD),
+            (Some(loader), "ld-linux-x86-64", &[loader, "--inhibit-cache", "--argv0", "podman", "/opt/dockerd"], DOCKERD),
+            (Some("/lib/ld-musl-x86_64.so.1"), "ld-musl-x86_64.", &["/lib/ld-musl-x86_64.so.1", "--library-path=/l", "--", "/bin/podman"], PODMAN),
+            (Some("/lib/ld-2.31.so"), "ld-2.31.so", &["ld-2.31.so", "/usr/bin/dockerd"], DOCKERD),
             (Some(loader), "ld-linux-x86-64", &[loader, "--library-path"], Other),
             (Some(loader), "ld-linux-x86-64", &[], Other),
             // where the executable may not be read, the kernel's name and the arguments, which all may read
-            (None, "dockerd", &["/usr/bin/dockerd"], Dockerd),
-            (None, "balena-engine-d", &["/usr/bin/balena-engine-daemon"], Dockerd),
-            (None, "ld-linux-x86-64", &[loader, "/usr/bin/dockerd"], Dockerd),
+            (None, "dockerd", &["/usr/bin/dockerd"], DOCKERD),
+            (None, "balena-engine-d", &["/usr/bin/balena-engine-daemon"], DOCKERD),
+            (None, "ld-linux-x86-64", &[loader, "/usr/bin/dockerd"], DOCKERD),
             (None, "a-name-of-15-by", &["/usr/bin/dockerd"], Other),
             (None, "kworker/u8:2-ev", &[], Other),
         ];

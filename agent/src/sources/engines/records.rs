@@ -10,21 +10,16 @@ use serde::Deserialize;
 
 use super::program::{self, Program, option};
 use crate::model::container::SupervisedContainer;
+use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS, ROOTLESS_CONFIGURATION, ROOTLESS_DATA_ROOT};
+use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
-use crate::sources::rooted::Rooted;
 
 /// The most that is read of any file here.
 const FILE_LIMIT: u64 = 1 << 20;
-
-/// Where dockerd keeps its data unless told otherwise (moby `daemon/config/config_linux.go`; balenaOS; the snap).
-const DATA_ROOTS: [&str; 3] = [
-    "/var/lib/docker",
-    "/var/lib/balena-engine",
-    "/var/snap/docker/common/var-lib-docker",
-];
 
 /// What dockerd keeps of a container.
 #[derive(Debug, Default)]
@@ -54,7 +49,10 @@ impl Records {
     pub(super) fn find(reader: &ProcessReader, table: &ProcessTable, gaps: &mut Vec<Gap>) -> Self {
         let (mut daemons, mut refused) = (Vec::new(), false);
         for entry in &table.entries {
-            if !matches!(program::read_program(reader, entry), Ok(Program::Dockerd)) {
+            if !matches!(
+                program::read_program(reader, entry),
+                Ok(Program::Engine(EngineKind::Dockerd))
+            ) {
                 continue;
             }
             match open_daemon(reader, entry) {
@@ -124,14 +122,14 @@ fn find_data_roots(
     let home = process.uid.filter(|uid| *uid != 0).and_then(|uid| read_home(root, uid));
     let config = match (option(&command, &["--config-file"]), &home) {
         (Some(given), _) => given.to_owned(),
-        (None, Some(home)) => format!("{home}/.config/docker/daemon.json"),
-        (None, None) => "/etc/docker/daemon.json".to_owned(),
+        (None, Some(home)) => format!("{home}/{ROOTLESS_CONFIGURATION}"),
+        (None, None) => CONFIGURATIONS[0].to_owned(),
     };
     if let Some(given) = read_configured_data_root(root, &config) {
         return Ok(vec![given]);
     }
     let mut roots: Vec<String> = home
-        .map(|home| format!("{home}/.local/share/docker"))
+        .map(|home| format!("{home}/{ROOTLESS_DATA_ROOT}"))
         .into_iter()
         .collect();
     roots.extend(DATA_ROOTS.iter().map(|&r| r.to_owned()));

@@ -14,10 +14,8 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
+use crate::sources::docker::{CONMON, CONTAINERD_NAMESPACE, SHIMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
-
-/// containerd's namespace of Docker's containers; its plugins are in `plugins.moby`.
-const DOCKER_NAMESPACE: &str = "moby";
 
 /// Supervisors of containers that are no engine's, Kubernetes' own as a rule: not asked again while their rows are kept.
 #[derive(Debug, Default)]
@@ -96,14 +94,8 @@ enum Task {
 
 fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Task> {
     let name = program::read_name(reader, entry)?;
-    let is_shim = [
-        "containerd-shim",
-        "docker-containerd-shim",
-        "balena-engine-containerd-shim",
-    ]
-    .iter()
-    .any(|shim| name.starts_with(shim));
-    if !is_shim && name != "conmon" {
+    let is_shim = SHIMS.iter().any(|shim| name.starts_with(shim));
+    if !is_shim && name != CONMON {
         return Ok(Task::None);
     }
     let command = program::read_command(reader, entry)?;
@@ -129,7 +121,7 @@ type Named = (EngineKind, String, Option<String>);
 fn parse_shim(command: &[String]) -> Option<Named> {
     let docker = |id: &str| is_id(id).then(|| (EngineKind::Dockerd, id.to_owned(), None));
     match option(command, &["-namespace", "--namespace"]) {
-        Some(DOCKER_NAMESPACE) => {}
+        Some(CONTAINERD_NAMESPACE) => {}
         Some(_) => return None,
         None => return docker(command.get(1)?), // Docker's own shim
     }

@@ -10,10 +10,11 @@ use super::watched::Watched;
 use crate::model::identity::{NetNs, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::socket::ConnectionState;
+use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
+use crate::sources::kernel::diag::{Ask, Row};
 use crate::sources::sockets::connected::Connected;
-use crate::sources::sockets::diag::{Ask, Row};
 use crate::sources::sockets::namespaces::{Namespace, Namespaces};
-use crate::sources::sockets::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
+use crate::sources::sockets::tables::{SocketTables, Unseen};
 
 /// One open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use crate::model::identity::{NetNs, Pid, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides};
 use crate::model::socket::{Connection, ConnectionState, ListeningSocket, SocketName};
+use crate::sources::kernel::unix_table::{Line, LineState, read_lines};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::printed_name;
 use crate::sources::sockets::namespaces::Namespaces;
-use crate::sources::sockets::proc_net_unix::{Line, LineState, read_lines};
-use crate::sources::sockets::table::Unseen;
+use crate::sources::sockets::tables::Unseen;
 
 /// What was seen by name.
 #[derive(Debug, Default)]

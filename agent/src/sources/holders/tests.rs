@@ -11,11 +11,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::socket::{ConnectionState, ListenerId, SocketName};
-use crate::sources::sockets::diag::Envelope;
-use crate::sources::sockets::diag::encode::{Reply, SocketFacts};
+use crate::sources::kernel::diag::Envelope;
+use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
 use crate::sources::sockets::recorded::RecordedTables;
-use crate::sources::sockets::table::{Look, NotEntered};
+use crate::sources::sockets::tables::{Look, NotEntered};
 
 const HOST: NetNs = NetNs(10);
 const POD: NetNs = NetNs(20);

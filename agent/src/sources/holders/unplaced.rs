@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{Pid, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::kernel::diag::table::collect_dump;
+use crate::sources::kernel::diag::{Ask, Row};
 use crate::sources::processes::ProcessReader;
-use crate::sources::sockets::diag::{Ask, Row};
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
-use crate::sources::sockets::table::{SocketTables, collect_dump};
+use crate::sources::sockets::tables::SocketTables;
 
 /// `unix_stream_proto.name` of `net/unix/af_unix.c`, with its final zero byte.
 const STREAM: &[u8] = b"UNIX-STREAM\0";
@@ -121,10 +122,11 @@ mod tests {
     use super::*;
     use crate::model::engine::EngineKind;
     use crate::model::snapshot::HolderMethod;
+    use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
+    use crate::sources::kernel::diag::table::{DumpError, SocketTable};
+    use crate::sources::kernel::diag::{Envelope, Message, Messages};
     use crate::sources::recorded::RecordedHost;
-    use crate::sources::sockets::diag::encode::{Reply, SocketFacts};
-    use crate::sources::sockets::diag::{Envelope, Message, Messages};
-    use crate::sources::sockets::table::{DumpError, Look, NotEntered, SocketTable};
+    use crate::sources::sockets::tables::{Look, NotEntered};
 
     /// One namespace, in which these sockets are; or whose table cannot be asked.
     struct Table<'a>(Option<&'a [u32]>, u32);

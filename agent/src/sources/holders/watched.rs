@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::model::identity::{FileIdentity, NetNs, SocketInode};
 use crate::model::socket::{ListenerId, ListeningSocket, SocketName};
-use crate::sources::sockets::diag::Row;
+use crate::sources::kernel::diag::Row;
 use crate::sources::sockets::listening::bound_name;
 
 /// The watched listeners, arranged for looking up.

@@ -7,43 +7,12 @@ use rustix::fs::FileType;
 
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::sources::docker::{BINARIES, CONFIGURATIONS, DATA_ROOTS, UNITS};
 use crate::sources::engines::read_configured_data_root;
-use crate::sources::rooted::Rooted;
-
-/// Where the daemon's program is installed.
-const BINARIES: [&str; 9] = [
-    "/usr/bin/dockerd",                 // docker-ce and most distributions
-    "/usr/sbin/dockerd",                // Debian's docker.io
-    "/usr/local/bin/dockerd",           // Docker's static archive
-    "/usr/local/sbin/dockerd",          // likewise
-    "/opt/bin/dockerd",                 // Flatcar's extensions
-    "/usr/bin/dockerd-current",         // Red Hat's docker 1.13
-    "/usr/bin/dockerd-ce",              // docker-ce 18.09
-    "/snap/docker/current/bin/dockerd", // the snap
-    "/usr/bin/balena-engine-daemon",    // balenaOS
-];
+use crate::sources::kernel::rooted::Rooted;
 
 /// Directories of units, in systemd's order of precedence (systemd.unit(5)).
 const UNIT_DIRECTORIES: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
-
-/// Units that start a Docker daemon, at once or when somebody calls.
-const UNITS: [&str; 5] = [
-    "docker.service",
-    "docker.socket",
-    "snap.docker.dockerd.service",
-    "balena-engine.service",
-    "balena-engine.socket",
-];
-
-/// Where the daemon keeps images, containers and volumes unless its configuration says otherwise.
-const DATA: [&str; 3] = [
-    "/var/lib/docker",
-    "/var/snap/docker/common/var-lib-docker",
-    "/var/lib/balena-engine",
-];
-
-/// Where the daemon's configuration is.
-const CONFIGURATIONS: [&str; 2] = ["/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json"];
 
 /// Finds what is left of Docker below `root`. What could not be looked at is in `gaps`.
 pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
@@ -123,7 +92,11 @@ impl Search<'_> {
         let configured = CONFIGURATIONS
             .iter()
             .filter_map(|path| read_configured_data_root(self.root, path));
-        let places: BTreeSet<String> = DATA.iter().map(|&path| path.to_owned()).chain(configured).collect();
+        let places: BTreeSet<String> = DATA_ROOTS
+            .iter()
+            .map(|&path| path.to_owned())
+            .chain(configured)
+            .collect();
         for place in places {
             match self.has_content(&place) {
                 Ok(true) => self.add(LeftOverKind::Data, place),

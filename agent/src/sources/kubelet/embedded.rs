@@ -6,7 +6,7 @@ use std::io::Read;
 use super::Told;
 use super::files::{Files, named_by};
 use super::flags::Flags;
-use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
+use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, KubeletProgram};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
 use crate::sources::processes::{ProcessEntry, ProcessReader};
@@ -43,11 +43,11 @@ impl Program {
     /// By the executable's name, else by the kernel's name for the process where the executable may not be read.
     pub(super) fn of(entry: &ProcessEntry) -> Option<Self> {
         let executable = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
-        match executable.unwrap_or(&entry.name) {
-            "kubelet" | "hyperkube" => Some(Self::Kubelet),
-            "k3s" | "k3s-server" | "k3s-agent" => Some(Self::K3s),
-            "kubelite" => Some(Self::Microk8s),
-            _ => None,
+        match KubeletProgram::of(executable.unwrap_or(&entry.name))? {
+            KubeletProgram::Kubelet | KubeletProgram::Hyperkube => Some(Self::Kubelet),
+            KubeletProgram::K3s => Some(Self::K3s),
+            KubeletProgram::Kubelite => Some(Self::Microk8s),
+            KubeletProgram::K0s | KubeletProgram::Rke2 | KubeletProgram::CriDockerd => None,
         }
     }
 

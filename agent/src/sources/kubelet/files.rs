@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
-use crate::sources::rooted::Rooted;
+use crate::sources::kernel::rooted::Rooted;
 use crate::sources::runtime::endpoint::path_of;
 
 /// The largest file that is read; a kubelet's configuration has a few KiB.

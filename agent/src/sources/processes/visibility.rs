@@ -12,26 +12,15 @@ use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 
 use super::{ProcessEntry, ProcessTable};
 use crate::model::identity::{Device, Pid};
+use crate::model::kubelet::KubeletProgram;
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sources::mountinfo::{MountWatch, read_mounts};
+use crate::sources::kernel::mountinfo::{MountWatch, read_mounts};
 
 /// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace on every kernel since 3.8.
 const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
 
 /// Bit 19 of a capability set, `CAP_SYS_PTRACE` of include/uapi/linux/capability.h.
 const CAP_SYS_PTRACE: u64 = 1 << 19;
-
-/// Programs that are or contain the kubelet: where one is seen, the procfs is the node's, in whatever namespace.
-const KUBELETS: [&str; 8] = [
-    "kubelet",
-    "kubelite",
-    "k3s",
-    "k3s-server",
-    "k3s-agent",
-    "k0s",
-    "rke2",
-    "hyperkube",
-];
 
 /// How the procfs is mounted, read again where mounts have changed.
 #[derive(Debug, Default)]
@@ -144,7 +133,10 @@ fn is_initial(namespace: Option<PathBuf>) -> bool {
     namespace.is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
 }
 
+/// Whether this is, carries or starts a kubelet: where one is seen, the procfs is the node's, in whatever namespace.
 fn is_kubelet(entry: &ProcessEntry) -> bool {
     let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
-    KUBELETS.contains(&&*entry.name) || program.is_some_and(|p| KUBELETS.contains(&p))
+    let names = [Some(&*entry.name), program];
+    let mut known = names.into_iter().flatten().filter_map(KubeletProgram::of);
+    known.any(|program| program != KubeletProgram::CriDockerd)
 }

@@ -1,5 +1,5 @@
 //! What a path of the host is called once every link is followed: the name that is reported, compared and connected to.
-//! What a path *is* says [`crate::sources::rooted`]; its rules hold here too: links lead inside the host's root, and
+//! What a path *is* says [`crate::sources::kernel::rooted`]; its rules hold here too: links lead inside the host's root, and
 //! `..` never above it.
 
 use std::collections::VecDeque;

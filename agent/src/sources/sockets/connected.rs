@@ -4,9 +4,9 @@
 //! server's end carries its listener's file or name, and a client that waits to be accepted has no peer yet. That is less
 //! than half of a node's sockets, at 48 bytes each, and spares a second sweep over all network namespaces.
 
-use super::diag::{Kind, Row, State};
-use super::table::Unseen;
+use super::tables::Unseen;
 use crate::model::identity::{FileIdentity, NetNs, SocketInode};
+use crate::sources::kernel::diag::{Kind, Row, State};
 
 /// What one sweep saw.
 #[derive(Debug, Default)]

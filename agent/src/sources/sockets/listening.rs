@@ -13,13 +13,14 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::connected::{Connected, ConnectedSocket};
-use super::diag::{Ask, Row, State};
 use super::namespaces::{Namespace, Namespaces, none_seen};
-use super::proc_net_unix::{self, LineState};
-use super::table::{DumpError, SocketTable, SocketTables, Unseen, collect_dump};
+use super::tables::{SocketTables, Unseen};
 use crate::model::identity::{FileIdentity, NetNs, Pid, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::{ListeningSocket, SocketName};
+use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
+use crate::sources::kernel::diag::{Ask, Row, State};
+use crate::sources::kernel::unix_table::{self, LineState};
 
 /// Listening sockets that are kept.
 const SOCKETS_KEPT: usize = 50_000;
@@ -228,7 +229,7 @@ fn lossy(bytes: &[u8]) -> String {
 fn read_by_name(proc: &Path, namespace: &Namespace) -> Option<Vec<ListeningSocket>> {
     namespace.members.iter().find_map(|pid| {
         let mut found = Vec::new();
-        let read = proc_net_unix::read_lines(proc, *pid, &mut |line| {
+        let read = unix_table::read_lines(proc, *pid, &mut |line| {
             if let (LineState::Listening, true, Some(name)) = (line.state, line.kind.connects(), line.name) {
                 found.push((line.inode, printed_name(name)));
             }

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::sources::mountinfo::MountWatch;
+use crate::sources::kernel::mountinfo::MountWatch;
+use crate::sources::kernel::unix_table::table_path;
 use crate::sources::processes::ProcessTable;
 
 /// A network namespace and the ways into it.
@@ -223,11 +224,6 @@ fn octal(digits: [u8; 3]) -> Option<u8> {
 /// The file by which the network namespace of a process is entered.
 pub(super) fn namespace_path(proc: &Path, pid: Pid) -> PathBuf {
     proc.join(format!("{pid}/ns/net"))
-}
-
-/// The table of Unix sockets of the process's network namespace, as text.
-pub(super) fn table_path(proc: &Path, pid: Pid) -> PathBuf {
-    proc.join(format!("{pid}/net/unix"))
 }
 
 #[cfg(test)]

@@ -2,18 +2,19 @@
 //! can be tried without one.
 //!
 //! `<directory>/<inode of the namespace>.diag` holds the kernel's own bytes: the datagrams of a dump, one after the
-//! other, with sockets in any state ([`super::diag::encode`] writes such files). A namespace without a file could be
+//! other, with sockets in any state ([`crate::sources::kernel::diag::encode`] writes such files). A namespace without a file could be
 //! entered and has no Unix sockets; one with a file `<inode>.refused` could not be entered.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::diag::{Ask, Envelope, Message, Messages, Row};
 use super::namespaces::Namespace;
-use super::table::{DumpError, EnterError, Look, NotEntered, SocketTable, SocketTables};
+use super::tables::{EnterError, Look, NotEntered, SocketTables};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
+use crate::sources::kernel::diag::table::{DumpError, SocketTable};
+use crate::sources::kernel::diag::{Ask, Envelope, Message, Messages, Row};
 
 /// Recorded tables.
 #[derive(Clone, Debug)]

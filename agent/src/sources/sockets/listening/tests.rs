@@ -6,12 +6,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::identity::ProcessKey;
 use crate::model::socket::ListenerId;
+use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
+use crate::sources::kernel::diag::{Envelope, Kind, Message, Messages};
 use crate::sources::processes::{ProcessEntry, ProcessTable};
-use crate::sources::sockets::diag::encode::{Reply, SocketFacts};
-use crate::sources::sockets::diag::{Envelope, Kind, Message, Messages};
 use crate::sources::sockets::namespaces::find_namespaces;
 use crate::sources::sockets::recorded::RecordedTables;
-use crate::sources::sockets::table::{Look, NotEntered};
+use crate::sources::sockets::tables::{Look, NotEntered};
 
 const HOST: NetNs = NetNs(10);
 const POD: NetNs = NetNs(20);

@@ -43,7 +43,7 @@ use crate::model::socket::{Connection, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::{Namespaces, none_seen};
-use crate::sources::sockets::table::SocketTables;
+use crate::sources::sockets::tables::SocketTables;
 
 /// Connections that are kept. A client that opens more is a client all the same.
 const CONNECTIONS_KEPT: usize = 10_000;

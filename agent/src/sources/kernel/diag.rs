@@ -9,6 +9,8 @@
 
 mod ask;
 pub mod encode;
+pub(crate) mod netlink;
+pub mod table;
 #[cfg(test)]
 mod tests;
 
@@ -98,7 +100,7 @@ pub struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// A row without attributes.
-    pub(super) const fn bare(inode: SocketInode, state: State) -> Self {
+    pub(crate) const fn bare(inode: SocketInode, state: State) -> Self {
         Self {
             inode,
             kind: Kind::STREAM,

@@ -9,10 +9,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::diag::Kind;
-use super::namespaces::table_path;
 use crate::model::identity::{Pid, SocketInode};
 
 /// Bytes that are read of one table: some 500,000 sockets.
@@ -106,6 +105,11 @@ pub fn read_lines(proc: &Path, pid: Pid, each: &mut dyn FnMut(&Line<'_>)) -> io:
         return Err(io::Error::new(io::ErrorKind::InvalidData, "more than 64 MiB"));
     }
     Ok(())
+}
+
+/// The table of the network namespace that process `pid` is in.
+pub(crate) fn table_path(proc: &Path, pid: Pid) -> PathBuf {
+    proc.join(format!("{pid}/net/unix"))
 }
 
 #[cfg(test)]

@@ -13,17 +13,17 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{bind, getsockname, recvfrom, sendto, socket_with};
 
-use super::diag::{Ask, Envelope, Message, Messages, Row};
 use super::table::{DumpError, SocketTable};
+use super::{Ask, Envelope, Message, Messages, Row};
 
 /// The kernel makes no part of a dump larger than 32 KiB, and makes each as large as the reader's buffer was before
 /// (`netlink_recvmsg` and `netlink_dump` of `net/netlink/af_netlink.c`, Linux 6.12). It makes the next part only while
 /// the first is being read, so the socket's own receive buffer makes no difference.
-pub(super) const BUFFER_LEN: usize = 32 * 1024;
+pub(crate) const BUFFER_LEN: usize = 32 * 1024;
 
 /// The table of the network namespace in which the thread was that made it.
 #[derive(Debug)]
-pub(super) struct DiagTable<'b> {
+pub(crate) struct DiagTable<'b> {
     socket: Option<Socket>,
     deadline: Instant,
     buffer: &'b mut [u8],
@@ -38,7 +38,7 @@ struct Socket {
 
 impl<'b> DiagTable<'b> {
     /// A table that answers until `deadline`. `buffer` should have [`BUFFER_LEN`] bytes; its content is overwritten.
-    pub(super) const fn new(deadline: Instant, buffer: &'b mut [u8]) -> Self {
+    pub(crate) const fn new(deadline: Instant, buffer: &'b mut [u8]) -> Self {
         Self {
             socket: None,
             deadline,

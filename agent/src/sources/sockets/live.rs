@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::namespaces::{Namespace, namespace_path};
-use super::netlink::{BUFFER_LEN, DiagTable};
-use super::table::{EnterError, Look, NotEntered, SocketTables};
+use super::tables::{EnterError, Look, NotEntered, SocketTables};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
+use crate::sources::kernel::diag::netlink::{BUFFER_LEN, DiagTable};
 
 /// `NSFS_MAGIC` of <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/magic.h>.
 const NSFS_MAGIC: u64 = 0x6e73_6673;

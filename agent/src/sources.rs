@@ -1,17 +1,19 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+mod docker;
 pub mod engines;
 pub mod holders;
 pub mod host_files;
+pub mod kernel;
 pub mod kubelet;
 pub mod machine;
-mod mountinfo;
+
 pub mod mounts;
 pub mod processes;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
-mod rooted;
+
 pub mod runtime;
 pub mod sockets;
 

@@ -1,0 +1,128 @@
+//! The names of Docker's and Podman's programs, sockets, directories and files, in one table for all who look for them.
+//! One more engine, or one more vendor's Docker, is a few rows here.
+
+use crate::model::engine::EngineKind;
+
+/// When a program is an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Invocation {
+    /// However it is called.
+    Any,
+    /// Called by one of these names: one file for several programs.
+    As(&'static [&'static str]),
+    /// With one of these as its first argument.
+    With(&'static [&'static str]),
+}
+
+/// Programs that serve a Docker API, by the name of their file.
+pub(super) const PROGRAMS: [(&str, EngineKind, Invocation); 12] = [
+    ("dockerd", EngineKind::Dockerd, Invocation::Any),
+    ("dockerd-current", EngineKind::Dockerd, Invocation::Any), // Red Hat's docker 1.13
+    ("dockerd-latest", EngineKind::Dockerd, Invocation::Any),  // likewise
+    ("dockerd-ce", EngineKind::Dockerd, Invocation::Any),      // docker-ce 18.09
+    ("dockerd-ee", EngineKind::Dockerd, Invocation::Any),      // likewise
+    ("balenad", EngineKind::Dockerd, Invocation::Any),
+    ("balena-engine-daemon", EngineKind::Dockerd, Invocation::Any),
+    ("balena-engine", EngineKind::Dockerd, Invocation::As(BALENA_DAEMONS)),
+    ("balena", EngineKind::Dockerd, Invocation::As(BALENA_DAEMONS)),
+    ("docker", EngineKind::Dockerd, Invocation::With(CLIENT_AS_DAEMON)),
+    (
+        "docker-current",
+        EngineKind::Dockerd,
+        Invocation::With(CLIENT_AS_DAEMON),
+    ),
+    ("podman", EngineKind::Podman, Invocation::Any),
+];
+
+/// The names by which balenaEngine's one file is its daemon.
+const BALENA_DAEMONS: &[&str] = &["balenad", "balena-engine-daemon"];
+
+/// Up to Docker 1.12 the client was the daemon too.
+const CLIENT_AS_DAEMON: &[&str] = &["daemon", "-d", "--daemon"];
+
+/// Beginnings of the names of the programs that supervise Docker's containers: containerd's shims, and those of the
+/// containerd that Docker and balenaEngine brought with them.
+pub(super) const SHIMS: [&str; 3] = [
+    "containerd-shim",
+    "docker-containerd-shim",
+    "balena-engine-containerd-shim",
+];
+
+/// containerd's namespace of Docker's containers; its plugins are in `plugins.moby`.
+pub(super) const CONTAINERD_NAMESPACE: &str = "moby";
+
+/// The program that supervises Podman's containers, and CRI-O's.
+pub(super) const CONMON: &str = "conmon";
+
+/// Names of sockets on which a Docker API is served, and by whom as a rule.
+pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
+    ("docker.sock", EngineKind::Dockerd), // docker.socket's ListenStream, and rootless dockerd's
+    ("dockerd.sock", EngineKind::Dockerd), // frequent with a second dockerd
+    ("docker.raw.sock", EngineKind::Dockerd), // Docker Desktop's daemon behind its proxy
+    ("docker-cli.sock", EngineKind::Dockerd), // Docker Desktop's proxy
+    ("balena-engine.sock", EngineKind::Dockerd), // balenaOS
+    ("balena.sock", EngineKind::Dockerd), // balenaOS before 2019
+    ("podman.sock", EngineKind::Podman),  // podman.socket's ListenStream
+];
+
+/// Listeners of dockerd that serve no Docker API, by the last components of their paths (`*` is any one), and why.
+pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 10] = [
+    (&["metrics.sock"], "metrics for plugins (moby daemon/metrics_unix.go)"),
+    (
+        &["libnetwork", "*"],
+        "sandbox keys from its runc hook (moby libnetwork/sandbox_externalkey_unix.go)",
+    ),
+    (&["plugins", "*"], "a plugin's own API (moby pkg/plugins)"),
+    (
+        &["plugins", "*", "*"],
+        "a plugin's own API, managed (moby plugin/manager_linux.go)",
+    ),
+    (&["swarm", "control.sock"], "swarm's control API (moby daemon/cluster)"),
+    (
+        &["nri.sock"],
+        "Node Resource Interface plugins (moby daemon/internal/nri)",
+    ),
+    (&["containerd.sock"], "its containerd (moby libcontainerd/supervisor)"),
+    (&["containerd.sock.ttrpc"], "its containerd"),
+    (&["containerd-debug.sock"], "its containerd"),
+    (&["docker-containerd.sock"], "its containerd up to Docker 18.06"),
+];
+
+/// Where the daemon's program is installed.
+pub(super) const BINARIES: [&str; 9] = [
+    "/usr/bin/dockerd",                 // docker-ce and most distributions
+    "/usr/sbin/dockerd",                // Debian's docker.io
+    "/usr/local/bin/dockerd",           // Docker's static archive
+    "/usr/local/sbin/dockerd",          // likewise
+    "/opt/bin/dockerd",                 // Flatcar's extensions
+    "/usr/bin/dockerd-current",         // Red Hat's docker 1.13
+    "/usr/bin/dockerd-ce",              // docker-ce 18.09
+    "/snap/docker/current/bin/dockerd", // the snap
+    "/usr/bin/balena-engine-daemon",    // balenaOS
+];
+
+/// Units that start a Docker daemon, at once or when somebody calls.
+pub(super) const UNITS: [&str; 5] = [
+    "docker.service",
+    "docker.socket",
+    "snap.docker.dockerd.service",
+    "balena-engine.service",
+    "balena-engine.socket",
+];
+
+/// Where the daemon keeps images, containers and volumes unless its configuration says otherwise (moby
+/// `daemon/config/config_linux.go`; balenaOS; the snap).
+pub(super) const DATA_ROOTS: [&str; 3] = [
+    "/var/lib/docker",
+    "/var/lib/balena-engine",
+    "/var/snap/docker/common/var-lib-docker",
+];
+
+/// Where a rootless daemon keeps them, below its user's home directory.
+pub(super) const ROOTLESS_DATA_ROOT: &str = ".local/share/docker";
+
+/// Where the daemon's configuration is: the usual place, then the snap's.
+pub(super) const CONFIGURATIONS: [&str; 2] = ["/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json"];
+
+/// Where a rootless daemon's configuration is, below its user's home directory.
+pub(super) const ROOTLESS_CONFIGURATION: &str = ".config/docker/daemon.json";

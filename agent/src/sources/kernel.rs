@@ -1,0 +1,12 @@
+//! The kernel's interfaces, one file each; everything else in [`sources`](super) asks them and reads no file of the kernel
+//! by itself.
+//!
+//! - [`rooted`]: paths below another root directory, and their links
+//! - [`mountinfo`]: `/proc/<pid>/mountinfo`
+//! - [`unix_table`]: `/proc/<pid>/net/unix`
+//! - [`diag`]: `sock_diag`, its records and the netlink socket that asks for them
+
+pub mod diag;
+pub(crate) mod mountinfo;
+pub(crate) mod rooted;
+pub mod unix_table;
