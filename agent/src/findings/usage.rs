@@ -4,7 +4,7 @@ use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use crate::model::client::Client;
-use crate::model::exposure::{Exposure, Via};
+use crate::model::exposure::{Access, Exposure, Via};
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
@@ -63,9 +63,12 @@ fn exposure(exposure: &Exposure) -> Finding {
     } else {
         ""
     };
+    let user = match exposure.access {
+        Access::Denied => "; its user may not open it now",
+        Access::Allowed | Access::Unknown => "",
+    };
     let message = format!(
-        "mounts {how} of {engine} ({scope}) at {listener}: {host_path} as {container_path}{mode}; not seen using it"
+        "mounts {how} of {engine} ({scope}) at {listener}: {host_path} as {container_path}{mode}; not seen using it{user}"
     );
-    let subject = format!("pod {}/{} ({})", exposure.namespace, exposure.pod, exposure.container);
-    finding(Code::SocketExposure, Severity::Warning, subject, message)
+    finding(Code::SocketExposure, Severity::Warning, &exposure.identity, message)
 }

@@ -1,13 +1,14 @@
 //! Containers that could reach a listener.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::client::{ClientIdentity, ClientKey};
 use super::container::PodContainer;
-use super::engine::{EngineKind, Scope};
-use super::identity::ContainerId;
+use super::engine::{Api, EngineKind, Scope};
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
+use super::workload::Membership;
 use super::workload::owner::Workload;
 
 codes! {
@@ -20,11 +21,23 @@ codes! {
     }
 }
 
+codes! {
+    /// Whether the user that a container runs as may open a socket now, by the socket's owner and mode.
+    Access {
+        /// It may.
+        Allowed = "allowed",
+        /// It may not. Another user of the same container may, and a change of the socket's mode lets it in.
+        Denied = "denied",
+        /// No process of the container could be asked, or the mount maps users to others.
+        Unknown = "unknown",
+    }
+}
+
 /// A mount of a container that leads to a listener, by device and inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// The container that mounts it.
-    pub container: ContainerId,
+    /// The container that mounts it, by the control groups around it.
+    pub membership: Membership,
     /// The listener it leads to.
     pub listener: ListenerId,
     /// How.
@@ -35,21 +48,18 @@ pub struct Reach {
     pub container_path: String,
     /// Whether it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
+    /// Whether the container's user may open the socket.
+    pub access: Access,
 }
 
 /// A container that could reach a listener, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod's name.
-    pub pod: String,
-    /// The container's name.
-    pub container: String,
-    /// What the pod belongs to, as far as its sandbox tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workload: Option<Workload>,
+    /// Which container, as a client in it would be named.
+    #[serde(flatten, serialize_with = "serialize_names")]
+    #[schemars(with = "Names<'static>")]
+    pub identity: ClientIdentity,
     /// The pod's uid as the runtime has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
@@ -67,18 +77,69 @@ pub struct Exposure {
     pub container_path: String,
     /// Whether it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
+    /// Whether the container's user may open the socket now.
+    pub access: Access,
     /// Whether this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
 }
 
 impl Exposure {
-    /// The container, as a client would be named.
-    pub fn place(&self) -> PodContainer {
-        PodContainer {
-            namespace: self.namespace.clone(),
-            pod: self.pod.clone(),
-            container: Some(self.container.clone()),
-            workload: self.workload.clone(),
+    /// The key that a client in this container would have.
+    pub fn key(&self) -> ClientKey {
+        ClientKey {
+            identity: self.identity.clone(),
+            engine: self.engine,
+            scope: self.scope.clone(),
+            api: Api::Docker,
+            listener: self.listener.clone(),
         }
     }
+
+    /// The container's place in a pod; none for a container of no pod.
+    pub const fn place(&self) -> Option<&PodContainer> {
+        match &self.identity {
+            ClientIdentity::Pod(place) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// What its pod belongs to, as far as its sandbox tells.
+    pub fn workload(&self) -> Option<&Workload> {
+        self.place()?.workload.as_ref()
+    }
+}
+
+/// A container's names as they are published.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Names<'a> {
+    /// The pod's namespace; null for a container of no pod, or of one that is not known.
+    namespace: Option<&'a str>,
+    /// The pod's name; null likewise.
+    pod: Option<&'a str>,
+    /// The container's name, else its short id; null where only the pod is known.
+    container: Option<&'a str>,
+    /// What the pod belongs to, as far as its sandbox tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<&'a Workload>,
+    /// The engine that runs a container of no pod, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_by: Option<EngineKind>,
+}
+
+fn serialize_names<S: Serializer>(identity: &ClientIdentity, serializer: S) -> Result<S::Ok, S::Error> {
+    let (pod, container, run_by) = match identity {
+        ClientIdentity::Pod(place) => (Some(place), place.container.as_deref(), None),
+        ClientIdentity::EngineContainer { engine, name } => (None, Some(name.as_str()), *engine),
+        ClientIdentity::Host { executable, .. } => (None, Some(executable.as_str()), None),
+        ClientIdentity::Unnamed => (None, None, None),
+    };
+    let names = Names {
+        namespace: pod.map(|place| place.namespace.as_str()),
+        pod: pod.map(|place| place.pod.as_str()),
+        container,
+        workload: pod.and_then(|place| place.workload.as_ref()),
+        run_by,
+    };
+    names.serialize(serializer)
 }

@@ -1,5 +1,6 @@
 //! The joins over one snapshot: cgroup → container → pod, connection → client, mount → exposure. Pure.
 
+mod exposures;
 mod place;
 
 #[cfg(test)]
@@ -7,13 +8,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use exposures::exposures;
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
 use super::container::ShadowContainer;
 use super::engine::{Engine, EngineSighting, Listener, Scope};
-use super::exposure::Exposure;
-use super::history::History;
 use super::identity::ContainerId;
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
@@ -72,48 +72,6 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         .filter(|p| places.lack(p))
         .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
         .collect()
-}
-
-/// The containers that could reach an engine; `used` by what the snapshot and the history have seen.
-pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Reading<Vec<Exposure>> {
-    let places = Places::new(snapshot);
-    let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
-    let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
-    snapshot.reaches.reading.clone().map(|reaches| {
-        let mut exposures = Vec::new();
-        for reach in reaches {
-            let Some(Place::Pod(place)) = places.of_container(&reach.container) else {
-                continue; // a container that went between the two looks
-            };
-            let Some(container) = &place.container else { continue };
-            for (engine, listener) in served(joined.engines.known().map_or(&[], Vec::as_slice), &reach.listener) {
-                let key = ClientKey {
-                    identity: ClientIdentity::Pod(place.clone()),
-                    engine: engine.kind,
-                    scope: engine.scope.clone(),
-                    api: listener.api,
-                    listener: listener.name.clone(),
-                };
-                exposures.push(Exposure {
-                    used: users.iter().any(|user| user.continues(&key)),
-                    namespace: place.namespace.clone(),
-                    pod: place.pod.clone(),
-                    container: container.clone(),
-                    workload: place.workload.clone(),
-                    pod_uid: snapshot.pod_uid(place),
-                    engine: engine.kind,
-                    scope: engine.scope.clone(),
-                    listener: listener.name.clone(),
-                    via: reach.via,
-                    host_path: reach.host_path.clone(),
-                    container_path: reach.container_path.clone(),
-                    readonly: reach.readonly,
-                });
-            }
-        }
-        exposures.sort_by(|a, b| (&a.namespace, &a.pod, &a.container).cmp(&(&b.namespace, &b.pod, &b.container)));
-        exposures
-    })
 }
 
 fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {

@@ -2,7 +2,7 @@
 
 use super::container::{Container, Pod, SupervisedContainer};
 use super::engine::{Api, EngineKind, EngineSighting, Listener};
-use super::exposure::{Reach, Via};
+use super::exposure::{Access, Reach, Via};
 use super::host::{CgroupVersion, HostFiles};
 use super::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use super::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -163,12 +163,13 @@ pub(crate) fn connection(inode: u32, holders: Vec<Process>) -> Connection {
 /// The container `build` mounts `/run`.
 pub(crate) fn reach() -> Reach {
     Reach {
-        container: id(1),
+        membership: Membership::of_container(id(1)),
         listener: docker_socket(),
         via: Via::Directory,
         host_path: "/var/run".into(),
         container_path: "/host/run".into(),
         readonly: true,
+        access: Access::Unknown,
     }
 }
 

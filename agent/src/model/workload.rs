@@ -86,6 +86,15 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Of a container by its id alone.
+    pub fn of_container(id: ContainerId) -> Self {
+        let manager = Manager::Unnamed;
+        Self {
+            containers: vec![CgroupContainer { id, manager }],
+            ..Self::default()
+        }
+    }
+
     /// From the bytes of `/proc/<pid>/cgroup`. What is not understood places the process nowhere.
     pub fn from_cgroups(file: &[u8]) -> Self {
         cgroup::parse(file)

@@ -4,9 +4,10 @@ mod clients;
 mod node;
 
 use crate::findings::report::{API_VERSION, Code, Finding, KubeletCeiling, Report, Severity, Verdict};
-use crate::model::container::ShadowContainer;
+use crate::model::client::ClientIdentity;
+use crate::model::container::{PodContainer, ShadowContainer};
 use crate::model::engine::{EngineKind, Scope};
-use crate::model::exposure::{Exposure, Via};
+use crate::model::exposure::{Access, Exposure, Via};
 use crate::model::host::CgroupVersion;
 use crate::model::hours::Hours;
 use crate::model::identity::ContainerId;
@@ -116,10 +117,12 @@ pub(crate) fn blind() -> Report {
 
 fn exposures() -> Vec<Exposure> {
     let exposure = |pod: &str, container: &str, via, host: &str, inside: &str, used| Exposure {
-        namespace: "ci".to_owned(),
-        pod: pod.to_owned(),
-        container: container.to_owned(),
-        workload: clients::workload(pod),
+        identity: ClientIdentity::Pod(PodContainer {
+            namespace: "ci".to_owned(),
+            pod: pod.to_owned(),
+            container: Some(container.to_owned()),
+            workload: clients::workload(pod),
+        }),
         pod_uid: Some("0a1b2c3d-0000-4000-8000-00000000beef".to_owned()),
         engine: EngineKind::Dockerd,
         scope: Scope::Host,
@@ -128,6 +131,7 @@ fn exposures() -> Vec<Exposure> {
         host_path: host.to_owned(),
         container_path: inside.to_owned(),
         readonly: via == Via::Directory,
+        access: if used { Access::Allowed } else { Access::Denied },
         used,
     };
     vec![
@@ -149,6 +153,15 @@ fn exposures() -> Vec<Exposure> {
             "/host/var/run",
             false,
         ),
+        Exposure {
+            identity: ClientIdentity::EngineContainer {
+                engine: Some(EngineKind::Dockerd),
+                name: "watchtower".to_owned(),
+            },
+            pod_uid: None,
+            access: Access::Unknown,
+            ..exposure("", "", Via::Socket, "/run/docker.sock", "/var/run/docker.sock", false)
+        },
     ]
 }
 

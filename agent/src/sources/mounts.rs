@@ -15,10 +15,11 @@ use super::kernel::rooted::{Rooted, Walked};
 use super::processes::ProcessReader;
 use crate::model::container::{Container, Mount};
 use crate::model::engine::{EngineSighting, Listener};
-use crate::model::exposure::{Reach, Via};
+use crate::model::exposure::{Access, Reach, Via};
 use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::socket::{ListenerId, SocketName};
+use crate::model::workload::Membership;
 
 /// Finds the mounts of `containers` that lead to a listener of `engines`. An engine's own container does not count.
 pub fn find_reaches(
@@ -190,12 +191,13 @@ impl<'a> Search<'a> {
                 continue;
             }
             self.reaches.push(Reach {
-                container: container.id.clone(),
+                membership: Membership::of_container(container.id.clone()),
                 listener: target.listener.clone(),
                 via,
                 host_path: mount.host_path.clone(),
                 container_path: mount.container_path.clone(),
                 readonly: mount.readonly,
+                access: Access::Unknown,
             });
         }
     }

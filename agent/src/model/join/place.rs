@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager};
+use crate::model::workload::{CgroupContainer, Manager, Membership};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +44,15 @@ impl<'a> Places<'a> {
             by_sandbox.insert(&pod.sandbox, pod);
         }
         for container in snapshot.runtime.containers.reading.known().into_iter().flatten() {
-            if let Some(pod) = by_sandbox.get(&container.sandbox) {
-                let place = Place::Pod(pod.place(Some(&container.name)));
-                places.containers.insert(&container.id, place);
-            }
+            let place = match by_sandbox.get(&container.sandbox) {
+                Some(pod) => Place::Pod(pod.place(Some(&container.name))),
+                // The list of pods failed, or was taken before this pod was made.
+                None => Place::EngineContainer {
+                    engine: None,
+                    name: format!("{} ({})", container.name, container.id.short()),
+                },
+            };
+            places.containers.insert(&container.id, place);
         }
         for supervised in snapshot.supervised.reading.known().into_iter().flatten() {
             places.supervised.insert(&supervised.id, supervised);
@@ -64,7 +69,11 @@ impl<'a> Places<'a> {
     /// outer engine's first), else its pod, else the outermost container (a nested engine's container belongs to
     /// the one that carries the engine), else the host.
     pub(super) fn of(&self, process: &Process) -> Place {
-        let membership = &process.membership;
+        self.of_membership(&process.membership)
+    }
+
+    /// The place of whatever is in these control groups.
+    pub(super) fn of_membership(&self, membership: &Membership) -> Place {
         if let Some(place) = membership.containers.iter().rev().find_map(|c| self.listed(&c.id)) {
             return place.clone();
         }
@@ -82,7 +91,11 @@ impl<'a> Places<'a> {
         let membership = &process.membership;
         let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
         let of_pod = membership.pod_uid.is_some() || membership.containers.iter().any(of_cri);
-        of_pod && !membership.containers.iter().any(|c| self.listed(&c.id).is_some())
+        of_pod
+            && !membership
+                .containers
+                .iter()
+                .any(|c| matches!(self.listed(&c.id), Some(Place::Pod(_))))
     }
 
     /// The place of a container that the runtime lists, or of the one around its supervisor: a nested engine may have

@@ -2,6 +2,8 @@ use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::container::{PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
+use crate::model::exposure::Reach;
+use crate::model::history::History;
 use crate::model::identity::ContainerId;
 use crate::model::reading::Sighting;
 use crate::model::sample::*;
@@ -281,7 +283,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
             .known()
             .expect("known")
             .iter()
-            .map(|e| (e.container.clone(), e.used))
+            .map(|e| (e.place().and_then(|p| p.container.clone()).unwrap_or_default(), e.used))
             .collect::<Vec<_>>()
     };
     assert_eq!(used(&node, &History::default()), [("build".to_owned(), false)]);
@@ -340,4 +342,43 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
         "without a list nothing is missing from it"
     );
     assert_eq!(unlisted_containers(&without_pods), BTreeSet::new());
+}
+
+#[test]
+fn an_exposure_of_a_container_whose_pod_is_not_known_is_shown() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    known(&mut node.reaches).push(reach());
+    let names = |node: &Snapshot| {
+        let exposures = exposures(node, &join(node), &History::default());
+        let exposures = exposures.known().expect("known").iter();
+        exposures.map(|e| e.identity.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&node), ["pod ci/builder-0 (build)"]);
+    node.runtime.pods = Sighting::unknown(gap(Hides::Identity));
+    assert_eq!(
+        names(&node),
+        ["container build (010101010101)"],
+        "the list of pods failed"
+    );
+    node.runtime.containers = Sighting::unknown(gap(Hides::Identity));
+    assert_eq!(names(&node), ["container 010101010101"], "both failed");
+}
+
+#[test]
+fn an_engines_own_container_is_an_exposure_under_its_name() {
+    let mut node = clear_node();
+    known(&mut node.engines).push(dockerd());
+    known(&mut node.supervised).push(supervised(7, Some("watchtower")));
+    known(&mut node.reaches).push(Reach {
+        membership: Membership::of_container(id(7)),
+        ..reach()
+    });
+    let exposures = exposures(&node, &join(&node), &History::default());
+    let json = serde_json::to_value(&exposures.known().expect("known")[0]).expect("it serializes");
+    assert_eq!(json["pod"], serde_json::Value::Null);
+    assert_eq!(
+        (&json["container"], &json["runBy"]),
+        (&"watchtower".into(), &"dockerd".into())
+    );
 }

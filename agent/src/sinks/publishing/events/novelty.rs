@@ -128,19 +128,13 @@ fn of_client(client: &Client) -> Option<Occurrence> {
     })
 }
 
+/// None for what is no pod, or whose pod the runtime does not list.
 fn of_exposure(exposure: &Exposure, now: Timestamp) -> Option<Occurrence> {
-    let place = exposure.place();
     Some(Occurrence {
         news: News::Exposure,
         pod_uid: exposure.pod_uid.clone()?,
-        key: ClientKey {
-            identity: ClientIdentity::Pod(place.clone()),
-            engine: exposure.engine,
-            scope: exposure.scope.clone(),
-            api: Api::Docker,
-            listener: exposure.listener.clone(),
-        },
-        place,
+        key: exposure.key(),
+        place: exposure.place()?.clone(),
         mount: Some((exposure.via, exposure.host_path.clone())),
         at: now,
     })

@@ -37,7 +37,7 @@ impl Summary {
     /// What to say of `report`.
     pub fn of(report: &Report, since: Timestamp) -> Self {
         let exposed = report.exposures.known().map(|exposures| {
-            let containers: BTreeSet<_> = exposures.iter().map(|e| (&e.namespace, &e.pod, &e.container)).collect();
+            let containers: BTreeSet<_> = exposures.iter().map(|e| &e.identity).collect();
             containers.len()
         });
         Self {

@@ -106,6 +106,8 @@ catalogue! {
         "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
     POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
         "Mounts through which a container of a pod can reach a Docker socket; used tells whether it was ever seen doing so.";
+    ENGINE_CONTAINER_EXPOSURE = Gauge "castoff_engine_container_exposure" ["name", "owner", "engine", "scope", "via", "used"] OFFENDERS:
+        "Mounts through which a container outside Kubernetes can reach a Docker socket; owner is the engine that runs it.";
     SOURCE_UP = Gauge "castoff_source_up" ["source"]:
         "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";
     SOURCE_DURATION = Gauge "castoff_source_duration_seconds" ["source"]:

@@ -17,7 +17,7 @@ use crate::model::workload::owner::Workload;
 const UNKNOWN: &str = "(unknown)";
 
 pub(super) fn families(report: &Report) -> Vec<Family> {
-    let mut families = vec![exposures(report)];
+    let mut families = Vec::from(exposures(report));
     if let Some(clients) = seen(&report.clients) {
         let docker: Vec<&Client> = clients.iter().filter(|c| c.key.api == Api::Docker).collect();
         families.push(counted(&docker));
@@ -134,24 +134,38 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         .collect()
 }
 
-fn exposures(report: &Report) -> Family {
-    let mut family = Family::new(&c::POD_EXPOSURE);
+fn exposures(report: &Report) -> [Family; 2] {
+    let (mut pods, mut others) = (
+        Family::new(&c::POD_EXPOSURE),
+        Family::new(&c::ENGINE_CONTAINER_EXPOSURE),
+    );
     for e in seen(&report.exposures).unwrap_or_default() {
-        let [workload, kind] = owner(e.workload.as_ref());
-        let labels = [
-            or_unknown(&e.namespace),
-            or_unknown(&e.pod),
-            or_unknown(&e.container),
-            workload,
-            kind,
-            e.engine.code(),
-            e.scope.code(),
-            e.via.code(),
-            if e.used { "true" } else { "false" },
-        ];
-        family.add(labels, 1.0);
+        let [engine, scope, via] = [e.engine.code(), e.scope.code(), e.via.code()];
+        let used = if e.used { "true" } else { "false" };
+        match &e.identity {
+            ClientIdentity::Pod(place) => {
+                let [workload, kind] = owner(place.workload.as_ref());
+                let labels = [
+                    or_unknown(&place.namespace),
+                    or_unknown(&place.pod),
+                    or_unknown(place.container.as_deref().unwrap_or_default()),
+                    workload,
+                    kind,
+                    engine,
+                    scope,
+                    via,
+                    used,
+                ];
+                pods.add(labels, 1.0);
+            }
+            ClientIdentity::EngineContainer { engine: owner, name } => {
+                let owner = owner.map_or(UNKNOWN, |o| o.code());
+                others.add([or_unknown(name), owner, engine, scope, via, used], 1.0);
+            }
+            ClientIdentity::Host { .. } | ClientIdentity::Unnamed => {}
+        }
     }
-    family
+    [pods, others]
 }
 
 /// Name and kind of what a pod belongs to; a guess is none.

@@ -128,6 +128,7 @@ const OTHERWISE: &[&str] = &[
     "/hours",
     "/durationMicros",
     "/hides",
+    "/access",
 ];
 
 #[test]

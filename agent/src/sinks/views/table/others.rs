@@ -3,6 +3,7 @@
 use super::words;
 use crate::findings::report::Report;
 use crate::model::engine::Api;
+use crate::model::exposure::Access;
 use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole};
 use crate::sinks::views::style::{Style, Tone};
 
@@ -20,16 +21,15 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
     }
     let mut grid = Grid::new(&columns);
     for e in report.exposures.known().into_iter().flatten() {
-        let used = if e.used {
-            Cell::toned("yes", Tone::Bad)
-        } else {
-            Cell::new("not seen")
+        let used = match (e.used, e.access) {
+            (true, _) => Cell::toned("yes", Tone::Bad),
+            (false, Access::Denied) => Cell::new("may not"),
+            (false, Access::Allowed | Access::Unknown) => Cell::new("not seen"),
         };
-        let who = format!("pod {}/{} ({})", e.namespace, e.pod, e.container);
         let engine = words::engine(e.engine, &e.scope, Api::Docker);
         let cells = [
-            who.into(),
-            words::workload(e.workload.as_ref(), style).into(),
+            e.identity.to_string().into(),
+            words::workload(e.workload(), style).into(),
             engine.into(),
             e.via.code().into(),
             (&e.host_path).into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
 use crate::model::engine::{Api, Engine, EngineKind, Scope};
+use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::reading::Hides;
 use crate::model::snapshot::HolderMethod;
@@ -42,6 +43,15 @@ pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api)
         Scope::Host => program,
         Scope::User { .. } => format!("{program} of {scope}"),
         Scope::Pod(_) | Scope::Container { .. } => format!("{program} in {scope}"),
+    }
+}
+
+/// Whether a container's user may open a socket; nothing where that is not known.
+pub(in crate::sinks) const fn access(access: Access) -> &'static str {
+    match access {
+        Access::Allowed => "its user may open it",
+        Access::Denied => "its user may not open it now",
+        Access::Unknown => "",
     }
 }
 

@@ -33,8 +33,10 @@ fn client(pod: &str, of: Option<&str>, first: u64) -> Client {
 fn exposure(pod: &str, used: bool) -> Exposure {
     let report = sample::report();
     let mut exposure = report.exposures.known().expect("the sample has some")[0].clone();
-    exposure.pod = pod.to_owned();
-    exposure.workload = None;
+    if let ClientIdentity::Pod(place) = &mut exposure.identity {
+        place.pod = pod.to_owned();
+        place.workload = None;
+    }
     exposure.used = used;
     exposure
 }
