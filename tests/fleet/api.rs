@@ -87,11 +87,14 @@ async fn a_list_that_expires_goes_on_with_what_the_server_offers() -> Result<()>
         body: offers,
     };
     api.script().on.push((
-        "/api/v1/nodes?limit=250&includeObject=Metadata&continue=%38",
+        "/api/v1/nodes?limit=250&includeObject=Metadata&continue=8",
         expired.clone(),
     ));
     // Without an offer all is read again, and no node is there twice.
-    api.script().on.push(("includeObject=None&labelSelector=%61%70%70%2E%6B%75%62%65%72%6E%65%74%65%73%2E%69%6F%2F%6E%61%6D%65%3D%63%61%73%74%6F%66%66&continue=%38", Fault::status(410, "too old")));
+    api.script().on.push((
+        "includeObject=None&labelSelector=app.kubernetes.io%2Fname%3Dcastoff&continue=8",
+        Fault::status(410, "too old"),
+    ));
     let ran = Person::of(&api)?.run(&["-o", "json"]).await?;
     assert!(api.script().on.is_empty(), "both have expired");
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -28,6 +28,7 @@ use crate::fleet::row::Row;
 use crate::fleet::summary::Tally;
 use crate::fleet::{Cluster, Door, Where};
 use crate::model::publishing::Outcome;
+use crate::model::time::Timestamp;
 use crate::sinks::views::junit::Outcome as Judgement;
 use printer::Printer;
 use sheet::Sheet;
@@ -100,110 +101,136 @@ async fn looks(task: &Task, args: &Args, printer: &mut Printer) -> Result<u8, St
         .map_err(Stop::Failed)?;
     let mut changes = Changes::default();
     loop {
-        let mut sheet = Sheet::new(args, style(args.colour, args.output == FleetOutput::Wide));
-        let seen = one_look(task, args, &mut sheet, &mut changes, printer, &mut interrupt).await?;
-        if !args.watch || seen.ends {
-            return Ok(seen.code);
+        let round = Round {
+            args,
+            sheet: Sheet::new(args, style(args.colour, args.output == FleetOutput::Wide)),
+            changes: &mut changes,
+            printer: &mut *printer,
+            time: now(),
+            start: Instant::now(),
+            tally: Tally::default(),
+            judgement: Judgement::Passed,
+            reader_left: false,
+        };
+        let end = round.ask(task, &mut interrupt).await?;
+        if !args.watch || end.is_last {
+            return Ok(end.code);
         }
         tokio::select! {
-            _ = interrupt.recv() => return Ok(seen.code),
+            _ = interrupt.recv() => return Ok(end.code),
             () = tokio::time::sleep(task.interval) => {}
         }
     }
 }
 
-/// What one look amounts to.
-struct Seen {
+/// The end of one round through all nodes.
+struct End {
     code: u8,
-    /// Whether nobody wants another: interrupted, or the reader left.
-    ends: bool,
+    /// Whether nobody wants another round: it was interrupted, or the reader left.
+    is_last: bool,
 }
 
-async fn one_look(
-    task: &Task,
-    args: &Args,
-    sheet: &mut Sheet,
-    changes: &mut Changes,
-    printer: &mut Printer,
-    interrupt: &mut Signal,
-) -> Result<Seen, Stop> {
-    let (start, time) = (Instant::now(), now());
-    let at_once = task.settings.at_once;
-    let cluster = Cluster::reach(&task.access, task.place.clone(), task.timeout, at_once).await;
-    let cluster = cluster.map_err(Stop::Refused)?;
-    let progress = Arc::new(Progress::default());
-    let (rows, mut came) = mpsc::channel(64);
-    let looking = tokio::spawn(look(
-        cluster.clone(),
-        task.settings.clone(),
-        Arc::clone(&progress),
-        rows,
-    ));
-    let (mut tally, mut judgement, mut reader_left) = (Tally::default(), Judgement::Passed, false);
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stopped = loop {
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => break true,
-            row = came.recv() => {
-                let Some(row) = row else { break false };
-                tally.add(&row);
-                judgement = worse(judgement, judge_verdict(row.verdict, row.runtime_is_hidden, &args.fail_on));
-                let is_new = changes.are_in(&row);
-                if is_new || args.output == FleetOutput::Json {
-                    sheet.add(row);
-                }
-                if sheet.is_full() {
-                    reader_left = sheet.print(printer, time).await.map_err(failed)?;
-                }
-            }
-            _ = ticks.tick() => {
-                reader_left = sheet.print_in_time(printer, time, start.elapsed()).await.map_err(failed)?;
-                printer.progress(line(&progress, tally.nodes())).await;
-            }
-        }
-        if reader_left {
-            break true;
-        }
-    };
-    came.close();
-    let ending: Option<Ending> = if stopped {
-        looking.abort();
-        None
-    } else {
-        // It ended by itself, and hands on its own panics only.
-        Some(
-            looking
-                .await
-                .context("looking")
-                .map_err(Stop::Failed)?
-                .map_err(Stop::Refused)?,
-        )
-    };
-    let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let summary = tally.summary(ending.as_ref(), &task.place, cluster.requests(), millis);
-    if !reader_left {
-        reader_left = sheet
-            .end(printer, time, &summary, &tally, cluster.server())
-            .await
-            .map_err(failed)?;
+/// One round through all nodes: what it prints to, and what has come of it.
+struct Round<'a> {
+    args: &'a Args,
+    sheet: Sheet,
+    changes: &'a mut Changes,
+    printer: &'a mut Printer,
+    time: Timestamp,
+    start: Instant,
+    tally: Tally,
+    judgement: Judgement,
+    reader_left: bool,
+}
+
+impl Round<'_> {
+    async fn ask(mut self, task: &Task, interrupt: &mut Signal) -> Result<End, Stop> {
+        let at_once = task.settings.at_once;
+        let cluster = Cluster::reach(&task.access, task.place.clone(), task.timeout, at_once).await;
+        let cluster = cluster.map_err(Stop::Refused)?;
+        let progress = Arc::new(Progress::default());
+        let (rows, mut came) = mpsc::channel(64);
+        let looking = look(cluster.clone(), task.settings.clone(), Arc::clone(&progress), rows);
+        let looking = tokio::spawn(looking);
+        let stopped = self.take_rows(&mut came, &progress, interrupt).await?;
+        came.close();
+        let ending: Option<Ending> = if stopped {
+            looking.abort();
+            None
+        } else {
+            // It ended by itself, and hands on its own panics only.
+            let ended = looking.await.context("looking").map_err(Stop::Failed)?;
+            Some(ended.map_err(Stop::Refused)?)
+        };
+        self.end(stopped, ending.as_ref(), &cluster, &task.place).await
     }
-    // A reader that has seen enough changes nothing about what was seen until then.
-    let all = summary.nodes > 0 && (summary.complete || reader_left);
-    let judgement = if all {
-        judgement
-    } else {
-        worse(judgement, Judgement::CannotTell)
-    };
-    Ok(Seen {
-        code: exit_code(judgement),
-        ends: stopped || reader_left,
-    })
-}
 
-fn failed(error: anyhow::Error) -> Stop {
-    Stop::Failed(error)
+    /// Takes the rows as they come. True where it was stopped before the last one.
+    async fn take_rows(
+        &mut self,
+        came: &mut mpsc::Receiver<Row>,
+        progress: &Progress,
+        interrupt: &mut Signal,
+    ) -> Result<bool, Stop> {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.reader_left {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => return Ok(true),
+                row = came.recv() => match row {
+                    Some(row) => self.take(row).await?,
+                    None => return Ok(false),
+                },
+                _ = ticks.tick() => {
+                    let printed = self.sheet.print_in_time(self.printer, self.time, self.start.elapsed()).await;
+                    self.reader_left = printed.map_err(Stop::Failed)?;
+                    self.printer.progress(line(progress, self.tally.nodes())).await;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    async fn take(&mut self, row: Row) -> Result<(), Stop> {
+        self.tally.add(&row);
+        let of_row = judge_verdict(row.verdict, row.runtime_is_hidden, &self.args.fail_on);
+        self.judgement = worse(self.judgement, of_row);
+        if self.changes.are_in(&row) || self.args.output == FleetOutput::Json {
+            self.sheet.add(row);
+        }
+        if self.sheet.is_full() {
+            let printed = self.sheet.print(self.printer, self.time).await;
+            self.reader_left = printed.map_err(Stop::Failed)?;
+        }
+        Ok(())
+    }
+
+    async fn end(
+        mut self,
+        stopped: bool,
+        ending: Option<&Ending>,
+        cluster: &Cluster,
+        place: &Where,
+    ) -> Result<End, Stop> {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let summary = self.tally.summary(ending, place, cluster.requests(), millis);
+        if !self.reader_left {
+            let ended = self
+                .sheet
+                .end(self.printer, self.time, &summary, &self.tally, cluster.server());
+            self.reader_left = ended.await.map_err(Stop::Failed)?;
+        }
+        // A reader that has seen enough changes nothing about what was seen until then.
+        let all = summary.nodes > 0 && (summary.complete || self.reader_left);
+        if !all {
+            self.judgement = worse(self.judgement, Judgement::CannotTell);
+        }
+        Ok(End {
+            code: exit_code(self.judgement),
+            is_last: stopped || self.reader_left,
+        })
+    }
 }
 
 /// Something found is something found, whatever cannot be told beside it.

@@ -83,7 +83,7 @@ impl Nodes {
     pub(super) fn page(&self, query: &str) -> Value {
         let value = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name));
         let limit = value("limit=").and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
-        let from = value("continue=").unwrap_or_default().replace("%3", "");
+        let from = value("continue=").unwrap_or_default();
         let from: usize = from.parse().unwrap_or(0);
         let items: Vec<&Value> = self.by_name.values().skip(from).take(limit).collect();
         let next = if from + items.len() < self.by_name.len() {
