@@ -101,6 +101,7 @@ fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
             inode,
         }),
         SocketName::Abstract(name) => ListenerId::Abstract(netns, name.clone()),
+        SocketName::Tcp(address) => ListenerId::Tcp(netns, *address),
     };
     Listener {
         id,
@@ -109,6 +110,7 @@ fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
         socket: SocketInode(inode + 1000),
         netns,
         activated,
+        transport: None,
     }
 }
 
