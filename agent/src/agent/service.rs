@@ -94,7 +94,7 @@ impl Service {
             node: look.node.clone(),
             window: settings.window,
         };
-        let stall = 3 * settings.period + 2 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
+        let stall = 3 * settings.period + 3 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
         let lost: Vec<Gap> = trouble.iter().map(StateError::gap).collect();
         let publish = settings.labels.as_ref();
         let publisher = publish.map(|publish| Publisher::new(publish, read_machine(&look.host)));

@@ -26,7 +26,7 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
 use program::Program;
 pub(super) use records::read_configured_data_root;
-pub use supervised::{SupervisorMemory, find_supervised};
+pub use supervised::{SupervisorMemory, find_supervised, read_records};
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those
 /// of all network namespaces.
