@@ -16,7 +16,7 @@ use crate::model::exposure::Reach;
 use crate::model::history::History;
 use crate::model::host::HostFiles;
 use crate::model::identity::ContainerId;
-use crate::model::join;
+use crate::model::join::{self, Joined};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
@@ -158,17 +158,22 @@ impl Agent {
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
+        self.remember(&snapshot, &joined, &sources);
+        evaluate(&snapshot, joined, &self.history, sources, &self.settings)
+    }
+
+    /// Takes the look into the history.
+    fn remember(&mut self, snapshot: &Snapshot, joined: &Joined, sources: &[SourceStatus]) {
         let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
-            history.record(taken, open);
-            if saw_every_client(&sources) {
-                history.mark_whole(taken);
+            history.record(snapshot.taken, open);
+            if saw_every_client(sources) {
+                history.mark_whole(snapshot.taken);
             }
         }
-        if let Some(mounted) = join::mounted(&snapshot, &joined).known() {
-            history.record_exposures(taken, mounted);
+        if let Some(mounted) = join::mounted(snapshot, joined).known() {
+            history.record_exposures(snapshot.taken, mounted);
         }
-        evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 
     /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long
