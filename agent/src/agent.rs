@@ -1,45 +1,47 @@
 //! The composition root: the only place that knows sources, model, findings and sinks. It owns the cycle: ask every
 //! source, each with its deadline; build one snapshot; judge it; hand out one immutable report.
 
+mod disk_side;
 mod host_side;
-mod offload;
 pub mod service;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
 use crate::model::exposure::Reach;
 use crate::model::history::History;
+use crate::model::host::HostFiles;
 use crate::model::identity::ContainerId;
-use crate::model::join;
+use crate::model::join::{self, Joined};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
-use crate::sources::HostPaths;
-use crate::sources::mounts::find_reaches;
-use crate::sources::processes::ProcessReader;
+use crate::sources::offload::{Offload, OffloadError};
 use crate::sources::runtime::RuntimeSource;
 use crate::sources::sockets::live::KernelTables;
 use crate::sources::sockets::tables::SocketTables;
+use disk_side::{DiskSide, files_status};
 use host_side::{HostSide, HostSightings, Timed};
-use offload::{Offload, OffloadError};
 
 /// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
 const HOST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long one round through the network namespaces may take; there are two in a walk.
-const SOCKETS_DEADLINE: Duration = Duration::from_secs(4);
+/// How long all rounds of one walk through the network namespaces may take, together: less than the walk, so that a slow
+/// node gives a part of the answer and says what is missing.
+const SOCKETS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Looks at one node.
 pub struct Agent {
     host: Offload<HostSide>,
-    mounts: Offload<(HostPaths, ProcessReader)>,
+    kubelet: Offload<DiskSide>,
+    files: Offload<DiskSide>,
+    mounts: Offload<DiskSide>,
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
@@ -61,7 +63,9 @@ impl Agent {
     pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
-            mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
+            kubelet: Offload::new(DiskSide::new(look.host.clone())),
+            files: Offload::new(DiskSide::new(look.host.clone())),
+            mounts: Offload::new(DiskSide::new(look.host.clone())),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
@@ -84,20 +88,41 @@ impl Agent {
     /// One cycle. Never fails: what could not be seen is in the report.
     pub async fn look(&mut self) -> Report {
         let taken = Timestamp::from(SystemTime::now());
-        let kubelet = self.host.run(HOST_DEADLINE, HostSide::look_at_kubelet).await;
-        let kubelet = kubelet.unwrap_or_else(|e| Timed::of(Source::Kubelet, unanswered(&e, Hides::Runtime)));
-        let start = Instant::now();
-        let (runtime, host) = tokio::join!(
-            self.runtime.query(&kubelet.sighting),
-            self.host.run(HOST_DEADLINE, HostSide::look_at_engines)
-        );
-        let runtime = Timed {
-            source: Source::Runtime,
-            took: start.elapsed(),
-            sighting: runtime,
+        let table = self.host.run(HOST_DEADLINE, HostSide::read_table).await;
+        let (kubelet, runtime) = (&mut self.kubelet, &mut self.runtime);
+        let ask = async {
+            let kubelet = match table {
+                Ok(table) => {
+                    kubelet
+                        .run(HOST_DEADLINE, move |disk| disk.look_at_kubelet(&table))
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            let kubelet = kubelet.unwrap_or_else(|error| unanswered(Source::Kubelet, error, Hides::Runtime));
+            let runtime = Timed::measure_async(Source::Runtime, runtime.query(&kubelet.sighting)).await;
+            (kubelet, runtime)
         };
-        let host = host.unwrap_or_else(|error| HostSightings::unanswered(&unanswered_gaps(&error)));
-        self.conclude(taken, kubelet, runtime, host).await
+        let files = self.files.run(HOST_DEADLINE, DiskSide::look_at_files);
+        let host = self.host.run(HOST_DEADLINE, HostSide::look_at_engines);
+        let ((kubelet, runtime), host, files) = tokio::join!(ask, host, files);
+        let files = files.unwrap_or_else(|error| unanswered(Source::HostFiles, error, Hides::Engine));
+        let mut host = host.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
+        self.name_containers(&mut host).await;
+        self.conclude(taken, kubelet, runtime, host, files).await
+    }
+
+    /// Adds to Docker's containers what Docker keeps of them on the disk. Where that hangs they are there all the same.
+    async fn name_containers(&mut self, host: &mut HostSightings) {
+        if host.supervised.reading.known().is_none() {
+            return;
+        }
+        let (table, containers) = (Arc::clone(&host.table), host.supervised.clone());
+        let read = move |disk: &mut DiskSide| disk.look_at_records(&table, containers);
+        match self.files.run(HOST_DEADLINE, read).await {
+            Ok(named) => host.supervised = named,
+            Err(error) => host.supervised.gaps.push(gap_of(error, Hides::Detail)),
+        }
     }
 
     async fn conclude(
@@ -106,9 +131,10 @@ impl Agent {
         kubelet: Timed<Sighting<Kubelet>>,
         runtime: Timed<RuntimeSighting>,
         host: HostSightings,
+        files: Timed<Sighting<HostFiles>>,
     ) -> Report {
         let mut sources = host.statuses();
-        sources.push(kubelet.status());
+        sources.extend([kubelet.status(), files_status(&files)]);
         let mut snapshot = Snapshot {
             taken,
             kubelet: kubelet.sighting,
@@ -117,7 +143,7 @@ impl Agent {
             supervised: host.supervised,
             connections: host.connections.sighting,
             reaches: Sighting::absent(),
-            host: host.files.sighting,
+            host: files.sighting,
         };
         let unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
@@ -131,13 +157,13 @@ impl Agent {
         sources.push(self.history_status());
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
-        self.remember(&snapshot, &sources);
-        evaluate(&snapshot, &self.history, sources, &self.settings)
+        let joined = join::join(&snapshot);
+        self.remember(&snapshot, &joined, &sources);
+        evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 
     /// Takes the look into the history.
-    fn remember(&mut self, snapshot: &Snapshot, sources: &[SourceStatus]) {
-        let joined = join::join(snapshot);
+    fn remember(&mut self, snapshot: &Snapshot, joined: &Joined, sources: &[SourceStatus]) {
         let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
             history.record(snapshot.taken, open);
@@ -145,7 +171,7 @@ impl Agent {
                 history.mark_whole(snapshot.taken);
             }
         }
-        if let Some(mounted) = join::mounted(snapshot, &joined).known() {
+        if let Some(mounted) = join::mounted(snapshot, joined).known() {
             history.record_exposures(snapshot.taken, mounted);
         }
     }
@@ -183,16 +209,10 @@ impl Agent {
     }
 
     async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {
-        let start = Instant::now();
         let (containers, engines) = (snapshot.runtime.containers.clone(), snapshot.engines.clone());
-        let look =
-            move |(host, reader): &mut (HostPaths, ProcessReader)| find_reaches(host, reader, &containers, &engines);
+        let look = move |disk: &mut DiskSide| disk.look_at_mounts(&containers, &engines);
         let reaches = self.mounts.run(HOST_DEADLINE, look).await;
-        Timed {
-            source: Source::Mounts,
-            took: start.elapsed(),
-            sighting: reaches.unwrap_or_else(|error| unanswered(&error, Hides::Exposure)),
-        }
+        reaches.unwrap_or_else(|error| unanswered(Source::Mounts, error, Hides::Exposure))
     }
 }
 
@@ -233,27 +253,31 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn unanswered<T>(error: &OffloadError, hides: Hides) -> Sighting<T> {
-    Sighting::unknown(unanswered_gaps(error)(hides))
+fn unanswered<T>(source: Source, error: OffloadError, hides: Hides) -> Timed<Sighting<T>> {
+    Timed::of(source, Sighting::unknown(gap_of(error, hides)))
 }
 
-/// The gap that a look without an answer leaves in each kind of fact.
-fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap + '_ {
-    |hides| unanswered_gap(error, hides, "the host's processes and files")
+/// The gap that a look without an answer leaves.
+fn gap_of(error: OffloadError, hides: Hides) -> Gap {
+    unanswered_gap(&error, hides, "the host's processes and files")
 }
 
 /// The gap that work leaves which gave no answer of what was `asked`.
 fn unanswered_gap(error: &OffloadError, hides: Hides, asked: &str) -> Gap {
-    let reason = match error {
-        OffloadError::Deadline(_) | OffloadError::StillRunning => Reason::DeadlineExceeded,
-        OffloadError::Panicked => Reason::HostError,
-    };
-    Gap::new(reason, hides, asked, error)
+    Gap::new(error.reason(), hides, asked, error)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::model::identity::{FileIdentity, NetNs};
+
+    use crate::sources::kernel::diag::Envelope;
+    use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
+    use crate::sources::recorded::RecordedHost;
+    use crate::sources::sockets::recorded::RecordedTables;
 
     #[test]
     fn a_look_that_missed_something_proves_no_absence() {
@@ -271,5 +295,51 @@ mod tests {
         assert!(saw_every_client(&missed(Source::Holders, Hides::Identity)));
         assert!(saw_every_client(&missed(Source::History, Hides::Client)));
         assert!(saw_every_client(&[]));
+    }
+
+    /// A node with dockerd and one client of it.
+    fn node() -> (RecordedHost, Agent) {
+        let (host, netns) = (RecordedHost::new(), 4_026_531_840);
+        host.process(800, 1, "dockerd").exe("/usr/bin/dockerd").socket(11);
+        host.process(900, 1, "curl").exe("/usr/bin/curl").socket(21);
+        let (name, file) = (&b"/run/docker.sock\0"[..], Some(FileIdentity::from_stat(0x19, 99)));
+        let sockets = [
+            SocketFacts::listening(11, name, file),
+            SocketFacts::accepted(12, name, file, 21),
+            SocketFacts::client(21, 12),
+        ];
+        let bytes = Reply::dump(Envelope { sequence: 1, port: 2 }, &sockets);
+        let tables = host.folder().to_owned();
+        std::fs::write(RecordedTables::file(&tables, NetNs(netns)), bytes).expect("a file");
+        let look = Look {
+            host: host.paths(),
+            runtime_endpoint: None,
+            runtime_timeout: Duration::from_secs(60),
+            node: None,
+        };
+        let settings = Settings {
+            node: None,
+            window: Duration::from_secs(60),
+        };
+        let tables = Box::new(RecordedTables::new(tables));
+        (host, Agent::with_tables(look, settings, History::default(), tables))
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_hides_no_client() {
+        let (_host, mut agent) = node();
+        let mut hung = Vec::new();
+        for disk in [&mut agent.kubelet, &mut agent.files, &mut agent.mounts] {
+            let (release, hang) = mpsc::channel::<()>();
+            let stuck = disk.run(Duration::from_millis(1), move |_| hang.recv());
+            assert!(stuck.await.is_err());
+            hung.push(release);
+        }
+        let report = agent.look().await;
+        let clients = report.clients.known().expect("the socket tables were read");
+        assert_eq!(clients.iter().map(|client| client.connections).collect::<Vec<_>>(), [1]);
+        let is_late = |status: &&SourceStatus| status.gaps.iter().any(|gap| gap.reason == Reason::DeadlineExceeded);
+        let late: Vec<Source> = report.sources.iter().filter(is_late).map(|s| s.source).collect();
+        assert_eq!(late, [Source::Kubelet, Source::Mounts, Source::HostFiles]);
     }
 }

@@ -24,7 +24,7 @@ use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
 use crate::model::history::History;
-use crate::model::join;
+use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
 use crate::model::snapshot::Snapshot;
 use report::{API_VERSION, Finding, KubeletCeiling, Report, SourceStatus};
@@ -83,9 +83,15 @@ fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
     reading.known().into_iter().flatten()
 }
 
-/// Judges one look. `history` has it recorded already; `sources` tell how each source did.
-pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatus>, settings: &Settings) -> Report {
-    let joined = join::join(snapshot);
+/// Judges one look, of which `joined` is what it amounts to. `history` has it recorded already; `sources` tell how each
+/// source did.
+pub fn evaluate(
+    snapshot: &Snapshot,
+    joined: Joined,
+    history: &History,
+    sources: Vec<SourceStatus>,
+    settings: &Settings,
+) -> Report {
     let exposures = join::exposures(snapshot, &joined, history, settings.window);
     let remembered = clients(&[], history, snapshot, settings.window);
     let clients = joined

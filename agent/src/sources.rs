@@ -10,6 +10,7 @@ pub mod kubelet;
 pub mod machine;
 
 pub mod mounts;
+pub(crate) mod offload;
 pub mod processes;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;

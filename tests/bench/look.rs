@@ -19,6 +19,7 @@ use castoff::sources::processes::ProcessReader;
 use castoff::sources::sockets::listening::{SocketsSeen, find_sockets};
 use castoff::sources::sockets::live::KernelTables;
 use castoff::sources::sockets::namespaces::NamespaceFinder;
+use castoff::sources::sockets::tables::SocketTables as _;
 use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> io::Result<()> {
@@ -67,6 +68,7 @@ impl Sight {
     }
 
     fn look(&mut self) -> Option<ConnectionsSeen> {
+        self.tables.begin();
         let table = self.reader.read_table();
         let table = table.reading.known()?;
         let namespaces = self.namespaces.find(&self.proc, table);

@@ -1,15 +1,14 @@
-//! The blocking half of a cycle: processes, kubelet, sockets, engines, holders, files. Runs in one thread at a time.
+//! The half of a cycle that asks the kernel: processes, sockets, engines, holders. Blocks; runs in one thread at a time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{folded, micros};
 use crate::findings::report::SourceStatus;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineSighting;
-use crate::model::host::{CgroupVersion, HostFiles};
 use crate::model::identity::SocketInode;
-use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
@@ -19,8 +18,6 @@ use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
 use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, Watch, find_connections};
-use crate::sources::host_files::read_host_files;
-use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
@@ -34,6 +31,18 @@ pub(super) struct Timed<T> {
     pub(super) sighting: T,
 }
 
+impl<T> Timed<T> {
+    pub(super) async fn measure_async(source: Source, look: impl Future<Output = T>) -> Self {
+        let start = Instant::now();
+        let sighting = look.await;
+        Self {
+            source,
+            took: start.elapsed(),
+            sighting,
+        }
+    }
+}
+
 impl<T> Timed<Sighting<T>> {
     pub(super) fn of(source: Source, sighting: Sighting<T>) -> Self {
         Self {
@@ -43,7 +52,7 @@ impl<T> Timed<Sighting<T>> {
         }
     }
 
-    fn measure(source: Source, look: impl FnOnce() -> Sighting<T>) -> Self {
+    pub(super) fn measure(source: Source, look: impl FnOnce() -> Sighting<T>) -> Self {
         let start = Instant::now();
         let sighting = look();
         Self {
@@ -65,22 +74,23 @@ impl<T> Timed<Sighting<T>> {
 
 /// What the blocking half saw.
 pub(super) struct HostSightings {
+    /// The processes as they were seen last; none where they were not read.
+    pub(super) table: Arc<ProcessTable>,
     processes: Timed<Sighting<()>>,
     pub(super) engines: Timed<Sighting<Vec<EngineSighting>>>,
     pub(super) supervised: Sighting<Vec<SupervisedContainer>>,
     pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
-    pub(super) files: Timed<Sighting<HostFiles>>,
 }
 
 impl HostSightings {
     /// What is known where the half gave no answer: nothing, and why.
     pub(super) fn unanswered(gap: &dyn Fn(Hides) -> Gap) -> Self {
         Self {
+            table: Arc::default(),
             processes: Timed::of(Source::Processes, Sighting::unknown(gap(Hides::Client))),
             engines: Timed::of(Source::Engines, Sighting::unknown(gap(Hides::Engine))),
             supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
             connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
-            files: Timed::of(Source::HostFiles, Sighting::unknown(gap(Hides::Engine))),
         }
     }
 
@@ -90,12 +100,7 @@ impl HostSightings {
         self.supervised
             .all_gaps()
             .for_each(|gap| gap.clone().fold_into(&mut engines.gaps));
-        let mut files = self.files.status();
-        if let Reading::Known(host) = &self.files.sighting.reading {
-            let parts = host.cgroups.gap().into_iter().chain(host.left_overs.gap());
-            parts.for_each(|gap| gap.clone().fold_into(&mut files.gaps));
-        }
-        vec![self.processes.status(), engines, self.connections.status(), files]
+        vec![self.processes.status(), engines, self.connections.status()]
     }
 }
 
@@ -104,15 +109,13 @@ pub(super) struct HostSide {
     paths: HostPaths,
     reader: ProcessReader,
     tables: Box<dyn SocketTables + Send>,
-    table: Timed<Sighting<ProcessTable>>,
+    table: Timed<Sighting<Arc<ProcessTable>>>,
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
     supervisors: SupervisorMemory,
     holders: HolderMemory,
     held: HeldMemory,
     unplaced: Unplaced,
-    /// The control group version, once it was seen.
-    cgroups: Option<CgroupVersion>,
 }
 
 impl HostSide {
@@ -129,30 +132,22 @@ impl HostSide {
             holders: HolderMemory::default(),
             held: HeldMemory::default(),
             unplaced: Unplaced::default(),
-            cgroups: None,
         }
     }
 
-    /// First step: the process table and the kubelet, which the runtime's source waits for.
-    pub(super) fn look_at_kubelet(&mut self) -> Timed<Sighting<Kubelet>> {
-        self.table = Timed::measure(Source::Processes, || self.reader.read_table());
-        let none = ProcessTable::default();
-        let table = self.table.sighting.reading.known().unwrap_or(&none);
-        Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
+    /// First step: the process table, which the kubelet is looked for in. Empty where it could not be read.
+    pub(super) fn read_table(&mut self) -> Arc<ProcessTable> {
+        self.table = Timed::measure(Source::Processes, || shared(self.reader.read_table()));
+        self.table.sighting.reading.known().cloned().unwrap_or_default()
     }
 
-    /// Second step: everything else, while the runtime is asked.
+    /// Second step: everything else, while the kubelet and the runtime are asked. Reads no file of the host's disk.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
-        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths, self.cgroups));
-        self.cgroups = files
-            .sighting
-            .reading
-            .known()
-            .and_then(|host| host.cgroups.known().copied());
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known() else {
-            return self.without_table(files);
+            return self.without_table();
         };
+        self.tables.begin();
         let namespaces = self.namespaces.find(&self.paths.proc, table);
         let mut seen = find_sockets(self.tables.as_mut(), &self.paths.proc, &namespaces, true);
         seen.bound(&|| read_engine_sockets(&self.reader, table));
@@ -164,10 +159,10 @@ impl HostSide {
         let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
         if self.listeners.finds_new(sockets) {
             // Whoever listens anew may have become an engine since its row was read.
-            self.table = Timed::measure(Source::Processes, || self.reader.read_table_anew());
+            self.table = Timed::measure(Source::Processes, || shared(self.reader.read_table_anew()));
         }
         let Some(table) = self.table.sighting.reading.known() else {
-            return self.without_table(files);
+            return self.without_table();
         };
         let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
@@ -219,24 +214,21 @@ impl HostSide {
             },
         };
         HostSightings {
+            table: Arc::clone(table),
             processes,
             engines,
             supervised,
             connections,
-            files,
         }
     }
 }
 
 impl HostSide {
     /// What is seen where the process table was not read.
-    fn without_table(&self, files: Timed<Sighting<HostFiles>>) -> HostSightings {
+    fn without_table(&self) -> HostSightings {
         let why = self.table.sighting.reading.gap();
         let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
-        HostSightings {
-            files,
-            ..HostSightings::unanswered(&gap)
-        }
+        HostSightings::unanswered(&gap)
     }
 }
 
@@ -255,6 +247,13 @@ fn watched(
     let inodes: BTreeSet<SocketInode> = listeners.map(|listener| listener.socket).collect();
     let all = sockets.iter().chain(tcp);
     all.filter(|socket| inodes.contains(&socket.inode)).cloned().collect()
+}
+
+fn shared<T>(sighting: Sighting<T>) -> Sighting<Arc<T>> {
+    Sighting {
+        reading: sighting.reading.map(Arc::new),
+        gaps: sighting.gaps,
+    }
 }
 
 fn never_read(hides: Hides) -> Gap {

@@ -16,7 +16,6 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::offload::Offload;
 use super::{Agent, HOST_DEADLINE, unanswered_gap};
 use crate::config::{Look, Serve};
 use crate::findings::Settings;
@@ -30,6 +29,7 @@ use crate::sinks::views::metrics::cycles::CycleCounters;
 use crate::sinks::views::metrics::{Build, Metrics};
 use crate::sources::HostPaths;
 use crate::sources::machine::read_machine;
+use crate::sources::offload::Offload;
 use crate::sources::runtime::RuntimeSource;
 use publish::{Senders, Task};
 use transitions::Transitions;

@@ -36,10 +36,11 @@ fn judge_with(node: &Snapshot, history: &mut History, gaps: &[(Source, Gap)]) ->
         duration_micros: 1,
         gaps: vec![gap.clone()],
     });
-    if let Some(open) = join::join(node).clients.known() {
+    let joined = join::join(node);
+    if let Some(open) = joined.clients.known() {
         history.record(node.taken, open);
     }
-    evaluate(node, history, sources.collect(), &settings())
+    evaluate(node, joined, history, sources.collect(), &settings())
 }
 
 fn codes(report: &Report) -> Vec<Code> {

@@ -33,7 +33,7 @@ pub use memory::ListenerMemory;
 use program::Program;
 pub(super) use settings::Configuration;
 use settings::Settings;
-pub use supervised::{SupervisorMemory, find_supervised};
+pub use supervised::{SupervisorMemory, find_supervised, read_records};
 pub use tcp::add_tcp_listeners;
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those

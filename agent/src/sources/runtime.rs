@@ -23,14 +23,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use castoff_cri::{Call, v1};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use self::client::{Allowance, Client};
 use self::endpoint::FoundSocket;
 use self::mounts::KnownMounts;
 use self::negotiate::{Answered, Chosen};
 use super::HostPaths;
+use super::offload::{Offload, OffloadError};
 use crate::model::container::{Container, Pod};
 use crate::model::identity::FileIdentity;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -41,7 +40,8 @@ use crate::model::runtime::{CgroupDriver, CriApi, RefusedEndpoint, Runtime, Runt
 #[derive(Debug)]
 pub struct RuntimeSource {
     configured: Option<EndpointCandidate>,
-    host: HostPaths,
+    /// The host's root, below which sockets are looked for: on one thread, however many looks it hangs.
+    root: Offload<PathBuf>,
     node: Option<String>,
     deadline: Duration,
     /// The connections of the last cycle, by the socket file they lead to.
@@ -66,7 +66,7 @@ impl RuntimeSource {
         });
         Self {
             configured,
-            host,
+            root: Offload::new(host.root),
             node,
             deadline,
             clients: HashMap::new(),
@@ -114,12 +114,10 @@ impl RuntimeSource {
             .and(kubelet)
             .and_then(|k| k.endpoints.first())
             .cloned();
-        let root = self.host.root.clone();
-        let look = spawn_blocking(move || negotiate::find(&root, candidates, elsewhere.as_ref()));
-        let mut found = match timeout(allowance.next(), look).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(panic)) => return lost(Reason::HostError, panic),
-            Err(late) => return lost(Reason::DeadlineExceeded, late),
+        let find = move |root: &mut PathBuf| negotiate::find(root, candidates, elsewhere.as_ref());
+        let mut found = match self.root.run(allowance.next(), find).await {
+            Ok(found) => found,
+            Err(error) => return lost(error),
         };
         let sockets = self.clients_of(std::mem::take(&mut found.sockets), allowance);
         let answers = negotiate::query_versions(sockets).await;
@@ -142,8 +140,8 @@ impl RuntimeSource {
     }
 }
 
-fn lost(reason: Reason, answer: impl std::fmt::Display) -> Chosen {
-    let gap = Gap::new(reason, Hides::Runtime, "the runtime's socket", answer);
+fn lost(error: OffloadError) -> Chosen {
+    let gap = Gap::new(error.reason(), Hides::Runtime, "the runtime's socket", error);
     Chosen {
         answered: Reading::Unknown(gap),
         refused: Vec::new(),
@@ -232,5 +230,31 @@ async fn query_cgroup_driver(runtime: &Answered) -> Reading<CgroupDriver> {
             let path = &runtime.socket.candidate.path;
             Reading::Unknown(error.gap(Hides::Detail, runtime.api, v1::RuntimeConfigRequest::METHOD, path))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_that_hangs_costs_one_thread_however_many_looks_ask_it() {
+        let nowhere = HostPaths {
+            proc: "/nonexistent".into(),
+            root: "/nonexistent".into(),
+        };
+        let mut source = RuntimeSource::new(None, nowhere, None, Duration::from_secs(60));
+        let (release, hang) = mpsc::channel::<()>();
+        let stuck = source.root.run(Duration::from_millis(1), move |_| hang.recv());
+        assert!(stuck.await.is_err());
+        for _ in 0..3 {
+            let seen = source.query(&Sighting::absent()).await;
+            let gap = seen.runtime.reading.gap().expect("nothing was looked at");
+            assert_eq!(gap.reason, Reason::DeadlineExceeded);
+            assert_eq!(gap.answer, OffloadError::StillRunning.to_string());
+        }
+        release.send(()).expect("the first still waits");
     }
 }

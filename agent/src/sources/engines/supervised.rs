@@ -14,7 +14,7 @@ use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::process::Process;
-use crate::model::reading::{Gap, Hides, Reason, Sighting};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::sources::docker::{CONMON, CONTAINERD_NAMESPACE, SHIMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
@@ -70,7 +70,22 @@ pub fn find_supervised(
     if found.is_empty() && gaps.is_empty() {
         return Sighting::absent();
     }
-    let mut containers: Vec<SupervisedContainer> = found.into_values().collect();
+    Sighting::partial(found.into_values().collect(), gaps)
+}
+
+/// Adds the names and images that the node's dockerds keep of `containers` on the disk.
+pub fn read_records(
+    reader: &ProcessReader,
+    table: &ProcessTable,
+    containers: Sighting<Vec<SupervisedContainer>>,
+) -> Sighting<Vec<SupervisedContainer>> {
+    let Sighting {
+        reading: Reading::Known(mut containers),
+        mut gaps,
+    } = containers
+    else {
+        return containers;
+    };
     let is_recorded = |c: &SupervisedContainer| c.engine == EngineKind::Dockerd && c.user.is_none();
     if containers.iter().any(is_recorded) {
         let records = Records::find(reader, table, &mut gaps);

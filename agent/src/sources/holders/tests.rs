@@ -15,7 +15,7 @@ use crate::sources::kernel::diag::Envelope;
 use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
 use crate::sources::sockets::recorded::RecordedTables;
-use crate::sources::sockets::tables::{Look, NotEntered};
+use crate::sources::sockets::tables::{NotEntered, Visitor};
 
 const HOST: NetNs = NetNs(10);
 const POD: NetNs = NetNs(20);
@@ -55,7 +55,7 @@ impl SocketTables for Rounds {
         HolderMethod::Recorded
     }
 
-    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
         let now = if self.0.len() > 1 {
             self.0.remove(0)
         } else {

@@ -102,7 +102,7 @@ mod tests {
     use crate::sources::kernel::diag::tcp::{Family, TcpRow};
     use crate::sources::kernel::diag::{Envelope, Message, Messages};
     use crate::sources::recorded::RecordedHost;
-    use crate::sources::sockets::tables::{Look, NotEntered};
+    use crate::sources::sockets::tables::{NotEntered, Visitor};
 
     /// One namespace, in which these sockets are; or whose table cannot be asked.
     struct Table<'a>(Option<&'a [SocketFacts<'a>]>, u32);
@@ -132,7 +132,7 @@ mod tests {
             HolderMethod::Recorded
         }
 
-        fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+        fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
             look(namespaces[0].netns, self);
             Vec::new()
         }

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::namespaces::{Namespace, namespace_path};
-use super::tables::{EnterError, Look, NotEntered, SocketTables};
+use super::tables::{EnterError, NotEntered, SocketTables, Visitor};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::netlink::{BUFFER_LEN, DiagTable};
@@ -32,12 +32,14 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 pub struct KernelTables {
     proc: PathBuf,
     time: Duration,
+    deadline: Instant,
 }
 
 impl KernelTables {
-    /// The tables of the namespaces whose processes are under `proc`. One round through them takes `time` at most.
-    pub const fn new(proc: PathBuf, time: Duration) -> Self {
-        Self { proc, time }
+    /// The tables of the namespaces whose processes are under `proc`. All rounds of one walk take `time` at most, together.
+    pub fn new(proc: PathBuf, time: Duration) -> Self {
+        let deadline = Instant::now() + time;
+        Self { proc, time, deadline }
     }
 }
 
@@ -46,9 +48,12 @@ impl SocketTables for KernelTables {
         HolderMethod::SockDiag
     }
 
-    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
-        let deadline = Instant::now() + self.time;
-        let proc = &self.proc;
+    fn begin(&mut self) {
+        self.deadline = Instant::now() + self.time;
+    }
+
+    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
+        let (proc, deadline) = (&self.proc, self.deadline);
         thread::scope(|scope| {
             let round = thread::Builder::new()
                 .name("castoff-netns".into())
@@ -68,7 +73,7 @@ impl SocketTables for KernelTables {
 }
 
 /// Runs on a thread that ends after it: it leaves that thread in the last namespace.
-fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &mut Look<'_>) -> Vec<NotEntered> {
+fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &mut Visitor<'_>) -> Vec<NotEntered> {
     let own = own_netns();
     let mut buffer = vec![0; BUFFER_LEN];
     let mut not_entered = Vec::new();
@@ -154,5 +159,40 @@ fn open_error(path: &Path, errno: Errno) -> EnterError {
     EnterError::Open {
         path: path.display().to_string(),
         source: errno.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::Pid;
+    use crate::sources::kernel::diag::Ask;
+    use crate::sources::kernel::diag::table::DumpError;
+
+    #[test]
+    fn all_rounds_of_a_walk_share_its_time() {
+        let mut tables = KernelTables::new("/proc".into(), Duration::from_millis(20));
+        let own = Namespace {
+            netns: own_netns().expect("it has one"),
+            members: vec![Pid(std::process::id())],
+            mounted: None,
+        };
+        let other = Namespace {
+            netns: NetNs(1),
+            ..own.clone()
+        };
+        let mut is_late = || {
+            let mut late = false;
+            let refused = tables.visit(&[&own, &other], &mut |_, table| {
+                late = matches!(table.dump(Ask::Connected, &mut |_| {}), Err(DumpError::Deadline));
+                thread::sleep(Duration::from_millis(30));
+            });
+            let refused = refused
+                .iter()
+                .all(|refused| matches!(refused.error, EnterError::Deadline));
+            (late, refused)
+        };
+        is_late();
+        assert_eq!(is_late(), (true, true), "the second round has no time of its own");
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::namespaces::Namespace;
-use super::tables::{EnterError, Look, NotEntered, SocketTables};
+use super::tables::{EnterError, NotEntered, SocketTables, Visitor};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable};
@@ -48,7 +48,7 @@ impl SocketTables for RecordedTables {
         HolderMethod::Recorded
     }
 
-    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
         let mut not_entered = Vec::new();
         for namespace in namespaces {
             let netns = namespace.netns;

@@ -12,16 +12,19 @@ use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable};
 
 /// What is done with each table in turn. It may be called on another thread.
-pub type Look<'a> = dyn FnMut(NetNs, &mut dyn SocketTable) + Send + 'a;
+pub type Visitor<'a> = dyn FnMut(NetNs, &mut dyn SocketTable) + Send + 'a;
 
 /// The tables of many network namespaces.
 pub trait SocketTables {
     /// How they answer.
     fn method(&self) -> HolderMethod;
 
+    /// Begins a walk: all visits from here on, to the next walk, take their time together.
+    fn begin(&mut self) {}
+
     /// Goes into each of `namespaces` in turn and shows its table to `look`. Returns those it could not go into; one
     /// that vanished is left out.
-    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered>;
+    fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered>;
 }
 
 /// A network namespace that could not be entered.

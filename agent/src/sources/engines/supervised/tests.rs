@@ -11,11 +11,9 @@ fn systemd(host: &RecordedHost) -> RecordedProcess<'_> {
 
 fn supervised(host: &RecordedHost) -> (Vec<SupervisedContainer>, Vec<Gap>) {
     let table = host.reader().read_table();
-    let sighting = find_supervised(
-        &host.reader(),
-        table.reading.known().expect("processes are recorded"),
-        &mut SupervisorMemory::default(),
-    );
+    let table = table.reading.known().expect("processes are recorded");
+    let found = find_supervised(&host.reader(), table, &mut SupervisorMemory::default());
+    let sighting = read_records(&host.reader(), table, found);
     (sighting.reading.known().cloned().unwrap_or_default(), sighting.gaps)
 }
 

@@ -12,7 +12,7 @@ use crate::sources::kernel::diag::{Envelope, Kind, Message, Messages};
 use crate::sources::processes::{ProcessEntry, ProcessTable};
 use crate::sources::sockets::namespaces::find_namespaces;
 use crate::sources::sockets::recorded::RecordedTables;
-use crate::sources::sockets::tables::{Look, NotEntered};
+use crate::sources::sockets::tables::{NotEntered, Visitor};
 
 const HOST: NetNs = NetNs(10);
 const POD: NetNs = NetNs(20);
@@ -184,7 +184,7 @@ impl SocketTables for CutBacklogs {
         crate::model::snapshot::HolderMethod::Recorded
     }
 
-    fn visit(&mut self, _: &[&Namespace], look: &mut Look<'_>) -> Vec<NotEntered> {
+    fn visit(&mut self, _: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
         for (netns, bytes) in &self.0 {
             look(*netns, &mut CutBacklog(bytes));
         }

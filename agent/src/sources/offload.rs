@@ -7,9 +7,11 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::task::spawn_blocking;
 
+use crate::model::reading::Reason;
+
 /// Why there is no answer.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OffloadError {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OffloadError {
     /// The work took longer than it may; it goes on.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
@@ -21,14 +23,24 @@ pub(super) enum OffloadError {
     Panicked,
 }
 
+impl OffloadError {
+    /// The reason for a gap.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Deadline(_) | Self::StillRunning => Reason::DeadlineExceeded,
+            Self::Panicked => Reason::HostError,
+        }
+    }
+}
+
 /// Owns the state of blocking work and lends it to one thread at a time.
 #[derive(Debug)]
-pub(super) struct Offload<S> {
-    place: Place<S>,
+pub(crate) struct Offload<S> {
+    whereabouts: Whereabouts<S>,
 }
 
 #[derive(Debug)]
-enum Place<S> {
+enum Whereabouts<S> {
     Here(S),
     /// It comes back before the result does, so that whoever has the result has the state.
     Lent(oneshot::Receiver<S>),
@@ -37,14 +49,14 @@ enum Place<S> {
 
 impl<S: Send + 'static> Offload<S> {
     /// Takes the state in.
-    pub(super) const fn new(state: S) -> Self {
+    pub(crate) const fn new(state: S) -> Self {
         Self {
-            place: Place::Here(state),
+            whereabouts: Whereabouts::Here(state),
         }
     }
 
     /// Runs `work` on the state in a blocking thread and waits for it until `deadline` has passed.
-    pub(super) async fn run<R, F>(&mut self, deadline: Duration, work: F) -> Result<R, OffloadError>
+    pub(crate) async fn run<R, F>(&mut self, deadline: Duration, work: F) -> Result<R, OffloadError>
     where
         R: Send + 'static,
         F: FnOnce(&mut S) -> R + Send + 'static,
@@ -57,7 +69,7 @@ impl<S: Send + 'static> Offload<S> {
             let _ = give_back.send(state); // the owner is gone
             let _ = send.send(result); // nobody waits any more: the deadline passed
         });
-        self.place = Place::Lent(lent);
+        self.whereabouts = Whereabouts::Lent(lent);
         match tokio::time::timeout(deadline, receive).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(OffloadError::Panicked),
@@ -66,17 +78,17 @@ impl<S: Send + 'static> Offload<S> {
     }
 
     fn take_back(&mut self) -> Result<S, OffloadError> {
-        match std::mem::replace(&mut self.place, Place::Lost) {
-            Place::Here(state) => Ok(state),
-            Place::Lent(mut lent) => match lent.try_recv() {
+        match std::mem::replace(&mut self.whereabouts, Whereabouts::Lost) {
+            Whereabouts::Here(state) => Ok(state),
+            Whereabouts::Lent(mut lent) => match lent.try_recv() {
                 Ok(state) => Ok(state),
                 Err(TryRecvError::Closed) => Err(OffloadError::Panicked),
                 Err(TryRecvError::Empty) => {
-                    self.place = Place::Lent(lent);
+                    self.whereabouts = Whereabouts::Lent(lent);
                     Err(OffloadError::StillRunning)
                 }
             },
-            Place::Lost => Err(OffloadError::Panicked),
+            Whereabouts::Lost => Err(OffloadError::Panicked),
         }
     }
 }
@@ -108,7 +120,7 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(offload.run(LONG, |_| ()).await, Ok(()));
             let state = offload.take_back().expect("it came back first");
-            offload.place = Place::Here(state + 1);
+            offload.whereabouts = Whereabouts::Here(state + 1);
         }
         assert_eq!(offload.run(LONG, |n| *n).await, Ok(1000));
     }

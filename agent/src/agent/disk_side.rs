@@ -1,0 +1,76 @@
+//! The looks that read the host's files: a file system that hangs holds up the one look that meets it, on a thread of its
+//! own, and hides nothing that the process table and the socket tables show.
+
+use super::folded;
+use super::host_side::Timed;
+use crate::findings::report::SourceStatus;
+use crate::model::container::{Container, SupervisedContainer};
+use crate::model::engine::EngineSighting;
+use crate::model::exposure::Reach;
+use crate::model::host::{CgroupVersion, HostFiles};
+use crate::model::kubelet::Kubelet;
+use crate::model::reading::{Gap, Reading, Sighting, Source};
+use crate::sources::HostPaths;
+use crate::sources::engines::read_records;
+use crate::sources::host_files::read_host_files;
+use crate::sources::kubelet::read_kubelet;
+use crate::sources::mounts::find_reaches;
+use crate::sources::processes::{ProcessReader, ProcessTable};
+
+/// What one of these looks keeps from cycle to cycle.
+pub(super) struct DiskSide {
+    paths: HostPaths,
+    reader: ProcessReader,
+    /// The control group version, once it was seen.
+    cgroups: Option<CgroupVersion>,
+}
+
+impl DiskSide {
+    pub(super) fn new(paths: HostPaths) -> Self {
+        Self {
+            reader: ProcessReader::new(paths.proc.clone()),
+            paths,
+            cgroups: None,
+        }
+    }
+
+    pub(super) fn look_at_kubelet(&self, table: &ProcessTable) -> Timed<Sighting<Kubelet>> {
+        Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
+    }
+
+    pub(super) fn look_at_files(&mut self) -> Timed<Sighting<HostFiles>> {
+        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths, self.cgroups));
+        let host = files.sighting.reading.known();
+        self.cgroups = host.and_then(|host| host.cgroups.known().copied());
+        files
+    }
+
+    /// The names of `containers`, which Docker keeps on the disk.
+    pub(super) fn look_at_records(
+        &self,
+        table: &ProcessTable,
+        containers: Sighting<Vec<SupervisedContainer>>,
+    ) -> Sighting<Vec<SupervisedContainer>> {
+        read_records(&self.reader, table, containers)
+    }
+
+    pub(super) fn look_at_mounts(
+        &self,
+        containers: &Sighting<Vec<Container>>,
+        engines: &Sighting<Vec<EngineSighting>>,
+    ) -> Timed<Sighting<Vec<Reach>>> {
+        let (paths, reader) = (&self.paths, &self.reader);
+        Timed::measure(Source::Mounts, || find_reaches(paths, reader, containers, engines))
+    }
+}
+
+/// How the look at the files did, each part of it.
+pub(super) fn files_status(files: &Timed<Sighting<HostFiles>>) -> SourceStatus {
+    let mut status = files.status();
+    if let Reading::Known(host) = &files.sighting.reading {
+        let parts = host.cgroups.gap().into_iter().chain(host.left_overs.gap());
+        let gaps: Vec<Gap> = folded(status.gaps.iter().chain(parts));
+        status.gaps = gaps;
+    }
+    status
+}
