@@ -174,6 +174,7 @@ mod tests {
         let engines = [EngineSighting {
             kind: EngineKind::Dockerd,
             process: reader.describe(&entry),
+            own_containerd: false,
             listeners: Vec::new(),
         }];
         let proc = host.paths().proc;
