@@ -6,6 +6,7 @@ mod offload;
 pub mod service;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
@@ -42,8 +43,10 @@ pub struct Agent {
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
-    history: History,
+    history: Arc<History>,
     history_gaps: Vec<Gap>,
+    /// When times of the future were brought back, and what is said of it.
+    clamped: Option<(Timestamp, Gap)>,
     settings: Settings,
 }
 
@@ -61,14 +64,15 @@ impl Agent {
             mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
-            history,
+            history: Arc::new(history),
             history_gaps: Vec::new(),
+            clamped: None,
             settings,
         }
     }
 
     /// What was seen until now.
-    pub const fn history(&self) -> &History {
+    pub const fn history(&self) -> &Arc<History> {
         &self.history
     }
 
@@ -123,24 +127,53 @@ impl Agent {
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let reaches = self.reaches(&snapshot).await;
         sources.push(reaches.status());
+        self.heed_the_clock(taken);
         sources.push(self.history_status());
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
-        if let Some(open) = join::join(&snapshot).clients.known() {
-            self.history.record(taken, open);
+        let joined = join::join(&snapshot);
+        let history = Arc::make_mut(&mut self.history);
+        if let Some(open) = joined.clients.known() {
+            history.record(taken, open);
             if saw_every_client(&sources) {
-                self.history.mark_whole(taken);
+                history.mark_whole(taken);
             }
+        }
+        if let Some(mounted) = join::mounted(&snapshot, &joined).known() {
+            history.record_exposures(taken, mounted);
         }
         evaluate(&snapshot, &self.history, sources, &self.settings)
     }
 
+    /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long
+    /// as such a record may count.
+    fn heed_the_clock(&mut self, now: Timestamp) {
+        let clamped = Arc::make_mut(&mut self.history).clamp(now);
+        if clamped > 0 {
+            let answer = format!("{clamped} were last seen after {now}, which counts as then");
+            tracing::warn!(
+                clamped,
+                "the clock was wrong: times that lie in the future are brought back to now"
+            );
+            let gap = Gap::new(
+                Reason::HostError,
+                Hides::Detail,
+                "the times of clients and exposures",
+                answer,
+            );
+            self.clamped = Some((now, gap));
+        }
+        let counts = |(at, _): &(Timestamp, Gap)| now.since(*at) <= self.settings.window;
+        self.clamped = self.clamped.take().filter(counts);
+    }
+
     fn history_status(&self) -> SourceStatus {
+        let clamped = self.clamped.iter().map(|(_, gap)| gap.clone());
         SourceStatus {
             source: Source::History,
             up: true,
             duration_micros: 0,
-            gaps: self.history_gaps.clone(),
+            gaps: self.history_gaps.iter().cloned().chain(clamped).collect(),
         }
     }
 
@@ -200,13 +233,17 @@ fn unanswered<T>(error: &OffloadError, hides: Hides) -> Sighting<T> {
 }
 
 /// The gap that a look without an answer leaves in each kind of fact.
-fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap {
+fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap + '_ {
+    |hides| unanswered_gap(error, hides, "the host's processes and files")
+}
+
+/// The gap that work leaves which gave no answer of what was `asked`.
+fn unanswered_gap(error: &OffloadError, hides: Hides, asked: &str) -> Gap {
     let reason = match error {
         OffloadError::Deadline(_) | OffloadError::StillRunning => Reason::DeadlineExceeded,
         OffloadError::Panicked => Reason::HostError,
     };
-    let answer = error.to_string();
-    move |hides| Gap::new(reason, hides, "the host's processes and files", &answer)
+    Gap::new(reason, hides, asked, error)
 }
 
 #[cfg(test)]

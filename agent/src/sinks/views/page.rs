@@ -14,14 +14,14 @@ use askama::Template;
 use crate::findings::report::{Report, Verdict};
 use crate::model::client::Client;
 use crate::model::container::ShadowContainer;
-use crate::model::exposure::Exposure;
+use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
 use crate::sinks::views::amount;
 use crate::sinks::views::style::Tone;
 use crate::sinks::views::table::{unseen, words};
 use drawing::{Day, Drawing, days};
-use rows::{ClientRow, EngineRow, Rows, SourceRow, source_rows};
+use rows::{ClientRow, EngineRow, ExposureRow, Rows, SourceRow, source_rows};
 use todo::{Group, groups};
 use when::When;
 
@@ -34,6 +34,8 @@ pub(in crate::sinks) const STYLE: &str = include_str!("page/style.css");
 pub(in crate::sinks) struct Looked<'a> {
     /// The latest report; none before the first.
     pub(in crate::sinks) report: Option<&'a Report>,
+    /// How publishing stands.
+    pub(in crate::sinks) standing: &'a Standing,
     /// Why it is old: the cycle does not move.
     pub(in crate::sinks) stalled: Option<Stalled>,
     /// When the page is made.
@@ -44,7 +46,7 @@ pub(in crate::sinks) struct Looked<'a> {
 
 /// The page as HTML.
 pub(in crate::sinks) fn render(looked: &Looked<'_>) -> askama::Result<String> {
-    let view = looked.report.map(|report| View::new(report, looked.now));
+    let view = looked.report.map(|report| View::new(report, looked));
     Page { looked, view }.render()
 }
 
@@ -65,7 +67,7 @@ struct View<'a> {
     open: usize,
     timeline: Drawing,
     days: Vec<Day>,
-    exposures: Rows<'a, &'a Exposure>,
+    exposures: Rows<'a, ExposureRow<'a>>,
     engines: Rows<'a, EngineRow<'a>>,
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
@@ -82,7 +84,8 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(report: &'a Report, now: Timestamp) -> Self {
+    fn new(report: &'a Report, looked: &Looked<'_>) -> Self {
+        let now = looked.now;
         let clients = amount::clients(report);
         let exposures = amount::exposures(report);
         let is_open = |row: &&ClientRow<'_>| row.open && row.client.key.scope.is_of_node();
@@ -95,7 +98,8 @@ impl<'a> View<'a> {
             clients,
             timeline: Drawing::new("node", "all clients together", &report.timeline),
             days: days(&report.timeline),
-            exposures: Rows::new(&exposures, |(_, exposure)| exposure).apart(&exposures, |exposure| &exposure.scope),
+            exposures: Rows::new(&exposures, |(_, exposure)| ExposureRow::new(exposure, now))
+                .apart(&exposures, |exposure| &exposure.scope),
             engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),
@@ -104,7 +108,8 @@ impl<'a> View<'a> {
             method: report
                 .holder_method
                 .map(|method| (method.code(), words::method(method))),
-            confirmed: report
+            confirmed: looked
+                .standing
                 .publishing
                 .as_ref()
                 .and_then(|publishing| Some(When::new(publishing.last_success?, now))),
