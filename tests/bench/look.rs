@@ -14,7 +14,7 @@ use castoff::model::identity::{FileIdentity, SocketInode};
 use castoff::model::snapshot::ConnectionsSeen;
 use castoff::model::socket::{Connection, ListenerId, ListeningSocket};
 use castoff::sources::engines::{ListenerMemory, find_engines};
-use castoff::sources::holders::{HolderMemory, ProcessView, find_connections};
+use castoff::sources::holders::{HolderMemory, ProcessView, Watch, find_connections};
 use castoff::sources::processes::ProcessReader;
 use castoff::sources::sockets::listening::{SocketsSeen, find_sockets};
 use castoff::sources::sockets::live::KernelTables;
@@ -70,7 +70,9 @@ impl Sight {
         let table = self.reader.read_table();
         let table = table.reading.known()?;
         let namespaces = self.namespaces.find(&self.proc, table);
-        let SocketsSeen { listening, connected } = find_sockets(&mut self.tables, &self.proc, &namespaces, true);
+        let SocketsSeen {
+            listening, connected, ..
+        } = find_sockets(&mut self.tables, &self.proc, &namespaces, true);
         let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
         let engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         let engines = engines.reading.known().into_iter().flatten();
@@ -86,7 +88,7 @@ impl Sight {
             namespaces: &namespaces,
             memory: &mut self.holders,
         };
-        let seen = find_connections(&mut self.tables, view, &watched, connected);
+        let seen = find_connections(&mut self.tables, view, Watch::of(&watched), connected);
         seen.reading.known().cloned()
     }
 }

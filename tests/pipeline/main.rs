@@ -3,6 +3,7 @@
 
 mod hosts;
 mod normal;
+mod strangers;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

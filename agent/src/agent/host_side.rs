@@ -14,14 +14,18 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::ListeningSocket;
 use crate::sources::HostPaths;
-use crate::sources::engines::{ListenerMemory, SupervisorMemory, find_engines, find_supervised};
-use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
+use crate::sources::engines::held::{HeldMemory, sockets_of_users, tcp_sockets};
+use crate::sources::engines::{
+    ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
+};
+use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, Watch, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
 use crate::sources::sockets::tables::SocketTables;
+use crate::sources::sockets::tcp::find_tcp;
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -105,11 +109,10 @@ pub(super) struct HostSide {
     listeners: ListenerMemory,
     supervisors: SupervisorMemory,
     holders: HolderMemory,
+    held: HeldMemory,
     unplaced: Unplaced,
     /// The control group version, once it was seen.
     cgroups: Option<CgroupVersion>,
-    /// Whether connections are looked for in the sweep that finds the listeners: where there was one to watch.
-    expects_connections: bool,
 }
 
 impl HostSide {
@@ -124,9 +127,9 @@ impl HostSide {
             listeners: ListenerMemory::default(),
             supervisors: SupervisorMemory::default(),
             holders: HolderMemory::default(),
+            held: HeldMemory::default(),
             unplaced: Unplaced::default(),
             cgroups: None,
-            expects_connections: true,
         }
     }
 
@@ -151,12 +154,13 @@ impl HostSide {
             return self.without_table(files);
         };
         let namespaces = self.namespaces.find(&self.paths.proc, table);
-        let SocketsSeen { listening, connected } = find_sockets(
-            self.tables.as_mut(),
-            &self.paths.proc,
-            &namespaces,
-            self.expects_connections,
-        );
+        let mut seen = find_sockets(self.tables.as_mut(), &self.paths.proc, &namespaces, true);
+        seen.bound(&|| read_engine_sockets(&self.reader, table));
+        seen.add_vanished(&self.paths.root);
+        let shown = seen.accepted();
+        let SocketsSeen {
+            listening, connected, ..
+        } = seen;
         let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
         if self.listeners.finds_new(sockets) {
             // Whoever listens anew may have become an engine since its row was read.
@@ -168,8 +172,15 @@ impl HostSide {
         let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
-        let watched = watched(&engines, sockets);
-        self.expects_connections = !watched.is_empty();
+        let found: &mut [EngineSighting] = match &mut engines.reading {
+            Reading::Known(found) => found,
+            _ => &mut [],
+        };
+        let held = self.held.read(&self.reader, &self.paths.proc, found);
+        let tcp = find_tcp(self.tables.as_mut(), &namespaces, &tcp_sockets(&held, found));
+        add_tcp_listeners(&self.reader, table, found, &tcp.listening, &held);
+        let of_users = sockets_of_users(found);
+        let watched = watched(&engines, sockets, &tcp.listening);
         let engines = Timed {
             source: Source::Engines,
             took: start.elapsed(),
@@ -183,11 +194,18 @@ impl HostSide {
                 namespaces: &namespaces,
                 memory: &mut self.holders,
             };
-            let mut seen = find_connections(self.tables.as_mut(), processes, &watched, connected);
+            let watch = Watch {
+                listeners: &watched,
+                of_users: &of_users,
+                tcp: &tcp.connections,
+            };
+            let mut seen = find_connections(self.tables.as_mut(), processes, watch, connected);
+            seen.gaps.extend(tcp.gaps);
             if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
                 let found = engines.sighting.reading.known().map_or(&[][..], Vec::as_slice);
+                let held = (found, &held);
                 let unplaced = &mut self.unplaced;
-                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, found);
+                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, held, &shown);
                 seen.gaps.extend(gaps);
             }
             seen
@@ -223,7 +241,11 @@ impl HostSide {
 }
 
 /// The listening sockets that some engine of `engines` accepts on.
-fn watched(engines: &Sighting<Vec<EngineSighting>>, sockets: &[ListeningSocket]) -> Vec<ListeningSocket> {
+fn watched(
+    engines: &Sighting<Vec<EngineSighting>>,
+    sockets: &[ListeningSocket],
+    tcp: &[ListeningSocket],
+) -> Vec<ListeningSocket> {
     let listeners = engines
         .reading
         .known()
@@ -231,11 +253,8 @@ fn watched(engines: &Sighting<Vec<EngineSighting>>, sockets: &[ListeningSocket])
         .flatten()
         .flat_map(|engine| &engine.listeners);
     let inodes: BTreeSet<SocketInode> = listeners.map(|listener| listener.socket).collect();
-    sockets
-        .iter()
-        .filter(|socket| inodes.contains(&socket.inode))
-        .cloned()
-        .collect()
+    let all = sockets.iter().chain(tcp);
+    all.filter(|socket| inodes.contains(&socket.inode)).cloned().collect()
 }
 
 fn never_read(hides: Hides) -> Gap {

@@ -52,6 +52,7 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::SocketClient => &SOCKET_CLIENT,
         Code::SocketExposure => &SOCKET_EXPOSURE,
         Code::DockerInDocker => &DOCKER_IN_DOCKER,
+        Code::DockerTcp => &DOCKER_TCP,
         Code::ShadowContainers => &SHADOW_CONTAINERS,
         Code::EngineLeftOver => &ENGINE_LEFT_OVER,
         Code::CriPluginOff => &CRI_PLUGIN_OFF,
@@ -164,6 +165,21 @@ const DOCKER_IN_DOCKER: Entry = Entry {
         "Rootless BuildKit needs unconfined seccomp and AppArmor profiles, or user namespaces on the node; Buildah with vfs needs neither. kaniko is archived since June 2025.",
     ],
     links: &["https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/"],
+};
+
+const DOCKER_TCP: Entry = Entry {
+    title: "an engine accepts on TCP",
+    meaning: "An engine's process listens on a TCP port, 2375 or 2376 by convention, or on one that it was told to. castoff \
+              asks the kernel for the socket and never connects to it. Whether TLS guards the port it takes from the \
+              arguments and the daemon.json of a dockerd that root runs, else from the port's number.",
+    why: "Without TLS and client certificates whoever reaches the port is root on the node; the port is scanned for on the \
+          whole internet. With them it is still a way into the node that the cluster knows nothing of.",
+    instead: &[
+        "Take the tcp:// host out of dockerd's arguments, its unit and daemon.json, and restart it.",
+        "Until then bind it to an address that only its client reaches, with --tlsverify, and close the port to all others.",
+        "A client on another machine can use ssh:// in place of tcp://.",
+    ],
+    links: &["https://docs.docker.com/engine/security/protect-access/"],
 };
 
 const SHADOW_CONTAINERS: Entry = Entry {

@@ -1,4 +1,4 @@
-//! Engines inside pods, and containers that an engine runs outside Kubernetes.
+//! Engines inside pods or on TCP, and containers that an engine runs outside Kubernetes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -7,7 +7,8 @@ use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use super::{Facts, seen};
 use crate::model::container::ShadowContainer;
-use crate::model::engine::{Engine, EngineKind, Scope};
+use crate::model::engine::{Engine, EngineKind, Listener, Scope, Security, SecurityBasis};
+use crate::model::socket::SocketName;
 
 /// How many names a finding lists; the report has them all.
 const NAMES_LISTED: usize = 5;
@@ -17,6 +18,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = seen(facts.engines)
         .filter_map(|engine| docker_in_docker(facts, engine))
         .collect();
+    found.extend(seen(facts.engines).flat_map(|engine| engine.listeners.iter().filter_map(|l| docker_tcp(engine, l))));
     for &kind in EngineKind::ALL {
         let of_kind = seen(facts.shadow_containers).filter(|c| c.engine == kind);
         found.extend(shadow_containers(kind, &of_kind.collect::<Vec<_>>()));
@@ -38,6 +40,33 @@ fn docker_in_docker(facts: &Facts<'_>, engine: &Engine) -> Option<Finding> {
         let _ = write!(message, "; used by {}", listed(users.iter().map(String::as_str)));
     }
     Some(finding(Code::DockerInDocker, Severity::Warning, &engine.scope, message))
+}
+
+/// A TCP listener: critical where whoever reaches it is let in.
+fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
+    let (SocketName::Tcp(address), Some(transport)) = (&listener.name, listener.transport) else {
+        return None;
+    };
+    let (severity, how) = match transport.security {
+        Security::Plain => (
+            Severity::Critical,
+            "without TLS: whoever reaches it commands the engine",
+        ),
+        Security::Tls => (
+            Severity::Warning,
+            "with TLS and without client certificates: whoever reaches it commands the engine",
+        ),
+        Security::VerifiedTls => (Severity::Warning, "with TLS"),
+    };
+    // A pod's own loopback is reached from within the pod alone.
+    let is_inside = matches!(engine.scope, Scope::Pod(_) | Scope::Container { .. }) && address.ip().is_loopback();
+    let severity = if is_inside { Severity::Warning } else { severity };
+    let basis = match transport.basis {
+        SecurityBasis::Settings => "its arguments and daemon.json say",
+        SecurityBasis::Port => "the port's number says, and nothing else",
+    };
+    let message = format!("{} accepts at {} {how}, as {basis}", engine.kind, listener.name);
+    Some(finding(Code::DockerTcp, severity, &engine.scope, message))
 }
 
 /// The first names, and how many more there are.

@@ -69,6 +69,8 @@ codes! {
         SocketExposure = "socket-exposure",
         /// An engine runs inside a pod.
         DockerInDocker = "docker-in-docker",
+        /// An engine accepts on TCP.
+        DockerTcp = "docker-tcp",
         /// Docker runs containers that Kubernetes does not know.
         ShadowContainers = "shadow-containers",
         /// Docker is installed, enabled or has data here, and nobody uses it.

@@ -102,6 +102,8 @@ codes! {
         EngineContainer = "engine-container",
         /// A unit or a program of the host.
         Host = "host",
+        /// Another machine, over TCP.
+        Remote = "remote",
         /// The connection was seen and its holder could not be named.
         Unnamed = "unnamed",
         /// Something that this castoff has no word for.

@@ -130,6 +130,7 @@ struct Identity {
     name: Option<String>,
     unit: Option<Unit>,
     executable: Option<String>,
+    address: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -327,6 +328,13 @@ fn user(identity: Identity) -> User {
         "host" => of(
             UserKind::Host,
             identity.unit.map(|unit| unit.name).or(identity.executable),
+        ),
+        "remote" => of(
+            UserKind::Remote,
+            Some(match identity.address {
+                Some(address) => format!("remote address {address}"),
+                None => "other remote addresses".to_owned(),
+            }),
         ),
         "unnamed" => of(UserKind::Unnamed, Some("a process that could not be named".to_owned())),
         other => of(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,23 +44,29 @@ pub enum ClientIdentity {
         /// The user it runs as.
         uid: Option<u32>,
     },
+    /// Somebody on another machine, over TCP.
+    Remote {
+        /// The address that the connections come from; none for all beyond the first [`OpenClient::REMOTES_SHOWN`].
+        address: Option<IpAddr>,
+    },
     /// The connection is seen and its holder could not be named; a gap says why.
     Unnamed,
 }
 
 impl ClientIdentity {
-    /// The closed word for a metric label: `pod`, `engine-container`, `host` or `unnamed`.
+    /// The closed word for a metric label: `pod`, `engine-container`, `host`, `remote` or `unnamed`.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Pod(_) => "pod",
             Self::EngineContainer { .. } => "engine-container",
             Self::Host { .. } => "host",
+            Self::Remote { .. } => "remote",
             Self::Unnamed => "unnamed",
         }
     }
 
     /// Every word that [`ClientIdentity::code`] gives.
-    pub const CODES: [&'static str; 4] = ["pod", "engine-container", "host", "unnamed"];
+    pub const CODES: [&'static str; 5] = ["pod", "engine-container", "host", "remote", "unnamed"];
 }
 
 impl ClientIdentity {
@@ -83,7 +90,7 @@ impl ClientIdentity {
                 executable,
                 uid,
             },
-            Self::Pod(_) | Self::EngineContainer { .. } | Self::Unnamed => self,
+            Self::Pod(_) | Self::EngineContainer { .. } | Self::Remote { .. } | Self::Unnamed => self,
         }
     }
 
@@ -121,6 +128,8 @@ impl fmt::Display for ClientIdentity {
                 executable,
                 uid: None,
             } => f.write_str(executable),
+            Self::Remote { address: Some(address) } => write!(f, "remote address {address}"),
+            Self::Remote { address: None } => f.write_str("other remote addresses"),
             Self::Unnamed => f.write_str("a process that could not be named"),
         }
     }
@@ -199,6 +208,11 @@ pub struct OpenClient {
     pub holders: Vec<Process>,
     /// The client's ends, by which one look tells its connections from those of the look before.
     pub sockets: BTreeSet<SocketInode>,
+}
+
+impl OpenClient {
+    /// How many remote addresses of one listener are clients of their own.
+    pub const REMOTES_SHOWN: usize = 64;
 }
 
 /// A client as it is reported: what is open now, and since when it is known.

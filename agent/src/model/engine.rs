@@ -33,6 +33,48 @@ codes! {
     }
 }
 
+codes! {
+    /// How a TCP listener is secured.
+    Security {
+        /// Not at all: whoever reaches the port commands the engine.
+        Plain = "plain",
+        /// TLS without client certificates: whoever reaches the port commands the engine.
+        Tls = "tls",
+        /// TLS, and only clients with a certificate are let in.
+        VerifiedTls = "verified-tls",
+    }
+}
+
+impl Security {
+    /// The port that the engine takes for it unless it is told another: IANA's `docker` and `docker-s`.
+    pub const fn usual_port(self) -> u16 {
+        match self {
+            Self::Plain => 2375,
+            Self::Tls | Self::VerifiedTls => 2376,
+        }
+    }
+}
+
+codes! {
+    /// What it rests on that a listener is secured as castoff says; castoff never connects to it.
+    SecurityBasis {
+        /// The arguments and the configuration of a daemon that root runs.
+        Settings = "settings",
+        /// The port alone: 2376 is for TLS by convention.
+        Port = "port",
+    }
+}
+
+/// What is known of how a TCP listener is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Transport {
+    /// How it is secured.
+    pub security: Security,
+    /// What that rests on.
+    pub basis: SecurityBasis,
+}
+
 /// One thing that an engine accepts on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +91,9 @@ pub struct Listener {
     pub netns: NetNs,
     /// Whether the host's init holds it too (systemd's socket activation).
     pub activated: bool,
+    /// How it is secured; none for a Unix socket, which the file's permissions guard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
 }
 
 /// An engine as a source saw it, before it is known whose container it may be in.
@@ -60,8 +105,16 @@ pub struct EngineSighting {
     pub process: Option<Process>,
     /// Whether it started a containerd of its own. One that did not uses the node's.
     pub own_containerd: bool,
-    /// What it accepts on. Empty for an engine that listens on no Unix socket.
+    /// What it accepts on. Empty for an engine that listens on nothing that castoff sees.
     pub listeners: Vec<Listener>,
+}
+
+impl EngineSighting {
+    /// Whether an ordinary user runs it, in castoff's user namespace: what it says and hides concerns nobody but him.
+    pub fn is_of_user(&self) -> bool {
+        let uid = self.process.as_ref().and_then(|process| process.uid);
+        uid.is_some_and(|uid| uid != 0)
+    }
 }
 
 /// Who an engine serves.

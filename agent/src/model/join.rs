@@ -7,6 +7,7 @@ mod place;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 pub use exposures::{exposures, mounted};
 use place::{Place, Places};
@@ -114,11 +115,12 @@ fn served<'a>(engines: &'a [Engine], id: &'a ListenerId) -> impl Iterator<Item =
 
 fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connection]) -> Vec<OpenClient> {
     let mut clients: BTreeMap<ClientKey, OpenClient> = BTreeMap::new();
+    let mut remotes = Remotes::default();
     for connection in connections {
         let Some((engine, listener)) = served(engines, &connection.listener).next() else {
             continue;
         };
-        for (identity, holders) in by_identity(places, &connection.holders) {
+        for (identity, holders) in by_identity(places, connection, &mut remotes) {
             let key = ClientKey {
                 identity,
                 engine: engine.kind,
@@ -149,15 +151,39 @@ fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connecti
     clients.into_values().collect()
 }
 
+/// The remote addresses that are clients of their own, for each listener: whoever sends from many would push others out.
+#[derive(Default)]
+struct Remotes<'a>(BTreeMap<&'a ListenerId, BTreeSet<IpAddr>>);
+
+impl<'a> Remotes<'a> {
+    fn name(&mut self, listener: &'a ListenerId, address: IpAddr) -> ClientIdentity {
+        let known = self.0.entry(listener).or_default();
+        let has_room = known.len() < OpenClient::REMOTES_SHOWN || known.contains(&address);
+        if has_room {
+            known.insert(address);
+        }
+        ClientIdentity::Remote {
+            address: has_room.then_some(address),
+        }
+    }
+}
+
 /// The holders of one connection, grouped by who they are. A connection that nobody could be named for has a client
 /// all the same.
-fn by_identity<'a>(places: &Places<'_>, holders: &'a [Process]) -> BTreeMap<ClientIdentity, Vec<&'a Process>> {
+fn by_identity<'a>(
+    places: &Places<'_>,
+    connection: &'a Connection,
+    remotes: &mut Remotes<'a>,
+) -> BTreeMap<ClientIdentity, Vec<&'a Process>> {
     let mut groups: BTreeMap<ClientIdentity, Vec<&Process>> = BTreeMap::new();
-    for holder in holders {
+    for holder in &connection.holders {
         groups.entry(identity(places, holder)).or_default().push(holder);
     }
     if groups.is_empty() {
-        groups.insert(ClientIdentity::Unnamed, Vec::new());
+        let remote = connection
+            .remote
+            .map(|address| remotes.name(&connection.listener, address));
+        groups.insert(remote.unwrap_or(ClientIdentity::Unnamed), Vec::new());
     }
     groups
 }

@@ -1,9 +1,11 @@
 //! One process of the node.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::identity::{NetNs, ProcessKey};
+use super::identity::{ContainerId, NetNs, ProcessKey};
 use super::workload::Membership;
 
 /// A process that matters to a finding. Neither arguments nor environment are kept: both hold secrets.
@@ -26,7 +28,50 @@ pub struct Process {
     pub membership: Membership,
 }
 
+/// Who answers for a process: its user, and the container that he is in. What is bounded is bounded for each of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The real user id; none where that is not known.
+    pub uid: Option<u32>,
+    /// The outermost container around it.
+    pub container: Option<ContainerId>,
+}
+
+impl Owner {
+    /// Whether it is root outside of all containers, whose engines are the node's own.
+    pub const fn is_node(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                uid: Some(0) | None,
+                container: None
+            }
+        )
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.uid {
+            Some(uid) => write!(f, "user {uid}")?,
+            None => f.write_str("a user that is not known")?,
+        }
+        match &self.container {
+            Some(container) => write!(f, " in container {}", container.short()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Process {
+    /// Who answers for it.
+    pub fn owner(&self) -> Owner {
+        Owner {
+            uid: self.uid,
+            container: self.membership.containers.first().map(|c| c.id.clone()),
+        }
+    }
+
     /// The last component of the executable, else the kernel's name for the process.
     pub fn program(&self) -> &str {
         self.executable

@@ -149,6 +149,7 @@ pub(crate) fn dockerd() -> EngineSighting {
             socket: SocketInode(77),
             netns: NetNs(4_026_531_840),
             activated: false,
+            transport: None,
         }],
     }
 }
@@ -161,6 +162,7 @@ pub(crate) fn connection(inode: u32, holders: Vec<Process>) -> Connection {
         netns: Some(NetNs(4_026_531_840)),
         state: ConnectionState::Accepted,
         holders,
+        remote: None,
     }
 }
 

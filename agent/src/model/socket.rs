@@ -1,6 +1,7 @@
-//! Unix sockets as the kernel lists them.
+//! Sockets as the kernel lists them: Unix sockets, and the TCP sockets of engines.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ pub enum SocketName {
     Path(String),
     /// A name in the abstract namespace, without its leading zero byte, which stands for itself in no file system.
     Abstract(String),
+    /// An address and a port of TCP, in the network namespace of the server.
+    Tcp(SocketAddr),
 }
 
 impl fmt::Display for SocketName {
@@ -23,11 +26,13 @@ impl fmt::Display for SocketName {
         match self {
             Self::Path(path) => f.pad(path),
             Self::Abstract(name) => write!(f, "@{name}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
         }
     }
 }
 
-/// A bound Unix socket that something accepts on, as `sock_diag` lists it.
+/// A bound socket that something accepts on, as `sock_diag` lists it. Also one that something accepted on: its name and its
+/// file are those of its connections, and the inode is that of the server's end of one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListeningSocket {
     /// The socket's own inode.
@@ -36,13 +41,15 @@ pub struct ListeningSocket {
     pub netns: NetNs,
     /// What it was bound to.
     pub name: SocketName,
-    /// The file it was bound to; none for an abstract name.
+    /// The file it was bound to; none for an abstract name, and for TCP.
     pub file: Option<FileIdentity>,
     /// Inodes of *client* sockets, of any network namespace, that connected and were not accepted yet.
     pub pending: Vec<SocketInode>,
+    /// How many more wait, whom the kernel did not list.
+    pub unlisted: u32,
 }
 
-/// What a listener is known by: the file it is bound to, or its abstract name in one network namespace.
+/// What a listener is known by: the file it is bound to, or its abstract name or its address in one network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListenerId {
@@ -50,6 +57,8 @@ pub enum ListenerId {
     File(FileIdentity),
     /// An abstract name, which only its own network namespace can reach.
     Abstract(NetNs, String),
+    /// An address and a port in one network namespace. Others may lead to it by routes of their own.
+    Tcp(NetNs, SocketAddr),
 }
 
 impl ListeningSocket {
@@ -58,6 +67,7 @@ impl ListeningSocket {
         match (&self.file, &self.name) {
             (Some(file), _) => Some(ListenerId::File(*file)),
             (None, SocketName::Abstract(name)) => Some(ListenerId::Abstract(self.netns, name.clone())),
+            (None, SocketName::Tcp(address)) => Some(ListenerId::Tcp(self.netns, *address)),
             (None, SocketName::Path(_)) => None,
         }
     }
@@ -87,4 +97,6 @@ pub struct Connection {
     /// Every process that holds a descriptor of the client's end now. Empty where none could be named, for which the
     /// sighting has a gap.
     pub holders: Vec<Process>,
+    /// The address that it comes from, where its client is on no network namespace of this node.
+    pub remote: Option<IpAddr>,
 }

@@ -20,6 +20,8 @@ enum Kind {
     System,
     /// Processes of a user's.
     User,
+    /// Other machines, whose addresses anybody there chooses.
+    Remote,
     /// Those that could not be named.
     Unnamed,
 }
@@ -45,6 +47,7 @@ fn owner_of(identity: &ClientIdentity, scope: &Scope) -> (Kind, Owner) {
             (None, Some(uid)) if *uid != 0 => (Kind::User, uid.to_string()),
             (None, _) => (Kind::System, Owner::new()),
         },
+        ClientIdentity::Remote { .. } => (Kind::Remote, Owner::new()),
         ClientIdentity::Unnamed => (Kind::Unnamed, Owner::new()),
     }
 }

@@ -65,8 +65,19 @@ pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
     ("podman.sock", EngineKind::Podman),  // podman.socket's ListenStream
 ];
 
-/// Listeners of dockerd that serve no Docker API, by the last components of their paths (`*` is any one), and why.
-pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 10] = [
+/// Where those sockets are on a host.
+pub(super) const SOCKET_PATHS: [&str; 4] = [
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/balena-engine.sock",
+    "/run/balena.sock",
+];
+
+/// Names of a daemon's exec root, where it keeps its own sockets, below `/run` and below a user's `/run/user/UID`.
+pub(super) const EXEC_ROOTS: [&str; 3] = ["docker", "balena-engine", "snap.docker"];
+
+/// Listeners of dockerd that serve no Docker API, by their paths below its exec root (`*` is any one component), and why.
+pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 8] = [
     (&["metrics.sock"], "metrics for plugins (moby daemon/metrics_unix.go)"),
     (
         &["libnetwork", "*"],
@@ -82,10 +93,8 @@ pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 10] = [
         &["nri.sock"],
         "Node Resource Interface plugins (moby daemon/internal/nri)",
     ),
-    (&["containerd.sock"], "its containerd (moby libcontainerd/supervisor)"),
-    (&["containerd.sock.ttrpc"], "its containerd"),
-    (&["containerd-debug.sock"], "its containerd"),
-    (&["docker-containerd.sock"], "its containerd up to Docker 18.06"),
+    (&["containerd", "*"], "its containerd (moby libcontainerd/supervisor)"),
+    (&["libcontainerd", "*"], "its containerd up to Docker 18.06"),
 ];
 
 /// Where the daemon's program is installed.

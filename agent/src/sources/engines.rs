@@ -4,29 +4,37 @@
 //! sockets that no known program holds. Never opens a Docker socket. containerd, CRI-O and cri-dockerd serve no Docker
 //! API and are none of these.
 
+mod bounds;
+pub mod held;
 mod hidden;
 mod holders;
 mod memory;
 mod names;
 mod program;
 mod records;
+mod settings;
 mod supervised;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::model::engine::{Api, EngineKind, EngineSighting, Listener};
 use crate::model::identity::{Pid, SocketInode};
+use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::model::socket::ListeningSocket;
+use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
 use program::Program;
-pub(super) use records::read_configured_data_root;
+pub(super) use settings::Configuration;
+use settings::Settings;
 pub use supervised::{SupervisorMemory, find_supervised};
+pub use tcp::add_tcp_listeners;
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those
 /// of all network namespaces.
@@ -43,10 +51,24 @@ pub fn find_engines(
     let hidden = search.take_readable(candidates);
     search.take_hidden(hidden);
     search.take_named();
+    bounds::bound(&mut search.engines, &mut search.gaps);
     if search.engines.is_empty() && search.gaps.is_empty() {
         return Sighting::absent();
     }
     Sighting::partial(search.engines, search.gaps)
+}
+
+/// The sockets of all processes that execute an engine's program, or listen on behalf of others.
+pub fn read_engine_sockets(reader: &ProcessReader, table: &ProcessTable) -> BTreeSet<SocketInode> {
+    let mut held = BTreeSet::new();
+    for entry in &table.entries {
+        if !matches!(program::read_program(reader, entry), Ok(Program::Other)) {
+            let _ = reader.read_sockets(entry.key, &mut |_, socket| {
+                held.insert(socket);
+            });
+        }
+    }
+    held
 }
 
 /// A process that executes an engine's program, and the listening sockets that it holds.
@@ -148,7 +170,10 @@ impl<'a> Search<'a> {
         for entry in self.activators.clone() {
             match self.read_listening(entry) {
                 Ok(held) => {
-                    for at in held {
+                    // A program that a user calls systemd listens for nobody but him.
+                    let user = self.user_of(entry);
+                    let counts = |at: &usize| user.is_none_or(|user| is_of_user(&self.listening[*at].name, user));
+                    for at in held.into_iter().filter(counts) {
                         self.activated.entry(at).or_insert(entry.key.pid);
                     }
                 }
@@ -157,6 +182,11 @@ impl<'a> Search<'a> {
                 Err(error) => refused(entry, Hides::Detail, &error).fold_into(&mut self.gaps),
             }
         }
+    }
+
+    /// The ordinary user who runs a process; none for root, and where that cannot be read.
+    fn user_of(&self, entry: &ProcessEntry) -> Option<u32> {
+        self.reader.describe(entry)?.uid.filter(|uid| *uid != 0)
     }
 
     /// Makes engines of the candidates whose descriptors could be read, and gives back the others.
@@ -211,21 +241,26 @@ impl<'a> Search<'a> {
         if owner.is_some() && process.is_none() {
             return; // gone meanwhile
         }
-        let mut listeners = Vec::new();
+        let is_of_user = process.as_ref().is_some_and(|p| p.uid.is_some_and(|uid| uid != 0));
+        let own_root = OnceCell::new();
+        let is_internal = |name: &SocketName| {
+            let own_root = || own_root.get_or_init(|| self.read_exec_root(owner, process.as_ref()));
+            names::is_internal(name)
+                || own_root()
+                    .as_deref()
+                    .is_some_and(|root| names::is_internal_below(root, name))
+        };
+        let (mut claimed, mut listeners, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         for at in sockets {
-            self.claimed.insert(at);
+            claimed.push(at);
             let socket = &self.listening[at];
-            if kind == EngineKind::Dockerd && names::internal_use(&socket.name).is_some() {
+            if kind == EngineKind::Dockerd && is_internal(&socket.name) {
                 continue;
             }
             let Some(id) = socket.id() else {
-                Gap::new(
-                    Reason::ProtocolError,
-                    Hides::Engine,
-                    &socket.name,
-                    "the kernel told no file of it",
-                )
-                .fold_into(&mut self.gaps);
+                let hides = if is_of_user { Hides::Detail } else { Hides::Engine };
+                let answer = "the kernel told no file of it";
+                Gap::new(Reason::ProtocolError, hides, &socket.name, answer).fold_into(&mut gaps);
                 continue;
             };
             listeners.push(Listener {
@@ -235,7 +270,12 @@ impl<'a> Search<'a> {
                 socket: socket.inode,
                 netns: socket.netns,
                 activated: self.activated.contains_key(&at),
+                transport: None,
             });
+        }
+        self.claimed.extend(claimed);
+        for gap in gaps {
+            gap.fold_into(&mut self.gaps);
         }
         let own_containerd = owner.is_some_and(|owner| self.has_own_containerd(owner));
         self.engines.push(EngineSighting {
@@ -245,6 +285,17 @@ impl<'a> Search<'a> {
             listeners,
         });
     }
+
+    /// Where root's dockerd was told to keep its own sockets.
+    fn read_exec_root(&self, owner: Option<&ProcessEntry>, process: Option<&Process>) -> Option<String> {
+        let settings = Settings::read(self.reader, owner?, process?)?;
+        settings.exec_root().map(str::to_owned)
+    }
+}
+
+/// Whether a socket is in the user's own runtime directory, `/run/user/UID` of `pam_systemd(8)`.
+fn is_of_user(name: &SocketName, user: u32) -> bool {
+    matches!(name, SocketName::Path(path) if path.starts_with(&format!("/run/user/{user}/")))
 }
 
 /// Whether `child` is the same program, started by `parent`.

@@ -43,6 +43,7 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::{Namespaces, none_seen};
 use crate::sources::sockets::tables::SocketTables;
+use crate::sources::sockets::tcp::{TcpClient, TcpConnection};
 
 /// Connections that are kept. A client that opens more is a client all the same.
 const CONNECTIONS_KEPT: usize = 10_000;
@@ -65,14 +66,59 @@ pub struct ProcessView<'a> {
     pub memory: &'a mut HolderMemory,
 }
 
-/// Finds the connections to `listeners` and who holds them, among the sockets of `connected` where a sweep has them already.
-/// Nothing is looked at where there are no listeners.
+/// Whose connections are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// The engines' listeners.
+    pub listeners: &'a [ListeningSocket],
+    /// Which of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
+    pub of_users: &'a BTreeSet<SocketInode>,
+    /// The connections to those that speak TCP.
+    pub tcp: &'a [TcpConnection],
+}
+
+impl<'a> Watch<'a> {
+    /// Unix sockets, all of them the node's.
+    pub const fn of(listeners: &'a [ListeningSocket]) -> Self {
+        const NONE: &BTreeSet<SocketInode> = &BTreeSet::new();
+        Self {
+            listeners,
+            of_users: NONE,
+            tcp: &[],
+        }
+    }
+
+    /// What a gap hides that concerns this listener.
+    fn hides(&self, listener: SocketInode) -> Hides {
+        if self.of_users.contains(&listener) {
+            Hides::Detail
+        } else {
+            Hides::Client
+        }
+    }
+
+    /// Clients that wait and that the kernel did not list.
+    fn unlisted_gaps(&self) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        for listener in self.listeners.iter().filter(|listener| listener.unlisted > 0) {
+            let asked = format_args!("who waits for {} in net:[{}]", listener.name, listener.netns.0);
+            let answer = format_args!("{} wait, more than the kernel lists at once", listener.unlisted);
+            let hides = self.hides(listener.inode);
+            Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(&mut gaps);
+        }
+        gaps
+    }
+}
+
+/// Finds the connections that `watch` names and who holds them, among the sockets of `connected` where a sweep has them
+/// already. Nothing is looked at where there are no listeners.
 pub fn find_connections(
     tables: &mut dyn SocketTables,
     processes: ProcessView<'_>,
-    listeners: &[ListeningSocket],
+    watch: Watch<'_>,
     connected: Option<Connected>,
 ) -> Sighting<ConnectionsSeen> {
+    let listeners = watch.listeners;
     if listeners.is_empty() {
         return Sighting::full(ConnectionsSeen {
             method: tables.method(),
@@ -88,8 +134,9 @@ pub fn find_connections(
         memory,
     } = processes;
     let watched = Watched::new(listeners);
-    let seen = find_open(tables, namespaces, &watched, connected);
+    let seen = find_open(tables, namespaces, &watched, watch, connected);
     let mut gaps = seen.gaps;
+    gaps.extend(watch.unlisted_gaps());
     let mut search = Search {
         table,
         later: ProcessTable::default(),
@@ -110,6 +157,7 @@ pub fn find_connections(
     memory.keep(table, &search.descriptors);
     gaps.extend(search.unheld_gaps());
     let mut connections = search.into_connections(reader, memory, &watched, &mut gaps);
+    connections.extend(elsewhere(&watched, watch.tcp));
 
     let by_name = find_by_name(proc, reader, table, namespaces, &seen.unseen, listeners);
     let looked = seen.looked + by_name.looked;
@@ -129,6 +177,26 @@ pub fn find_connections(
         namespaces: u32::try_from(looked).unwrap_or(u32::MAX),
     };
     Sighting::partial(seen, gaps)
+}
+
+/// The TCP connections whose clients are not on this node, or are no longer.
+fn elsewhere(watched: &Watched<'_>, tcp: &[TcpConnection]) -> Vec<Connection> {
+    let connection = |connection: &TcpConnection| {
+        let remote = match connection.client {
+            TcpClient::Here(..) => return None,
+            TcpClient::Remote(address) => Some(address),
+            TcpClient::Unseen => None,
+        };
+        Some(Connection {
+            listener: watched.id(watched.find(connection.listener)?)?,
+            client: SocketInode(0),
+            netns: None,
+            state: connection.state,
+            holders: Vec::new(),
+            remote,
+        })
+    };
+    tcp.iter().filter_map(connection).collect()
 }
 
 /// The search for the holders of open connections.
@@ -227,14 +295,22 @@ impl Search<'_> {
     ) -> Vec<Connection> {
         let tables = [&self.table.entries, &self.later.entries];
         let entry_of = |key: ProcessKey| tables.iter().find_map(|entries| find_entry(entries, key));
-        let keys = self.open.iter().flat_map(|open| self.descriptors.holders(open.client));
-        let keys: BTreeSet<ProcessKey> = keys.take(HOLDERS_KEPT).collect();
+        let holders = |open: &Open| self.descriptors.holders(open.client);
+        let mut keys: BTreeSet<ProcessKey> = BTreeSet::new();
+        // One of each connection before a second of any: nobody's children leave another's connection without a name.
+        let firsts = self.open.iter().filter_map(|open| holders(open).next());
+        for key in firsts.chain(self.open.iter().flat_map(holders)) {
+            if keys.len() == HOLDERS_KEPT {
+                break;
+            }
+            keys.insert(key);
+        }
         let described = memory.describe(reader, keys.into_iter().filter_map(entry_of));
         let mut kept = 0;
         let mut connections = Vec::new();
         for open in &self.open {
             let keys = self.descriptors.holders(open.client);
-            let room = HOLDERS_KEPT - kept;
+            let room = HOLDERS_KEPT.saturating_sub(kept).max(1);
             if keys.len() > room {
                 let asked = format_args!("holders of socket:[{}]", open.client.0);
                 let answer = format_args!("{} processes hold it, {room} are kept", keys.len());
@@ -244,7 +320,7 @@ impl Search<'_> {
             let holders: Vec<Process> = keys.take(room).filter_map(|key| described.get(&key).cloned()).collect();
             kept += holders.len();
             // All who held it ended meanwhile, and it with them.
-            if holders.is_empty() && is_held && room > 0 {
+            if holders.is_empty() && is_held {
                 continue;
             }
             connections.extend(watched.id(open.listener).map(|listener| Connection {
@@ -253,6 +329,7 @@ impl Search<'_> {
                 netns: open.netns,
                 state: open.state,
                 holders,
+                remote: None,
             }));
         }
         connections

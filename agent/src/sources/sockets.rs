@@ -11,6 +11,8 @@
 //! - [`recorded`]: tables that were recorded elsewhere
 //! - [`listening`]: the sockets that accept
 //! - [`connected`]: the sockets that may be connected to one of those
+//! - `vanished`: listeners that only their connections tell of
+//! - [`tcp`]: the TCP sockets of engines
 
 pub mod connected;
 pub mod listening;
@@ -18,3 +20,5 @@ pub mod live;
 pub mod namespaces;
 pub mod recorded;
 pub mod tables;
+pub mod tcp;
+mod vanished;

@@ -30,6 +30,11 @@ pub struct Limits {
 impl Limits {
     /// Bytes of a request's head. A service account's token has about 1 KiB.
     pub(super) const HEAD: usize = 16 << 10;
+    /// Connections at once that have a roomy buffer in the kernel.
+    pub(super) const FEW: usize = 32;
+    /// Bytes of an answer that the kernel takes before its reader does, for those few and for the rest. It doubles them for
+    /// its own needs.
+    const AHEAD: (usize, usize) = (256 << 10, 16 << 10);
     /// Headers of a request.
     pub(super) const HEADERS: usize = 64;
 
@@ -54,6 +59,7 @@ impl Limits {
 /// Room for so many connections. When it is full, those that do nothing make way.
 #[derive(Debug)]
 pub(super) struct Room {
+    at_once: usize,
     seats: Arc<Semaphore>,
     full: Arc<Notify>,
 }
@@ -61,6 +67,7 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new(at_once: usize) -> Self {
         Self {
+            at_once,
             seats: Arc::new(Semaphore::new(at_once)),
             full: Arc::default(),
         }
@@ -74,6 +81,7 @@ impl Room {
             // The semaphore is never closed; and a connection without a permit would still be bounded in time.
             if let Ok(permit) = timeout(AGAIN, seat).await {
                 return Seat {
+                    is_among_few: self.at_once - self.seats.available_permits() <= Limits::FEW,
                     full: Arc::clone(&self.full),
                     _permit: permit.ok(),
                 };
@@ -86,11 +94,18 @@ impl Room {
 /// One connection's place.
 #[derive(Debug)]
 pub(super) struct Seat {
+    is_among_few: bool,
     full: Arc<Notify>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Seat {
+    /// Bytes that the kernel may take ahead of this reader.
+    pub(super) const fn ahead(&self) -> usize {
+        let (few, rest) = Limits::AHEAD;
+        if self.is_among_few { few } else { rest }
+    }
+
     /// Waits until somebody else needs it.
     pub(super) async fn wanted(&self) {
         self.full.notified().await;

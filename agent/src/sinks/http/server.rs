@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -65,6 +66,7 @@ impl Server {
     }
 
     async fn converse(self, stream: TcpStream, router: Router, watcher: Watcher, seat: Seat) {
+        bound_buffers(&stream, &seat);
         let _ = stream.set_nodelay(true); // an answer is one write; where this cannot be set, it comes a little later
         let Some(tls) = &self.tls else {
             return self.answer(stream, router, watcher, seat).await;
@@ -100,6 +102,16 @@ impl Server {
                 () = seat.wanted() => if idle.load(Ordering::Relaxed) { return },
             }
         }
+    }
+}
+
+/// Bounds what the kernel keeps of an answer ahead of its reader: it counts as the container's memory, and would grow to
+/// megabytes for each connection.
+fn bound_buffers(stream: &TcpStream, seat: &Seat) {
+    let bounded = set_socket_send_buffer_size(stream, seat.ahead())
+        .and_then(|()| set_socket_recv_buffer_size(stream, Limits::HEAD));
+    if let Err(error) = bounded {
+        tracing::debug!(%error, "the kernel's buffers stay as they are");
     }
 }
 

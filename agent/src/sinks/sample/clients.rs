@@ -1,5 +1,7 @@
 //! The sample's clients: one of each identity, and one with a name made to deceive.
 
+use std::net::IpAddr;
+
 use super::{ago, node::process};
 use crate::model::client::{Client, ClientIdentity, ClientKey, Origin};
 use crate::model::container::PodContainer;
@@ -129,6 +131,9 @@ pub(super) fn all() -> Vec<Client> {
     let mut second_listener = pod_client("builder-0", Some("build"), 1);
     second_listener.key.listener = SocketName::Path("/opt/build/docker.sock".to_owned());
     second_listener.first_seen = ago(9);
+    let address = Some(IpAddr::from([192, 0, 2, 17]));
+    let mut remote = client(ClientIdentity::Remote { address }, 2, Vec::new());
+    remote.key.listener = SocketName::Tcp(([0, 0, 0, 0], 2375).into());
     vec![
         build,
         second_listener,
@@ -145,6 +150,7 @@ pub(super) fn all() -> Vec<Client> {
         nested,
         rootless,
         host_client(None, "evil\u{1b}]0;owned\u{7}\n\"name\\", None, 1),
+        remote,
         client(ClientIdentity::Unnamed, 1, Vec::new()),
         host_client(
             Some(Unit::System {

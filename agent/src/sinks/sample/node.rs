@@ -102,6 +102,7 @@ fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
             inode,
         }),
         SocketName::Abstract(name) => ListenerId::Abstract(netns, name.clone()),
+        SocketName::Tcp(address) => ListenerId::Tcp(netns, *address),
     };
     Listener {
         id,
@@ -110,6 +111,7 @@ fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
         socket: SocketInode(inode + 1000),
         netns,
         activated,
+        transport: None,
     }
 }
 

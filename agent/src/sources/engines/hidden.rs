@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::program::{self, options};
-use super::{Candidate, Search, refused};
+use super::{Candidate, Search, is_of_user, refused};
 use crate::model::engine::EngineKind;
 use crate::model::reading::Hides;
 use crate::model::socket::SocketName;
@@ -20,13 +20,19 @@ enum Asked {
 impl Search<'_> {
     /// An engine whose descriptors are hidden is there all the same, with the listeners that can be told without.
     pub(super) fn take_hidden(&mut self, mut candidates: Vec<Candidate<'_>>) {
-        // Those that are seen to share a namespace with a listener come before those of which that is not known.
-        candidates.sort_by_key(|candidate| candidate.entry.netns.is_none());
+        // Root's come before those of users, who may call any program so; then those that are seen to share a namespace with a
+        // listener before those of which that is not known.
+        candidates.sort_by_key(|candidate| (self.user_of(candidate.entry), candidate.entry.netns.is_none()));
         for candidate in candidates {
+            let user = self.user_of(candidate.entry);
             if let Err(error) = &candidate.sockets {
-                refused(candidate.entry, Hides::Engine, error).fold_into(&mut self.gaps);
+                let hides = if user.is_some() { Hides::Detail } else { Hides::Engine };
+                refused(candidate.entry, hides, error).fold_into(&mut self.gaps);
             }
-            let suggested = self.suggest(&candidate);
+            let mut suggested = self.suggest(&candidate);
+            if let Some(user) = user {
+                suggested.retain(|at| is_of_user(&self.listening[*at].name, user));
+            }
             // Podman without a listener is its command line.
             if candidate.kind == EngineKind::Dockerd || !suggested.is_empty() {
                 self.add_engine(candidate.kind, Some(candidate.entry), suggested);

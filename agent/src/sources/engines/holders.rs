@@ -60,12 +60,10 @@ impl<'a> Search<'a> {
         for nearby in [true, false] {
             let table = self.table;
             for entry in table.entries.iter().filter(|entry| is_near(entry) == nearby) {
-                if self.activators.iter().any(|activator| activator.key == entry.key) {
-                    continue;
-                }
                 match self.read_listening(entry) {
                     Ok(held) => {
-                        for at in held.into_iter().filter(|at| named.contains_key(at)) {
+                        let activates = |at: &usize| self.activated.get(at) == Some(&entry.key.pid);
+                        for at in held.into_iter().filter(|at| named.contains_key(at) && !activates(at)) {
                             holders.entry(at).or_default().push(entry);
                         }
                     }

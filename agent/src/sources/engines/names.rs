@@ -5,35 +5,50 @@
 
 use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
-use crate::sources::docker::{INTERNAL_SOCKETS, SOCKETS};
+use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, SOCKETS};
 
 /// The engine that a socket's name suggests.
 pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
-    if internal_use(name).is_some() {
+    let (SocketName::Path(path) | SocketName::Abstract(path)) = name else {
+        return None;
+    };
+    if is_internal(name) {
         return None;
     }
-    let last = components_from_the_end(name).next()?;
+    let last = path.rsplit('/').find(|c| !c.is_empty())?;
     SOCKETS.iter().find(|(known, _)| *known == last).map(|(_, kind)| *kind)
 }
 
-/// What one of dockerd's sockets is for, where it is not the Docker API.
-pub(super) fn internal_use(name: &SocketName) -> Option<&'static str> {
-    let is_like = |pattern: &[&str]| {
-        let mut components = components_from_the_end(name);
-        pattern
-            .iter()
-            .rev()
-            .all(|wanted| components.next().is_some_and(|c| *wanted == "*" || *wanted == c))
+/// Whether a socket is one of those that a dockerd keeps for itself, by its path below an exec root of the usual name. The
+/// same name anywhere else is nobody's: Jenkins has a folder called `plugins` too.
+pub(super) fn is_internal(name: &SocketName) -> bool {
+    let SocketName::Path(path) = name else { return false };
+    let path = path.strip_prefix("/var").unwrap_or(path);
+    let Some(below) = path.strip_prefix("/run/") else {
+        return false;
     };
-    INTERNAL_SOCKETS
-        .iter()
-        .find(|(pattern, _)| is_like(pattern))
-        .map(|(_, reason)| *reason)
+    let below = match below.strip_prefix("user/").and_then(|rest| rest.split_once('/')) {
+        Some((uid, rest)) if uid.bytes().all(|b| b.is_ascii_digit()) => rest,
+        _ => below,
+    };
+    below
+        .split_once('/')
+        .is_some_and(|(root, rest)| EXEC_ROOTS.contains(&root) && is_listed(rest))
 }
 
-fn components_from_the_end(name: &SocketName) -> impl Iterator<Item = &str> {
-    let (SocketName::Path(name) | SocketName::Abstract(name)) = name;
-    name.rsplit('/').filter(|c| !c.is_empty())
+/// The same below `exec_root`, which the daemon was told.
+pub(super) fn is_internal_below(exec_root: &str, name: &SocketName) -> bool {
+    let SocketName::Path(path) = name else { return false };
+    let below = path.strip_prefix(exec_root.trim_end_matches('/'));
+    below.and_then(|rest| rest.strip_prefix('/')).is_some_and(is_listed)
+}
+
+fn is_listed(below: &str) -> bool {
+    INTERNAL_SOCKETS.iter().any(|(pattern, _)| {
+        let components: Vec<&str> = below.split('/').collect();
+        let fits = |(wanted, component): (&&str, &&str)| *wanted == "*" || wanted == component;
+        components.len() == pattern.len() && pattern.iter().zip(&components).all(fits)
+    })
 }
 
 #[cfg(test)]
@@ -51,20 +66,44 @@ mod tests {
             ("/srv/ci/engine.sock", None, false),
             ("/run/dockershim.sock", None, false),
             ("/run/cri-dockerd.sock", None, false),
-            ("/run/containerd/containerd.sock", None, true),
+            ("/run/containerd/containerd.sock", None, false),
             ("/run/docker/metrics.sock", None, true),
             ("/run/user/1000/docker/libnetwork/0c2ab1c57a3e.sock", None, true),
             ("/run/docker/plugins/rexray.sock", None, true),
             ("/run/docker/plugins/0c2a/docker.sock", None, true),
             ("/var/run/docker/swarm/control.sock", None, true),
             ("/srv/control.sock", None, false),
+            // such names elsewhere, deeper, or of no folder
+            ("/run/jenkins/plugins/docker.sock", Some(Dockerd), false),
+            ("/srv/docker/plugins/docker.sock", Some(Dockerd), false),
+            ("/run/docker/x/plugins/docker.sock", Some(Dockerd), false),
+            ("/run/docker/docker.sock", Some(Dockerd), false),
+            ("/run/user/ci/docker/plugins/docker.sock", Some(Dockerd), false),
+            ("plugins/docker.sock", Some(Dockerd), false),
+            ("/srv/metrics.sock", None, false),
+            ("/run/docker/nri.sock", None, true),
+            ("/var/run/balena-engine/metrics.sock", None, true),
             ("/run/docker/containerd/containerd.sock.ttrpc", None, true),
             ("/", None, false),
             ("", None, false),
         ] {
             let name = SocketName::Path(path.to_owned());
             assert_eq!(suggested_kind(&name), kind, "{path}");
-            assert_eq!(internal_use(&name).is_some(), internal, "{path}");
+            assert_eq!(is_internal(&name), internal, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_exec_root_that_was_told_is_one() {
+        let name = |path: &str| SocketName::Path(path.to_owned());
+        for (root, path, internal) in [
+            ("/srv/exec", "/srv/exec/metrics.sock", true),
+            ("/srv/exec/", "/srv/exec/plugins/docker.sock", true),
+            ("/srv/exec", "/srv/execute/metrics.sock", false),
+            ("/srv/exec", "/srv/exec/docker.sock", false),
+            ("/srv", "/srv/exec/metrics.sock", false),
+        ] {
+            assert_eq!(is_internal_below(root, &name(path)), internal, "{root} {path}");
         }
     }
 }

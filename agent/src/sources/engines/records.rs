@@ -12,6 +12,7 @@ use rustix::fs::FileType;
 use serde::Deserialize;
 
 use super::program::{self, Program, option};
+use super::settings::Configuration;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
@@ -113,7 +114,7 @@ fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io
         return Ok(vec![given.to_owned()]);
     }
     let config = option(&command, &["--config-file"]).unwrap_or(CONFIGURATIONS[0]);
-    if let Some(given) = read_configured_data_root(root, config) {
+    if let Some(given) = Configuration::read(root, config).ok().and_then(|file| file.data_root) {
         return Ok(vec![given]);
     }
     let mut roots: Vec<String> = DATA_ROOTS.iter().map(|&root| root.to_owned()).collect();
@@ -122,17 +123,6 @@ fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io
             .is_ok_and(|(_, kind)| kind == FileType::Directory)
     });
     Ok(roots)
-}
-
-/// The data directory that a `daemon.json` names. None also where there is no such file or it is none.
-pub(in crate::sources) fn read_configured_data_root(root: &Rooted, path: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Configuration {
-        #[serde(rename = "data-root", alias = "graph")]
-        data_root: Option<String>,
-    }
-    let file = root.read_file(path, FILE_LIMIT).ok()?;
-    serde_json::from_slice::<Configuration>(&file).ok()?.data_root
 }
 
 fn parse(file: &[u8]) -> io::Result<Record> {

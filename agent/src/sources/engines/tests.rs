@@ -17,6 +17,7 @@ fn listening(inode: u32, netns: u64, path: &str) -> ListeningSocket {
             inode: inode + 1000,
         }),
         pending: Vec::new(),
+        unlisted: 0,
     }
 }
 
@@ -246,5 +247,61 @@ fn a_listener_that_nobody_holds_is_an_engine_with_a_gap() {
     assert_eq!(
         gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
         [(Reason::NotFound, Hides::Detail)]
+    );
+}
+
+#[test]
+fn what_a_user_calls_systemd_or_dockerd_is_his_own() {
+    let of_user = "Uid:\t1000\t1000\t1000\t1000\n";
+    let host = RecordedHost::new();
+    systemd(&host).socket(10);
+    host.process(20, 1, "systemd")
+        .exe("/tmp/systemd")
+        .file("status", of_user)
+        .socket(11)
+        .socket(12);
+    host.process(30, 1, "dockerd")
+        .exe("/tmp/dockerd")
+        .arguments(&["dockerd", "--exec-root=/tmp"])
+        .file("status", of_user)
+        .socket(13);
+    let sockets = [
+        listening(10, HOST, "/run/docker.sock"),
+        listening(11, HOST, "/tmp/docker.sock"),
+        listening(12, HOST, "/run/user/1000/docker.sock"),
+        listening(13, HOST, "/tmp/metrics.sock"),
+    ];
+    let (engines, gaps) = look(&host, &sockets);
+    assert_eq!(
+        engines,
+        [
+            "dockerd 30: /tmp/metrics.sock",
+            "dockerd nobody: /run/docker.sock(activated)",
+            "dockerd nobody: /run/user/1000/docker.sock(activated)",
+            "other 20: /tmp/docker.sock",
+        ]
+    );
+    assert_eq!(gaps, []);
+}
+
+#[test]
+fn only_the_exec_root_that_root_told_its_daemon_hides_a_listener() {
+    let host = RecordedHost::new();
+    systemd(&host);
+    host.process(20, 1, "dockerd")
+        .exe("/usr/bin/dockerd")
+        .arguments(&["dockerd", "--exec-root=/srv/exec"])
+        .in_host_root()
+        .socket(10)
+        .socket(11)
+        .socket(12);
+    let sockets = [
+        listening(10, HOST, "/run/jenkins/plugins/docker.sock"),
+        listening(11, HOST, "/srv/exec/metrics.sock"),
+        listening(12, HOST, "/srv/metrics.sock"),
+    ];
+    assert_eq!(
+        look(&host, &sockets).0,
+        ["dockerd 20: /run/jenkins/plugins/docker.sock /srv/metrics.sock"]
     );
 }

@@ -3,18 +3,19 @@
 //! Rows are judged while they are decoded: what is kept grows with the connections to watched listeners and not with the
 //! sockets of the node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::CONNECTIONS_KEPT;
 use super::watched::Watched;
+use super::{CONNECTIONS_KEPT, Watch};
 use crate::model::identity::{NetNs, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::model::socket::ConnectionState;
+use crate::model::socket::{ConnectionState, SocketName};
 use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
 use crate::sources::kernel::diag::{Ask, Row};
 use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::{Namespace, Namespaces};
 use crate::sources::sockets::tables::{SocketTables, Unseen};
+use crate::sources::sockets::tcp::{TcpClient, TcpConnection};
 
 /// One open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub(super) fn find_open(
     tables: &mut dyn SocketTables,
     namespaces: &Namespaces,
     watched: &Watched<'_>,
+    watch: Watch<'_>,
     connected: Option<Connected>,
 ) -> OpenSeen {
     let mut seen = OpenSeen::default();
@@ -58,6 +60,7 @@ pub(super) fn find_open(
         netns: None,
     });
     let mut open: Vec<Open> = waiting.collect();
+    open.extend(watch.tcp.iter().filter_map(|connection| over_tcp(watched, connection)));
     if let Some(connected) = connected {
         let rows = connected.sockets.iter();
         open.extend(rows.filter_map(|s| judge(s.netns, &s.row(), watched)));
@@ -83,18 +86,45 @@ pub(super) fn find_open(
     });
     open.dedup_by_key(|open| open.client);
     if open.len() > CONNECTIONS_KEPT {
-        let answer = format!("{} are open, {CONNECTIONS_KEPT} are kept", open.len());
-        let gap = Gap::new(
-            Reason::LimitReached,
-            Hides::Client,
-            "connections to watched listeners",
-            answer,
-        );
-        seen.gaps.push(gap);
-        open.truncate(CONNECTIONS_KEPT);
+        seen.gaps.push(cut(&mut open, watched, watch));
     }
     seen.open = open;
     seen
+}
+
+/// Cuts `open` to what is kept, of each listener as many, so that nobody's flood of one pushes out another's clients.
+fn cut(open: &mut Vec<Open>, watched: &Watched<'_>, watch: Watch<'_>) -> Gap {
+    let answer = format!("{} are open, {CONNECTIONS_KEPT} are kept", open.len());
+    let mut ranks: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, Open)> = Vec::with_capacity(open.len());
+    for open in open.drain(..) {
+        let rank = ranks.entry(open.listener).or_default();
+        *rank += 1;
+        ranked.push((*rank, open));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank); // stable: by their inodes among those of one rank
+    let left_out = ranked.split_off(CONNECTIONS_KEPT);
+    open.extend(ranked.into_iter().map(|(_, open)| open));
+    open.sort_by_key(|open| open.client);
+    let mut listeners = left_out.iter().filter_map(|(_, open)| watched.listener(open.listener));
+    let hides = match listeners.any(|listener| watch.hides(listener.inode) == Hides::Client) {
+        true => Hides::Client,
+        false => Hides::Detail,
+    };
+    Gap::new(Reason::LimitReached, hides, "connections to watched listeners", answer)
+}
+
+/// A TCP connection whose client is on this node.
+fn over_tcp(watched: &Watched<'_>, connection: &TcpConnection) -> Option<Open> {
+    let TcpClient::Here(client, netns) = connection.client else {
+        return None;
+    };
+    Some(Open {
+        client,
+        listener: watched.find(connection.listener)?,
+        state: connection.state,
+        netns: Some(netns),
+    })
 }
 
 fn read_open(netns: NetNs, table: &mut dyn SocketTable, watched: &Watched<'_>) -> Result<Vec<Open>, DumpError> {
@@ -125,10 +155,15 @@ pub(super) fn find_closed(
     watched: &Watched<'_>,
     open: &[Open],
 ) -> BTreeSet<SocketInode> {
-    let listener_at = |open: &Open| watched.listener(open.listener).map(|listener| listener.netns);
+    // The tables that are asked here know nothing of TCP.
+    let listener = |open: &Open| {
+        watched
+            .listener(open.listener)
+            .filter(|l| !matches!(l.name, SocketName::Tcp(_)))
+    };
     let place = |open: &Open| match open.state {
-        ConnectionState::Accepted => open.netns,
-        ConnectionState::Pending => listener_at(open),
+        ConnectionState::Accepted => listener(open).and(open.netns),
+        ConnectionState::Pending => listener(open).map(|listener| listener.netns),
     };
     let places: BTreeSet<NetNs> = open.iter().filter_map(place).collect();
     let plan: Vec<&Namespace> = namespaces.known.iter().filter(|n| places.contains(&n.netns)).collect();

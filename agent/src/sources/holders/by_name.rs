@@ -95,6 +95,7 @@ pub(super) fn find_by_name(
                     netns: group.netns,
                     state: found.state,
                     holders: holder.iter().cloned().collect(),
+                    remote: None,
                 })
             }));
     }
@@ -155,7 +156,7 @@ fn connection<'a>(line: &Line<'_>, netns: Option<NetNs>, listeners: &'a [Listeni
     let here = |listener: &&ListeningSocket| Some(listener.netns) == netns;
     let mut named = listeners.iter().filter(|listener| listener.name == name);
     let listener = match name {
-        SocketName::Abstract(_) => named.find(here),
+        SocketName::Abstract(_) | SocketName::Tcp(_) => named.find(here),
         // The same path may name another file in another mount namespace: one's own engine comes first.
         SocketName::Path(_) => named.clone().find(here).or_else(|| named.next()),
     }?;

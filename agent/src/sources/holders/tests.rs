@@ -32,6 +32,7 @@ fn docker(pending: &[u32]) -> ListeningSocket {
         name: SocketName::Path("/run/docker.sock".into()),
         file: FILE,
         pending: pending.iter().copied().map(SocketInode).collect(),
+        unlisted: 0,
     }
 }
 
@@ -42,6 +43,7 @@ fn abstract_listener() -> ListeningSocket {
         name: SocketName::Abstract("docker@".into()),
         file: None,
         pending: Vec::new(),
+        unlisted: 0,
     }
 }
 
@@ -127,7 +129,7 @@ impl Node {
             namespaces: &namespaces,
             memory: &mut HolderMemory::default(),
         };
-        find_connections(&mut Rounds(self.rounds.clone()), processes, listeners, None)
+        find_connections(&mut Rounds(self.rounds.clone()), processes, Watch::of(listeners), None)
     }
 }
 

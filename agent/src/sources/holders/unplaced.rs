@@ -3,66 +3,44 @@
 //! is in there. The connection itself keeps the namespace alive.
 //!
 //! Whether a client still holds the other end cannot be seen, so this gives gaps and never connections: a node is not
-//! called better than it may be. Relies on the name of the protocol that sockets carry as an extended attribute
-//! (`sockfs_xattr_handlers` of `net/socket.c`); before Linux 5.15 it does not tell streams apart, and nothing is found.
-//! A table is asked again only where an engine has a socket that was not explained before.
+//! called better than it may be. Before Linux 5.15 streams are not told apart, and nothing is found. A table is asked
+//! again only where an engine has a stream that is in none of this look's tables and is not known to be something else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::model::engine::EngineSighting;
-use crate::model::identity::{Pid, SocketInode};
+use crate::model::identity::SocketInode;
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::engines::held::{HeldSocket, Protocol};
 use crate::sources::kernel::diag::table::collect_dump;
-use crate::sources::kernel::diag::{Ask, Row};
+use crate::sources::kernel::diag::{Ask, Row, State};
 use crate::sources::processes::ProcessReader;
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
 use crate::sources::sockets::tables::SocketTables;
 
-/// `unix_stream_proto.name` of `net/unix/af_unix.c`, with its final zero byte.
-const STREAM: &[u8] = b"UNIX-STREAM\0";
-
-/// Looks for them, and remembers which sockets of engines are none.
+/// Looks for them, and remembers which sockets of engines are no accepted connections and never will be.
 #[derive(Debug, Default)]
 pub struct Unplaced {
     explained: BTreeSet<SocketInode>,
 }
 
 impl Unplaced {
-    /// What hides a client among the sockets of `engines`.
+    /// What hides a client among the sockets that `engines` hold. Those in `shown` are in this look's tables: a client that was
+    /// seen before may have moved away since.
     pub fn find_gaps(
         &mut self,
         tables: &mut dyn SocketTables,
         reader: &mut ProcessReader,
         proc: &Path,
-        engines: &[EngineSighting],
+        (engines, held): (&[EngineSighting], &BTreeMap<SocketInode, HeldSocket>),
+        shown: &BTreeSet<SocketInode>,
     ) -> Vec<Gap> {
-        self.find_with(tables, reader, proc, engines, &is_stream)
-    }
-
-    fn find_with(
-        &mut self,
-        tables: &mut dyn SocketTables,
-        reader: &mut ProcessReader,
-        proc: &Path,
-        engines: &[EngineSighting],
-        is_stream: &dyn Fn(&Path) -> bool,
-    ) -> Vec<Gap> {
-        let held = read_held(reader, engines);
         self.explained.retain(|socket| held.contains_key(socket));
-        let path = |(pid, descriptor): &(Pid, u32)| proc.join(format!("{pid}/fd/{descriptor}"));
-        let mut doubtful: BTreeMap<SocketInode, (Pid, PathBuf)> = BTreeMap::new();
-        for (socket, place) in &held {
-            if self.explained.contains(socket) {
-                continue;
-            }
-            let path = path(place);
-            if is_stream(&path) {
-                doubtful.insert(*socket, (place.0, path));
-            } else {
-                self.explained.insert(*socket);
-            }
-        }
+        let is_doubtful = |(socket, held): &(&SocketInode, &HeldSocket)| {
+            held.protocol == Protocol::UnixStream && !self.explained.contains(socket) && !shown.contains(socket)
+        };
+        let doubtful: BTreeMap<&SocketInode, &HeldSocket> = held.iter().filter(is_doubtful).collect();
         if doubtful.is_empty() {
             return Vec::new();
         }
@@ -73,48 +51,45 @@ impl Unplaced {
         };
         let namespaces = find_namespaces(proc, table);
         let plan: Vec<&Namespace> = namespaces.known.iter().collect();
-        let (mut shown, mut complete) = (BTreeSet::new(), true);
+        let (mut found, mut complete) = (BTreeMap::new(), true);
         let refused = tables.visit(&plan, &mut |_, table| {
-            let pick = &mut |row: &Row<'_>| doubtful.contains_key(&row.inode).then_some(row.inode);
-            match collect_dump(table, Ask::Both, pick) {
-                Ok(sockets) => shown.extend(sockets),
+            let pick = &mut |row: &Row<'_>| doubtful.contains_key(&row.inode).then(|| (row.inode, is_accepted(row)));
+            match collect_dump(table, Ask::Any, pick) {
+                Ok(sockets) => found.extend(sockets),
                 Err(_) => complete = false,
             }
         });
-        self.explained.extend(&shown);
-        if !complete || !refused.is_empty() || !namespaces.unnamed.is_empty() {
-            return Vec::new(); // it may be in there, and who looks for clients has said that it could not look
-        }
         let mut gaps = Vec::new();
-        for (socket, (pid, path)) in doubtful.iter().filter(|(socket, _)| !shown.contains(socket)) {
-            // Closed meanwhile: it need not have been in any table.
-            if std::fs::read_link(path)
-                .is_ok_and(|target| target.as_os_str() == format!("socket:[{}]", socket.0).as_str())
-            {
-                let asked = format_args!("socket:[{}] of the engine with pid {pid}", socket.0);
-                let answer = "made in a network namespace that no process and no mount leads to; who holds its other end cannot be seen";
-                Gap::new(Reason::NotFound, Hides::Client, asked, answer).fold_into(&mut gaps);
+        // Where not all could be looked into it may be in there, and who looks for clients has said that it could not look.
+        if complete && refused.is_empty() && namespaces.unnamed.is_empty() {
+            for (socket, held) in doubtful.iter().filter(|(socket, _)| !found.contains_key(**socket)) {
+                let is_of_user = engines.get(held.engine).is_some_and(EngineSighting::is_of_user);
+                find_gap(proc, **socket, held, is_of_user, &mut gaps);
             }
         }
+        let others = found.iter().filter(|(_, is_accepted)| !**is_accepted);
+        self.explained.extend(others.map(|(socket, _)| *socket));
         gaps
     }
 }
 
-/// The sockets of the engines, each with one descriptor. Engines whose descriptors may not be read have gaps already.
-fn read_held(reader: &ProcessReader, engines: &[EngineSighting]) -> BTreeMap<SocketInode, (Pid, u32)> {
-    let mut held = BTreeMap::new();
-    for process in engines.iter().filter_map(|engine| engine.process.as_ref()) {
-        let _ = reader.read_sockets(process.key, &mut |descriptor, socket| {
-            held.entry(socket).or_insert((process.key.pid, descriptor));
-        });
-    }
-    held
+/// Whether a socket is the server's end of a connection. One that was only made, or that listens, is none.
+fn is_accepted(row: &Row<'_>) -> bool {
+    row.state == State::CONNECTED && (row.name.is_some() || row.file.is_some())
 }
 
-fn is_stream(descriptor: &Path) -> bool {
-    let mut name = [0; 32];
-    rustix::fs::getxattr(descriptor, c"system.sockprotoname", &mut name[..])
-        .is_ok_and(|length| name[..length] == *STREAM)
+/// Tells of one, unless it was closed meanwhile: then it need not have been in any table.
+fn find_gap(proc: &Path, socket: SocketInode, held: &HeldSocket, is_of_user: bool, gaps: &mut Vec<Gap>) {
+    let path = proc.join(format!("{}/fd/{}", held.pid, held.descriptor));
+    let still =
+        std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == format!("socket:[{}]", socket.0).as_str());
+    if still {
+        let asked = format_args!("socket:[{}] of the engine with pid {}", socket.0, held.pid);
+        let answer =
+            "made in a network namespace that no process and no mount leads to; who holds its other end cannot be seen";
+        let hides = if is_of_user { Hides::Detail } else { Hides::Client };
+        Gap::new(Reason::NotFound, hides, asked, answer).fold_into(gaps);
+    }
 }
 
 #[cfg(test)]
@@ -124,25 +99,27 @@ mod tests {
     use crate::model::snapshot::HolderMethod;
     use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
     use crate::sources::kernel::diag::table::{DumpError, SocketTable};
+    use crate::sources::kernel::diag::tcp::{Family, TcpRow};
     use crate::sources::kernel::diag::{Envelope, Message, Messages};
     use crate::sources::recorded::RecordedHost;
     use crate::sources::sockets::tables::{Look, NotEntered};
 
     /// One namespace, in which these sockets are; or whose table cannot be asked.
-    struct Table<'a>(Option<&'a [u32]>, u32);
+    struct Table<'a>(Option<&'a [SocketFacts<'a>]>, u32);
 
     impl SocketTable for Table<'_> {
-        fn dump(&mut self, _: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+        fn dump_tcp(&mut self, _: Family, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+            Ok(())
+        }
+
+        fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
             self.1 += 1;
             let envelope = Envelope { sequence: 1, port: 1 };
-            let sockets: Vec<SocketFacts<'_>> = self
-                .0
-                .ok_or(DumpError::Unended)?
-                .iter()
-                .map(|n| SocketFacts::client(*n, 9))
-                .collect();
-            for message in Messages::new(&Reply::dump(envelope, &sockets), envelope) {
-                if let Message::Row(row) = message? {
+            let sockets = self.0.ok_or(DumpError::Unended)?;
+            for message in Messages::new(&Reply::dump(envelope, sockets), envelope) {
+                if let Message::Row(row) = message?
+                    && ask.takes(row.state)
+                {
                     each(&row);
                 }
             }
@@ -161,14 +138,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_engines_connection_that_is_in_no_table_hides_a_client() {
+    /// The gaps of a look at an engine of this user, which holds the streams 77 and 78 and something else, 79.
+    fn look(unplaced: &mut Unplaced, uid: u32, table: &mut Table<'_>, shown: &[u32]) -> Vec<(Hides, u32)> {
         let host = RecordedHost::new();
-        host.process(800, 1, "dockerd")
-            .netns(7)
+        let process = host.process(800, 1, "dockerd").netns(7);
+        process
             .socket(77)
             .socket(78)
-            .socket(79);
+            .socket(79)
+            .file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
         let mut reader = host.reader();
         let entry = reader.read_table().reading.known().expect("it is recorded").entries[0].clone();
         let engines = [EngineSighting {
@@ -177,23 +155,65 @@ mod tests {
             own_containerd: false,
             listeners: Vec::new(),
         }];
-        let proc = host.paths().proc;
-        // 79 is of another protocol.
-        let is_stream = |path: &Path| std::fs::read_link(path).is_ok_and(|target| target != Path::new("socket:[79]"));
+        let protocols = [Protocol::UnixStream, Protocol::UnixStream, Protocol::Other];
+        let held = (77..).zip(3..).zip(protocols).map(|((socket, descriptor), protocol)| {
+            let held = HeldSocket {
+                engine: 0,
+                pid: entry.key.pid,
+                descriptor,
+                protocol,
+            };
+            (SocketInode(socket), held)
+        });
+        let held: BTreeMap<SocketInode, HeldSocket> = held.collect();
+        let shown = shown.iter().map(|inode| SocketInode(*inode)).collect();
+        let gaps = unplaced.find_gaps(table, &mut reader, &host.paths().proc, (&engines, &held), &shown);
+        gaps.iter().map(|gap| (gap.hides, gap.count)).collect()
+    }
+
+    #[test]
+    fn an_engines_connection_that_is_in_no_table_hides_a_client() {
+        let name = b"/run/docker.sock\0";
+        let accepted = |inode| SocketFacts::accepted(inode, name, None, 9);
         let mut unplaced = Unplaced::default();
-        let mut look = |table: &mut Table<'_>| {
-            let gaps = unplaced.find_with(table, &mut reader, &proc, &engines, &is_stream);
-            gaps.iter().map(|gap| (gap.hides, gap.count)).collect::<Vec<_>>()
-        };
-        assert_eq!(look(&mut Table(None, 0)), [], "the other source has said it");
-        assert_eq!(look(&mut Table(Some(&[]), 0)), [(Hides::Client, 2)]);
-        assert_eq!(look(&mut Table(Some(&[77]), 0)), [(Hides::Client, 1)]);
-        assert_eq!(look(&mut Table(Some(&[77, 78]), 0)), []);
+        let mut look = |table: &mut Table<'_>, shown: &[u32]| look(&mut unplaced, 0, table, shown);
+        assert_eq!(look(&mut Table(None, 0), &[]), [], "the other source has said it");
+        assert_eq!(look(&mut Table(Some(&[]), 0), &[]), [(Hides::Client, 2)]);
+        assert_eq!(look(&mut Table(Some(&[accepted(77)]), 0), &[78]), []);
         let mut table = Table(Some(&[]), 0);
         assert_eq!(
-            (look(&mut table), table.1),
+            (look(&mut table, &[77, 78]), table.1),
             (vec![], 0),
-            "what was explained is not looked for again"
+            "this look has them already"
+        );
+        assert_eq!(
+            look(&mut Table(Some(&[]), 0), &[78]),
+            [(Hides::Client, 1)],
+            "its client was seen before and has moved away since"
+        );
+    }
+
+    #[test]
+    fn what_is_no_accepted_connection_is_looked_for_once_and_hides_nobody() {
+        let listening = SocketFacts::listening(77, b"/run/docker.sock\0", None);
+        let only_made = SocketFacts {
+            state: State(7), // TCP_CLOSE of include/net/tcp_states.h
+            ..SocketFacts::client(78, 0)
+        };
+        let mut unplaced = Unplaced::default();
+        assert_eq!(
+            look(&mut unplaced, 0, &mut Table(Some(&[listening, only_made]), 0), &[]),
+            []
+        );
+        let mut table = Table(Some(&[]), 0);
+        assert_eq!((look(&mut unplaced, 0, &mut table, &[]), table.1), (vec![], 0));
+    }
+
+    #[test]
+    fn an_ordinary_users_engine_hides_nothing_of_the_nodes() {
+        assert_eq!(
+            look(&mut Unplaced::default(), 1000, &mut Table(Some(&[]), 0), &[]),
+            [(Hides::Detail, 2)]
         );
     }
 }

@@ -34,7 +34,7 @@ impl<'a> Watched<'a> {
                 (None, SocketName::Abstract(name)) => {
                     watched.abstract_names.push((listener.netns, name, index));
                 }
-                (None, SocketName::Path(_)) => {}
+                (None, SocketName::Path(_) | SocketName::Tcp(_)) => {}
             }
             watched
                 .pending
@@ -48,6 +48,11 @@ impl<'a> Watched<'a> {
     /// The listener by its index.
     pub(super) fn listener(&self, index: usize) -> Option<&'a ListeningSocket> {
         self.listeners.get(index)
+    }
+
+    /// The index of the listener whose own socket this is.
+    pub(super) fn find(&self, socket: SocketInode) -> Option<usize> {
+        self.listeners.iter().position(|listener| listener.inode == socket)
     }
 
     /// What the listener is known by.

@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::sources::docker::{BINARIES, CONFIGURATIONS, DATA_ROOTS, UNITS};
-use crate::sources::engines::read_configured_data_root;
+use crate::sources::engines::Configuration;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 
@@ -92,7 +92,7 @@ impl Search<'_> {
     fn take_data(&mut self) {
         let configured = CONFIGURATIONS
             .iter()
-            .filter_map(|path| read_configured_data_root(self.root, path));
+            .filter_map(|path| Configuration::read(self.root, path).ok()?.data_root);
         let places: BTreeSet<String> = DATA_ROOTS
             .iter()
             .map(|&path| path.to_owned())

@@ -1,4 +1,5 @@
-//! The records of `sock_diag` for Unix sockets: what is asked, and rows out of the bytes that come back.
+//! The records of `sock_diag`: what is asked, and rows out of the bytes that come back. Here those of Unix sockets; [`tcp`] has
+//! the others.
 //!
 //! Pure: bytes in, borrowed rows out, nothing allocated for a row. Bytes that the protocol does not allow are a typed
 //! error, never a panic and never fewer rows than the kernel sent. Whoever reads the socket is in `netlink.rs`.
@@ -11,12 +12,14 @@ mod ask;
 pub mod encode;
 pub(crate) mod netlink;
 pub mod table;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 
 use thiserror::Error;
 
 pub use self::ask::Ask;
+use self::tcp::TcpRow;
 use crate::model::identity::{Device, FileIdentity, SocketInode};
 
 // <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netlink.h>
@@ -32,7 +35,9 @@ const NLM_F_MULTI: u16 = 0x02;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 // <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/sock_diag.h>
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const AF_UNIX: u8 = 1;
+const AF_UNIX: u8 = 1; // these three of include/linux/socket.h
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 // struct unix_diag_msg: u8 family, u8 type, u8 state, u8 pad, u32 ino, u32 cookie[2]
 const ROW_LEN: usize = 16;
 const ATTR_NAME: u16 = 0;
@@ -123,8 +128,10 @@ impl<'a> Row<'a> {
 /// One message of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// A socket.
+    /// A Unix socket.
     Row(Row<'a>),
+    /// A TCP socket.
+    Tcp(TcpRow),
     /// The dump is complete.
     Done,
     /// The kernel ended the dump with this error number (positive).
@@ -242,7 +249,10 @@ impl<'a> Iterator for Messages<'a> {
 fn decode_message(kind: u16, flags: u16, payload: &[u8]) -> Result<Message<'_>, DecodeError> {
     match kind {
         _ if flags & NLM_F_DUMP_INTR != 0 => Ok(Message::Interrupted),
-        SOCK_DIAG_BY_FAMILY => decode_row(payload).map(Message::Row),
+        SOCK_DIAG_BY_FAMILY => match payload.first() {
+            Some(&(AF_INET | AF_INET6)) => tcp::decode(payload).map(Message::Tcp),
+            _ => decode_row(payload).map(Message::Row),
+        },
         NLMSG_OVERRUN => Ok(Message::Overrun),
         // Both begin with an `int`: 0 or a negative error number. Without one, DONE still means done.
         NLMSG_DONE if payload.is_empty() => Ok(Message::Done),

@@ -62,6 +62,7 @@ impl Node {
                 socket: SocketInode(1),
                 netns: NetNs(1),
                 activated: false,
+                transport: None,
             }],
         }
     }

@@ -27,31 +27,30 @@ pub struct ConnectedSocket {
     inode: SocketInode,
     kind: Kind,
     peer: Option<SocketInode>,
-    abstract_name: Option<Box<[u8]>>,
+    name: Option<Box<[u8]>>,
     file: Option<FileIdentity>,
 }
 
 impl ConnectedSocket {
     /// What is kept of a row; none where it can belong to no listener.
     pub(super) fn of(netns: NetNs, row: &Row<'_>) -> Option<Self> {
-        let abstract_name = row.name.filter(|name| name.first() == Some(&0));
         let waits = row.peer.is_none_or(|peer| peer.0 == 0);
-        let matters = row.kind.connects() && (row.file.is_some() || abstract_name.is_some() || waits);
+        let matters = row.kind.connects() && (row.file.is_some() || row.name.is_some() || waits);
         matters.then(|| Self {
             netns,
             inode: row.inode,
             kind: row.kind,
             peer: row.peer,
-            abstract_name: abstract_name.map(Into::into),
+            name: row.name.map(Into::into),
             file: row.file,
         })
     }
 
-    /// The row that it was, less the name of a file.
+    /// The row that it was.
     pub fn row(&self) -> Row<'_> {
         let mut row = Row::bare(self.inode, State::CONNECTED);
         row.kind = self.kind;
-        row.name = self.abstract_name.as_deref();
+        row.name = self.name.as_deref();
         row.file = self.file;
         row.peer = self.peer;
         row

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -15,11 +15,14 @@ use std::path::Path;
 use super::connected::{Connected, ConnectedSocket};
 use super::namespaces::{Namespace, Namespaces, none_seen};
 use super::tables::{SocketTables, Unseen};
+use super::vanished::find_vanished;
 use crate::model::identity::{FileIdentity, NetNs, Pid, SocketInode};
-use crate::model::reading::{Gap, Hides, Reason, Sighting};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::socket::{ListeningSocket, SocketName};
+use crate::sources::docker::SOCKETS;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
 use crate::sources::kernel::diag::{Ask, Row, State};
+use crate::sources::kernel::rooted::Rooted;
 use crate::sources::kernel::unix_table::{self, LineState};
 
 /// Listening sockets that are kept.
@@ -38,6 +41,58 @@ pub struct SocketsSeen {
     pub listening: Sighting<Vec<ListeningSocket>>,
     /// Those that may be connected to one of them, where they were asked for.
     pub connected: Option<Connected>,
+    is_cut: bool,
+}
+
+impl SocketsSeen {
+    /// Cuts the listening sockets to what is kept. Those that engines hold (`read_held` tells, and is asked only where there are
+    /// too many) come first, then those of an engine's name: nobody's flood pushes out the node's own engine.
+    pub fn bound(&mut self, read_held: &dyn Fn() -> BTreeSet<SocketInode>) {
+        self.bound_to(SOCKETS_KEPT, read_held);
+    }
+
+    fn bound_to(&mut self, most: usize, read_held: &dyn Fn() -> BTreeSet<SocketInode>) {
+        let Reading::Known(found) = &mut self.listening.reading else {
+            return;
+        };
+        if found.len() <= most {
+            return;
+        }
+        let answer = format!("{} sockets listen, {most} are kept", found.len());
+        let held = read_held();
+        let is_named = |socket: &ListeningSocket| {
+            let name = socket.name.to_string();
+            SOCKETS.iter().any(|(known, _)| name.rsplit('/').next() == Some(*known))
+        };
+        found.sort_by_key(|socket| (!held.contains(&socket.inode), !is_named(socket)));
+        found.truncate(most);
+        found.sort_by_key(|socket| socket.inode);
+        let gap = Gap::new(Reason::LimitReached, Hides::Detail, "listening sockets", answer);
+        self.listening.gaps.push(gap);
+        self.is_cut = true;
+    }
+
+    /// Adds the listeners that only their connections tell of. `root` is the host's root directory.
+    pub fn add_vanished(&mut self, root: &Path) {
+        let (Reading::Known(found), Some(connected)) = (&mut self.listening.reading, &self.connected) else {
+            return;
+        };
+        // Where not all listeners were seen, or kept, they would be taken for closed.
+        if self.is_cut || !connected.unseen.is_empty() {
+            return;
+        }
+        found.extend(find_vanished(found, connected, Rooted::open(root).ok().as_ref()));
+        found.sort_by_key(|socket| socket.inode);
+    }
+
+    /// The servers' ends of connections, in whatever namespace they are.
+    pub fn accepted(&self) -> BTreeSet<SocketInode> {
+        let sockets = self.connected.iter().flat_map(|connected| &connected.sockets);
+        let rows = sockets
+            .map(ConnectedSocket::row)
+            .filter(|row| row.name.is_some() || row.file.is_some());
+        rows.map(|row| row.inode).collect()
+    }
 }
 
 /// Finds the listening sockets of the known `namespaces`, whose processes are under `proc`. What could not be looked into
@@ -59,7 +114,11 @@ pub fn find_sockets(
 ) -> SocketsSeen {
     let mut connected = with_connected.then(Connected::default);
     let listening = sweep(tables, proc, namespaces, &mut connected);
-    SocketsSeen { listening, connected }
+    SocketsSeen {
+        listening,
+        connected,
+        is_cut: false,
+    }
 }
 
 fn sweep(
@@ -72,14 +131,13 @@ fn sweep(
     let mut gaps = namespaces.gaps(Hides::Engine);
     let mut found = Vec::new();
     let mut unseen = Vec::new();
-    let refused =
-        tables.visit(
-            &plan,
-            &mut |netns, table| match read_listeners(netns, table, connected.as_mut(), &mut gaps) {
-                Ok(more) => found.extend(more),
-                Err(error) => unseen.push(Unseen::not_dumped(netns, &error)),
-            },
-        );
+    let refused = tables.visit(
+        &plan,
+        &mut |netns, table| match read_listeners(netns, table, connected.as_mut()) {
+            Ok(more) => found.extend(more),
+            Err(error) => unseen.push(Unseen::not_dumped(netns, &error)),
+        },
+    );
     unseen.extend(refused.into_iter().map(Unseen::from));
     let mut looked = plan.len() - unseen.len();
     if let Some(connected) = connected {
@@ -108,16 +166,6 @@ fn sweep(
     // A socket that moved in its hash chain during the dump comes twice.
     found.sort_by_key(|socket| socket.inode);
     found.dedup_by_key(|socket| socket.inode);
-    if found.len() > SOCKETS_KEPT {
-        let answer = format!("{} sockets listen, {SOCKETS_KEPT} are kept", found.len());
-        gaps.push(Gap::new(
-            Reason::LimitReached,
-            Hides::Engine,
-            "listening sockets",
-            answer,
-        ));
-        found.truncate(SOCKETS_KEPT);
-    }
     Sighting::partial(found, gaps)
 }
 
@@ -126,7 +174,6 @@ fn read_listeners(
     netns: NetNs,
     table: &mut dyn SocketTable,
     connected: Option<&mut Connected>,
-    gaps: &mut Vec<Gap>,
 ) -> Result<Vec<ListeningSocket>, DumpError> {
     let mut sockets = match connected {
         None => collect_dump(table, Ask::Listening, &mut |row| listener(netns, row))?,
@@ -157,9 +204,7 @@ fn read_listeners(
                 Some(clients) => socket.pending = clients,
                 // It was closed meanwhile, or the kernel cut its answer: see `Ask::Backlogs`.
                 None if *waiting > 0 && longest >= LONG_BACKLOG => {
-                    let asked = format!("who waits for {} in net:[{}]", socket.name, netns.0);
-                    let answer = format!("{waiting} wait, more than the kernel lists at once");
-                    Gap::new(Reason::LimitReached, Hides::Client, asked, answer).fold_into(gaps);
+                    socket.unlisted = *waiting;
                 }
                 None => {}
             }
@@ -186,6 +231,7 @@ fn listening_socket(netns: NetNs, row: &Row<'_>) -> Option<ListeningSocket> {
         name: row.kind.connects().then(|| bound_name(row.name?)).flatten()?,
         file: row.file,
         pending: Vec::new(),
+        unlisted: 0,
     })
 }
 
@@ -241,6 +287,7 @@ fn read_by_name(proc: &Path, namespace: &Namespace) -> Option<Vec<ListeningSocke
             file: file_of(proc, &namespace.members, &name),
             name,
             pending: Vec::new(),
+            unlisted: 0,
         });
         Some(sockets.collect())
     })

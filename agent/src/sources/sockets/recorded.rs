@@ -3,7 +3,7 @@
 //!
 //! `<directory>/<inode of the namespace>.diag` holds the kernel's own bytes: the datagrams of a dump, one after the
 //! other, with sockets in any state ([`crate::sources::kernel::diag::encode`] writes such files). A namespace without a file could be
-//! entered and has no Unix sockets; one with a file `<inode>.refused` could not be entered.
+//! entered and has no Unix sockets; `<inode>.tcp` holds its TCP sockets likewise; one with a file `<inode>.refused` could not be entered.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,11 @@ use super::tables::{EnterError, Look, NotEntered, SocketTables};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable};
+use crate::sources::kernel::diag::tcp::{Family, TcpRow};
 use crate::sources::kernel::diag::{Ask, Envelope, Message, Messages, Row};
+
+/// The ending of a file of TCP sockets.
+const TCP: &str = "tcp";
 
 /// Recorded tables.
 #[derive(Clone, Debug)]
@@ -31,6 +35,11 @@ impl RecordedTables {
     /// The file that holds the table of `netns`.
     pub fn file(directory: &Path, netns: NetNs) -> PathBuf {
         directory.join(format!("{}.diag", netns.0))
+    }
+
+    /// The file that holds its TCP sockets.
+    pub fn tcp_file(directory: &Path, netns: NetNs) -> PathBuf {
+        Self::file(directory, netns).with_extension(TCP)
     }
 }
 
@@ -61,24 +70,38 @@ struct RecordedTable {
 
 impl SocketTable for RecordedTable {
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => {
-                let path = self.path.display().to_string();
-                return Err(DumpError::Recording { path, source });
-            }
-        };
-        let envelope = Envelope::of(&bytes).ok_or(DumpError::Unended)?;
-        for message in Messages::new(&bytes, envelope) {
-            match message? {
-                Message::Row(row) if ask.takes(row.state) => each(&row),
-                Message::Row(_) => {}
-                Message::Done => return Ok(()),
-                Message::Refused(errno) => return Err(DumpError::Refused(io::Error::from_raw_os_error(errno))),
-                Message::Interrupted | Message::Overrun => return Err(DumpError::Interrupted),
-            }
-        }
-        Err(DumpError::Unended)
+        replay(&self.path, &mut |record| match record {
+            Message::Row(row) if ask.takes(row.state) => each(row),
+            _ => {}
+        })
     }
+
+    fn dump_tcp(&mut self, family: Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+        replay(&self.path.with_extension(TCP), &mut |record| match record {
+            Message::Tcp(row) if row.local.is_ipv4() == (family == Family::V4) => each(row),
+            _ => {}
+        })
+    }
+}
+
+/// Calls `each` with the records in the file at `path`; none where there is no such file.
+fn replay(path: &Path, each: &mut dyn FnMut(&Message<'_>)) -> Result<(), DumpError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            let path = path.display().to_string();
+            return Err(DumpError::Recording { path, source });
+        }
+    };
+    let envelope = Envelope::of(&bytes).ok_or(DumpError::Unended)?;
+    for message in Messages::new(&bytes, envelope) {
+        match message? {
+            record @ (Message::Row(_) | Message::Tcp(_)) => each(&record),
+            Message::Done => return Ok(()),
+            Message::Refused(errno) => return Err(DumpError::Refused(io::Error::from_raw_os_error(errno))),
+            Message::Interrupted | Message::Overrun => return Err(DumpError::Interrupted),
+        }
+    }
+    Err(DumpError::Unended)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Bytes;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
@@ -302,4 +303,24 @@ async fn readers_that_do_not_read_hold_the_text_itself_and_no_copy_of_it() {
         }
     };
     timeout(LONG, gone).await.expect("whoever has gone holds nothing");
+}
+
+#[tokio::test]
+async fn the_kernel_keeps_little_of_an_answer_that_nobody_takes() {
+    let address = serving(SHORT).await;
+    let mut others = Vec::new();
+    for _ in 0..Limits::FEW {
+        others.push(connect(address).await);
+    }
+    let reader = TcpSocket::new_v4().expect("a socket");
+    reader.set_recv_buffer_size(4 << 10).expect("a small buffer of its own");
+    let mut reader = reader.connect(address).await.expect("it listens");
+    reader
+        .write_all(b"GET /large HTTP/1.1\r\nHost: n\r\n\r\n")
+        .await
+        .expect("sent");
+    tokio::time::sleep(4 * SHORT.answering).await;
+    // The server has given up: what still comes is what the kernel has taken.
+    let kept = rest(&mut reader).await.len();
+    assert!(kept < 128 << 10, "{kept} bytes");
 }

@@ -96,6 +96,14 @@ catalogue! {
         "When a connection of the container outside Kubernetes to a Docker socket was last seen.";
     ENGINE_CONTAINER_CONNECTS = Counter "castoff_engine_container_client_connects_total" ["name", "owner", "engine", "scope"] OFFENDERS:
         "New connections of the container outside Kubernetes to a Docker socket that were seen: a lower bound.";
+    REMOTE_CONNECTIONS = Gauge "castoff_remote_client_connections" ["address", "engine", "scope"] OFFENDERS:
+        "Connections from another machine to an engine's TCP port now; 0 for one that was seen earlier within the window.";
+    REMOTE_FIRST_SEEN = Gauge "castoff_remote_client_first_seen_timestamp_seconds" ["address", "engine", "scope"] OFFENDERS:
+        "When a connection from the other machine was first seen, as far as the state file reaches back.";
+    REMOTE_LAST_SEEN = Gauge "castoff_remote_client_last_seen_timestamp_seconds" ["address", "engine", "scope"] OFFENDERS:
+        "When a connection from the other machine was last seen.";
+    REMOTE_CONNECTS = Counter "castoff_remote_client_connects_total" ["address", "engine", "scope"] OFFENDERS:
+        "New connections from the other machine that were seen: a lower bound.";
     UNNAMED_CONNECTIONS = Gauge "castoff_unnamed_client_connections" ["engine", "scope"]:
         "Connections to a Docker socket whose holder could not be named.";
     UNNAMED_FIRST_SEEN = Gauge "castoff_unnamed_client_first_seen_timestamp_seconds" ["engine", "scope"]:

@@ -68,8 +68,8 @@ impl Use {
     }
 }
 
-/// The families of pods, of the host's processes, of engines' containers and of those without a name.
-fn uses() -> [Use; 4] {
+/// The families of pods, of the host's processes, of engines' containers, of other machines and of those without a name.
+fn uses() -> [Use; 5] {
     let new = |[connections, first_seen, last_seen, connects]: [&'static c::Description; 4]| Use {
         connections: Family::new(connections),
         first_seen: Family::new(first_seen),
@@ -96,6 +96,12 @@ fn uses() -> [Use; 4] {
             &c::ENGINE_CONTAINER_CONNECTS,
         ]),
         new([
+            &c::REMOTE_CONNECTIONS,
+            &c::REMOTE_FIRST_SEEN,
+            &c::REMOTE_LAST_SEEN,
+            &c::REMOTE_CONNECTS,
+        ]),
+        new([
             &c::UNNAMED_CONNECTIONS,
             &c::UNNAMED_FIRST_SEEN,
             &c::UNNAMED_LAST_SEEN,
@@ -105,7 +111,7 @@ fn uses() -> [Use; 4] {
 }
 
 fn named(clients: &[&Client]) -> Vec<Family> {
-    let [mut pods, mut hosts, mut engine_containers, mut unnamed] = uses();
+    let [mut pods, mut hosts, mut engine_containers, mut remotes, mut unnamed] = uses();
     // Where there are more than a family has room for, each owner's come in turn.
     for client in in_turns(clients.to_vec(), |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
@@ -140,10 +146,14 @@ fn named(clients: &[&Client]) -> Vec<Family> {
                 let name = container_label(name, image.as_deref());
                 engine_containers.add([or_unknown(&name), owner, engine, scope], client);
             }
+            ClientIdentity::Remote { address } => {
+                let address = address.map_or_else(|| "(others)".to_owned(), |address| address.to_string());
+                remotes.add([&address, engine, scope], client);
+            }
             ClientIdentity::Unnamed => unnamed.add([engine, scope], client),
         }
     }
-    [pods, hosts, engine_containers, unnamed]
+    [pods, hosts, engine_containers, remotes, unnamed]
         .into_iter()
         .flat_map(Use::into_families)
         .collect()
@@ -212,7 +222,7 @@ fn exposures(report: &Report) -> Vec<Family> {
                 let name = container_label(name, image.as_deref());
                 others.add([or_unknown(&name), owner, engine, scope, via, used], e);
             }
-            ClientIdentity::Host { .. } | ClientIdentity::Unnamed => {}
+            ClientIdentity::Host { .. } | ClientIdentity::Remote { .. } | ClientIdentity::Unnamed => {}
         }
     }
     let families = |of: Exposed| [of.mounts, of.first_seen, of.last_seen];

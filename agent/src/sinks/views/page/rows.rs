@@ -156,6 +156,7 @@ impl<'a> EngineRow<'a> {
             file: match &listener.id {
                 ListenerId::File(file) => format!("file {file}"),
                 ListenerId::Abstract(..) => "an abstract name".to_owned(),
+                ListenerId::Tcp(..) => listener.transport.map_or_else(|| "TCP".to_owned(), words::transport),
             },
         };
         Self {

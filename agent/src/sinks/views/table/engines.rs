@@ -34,7 +34,7 @@ fn push(engine: &Engine, listener: Option<&Listener>, first: bool, style: Style,
     // The engine is named once, its further listeners stand below.
     let once = |text: String| if first { Cell::from(text) } else { Cell::default() };
     let name = listener.map_or_else(
-        || "no Unix socket".to_owned(),
+        || "no socket".to_owned(),
         |l| match l.api {
             Api::Docker => l.name.to_string(),
             Api::Cri => format!("{} (CRI)", l.name),
@@ -60,6 +60,9 @@ fn push(engine: &Engine, listener: Option<&Listener>, first: bool, style: Style,
     let file = match listener.map(|l| &l.id) {
         Some(ListenerId::File(file)) => file.to_string(),
         Some(ListenerId::Abstract(..)) => "abstract".to_owned(),
+        Some(ListenerId::Tcp(..)) => listener
+            .and_then(|l| l.transport)
+            .map_or_else(String::new, words::transport),
         None => String::new(),
     };
     grid.push([

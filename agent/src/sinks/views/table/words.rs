@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
-use crate::model::engine::{Api, Engine, EngineKind, Scope};
+use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::reading::Hides;
@@ -44,6 +44,20 @@ pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api)
         Scope::User { .. } => format!("{program} of {scope}"),
         Scope::Pod(_) | Scope::Container { .. } => format!("{program} in {scope}"),
     }
+}
+
+/// How a TCP listener is secured, and what that rests on.
+pub(in crate::sinks::views) fn transport(transport: Transport) -> String {
+    let security = match transport.security {
+        Security::Plain => "no TLS",
+        Security::Tls => "TLS without client certificates",
+        Security::VerifiedTls => "TLS",
+    };
+    let basis = match transport.basis {
+        SecurityBasis::Settings => "its settings",
+        SecurityBasis::Port => "its port",
+    };
+    format!("{security}, by {basis}")
 }
 
 /// Whether a container's user may open a socket; nothing where that is not known.

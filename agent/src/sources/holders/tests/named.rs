@@ -27,7 +27,12 @@ fn find_with(host: &RecordedHost, tables: &Node, late: impl FnOnce()) -> Sightin
         namespaces: &namespaces,
         memory: &mut HolderMemory::default(),
     };
-    find_connections(&mut Rounds(tables.rounds.clone()), processes, &[docker(&[])], None)
+    find_connections(
+        &mut Rounds(tables.rounds.clone()),
+        processes,
+        Watch::of(&[docker(&[])]),
+        None,
+    )
 }
 
 fn find_on(host: &RecordedHost, tables: &Node) -> Sighting<ConnectionsSeen> {

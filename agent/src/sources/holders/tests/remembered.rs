@@ -41,7 +41,7 @@ impl<'h> Looks<'h> {
             memory: &mut self.memory,
         };
         let tables = &mut Rounds(self.tables.rounds.clone());
-        let seen = find_connections(tables, view, &[docker(&[])], None);
+        let seen = find_connections(tables, view, Watch::of(&[docker(&[])]), None);
         let connections = &seen.reading.known().expect("something was looked into").connections;
         let named = |holder: &Process| (holder.key.pid.0, holder.program().to_owned());
         connections.iter().flat_map(|c| c.holders.iter().map(named)).collect()

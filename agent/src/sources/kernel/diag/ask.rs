@@ -29,6 +29,8 @@ pub enum Ask {
     Connected,
     /// What `Listening` and `Connected` ask for, at once: one walk of the kernel over its table instead of two.
     Both,
+    /// Sockets in any state, those that were only made among them: name, file and peer.
+    Any,
 }
 
 impl Ask {
@@ -38,6 +40,7 @@ impl Ask {
             Self::Listening | Self::Backlogs => 1 << TCP_LISTEN,
             Self::Connected => 1 << TCP_ESTABLISHED,
             Self::Both => 1 << TCP_LISTEN | 1 << TCP_ESTABLISHED,
+            Self::Any => u32::MAX,
         }
     }
 
@@ -45,7 +48,7 @@ impl Ask {
         match self {
             Self::Listening => SHOW_NAME | SHOW_VFS | SHOW_RQLEN,
             Self::Backlogs => SHOW_ICONS,
-            Self::Connected => SHOW_NAME | SHOW_VFS | SHOW_PEER,
+            Self::Connected | Self::Any => SHOW_NAME | SHOW_VFS | SHOW_PEER,
             Self::Both => SHOW_NAME | SHOW_VFS | SHOW_PEER | SHOW_RQLEN,
         }
     }
@@ -57,13 +60,7 @@ impl Ask {
 
     /// The request, ready to be sent to the kernel (port 0).
     pub fn request(self, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
-        let mut bytes = [0; HEADER_LEN + REQUEST_LEN];
-        let length = u32::try_from(bytes.len()).expect("40 fits");
-        bytes[0..4].copy_from_slice(&length.to_ne_bytes());
-        bytes[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-        bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        // 12..16 nlmsg_pid: 0, the kernel fills in ours.
+        let mut bytes: [u8; HEADER_LEN + REQUEST_LEN] = dump_header(sequence);
         bytes[16] = AF_UNIX;
         // 17 protocol, 18..20 padding: must be 0.
         bytes[20..24].copy_from_slice(&self.states().to_ne_bytes());
@@ -72,4 +69,16 @@ impl Ask {
         bytes[32..40].fill(0xff); // INET_DIAG_NOCOOKIE twice
         bytes
     }
+}
+
+/// A request of `N` bytes for a dump, with nothing in it but its header.
+pub(super) fn dump_header<const N: usize>(sequence: u32) -> [u8; N] {
+    let mut bytes = [0; N];
+    let length = u32::try_from(N).expect("a request is short");
+    bytes[0..4].copy_from_slice(&length.to_ne_bytes());
+    bytes[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    // 12..16 nlmsg_pid: 0, the kernel fills in ours.
+    bytes
 }

@@ -3,6 +3,7 @@
 //! A recording is the plain concatenation of a dump's datagrams: rows in any state and order, then the end. Castoff
 //! itself never writes one; the numbers and the layout are the decoder's own constants.
 
+use super::tcp::{self, TcpRow};
 use super::{
     ATTR_ICONS, ATTR_NAME, ATTR_PEER, ATTR_RQLEN, ATTR_VFS, ATTRIBUTE_LEN, Envelope, HEADER_LEN, Kind, NLM_F_MULTI,
     NLMSG_DONE, NLMSG_ERROR, SOCK_DIAG_BY_FAMILY, State, aligned,
@@ -120,6 +121,18 @@ impl Reply {
             self.attribute(ATTR_RQLEN, &pair(waiting, 128));
         }
         self.close_message(start);
+    }
+
+    /// A whole dump of TCP sockets, its end included.
+    pub fn tcp_dump(envelope: Envelope, sockets: &[TcpRow]) -> Vec<u8> {
+        let mut reply = Self::new(envelope);
+        for socket in sockets {
+            let start = reply.open_message(SOCK_DIAG_BY_FAMILY);
+            reply.bytes.extend_from_slice(&tcp::encode(socket));
+            reply.close_message(start);
+        }
+        reply.done();
+        reply.bytes
     }
 
     /// Ends the dump.

@@ -1,4 +1,4 @@
-//! Asks the kernel for the Unix sockets of the calling thread's network namespace, over netlink.
+//! Asks the kernel for the sockets of the calling thread's network namespace, over netlink.
 //!
 //! A netlink socket keeps its network namespace alive, so a [`DiagTable`] must not outlive the look for which it was
 //! made. It never touches the sockets that it lists. Relies on netlink(7) and `sock_diag(7)`; needs no privilege.
@@ -14,7 +14,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{bind, getsockname, recvfrom, sendto, socket_with};
 
 use super::table::{DumpError, SocketTable};
-use super::{Ask, Envelope, Message, Messages, Row};
+use super::tcp::{self, TcpRow};
+use super::{Ask, DecodeError, Envelope, Message, Messages, Row};
 
 /// The kernel makes no part of a dump larger than 32 KiB, and makes each as large as the reader's buffer was before
 /// (`netlink_recvmsg` and `netlink_dump` of `net/netlink/af_netlink.c`, Linux 6.12). It makes the next part only while
@@ -49,12 +50,33 @@ impl<'b> DiagTable<'b> {
 
 impl SocketTable for DiagTable<'_> {
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+        let request = |sequence| ask.request(sequence).to_vec();
+        self.dump_records(&request, &mut |record| match record {
+            Message::Row(row) => Ok(each(row)),
+            _ => Err(DecodeError::Family(0)),
+        })
+    }
+
+    fn dump_tcp(&mut self, family: tcp::Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+        let request = |sequence| tcp::request(family, sequence).to_vec();
+        self.dump_records(&request, &mut |record| match record {
+            Message::Tcp(row) => Ok(each(row)),
+            _ => Err(DecodeError::Family(0)),
+        })
+    }
+}
+
+/// Takes one record of a dump, or says that it is none of those that were asked for.
+type Take<'a> = dyn FnMut(&Message<'_>) -> Result<(), DecodeError> + 'a;
+
+impl DiagTable<'_> {
+    fn dump_records(&mut self, request: &dyn Fn(u32) -> Vec<u8>, take: &mut Take<'_>) -> Result<(), DumpError> {
         // Taken out and put back after success only: what an aborted dump left in the queue goes with its socket.
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
             None => Socket::open().map_err(|errno| DumpError::Open(errno.into()))?,
         };
-        socket.dump(ask, self.deadline, self.buffer, each)?;
+        socket.dump(request, self.deadline, self.buffer, take)?;
         self.socket = Some(socket);
         Ok(())
     }
@@ -71,10 +93,10 @@ impl Socket {
 
     fn dump(
         &mut self,
-        ask: Ask,
+        request: &dyn Fn(u32) -> Vec<u8>,
         deadline: Instant,
         buffer: &mut [u8],
-        each: &mut dyn FnMut(&Row<'_>),
+        take: &mut Take<'_>,
     ) -> Result<(), DumpError> {
         self.sequence = self.sequence.wrapping_add(1);
         let envelope = Envelope {
@@ -84,13 +106,13 @@ impl Socket {
         self.limit_waiting(deadline)
             .map_err(|errno| DumpError::Open(errno.into()))?;
         let kernel = SocketAddrNetlink::new(0, 0);
-        sendto(&self.fd, &ask.request(self.sequence), SendFlags::empty(), &kernel)
+        sendto(&self.fd, &request(self.sequence), SendFlags::empty(), &kernel)
             .map_err(|errno| DumpError::Ask(errno.into()))?;
         loop {
             let length = self.receive(deadline, buffer)?;
             for message in Messages::new(&buffer[..length], envelope) {
                 match message? {
-                    Message::Row(row) => each(&row),
+                    record @ (Message::Row(_) | Message::Tcp(_)) => take(&record)?,
                     Message::Done => return Ok(()),
                     Message::Refused(errno) => return Err(DumpError::Refused(io::Error::from_raw_os_error(errno))),
                     Message::Interrupted => return Err(DumpError::Interrupted),

@@ -6,6 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::tcp::{Family, TcpRow};
 use super::{Ask, DecodeError, Row};
 use crate::model::reading::Reason;
 
@@ -18,6 +19,9 @@ pub trait SocketTable {
     ///
     /// After an error rows may be missing, and those that came may not be used.
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError>;
+
+    /// Calls `each` with every TCP socket of `family` that listens or is connected; for the rest as [`SocketTable::dump`].
+    fn dump_tcp(&mut self, family: Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError>;
 }
 
 /// How often a dump is begun anew when the kernel says that the tables changed under it.
@@ -29,9 +33,27 @@ pub fn collect_dump<T>(
     ask: Ask,
     pick: &mut dyn FnMut(&Row<'_>) -> Option<T>,
 ) -> Result<Vec<T>, DumpError> {
+    collect(&mut |picked| table.dump(ask, &mut |row| picked.extend(pick(row))))
+}
+
+/// The same of TCP sockets of both families.
+pub fn collect_tcp<T>(
+    table: &mut dyn SocketTable,
+    pick: &mut dyn FnMut(&TcpRow) -> Option<T>,
+) -> Result<Vec<T>, DumpError> {
+    let mut all = Vec::new();
+    for family in Family::ALL {
+        all.extend(collect(&mut |picked| {
+            table.dump_tcp(family, &mut |row| picked.extend(pick(row)))
+        })?);
+    }
+    Ok(all)
+}
+
+fn collect<T>(dump: &mut dyn FnMut(&mut Vec<T>) -> Result<(), DumpError>) -> Result<Vec<T>, DumpError> {
     for _ in 0..ATTEMPTS {
         let mut picked = Vec::new();
-        match table.dump(ask, &mut |row| picked.extend(pick(row))) {
+        match dump(&mut picked) {
             Ok(()) => return Ok(picked),
             Err(DumpError::Interrupted) => {}
             Err(error) => return Err(error),
@@ -118,6 +140,10 @@ mod tests {
     struct Busy(u32);
 
     impl SocketTable for Busy {
+        fn dump_tcp(&mut self, _: Family, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+            Ok(())
+        }
+
         fn dump(&mut self, _: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
             let envelope = Envelope { sequence: 1, port: 1 };
             let bytes = Reply::dump(envelope, &[SocketFacts::client(self.0 + 1, 9)]);

@@ -217,7 +217,7 @@ fn rows_that_no_kernel_sends_are_errors() {
     };
     let length = |what, said, left| Err(DecodeError::Length { what, said, left });
     for (attributes, family, inode, expected) in [
-        (vec![], 2, 5, Err(DecodeError::Family(2))),
+        (vec![], 16, 5, Err(DecodeError::Family(16))),
         (vec![], 1, 0, Err(DecodeError::NoInode)),
         (vec![0; 2], 1, 5, length("row", 4, 2)),
         (

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use tempfile::TempDir;
@@ -7,6 +7,7 @@ use super::*;
 use crate::model::identity::ProcessKey;
 use crate::model::socket::ListenerId;
 use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
+use crate::sources::kernel::diag::tcp::{Family, TcpRow};
 use crate::sources::kernel::diag::{Envelope, Kind, Message, Messages};
 use crate::sources::processes::{ProcessEntry, ProcessTable};
 use crate::sources::sockets::namespaces::find_namespaces;
@@ -194,6 +195,10 @@ impl SocketTables for CutBacklogs {
 struct CutBacklog<'a>(&'a [u8]);
 
 impl SocketTable for CutBacklog<'_> {
+    fn dump_tcp(&mut self, _: Family, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+        Ok(())
+    }
+
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
         for message in Messages::new(self.0, ENVELOPE) {
             if let (Message::Row(row), Ask::Listening) = (message?, ask) {
@@ -205,8 +210,8 @@ impl SocketTable for CutBacklog<'_> {
 }
 
 #[test]
-fn a_backlog_too_long_to_list_is_a_gap_and_hides_no_listener() {
-    for (length, expected) in [(600, vec![(Reason::LimitReached, Hides::Client)]), (1, vec![])] {
+fn a_backlog_too_long_to_list_is_told_and_hides_no_listener() {
+    for (length, unlisted) in [(600, 600), (1, 0)] {
         let waiting = vec![SocketInode(5); length];
         let socket = SocketFacts {
             icons: &waiting,
@@ -219,7 +224,29 @@ fn a_backlog_too_long_to_list_is_a_gap_and_hides_no_listener() {
             Path::new("/nonexistent"),
             &namespaces(Path::new("/nonexistent")),
         );
-        assert_eq!(reasons(&seen), expected);
-        assert_eq!(seen.reading.known().map(Vec::len), Some(1));
+        let found = seen.reading.known().expect("one listens");
+        assert_eq!(found.iter().map(|l| l.unlisted).collect::<Vec<_>>(), [unlisted]);
     }
+}
+
+#[test]
+fn a_flood_of_listeners_leaves_those_that_engines_hold() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let mut rows: Vec<SocketFacts<'_>> = (10..40).map(|n| SocketFacts::listening(n, b"/tmp/x\0", None)).collect();
+    rows.push(SocketFacts::listening(50, b"/run/docker.sock\0", Some(file(1))));
+    rows.push(SocketFacts::listening(51, b"/srv/engine.sock\0", Some(file(2))));
+    record(&directory, HOST, &Reply::dump(ENVELOPE, &rows));
+    let mut tables = RecordedTables::new(directory.path().into());
+    let mut seen = find_sockets(&mut tables, directory.path(), &namespaces(directory.path()), true);
+    seen.bound_to(3, &|| BTreeSet::from([SocketInode(51)]));
+    let kept: Vec<u32> = seen
+        .listening
+        .reading
+        .known()
+        .expect("they listen")
+        .iter()
+        .map(|l| l.inode.0)
+        .collect();
+    assert_eq!(kept, [10, 50, 51]);
+    assert_eq!(reasons(&seen.listening), [(Reason::LimitReached, Hides::Detail)]);
 }

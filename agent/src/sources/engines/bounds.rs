@@ -1,0 +1,101 @@
+//! How much of what one user or one container starts is kept, so that nobody's flood pushes out another's engine.
+
+use std::collections::BTreeMap;
+
+use crate::model::engine::EngineSighting;
+use crate::model::process::Owner;
+use crate::model::reading::{Gap, Hides, Reason};
+
+/// Listeners that are kept of one user, or of one container.
+const LISTENERS_OF_ONE: usize = 64;
+
+/// Engines that are kept of one user, or of one container.
+const ENGINES_OF_ONE: usize = 64;
+
+/// Listeners that are kept of root outside of containers, who alone makes the node's own engines; and engines.
+const OF_THE_NODE: usize = 4096;
+
+#[derive(Default)]
+struct Kept {
+    engines: usize,
+    listeners: usize,
+    left_out: usize,
+}
+
+/// Leaves out what is beyond the bounds of who answers for it, and says so.
+pub(super) fn bound(engines: &mut Vec<EngineSighting>, gaps: &mut Vec<Gap>) {
+    let mut kept: BTreeMap<Owner, Kept> = BTreeMap::new();
+    engines.retain_mut(|engine| {
+        let owner = owner_of(engine);
+        let (most_engines, most_listeners) = match owner.is_node() {
+            true => (OF_THE_NODE, OF_THE_NODE),
+            false => (ENGINES_OF_ONE, LISTENERS_OF_ONE),
+        };
+        let kept = kept.entry(owner).or_default();
+        let had = engine.listeners.len();
+        engine.listeners.truncate(most_listeners - kept.listeners);
+        kept.listeners += engine.listeners.len();
+        kept.left_out += had - engine.listeners.len();
+        kept.engines += 1;
+        kept.engines <= most_engines && (had == 0 || !engine.listeners.is_empty())
+    });
+    for (owner, kept) in kept {
+        let engines_left_out = kept.engines.saturating_sub(ENGINES_OF_ONE);
+        if kept.left_out == 0 && (owner.is_node() || engines_left_out == 0) {
+            continue;
+        }
+        let hides = if owner.is_node() { Hides::Engine } else { Hides::Detail };
+        let asked = format_args!("engines of {owner}");
+        let answer = format_args!(
+            "{} engines with {} listeners, {} listeners are kept",
+            kept.engines,
+            kept.listeners + kept.left_out,
+            kept.listeners
+        );
+        Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(gaps);
+    }
+}
+
+/// A listener that nobody is seen to hold counts as the node's.
+fn owner_of(engine: &EngineSighting) -> Owner {
+    let nobody = || Owner {
+        uid: None,
+        container: None,
+    };
+    engine.process.as_ref().map_or_else(nobody, |process| process.owner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::{dockerd, process};
+
+    fn of(uid: u32, pid: u32, listeners: usize) -> EngineSighting {
+        let mut engine = dockerd();
+        let mut owner = process(pid, "/usr/bin/dockerd");
+        owner.uid = Some(uid);
+        engine.process = Some(owner);
+        engine.listeners = vec![engine.listeners[0].clone(); listeners];
+        engine
+    }
+
+    #[test]
+    fn a_flood_of_one_user_leaves_every_others_engine() {
+        let mut engines = vec![of(1000, 5, 2_100)];
+        engines.extend((10..210).map(|pid| of(1001, pid, 1)));
+        engines.extend([of(0, 800, 2), of(1002, 900, 1)]);
+        let mut gaps = Vec::new();
+        bound(&mut engines, &mut gaps);
+        let kept = |uid| {
+            let of = engines
+                .iter()
+                .filter(|e| e.process.as_ref().and_then(|p| p.uid) == Some(uid));
+            of.map(|e| e.listeners.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(1000), [64]);
+        assert_eq!(kept(1001).len(), 64);
+        assert_eq!((kept(0), kept(1002)), (vec![2], vec![1]));
+        let hidden: Vec<_> = gaps.iter().map(|gap| (gap.hides, gap.count)).collect();
+        assert_eq!(hidden, [(Hides::Detail, 2)]);
+    }
+}

@@ -1,0 +1,198 @@
+//! What a dockerd was told: by its arguments, and by its `daemon.json`.
+//!
+//! Only root's daemon leads to a file, and only its word makes anything better: castoff may read every file, and an ordinary
+//! user's process could send it to files that he may not read himself. Relies on dockerd(8) and moby `daemon/config`.
+
+use std::io;
+
+use serde::Deserialize;
+
+use super::program::{self, option, options};
+use crate::model::engine::Security;
+use crate::model::process::Process;
+use crate::sources::docker::CONFIGURATIONS;
+use crate::sources::kernel::rooted::Rooted;
+use crate::sources::processes::{ProcessEntry, ProcessReader};
+
+/// The most that is read of a configuration.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// What castoff asks a `daemon.json` for.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::sources) struct Configuration {
+    /// Where the daemon keeps images, containers and volumes.
+    #[serde(rename = "data-root", alias = "graph")]
+    pub(in crate::sources) data_root: Option<String>,
+    #[serde(rename = "exec-root")]
+    exec_root: Option<String>,
+    hosts: Option<Vec<String>>,
+    tls: Option<bool>,
+    tlsverify: Option<bool>,
+}
+
+impl Configuration {
+    /// Reads one. `NotFound` where there is none, `InvalidData` where it is none.
+    pub(in crate::sources) fn read(root: &Rooted, path: &str) -> io::Result<Self> {
+        let file = root.read_file(path, FILE_LIMIT)?;
+        serde_json::from_slice(&file).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// What one dockerd was told.
+#[derive(Debug)]
+pub(super) struct Settings {
+    command: Vec<String>,
+    /// None where it is not root's.
+    file: Option<Configuration>,
+}
+
+impl Settings {
+    /// Reads what `process` was told. None where that cannot be read.
+    pub(super) fn read(reader: &ProcessReader, entry: &ProcessEntry, process: &Process) -> Option<Self> {
+        let command = program::read_command(reader, entry).ok()?;
+        if process.uid != Some(0) {
+            return Some(Self { command, file: None });
+        }
+        let root = Rooted::new(reader.open_root(entry.key).ok()?);
+        let named = option(&command, &["--config-file"]);
+        let file = match named.map_or_else(
+            || read_first(&root, &CONFIGURATIONS),
+            |path| Configuration::read(&root, path),
+        ) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Configuration::default(),
+            Err(_) => return None,
+        };
+        Some(Self {
+            command,
+            file: Some(file),
+        })
+    }
+
+    /// Where it keeps its own sockets, unless that is the usual place.
+    pub(super) fn exec_root(&self) -> Option<&str> {
+        let file = self.file.as_ref()?;
+        option(&self.command, &["--exec-root"]).or(file.exec_root.as_deref())
+    }
+
+    /// What it was told to listen on.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let joined = self.command.iter().filter_map(|a| a.strip_prefix("-H"));
+        let joined = joined.filter(|host| !host.is_empty() && !host.starts_with('='));
+        let in_file = self
+            .file
+            .iter()
+            .flat_map(|file| &file.hosts)
+            .flatten()
+            .map(String::as_str);
+        options(&self.command, &["-H", "--host"]).chain(joined).chain(in_file)
+    }
+
+    /// How its TCP listeners are secured: plain without a word of it. None where it is not root's.
+    pub(super) fn security(&self) -> Option<Security> {
+        let file = self.file.as_ref()?;
+        Some(if self.says("--tlsverify", file.tlsverify) {
+            Security::VerifiedTls
+        } else if self.says("--tls", file.tls) {
+            Security::Tls
+        } else {
+            Security::Plain
+        })
+    }
+
+    /// A switch: `--tls`, `--tls=true`.
+    fn says(&self, name: &str, in_file: Option<bool>) -> bool {
+        let given = self.command.iter().rev().find_map(|argument| {
+            let value = argument.strip_prefix(name)?;
+            match value.strip_prefix('=') {
+                None => value.is_empty().then_some(true),
+                Some(value) => Some(matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
+            }
+        });
+        given.or(in_file).unwrap_or(false)
+    }
+}
+
+fn read_first(root: &Rooted, paths: &[&str]) -> io::Result<Configuration> {
+    let mut answer = Err(io::ErrorKind::NotFound.into());
+    for path in paths {
+        answer = Configuration::read(root, path);
+        if !matches!(&answer, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            break;
+        }
+    }
+    answer
+}
+
+/// The port of a host in dockerd's spelling: `tcp://0.0.0.0:2376`, `:2375`, `tcp://localhost`. None where it is no TCP.
+pub(super) fn port_of(host: &str, security: Security) -> Option<u16> {
+    let rest = match host.split_once("://") {
+        Some(("tcp", rest)) => rest,
+        Some(_) => return None,
+        None => host,
+    };
+    let rest = rest.split('/').next().unwrap_or(rest);
+    match rest.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+        _ => Some(security.usual_port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(command: &[&str], file: &str) -> Settings {
+        Settings {
+            command: command.iter().map(|a| (*a).to_owned()).collect(),
+            file: Some(serde_json::from_str(file).expect("a configuration")),
+        }
+    }
+
+    #[test]
+    fn the_arguments_come_before_the_file() {
+        use Security::{Plain, Tls, VerifiedTls};
+        #[rustfmt::skip]
+        let table: [(&[&str], &str, Security); 8] = [
+            (&["dockerd"], "{}", Plain),
+            (&["dockerd", "--tls"], "{}", Tls),
+            (&["dockerd", "--tlsverify"], "{}", VerifiedTls),
+            (&["dockerd", "--tls", "--tlsverify=true"], "{}", VerifiedTls),
+            (&["dockerd", "--tlsverify=false"], r#"{"tlsverify":true}"#, Plain),
+            (&["dockerd"], r#"{"tlsverify":true,"debug":true}"#, VerifiedTls),
+            (&["dockerd"], r#"{"tls":true}"#, Tls),
+            (&["dockerd", "--tlscacert=/ca.pem"], "{}", Plain),
+        ];
+        for (command, file, expected) in table {
+            assert_eq!(settings(command, file).security(), Some(expected), "{command:?} {file}");
+        }
+    }
+
+    #[test]
+    fn hosts_in_every_spelling() {
+        let told = settings(
+            &[
+                "dockerd",
+                "-H",
+                "fd://",
+                "-Htcp://:2377",
+                "--host=tcp://0.0.0.0:1234",
+                "-H=unix:///x",
+            ],
+            r#"{"hosts":["tcp://[::1]:99"]}"#,
+        );
+        let ports = |security| told.hosts().filter_map(|h| port_of(h, security)).collect::<Vec<_>>();
+        assert_eq!(ports(Security::Plain), [1234, 2377, 99]);
+        for (host, port) in [
+            ("tcp://localhost", Some(2375)),
+            ("tcp://[::1]", Some(2375)),
+            (":2400", Some(2400)),
+            ("127.0.0.1:2400", Some(2400)),
+            ("tcp://:0x", None),
+            ("npipe://x", None),
+        ] {
+            assert_eq!(port_of(host, Security::Plain), port, "{host}");
+        }
+        assert_eq!(port_of("tcp://localhost", Security::VerifiedTls), Some(2376));
+    }
+}

@@ -1,0 +1,136 @@
+//! Which of an engine's TCP sockets serve its API.
+//!
+//! A dockerd listens on more: for its metrics, for swarm, and, without docker-proxy, on every port that its containers
+//! publish. Its API is where it was told to listen, or on the ports that are registered for it.
+
+use std::collections::BTreeMap;
+
+use super::held::HeldSocket;
+use super::settings::{Settings, port_of};
+use crate::model::engine::{Api, EngineKind, EngineSighting, Listener, Security, SecurityBasis, Transport};
+use crate::model::identity::SocketInode;
+use crate::model::process::Process;
+use crate::model::socket::{ListeningSocket, SocketName};
+use crate::sources::processes::{ProcessReader, ProcessTable};
+
+/// Adds to `engines` those of `listening` that serve an API. `held` tells which engine holds which socket.
+pub fn add_tcp_listeners(
+    reader: &ProcessReader,
+    table: &ProcessTable,
+    engines: &mut [EngineSighting],
+    listening: &[ListeningSocket],
+    held: &BTreeMap<SocketInode, HeldSocket>,
+) {
+    for socket in listening {
+        let engine = held.get(&socket.inode).and_then(|held| engines.get_mut(held.engine));
+        let (Some(engine), SocketName::Tcp(address)) = (engine, &socket.name) else {
+            continue;
+        };
+        let dockerd = engine.process.as_ref().filter(|_| engine.kind == EngineKind::Dockerd);
+        let settings = dockerd.and_then(|process| read_settings(reader, table, process));
+        let (Some(id), Some(transport)) = (socket.id(), transport(engine.kind, settings.as_ref(), address.port()))
+        else {
+            continue;
+        };
+        engine.listeners.push(Listener {
+            id,
+            api: Api::Docker,
+            name: socket.name.clone(),
+            socket: socket.inode,
+            netns: socket.netns,
+            activated: false,
+            transport: Some(transport),
+        });
+    }
+}
+
+fn read_settings(reader: &ProcessReader, table: &ProcessTable, process: &Process) -> Option<Settings> {
+    Settings::read(reader, table.get(process.key.pid)?, process)
+}
+
+/// How the API on `port` is secured; none where it is no API.
+fn transport(kind: EngineKind, settings: Option<&Settings>, port: u16) -> Option<Transport> {
+    let of_port = match port {
+        2375 => Some(Security::Plain),
+        2376 => Some(Security::VerifiedTls),
+        _ => None,
+    };
+    let told = settings.and_then(Settings::security);
+    let is_told = |settings: &Settings| {
+        let expected = told.unwrap_or(Security::Plain);
+        settings.hosts().any(|host| port_of(host, expected) == Some(port))
+    };
+    let is_api = of_port.is_some() || kind == EngineKind::Podman || settings.is_some_and(is_told);
+    let by_port = Transport {
+        security: of_port.unwrap_or(Security::Plain),
+        basis: SecurityBasis::Port,
+    };
+    let by_settings = told.map(|security| Transport {
+        security,
+        basis: SecurityBasis::Settings,
+    });
+    is_api.then(|| by_settings.unwrap_or(by_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    #[test]
+    fn apis_are_told_from_other_ports_and_say_what_their_security_rests_on() {
+        use EngineKind::{Dockerd, Other, Podman};
+        use Security::{Plain, Tls, VerifiedTls};
+        use SecurityBasis::{Port, Settings};
+        type Expected = Option<(Security, SecurityBasis)>;
+        #[rustfmt::skip]
+        let table: [(EngineKind, u32, &[&str], u16, Expected); 13] = [
+            (Dockerd, 0, &["dockerd"], 2375, Some((Plain, Settings))),
+            (Dockerd, 0, &["dockerd"], 2376, Some((Plain, Settings))),
+            (Dockerd, 0, &["dockerd", "--tlsverify"], 2375, Some((VerifiedTls, Settings))),
+            (Dockerd, 0, &["dockerd", "-H", "tcp://0.0.0.0:9999", "--tls"], 9999, Some((Tls, Settings))),
+            (Dockerd, 0, &["dockerd", "-H", "tcp://0.0.0.0:9999"], 8080, None),
+            (Dockerd, 0, &["dockerd", "--metrics-addr", "0.0.0.0:9323"], 9323, None),
+            // what an ordinary user's daemon says of TLS makes nothing better
+            (Dockerd, 1000, &["dockerd", "--tlsverify"], 2375, Some((Plain, Port))),
+            (Dockerd, 1000, &["dockerd", "-H", "tcp://:9999"], 9999, Some((Plain, Port))),
+            (Dockerd, 1000, &["dockerd"], 9999, None),
+            (Podman, 0, &["podman", "system", "service", "tcp:127.0.0.1:8888"], 8888, Some((Plain, Port))),
+            (Podman, 0, &["podman"], 2376, Some((VerifiedTls, Port))),
+            (Other, 0, &["socat"], 2375, Some((Plain, Port))),
+            (Other, 0, &["socat"], 80, None),
+        ];
+        for (kind, uid, arguments, port, expected) in table {
+            let host = RecordedHost::new();
+            let process = host.process(10, 1, "x").arguments(arguments).in_host_root();
+            process.file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+            let table = host.reader().read_table();
+            let table = table.reading.known().expect("one process is recorded");
+            let address = format!("0.0.0.0:{port}").parse().expect("an address");
+            let mut engines = [EngineSighting {
+                kind,
+                process: host.reader().describe(&table.entries[0]),
+                own_containerd: false,
+                listeners: Vec::new(),
+            }];
+            let socket = ListeningSocket {
+                inode: SocketInode(7),
+                netns: crate::model::identity::NetNs(1),
+                name: SocketName::Tcp(address),
+                file: None,
+                pending: Vec::new(),
+                unlisted: 0,
+            };
+            let of_engine = HeldSocket {
+                engine: 0,
+                pid: crate::model::identity::Pid(10),
+                descriptor: 3,
+                protocol: super::super::held::Protocol::Tcp,
+            };
+            let held = BTreeMap::from([(SocketInode(7), of_engine)]);
+            add_tcp_listeners(&host.reader(), table, &mut engines, &[socket], &held);
+            let found = engines[0].listeners.first().and_then(|l| l.transport);
+            assert_eq!(found.map(|t| (t.security, t.basis)), expected, "{arguments:?} {port}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The TCP sockets of engines, and the other ends of their connections, in every network namespace.
+//!
+//! Looked for only where an engine holds a TCP socket. A connection's other end is a socket of this node where one in some
+//! namespace has the two addresses turned round; else, where an address is rewritten on the way (a Service, a published
+//! port), one that has the client's own address and port. Else the client is elsewhere and is known by its address.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use super::namespaces::{Namespace, Namespaces};
+use super::tables::SocketTables;
+use crate::model::identity::{NetNs, SocketInode};
+use crate::model::reading::{Gap, Hides};
+use crate::model::socket::{ConnectionState, ListeningSocket, SocketName};
+use crate::sources::kernel::diag::State;
+use crate::sources::kernel::diag::table::{DumpError, collect_tcp};
+use crate::sources::kernel::diag::tcp::TcpRow;
+
+/// Connections that are kept of one listener, and of all that nobody accepted yet in one namespace.
+const CONNECTIONS_KEPT: usize = 10_000;
+
+/// What was seen of the engines' TCP sockets.
+#[derive(Debug, Default)]
+pub struct TcpSeen {
+    /// Those that accept.
+    pub listening: Vec<ListeningSocket>,
+    /// Their connections.
+    pub connections: Vec<TcpConnection>,
+    /// What was not seen.
+    pub gaps: Vec<Gap>,
+}
+
+/// One connection to an engine's TCP listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpConnection {
+    /// The listener's socket.
+    pub listener: SocketInode,
+    /// Where it stands.
+    pub state: ConnectionState,
+    /// Its other end.
+    pub client: TcpClient,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpClient {
+    /// A socket of this node, in this network namespace.
+    Here(SocketInode, NetNs),
+    /// A machine elsewhere.
+    Remote(IpAddr),
+    /// A socket of this node that is in no table: it was closed, or its namespace was not seen.
+    Unseen,
+}
+
+/// The server's end of a connection.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    netns: NetNs,
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// An engine's own socket, or one that waits to be accepted.
+    state: ConnectionState,
+}
+
+/// The TCP sockets that engines hold.
+#[derive(Clone, Debug)]
+pub struct TcpHeld {
+    /// Them.
+    pub sockets: BTreeSet<SocketInode>,
+    /// Whether all of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
+    pub of_users: bool,
+}
+
+/// Looks in every known namespace for the sockets in `held` and for who is connected to them.
+pub fn find_tcp(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) -> TcpSeen {
+    let mut seen = find(tables, namespaces, &held.sockets);
+    if held.of_users {
+        seen.gaps.iter_mut().for_each(|gap| gap.hides = Hides::Detail);
+    }
+    seen
+}
+
+fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &BTreeSet<SocketInode>) -> TcpSeen {
+    let mut seen = TcpSeen::default();
+    if held.is_empty() {
+        return seen;
+    }
+    let plan: Vec<&Namespace> = namespaces.known.iter().collect();
+    let mut ends = Vec::new();
+    // Who could not be entered is told by the look for Unix sockets.
+    tables.visit(&plan, &mut |netns, table| {
+        let rows = collect_tcp(table, &mut |row| {
+            let matters = held.contains(&row.inode) || (row.inode.0 == 0 && row.state == State::CONNECTED);
+            matters.then_some(*row)
+        });
+        match rows {
+            Ok(rows) => sort_rows(netns, rows, &mut seen.listening, &mut ends),
+            Err(error) => not_dumped(netns, &error).fold_into(&mut seen.gaps),
+        }
+    });
+    let mut served: Vec<(SocketInode, End)> = Vec::new();
+    let mut kept: BTreeMap<SocketInode, usize> = BTreeMap::new();
+    for end in ends {
+        let Some(listener) = listener_of(&seen.listening, &end) else {
+            continue; // a connection that the engine made
+        };
+        let count = kept.entry(listener).or_default();
+        *count += 1;
+        if *count <= CONNECTIONS_KEPT {
+            served.push((listener, end));
+        }
+    }
+    if !served.is_empty() {
+        seen.connections = find_clients(tables, &plan, &served, &mut seen.gaps);
+    }
+    seen
+}
+
+fn sort_rows(netns: NetNs, rows: Vec<TcpRow>, listening: &mut Vec<ListeningSocket>, ends: &mut Vec<End>) {
+    for row in rows {
+        if row.state == State::LISTENING {
+            listening.push(ListeningSocket {
+                inode: row.inode,
+                netns,
+                name: SocketName::Tcp(row.local),
+                file: None,
+                pending: Vec::new(),
+                unlisted: 0,
+            });
+        } else {
+            let state = if row.inode.0 == 0 {
+                ConnectionState::Pending
+            } else {
+                ConnectionState::Accepted
+            };
+            ends.push(End {
+                netns,
+                local: row.local,
+                remote: row.remote,
+                state,
+            });
+        }
+    }
+    // A socket that moved in its hash chain during the dump comes twice.
+    listening.sort_by_key(|socket| socket.inode);
+    listening.dedup_by_key(|socket| socket.inode);
+}
+
+/// The listener that a connection came to: the one of its port in its namespace, of its very address where there is one.
+fn listener_of(listening: &[ListeningSocket], end: &End) -> Option<SocketInode> {
+    let here = listening.iter().filter(|socket| socket.netns == end.netns);
+    let fits = here.filter_map(|socket| match socket.name {
+        SocketName::Tcp(at)
+            if at.port() == end.local.port() && (at.ip().is_unspecified() || at.ip() == end.local.ip()) =>
+        {
+            Some((at.ip().is_unspecified(), socket.inode))
+        }
+        _ => None,
+    });
+    fits.min().map(|(_, inode)| inode)
+}
+
+/// A socket of the node that has the address and port that a client came from.
+struct Candidate {
+    inode: SocketInode,
+    netns: NetNs,
+    peer: SocketAddr,
+}
+
+fn find_clients(
+    tables: &mut dyn SocketTables,
+    plan: &[&Namespace],
+    served: &[(SocketInode, End)],
+    gaps: &mut Vec<Gap>,
+) -> Vec<TcpConnection> {
+    let wanted: BTreeSet<SocketAddr> = served.iter().map(|(_, end)| end.remote).collect();
+    let mut candidates: HashMap<SocketAddr, Vec<Candidate>> = HashMap::new();
+    tables.visit(plan, &mut |netns, table| {
+        let rows = collect_tcp(table, &mut |row| {
+            let is_client = row.state == State::CONNECTED && row.inode.0 != 0 && wanted.contains(&row.local);
+            is_client.then_some(*row)
+        });
+        match rows {
+            Ok(rows) => rows.into_iter().for_each(|row| {
+                candidates.entry(row.local).or_default().push(Candidate {
+                    inode: row.inode,
+                    netns,
+                    peer: row.remote,
+                });
+            }),
+            Err(error) => not_dumped(netns, &error).fold_into(gaps),
+        }
+    });
+    let mut connections = Vec::new();
+    for (listener, end) in served {
+        let clients = clients_of(end, candidates.get(&end.remote).map_or(&[][..], Vec::as_slice));
+        connections.extend(clients.into_iter().map(|client| TcpConnection {
+            listener: *listener,
+            state: end.state,
+            client,
+        }));
+    }
+    connections
+}
+
+/// Who is at the other end. Several, where namespaces use the same addresses and it cannot be told which of them.
+fn clients_of(end: &End, candidates: &[Candidate]) -> Vec<TcpClient> {
+    // The loopback's addresses are each namespace's own.
+    let is_local = end.remote.ip().is_loopback();
+    let near = || candidates.iter().filter(|c| !is_local || c.netns == end.netns);
+    let here = |c: &Candidate| TcpClient::Here(c.inode, c.netns);
+    let exact: Vec<TcpClient> = near().filter(|c| c.peer == end.local).map(here).collect();
+    if !exact.is_empty() {
+        return exact;
+    }
+    let rewritten: Vec<TcpClient> = near().map(here).collect();
+    match rewritten.is_empty() {
+        false => rewritten,
+        true if is_local || end.remote.ip() == end.local.ip() => vec![TcpClient::Unseen],
+        true => vec![TcpClient::Remote(end.remote.ip())],
+    }
+}
+
+fn not_dumped(netns: NetNs, error: &DumpError) -> Gap {
+    let asked = format_args!("TCP sockets of net:[{}]", netns.0);
+    Gap::new(error.reason(), Hides::Client, asked, Gap::chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::kernel::diag::Envelope;
+    use crate::sources::kernel::diag::encode::Reply;
+    use crate::sources::sockets::recorded::RecordedTables;
+
+    const HOST: NetNs = NetNs(10);
+    const POD: NetNs = NetNs(20);
+
+    fn row(inode: u32, state: State, local: &str, remote: &str) -> TcpRow {
+        TcpRow {
+            inode: SocketInode(inode),
+            state,
+            local: local.parse().expect("an address"),
+            remote: remote.parse().expect("an address"),
+        }
+    }
+
+    fn listening(inode: u32, at: &str) -> TcpRow {
+        row(inode, State::LISTENING, at, "0.0.0.0:0")
+    }
+
+    fn connected(inode: u32, local: &str, remote: &str) -> TcpRow {
+        row(inode, State::CONNECTED, local, remote)
+    }
+
+    fn seen(host: &[TcpRow], pod: &[TcpRow], held: &[u32]) -> TcpSeen {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (netns, rows) in [(HOST, host), (POD, pod)] {
+            let bytes = Reply::tcp_dump(Envelope { sequence: 1, port: 1 }, rows);
+            std::fs::write(RecordedTables::tcp_file(directory.path(), netns), bytes).expect("a file");
+        }
+        let known = [HOST, POD].map(|netns| Namespace {
+            netns,
+            members: Vec::new(),
+            mounted: None,
+        });
+        let mut namespaces = Namespaces::default();
+        namespaces.known = known.into();
+        let held = TcpHeld {
+            sockets: held.iter().map(|inode| SocketInode(*inode)).collect(),
+            of_users: false,
+        };
+        find_tcp(&mut RecordedTables::new(directory.path().into()), &namespaces, &held)
+    }
+
+    fn clients(seen: &TcpSeen) -> Vec<(u32, TcpClient)> {
+        seen.connections.iter().map(|c| (c.listener.0, c.client)).collect()
+    }
+
+    #[test]
+    fn clients_of_every_kind() {
+        let here = |inode, netns| TcpClient::Here(SocketInode(inode), netns);
+        let host = [
+            listening(5, "0.0.0.0:2375"),
+            listening(6, "[::]:9323"),
+            listening(7, "0.0.0.0:80"), // somebody else's
+            connected(50, "127.0.0.1:2375", "127.0.0.1:1000"),
+            connected(60, "127.0.0.1:1000", "127.0.0.1:2375"),
+            connected(51, "10.0.0.1:2375", "10.8.0.3:1000"),
+            connected(52, "10.0.0.1:2375", "10.8.0.4:1000"),
+            connected(53, "10.0.0.1:2375", "192.0.2.9:1000"),
+            connected(54, "10.0.0.1:2375", "10.0.0.1:1009"), // its other end was closed
+            connected(55, "10.0.0.1:40000", "192.0.2.1:443"), // pulls an image
+            connected(0, "10.0.0.1:2375", "192.0.2.10:1000"), // not accepted yet
+            connected(0, "10.0.0.1:80", "192.0.2.10:1000"),
+        ];
+        let pod = [
+            connected(61, "10.8.0.3:1000", "10.0.0.1:2375"),
+            connected(62, "10.8.0.4:1000", "10.96.0.7:2375"), // by the address of a Service
+            connected(63, "127.0.0.1:1000", "127.0.0.1:2375"), // another namespace's loopback
+        ];
+        let seen = seen(&host, &pod, &[5, 6, 50, 51, 52, 53, 54, 55]);
+        assert_eq!(seen.gaps, []);
+        let names: Vec<_> = seen.listening.iter().map(|l| l.name.to_string()).collect();
+        assert_eq!(names, ["tcp://0.0.0.0:2375", "tcp://[::]:9323"]);
+        let remote = |ip: &str| TcpClient::Remote(ip.parse().expect("an address"));
+        assert_eq!(
+            clients(&seen),
+            [
+                (5, here(60, HOST)),
+                (5, here(61, POD)),
+                (5, here(62, POD)),
+                (5, remote("192.0.2.9")),
+                (5, TcpClient::Unseen),
+                (5, remote("192.0.2.10")),
+            ]
+        );
+        let last = seen.connections.last().expect("six");
+        assert_eq!(last.state, ConnectionState::Pending);
+    }
+
+    #[test]
+    fn without_a_tcp_socket_of_an_engine_nothing_is_asked() {
+        let seen = seen(&[listening(5, "0.0.0.0:2375")], &[], &[]);
+        assert!(seen.listening.is_empty());
+    }
+}

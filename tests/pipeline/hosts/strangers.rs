@@ -1,0 +1,134 @@
+//! Nodes on which an engine is not where it is expected, and on which an ordinary user does what he can.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use castoff::model::identity::{NetNs, SocketInode};
+use castoff::sources::kernel::diag::encode::{Reply, SocketFacts};
+use castoff::sources::kernel::diag::tcp::TcpRow;
+use castoff::sources::kernel::diag::{Envelope, State};
+use castoff::sources::sockets::recorded::RecordedTables;
+use castoff_tests::fake::cri::Api;
+
+use super::{HOST_NETNS, Host, POD_NETNS, id, pod_cgroup, script};
+
+/// Listeners of a user who floods the node.
+pub(crate) const FLOOD: u32 = 2_100;
+const ORDINARY: &str = "Uid:\t65534\t65534\t65534\t65534\n";
+
+/// containerd's node with pods, and no Docker on it.
+fn node() -> Result<Host> {
+    let mut host = Host::new()?;
+    let endpoint = "/run/containerd/containerd.sock";
+    host.kubelet(&[&format!("--container-runtime-endpoint=unix://{endpoint}")]);
+    host.serve(endpoint, script("containerd", "2.3.4", &[Api::V1]))?;
+    Ok(host)
+}
+
+/// A dockerd that listens on TCP, to which a pod of this node and another machine are connected.
+pub(crate) fn tcp_engine() -> Result<Host> {
+    let host = node()?;
+    let dockerd = host.tree.process(800, 1, "dockerd").exe("/usr/bin/dockerd");
+    dockerd
+        .arguments(&["/usr/bin/dockerd", "-H", "tcp://0.0.0.0:2375"])
+        .cgroup("/system.slice/docker.service")
+        .in_host_root()
+        .socket(70)
+        .socket(71)
+        .socket(72);
+    host.in_pod(1000, &pod_cgroup(&id(0x11))).socket(81);
+    let row = |inode, state, local: &str, remote: &str| -> Result<TcpRow> {
+        let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
+        let inode = SocketInode(inode);
+        Ok(TcpRow {
+            inode,
+            state,
+            local,
+            remote,
+        })
+    };
+    let of_host = [
+        row(70, State::LISTENING, "0.0.0.0:2375", "0.0.0.0:0")?,
+        row(71, State::CONNECTED, "10.0.0.1:2375", "10.8.0.3:40000")?,
+        row(72, State::CONNECTED, "10.0.0.1:2375", "192.0.2.9:40000")?,
+    ];
+    let of_pod = [row(81, State::CONNECTED, "10.8.0.3:40000", "10.0.0.1:2375")?];
+    for (netns, rows) in [(HOST_NETNS, &of_host[..]), (POD_NETNS, &of_pod)] {
+        let bytes = Reply::tcp_dump(Envelope { sequence: 1, port: 1 }, rows);
+        std::fs::write(RecordedTables::tcp_file(&host.tables(), NetNs(netns)), bytes)?;
+    }
+    Ok(host)
+}
+
+/// A live socket of another machine is where Docker's is, and a service is connected to it: nobody here listens on it.
+pub(crate) fn foreign_socket() -> Result<Host> {
+    let mut host = node()?;
+    let file = Some(host.socket("/run/docker.sock")?);
+    host.backup();
+    let name = b"/home/outer/engine.sock\0";
+    host.record(
+        HOST_NETNS,
+        &[SocketFacts::accepted(51, name, file, 60), SocketFacts::client(60, 51)],
+    )?;
+    Ok(host)
+}
+
+/// The node's own dockerd with one client, and a user's thousands of listeners of its name, each with a client.
+pub(crate) fn flood() -> Result<Host> {
+    let mut host = node()?;
+    host.dockerd()?;
+    host.backup();
+    let file = Some(host.socket("/run/second.sock")?);
+    let flood = host.tree.process(2000, 1, "flood").exe("/tmp/flood");
+    let mut flood = flood.file("status", ORDINARY);
+    let name = b"/run/docker.sock\0";
+    let mut sockets = vec![
+        SocketFacts::listening(50, name, file),
+        SocketFacts::accepted(51, name, file, 60),
+        SocketFacts::client(60, 51),
+    ];
+    let names: Vec<String> = (0..FLOOD).map(|n| format!("/tmp/{n}/docker.sock\0")).collect();
+    for (n, name) in (0..FLOOD).zip(&names) {
+        let inode = 10_000 + n * 3;
+        let file = file.map(|file| castoff::model::identity::FileIdentity {
+            inode: file.inode + 1 + n,
+            ..file
+        });
+        flood = flood.socket(inode).socket(inode + 1).socket(inode + 2);
+        sockets.push(SocketFacts::listening(inode, name.as_bytes(), file));
+        sockets.push(SocketFacts::accepted(inode + 1, name.as_bytes(), file, inode + 2));
+        sockets.push(SocketFacts::client(inode + 2, inode + 1));
+    }
+    host.record(HOST_NETNS, &sockets)?;
+    Ok(host)
+}
+
+/// A user's process in a group of his own that is called after a container of a pod, connected to the node's dockerd.
+pub(crate) fn framed_pod() -> Result<Host> {
+    let mut host = node()?;
+    host.dockerd()?;
+    let group = format!(
+        "/user.slice/user-65534.slice/user@65534.service/cri-containerd-{}.scope",
+        id(0x11)
+    );
+    let tool = host.tree.process(1000, 1, "tool").exe("/tmp/tool").cgroup(&group);
+    tool.file("status", ORDINARY).socket(60);
+    Ok(host)
+}
+
+/// A dockerd whose API socket is in a folder called `plugins`, with a client.
+pub(crate) fn plugins_folder() -> Result<Host> {
+    let mut host = node()?;
+    host.dockerd()?;
+    host.backup();
+    let name = b"/run/jenkins/plugins/docker.sock\0";
+    let file = Some(host.socket("/run/jenkins/plugins/docker.sock")?);
+    let sockets = [
+        SocketFacts::listening(50, name, file),
+        SocketFacts::accepted(51, name, file, 60),
+        SocketFacts::client(60, 51),
+    ];
+    host.record(HOST_NETNS, &sockets)?;
+    host.record(POD_NETNS, &[])?;
+    Ok(host)
+}
