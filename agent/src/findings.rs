@@ -5,6 +5,7 @@
 
 pub mod blind_spots;
 pub mod catalogue;
+pub mod containerd;
 pub mod engines;
 pub mod left_over;
 pub mod releases;
@@ -125,6 +126,7 @@ pub fn evaluate(
         usage::find,
         engines::find,
         left_over::find,
+        containerd::find,
         blind_spots::find,
     ];
     let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(&facts)).collect();

@@ -78,6 +78,7 @@ fn kubelet_with(path: &str) -> Sighting<Kubelet> {
             path: path.to_owned(),
             origin,
         }],
+        fail_cgroup_v1: Reading::Absent,
     })
 }
 

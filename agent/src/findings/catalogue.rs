@@ -55,6 +55,8 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::DockerTcp => &DOCKER_TCP,
         Code::ShadowContainers => &SHADOW_CONTAINERS,
         Code::EngineLeftOver => &ENGINE_LEFT_OVER,
+        Code::CriPluginOff => &CRI_PLUGIN_OFF,
+        Code::SharedContainerd => &SHARED_CONTAINERD,
         Code::BlindSpot => &BLIND_SPOT,
     }
 }
@@ -84,8 +86,9 @@ const CRI_V1ALPHA2_ONLY: Entry = Entry {
 const KUBELET_CEILING: Entry = Entry {
     title: "the newest kubelet that this runtime can serve",
     meaning: "The runtime lacks something that newer kubelets ask for. Without CRI v1 the last kubelet is 1.25; without \
-              RuntimeConfig (containerd 1.x, CRI-O before 1.28, cri-dockerd before 0.3.17) it is 1.37; dockershim ends \
-              with 1.23. Kubelets say the second themselves, in the metric kubelet_cri_losing_support.",
+              RuntimeConfig (containerd 1.x, CRI-O before 1.28, cri-dockerd before 0.3.17) Kubernetes announces that it is \
+              1.37, a version that has moved twice; dockershim ends with 1.23. The kubelet's own metric \
+              kubelet_cri_losing_support may name another version, depending on its patch release.",
     why: "A kubelet past the ceiling does not start, and the node stays NotReady after the upgrade.",
     instead: &["Upgrade the runtime before the kubelet passes this version: containerd 2.x or a current CRI-O."],
     links: &[RUNTIMES, CRI],
@@ -93,8 +96,9 @@ const KUBELET_CEILING: Entry = Entry {
 
 const RUNTIME_END_OF_LIFE: Entry = Entry {
     title: "the runtime's release line is out of support",
-    meaning: "The version that the runtime gives over CRI belongs to a line whose support has ended by the table that \
-              this castoff carries. A distribution or a cloud may still mend it.",
+    meaning: "The runtime's version belongs to a release line whose project has ended support, by the dated table in this \
+              castoff. Some lines get backports for one vendor's customers only; a line newer than the table is said to be \
+              that.",
     why: "Security fixes of the runtime no longer reach the node by its own project.",
     instead: &["Upgrade to a supported line, or make sure that your distribution still maintains this one."],
     links: &["https://containerd.io/releases/", RUNTIMES],
@@ -113,7 +117,8 @@ const CGROUP_V1: Entry = Entry {
     title: "the node is on cgroup v1",
     meaning: "/sys/fs/cgroup is not the unified hierarchy (the hybrid of both versions counts as version 1, as for the \
               kubelet).",
-    why: "From Kubernetes 1.35 on a kubelet does not start on cgroup v1 unless failCgroupV1 is set to false.",
+    why: "From Kubernetes 1.35 on a kubelet does not start on cgroup v1 unless failCgroupV1 is set to false. castoff reads \
+          that setting from the kubelet's flags and files.",
     instead: &["Boot the node with the unified hierarchy (systemd.unified_cgroup_hierarchy=1) or a newer image."],
     links: &[CGROUPS],
 };
@@ -126,8 +131,8 @@ const SOCKET_CLIENT: Entry = Entry {
     why: "It acts on the node behind the back of Kubernetes: no RBAC, no admission, no quota, no audit log. It stops \
           working when Docker is taken away, and on a node that has moved to containerd it sees none of the pods.",
     instead: &[
-        "Move this client to an interface that stays; `castoff explain socket-client` lists which.",
-        "Building images: BuildKit (rootless), Buildah or kaniko in a pod.",
+        "Move this client off the Docker socket; `castoff explain socket-client` lists what to use instead.",
+        "Building images: rootless BuildKit or Buildah in a pod (Buildah with `--storage-driver vfs` needs no privilege).",
         "Listing or inspecting containers: the Kubernetes API, or crictl on the node.",
         "Reading logs: /var/log/pods, or the Kubernetes API.",
         "Metrics of containers: the kubelet's /metrics/cadvisor and /metrics/resource.",
@@ -156,7 +161,8 @@ const DOCKER_IN_DOCKER: Entry = Entry {
     why: "It needs a privileged container, and its containers are hidden from Kubernetes: limits, policies and logs do \
           not reach them. It does not depend on the node's Docker and goes on without it.",
     instead: &[
-        "Build with rootless BuildKit, Buildah or kaniko; where an engine is needed, isolate it (sysbox, user namespaces, a VM).",
+        "Build with rootless BuildKit, or Buildah with `--storage-driver vfs`; where an engine is needed, isolate it (sysbox, user namespaces, a VM).",
+        "Rootless BuildKit needs unconfined seccomp and AppArmor profiles, or user namespaces on the node; Buildah with vfs needs neither. kaniko is archived since June 2025.",
     ],
     links: &["https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/"],
 };
@@ -192,6 +198,31 @@ const ENGINE_LEFT_OVER: Entry = Entry {
           volumes take disk.",
     instead: &["Stop and disable docker.service and docker.socket, then remove the package and /var/lib/docker."],
     links: &[CHANGE],
+};
+
+const CRI_PLUGIN_OFF: Entry = Entry {
+    title: "a socket answers and serves no CRI",
+    meaning: "A socket that a kubelet would use answered Unimplemented to both versions of CRI, and no other runtime \
+              answered. containerd does that while its CRI plugin is in disabled_plugins, as Docker's package containerd.io \
+              installs it, or failed to load.",
+    why: "A kubelet does not start on it. It is not a node without a runtime: one setting is in the way.",
+    instead: &[
+        "Remove \"cri\" from disabled_plugins in /etc/containerd/config.toml, then restart containerd.",
+        "If it is not disabled there, `journalctl -u containerd` says why the plugin failed to load.",
+    ],
+    links: &[RUNTIMES],
+};
+
+const SHARED_CONTAINERD: Entry = Entry {
+    title: "Docker and the kubelet share one containerd",
+    meaning: "The containerd that serves the kubelet comes from Docker's package containerd.io, or dockerd uses it too. \
+              castoff looks for the package's files and for a dockerd without a containerd of its own.",
+    why: "Removing all of Docker's packages, or /var/lib/containerd, takes the kubelet's runtime and its pods away.",
+    instead: &[
+        "Remove docker-ce, docker-ce-cli and /var/lib/docker only; keep containerd.io and /var/lib/containerd.",
+        "Hold the package (`apt-mark hold containerd.io`) so that an autoremove does not take it.",
+    ],
+    links: &[RUNTIMES, CHANGE],
 };
 
 const BLIND_SPOT: Entry = Entry {

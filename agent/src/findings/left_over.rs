@@ -1,12 +1,16 @@
 //! Engines that are here and that nobody uses: how to take them away, and when not to.
 
 use super::Facts;
-use super::catalogue::finding;
+use super::catalogue::{entry, finding};
+use super::containerd::{Containerd, containerd};
 use super::report::{Code, Finding, Severity};
 use super::runtime::docker_is_the_runtime;
 use super::verdict::{in_use, missing_sight};
 use crate::model::engine::{Engine, EngineKind, Scope};
 
+/// Advice where it is not known whose containerd the kubelet uses.
+const CHECK_CONTAINERD: &str = "First check that the kubelet's containerd is not Docker's package containerd.io; then stop and \
+                                disable docker.service and docker.socket, and remove docker-ce and /var/lib/docker.";
 /// Advice while something needed is unknown.
 const LOOK_FIRST: &str = "Do not remove it yet: castoff could not see enough to tell that nobody uses it. Fix the blind \
                           spots, then look again.";
@@ -33,7 +37,13 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
             "Docker is still here and nothing was seen using it: {}",
             parts.join(", ")
         );
-        found.push(finding(Code::EngineLeftOver, Severity::Info, "node", message));
+        let mut left = finding(Code::EngineLeftOver, Severity::Info, "node", message);
+        match containerd(facts.snapshot) {
+            Containerd::Shared(_) => entry(Code::SharedContainerd).instead[0].clone_into(&mut left.advice),
+            Containerd::Unknown => CHECK_CONTAINERD.clone_into(&mut left.advice),
+            Containerd::NotShared => {}
+        }
+        found.push(left);
     }
     found.extend(others.into_iter().map(not_docker));
     if missing_sight(facts).is_some() {

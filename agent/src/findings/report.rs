@@ -57,6 +57,8 @@ codes! {
         KubeletCeiling = "kubelet-ceiling",
         /// The runtime's release line is out of support.
         RuntimeEndOfLife = "runtime-end-of-life",
+        /// A socket answers and serves no CRI.
+        CriPluginOff = "cri-plugin-off",
         /// The runtime reports deprecated use.
         RuntimeDeprecation = "runtime-deprecation",
         /// The node is on cgroup v1.
@@ -73,6 +75,8 @@ codes! {
         ShadowContainers = "shadow-containers",
         /// Docker is installed, enabled or has data here, and nobody uses it.
         EngineLeftOver = "engine-left-over",
+        /// Docker and the kubelet share one containerd.
+        SharedContainerd = "shared-containerd",
         /// A source could not look.
         BlindSpot = "blind-spot",
     }

@@ -1,13 +1,14 @@
 //! What the runtime itself says about the node's next upgrades.
 
 use super::catalogue::finding;
-use super::releases::{self, Support, support};
+use super::releases::{self, Certainty, Cut, Support, support};
 use super::report::{Code, Finding, KubeletCeiling, Severity};
 use super::{Facts, flatten};
 use crate::model::host::CgroupVersion;
-use crate::model::reading::Reading;
-use crate::model::runtime::{CriApi, Runtime};
+use crate::model::reading::{Reading, Reason};
+use crate::model::runtime::{CriApi, RefusedEndpoint, Runtime};
 use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
 
 /// `runtime_name` that dockershim and cri-dockerd give.
 const DOCKER: &str = "docker";
@@ -36,21 +37,24 @@ pub(super) fn docker_is_the_runtime(snapshot: &Snapshot) -> Option<String> {
 
 /// The newest kubelet that the runtime can serve.
 pub(super) fn ceiling(snapshot: &Snapshot) -> Reading<KubeletCeiling> {
+    cut(snapshot).map(|cut| cut.map_or(KubeletCeiling::None, |cut| KubeletCeiling::Minor(cut.last_minor())))
+}
+
+/// What keeps newer kubelets off the runtime.
+fn cut(snapshot: &Snapshot) -> Reading<Option<Cut>> {
     let dockershim = snapshot
         .kubelet
         .reading
         .known()
         .is_some_and(|k| k.dockershim == Some(true));
     if dockershim {
-        return Reading::Known(KubeletCeiling::Minor(releases::LAST_MINOR_WITH_DOCKERSHIM));
+        return Reading::Known(Some(releases::WITHOUT_DOCKERSHIM));
     }
     flatten(&snapshot.runtime.runtime.reading, |runtime| {
         match (runtime.api, &runtime.cgroup_driver) {
-            (CriApi::V1alpha2, _) => Reading::Known(KubeletCeiling::Minor(releases::LAST_MINOR_WITH_V1ALPHA2)),
-            (CriApi::V1, Reading::Known(_)) => Reading::Known(KubeletCeiling::None),
-            (CriApi::V1, Reading::Absent) => {
-                Reading::Known(KubeletCeiling::Minor(releases::LAST_MINOR_WITHOUT_RUNTIME_CONFIG))
-            }
+            (CriApi::V1alpha2, _) => Reading::Known(Some(releases::WITHOUT_V1ALPHA2)),
+            (CriApi::V1, Reading::Known(_)) => Reading::Known(None),
+            (CriApi::V1, Reading::Absent) => Reading::Known(Some(releases::WITH_RUNTIME_CONFIG)),
             (CriApi::V1, Reading::Unknown(gap)) => Reading::Unknown(gap.clone()),
         }
     })
@@ -62,29 +66,94 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     if let Some(why) = docker_is_the_runtime(facts.snapshot) {
         found.push(finding(Code::RuntimeIsDocker, Severity::Critical, "kubelet", why));
     }
-    if let Some(runtime) = facts.snapshot.runtime.runtime.reading.known() {
+    let runtime = facts.snapshot.runtime.runtime.reading.known();
+    if let Some(runtime) = runtime {
         found.extend(of_runtime(facts, runtime));
+    } else {
+        found.extend(facts.snapshot.runtime.refused.iter().filter_map(cri_plugin_off));
     }
-    if let Reading::Known(KubeletCeiling::Minor(minor)) = facts.ceiling {
-        let subject = facts
-            .snapshot
-            .runtime
-            .runtime
-            .reading
-            .known()
-            .map_or_else(|| "dockershim".to_owned(), named);
-        let message = format!("the newest kubelet that starts on this runtime is Kubernetes 1.{minor}");
-        found.push(finding(Code::KubeletCeiling, Severity::Warning, subject, message));
+    if let Reading::Known(Some(cut)) = cut(facts.snapshot) {
+        let subject = runtime.map_or_else(|| "dockershim".to_owned(), named);
+        found.push(finding(
+            Code::KubeletCeiling,
+            Severity::Warning,
+            subject,
+            reaches_no_further(&cut),
+        ));
     }
-    let host = facts.snapshot.host.reading.known();
-    if host.is_some_and(|h| h.cgroups == Reading::Known(CgroupVersion::V1)) {
-        let message = format!(
-            "the node runs cgroup v1, on which a kubelet from Kubernetes 1.{} on does not start by default",
-            releases::FIRST_MINOR_THAT_REFUSES_CGROUP_V1
-        );
-        found.push(finding(Code::CgroupV1, Severity::Warning, "node", message));
-    }
+    found.extend(cgroup_v1(facts.snapshot));
     found
+}
+
+fn reaches_no_further(cut: &Cut) -> String {
+    let Cut {
+        first_minor,
+        certainty,
+        date,
+        source,
+    } = cut;
+    let last = cut.last_minor();
+    match certainty {
+        Certainty::Enforced => format!(
+            "a kubelet of Kubernetes 1.{first_minor} or newer does not start on this runtime (since {date}, {source}); \
+             newest supported kubelet: 1.{last}"
+        ),
+        Certainty::Announced => format!(
+            "Kubernetes announces that 1.{first_minor} will not start on this runtime ({source}, as read on {date}; the \
+             version has moved before); newest supported kubelet: 1.{last}"
+        ),
+    }
+}
+
+/// A socket that answers and serves neither version of CRI. Where a runtime answers elsewhere, this one is Docker's own.
+fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
+    if refused.refusal.reason != Reason::Unimplemented {
+        return None;
+    }
+    let path = &refused.candidate.path;
+    let message = "answers, and serves neither CRI v1 nor v1alpha2: its CRI plugin is switched off or failed to load";
+    Some(finding(Code::CriPluginOff, Severity::Warning, path, message))
+}
+
+/// Only where a kubelet is: nothing else refuses cgroup v1.
+fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
+    let host = snapshot.host.reading.known()?;
+    if host.cgroups != Reading::Known(CgroupVersion::V1) {
+        return None;
+    }
+    let Cut {
+        first_minor, source, ..
+    } = releases::WITHOUT_CGROUP_V1;
+    let setting = flatten(&snapshot.kubelet.reading, |kubelet| match &kubelet.fail_cgroup_v1 {
+        Reading::Absent => Reading::Known(None),
+        set => set.clone().map(Some),
+    });
+    let (severity, message) = match setting {
+        Reading::Absent => return None,
+        Reading::Known(Some(false)) => (
+            Severity::Info,
+            "the kubelet runs on cgroup v1 by override (failCgroupV1 is false); Kubernetes has dated no end of that yet"
+                .to_owned(),
+        ),
+        Reading::Known(set) => {
+            let why = if set == Some(true) { "is true" } else { "is not set to false" };
+            (
+                Severity::Warning,
+                format!(
+                    "failCgroupV1 {why}: a kubelet of Kubernetes 1.{first_minor} or newer does not start on cgroup v1 \
+                     ({source})"
+                ),
+            )
+        }
+        Reading::Unknown(gap) => (
+            Severity::Warning,
+            format!(
+                "castoff cannot tell whether a kubelet of Kubernetes 1.{first_minor} or newer starts on cgroup v1: \
+                 failCgroupV1 could not be read ({gap})"
+            ),
+        ),
+    };
+    Some(finding(Code::CgroupV1, severity, "node", message))
 }
 
 fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
@@ -98,20 +167,7 @@ fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
             message,
         ));
     }
-    let over = match support(&runtime.name, &runtime.version, facts.snapshot.taken) {
-        Some(Support::EndedOn(end)) => Some(format!("its release line is out of support since {}", date(end))),
-        Some(Support::Ended) => Some("its release line is out of support".to_owned()),
-        Some(Support::EndsOn(_)) | None => None,
-    };
-    if let Some(over) = over {
-        let message = format!("{over} (as known on {})", releases::AS_OF);
-        found.push(finding(
-            Code::RuntimeEndOfLife,
-            Severity::Warning,
-            named(runtime),
-            message,
-        ));
-    }
+    found.extend(end_of_life(runtime, facts.snapshot.taken));
     for deprecation in runtime.deprecations.known().into_iter().flatten() {
         let message = format!("the runtime reports: {}", deprecation.message);
         let subject = deprecation
@@ -123,10 +179,38 @@ fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
     found
 }
 
+fn end_of_life(runtime: &Runtime, now: Timestamp) -> Option<Finding> {
+    let (severity, message) = match support(&runtime.name, &runtime.version, now)? {
+        Support::EndsOn(_) => return None,
+        Support::EndedOn(end) => (
+            Severity::Warning,
+            format!("its project ended support of this release line on {}", date(end)),
+        ),
+        Support::VendorOnly(end, whom, until) => (
+            Severity::Warning,
+            format!(
+                "its project ended support of this release line on {}; only backports for {whom} go on, until {}",
+                date(end),
+                date(until)
+            ),
+        ),
+        Support::Ended => (
+            Severity::Warning,
+            "its project has ended support of this release line".to_owned(),
+        ),
+        Support::Newer => (
+            Severity::Info,
+            "this release line is newer than castoff's table, so its end of support is not known".to_owned(),
+        ),
+    };
+    let message = format!("{message} (table of {})", releases::AS_OF);
+    Some(finding(Code::RuntimeEndOfLife, severity, named(runtime), message))
+}
+
 fn named(runtime: &Runtime) -> String {
     format!("{} {}", runtime.name, runtime.version)
 }
 
-fn date(time: crate::model::time::Timestamp) -> String {
+fn date(time: Timestamp) -> String {
     time.to_string().chars().take(10).collect()
 }

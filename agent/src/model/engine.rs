@@ -103,6 +103,8 @@ pub struct EngineSighting {
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
+    /// Whether it started a containerd of its own. One that did not uses the node's.
+    pub own_containerd: bool,
     /// What it accepts on. Empty for an engine that listens on nothing that castoff sees.
     pub listeners: Vec<Listener>,
 }

@@ -46,4 +46,7 @@ pub struct HostFiles {
     pub cgroups: Reading<CgroupVersion>,
     /// What of Docker is on the disk.
     pub left_overs: Reading<Vec<LeftOver>>,
+    /// The file that shows that Docker's package `containerd.io` is installed; absent where the host's packages were looked
+    /// at and it is not among them, unknown where no list of packages was found.
+    pub containerd_io: Reading<String>,
 }

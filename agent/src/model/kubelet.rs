@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::reading::Reading;
+
 /// Where an endpoint's name comes from; also the order in which candidates are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "from")]
@@ -47,6 +49,9 @@ pub struct Kubelet {
     pub dockershim: Option<bool>,
     /// The endpoints it was given, the one that wins first.
     pub endpoints: Vec<EndpointCandidate>,
+    /// Its setting `failCgroupV1`; absent where it was read and leaves the default, unknown where it was not all read.
+    #[serde(rename = "failCgroupV1")]
+    pub fail_cgroup_v1: Reading<bool>,
 }
 
 /// A program that is a kubelet, carries one, starts one, or asks a runtime for one.

@@ -41,6 +41,7 @@ pub(crate) fn clear_node() -> Snapshot {
             program: Some("kubelet".into()),
             dockershim: Some(false),
             endpoints: vec![endpoint.clone()],
+            fail_cgroup_v1: Reading::Absent,
         }),
         runtime: RuntimeSighting {
             runtime: Sighting::full(Runtime {
@@ -81,6 +82,7 @@ pub(crate) fn clear_node() -> Snapshot {
         host: Sighting::full(HostFiles {
             cgroups: Reading::Known(CgroupVersion::V2),
             left_overs: Reading::Known(Vec::new()),
+            containerd_io: Reading::Absent,
         }),
     }
 }
@@ -139,6 +141,7 @@ pub(crate) fn dockerd() -> EngineSighting {
     EngineSighting {
         kind: EngineKind::Dockerd,
         process: Some(process(800, "/usr/bin/dockerd")),
+        own_containerd: true,
         listeners: vec![Listener {
             id: docker_socket(),
             api: Api::Docker,

@@ -209,7 +209,7 @@ fn findings() -> Vec<Finding> {
             Severity::Critical,
             "pod ci/builder-0 (build)",
             "It holds 3 connections to dockerd's /run/docker.sock and has done so for 3 days.",
-            "Build with BuildKit, kaniko or buildah in the pod instead.",
+            "Build with rootless BuildKit or Buildah in the pod instead.",
         ),
         finding(
             Code::SocketClient,

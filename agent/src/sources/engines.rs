@@ -226,6 +226,16 @@ impl<'a> Search<'a> {
             .filter_map(|(at, socket)| Some((at, names::suggested_kind(&socket.name)?)))
     }
 
+    /// Whether a containerd is a child of this process (`libcontainerd/supervisor` of moby).
+    fn has_own_containerd(&self, owner: &ProcessEntry) -> bool {
+        let is_containerd = |entry: &ProcessEntry| {
+            let name = entry.executable.as_deref().map_or(&*entry.name, program::base);
+            ["containerd", "docker-containerd"].contains(&name)
+        };
+        let mut entries = self.table.entries.iter();
+        entries.any(|entry| entry.parent == owner.key.pid && is_containerd(entry))
+    }
+
     fn add_engine(&mut self, kind: EngineKind, owner: Option<&ProcessEntry>, sockets: BTreeSet<usize>) {
         let process = owner.and_then(|entry| self.reader.describe(entry));
         if owner.is_some() && process.is_none() {
@@ -267,9 +277,11 @@ impl<'a> Search<'a> {
         for gap in gaps {
             gap.fold_into(&mut self.gaps);
         }
+        let own_containerd = owner.is_some_and(|owner| self.has_own_containerd(owner));
         self.engines.push(EngineSighting {
             kind,
             process,
+            own_containerd,
             listeners,
         });
     }

@@ -5,6 +5,7 @@
 //! Docker's.
 
 mod left_overs;
+mod packages;
 
 use std::io;
 
@@ -32,16 +33,23 @@ const OF_A_HOST: [&str; 6] = [
 /// again means to read all mounts.
 pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sighting<HostFiles> {
     let mut gaps = Vec::new();
-    let left_overs = match Rooted::open(&host.root) {
+    let (left_overs, containerd_io) = match Rooted::open(&host.root) {
         Ok(root) => {
             gaps.extend(find_foreign_root(&root, host));
-            left_overs::find(&root, &mut gaps)
+            (left_overs::find(&root, &mut gaps), packages::find_containerd_io(&root))
         }
-        Err(error) => Reading::Unknown(Gap::new(Reason::of(&error), Hides::Engine, host.root.display(), &error)),
+        Err(error) => {
+            let gap = |hides| Gap::new(Reason::of(&error), hides, host.root.display(), &error);
+            (
+                Reading::Unknown(gap(Hides::Engine)),
+                Reading::Unknown(gap(Hides::Detail)),
+            )
+        }
     };
     let files = HostFiles {
         cgroups: cgroups.map_or_else(|| read_cgroup_version(host), Reading::Known),
         left_overs,
+        containerd_io,
     };
     Sighting::partial(files, gaps)
 }

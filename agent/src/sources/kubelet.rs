@@ -13,7 +13,7 @@ mod flags;
 
 use self::dockershim::serves_dockershim;
 use self::embedded::Program;
-use self::files::{Files, Word, named_by};
+use self::files::{Configuration, Files, Word, named_by};
 use self::flags::{ENDPOINT, Flags};
 use super::HostPaths;
 use super::processes::{ProcessEntry, ProcessReader, ProcessTable};
@@ -79,26 +79,43 @@ struct Told {
     endpoints: Vec<EndpointCandidate>,
     /// Whether a `KubeletConfiguration` names an endpoint, as it can since 1.27.
     in_configuration: bool,
+    /// The `failCgroupV1` that wins.
+    fail_cgroup_v1: Option<bool>,
+    /// The first thing that could not be read: what comes after it may be overruled by it.
+    unread: Option<Gap>,
     gaps: Vec<Gap>,
 }
 
 impl Told {
-    /// Takes the word of a kubelet's configuration. Gives whether there is such a file.
-    fn add(&mut self, word: Result<Word, Gap>) -> bool {
-        match word {
-            Ok(Word::NoFile) => return false,
-            Ok(Word::Silent) => {}
-            Ok(Word::Names(endpoint)) => {
+    /// Takes a kubelet's configuration. Gives whether there is such a file.
+    fn add(&mut self, read: Result<Configuration, Gap>) -> bool {
+        let Configuration {
+            endpoint,
+            fail_cgroup_v1,
+        } = match read {
+            Ok(configuration) => configuration,
+            Err(gap) => {
+                self.miss(gap);
+                return true;
+            }
+        };
+        if self.unread.is_none() {
+            self.fail_cgroup_v1 = self.fail_cgroup_v1.or(fail_cgroup_v1);
+        }
+        match endpoint {
+            Word::NoFile => return false,
+            Word::Silent => {}
+            Word::Names(endpoint) => {
                 self.endpoints.push(endpoint);
                 self.in_configuration = true;
             }
-            Err(gap) => self.miss(gap),
         }
         true
     }
 
     /// Notes what could not be read. It hides the runtime only where nothing that wins over it named an endpoint.
     fn miss(&mut self, gap: Gap) {
+        self.unread.get_or_insert_with(|| gap.clone());
         if self.endpoints.is_empty() {
             gap.fold_into(&mut self.gaps);
         }
@@ -119,10 +136,19 @@ impl Told {
             self.endpoints
                 .push(by_flag(self.flags.evidence_of_dockershim(), DOCKERSHIM));
         }
+        let fail_cgroup_v1 = match (self.flags.fail_cgroup_v1.or(self.fail_cgroup_v1), self.unread) {
+            (Some(fails), _) => Reading::Known(fails),
+            (None, None) => Reading::Absent,
+            (None, Some(gap)) => Reading::Unknown(Gap {
+                hides: Hides::Detail,
+                ..gap
+            }),
+        };
         let kubelet = Kubelet {
             program: program.map(|p| p.name().to_owned()),
             dockershim,
             endpoints: self.endpoints,
+            fail_cgroup_v1,
         };
         Sighting::partial(kubelet, self.gaps)
     }

@@ -88,7 +88,8 @@ impl RuntimeSource {
             Reading::Absent => return without(Reading::Absent, gaps, refused),
             Reading::Unknown(gap) => return without(Reading::Unknown(gap), gaps, refused),
         };
-        let (runtime, pods, mut containers) = query_all(&answered, self.node.as_deref()).await;
+        let (mut runtime, pods, mut containers) = query_all(&answered, self.node.as_deref()).await;
+        runtime.gaps.extend(gaps);
         if let Reading::Known(list) = &mut containers.reading {
             let path = &answered.socket.candidate.path;
             let unseen = self.mounts.query_new(list, &answered.client, answered.api, path).await;
@@ -97,7 +98,7 @@ impl RuntimeSource {
             }
         }
         RuntimeSighting {
-            runtime: Sighting::partial(runtime, gaps),
+            runtime,
             refused,
             pods,
             containers,
@@ -171,7 +172,10 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
 }
 
 /// Asks the runtime everything but the mounts, all at the same time.
-async fn query_all(runtime: &Answered, node: Option<&str>) -> (Runtime, Sighting<Vec<Pod>>, Sighting<Vec<Container>>) {
+async fn query_all(
+    runtime: &Answered,
+    node: Option<&str>,
+) -> (Sighting<Runtime>, Sighting<Vec<Pod>>, Sighting<Vec<Container>>) {
     let Answered {
         socket,
         client,
@@ -184,17 +188,27 @@ async fn query_all(runtime: &Answered, node: Option<&str>) -> (Runtime, Sighting
     };
     let filter = Some(v1::ContainerFilter { state: Some(running) });
     let (status, cgroup_driver, pods, containers) = tokio::join!(
-        client.query(*api, v1::StatusRequest { verbose: false }),
+        // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
+        client.query(
+            *api,
+            v1::StatusRequest {
+                verbose: name == "containerd"
+            }
+        ),
         query_cgroup_driver(runtime),
         client.query(*api, v1::ListPodSandboxRequest {}),
         client.query(*api, v1::ListContainersRequest { filter }),
     );
     let path = &socket.candidate.path;
-    let (conditions, deprecations) = match status {
-        Ok(status) => (convert::conditions(&status), convert::deprecations(&status)),
+    let (conditions, deprecations, silenced) = match status {
+        Ok(status) => (
+            convert::conditions(&status),
+            convert::deprecations(&status),
+            convert::silenced_deprecations(&status),
+        ),
         Err(error) => {
             let gap = error.gap(Hides::Detail, *api, v1::StatusRequest::METHOD, path);
-            (Reading::Unknown(gap.clone()), Reading::Unknown(gap))
+            (Reading::Unknown(gap.clone()), Reading::Unknown(gap), None)
         }
     };
     let pods = pods.map_or_else(
@@ -215,7 +229,11 @@ async fn query_all(runtime: &Answered, node: Option<&str>) -> (Runtime, Sighting
         deprecations,
         cgroup_driver,
     };
-    (runtime, pods, containers)
+    (
+        Sighting::partial(runtime, silenced.into_iter().collect()),
+        pods,
+        containers,
+    )
 }
 
 /// `RuntimeConfig`, which v1alpha2 never had and v1 has from cri-api 0.28 on: a runtime without it is a fact.

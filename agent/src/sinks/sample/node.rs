@@ -90,6 +90,7 @@ pub(super) fn kubelet() -> Kubelet {
         program: Some("kubelet".to_owned()),
         dockershim: Some(false),
         endpoints: vec![runtime().endpoint],
+        fail_cgroup_v1: Reading::Absent,
     }
 }
 

@@ -110,6 +110,7 @@ mod tests {
             let mut engines = [EngineSighting {
                 kind,
                 process: host.reader().describe(&table.entries[0]),
+                own_containerd: false,
                 listeners: Vec::new(),
             }];
             let socket = ListeningSocket {

@@ -152,6 +152,7 @@ mod tests {
         let engines = [EngineSighting {
             kind: EngineKind::Dockerd,
             process: reader.describe(&entry),
+            own_containerd: false,
             listeners: Vec::new(),
         }];
         let protocols = [Protocol::UnixStream, Protocol::UnixStream, Protocol::Other];

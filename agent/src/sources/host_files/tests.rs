@@ -203,3 +203,30 @@ fn a_refused_look_is_no_absence() {
     let files = read_host_files(&host.paths(), None).reading;
     assert_eq!(files.known().and_then(|f| f.left_overs.known()).map(Vec::len), Some(1));
 }
+
+#[test]
+fn dockers_package_of_containerd_is_seen_by_its_files() {
+    let find = |files: &[&str]| {
+        let host = RecordedHost::new();
+        for path in files {
+            host.file(path, "/.\n/usr/bin/containerd\n");
+        }
+        let seen = read_host_files(&host.paths(), None);
+        seen.reading.known().expect("readable").containerd_io.clone()
+    };
+    let list = "/var/lib/dpkg/info/containerd.io.list";
+    assert_eq!(find(&[list]), Reading::Known(list.to_owned()));
+    let licence = find(&["/var/lib/rpm/rpmdb.sqlite", "/usr/share/licenses/containerd.io/LICENSE"]);
+    assert_eq!(licence, Reading::Known("/usr/share/licenses/containerd.io".to_owned()));
+    assert_eq!(
+        find(&["/var/lib/dpkg/info/containerd.list"]),
+        Reading::Absent,
+        "a distribution's own"
+    );
+    let host = RecordedHost::new();
+    host.file(list, "/etc/containerd/config.toml\n");
+    let seen = read_host_files(&host.paths(), None);
+    let removed = &seen.reading.known().expect("readable").containerd_io;
+    assert_eq!(*removed, Reading::Absent, "only its configuration is left");
+    assert!(find(&[]).gap().is_some(), "no list of packages proves nothing");
+}

@@ -24,11 +24,14 @@ pub(super) struct Files {
     root: Result<Rooted, Gap>,
 }
 
-/// The only field of a `KubeletConfiguration` that castoff reads (kubelet.config.k8s.io/v1beta1; from 1.27 on).
+/// The fields of a `KubeletConfiguration` that castoff reads (kubelet.config.k8s.io/v1beta1): the endpoint from 1.27 on,
+/// `failCgroupV1` from 1.31 on.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KubeletConfiguration {
     container_runtime_endpoint: Option<String>,
+    #[serde(rename = "failCgroupV1")]
+    fail_cgroup_v1: Option<bool>,
 }
 
 /// The fields of k3s' and rke2's configuration that castoff reads: the command line's flags as a file.
@@ -106,6 +109,22 @@ impl DistributionConfiguration {
     }
 }
 
+/// What a kubelet's configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Configuration {
+    pub(super) endpoint: Word,
+    pub(super) fail_cgroup_v1: Option<bool>,
+}
+
+impl Configuration {
+    const fn new(endpoint: Word) -> Self {
+        Self {
+            endpoint,
+            fail_cgroup_v1: None,
+        }
+    }
+}
+
 /// What a file says of the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -138,30 +157,35 @@ impl Files {
             .map_err(|e| Gap::new(Reason::Malformed, Hides::Runtime, path, e))
     }
 
-    /// The endpoint in a kubelet's configuration file.
-    pub(super) fn read_configuration(&self, path: &str) -> Result<Word, Gap> {
+    /// A kubelet's configuration file.
+    pub(super) fn read_configuration(&self, path: &str) -> Result<Configuration, Gap> {
         let Some(file) = self.read_yaml::<KubeletConfiguration>(path)? else {
-            return Ok(Word::NoFile);
+            return Ok(Configuration::new(Word::NoFile));
         };
         let named = file.container_runtime_endpoint.filter(|e| !e.is_empty());
-        Ok(named.map_or(Word::Silent, |endpoint| Word::Names(named_by(path, &endpoint))))
+        Ok(Configuration {
+            endpoint: named.map_or(Word::Silent, |endpoint| Word::Names(named_by(path, &endpoint))),
+            fail_cgroup_v1: file.fail_cgroup_v1,
+        })
     }
 
-    /// The endpoint in a directory of drop-ins: of the `.conf` files in it and below it, in the order of their paths, the
-    /// last one that names any (KEP-3983; from 1.28 on).
-    pub(super) fn read_drop_ins(&self, directory: &str) -> Result<Word, Gap> {
+    /// A directory of drop-ins: of the `.conf` files in it and below it, in the order of their paths, the last one that sets a
+    /// field (KEP-3983; from 1.28 on).
+    pub(super) fn read_drop_ins(&self, directory: &str) -> Result<Configuration, Gap> {
         let mut paths = Vec::new();
         // The kubelet follows no link to a directory (WalkDir of Go), not even where the flag names one.
         if self.is_link(directory)? || !self.find_drop_ins(directory, &mut paths)? {
-            return Ok(Word::NoFile);
+            return Ok(Configuration::new(Word::NoFile));
         }
-        let mut word = Word::Silent;
+        let mut all = Configuration::new(Word::Silent);
         for path in paths {
-            if let named @ Word::Names(_) = self.read_configuration(&path)? {
-                word = named;
+            let file = self.read_configuration(&path)?;
+            if let Word::Names(_) = file.endpoint {
+                all.endpoint = file.endpoint;
             }
+            all.fail_cgroup_v1 = file.fail_cgroup_v1.or(all.fail_cgroup_v1);
         }
-        Ok(word)
+        Ok(all)
     }
 
     /// Adds the drop-ins in a directory and below it. False where there is no such directory.

@@ -35,6 +35,8 @@ pub(super) struct Flags {
     pub docker: bool,
     /// `--data-dir` of k3s and rke2.
     pub data_dir: Option<String>,
+    /// `--fail-cgroupv1`.
+    pub fail_cgroup_v1: Option<bool>,
     /// A flag that no kubelet without dockershim has.
     pub before_1_24: Option<&'static str>,
     /// The flags that k3s hands on to its kubelet, `--kubelet-arg`.
@@ -108,6 +110,10 @@ impl Flags {
             self.docker = value.is_none_or(|v| v == "true" || v == "1");
             return true;
         }
+        if name == "fail-cgroupv1" {
+            self.fail_cgroup_v1 = Some(value.is_none_or(|v| v == "true" || v == "1"));
+            return true;
+        }
         match GONE_WITH_DOCKERSHIM
             .into_iter()
             .find(|gone| gone.trim_start_matches('-') == name)
@@ -142,6 +148,7 @@ impl Flags {
         self.args_file = winner.args_file.or(self.args_file.take());
         self.docker |= winner.docker;
         self.data_dir = winner.data_dir.or(self.data_dir.take());
+        self.fail_cgroup_v1 = winner.fail_cgroup_v1.or(self.fail_cgroup_v1);
         self.before_1_24 = winner.before_1_24.or(self.before_1_24);
         if let Some(winner) = winner.of_kubelet {
             self.of_kubelet.get_or_insert_default().lay_over(*winner);

@@ -423,3 +423,39 @@ fn hostile_arguments_are_taken_as_they_are() {
     let seen = look(&host);
     assert_eq!(endpoints(&seen), []);
 }
+
+#[test]
+fn fail_cgroup_v1_is_what_wins_and_unknown_where_that_could_not_be_read() {
+    let told = |arguments: &[&str], files: &[(&str, &str)]| {
+        let host = RecordedHost::new();
+        with_kubelet(&host, arguments);
+        for (path, content) in files {
+            host.file(path, content);
+        }
+        let seen = look(&host);
+        seen.reading.known().expect("a kubelet is here").fail_cgroup_v1.clone()
+    };
+    let (yes, no) = (
+        "kind: KubeletConfiguration\nfailCgroupV1: true\n",
+        "failCgroupV1: false\n",
+    );
+    let files = ["--config=/etc/k.yaml", "--config-dir=/etc/k.d"];
+    assert_eq!(told(&[], &[]), Reading::Absent, "no configuration leaves the default");
+    assert_eq!(told(&files[..1], &[("/etc/k.yaml", CONFIG)]), Reading::Absent);
+    assert_eq!(told(&files[..1], &[("/etc/k.yaml", no)]), Reading::Known(false));
+    let over = [("/etc/k.yaml", yes), ("/etc/k.d/9.conf", no)];
+    assert_eq!(
+        told(&files, &over),
+        Reading::Known(false),
+        "a drop-in wins over the file"
+    );
+    let flag = ["--fail-cgroupv1=false", "--config=/etc/k.yaml"];
+    assert_eq!(
+        told(&flag, &[("/etc/k.yaml", yes)]),
+        Reading::Known(false),
+        "a flag wins over both"
+    );
+    assert!(told(&files[..1], &[]).gap().is_some(), "the named file is not there");
+    let broken = [("/etc/k.yaml", no), ("/etc/k.d/9.conf", "[: {")];
+    assert!(told(&files, &broken).gap().is_some(), "the drop-in may say otherwise");
+}

@@ -54,6 +54,7 @@ impl Node {
         EngineSighting {
             kind: EngineKind::Dockerd,
             process: Some(self.process()),
+            own_containerd: false,
             listeners: vec![Listener {
                 id: ListenerId::File(file),
                 api: Api::Docker,

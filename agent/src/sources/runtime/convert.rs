@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use castoff_cri::v1;
+use serde::Deserialize;
 
 use crate::model::container::{Container, Mount, Pod};
 use crate::model::identity::ContainerId;
@@ -98,6 +99,28 @@ pub(crate) fn deprecations(answer: &v1::StatusResponse) -> Reading<Vec<Deprecati
             error,
         ),
     }
+}
+
+/// containerd's configuration as its details have it, as far as castoff reads it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerdConfig {
+    ignore_deprecation_warnings: Option<Vec<String>>,
+}
+
+/// The gap that containerd's own setting makes: it leaves these deprecated uses out of its conditions.
+pub(crate) fn silenced_deprecations(answer: &v1::StatusResponse) -> Option<Gap> {
+    let config = answer.info.iter().find(|entry| entry.key == b"config")?;
+    let config: ContainerdConfig = serde_json::from_slice(&config.value).ok()?;
+    let ids = config.ignore_deprecation_warnings.filter(|ids| !ids.is_empty())?;
+    let ids = printable(ids.join(", ").as_bytes());
+    let answer = format!("ignore_deprecation_warnings in containerd's configuration hides {ids}");
+    Some(Gap::new(
+        Reason::DependsOnAnother,
+        Hides::Detail,
+        "deprecated uses",
+        answer,
+    ))
 }
 
 /// What `RuntimeConfig` says.

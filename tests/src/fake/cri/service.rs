@@ -123,6 +123,7 @@ impl Answers {
                 status: Some(v1::RuntimeStatus {
                     conditions: script.conditions.clone(),
                 }),
+                info: Vec::new(),
             })
         })
         .await

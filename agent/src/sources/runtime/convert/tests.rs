@@ -131,3 +131,34 @@ fn a_runtime_need_not_heed_the_filter() {
         "what does not run is no gap"
     );
 }
+
+#[test]
+fn deprecations_that_are_silenced_are_a_gap_that_names_them() {
+    let told = |config: &str| {
+        let entry = v1::status_response::InfoEntry {
+            key: b"config".to_vec(),
+            value: config.as_bytes().to_vec(),
+        };
+        let answer = v1::StatusResponse {
+            info: vec![entry],
+            ..v1::StatusResponse::default()
+        };
+        silenced_deprecations(&answer)
+    };
+    let ids = r#"["io.containerd.deprecation/a","io.containerd.deprecation/b"]"#;
+    let gap = told(&format!(r#"{{"registry":{{}},"ignoreDeprecationWarnings":{ids}}}"#)).expect("they are silenced");
+    assert_eq!((gap.reason, gap.hides), (Reason::DependsOnAnother, Hides::Detail));
+    let said = gap.to_string();
+    assert!(
+        said.contains("io.containerd.deprecation/a, io.containerd.deprecation/b"),
+        "{said}"
+    );
+    for none in [
+        "{}",
+        r#"{"ignoreDeprecationWarnings":null}"#,
+        r#"{"ignoreDeprecationWarnings":[]}"#,
+        "[crio]",
+    ] {
+        assert_eq!(told(none), None, "{none}");
+    }
+}

@@ -16,6 +16,7 @@ fn kubelet(endpoints: Vec<EndpointCandidate>) -> Kubelet {
         program: Some("kubelet".to_owned()),
         dockershim: None,
         endpoints,
+        fail_cgroup_v1: crate::model::reading::Reading::Absent,
     }
 }
 
