@@ -6,24 +6,27 @@ mod offload;
 pub mod service;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
+use crate::model::client::OpenClient;
 use crate::model::exposure::Reach;
 use crate::model::history::History;
-use crate::model::identity::ContainerId;
+use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::join;
 use crate::model::kubelet::Kubelet;
-use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
+use crate::model::socket::ListeningFiles;
 use crate::model::time::Timestamp;
 use crate::sources::HostPaths;
 use crate::sources::mounts::find_reaches;
 use crate::sources::processes::ProcessReader;
-use crate::sources::runtime::RuntimeSource;
+use crate::sources::runtime::{self, RuntimeSource};
 use crate::sources::sockets::live::KernelTables;
 use crate::sources::sockets::tables::SocketTables;
 use host_side::{HostSide, HostSightings, Timed};
@@ -82,18 +85,59 @@ impl Agent {
         let taken = Timestamp::from(SystemTime::now());
         let kubelet = self.host.run(HOST_DEADLINE, HostSide::look_at_kubelet).await;
         let kubelet = kubelet.unwrap_or_else(|e| Timed::of(Source::Kubelet, unanswered(&e, Hides::Runtime)));
+        let host = self.host.run(HOST_DEADLINE, HostSide::look_at_engines).await;
+        let host = host.unwrap_or_else(|error| HostSightings::unanswered(&unanswered_gaps(&error)));
+        // Only now: what engines listen on must be known before a socket is opened.
         let start = Instant::now();
-        let (runtime, host) = tokio::join!(
-            self.runtime.query(&kubelet.sighting),
-            self.host.run(HOST_DEADLINE, HostSide::look_at_engines)
-        );
+        let runtime = self.ask_runtime(&kubelet.sighting, &host.listening).await;
         let runtime = Timed {
             source: Source::Runtime,
             took: start.elapsed(),
             sighting: runtime,
         };
-        let host = host.unwrap_or_else(|error| HostSightings::unanswered(&unanswered_gaps(&error)));
         self.conclude(taken, kubelet, runtime, host).await
+    }
+
+    /// Asks the runtime. One that was not found is unknown wherever something shows that this is a node.
+    async fn ask_runtime(&mut self, kubelet: &Sighting<Kubelet>, listening: &Arc<ListeningFiles>) -> RuntimeSighting {
+        let seen = self.runtime.query(kubelet, listening).await;
+        if !matches!(seen.runtime.reading, Reading::Absent) {
+            return seen;
+        }
+        let evidence = match &kubelet.reading {
+            Reading::Known(kubelet) => Some(kubelet.without_runtime()),
+            Reading::Unknown(gap) => Some(gap.clone()),
+            Reading::Absent => {
+                let found = self.host.run(HOST_DEADLINE, HostSide::find_evidence).await;
+                found.unwrap_or_else(|error| Some(unanswered_gaps(&error)(Hides::Runtime)))
+            }
+        };
+        match evidence {
+            Some(gap) => runtime::hidden(seen, gap),
+            None => seen,
+        }
+    }
+
+    /// Those of the `open` clients' processes that are the node's kubelet, or serve the endpoint of its runtime.
+    async fn find_runtime_side(
+        &mut self,
+        snapshot: &Snapshot,
+        listening: &ListeningFiles,
+        open: &[OpenClient],
+    ) -> BTreeSet<ProcessKey> {
+        let kubelet = snapshot.kubelet.reading.known().and_then(|kubelet| kubelet.process);
+        let endpoint = snapshot.runtime.socket.zip(snapshot.runtime.runtime.reading.known());
+        let served = endpoint.and_then(|(file, runtime)| {
+            let name = runtime.canonical_path.rsplit('/').next().unwrap_or_default();
+            Some(listening.find(file, name)?.socket)
+        });
+        let holders: Vec<ProcessKey> = open.iter().flat_map(|c| &c.holders).map(|holder| holder.key).collect();
+        let mut found: BTreeSet<ProcessKey> = kubelet.into_iter().collect();
+        if let (Some(socket), false) = (served, holders.is_empty()) {
+            let look = move |host: &mut HostSide| host.find_servers(socket, &holders);
+            found.extend(self.host.run(HOST_DEADLINE, look).await.unwrap_or_default());
+        }
+        found
     }
 
     async fn conclude(
@@ -117,7 +161,7 @@ impl Agent {
         };
         let unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
-            snapshot.runtime = self.runtime.query(&snapshot.kubelet).await;
+            snapshot.runtime = self.ask_runtime(&snapshot.kubelet, &host.listening).await;
         }
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
@@ -128,6 +172,8 @@ impl Agent {
         sources.sort_by_key(|status| status.source);
         if let Some(open) = join::join(&snapshot).clients.known() {
             self.history.record(taken, open);
+            let runtime = self.find_runtime_side(&snapshot, &host.listening, open).await;
+            self.history.mark_runtime(open, &runtime);
             if saw_every_client(&sources) {
                 self.history.mark_whole(taken);
             }

@@ -1,6 +1,7 @@
 //! From a host to the reader's eye without a kernel: a recorded host tree and a fake runtime on a real Unix socket in, the
 //! JSON and the metrics out, held against golden files. `CASTOFF_BLESS=1` writes them anew; read the difference.
 
+mod fence;
 mod hosts;
 mod normal;
 
@@ -38,9 +39,14 @@ macro_rules! golden {
 golden!(containerd, crio, cri_dockerd, dockershim, docker_only, no_runtime);
 
 fn agent(host: &Host) -> Agent {
+    agent_told(host, None, History::default())
+}
+
+/// An agent that is told where the runtime is.
+fn agent_told(host: &Host, runtime_endpoint: Option<String>, history: History) -> Agent {
     let look = Look {
         host: host.paths(),
-        runtime_endpoint: None,
+        runtime_endpoint,
         // Long, so that a busy machine is no runtime that hangs.
         runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),
@@ -50,7 +56,7 @@ fn agent(host: &Host) -> Agent {
         window: DEFAULT_WINDOW,
     };
     let tables = RecordedTables::new(host.tables());
-    Agent::with_tables(look, settings, History::default(), Box::new(tables))
+    Agent::with_tables(look, settings, history, Box::new(tables))
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{ClientKey, OpenClient};
 use super::hours::Hours;
-use super::identity::SocketInode;
+use super::identity::{ProcessKey, SocketInode};
 use super::time::Timestamp;
 use super::timeline::Timeline;
 
@@ -23,6 +23,8 @@ pub struct Seen {
     pub connects: u64,
     /// In which hours a connection was seen open.
     pub hours: Hours,
+    /// Whether it was seen to be the node's own runtime, or its kubelet: its past is that of the runtime.
+    pub as_runtime: bool,
 }
 
 /// Every client that was seen, at most [`History::LIMIT`]; the longest unseen are forgotten first.
@@ -65,6 +67,7 @@ impl History {
                 last: at,
                 connects: 0,
                 hours: Hours::default(),
+                as_runtime: false,
             });
             seen.last = seen.last.max(at);
             seen.hours.mark(at);
@@ -79,6 +82,16 @@ impl History {
             .map(|client| (client.key.clone(), client.sockets.clone()))
             .collect();
         self.bound();
+    }
+
+    /// Marks those of the `open` clients that `runtime`, the processes of the node's kubelet and of its runtime, are.
+    pub fn mark_runtime(&mut self, open: &[OpenClient], runtime: &BTreeSet<ProcessKey>) {
+        for client in open {
+            let is_runtime = client.holders.iter().any(|holder| runtime.contains(&holder.key));
+            if let Some(seen) = self.clients.get_mut(&client.key) {
+                seen.as_runtime |= is_runtime;
+            }
+        }
     }
 
     /// Tells that nothing hid a client from the look at the time `at`: who was not seen in it was not there.
@@ -252,6 +265,7 @@ mod tests {
             last: at(2),
             connects: 1,
             hours: Hours::default(),
+            as_runtime: false,
         };
         let mut history = History::restore([(before.key, seen)], Hours::default());
         history.record(at(9), &[old]);

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::identity::ProcessKey;
+use super::reading::{Gap, Hides, Reason};
+
 /// Where an endpoint's name comes from; also the order in which candidates are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "from")]
@@ -47,6 +50,18 @@ pub struct Kubelet {
     pub dockershim: Option<bool>,
     /// The endpoints it was given, the one that wins first.
     pub endpoints: Vec<EndpointCandidate>,
+    /// Its process, where that was seen.
+    #[serde(skip)]
+    pub process: Option<ProcessKey>,
+}
+
+impl Kubelet {
+    /// The gap that this kubelet is where no runtime was found.
+    pub fn without_runtime(&self) -> Gap {
+        let by = self.program.as_deref().unwrap_or("by its files");
+        let answer = format!("a kubelet is here ({by}), and no runtime was found");
+        Gap::new(Reason::NotFound, Hides::Runtime, "the runtime of this node", answer)
+    }
 }
 
 /// A program that is a kubelet, carries one, starts one, or asks a runtime for one.

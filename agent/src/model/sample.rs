@@ -41,6 +41,7 @@ pub(crate) fn clear_node() -> Snapshot {
             program: Some("kubelet".into()),
             dockershim: Some(false),
             endpoints: vec![endpoint.clone()],
+            process: None,
         }),
         runtime: RuntimeSighting {
             runtime: Sighting::full(Runtime {
@@ -53,6 +54,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 deprecations: Reading::Known(Vec::new()),
                 cgroup_driver: Reading::Known(CgroupDriver::Systemd),
             }),
+            socket: None,
             refused: Vec::new(),
             pods: Sighting::full(vec![Pod {
                 sandbox: id(2),

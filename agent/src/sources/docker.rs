@@ -65,6 +65,11 @@ pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
     ("podman.sock", EngineKind::Podman),  // podman.socket's ListenStream
 ];
 
+/// The engine that as a rule serves the Docker API on a socket of this name, the last component of its path.
+pub(super) fn engine_of_socket(name: &str) -> Option<EngineKind> {
+    SOCKETS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+}
+
 /// Listeners of dockerd that serve no Docker API, by the last components of their paths (`*` is any one), and why.
 pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 10] = [
     (&["metrics.sock"], "metrics for plugins (moby daemon/metrics_unix.go)"),

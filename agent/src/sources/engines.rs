@@ -25,6 +25,7 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
 use program::Program;
 pub(super) use records::read_configured_data_root;
+pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised};
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those

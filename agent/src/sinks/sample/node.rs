@@ -90,6 +90,7 @@ pub(super) fn kubelet() -> Kubelet {
         program: Some("kubelet".to_owned()),
         dockershim: Some(false),
         endpoints: vec![runtime().endpoint],
+        process: None,
     }
 }
 

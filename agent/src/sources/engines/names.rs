@@ -5,15 +5,14 @@
 
 use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
-use crate::sources::docker::{INTERNAL_SOCKETS, SOCKETS};
+use crate::sources::docker::{INTERNAL_SOCKETS, engine_of_socket};
 
 /// The engine that a socket's name suggests.
 pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
     if internal_use(name).is_some() {
         return None;
     }
-    let last = components_from_the_end(name).next()?;
-    SOCKETS.iter().find(|(known, _)| *known == last).map(|(_, kind)| *kind)
+    engine_of_socket(components_from_the_end(name).next()?)
 }
 
 /// What one of dockerd's sockets is for, where it is not the Docker API.

@@ -68,7 +68,16 @@ pub(crate) fn path_of(endpoint: &str) -> &str {
     path.filter(|p| p.starts_with('/')).unwrap_or(endpoint)
 }
 
-fn is_well_known(candidate: &EndpointCandidate) -> bool {
+/// Whether a runtime is known to serve at this path, which no link is on.
+pub(super) fn is_of_a_runtime(canonical: &Path) -> bool {
+    let path = canonical.to_string_lossy();
+    let run = path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/"));
+    WELL_KNOWN
+        .iter()
+        .any(|(known, _)| *known == path || Some(*known) == run)
+}
+
+pub(super) fn is_well_known(candidate: &EndpointCandidate) -> bool {
     matches!(candidate.origin, EndpointOrigin::WellKnown { .. })
 }
 
@@ -97,6 +106,8 @@ pub(crate) struct FoundSocket {
     pub connect: PathBuf,
     /// Which socket file it is: a restarted runtime makes a new one under the same name.
     pub identity: FileIdentity,
+    /// How many names the file has.
+    pub links: u64,
 }
 
 /// Finds the sockets of those well-known paths that exist, each once, in the order of `known`. What exists and is no
@@ -131,13 +142,14 @@ fn is_twin(run: &str, var_run: &str) -> bool {
 /// Finds the socket that a candidate names.
 pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<FoundSocket, RefusedEndpoint> {
     let (reason, answer) = match look(root, &candidate.path) {
-        Ok((canonical, identity)) => {
+        Ok((canonical, identity, links)) => {
             let connect = canonical::on_disk(root, &canonical);
             return Ok(FoundSocket {
                 candidate,
                 canonical,
                 connect,
                 identity,
+                links,
             });
         }
         Err(refusal) => refusal,
@@ -146,7 +158,7 @@ pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<F
     Err(RefusedEndpoint { candidate, refusal })
 }
 
-fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity), (Reason, String)> {
+fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity, u64), (Reason, String)> {
     if !path.starts_with('/') {
         let answer = "not a Unix socket: castoff asks runtimes at unix:///PATH only";
         return Err((Reason::NotASocket, answer.to_owned()));
@@ -154,7 +166,7 @@ fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity), (Reason, Str
     let canonical = canonical::resolve(root, Path::new(path)).map_err(|e| explain(&e))?;
     let file = fs::metadata(canonical::on_disk(root, &canonical)).map_err(|e| (Reason::of(&e), e.to_string()))?;
     if file.file_type().is_socket() {
-        return Ok((canonical, FileIdentity::from_stat(file.dev(), file.ino())));
+        return Ok((canonical, FileIdentity::from_stat(file.dev(), file.ino()), file.nlink()));
     }
     let what = if file.is_dir() { "a directory" } else { "a file" };
     Err((Reason::NotASocket, format!("{what}, not a socket")))

@@ -15,6 +15,7 @@ fn kubelet(endpoints: Vec<EndpointCandidate>) -> Kubelet {
         program: Some("kubelet".to_owned()),
         dockershim: None,
         endpoints,
+        process: None,
     }
 }
 
