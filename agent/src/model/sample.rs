@@ -117,6 +117,7 @@ pub(crate) fn contained(pid: u32, manager: Manager, ids: &[ContainerId]) -> Proc
         .map(|id| CgroupContainer {
             id: id.clone(),
             manager,
+            user: None,
         })
         .collect();
     Process {
@@ -182,6 +183,7 @@ pub(crate) fn supervised(n: u8, name: Option<&str>) -> SupervisedContainer {
         engine: EngineKind::Dockerd,
         supervisor: Pid(900),
         inside: None,
+        user: None,
         name: name.map(str::to_owned),
         image: None,
     }
