@@ -73,6 +73,16 @@ struct Source {
     root: PathBuf,
 }
 
+impl Source {
+    async fn query(&mut self, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
+        let listening = ListeningFiles {
+            files: listening(&self.root),
+            whole: true,
+        };
+        self.source.query(kubelet, &Arc::new(listening)).await
+    }
+}
+
 /// The sockets below `root`, as listened on by nobody's engine.
 fn listening(root: &Path) -> Vec<ListeningFile> {
     let entries = std::fs::read_dir(root)
@@ -119,11 +129,7 @@ fn kubelet_with(path: &str) -> Sighting<Kubelet> {
 /// Asks once, and sees that it ended in time.
 async fn ask(source: &mut Source, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
     let started = Instant::now();
-    let listening = ListeningFiles {
-        files: listening(&source.root),
-        whole: true,
-    };
-    let seen = source.source.query(kubelet, &Arc::new(listening)).await;
+    let seen = source.query(kubelet).await;
     let limit = DEADLINE * RuntimeSource::DEADLINES_IN_ALL + DEADLINE;
     assert!(started.elapsed() < limit, "it took {:?}", started.elapsed());
     seen

@@ -119,7 +119,7 @@ async fn what_may_be_an_engines_is_left_where_listeners_cannot_be_seen() -> Resu
         if opened {
             host.serve(endpoint, Script::of("cri-o", "1.33.4", [Api::V1]))?;
         }
-        host.forget_sockets()?;
+        host.break_tables()?;
         let report = agent_told(&host, Some(endpoint.to_owned()), History::default())
             .look()
             .await;

@@ -93,7 +93,11 @@ impl Membership {
     pub fn of_container(id: ContainerId) -> Self {
         let manager = Manager::Unnamed;
         Self {
-            containers: vec![CgroupContainer { id, manager, user: None }],
+            containers: vec![CgroupContainer {
+                id,
+                manager,
+                user: None,
+            }],
             ..Self::default()
         }
     }

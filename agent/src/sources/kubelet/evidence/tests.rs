@@ -77,6 +77,7 @@ fn the_pods_of_the_node_itself_show_it() {
         (format!("/{POD}/cri-containerd-{ID}.scope"), true),
         (format!("/{POD}"), true),
         (nested, false),
+        (format!("/user.slice/user-1000.slice/user@1000.service/{POD}"), false),
         (format!("/docker/{ID}"), false),
         ("/system.slice/x.service".to_owned(), false),
     ] {
