@@ -1,4 +1,4 @@
-//! Who uses an engine and who could.
+//! Clients of the node's engines, and containers that could become one.
 
 use super::Facts;
 use super::catalogue::finding;
@@ -8,14 +8,8 @@ use crate::model::exposure::{Access, Exposure, Via};
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let clients = facts.used_by.iter().map(client);
-    let exposures = facts
-        .exposures
-        .known()
-        .into_iter()
-        .flatten()
-        .filter(|e| !e.used)
-        .map(exposure);
+    let clients = facts.used_by.iter().copied().map(client);
+    let exposures = facts.node_exposures().filter(|e| !e.used).map(exposure);
     clients.chain(exposures).collect()
 }
 

@@ -12,7 +12,7 @@ pub use exposures::exposures;
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
-use super::container::ShadowContainer;
+use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
 use super::identity::ContainerId;
 use super::process::Process;
@@ -196,16 +196,20 @@ fn shadow_containers(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<Sh
             .inside
             .as_ref()
             .is_some_and(|outer| places.of_container(outer).is_some());
-        s.user.is_none() && !nested && places.of_container(&s.id).is_none()
+        !nested && places.of_container(&s.id).is_none()
     });
-    Reading::Known(
-        beside
-            .map(|s| ShadowContainer {
-                id: s.id.clone(),
-                engine: s.engine,
-                name: s.name.clone(),
-                image: s.image.clone(),
-            })
-            .collect(),
-    )
+    let shadow = |s: &SupervisedContainer| ShadowContainer {
+        id: s.id.clone(),
+        engine: s.engine,
+        scope: match (s.user, &s.inside) {
+            (Some(uid), _) => Scope::User { uid },
+            (None, Some(outer)) => Scope::Container {
+                name: outer.short().to_owned(),
+            },
+            (None, None) => Scope::Host,
+        },
+        name: s.name.clone(),
+        image: s.image.clone(),
+    };
+    Reading::Known(beside.map(shadow).collect())
 }

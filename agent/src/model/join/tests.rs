@@ -320,15 +320,18 @@ fn containers_beside_kubernetes() {
         },
     ];
     let shadow = join(&node).shadow_containers;
-    let names: Vec<_> = shadow
+    let found: Vec<_> = shadow
         .known()
         .expect("known")
         .iter()
-        .map(|c| c.name.as_deref())
+        .map(|c| (c.name.as_deref(), c.scope.clone()))
         .collect();
     assert_eq!(
-        names,
-        [Some("web")],
+        found,
+        [
+            (Some("web"), Scope::Host),
+            (Some("a user's own"), Scope::User { uid: 1000 })
+        ],
         "a pod's container, its sandbox and a nested engine's container are no shadows"
     );
 

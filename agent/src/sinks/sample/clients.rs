@@ -53,7 +53,7 @@ pub(crate) fn timeline(now: bool) -> Timeline {
 }
 
 /// A container of a pod in namespace `ci`.
-pub(super) fn place(pod: &str, container: Option<&str>) -> PodContainer {
+pub(crate) fn place(pod: &str, container: Option<&str>) -> PodContainer {
     PodContainer {
         namespace: "ci".to_owned(),
         pod: pod.to_owned(),

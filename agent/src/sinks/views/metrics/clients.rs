@@ -33,7 +33,7 @@ fn counted(clients: &[&Client]) -> Family {
             family.add([who, state], 0.0);
         }
     }
-    for client in clients {
+    for client in clients.iter().filter(|client| client.key.scope.is_of_node()) {
         let state = if client.connections > 0 || client.pending > 0 {
             "connected"
         } else {
