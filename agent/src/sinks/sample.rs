@@ -157,6 +157,7 @@ fn exposures() -> Vec<Exposure> {
             identity: ClientIdentity::EngineContainer {
                 engine: Some(EngineKind::Dockerd),
                 name: "watchtower".to_owned(),
+                image: None,
             },
             pod_uid: None,
             access: Access::Unknown,

@@ -20,6 +20,7 @@ pub use self::evidence::find_evidence;
 use self::files::{Files, Word, named_by};
 use self::flags::{ENDPOINT, Flags};
 use super::HostPaths;
+use super::kernel::refusal::{self, Right, is_gone};
 use super::processes::standing::{Standing, read_standing};
 use super::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use super::runtime::endpoint::{DOCKERSHIM, path_of};
@@ -62,12 +63,12 @@ pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTab
         .filter_map(|entry| Some((entry, Program::of(entry)?)));
     let (mut seen, mut doubts) = (Vec::new(), Vec::new());
     for (entry, program) in candidates {
-        match read_standing(&host.proc, entry.key.pid) {
+        match reader.open(entry.key).and_then(|process| read_standing(&process)) {
             Ok(Standing::Node) => seen.extend(read_process(host, reader, &files, entry, program)),
             Ok(Standing::Rootless) => doubts.extend(doubt_rootless(reader, entry, program)),
             // Anybody may call himself so.
             Ok(Standing::Itself) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_gone(&error) => {}
             Err(error) => doubts.push(unread(entry, "whose kubelet process", &error)),
         }
     }
@@ -102,14 +103,14 @@ fn doubt_rootless(reader: &ProcessReader, entry: &ProcessEntry, program: Program
             Some(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer))
         }
         Ok(_) => None,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if is_gone(&error) => None,
         Err(error) => Some(unread(entry, "the arguments of process", &error)),
     }
 }
 
 fn unread(entry: &ProcessEntry, what: &str, error: &io::Error) -> Gap {
     let asked = format!("{what} {}", entry.key.pid);
-    Gap::new(Reason::of(error), Hides::Runtime, asked, error)
+    refusal::gap(error, Hides::Runtime, asked, Right::Trace)
 }
 
 /// What is collected on the way.
@@ -186,7 +187,7 @@ fn read_process(
     };
     let arguments = match reader.read_arguments(entry.key) {
         Ok(arguments) => arguments,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if is_gone(&error) => return None,
         Err(error) => {
             told.miss(unread(entry, "the arguments of process", &error));
             return Some(told.into_sighting(Some(program), None));

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
 use super::HostPaths;
+use super::kernel::refusal::{self, Right};
 use super::kernel::rooted::{Rooted, Walked};
 use super::processes::ProcessReader;
 use crate::model::container::{Container, Mount};
@@ -135,13 +135,16 @@ impl<'a> Search<'a> {
         let key = engine.process.as_ref().map(|process| process.key);
         let path = match key {
             _ if name.starts_with('/') => name.clone(),
-            Some(key) => format!("{}/{name}", reader.read_working_directory(key)?),
+            Some(key) => format!("{}/{name}", reader.open(key)?.read_working_directory()?),
             None => return Err(io::ErrorKind::NotFound.into()),
         };
         let is_it = |walked: &Walked| walked.kind == FileType::Socket && walked.identity.inode == file.inode;
         let own_root = key.map(|key| reader.open_root(key).map(Rooted::new)).transpose();
         let in_own = match &own_root {
-            Ok(own) => own.as_ref().map(|root| root.walk(&path)).transpose(),
+            Ok(own) => own
+                .as_ref()
+                .map(|root| root.walk(&path).map_err(|e| e.error))
+                .transpose(),
             Err(_) => Ok(None),
         };
         if let Ok(Some(walked)) = in_own.as_ref()
@@ -155,7 +158,7 @@ impl<'a> Search<'a> {
             return Ok(Some(walked));
         }
         match (own_root, in_own) {
-            (Err(error), _) | (_, Err(error)) if !leads_nowhere(&error) => Err(error),
+            (Err(error), _) | (_, Err(error)) if !refusal::leads_nowhere(&error) => Err(error),
             // Looked at in the right place, by a name that is whole.
             (Ok(Some(_)), _) if name.starts_with('/') && !name.contains(char::REPLACEMENT_CHARACTER) => Ok(None),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -208,7 +211,8 @@ impl<'a> Search<'a> {
         }
         let found = match self.root.read_identity(path) {
             Ok(found) => Some(found),
-            Err(error) if leads_nowhere(&error) => None,
+            // What that means for the container is another question.
+            Err(error) if refusal::leads_nowhere(&error) => None,
             Err(error) => {
                 unreadable(&path, &error).fold_into(&mut self.gaps);
                 None
@@ -219,22 +223,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// A path that leads nowhere cannot lead to a listener. What that means for the container is another question.
-fn leads_nowhere(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || matches!(
-            Errno::from_io_error(error),
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::SRCH)
-        )
-}
-
 fn unreadable(asked: &dyn std::fmt::Display, error: &io::Error) -> Gap {
-    let reason = Reason::of(error);
-    let remedy = match reason {
-        Reason::PermissionDenied => "; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE (root) would show where it leads",
-        _ => "",
-    };
-    Gap::new(reason, Hides::Exposure, asked, format_args!("{error}{remedy}"))
+    refusal::gap(error, Hides::Exposure, asked, Right::TraceAndSearch)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Rea
 fn exposure(snapshot: &Snapshot, places: &Places<'_>, reach: &Reach, engine: &Engine, listener: &Listener) -> Exposure {
     let identity = match places.of_membership(&reach.membership) {
         Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name } => ClientIdentity::EngineContainer { engine, name },
+        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
         Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
     };
     let pod_uid = match &identity {

@@ -121,6 +121,7 @@ pub(super) fn all() -> Vec<Client> {
         ClientIdentity::EngineContainer {
             engine: None,
             name: "4c5f8a2b9d1e".to_owned(),
+            image: None,
         },
         1,
         vec![process(9220, "/usr/bin/python3.11", 0, None)],
@@ -137,6 +138,7 @@ pub(super) fn all() -> Vec<Client> {
             ClientIdentity::EngineContainer {
                 engine: Some(EngineKind::Dockerd),
                 name: "portainer".to_owned(),
+                image: None,
             },
             2,
             vec![process(5150, "/portainer", 0, None)],

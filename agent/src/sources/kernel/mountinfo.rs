@@ -20,6 +20,9 @@ const LIMIT: u64 = 16 << 20;
 pub(crate) struct MountLine<'a> {
     /// The device of the mounted file system, `st_dev` of the files in it.
     pub device: Device,
+    /// The directory of that file system which is mounted, with the kernel's octal escapes left in; `net:[4026532567]` for a
+    /// namespace.
+    pub root: &'a [u8],
     /// The mount point relative to the process's root, with the kernel's octal escapes left in.
     pub point: &'a [u8],
     /// The file system's type: `proc`, `cgroup2`, `tmpfs`.
@@ -34,12 +37,14 @@ impl<'a> MountLine<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty());
         let device = parse_device(fields.nth(2)?)?;
-        let point = fields.nth(1)?;
+        let root = fields.next()?;
+        let point = fields.next()?;
         fields.by_ref().find(|f| *f == b"-")?;
         let fs_type = fields.next()?;
         let options = fields.nth(1)?;
         Some(Self {
             device,
+            root,
             point,
             fs_type,
             options,
@@ -109,6 +114,25 @@ pub(crate) fn read_mounts(path: &Path, mut each: impl FnMut(MountLine<'_>) -> bo
     }
 }
 
+/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
+pub(crate) fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after
+            .first_chunk::<3>()
+            .filter(|_| first == b'\\')
+            .and_then(|digits| octal(*digits));
+        plain.push(code.unwrap_or(first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    plain
+}
+
+fn octal(digits: [u8; 3]) -> Option<u8> {
+    u8::from_str_radix(str::from_utf8(&digits).ok()?, 8).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +144,7 @@ mod tests {
             "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw,gid=4,hidepid=invisible",
         ] {
             let mount = MountLine::parse(line.as_bytes()).expect("it is the manual's form");
-            assert_eq!(mount.point, b"/proc");
+            assert_eq!((mount.root, mount.point), (&b"/"[..], &b"/proc"[..]));
             assert_eq!(mount.fs_type, b"proc");
             assert_eq!(mount.device, Device { major: 0, minor: 21 });
             assert_eq!(mount.option(b"hidepid"), Some(&b"invisible"[..]));
@@ -134,6 +158,19 @@ mod tests {
         let line = b"22 27 0:21 / /proc rw,relatime - proc proc rw";
         for end in 0..line.len() - 2 {
             assert_eq!(MountLine::parse(&line[..end]), None, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn a_backslash_that_begins_no_octal_number_stands_for_itself() {
+        for (escaped, plain) in [
+            (&b"a\\040b"[..], &b"a b"[..]),
+            (b"a\\04", b"a\\04"),
+            (b"a\\999", b"a\\999"),
+            (b"a\\777", b"a\\777"),
+            (b"\\134\\012", b"\\\n"),
+        ] {
+            assert_eq!(unescaped(escaped), plain);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::files::Files;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
 use crate::sources::engines::supervises_pods;
+use crate::sources::kernel::refusal::is_gone;
 use crate::sources::processes::standing::{Standing, read_standing};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
@@ -14,10 +15,7 @@ const PODS: &str = "/var/lib/kubelet/pods";
 /// Finds a sign of pods on this node, as the gap that it is where no runtime answers. Costs a file of each process where
 /// there is none.
 pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Option<Gap> {
-    let supervisor = table
-        .entries
-        .iter()
-        .find(|entry| is_supervisor_of_pods(host, reader, entry));
+    let supervisor = table.entries.iter().find(|entry| is_supervisor_of_pods(reader, entry));
     if let Some(entry) = supervisor {
         return Some(sign(format!(
             "process {} ({}) supervises containers of pods",
@@ -36,10 +34,13 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
     )))
 }
 
-fn is_supervisor_of_pods(host: &HostPaths, reader: &ProcessReader, entry: &ProcessEntry) -> bool {
+fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     // One whose arguments may not be read may be one.
-    let supervises = supervises_pods(reader, entry).unwrap_or_else(|e| e.kind() != std::io::ErrorKind::NotFound);
-    supervises && matches!(read_standing(&host.proc, entry.key.pid), Ok(Standing::Node))
+    let supervises = supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error));
+    supervises && {
+        let standing = reader.open(entry.key).and_then(|process| read_standing(&process));
+        matches!(standing, Ok(Standing::Node))
+    }
 }
 
 /// Whether a process is in a pod of this node itself: one of a node in a container has that container around it.

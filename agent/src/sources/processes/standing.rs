@@ -1,17 +1,12 @@
 //! For whom a process may speak: only one of the node's own root may tell what the node's kubelet is.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
-use crate::model::identity::Pid;
 use crate::model::workload::Membership;
-
-/// Bytes of one file that are read: the longest is `cgroup`, with a path of `PATH_MAX` in each of 14 hierarchies.
-const FILE_BYTES: u64 = 64 << 10;
+use crate::sources::kernel::process::ProcessDirectory;
 
 /// The user ids of the initial user namespace, `uid_map` of user_namespaces(7): all of them, as themselves.
-const ALL_USERS: [&str; 3] = ["0", "0", "4294967295"];
+const ALL_USERS: [&[u8]; 3] = [b"0", b"0", b"4294967295"];
 
 /// For whom a process speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,46 +21,27 @@ pub(in crate::sources) enum Standing {
 }
 
 /// Reads for whom a process speaks. All of it may be read by everyone.
-pub(in crate::sources) fn read_standing(proc: &Path, pid: Pid) -> io::Result<Standing> {
-    let process = proc.join(pid.to_string());
-    let status = read(&process.join("status"))?;
-    let placed = match read(&process.join("cgroup")) {
-        Ok(cgroups) => Membership::from_cgroups(cgroups.as_bytes()),
+pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Result<Standing> {
+    let placed = match process.read_cgroups() {
+        Ok(cgroups) => Membership::from_cgroups(&cgroups),
+        // A kernel without control groups.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Membership::default(),
         Err(error) => return Err(error),
     };
-    if !is_of_initial_users(&process)? {
-        let is_apart = placed.containers.is_empty() && placed.pod_uid.is_none();
-        return Ok(if is_apart { Standing::Rootless } else { Standing::Itself });
-    }
-    let is_root = fields(&status, "Uid:").next() == Some("0");
-    // One number for each PID namespace from the procfs' own on down; no such line before Linux 4.1.
-    let is_nested = fields(&status, "NSpid:").count() > 1;
-    Ok(if is_root && !is_nested && placed.pod_uid.is_none() {
-        Standing::Node
-    } else {
-        Standing::Itself
+    let users = process.read_users()?;
+    let status = process.read_status()?;
+    let is_initial = users.is_none_or(|map| is_all(&map));
+    let is_nested = status.pid_namespaces().is_some_and(|depth| depth > 1);
+    Ok(match placed.pod_uid {
+        None if is_initial && !is_nested && status.uid() == Some(0) => Standing::Node,
+        None if !is_initial && placed.containers.is_empty() => Standing::Rootless,
+        _ => Standing::Itself,
     })
 }
 
-/// A kernel without user namespaces has no such file.
-fn is_of_initial_users(process: &Path) -> io::Result<bool> {
-    match read(&process.join("uid_map")) {
-        Ok(map) => Ok(map.split_whitespace().eq(ALL_USERS)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
-fn fields<'a>(status: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_default().split_whitespace()
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn is_all(map: &[u8]) -> bool {
+    let fields = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    fields.eq(ALL_USERS)
 }
 
 #[cfg(test)]
@@ -104,10 +80,9 @@ mod tests {
             if let Some(map) = map {
                 process.file("uid_map", map);
             }
-            let read = read_standing(&host.paths().proc, Pid(40)).expect("it is readable");
+            let process = ProcessDirectory::open(&host.paths().proc.join("40")).expect("it is recorded");
+            let read = read_standing(&process).expect("it is readable");
             assert_eq!(read, standing, "{status} {map:?} {cgroup}");
         }
-        let host = RecordedHost::new();
-        assert!(read_standing(&host.paths().proc, Pid(40)).is_err());
     }
 }

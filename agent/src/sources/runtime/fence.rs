@@ -43,7 +43,7 @@ fn refuse(socket: &FoundSocket, seen: &ListeningFiles) -> Option<(Reason, String
     match (seen.whole, listening) {
         (true, Some(_)) => None,
         (true, None) => Some((Reason::ConnectionRefused, "nobody was seen to listen on it".to_owned())),
-        (false, _) if endpoint::is_of_a_runtime(&socket.canonical) && socket.links == 1 => None,
+        (false, _) if endpoint::is_of_a_runtime(&socket.canonical) && !socket.has_other_names => None,
         (false, _) => {
             let answer = "not opened: who listens on it could not be seen, and it may be an engine's";
             Some((Reason::DependsOnAnother, answer.to_owned()))

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::sources::kernel::mountinfo::MountWatch;
+use crate::sources::kernel::mountinfo::{MountWatch, read_mounts, unescaped};
+use crate::sources::kernel::process::parse_bracketed;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::unix_table::table_path;
 use crate::sources::processes::ProcessTable;
 
@@ -143,7 +145,7 @@ fn find_inhabited(proc: &Path, table: &ProcessTable) -> Namespaces {
 /// A zombie has no namespace and a process that ended has none any more: only a refusal hides one.
 fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
     match fs::read_link(namespace_path(proc, pid)) {
-        Ok(target) => Ok(netns_of_link(target.as_os_str().as_bytes())),
+        Ok(target) => Ok(parse_bracketed(target.as_os_str().as_bytes(), b"net:[").map(NetNs)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         Err(_) => Ok(None),
     }
@@ -165,60 +167,30 @@ fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Names
             continue;
         }
         let asked = namespace_path(proc, pid);
-        let answer = format!("{error}: needs CAP_SYS_PTRACE");
-        let refusal = Gap::new(Reason::PermissionDenied, Hides::Client, asked.display(), answer);
-        found.refusals.push(refusal);
+        let gap = refusal::gap(&error, Hides::Client, asked.display(), Right::Trace);
+        found.refusals.push(gap);
         found.unnamed.push(vec![pid]);
     }
 }
 
-/// Namespaces that the host has mounted, with where.
+/// Namespaces that the host has mounted (`… net:[4026532567] /run/netns/x … - nsfs nsfs rw`), with where.
 fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
     let path = proc.join("1/mountinfo");
-    match fs::read(&path) {
-        Ok(mounts) => mounts.split(|byte| *byte == b'\n').filter_map(mounted_netns).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-        Err(error) => {
-            let answer = format!("{error}: needs CAP_SYS_PTRACE");
+    let mut mounted = BTreeMap::new();
+    let read = read_mounts(&path, |mount| {
+        if let Some(netns) = parse_bracketed(mount.root, b"net:[").filter(|_| mount.fs_type == b"nsfs") {
+            mounted.insert(NetNs(netns), PathBuf::from(OsStr::from_bytes(&unescaped(mount.point))));
+        }
+        true
+    });
+    match read {
+        Err(error) if !refusal::is_gone(&error) => {
             // Rests on a process that left its namespace with a connection open: no verdict waits for that.
-            Gap::new(Reason::of(&error), Hides::Detail, path.display(), answer).fold_into(gaps);
+            refusal::gap(&error, Hides::Detail, path.display(), Right::Trace).fold_into(gaps);
             BTreeMap::new()
         }
+        _ => mounted,
     }
-}
-
-/// The network namespace that a line of mountinfo mounts: `… net:[4026532567] /run/netns/x … - nsfs nsfs rw`.
-fn mounted_netns(line: &[u8]) -> Option<(NetNs, PathBuf)> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let netns = netns_of_link(fields.nth(3)?)?;
-    let point = fields.next()?;
-    let mut rest = fields.skip_while(|field| *field != b"-");
-    (rest.nth(1)? == b"nsfs").then(|| (netns, PathBuf::from(OsStr::from_bytes(&unescaped(point)))))
-}
-
-/// `net:[N]`, as the link in `/proc/<pid>/ns` and the root of a mount spell it.
-fn netns_of_link(target: &[u8]) -> Option<NetNs> {
-    let number = target.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
-    str::from_utf8(number).ok()?.parse().ok().map(NetNs)
-}
-
-/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after
-            .first_chunk::<3>()
-            .filter(|_| first == b'\\')
-            .and_then(|digits| octal(*digits));
-        plain.push(code.unwrap_or(first));
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    plain
-}
-
-fn octal(digits: [u8; 3]) -> Option<u8> {
-    u8::from_str_radix(str::from_utf8(&digits).ok()?, 8).ok()
 }
 
 /// The file by which the network namespace of a process is entered.
@@ -285,18 +257,5 @@ mod tests {
         // Process 4 has no link at all: a zombie, or gone. Nothing is hidden by it.
         assert_eq!(found.gaps(Hides::Client), []);
         assert!(found.unnamed.is_empty());
-    }
-
-    #[test]
-    fn a_backslash_that_begins_no_octal_number_stands_for_itself() {
-        for (escaped, plain) in [
-            (&b"a\\040b"[..], &b"a b"[..]),
-            (b"a\\04", b"a\\04"),
-            (b"a\\999", b"a\\999"),
-            (b"a\\777", b"a\\777"),
-            (b"\\134\\012", b"\\\n"),
-        ] {
-            assert_eq!(unescaped(escaped), plain);
-        }
     }
 }

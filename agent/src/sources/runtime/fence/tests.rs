@@ -6,7 +6,7 @@ use crate::model::identity::{FileIdentity, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use crate::model::socket::ListeningFile;
 
-fn socket(named: &str, canonical: &str, inode: u64, links: u64) -> FoundSocket {
+fn socket(named: &str, canonical: &str, inode: u64, has_other_names: bool) -> FoundSocket {
     FoundSocket {
         candidate: EndpointCandidate {
             path: named.to_owned(),
@@ -15,7 +15,7 @@ fn socket(named: &str, canonical: &str, inode: u64, links: u64) -> FoundSocket {
         canonical: PathBuf::from(canonical),
         connect: PathBuf::from(canonical),
         identity: FileIdentity::from_stat(25, inode),
-        links,
+        has_other_names,
     }
 }
 
@@ -87,10 +87,10 @@ fn what_may_be_an_engines_is_not_opened() {
             Some(Reason::DependsOnAnother),
         ),
     ] {
-        let refused = refuse(&socket(named, canonical, inode, 1), &seen(whole)).map(|(reason, _)| reason);
+        let refused = refuse(&socket(named, canonical, inode, false), &seen(whole)).map(|(reason, _)| reason);
         assert_eq!(refused, reason, "{named} {canonical} {inode} {whole}");
     }
-    let hard_link = socket(CONTAINERD, CONTAINERD, 9, 2);
+    let hard_link = socket(CONTAINERD, CONTAINERD, 9, true);
     assert_eq!(
         refuse(&hard_link, &seen(false)).map(|(reason, _)| reason),
         Some(Reason::DependsOnAnother)
@@ -99,7 +99,7 @@ fn what_may_be_an_engines_is_not_opened() {
 
 #[test]
 fn a_file_is_known_where_the_kernel_tells_another_device_than_stat() {
-    let mut found = socket("/srv/engine.sock", "/srv/engine.sock", 1, 1);
+    let mut found = socket("/srv/engine.sock", "/srv/engine.sock", 1, false);
     found.identity = FileIdentity::from_stat(99, 1);
     assert!(refuse(&found, &seen(true)).is_some());
     found.canonical = PathBuf::from("/srv/other.sock");
