@@ -47,6 +47,8 @@ pub struct Agent {
     unlisted: BTreeSet<ContainerId>,
     history: Arc<History>,
     history_gaps: Vec<Gap>,
+    /// When times of the future were brought back, and what is said of it.
+    clamped: Option<(Timestamp, Gap)>,
     settings: Settings,
 }
 
@@ -66,6 +68,7 @@ impl Agent {
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
             history_gaps: Vec::new(),
+            clamped: None,
             settings,
         }
     }
@@ -167,27 +170,61 @@ impl Agent {
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let reaches = self.reaches(&snapshot).await;
         sources.push(reaches.status());
+        self.heed_the_clock(taken);
         sources.push(self.history_status());
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
-        if let Some(open) = join::join(&snapshot).clients.known() {
-            let runtime = self.find_runtime_side(&snapshot, &host.listening, open).await;
-            let history = Arc::make_mut(&mut self.history);
-            history.record(taken, open);
-            history.mark_runtime(open, &runtime);
-            if saw_every_client(&sources) {
-                history.mark_whole(taken);
-            }
-        }
+        self.remember(&snapshot, &host.listening, &sources).await;
         evaluate(&snapshot, &self.history, sources, &self.settings)
     }
 
+    /// Takes the look into the history.
+    async fn remember(&mut self, snapshot: &Snapshot, listening: &ListeningFiles, sources: &[SourceStatus]) {
+        let joined = join::join(snapshot);
+        let open = joined.clients.known().map_or(&[][..], Vec::as_slice);
+        let runtime = self.find_runtime_side(snapshot, listening, open).await;
+        let history = Arc::make_mut(&mut self.history);
+        if let Some(open) = joined.clients.known() {
+            history.record(snapshot.taken, open);
+            history.mark_runtime(open, &runtime);
+            if saw_every_client(sources) {
+                history.mark_whole(snapshot.taken);
+            }
+        }
+        if let Some(mounted) = join::mounted(snapshot, &joined).known() {
+            history.record_exposures(snapshot.taken, mounted);
+        }
+    }
+
+    /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long
+    /// as such a record may count.
+    fn heed_the_clock(&mut self, now: Timestamp) {
+        let clamped = Arc::make_mut(&mut self.history).clamp(now);
+        if clamped > 0 {
+            let answer = format!("{clamped} were last seen after {now}, which counts as then");
+            tracing::warn!(
+                clamped,
+                "the clock was wrong: times that lie in the future are brought back to now"
+            );
+            let gap = Gap::new(
+                Reason::HostError,
+                Hides::Detail,
+                "the times of clients and exposures",
+                answer,
+            );
+            self.clamped = Some((now, gap));
+        }
+        let counts = |(at, _): &(Timestamp, Gap)| now.since(*at) <= self.settings.window;
+        self.clamped = self.clamped.take().filter(counts);
+    }
+
     fn history_status(&self) -> SourceStatus {
+        let clamped = self.clamped.iter().map(|(_, gap)| gap.clone());
         SourceStatus {
             source: Source::History,
             up: true,
             duration_micros: 0,
-            gaps: self.history_gaps.clone(),
+            gaps: self.history_gaps.iter().cloned().chain(clamped).collect(),
         }
     }
 

@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use exposures::exposures;
+pub use exposures::{exposures, mounted};
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};

@@ -18,7 +18,7 @@ use crate::model::socket::SocketName;
 use crate::model::time::Timestamp;
 use crate::model::timeline::Timeline;
 
-pub(crate) use clients::{host_client, place, pod_client};
+pub(crate) use clients::{host_client, key, place, pod_client};
 
 /// 2026-11-24T12:00:00Z.
 pub(crate) const NOW: u64 = 1_795_521_600;
@@ -139,6 +139,9 @@ fn exposures() -> Vec<Exposure> {
         container_path: inside.to_owned(),
         readonly: via == Via::Directory,
         access: if used { Access::Allowed } else { Access::Denied },
+        mounted: via == Via::Socket,
+        first_seen: ago(2 * 86_400),
+        last_seen: ago(if via == Via::Socket { 0 } else { 3_600 }),
         used,
     };
     vec![

@@ -1,56 +1,103 @@
-//! Mount → exposure: whose container it is, which engine it leads to, and whether it was ever used.
+//! Mount → exposure: whose container it is, which engine it leads to, since when, and whether it was ever used.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::place::{Place, Places};
 use super::{Joined, served};
 use crate::model::client::{ClientIdentity, ClientKey};
-use crate::model::engine::{Engine, Listener};
-use crate::model::exposure::{Exposure, Reach};
-use crate::model::history::History;
+use crate::model::engine::Api;
+use crate::model::exposure::{Exposure, ExposureKey, Mounted};
+use crate::model::history::{History, SeenMounted};
 use crate::model::reading::Reading;
 use crate::model::snapshot::Snapshot;
 
-/// The containers that could reach an engine; `used` by what the snapshot and the history have seen.
-pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History) -> Reading<Vec<Exposure>> {
+/// The ways of containers to an engine's socket that this look sees.
+pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<ExposureKey, Mounted>> {
     let places = Places::new(snapshot);
-    let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
-    let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
     let engines = joined.engines.known().map_or(&[][..], Vec::as_slice);
     snapshot.reaches.reading.clone().map(|reaches| {
-        let mut exposures = Vec::new();
+        let mut mounted = BTreeMap::new();
         for reach in reaches {
+            let identity = match places.of_membership(&reach.membership) {
+                Place::Pod(place) => ClientIdentity::Pod(place),
+                Place::EngineContainer { engine, name, image } => {
+                    ClientIdentity::EngineContainer { engine, name, image }
+                }
+                Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+            };
             for (engine, listener) in served(engines, &reach.listener) {
-                let mut exposure = exposure(snapshot, &places, &reach, engine, listener);
-                let key = exposure.key();
-                exposure.used = users.iter().any(|user| user.continues(&key));
-                exposures.push(exposure);
+                let client = ClientKey {
+                    identity: identity.clone(),
+                    engine: engine.kind,
+                    scope: engine.scope.clone(),
+                    api: Api::Docker,
+                    listener: listener.name.clone(),
+                };
+                let key = ExposureKey {
+                    client,
+                    container_path: reach.container_path.clone(),
+                };
+                let mount = Mounted {
+                    via: reach.via,
+                    host_path: reach.host_path.clone(),
+                    readonly: reach.readonly,
+                    access: reach.access,
+                };
+                mounted.insert(key, mount);
             }
         }
-        exposures.sort_by(|a, b| (&a.identity, &a.container_path).cmp(&(&b.identity, &b.container_path)));
-        exposures
+        mounted
     })
 }
 
-fn exposure(snapshot: &Snapshot, places: &Places<'_>, reach: &Reach, engine: &Engine, listener: &Listener) -> Exposure {
-    let identity = match places.of_membership(&reach.membership) {
-        Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
-        Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+/// The containers that could reach an engine, now or within the window; `used` by what the snapshot and the history have
+/// seen. What is remembered is told only beside a look that saw what is there now.
+pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Reading<Vec<Exposure>> {
+    let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
+    let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
+    let now = match mounted(snapshot, joined) {
+        Reading::Known(now) => now,
+        Reading::Absent => BTreeMap::new(),
+        Reading::Unknown(gap) => return Reading::Unknown(gap),
     };
-    let pod_uid = match &identity {
-        ClientIdentity::Pod(place) => snapshot.pod_uid(place),
-        _ => None,
+    let remembered: BTreeMap<&ExposureKey, &SeenMounted> = history.exposures().collect();
+    let earlier = remembered
+        .iter()
+        .filter(|(key, seen)| !now.contains_key(key) && snapshot.taken.since(seen.last) <= window)
+        .map(|(key, seen)| (*key, &seen.mount));
+    let exposure = |(key, mount): (&ExposureKey, &Mounted)| {
+        let at = snapshot.taken;
+        let mounted = now.contains_key(key);
+        let (first, last) = remembered.get(key).map_or((at, at), |seen| (seen.first, seen.last));
+        let pod_uid = match &key.client.identity {
+            ClientIdentity::Pod(place) => snapshot.pod_uid(place),
+            _ => None,
+        };
+        Exposure {
+            identity: key.client.identity.clone(),
+            pod_uid,
+            engine: key.client.engine,
+            scope: key.client.scope.clone(),
+            listener: key.client.listener.clone(),
+            via: mount.via,
+            host_path: mount.host_path.clone(),
+            container_path: key.container_path.clone(),
+            readonly: mount.readonly,
+            access: mount.access,
+            mounted,
+            first_seen: first,
+            last_seen: if mounted { at } else { last },
+            used: users.iter().any(|user| user.continues(&key.client)),
+        }
     };
-    Exposure {
-        identity,
-        pod_uid,
-        engine: engine.kind,
-        scope: engine.scope.clone(),
-        listener: listener.name.clone(),
-        via: reach.via,
-        host_path: reach.host_path.clone(),
-        container_path: reach.container_path.clone(),
-        readonly: reach.readonly,
-        access: reach.access,
-        used: false,
+    let mut exposures: Vec<Exposure> = now.iter().chain(earlier).map(exposure).collect();
+    if exposures.is_empty() && snapshot.reaches.reading == Reading::Absent {
+        return Reading::Absent;
     }
+    exposures.sort_by(|a, b| {
+        let order = |e: &Exposure| (!e.mounted, e.identity.clone(), e.container_path.clone());
+        order(a).cmp(&order(b))
+    });
+    Reading::Known(exposures)
 }

@@ -12,11 +12,27 @@ use tempfile::TempDir;
 use super::document::{decode, encode};
 use super::*;
 use crate::model::client::{ClientIdentity, OpenClient};
-use crate::model::history::{History, Seen};
+use crate::model::exposure::{ExposureKey, Mounted};
+use crate::model::history::{History, Seen, SeenMounted};
 use crate::model::time::Timestamp;
 use crate::sinks::sample;
 
 fn history() -> History {
+    let exposures = sample::report().exposures;
+    let exposures = exposures.known().expect("the sample has exposures").iter().map(|e| {
+        let key = ExposureKey {
+            client: e.key(),
+            container_path: e.container_path.clone(),
+        };
+        let mount = Mounted {
+            via: e.via,
+            host_path: e.host_path.clone(),
+            readonly: e.readonly,
+            access: e.access,
+        };
+        let (first, last) = (e.first_seen, e.last_seen);
+        (key, SeenMounted { first, last, mount })
+    });
     let clients = sample::report().clients;
     let clients = clients.known().expect("the sample has clients").iter().map(|c| {
         let seen = Seen {
@@ -29,7 +45,7 @@ fn history() -> History {
         (c.key.clone(), seen)
     });
     let looked = (0..60).map(|hours| sample::ago(hours * 3_600)).collect();
-    History::restore(clients, looked)
+    History::restore(clients, exposures, looked)
 }
 
 fn place() -> (TempDir, PathBuf) {
@@ -133,8 +149,8 @@ fn bad_documents_are_told_apart() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":3,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 3 instead of 2",
+            "{\"format\":\"castoff-state\",\"version\":4,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 4 instead of 3",
         ),
         (
             entry(&day(24), &day(23)),
@@ -367,11 +383,29 @@ fn a_file_of_the_first_version_is_read() {
     assert!(history.looked().is_empty());
 }
 
+/// A release without exposures knew containers by their names alone.
+#[test]
+fn a_file_of_the_second_version_is_read() {
+    let key = serde_json::to_string(&sample::key(ClientIdentity::EngineContainer {
+        engine: None,
+        name: "portainer".to_owned(),
+        image: None,
+    }));
+    let time = sample::ago(3_600);
+    let text = format!(
+        "{{\"format\":\"castoff-state\",\"version\":2,\"clients\":[{{\"client\":{},\"firstSeen\":\"{time}\",\
+         \"lastSeen\":\"{time}\",\"connects\":3}}]}}",
+        key.expect("a key serializes")
+    );
+    let history = decode(text.as_bytes()).expect("it is of an old version, and well");
+    assert_eq!((history.clients().count(), history.exposures().count()), (1, 0));
+}
+
 #[test]
 fn every_hour_of_a_week_survives() {
     let times = |step: usize| (0..168).step_by(step).map(|hours| sample::ago(hours * 3_600));
     for step in 1..40 {
-        let history = History::restore([], times(step).collect());
+        let history = History::restore([], [], times(step).collect());
         let bytes = encode(&history).expect("it encodes");
         assert!(bytes.len() < 160, "{} bytes for a week", bytes.len());
         assert_eq!(decode(&bytes).expect("it decodes"), history, "every {step} hours");
