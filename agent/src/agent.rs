@@ -12,18 +12,20 @@ use std::time::{Duration, SystemTime};
 use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
+use crate::model::client::OpenClient;
 use crate::model::exposure::Reach;
 use crate::model::history::History;
 use crate::model::host::HostFiles;
-use crate::model::identity::ContainerId;
+use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::join::{self, Joined};
 use crate::model::kubelet::Kubelet;
-use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
+use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
+use crate::model::socket::ListeningFiles;
 use crate::model::time::Timestamp;
 use crate::sources::offload::{Offload, OffloadError};
-use crate::sources::runtime::RuntimeSource;
+use crate::sources::runtime::{self, RuntimeSource};
 use crate::sources::sockets::live::KernelTables;
 use crate::sources::sockets::tables::SocketTables;
 use disk_side::{DiskSide, files_status};
@@ -89,25 +91,26 @@ impl Agent {
     pub async fn look(&mut self) -> Report {
         let taken = Timestamp::from(SystemTime::now());
         let table = self.host.run(HOST_DEADLINE, HostSide::read_table).await;
-        let (kubelet, runtime) = (&mut self.kubelet, &mut self.runtime);
+        let (kubelet, host, runtime) = (&mut self.kubelet, &mut self.host, &mut self.runtime);
         let ask = async {
-            let kubelet = match table {
-                Ok(table) => {
-                    kubelet
-                        .run(HOST_DEADLINE, move |disk| disk.look_at_kubelet(&table))
-                        .await
-                }
-                Err(error) => Err(error),
+            let look_at_kubelet = async {
+                let table = table?;
+                kubelet
+                    .run(HOST_DEADLINE, move |disk| disk.look_at_kubelet(&table))
+                    .await
             };
+            let look_at_engines = host.run(HOST_DEADLINE, HostSide::look_at_engines);
+            let (kubelet, engines) = tokio::join!(look_at_kubelet, look_at_engines);
             let kubelet = kubelet.unwrap_or_else(|error| unanswered(Source::Kubelet, error, Hides::Runtime));
-            let runtime = Timed::measure_async(Source::Runtime, runtime.query(&kubelet.sighting)).await;
-            (kubelet, runtime)
+            let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
+            // Only now: what engines listen on must be known before a socket is opened.
+            let answer = ask_runtime(runtime, host, &kubelet.sighting, &engines.listening);
+            let runtime = Timed::measure_async(Source::Runtime, answer).await;
+            (kubelet, engines, runtime)
         };
         let files = self.files.run(HOST_DEADLINE, DiskSide::look_at_files);
-        let host = self.host.run(HOST_DEADLINE, HostSide::look_at_engines);
-        let ((kubelet, runtime), host, files) = tokio::join!(ask, host, files);
+        let ((kubelet, mut host, runtime), files) = tokio::join!(ask, files);
         let files = files.unwrap_or_else(|error| unanswered(Source::HostFiles, error, Hides::Engine));
-        let mut host = host.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
         self.name_containers(&mut host).await;
         self.conclude(taken, kubelet, runtime, host, files).await
     }
@@ -123,6 +126,28 @@ impl Agent {
             Ok(named) => host.supervised = named,
             Err(error) => host.supervised.gaps.push(gap_of(error, Hides::Detail)),
         }
+    }
+
+    /// Those of the `open` clients' processes that are the node's kubelet, or serve the endpoint of its runtime.
+    async fn find_runtime_side(
+        &mut self,
+        snapshot: &Snapshot,
+        listening: &ListeningFiles,
+        open: &[OpenClient],
+    ) -> BTreeSet<ProcessKey> {
+        let kubelet = snapshot.kubelet.reading.known().and_then(|kubelet| kubelet.process);
+        let endpoint = snapshot.runtime.socket.zip(snapshot.runtime.runtime.reading.known());
+        let served = endpoint.and_then(|(file, runtime)| {
+            let name = runtime.canonical_path.rsplit('/').next().unwrap_or_default();
+            Some(listening.find(file, name)?.socket)
+        });
+        let holders: Vec<ProcessKey> = open.iter().flat_map(|c| &c.holders).map(|holder| holder.key).collect();
+        let mut found: BTreeSet<ProcessKey> = kubelet.into_iter().collect();
+        if let (Some(socket), false) = (served, holders.is_empty()) {
+            let look = move |host: &mut HostSide| host.find_servers(socket, &holders);
+            found.extend(self.host.run(HOST_DEADLINE, look).await.unwrap_or_default());
+        }
+        found
     }
 
     async fn conclude(
@@ -147,7 +172,7 @@ impl Agent {
         };
         let unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
-            snapshot.runtime = self.runtime.query(&snapshot.kubelet).await;
+            snapshot.runtime = ask_runtime(&mut self.runtime, &mut self.host, &snapshot.kubelet, &host.listening).await;
         }
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
@@ -158,15 +183,24 @@ impl Agent {
         snapshot.reaches = reaches.sighting;
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
-        self.remember(&snapshot, &joined, &sources);
+        self.remember(&snapshot, &joined, &host.listening, &sources).await;
         evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 
     /// Takes the look into the history.
-    fn remember(&mut self, snapshot: &Snapshot, joined: &Joined, sources: &[SourceStatus]) {
+    async fn remember(
+        &mut self,
+        snapshot: &Snapshot,
+        joined: &Joined,
+        listening: &ListeningFiles,
+        sources: &[SourceStatus],
+    ) {
+        let open = joined.clients.known().map_or(&[][..], Vec::as_slice);
+        let runtime = self.find_runtime_side(snapshot, listening, open).await;
         let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
             history.record(snapshot.taken, open);
+            history.mark_runtime(open, &runtime);
             if saw_every_client(sources) {
                 history.mark_whole(snapshot.taken);
             }
@@ -213,6 +247,31 @@ impl Agent {
         let look = move |disk: &mut DiskSide| disk.look_at_mounts(&containers, &engines);
         let reaches = self.mounts.run(HOST_DEADLINE, look).await;
         reaches.unwrap_or_else(|error| unanswered(Source::Mounts, error, Hides::Exposure))
+    }
+}
+
+/// Asks the runtime. One that was not found is unknown wherever something shows that this is a node.
+async fn ask_runtime(
+    runtime: &mut RuntimeSource,
+    host: &mut Offload<HostSide>,
+    kubelet: &Sighting<Kubelet>,
+    listening: &Arc<ListeningFiles>,
+) -> RuntimeSighting {
+    let seen = runtime.query(kubelet, listening).await;
+    if !matches!(seen.runtime.reading, Reading::Absent) {
+        return seen;
+    }
+    let evidence = match &kubelet.reading {
+        Reading::Known(kubelet) => Some(kubelet.without_runtime()),
+        Reading::Unknown(gap) => Some(gap.clone()),
+        Reading::Absent => {
+            let found = host.run(HOST_DEADLINE, HostSide::find_evidence).await;
+            found.unwrap_or_else(|error| Some(gap_of(error, Hides::Runtime)))
+        }
+    };
+    match evidence {
+        Some(gap) => runtime::hidden(seen, gap),
+        None => seen,
     }
 }
 

@@ -169,7 +169,7 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
         .clients()
         .filter_map(|(key, seen)| {
             let now = open.get(key);
-            let past = key.identity.is_kubelet_side() || snapshot.taken.since(seen.last) > window;
+            let past = seen.as_runtime || snapshot.taken.since(seen.last) > window;
             if now.is_none() && past {
                 return None;
             }
@@ -187,6 +187,7 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,
+                as_runtime: seen.as_runtime,
                 timeline: history.timeline(snapshot.taken, [key]),
             })
         })

@@ -1,5 +1,6 @@
 //! Which endpoint is taken, and what is said of the others.
 
+use castoff::model::kubelet::EndpointOrigin;
 use castoff::model::reading::{Hides, Reading, Reason};
 use castoff_tests::fake::cri::{Api, Broken, Fault, Manner, Method, Script};
 use tonic::Code;
@@ -61,6 +62,19 @@ async fn castoffs_own_setting_decides_and_says_where_the_kubelet_asks_elsewhere(
         let hidden: Vec<_> = seen.runtime.gaps.iter().map(|g| g.hides).collect();
         assert_eq!(hidden, gaps, "{kubelets}");
     }
+}
+
+#[tokio::test]
+async fn castoffs_own_guess_is_not_the_kubelets_word() {
+    let host = Host::new();
+    let _own = host.serve("run/crio/crio.sock", Script::of("cri-o", "1.33.4", [Api::V1]));
+    let mut k3s = kubelet_with("/run/k3s/containerd/containerd.sock");
+    if let Reading::Known(kubelet) = &mut k3s.reading {
+        kubelet.endpoints[0].origin = EndpointOrigin::WellKnown { of: "k3s".to_owned() };
+    }
+    let seen = ask(&mut host.source(Some("/run/crio/crio.sock")), &k3s).await;
+    assert_eq!(seen.runtime.reading.known().expect("it answers").name, "cri-o");
+    assert_eq!(seen.runtime.gaps, []);
 }
 
 #[tokio::test]

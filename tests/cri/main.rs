@@ -4,12 +4,16 @@ mod bad;
 mod choice;
 mod lists;
 
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use castoff::model::identity::{FileIdentity, SocketInode};
 use castoff::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use castoff::model::reading::{Reading, Reason, Sighting};
 use castoff::model::runtime::{CgroupDriver, CriApi, Deprecation, RuntimeSighting};
+use castoff::model::socket::{ListeningFile, ListeningFiles};
 use castoff::sources::HostPaths;
 use castoff::sources::runtime::RuntimeSource;
 use castoff_cri::v1;
@@ -43,22 +47,62 @@ impl Host {
         FakeCri::start(self.at(path), script).expect("a fake runtime")
     }
 
-    fn source(&self, configured: Option<&str>) -> RuntimeSource {
+    fn source(&self, configured: Option<&str>) -> Source {
         self.source_within(configured, DEADLINE)
     }
 
-    fn source_within(&self, configured: Option<&str>, deadline: Duration) -> RuntimeSource {
+    fn source_within(&self, configured: Option<&str>, deadline: Duration) -> Source {
         let host = HostPaths {
             proc: PathBuf::from("/proc"),
             root: self.root.path().to_owned(),
         };
-        RuntimeSource::new(
+        let root = host.root.clone();
+        let source = RuntimeSource::new(
             configured.map(str::to_owned),
             host,
             Some("worker-3".to_owned()),
             deadline,
-        )
+        );
+        Source { source, root }
     }
+}
+
+/// The runtime source of one host.
+struct Source {
+    source: RuntimeSource,
+    root: PathBuf,
+}
+
+impl Source {
+    async fn query(&mut self, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
+        let listening = ListeningFiles {
+            files: listening(&self.root),
+            whole: true,
+        };
+        self.source.query(kubelet, &Arc::new(listening)).await
+    }
+}
+
+/// The sockets below `root`, as listened on by nobody's engine.
+fn listening(root: &Path) -> Vec<ListeningFile> {
+    let entries = std::fs::read_dir(root)
+        .expect("a directory")
+        .map(|e| e.expect("an entry"));
+    let found = entries.flat_map(|entry| {
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            return listening(&entry.path());
+        }
+        let file = entry.metadata().expect("it is there");
+        let socket = ListeningFile {
+            file: FileIdentity::from_stat(file.dev(), file.ino()),
+            socket: SocketInode(1),
+            name: entry.file_name().to_string_lossy().into_owned(),
+            engine: None,
+        };
+        if kind.is_socket() { vec![socket] } else { Vec::new() }
+    });
+    found.collect()
 }
 
 /// Nothing known of a kubelet.
@@ -79,11 +123,12 @@ fn kubelet_with(path: &str) -> Sighting<Kubelet> {
             origin,
         }],
         fail_cgroup_v1: Reading::Absent,
+        process: None,
     })
 }
 
 /// Asks once, and sees that it ended in time.
-async fn ask(source: &mut RuntimeSource, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
+async fn ask(source: &mut Source, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
     let started = Instant::now();
     let seen = source.query(kubelet).await;
     let limit = DEADLINE * RuntimeSource::DEADLINES_IN_ALL + DEADLINE;

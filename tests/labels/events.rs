@@ -47,6 +47,7 @@ fn client(namespace: &str, pod: &str, report: &Report) -> Client {
         first_seen: report.time,
         last_seen: report.time,
         connects: 1,
+        as_runtime: false,
         timeline: report.timeline.clone(),
     }
 }

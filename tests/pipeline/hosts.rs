@@ -34,6 +34,8 @@ fn id(n: u8) -> String {
 pub(crate) struct Host {
     tree: RecordedHost,
     bound: Vec<UnixListener>,
+    /// The sockets of the host's network namespace.
+    sockets: Vec<SocketFacts<'static>>,
     /// The server, where the node has a runtime.
     pub(crate) runtime: Option<FakeCri>,
 }
@@ -55,6 +57,7 @@ impl Host {
         let host = Self {
             tree,
             bound: Vec::new(),
+            sockets: Vec::new(),
             runtime: None,
         };
         std::fs::create_dir(host.tables())?;
@@ -75,19 +78,58 @@ impl Host {
         self.folder().join("tables")
     }
 
-    /// Serves `script` at `path` of the host.
-    fn serve(&mut self, path: &str, script: Script) -> Result<()> {
-        let path = self.at(path)?;
-        self.runtime = Some(FakeCri::start(path, script)?);
+    /// Serves `script` at `path` of the host; 70 listens there.
+    pub(crate) fn serve(&mut self, path: &str, script: Script) -> Result<()> {
+        let at = self.at(path)?;
+        self.runtime = Some(FakeCri::start(&at, script)?);
+        let name: &'static [u8] = format!("{path}\0").into_bytes().leak();
+        let file = Some(identity(&at)?);
+        self.open_on_host(&[SocketFacts::listening(70, name, file)])
+    }
+
+    /// A connection that waits for dockerd, whose listener is never accepted on.
+    pub(crate) fn accept(&self) -> std::io::Result<()> {
+        let listener = &self.bound[0];
+        listener.set_nonblocking(true)?;
+        listener.accept().map(|_| ())
+    }
+
+    /// Makes every socket table one that cannot be read.
+    pub(crate) fn break_tables(&self) -> Result<()> {
+        for table in std::fs::read_dir(self.tables())? {
+            std::fs::write(table?.path(), "no dump")?;
+        }
         Ok(())
+    }
+
+    /// Writes a file of the host.
+    pub(crate) fn file(&self, path: &str, content: &str) {
+        self.tree.file(path, content);
+    }
+
+    /// Makes `link` of the host lead to `target`.
+    pub(crate) fn link(&self, link: &str, target: &str) {
+        self.tree.link_in_root(link, target);
+    }
+
+    /// k3s, which hides its arguments.
+    pub(crate) fn k3s(&self) {
+        let k3s = self.tree.process(700, 1, "k3s-server").exe("/usr/local/bin/k3s");
+        k3s.cgroup("/system.slice/k3s.service")
+            .in_host_root()
+            .arguments(&["/usr/local/bin/k3s server"]);
+    }
+
+    fn open_on_host(&mut self, more: &[SocketFacts<'static>]) -> Result<()> {
+        self.sockets.extend_from_slice(more);
+        self.record(HOST_NETNS, &self.sockets)
     }
 
     /// Makes a socket's file at `path` of the host, and gives the kernel's identity of it.
     fn socket(&mut self, path: &str) -> Result<FileIdentity> {
         let path = self.at(path)?;
         self.bound.push(UnixListener::bind(&path)?);
-        let file = std::fs::symlink_metadata(path)?;
-        Ok(FileIdentity::from_stat(file.dev(), file.ino()))
+        identity(&path)
     }
 
     fn at(&self, path: &str) -> Result<PathBuf> {
@@ -105,7 +147,7 @@ impl Host {
         Ok(())
     }
 
-    fn kubelet(&self, arguments: &[&str]) -> RecordedProcess<'_> {
+    pub(crate) fn kubelet(&self, arguments: &[&str]) -> RecordedProcess<'_> {
         let kubelet = self
             .tree
             .process(700, 1, "kubelet")
@@ -131,16 +173,13 @@ impl Host {
             .socket(50)
             .socket(51)
             .socket(52);
-        let name = b"/run/docker.sock\0";
+        let name: &'static [u8] = b"/run/docker.sock\0";
         let listening = SocketFacts::listening(50, name, file);
-        self.record(
-            HOST_NETNS,
-            &[
-                listening,
-                SocketFacts::accepted(51, name, file, 60),
-                SocketFacts::client(60, 51),
-            ],
-        )?;
+        self.open_on_host(&[
+            listening,
+            SocketFacts::accepted(51, name, file, 60),
+            SocketFacts::client(60, 51),
+        ])?;
         self.record(
             POD_NETNS,
             &[SocketFacts::accepted(52, name, file, 61), SocketFacts::client(61, 52)],
@@ -187,6 +226,11 @@ impl Host {
             config,
         );
     }
+}
+
+fn identity(path: &Path) -> Result<FileIdentity> {
+    let file = std::fs::symlink_metadata(path)?;
+    Ok(FileIdentity::from_stat(file.dev(), file.ino()))
 }
 
 fn pod_cgroup(container: &str) -> String {
@@ -288,7 +332,7 @@ pub(crate) fn cri_dockerd() -> Result<Host> {
     let pod = format!("/kubepods/burstable/pod{POD_UID}/{}", id(0x11));
     host.in_pod(1000, &pod).socket(61);
     let shim = host.tree.process(810, 1, "cri-dockerd").exe("/usr/bin/cri-dockerd");
-    shim.cgroup("/system.slice/cri-docker.service").socket(60);
+    shim.cgroup("/system.slice/cri-docker.service").socket(60).socket(70);
     host.serve(
         "/run/cri-dockerd.sock",
         script("docker", "28.5.2", &[Api::V1]).cgroup_driver(CgroupDriver::Systemd),
@@ -309,6 +353,13 @@ pub(crate) fn dockershim() -> Result<Host> {
     let pod = format!("/kubepods/burstable/pod{POD_UID}/{}", id(0x11));
     host.in_pod(1000, &pod).socket(61);
     host.serve("/run/dockershim.sock", script("docker", "20.10.24", &[Api::V1alpha2]))?;
+    Ok(host)
+}
+
+/// dockerd alone.
+pub(crate) fn with_dockerd() -> Result<Host> {
+    let mut host = Host::new()?;
+    host.dockerd()?;
     Ok(host)
 }
 

@@ -1,6 +1,7 @@
 //! From a host to the reader's eye without a kernel: a recorded host tree and a fake runtime on a real Unix socket in, the
 //! JSON and the metrics out, held against golden files. `CASTOFF_BLESS=1` writes them anew; read the difference.
 
+mod fence;
 mod hosts;
 mod normal;
 mod strangers;
@@ -48,9 +49,14 @@ fn agent(host: &Host) -> Agent {
 }
 
 fn agent_with(host: &Host, history: History) -> Agent {
+    agent_told(host, None, history)
+}
+
+/// An agent that is told where the runtime is.
+fn agent_told(host: &Host, runtime_endpoint: Option<String>, history: History) -> Agent {
     let look = Look {
         host: host.paths(),
-        runtime_endpoint: None,
+        runtime_endpoint,
         // Long, so that a busy machine is no runtime that hangs.
         runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),

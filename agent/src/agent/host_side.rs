@@ -1,23 +1,26 @@
 //! The half of a cycle that asks the kernel: processes, sockets, engines, holders. Blocks; runs in one thread at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{folded, micros};
 use crate::findings::report::SourceStatus;
 use crate::model::container::SupervisedContainer;
-use crate::model::engine::EngineSighting;
-use crate::model::identity::SocketInode;
+use crate::model::engine::{EngineKind, EngineSighting};
+use crate::model::identity::{Pid, ProcessKey, SocketInode};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
-use crate::model::socket::ListeningSocket;
+use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
 use crate::sources::engines::held::{HeldMemory, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
 use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, Watch, find_connections};
+use crate::sources::kubelet::find_evidence;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
@@ -80,6 +83,8 @@ pub(super) struct HostSightings {
     pub(super) engines: Timed<Sighting<Vec<EngineSighting>>>,
     pub(super) supervised: Sighting<Vec<SupervisedContainer>>,
     pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
+    /// What listens, for whoever is about to open a socket.
+    pub(super) listening: Arc<ListeningFiles>,
 }
 
 impl HostSightings {
@@ -91,6 +96,7 @@ impl HostSightings {
             engines: Timed::of(Source::Engines, Sighting::unknown(gap(Hides::Engine))),
             supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
             connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
+            listening: Arc::default(),
         }
     }
 
@@ -141,7 +147,7 @@ impl HostSide {
         self.table.sighting.reading.known().cloned().unwrap_or_default()
     }
 
-    /// Second step: everything else, while the kubelet and the runtime are asked. Reads no file of the host's disk.
+    /// Second step: everything else, while the kubelet is looked at, and before the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known() else {
@@ -176,6 +182,8 @@ impl HostSide {
         add_tcp_listeners(&self.reader, table, found, &tcp.listening, &held);
         let of_users = sockets_of_users(found);
         let watched = watched(&engines, sockets, &tcp.listening);
+        let table_gaps = &self.table.sighting.gaps;
+        let listening = Arc::new(listening_files(&engines, table_gaps, sockets));
         let engines = Timed {
             source: Source::Engines,
             took: start.elapsed(),
@@ -203,6 +211,7 @@ impl HostSide {
                 let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, held, &shown);
                 seen.gaps.extend(gaps);
             }
+            leave_out_own(&self.paths.proc, &mut seen);
             seen
         });
         let processes = Timed {
@@ -219,7 +228,25 @@ impl HostSide {
             engines,
             supervised,
             connections,
+            listening,
         }
+    }
+
+    /// Third step, only where no runtime was found: whether this is a node of Kubernetes all the same.
+    pub(super) fn find_evidence(&mut self) -> Option<Gap> {
+        find_evidence(&self.paths, &self.reader, self.table.sighting.reading.known()?)
+    }
+
+    /// Those of `processes` that hold the listening `socket`.
+    pub(super) fn find_servers(&self, socket: SocketInode, processes: &[ProcessKey]) -> BTreeSet<ProcessKey> {
+        let holds = |process: &&ProcessKey| {
+            let mut held = false;
+            let read = self
+                .reader
+                .read_sockets(**process, &mut |_, inode| held |= inode == socket);
+            read.is_ok() && held
+        };
+        processes.iter().filter(holds).copied().collect()
     }
 }
 
@@ -230,6 +257,46 @@ impl HostSide {
         let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
         HostSightings::unanswered(&gap)
     }
+}
+
+/// The files that are listened on, with the engines that do. A table that misses a process may miss an engine.
+fn listening_files(
+    engines: &Sighting<Vec<EngineSighting>>,
+    table_gaps: &[Gap],
+    sockets: &[ListeningSocket],
+) -> ListeningFiles {
+    let known = engines.reading.known().into_iter().flatten();
+    let owners: BTreeMap<SocketInode, EngineKind> = known
+        .flat_map(|engine| engine.listeners.iter().map(|listener| (listener.socket, engine.kind)))
+        .collect();
+    let files = sockets.iter().filter_map(|socket| {
+        Some(ListeningFile {
+            file: socket.file?,
+            socket: socket.inode,
+            name: socket.name.last_component()?.to_owned(),
+            engine: owners.get(&socket.inode).copied(),
+        })
+    });
+    let mut gaps = engines.all_gaps().chain(table_gaps);
+    ListeningFiles {
+        files: files.collect(),
+        whole: gaps.all(|gap| gap.hides != Hides::Engine),
+    }
+}
+
+/// Leaves castoff itself out: it opens no engine's socket, and a connection to a runtime that has become an engine since
+/// is no use of the engine.
+fn leave_out_own(proc: &Path, seen: &mut Sighting<ConnectionsSeen>) {
+    let own = fs::read_link(proc.join("self")).ok();
+    let own: Option<u32> = own.and_then(|pid| pid.to_str()?.parse().ok());
+    let (Some(own), Reading::Known(seen)) = (own, &mut seen.reading) else {
+        return;
+    };
+    seen.connections.retain_mut(|connection| {
+        let before = connection.holders.len();
+        connection.holders.retain(|holder| holder.key.pid != Pid(own));
+        before == 0 || !connection.holders.is_empty()
+    });
 }
 
 /// The listening sockets that some engine of `engines` accepts on.

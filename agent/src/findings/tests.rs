@@ -215,19 +215,33 @@ fn a_use_counts_for_the_window() {
 }
 
 #[test]
-fn the_kubelets_past_connections_say_nothing_once_the_runtime_has_changed() {
-    let mut node = with_engine();
-    let mut history = History::default();
-    known(&mut node.connections)
-        .connections
-        .push(connection(5, vec![process(1, "/usr/bin/kubelet")]));
-    assert_eq!(
-        judge_with(&node, &mut history, &[]).verdict,
-        Verdict::InUse,
-        "an open one counts: a name is no proof"
-    );
-    known(&mut node.connections).connections.clear();
-    assert_eq!(judge_with(&node, &mut history, &[]).verdict, Verdict::Idle);
+fn the_runtimes_own_past_says_nothing_once_it_has_changed() {
+    for (program, is_runtime, verdict) in [
+        ("/usr/local/bin/k3s", true, Verdict::Idle),
+        ("/usr/bin/cri-dockerd", true, Verdict::Idle),
+        ("/usr/bin/cri-dockerd", false, Verdict::InUse), // anything may have that name
+        ("/usr/bin/kubelet", false, Verdict::InUse),
+    ] {
+        let mut node = with_engine();
+        let mut history = History::default();
+        let holder = process(1, program);
+        let key = holder.key;
+        known(&mut node.connections)
+            .connections
+            .push(connection(5, vec![holder]));
+        judge_with(&node, &mut history, &[]);
+        if is_runtime {
+            let open = join::join(&node).clients;
+            history.mark_runtime(open.known().expect("seen"), &[key].into());
+        }
+        assert_eq!(
+            judge_with(&node, &mut history, &[]).verdict,
+            Verdict::InUse,
+            "an open one counts"
+        );
+        known(&mut node.connections).connections.clear();
+        assert_eq!(judge_with(&node, &mut history, &[]).verdict, verdict, "{program}");
+    }
 }
 
 #[test]

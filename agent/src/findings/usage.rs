@@ -23,7 +23,7 @@ fn client(client: &Client) -> Finding {
         (n, p) => format!("holds {} to {target} and waits with {p} more", connections(n)),
     };
     // The kubelet's own use of Docker is what `runtime-is-docker` reports; here it is only said.
-    let severity = if key.identity.is_kubelet_side() {
+    let severity = if client.as_runtime {
         Severity::Info
     } else {
         Severity::Warning

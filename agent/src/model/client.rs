@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
 use super::identity::SocketInode;
-use super::kubelet::KubeletProgram;
 use super::process::Process;
 use super::reading::codes;
 use super::socket::SocketName;
@@ -70,17 +69,6 @@ impl ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Whether this is a kubelet or cri-dockerd on the host. Such a client *is* the use that `runtime-is-docker`
-    /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
-    /// like any other: a name is no proof.
-    pub fn is_kubelet_side(&self) -> bool {
-        let Self::Host { executable, .. } = self else {
-            return false;
-        };
-        let program = executable.rsplit('/').next().and_then(KubeletProgram::of);
-        matches!(program, Some(KubeletProgram::Kubelet | KubeletProgram::CriDockerd))
-    }
-
     /// The client by the name that its next run has too.
     #[must_use]
     pub fn lasting(self) -> Self {
@@ -239,6 +227,11 @@ pub struct Client {
     pub last_seen: Timestamp,
     /// In how many looks a connection was seen that the look before had not: a lower bound of its connects.
     pub connects: u64,
+    /// Whether it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
+    /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
+    /// like any other.
+    #[serde(skip)]
+    pub as_runtime: bool,
     /// In which of the last hours a connection of it was seen.
     pub timeline: Timeline,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::client::{ClientIdentity, ClientKey, OpenClient};
 use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
-use super::identity::SocketInode;
+use super::identity::{ProcessKey, SocketInode};
 use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::turns::in_turns;
@@ -27,6 +27,8 @@ pub struct Seen {
     pub connects: u64,
     /// In which hours a connection was seen open.
     pub hours: Hours,
+    /// Whether it was seen to be the node's own runtime, or its kubelet: its past is that of the runtime.
+    pub as_runtime: bool,
 }
 
 /// When a container was seen with a way to a socket, and the way.
@@ -101,6 +103,7 @@ impl History {
                 last: at,
                 connects: 0,
                 hours: Hours::default(),
+                as_runtime: false,
             });
             seen.last = seen.last.max(at);
             seen.hours.mark(at);
@@ -118,6 +121,16 @@ impl History {
             .map(|client| (client.key.clone(), client.sockets.clone()))
             .collect();
         self.bound();
+    }
+
+    /// Marks those of the `open` clients that `runtime`, the processes of the node's kubelet and of its runtime, are.
+    pub fn mark_runtime(&mut self, open: &[OpenClient], runtime: &BTreeSet<ProcessKey>) {
+        for client in open {
+            let is_runtime = client.holders.iter().any(|holder| runtime.contains(&holder.key));
+            if let Some(seen) = self.clients.get_mut(&client.key) {
+                seen.as_runtime |= is_runtime;
+            }
+        }
     }
 
     /// Takes in which containers had a way to a socket at the time `at`.

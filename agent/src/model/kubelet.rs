@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::reading::Reading;
+use super::identity::ProcessKey;
+use super::reading::{Gap, Hides, Reading, Reason};
 
 /// Where an endpoint's name comes from; also the order in which candidates are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -52,6 +53,18 @@ pub struct Kubelet {
     /// Its setting `failCgroupV1`; absent where it was read and leaves the default, unknown where it was not all read.
     #[serde(rename = "failCgroupV1")]
     pub fail_cgroup_v1: Reading<bool>,
+    /// Its process, where that was seen.
+    #[serde(skip)]
+    pub process: Option<ProcessKey>,
+}
+
+impl Kubelet {
+    /// The gap that this kubelet is where no runtime was found.
+    pub fn without_runtime(&self) -> Gap {
+        let by = self.program.as_deref().unwrap_or("by its files");
+        let answer = format!("a kubelet is here ({by}), and no runtime was found");
+        Gap::new(Reason::NotFound, Hides::Runtime, "the runtime of this node", answer)
+    }
 }
 
 /// A program that is a kubelet, carries one, starts one, or asks a runtime for one.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::container::{Container, Pod};
+use super::identity::FileIdentity;
 use super::kubelet::EndpointCandidate;
 use super::reading::{Gap, Reading, Sighting, codes};
 
@@ -90,6 +91,8 @@ pub struct Runtime {
 pub struct RuntimeSighting {
     /// The runtime; absent where no candidate exists on this host at all.
     pub runtime: Sighting<Runtime>,
+    /// The socket file that it answered on.
+    pub socket: Option<FileIdentity>,
     /// Every candidate that was tried in vain.
     pub refused: Vec<RefusedEndpoint>,
     /// Its pods.

@@ -42,6 +42,7 @@ pub(crate) fn clear_node() -> Snapshot {
             dockershim: Some(false),
             endpoints: vec![endpoint.clone()],
             fail_cgroup_v1: Reading::Absent,
+            process: None,
         }),
         runtime: RuntimeSighting {
             runtime: Sighting::full(Runtime {
@@ -54,6 +55,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 deprecations: Reading::Known(Vec::new()),
                 cgroup_driver: Reading::Known(CgroupDriver::Systemd),
             }),
+            socket: None,
             refused: Vec::new(),
             pods: Sighting::full(vec![Pod {
                 sandbox: id(2),

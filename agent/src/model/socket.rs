@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::engine::EngineKind;
 use super::identity::{FileIdentity, NetNs, SocketInode};
 use super::process::Process;
 
@@ -19,6 +20,16 @@ pub enum SocketName {
     Abstract(String),
     /// An address and a port of TCP, in the network namespace of the server.
     Tcp(SocketAddr),
+}
+
+impl SocketName {
+    /// What follows the last slash; none for a TCP port, which has no name.
+    pub fn last_component(&self) -> Option<&str> {
+        match self {
+            Self::Path(name) | Self::Abstract(name) => name.rsplit('/').next(),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for SocketName {
@@ -70,6 +81,41 @@ impl ListeningSocket {
             (None, SocketName::Tcp(address)) => Some(ListenerId::Tcp(self.netns, *address)),
             (None, SocketName::Path(_)) => None,
         }
+    }
+}
+
+/// The socket files that something was seen to listen on, and whose they are: by them a runtime's socket is told from an
+/// engine's before it is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListeningFiles {
+    /// The files.
+    pub files: Vec<ListeningFile>,
+    /// Whether every listener was seen and every engine's is known.
+    pub whole: bool,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListeningFile {
+    /// The file, as the kernel identifies it.
+    pub file: FileIdentity,
+    /// The listening socket's own inode.
+    pub socket: SocketInode,
+    /// The last component of the name that it was bound to.
+    pub name: String,
+    /// The engine that accepts on it; none for what no engine does.
+    pub engine: Option<EngineKind>,
+}
+
+impl ListeningFiles {
+    /// The one that a file called `name` is. The kernel and stat(2) tell the device of one file differently on Btrfs and
+    /// overlayfs: there its inode and its name tell it.
+    pub fn find(&self, file: FileIdentity, name: &str) -> Option<&ListeningFile> {
+        let exact = self.files.iter().find(|listening| listening.file == file);
+        exact.or_else(|| {
+            let alike = |l: &&ListeningFile| l.file.inode == file.inode && l.name == name;
+            self.files.iter().find(alike)
+        })
     }
 }
 

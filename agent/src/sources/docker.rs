@@ -65,6 +65,11 @@ pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
     ("podman.sock", EngineKind::Podman),  // podman.socket's ListenStream
 ];
 
+/// The engine that as a rule serves the Docker API on a socket of this name, the last component of its path.
+pub(super) fn engine_of_socket(name: &str) -> Option<EngineKind> {
+    SOCKETS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+}
+
 /// Where those sockets are on a host.
 pub(super) const SOCKET_PATHS: [&str; 4] = [
     "/run/docker.sock",

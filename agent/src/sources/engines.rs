@@ -33,6 +33,7 @@ pub use memory::ListenerMemory;
 use program::Program;
 pub(super) use settings::Configuration;
 use settings::Settings;
+pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised, read_records};
 pub use tcp::add_tcp_listeners;
 

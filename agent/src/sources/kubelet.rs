@@ -8,16 +8,23 @@
 
 mod dockershim;
 mod embedded;
+mod evidence;
 mod files;
 mod flags;
 
+use std::io;
+
 use self::dockershim::serves_dockershim;
 use self::embedded::Program;
+pub use self::evidence::find_evidence;
 use self::files::{Configuration, Files, Word, named_by};
 use self::flags::{ENDPOINT, Flags};
 use super::HostPaths;
+use super::kernel::refusal::{self, Right, is_gone};
+use super::processes::standing::{Standing, read_standing};
 use super::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use super::runtime::endpoint::{DOCKERSHIM, path_of};
+use crate::model::identity::ProcessKey;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 
@@ -54,9 +61,23 @@ pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTab
         .entries
         .iter()
         .filter_map(|entry| Some((entry, Program::of(entry)?)));
-    let mut seen = candidates.filter_map(|(entry, program)| read_process(host, reader, &files, entry, program));
+    let (mut seen, mut doubts) = (Vec::new(), Vec::new());
+    for (entry, program) in candidates {
+        match reader.open(entry.key).and_then(|process| read_standing(&process)) {
+            Ok(Standing::Node) => seen.extend(read_process(host, reader, &files, entry, program)),
+            Ok(Standing::Rootless) => doubts.extend(doubt_rootless(reader, entry, program)),
+            // Anybody may call himself so.
+            Ok(Standing::Itself) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(error) => doubts.push(unread(entry, "whose kubelet process", &error)),
+        }
+    }
+    let mut seen = seen.into_iter();
     let Some(mut first) = seen.next() else {
-        return read_files(&files);
+        return doubts
+            .into_iter()
+            .next()
+            .map_or_else(|| read_files(&files), Sighting::unknown);
     };
     for other in seen {
         let (told, also) = (
@@ -71,9 +92,32 @@ pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTab
     first
 }
 
+/// The doubt that a kubelet in a user namespace leaves (feature `KubeletInUserNamespace`): its runtime, its pods and its
+/// paths are an ordinary user's. None where the process is no kubelet, or gone.
+fn doubt_rootless(reader: &ProcessReader, entry: &ProcessEntry, program: Program) -> Option<Gap> {
+    match reader.read_arguments(entry.key) {
+        Ok(arguments) if program.runs_kubelet(&arguments) => {
+            let asked = format!("the kubelet's process {}", entry.key.pid);
+            let answer =
+                "a rootless kubelet: it runs in a user namespace of its own, into which castoff does not follow it";
+            Some(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer))
+        }
+        Ok(_) => None,
+        Err(error) if is_gone(&error) => None,
+        Err(error) => Some(unread(entry, "the arguments of process", &error)),
+    }
+}
+
+fn unread(entry: &ProcessEntry, what: &str, error: &io::Error) -> Gap {
+    let asked = format!("{what} {}", entry.key.pid);
+    refusal::gap(error, Hides::Runtime, asked, Right::Trace)
+}
+
 /// What is collected on the way.
 #[derive(Debug, Default)]
 struct Told {
+    /// The kubelet's process, where it is seen.
+    process: Option<ProcessKey>,
     flags: Flags,
     /// The winner first.
     endpoints: Vec<EndpointCandidate>,
@@ -149,12 +193,13 @@ impl Told {
             dockershim,
             endpoints: self.endpoints,
             fail_cgroup_v1,
+            process: self.process,
         };
         Sighting::partial(kubelet, self.gaps)
     }
 }
 
-/// One kubelet by its process. None: it is gone, or it is not this node's kubelet.
+/// One kubelet by its process. None: it is gone, or it runs no kubelet.
 fn read_process(
     host: &HostPaths,
     reader: &ProcessReader,
@@ -162,16 +207,15 @@ fn read_process(
     entry: &ProcessEntry,
     program: Program,
 ) -> Option<Sighting<Kubelet>> {
-    if !embedded::is_of_this_node(reader, entry)? {
-        return None;
-    }
-    let mut told = Told::default();
+    let mut told = Told {
+        process: Some(entry.key),
+        ..Told::default()
+    };
     let arguments = match reader.read_arguments(entry.key) {
         Ok(arguments) => arguments,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) if is_gone(&error) => return None,
         Err(error) => {
-            let asked = format!("the arguments of process {}", entry.key.pid);
-            told.miss(Gap::new(Reason::of(&error), Hides::Runtime, asked, error));
+            told.miss(unread(entry, "the arguments of process", &error));
             return Some(told.into_sighting(Some(program), None));
         }
     };

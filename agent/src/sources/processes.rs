@@ -5,6 +5,7 @@
 
 mod known;
 mod netns;
+pub(in crate::sources) mod standing;
 #[cfg(test)]
 mod tests;
 mod visibility;

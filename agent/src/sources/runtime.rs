@@ -14,12 +14,14 @@
 mod client;
 mod convert;
 pub(crate) mod endpoint;
+mod fence;
 mod mounts;
 mod negotiate;
 mod refusal;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use castoff_cri::{Call, v1};
@@ -35,6 +37,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::runtime::{CgroupDriver, CriApi, RefusedEndpoint, Runtime, RuntimeSighting};
+use crate::model::socket::ListeningFiles;
 
 /// The runtime of one node, asked again in each cycle.
 #[derive(Debug)]
@@ -74,10 +77,11 @@ impl RuntimeSource {
         }
     }
 
-    /// Asks once. Ends within the deadline of a cycle, whatever the runtime does.
-    pub async fn query(&mut self, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
+    /// Asks once. Opens no socket that by what is `listening` is, or may be, an engine's. Ends within the deadline of a
+    /// cycle, whatever the runtime does.
+    pub async fn query(&mut self, kubelet: &Sighting<Kubelet>, listening: &Arc<ListeningFiles>) -> RuntimeSighting {
         let allowance = Allowance::new(self.deadline, self.deadline * Self::DEADLINES_IN_ALL);
-        let chosen = self.choose(kubelet.reading.known(), allowance).await;
+        let chosen = self.choose(kubelet.reading.known(), listening, allowance).await;
         let Chosen {
             answered,
             refused,
@@ -99,6 +103,7 @@ impl RuntimeSource {
         }
         RuntimeSighting {
             runtime,
+            socket: Some(answered.socket.identity),
             refused,
             pods,
             containers,
@@ -107,15 +112,23 @@ impl RuntimeSource {
 }
 
 impl RuntimeSource {
-    async fn choose(&mut self, kubelet: Option<&Kubelet>, allowance: Allowance) -> Chosen {
+    async fn choose(
+        &mut self,
+        kubelet: Option<&Kubelet>,
+        listening: &Arc<ListeningFiles>,
+        allowance: Allowance,
+    ) -> Chosen {
         let candidates = endpoint::candidates(self.configured.as_ref(), kubelet);
         let elsewhere = self
             .configured
             .as_ref()
             .and(kubelet)
             .and_then(|k| k.endpoints.first())
+            // castoff's own guess is not the kubelet's word.
+            .filter(|first| !endpoint::is_well_known(first))
             .cloned();
-        let find = move |root: &mut PathBuf| negotiate::find(root, candidates, elsewhere.as_ref());
+        let listening = Arc::clone(listening);
+        let find = move |root: &mut PathBuf| negotiate::find(root, candidates, elsewhere.as_ref(), &listening);
         let mut found = match self.root.run(allowance.next(), find).await {
             Ok(found) => found,
             Err(error) => return lost(error),
@@ -132,7 +145,7 @@ impl RuntimeSource {
             let key = (socket.connect.clone(), socket.identity);
             let client = match kept.remove(&key) {
                 Some(client) => client.within(allowance),
-                None => Client::new(socket.connect.clone(), allowance),
+                None => Client::new(socket.connect.clone(), socket.identity, allowance),
             };
             self.clients.insert(key, client.clone());
             (socket, client)
@@ -148,6 +161,11 @@ fn lost(error: OffloadError) -> Chosen {
         refused: Vec::new(),
         gaps: Vec::new(),
     }
+}
+
+/// What is seen where no runtime was found although `why` says that there is one: it is not known, nor what it runs.
+pub fn hidden(seen: RuntimeSighting, why: Gap) -> RuntimeSighting {
+    without(Reading::Unknown(why), seen.runtime.gaps, seen.refused)
 }
 
 /// What is seen where no runtime answered: no pods where there is no runtime, and unknown ones where it is not known.
@@ -167,6 +185,7 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
         pods: depends(&runtime, v1::ListPodSandboxRequest::METHOD, Hides::Identity),
         containers: depends(&runtime, v1::ListContainersRequest::METHOD, Hides::Exposure),
         runtime: Sighting { reading: runtime, gaps },
+        socket: None,
         refused,
     }
 }
@@ -268,7 +287,7 @@ mod tests {
         let stuck = source.root.run(Duration::from_millis(1), move |_| hang.recv());
         assert!(stuck.await.is_err());
         for _ in 0..3 {
-            let seen = source.query(&Sighting::absent()).await;
+            let seen = source.query(&Sighting::absent(), &Arc::default()).await;
             let gap = seen.runtime.reading.gap().expect("nothing was looked at");
             assert_eq!(gap.reason, Reason::DeadlineExceeded);
             assert_eq!(gap.answer, OffloadError::StillRunning.to_string());

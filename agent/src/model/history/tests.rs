@@ -97,6 +97,7 @@ fn a_rollout_makes_no_new_client() {
         last: at(2),
         connects: 1,
         hours: Hours::default(),
+        as_runtime: false,
     };
     let mut history = History::restore([(before.key, seen)], [], Hours::default());
     history.record(at(9), &[old]);
@@ -308,6 +309,7 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
         last: Timestamp::from_unix(last),
         connects: 2,
         hours: Hours::default(),
+        as_runtime: false,
     };
     let of_before = [
         (unit("run-u1.service"), seen(1, 2)),

@@ -36,6 +36,7 @@ pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Pr
         first_seen: ago(3 * 86_400),
         last_seen: ago(if connections > 0 { 0 } else { 2 * 3_600 }),
         connects: 7,
+        as_runtime: false,
         timeline: timeline(connections > 0),
     }
 }

@@ -91,6 +91,7 @@ pub(super) fn kubelet() -> Kubelet {
         dockershim: Some(false),
         endpoints: vec![runtime().endpoint],
         fail_cgroup_v1: Reading::Absent,
+        process: None,
     }
 }
 

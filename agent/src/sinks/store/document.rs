@@ -85,6 +85,9 @@ struct Entry {
     connects: u64,
     #[serde(default, skip_serializing_if = "Hours::is_empty", with = "hours")]
     hours: Hours,
+    /// Left out where it is false, and by castoff before it knew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    as_runtime: bool,
 }
 
 /// A set of hours as the newest of them and its bits: four a hexadecimal digit, the newest hour in the highest bit of the
@@ -156,6 +159,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 last_seen: seen.last,
                 connects: seen.connects,
                 hours: seen.hours,
+                as_runtime: seen.as_runtime,
             })
             .collect(),
         exposures: history
@@ -213,6 +217,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
             last: entry.last_seen,
             connects: entry.connects,
             hours,
+            as_runtime: entry.as_runtime,
         };
         (entry.client, seen)
     });

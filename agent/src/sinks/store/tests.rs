@@ -40,6 +40,7 @@ fn history() -> History {
             last: c.last_seen,
             connects: c.connects,
             hours: [c.first_seen, c.last_seen].into_iter().collect(),
+            as_runtime: c.as_runtime,
         };
         (c.key.clone(), seen)
     });

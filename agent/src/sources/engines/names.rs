@@ -5,7 +5,7 @@
 
 use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
-use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, SOCKETS};
+use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, engine_of_socket};
 
 /// The engine that a socket's name suggests.
 pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
@@ -15,8 +15,7 @@ pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
     if is_internal(name) {
         return None;
     }
-    let last = path.rsplit('/').find(|c| !c.is_empty())?;
-    SOCKETS.iter().find(|(known, _)| *known == last).map(|(_, kind)| *kind)
+    engine_of_socket(path.rsplit('/').find(|c| !c.is_empty())?)
 }
 
 /// Whether a socket is one of those that a dockerd keeps for itself, by its path below an exec root of the usual name. The

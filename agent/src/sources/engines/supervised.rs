@@ -18,6 +18,9 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::sources::docker::{CONMON, CONTAINERD_NAMESPACE, SHIMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
+/// containerd's namespace of the kubelet's containers.
+const KUBELETS_NAMESPACE: &str = "k8s.io";
+
 /// Supervisors of containers that are no engine's, Kubernetes' own as a rule: not asked again while their rows are kept.
 #[derive(Debug, Default)]
 pub struct SupervisorMemory {
@@ -146,6 +149,22 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
             image: None,
         })
     }))
+}
+
+/// Whether a process supervises containers of Kubernetes: containerd's shim in the kubelet's namespace, or CRI-O's
+/// conmon.
+pub(in crate::sources) fn supervises_pods(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<bool> {
+    let name = program::read_name(reader, entry)?;
+    let is_shim = SHIMS.iter().any(|shim| name.starts_with(shim));
+    if !is_shim && name != CONMON {
+        return Ok(false);
+    }
+    let command = program::read_command(reader, entry)?;
+    Ok(if is_shim {
+        option(&command, &["-namespace", "--namespace"]) == Some(KUBELETS_NAMESPACE)
+    } else {
+        is_of_crio(&command)
+    })
 }
 
 type Named = (EngineKind, String, Option<String>);

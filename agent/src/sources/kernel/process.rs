@@ -118,6 +118,16 @@ impl ProcessDirectory {
         self.read_file(c"cgroup")
     }
 
+    /// `uid_map`: the users of its user namespace, as user_namespaces(7) says. None where the kernel has none.
+    pub(crate) fn read_users(&self) -> io::Result<Option<Vec<u8>>> {
+        match self.read_file(c"uid_map") {
+            Ok(map) => Ok(Some(map)),
+            // Or the process is gone, which another file tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// `comm`: the kernel's name for the process, which the process chooses.
     pub(crate) fn read_name(&self) -> io::Result<String> {
         let name = self.read_file(c"comm")?;

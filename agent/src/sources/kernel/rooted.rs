@@ -37,6 +37,8 @@ pub(crate) struct Walked {
     pub kind: FileType,
     /// Its identity.
     pub identity: FileIdentity,
+    /// Whether the file has other names: hard links.
+    pub has_other_names: bool,
     /// The directories above it in which it really is, the root first.
     pub ancestors: Vec<FileIdentity>,
 }
@@ -220,11 +222,13 @@ impl Walk<'_> {
         if self.leaf.is_none() {
             ancestors.pop(); // the directory itself
         }
-        let (identity, kind) = identity_of(self.into_file()?.as_fd())?;
+        let file = self.into_file()?;
+        let (identity, kind) = identity_of(file.as_fd())?;
         Ok(Walked {
             name,
             kind,
             identity,
+            has_other_names: fstat(&file)?.st_nlink > 1,
             ancestors,
         })
     }

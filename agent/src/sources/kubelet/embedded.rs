@@ -5,7 +5,7 @@ use super::flags::{ENDPOINT, Flags};
 use super::{Told, add_named_files, by_flag};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, KubeletProgram};
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sources::processes::{ProcessEntry, ProcessReader};
+use crate::sources::processes::ProcessEntry;
 use crate::sources::runtime::endpoint::{K3S_CONTAINERD, K3S_CRI_DOCKERD};
 
 /// The flags of microk8s' kubelet.
@@ -119,15 +119,6 @@ fn runs_k3s(arguments: &[String]) -> bool {
         }
     }
     false
-}
-
-/// Whether a process is this node's own and not that of a node in a container (kind, k3d), which is in a PID namespace
-/// below and has paths of its own; nor a pod that calls itself so. None: it is gone.
-pub(super) fn is_of_this_node(reader: &ProcessReader, entry: &ProcessEntry) -> Option<bool> {
-    let in_a_pod = reader.describe(entry)?.membership.pod_uid.is_some();
-    let status = reader.open(entry.key).and_then(|process| process.read_status());
-    let nested = status.is_ok_and(|status| status.pid_namespaces().is_some_and(|depth| depth > 1));
-    Some(!in_a_pod && !nested)
 }
 
 /// What k3s tells its kubelet: by the flags that it hands on, else by the drop-ins that it writes, else by what it was told

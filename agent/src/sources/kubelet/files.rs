@@ -221,6 +221,21 @@ impl Files {
         }
     }
 
+    /// Whether a directory has anything in it. False where it is not there.
+    pub(super) fn has_entries(&self, directory: &str) -> Result<bool, Gap> {
+        let root = self.root.as_ref().map_err(Gap::clone)?;
+        let mut some = false;
+        let read = root.read_names(directory, |_| {
+            some = true;
+            false
+        });
+        match read {
+            Ok(()) => Ok(some),
+            Err(e) if refusal::is_missing(&e) => Ok(false),
+            Err(e) => Err(gap_of(&e, directory)),
+        }
+    }
+
     /// k3s' or rke2's configuration with the files that are laid over it. None: there is none.
     pub(super) fn read_distribution(&self, path: &str) -> Result<Option<DistributionConfiguration>, Gap> {
         let directory = format!("{path}.d");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 
+use super::standing::{Standing, read_standing};
 use super::{ProcessEntry, ProcessTable};
 use crate::model::identity::{Device, Pid};
 use crate::model::kubelet::KubeletProgram;
@@ -52,7 +53,8 @@ fn find_gaps(proc: &Path, live: bool, hidepid: Option<&Hidepid>, table: &Process
         hide_all(&mut gaps, proc, &answer);
     }
     let link = read_namespace(proc, &["1/ns/pid", "self/ns/pid"]); // an ordinary user may only read castoff's own
-    if live && !table.entries.iter().any(is_kubelet) && !is_initial(link) {
+    let is_the_nodes = || table.entries.iter().any(|entry| is_kubelet(proc, entry));
+    if live && !is_initial(link) && !is_the_nodes() {
         let answer = "not of the host's PID namespace: hostPID, or the host's /proc mounted, would show all processes";
         hide_all(&mut gaps, proc, answer);
     }
@@ -127,10 +129,14 @@ fn is_initial(namespace: Option<PathBuf>) -> bool {
     namespace.is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
 }
 
-/// Whether this is, carries or starts a kubelet: where one is seen, the procfs is the node's, in whatever namespace.
-fn is_kubelet(entry: &ProcessEntry) -> bool {
+/// Whether this is, carries or starts a kubelet of the node's own root: where one is seen, the procfs is the node's, in
+/// whatever namespace. The name alone is anybody's.
+fn is_kubelet(proc: &Path, entry: &ProcessEntry) -> bool {
     let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
     let names = [Some(&*entry.name), program];
     let mut known = names.into_iter().flatten().filter_map(KubeletProgram::of);
     known.any(|program| program != KubeletProgram::CriDockerd)
+        && ProcessDirectory::open(&proc.join(entry.key.pid.to_string()))
+            .and_then(|process| read_standing(&process))
+            .is_ok_and(|standing| standing == Standing::Node)
 }

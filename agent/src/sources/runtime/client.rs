@@ -4,12 +4,15 @@
 //! kept between cycles and made anew when the runtime has restarted. Every call has a deadline: a runtime that accepts
 //! and never answers is as good as none. Relies on [`castoff_cri::Call`] for what may be asked at all.
 
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use castoff_cri::{Call, PACKAGES};
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
+use rustix::fs::{Mode, OFlags, fstat, open};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
@@ -17,6 +20,7 @@ use tonic::{Request, Status};
 use tower::service_fn;
 
 use super::refusal::CallError;
+use crate::model::identity::FileIdentity;
 use crate::model::runtime::CriApi;
 
 /// The largest message that is read: what the kubelet reads (`maxMsgSize` of kubernetes/cri-client) and runtimes send
@@ -55,13 +59,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of the socket at `path`. Connects when it is first asked, and again whenever the connection is lost.
-    pub(crate) fn new(path: PathBuf, allowance: Allowance) -> Self {
+    /// A client of the socket at `path`, which is the file `identity`. Connects when it is first asked, and again whenever
+    /// the connection is lost.
+    pub(crate) fn new(path: PathBuf, identity: FileIdentity, allowance: Allowance) -> Self {
         // The name is the authority that the kubelet sends too; the connector decides where the bytes go.
         let endpoint = Endpoint::from_static("http://localhost");
         let channel = endpoint.connect_with_connector_lazy(service_fn(move |_| {
             let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            async move { connect(&path, identity).await.map(TokioIo::new) }
         }));
         Self {
             channel,
@@ -119,4 +124,16 @@ fn path<C: Call>(api: CriApi) -> PathAndQuery {
     };
     PathAndQuery::try_from(format!("/{package}.RuntimeService/{}", C::METHOD))
         .expect("a package and a method are letters, digits and dots")
+}
+
+/// Connects to the very file that was looked at before: another may have taken its name since, an engine's too.
+async fn connect(path: &Path, identity: FileIdentity) -> io::Result<UnixStream> {
+    let file = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let found = fstat(&file)?;
+    if FileIdentity::from_stat(found.st_dev, found.st_ino) != identity {
+        return Err(io::Error::other(
+            "another socket has taken its place since castoff looked",
+        ));
+    }
+    UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).await
 }

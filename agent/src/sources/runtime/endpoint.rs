@@ -69,7 +69,16 @@ pub(crate) fn path_of(endpoint: &str) -> &str {
     path.filter(|p| p.starts_with('/')).unwrap_or(endpoint)
 }
 
-fn is_well_known(candidate: &EndpointCandidate) -> bool {
+/// Whether a runtime is known to serve at this path, which no link is on.
+pub(super) fn is_of_a_runtime(canonical: &Path) -> bool {
+    let path = canonical.to_string_lossy();
+    let run = path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/"));
+    WELL_KNOWN
+        .iter()
+        .any(|(known, _)| *known == path || Some(*known) == run)
+}
+
+pub(super) fn is_well_known(candidate: &EndpointCandidate) -> bool {
     matches!(candidate.origin, EndpointOrigin::WellKnown { .. })
 }
 
@@ -98,6 +107,8 @@ pub(crate) struct FoundSocket {
     pub connect: PathBuf,
     /// Which socket file it is: a restarted runtime makes a new one under the same name.
     pub identity: FileIdentity,
+    /// Whether the file has other names: hard links.
+    pub has_other_names: bool,
 }
 
 /// Finds the sockets of those well-known paths that exist, each once, in the order of `known`. What exists and is no
@@ -132,13 +143,14 @@ fn is_twin(run: &str, var_run: &str) -> bool {
 /// Finds the socket that a candidate names.
 pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<FoundSocket, RefusedEndpoint> {
     let (reason, answer) = match look(root, &candidate.path) {
-        Ok((canonical, identity)) => {
+        Ok((canonical, identity, has_other_names)) => {
             let connect = on_disk(root, &canonical);
             return Ok(FoundSocket {
                 candidate,
                 canonical,
                 connect,
                 identity,
+                has_other_names,
             });
         }
         Err(refusal) => refusal,
@@ -147,14 +159,14 @@ pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<F
     Err(RefusedEndpoint { candidate, refusal })
 }
 
-fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity), (Reason, String)> {
+fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity, bool), (Reason, String)> {
     if !path.starts_with('/') {
         let answer = "not a Unix socket: castoff asks runtimes at unix:///PATH only";
         return Err((Reason::NotASocket, answer.to_owned()));
     }
     let found = walk(root, path).map_err(|e| explain(&e))?;
     match found.kind {
-        FileType::Socket => Ok((found.name, found.identity)),
+        FileType::Socket => Ok((found.name, found.identity, found.has_other_names)),
         FileType::Directory => Err((Reason::NotASocket, "a directory, not a socket".to_owned())),
         _ => Err((Reason::NotASocket, "a file, not a socket".to_owned())),
     }

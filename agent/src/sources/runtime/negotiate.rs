@@ -8,10 +8,12 @@ use tokio::task::JoinSet;
 use super::client::Client;
 use super::convert::printable;
 use super::endpoint::{self, Candidates, FoundSocket};
+use super::fence;
 use super::refusal::CallError;
 use crate::model::kubelet::EndpointCandidate;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::runtime::{CriApi, RefusedEndpoint};
+use crate::model::socket::ListeningFiles;
 
 /// The sockets that may be the runtime's. Reading them asks the file system only.
 #[derive(Debug, Default)]
@@ -26,8 +28,22 @@ pub(crate) struct Found {
     pub gaps: Vec<Gap>,
 }
 
-/// Finds the sockets of the candidates. `elsewhere` is what the kubelet named where castoff's own setting decided.
-pub(crate) fn find(root: &Path, candidates: Candidates, elsewhere: Option<&EndpointCandidate>) -> Found {
+/// Finds the sockets of the candidates that castoff may open. `elsewhere` is what the kubelet named where castoff's own
+/// setting decided.
+pub(crate) fn find(
+    root: &Path,
+    candidates: Candidates,
+    elsewhere: Option<&EndpointCandidate>,
+    seen: &ListeningFiles,
+) -> Found {
+    let mut found = find_all(root, candidates, elsewhere);
+    let (open, refused) = fence::part(found.sockets, seen);
+    found.sockets = open;
+    found.refused.extend(refused);
+    found
+}
+
+fn find_all(root: &Path, candidates: Candidates, elsewhere: Option<&EndpointCandidate>) -> Found {
     match candidates {
         Candidates::Known(known) => {
             let (sockets, refused) = endpoint::find_known(root, known);

@@ -1,5 +1,5 @@
 use super::super::flags::ENDPOINT;
-use super::super::tests::{dockershim, endpoints, gaps, look};
+use super::super::tests::{dockershim as dockershim_of, endpoints, gaps, look};
 use super::*;
 use crate::model::reading::Sighting;
 use crate::sources::recorded::RecordedHost;
@@ -206,6 +206,44 @@ fn the_drop_ins_of_a_distribution_count_where_its_process_is_not_seen() {
 }
 
 #[test]
+fn only_roots_kubelet_is_believed() {
+    let dockershim = [
+        "kubelet",
+        "--network-plugin=cni",
+        "--container-runtime-endpoint=/run/docker.sock",
+    ];
+    let user = "Uid:\t1000\t1000\t1000\t1000\n";
+    let host = RecordedHost::new();
+    let mallory = host.process(100, 1, "kubelet").exe("/home/mallory/kubelet");
+    mallory.arguments(&dockershim).file("status", user);
+    assert_eq!(
+        look(&host),
+        Sighting::absent(),
+        "an ordinary user may call a program so"
+    );
+
+    let rootless = host.process(110, 1, "k3s-server").exe("/usr/local/bin/k3s");
+    rootless
+        .arguments(&["/usr/local/bin/k3s server"])
+        .file("status", user)
+        .file("uid_map", "0 1000 1\n1 100000 65536\n");
+    let seen = look(&host);
+    let gap = seen.reading.gap().expect("it cannot be followed");
+    assert!(gap.answer.contains("rootless"), "{gap}");
+    assert_eq!(gap.hides, Hides::Runtime);
+
+    let own = host.process(120, 1, "kubelet").exe("/usr/bin/kubelet");
+    own.arguments(&[
+        "kubelet",
+        "--container-runtime-endpoint=/run/containerd/containerd.sock",
+    ]);
+    let seen = look(&host);
+    assert_eq!(endpoints(&seen), [("/run/containerd/containerd.sock", ENDPOINT)]);
+    assert_eq!((gaps(&seen), dockershim_of(&seen)), (vec![], None));
+    assert_eq!(seen.reading.known().and_then(|k| k.process).map(|p| p.pid.0), Some(120));
+}
+
+#[test]
 fn only_the_word_after_k3s_makes_it_a_node() {
     for (arguments, is_node) in [
         (vec!["/usr/local/bin/k3s server"], true),
@@ -283,7 +321,7 @@ fn what_is_not_this_nodes_kubelet_is_left_out() {
         "kubelet",
         "--container-runtime=docker",
     ]);
-    assert_eq!(dockershim(&look(&host)), Some(true));
+    assert_eq!(dockershim_of(&look(&host)), Some(true));
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! What shows that this is a node of Kubernetes where neither its kubelet nor its runtime was recognised: a program that
+//! carries a kubelet under a name of its own is found by what it does.
+
+use super::files::Files;
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::HostPaths;
+use crate::sources::engines::supervises_pods;
+use crate::sources::kernel::refusal::is_gone;
+use crate::sources::processes::standing::{Standing, read_standing};
+use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+
+/// Where every kubelet keeps what its pods mount, unless it is told otherwise.
+const PODS: &str = "/var/lib/kubelet/pods";
+
+/// Finds a sign of pods on this node, as the gap that it is where no runtime answers. Costs a file of each process where
+/// there is none.
+pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Option<Gap> {
+    let supervisor = table.entries.iter().find(|entry| is_supervisor_of_pods(reader, entry));
+    if let Some(entry) = supervisor {
+        return Some(sign(format!(
+            "process {} ({}) supervises containers of pods",
+            entry.key.pid, entry.name
+        )));
+    }
+    match Files::open(host).has_entries(PODS) {
+        Ok(false) => {}
+        Ok(true) => return Some(sign(format!("{PODS} has pods"))),
+        Err(gap) => return Some(gap),
+    }
+    let in_pod = table.entries.iter().find(|entry| is_in_pod(reader, entry))?;
+    Some(sign(format!(
+        "process {} is in the control group of a pod",
+        in_pod.key.pid
+    )))
+}
+
+fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
+    // One whose arguments may not be read may be one.
+    let supervises = supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error));
+    supervises && {
+        let standing = reader.open(entry.key).and_then(|process| read_standing(&process));
+        matches!(standing, Ok(Standing::Node))
+    }
+}
+
+/// Whether a process is in a pod of this node itself: one of a node in a container has that container around it.
+fn is_in_pod(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
+    let membership = reader.describe(entry).map(|process| process.membership);
+    membership.is_some_and(|m| m.pod_uid.is_some() && m.containers.len() <= 1)
+}
+
+fn sign(what: String) -> Gap {
+    let answer = format!("{what}, and no runtime was found");
+    Gap::new(Reason::NotFound, Hides::Runtime, "the runtime of this node", answer)
+}
+
+#[cfg(test)]
+mod tests;

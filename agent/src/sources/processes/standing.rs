@@ -1,0 +1,88 @@
+//! For whom a process may speak: only one of the node's own root may tell what the node's kubelet is.
+
+use std::io;
+
+use crate::model::workload::Membership;
+use crate::sources::kernel::process::ProcessDirectory;
+
+/// The user ids of the initial user namespace, `uid_map` of user_namespaces(7): all of them, as themselves.
+const ALL_USERS: [&[u8]; 3] = [b"0", b"0", b"4294967295"];
+
+/// For whom a process speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sources) enum Standing {
+    /// The node: root of the initial user namespace, in the PID namespace that castoff sees, and in no pod.
+    Node,
+    /// An ordinary user's own node: a user namespace of its own, in no container.
+    Rootless,
+    /// Itself: an ordinary user's process, a pod's, or one of a node in a container (kind, k3d), whose PID namespace and
+    /// paths are its own.
+    Itself,
+}
+
+/// Reads for whom a process speaks. All of it may be read by everyone.
+pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Result<Standing> {
+    let placed = match process.read_cgroups() {
+        Ok(cgroups) => Membership::from_cgroups(&cgroups),
+        // A kernel without control groups.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Membership::default(),
+        Err(error) => return Err(error),
+    };
+    let users = process.read_users()?;
+    let status = process.read_status()?;
+    let is_initial = users.is_none_or(|map| is_all(&map));
+    let is_nested = status.pid_namespaces().is_some_and(|depth| depth > 1);
+    Ok(match placed.pod_uid {
+        None if is_initial && !is_nested && status.uid() == Some(0) => Standing::Node,
+        None if !is_initial && placed.containers.is_empty() => Standing::Rootless,
+        _ => Standing::Itself,
+    })
+}
+
+fn is_all(map: &[u8]) -> bool {
+    let fields = map.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    fields.eq(ALL_USERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    #[test]
+    fn only_the_nodes_own_root_speaks_for_it() {
+        const ROOT: &str = "Uid:\t0\t0\t0\t0\nNSpid:\t40\n";
+        const USER: &str = "Uid:\t1000\t1000\t1000\t1000\nNSpid:\t40\n";
+        const NESTED: &str = "Uid:\t0\t0\t0\t0\nNSpid:\t40\t7\n";
+        const ALL: &str = "         0          0 4294967295\n";
+        const OWN: &str = "         0       1000          1\n         1     100000      65536\n";
+        let pod = "/kubepods/burstable/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
+        let container = format!("/docker/{}", "4f2a".repeat(16));
+        for (status, map, cgroup, standing) in [
+            (ROOT, Some(ALL), "/system.slice/kubelet.service", Standing::Node),
+            (ROOT, None, "/system.slice/kubelet.service", Standing::Node),
+            (ROOT, Some(ALL), container.as_str(), Standing::Node), // RKE1's kubelet
+            (USER, Some(ALL), "/system.slice/kubelet.service", Standing::Itself),
+            (ROOT, Some(ALL), pod, Standing::Itself),
+            (NESTED, Some(ALL), container.as_str(), Standing::Itself),
+            (
+                USER,
+                Some(OWN),
+                "/user.slice/user-1000.slice/user@1000.service/k3s-rootless.service",
+                Standing::Rootless,
+            ),
+            (NESTED, Some(OWN), "/user.slice", Standing::Rootless),
+            (USER, Some(OWN), container.as_str(), Standing::Itself),
+            (USER, Some(OWN), pod, Standing::Itself),
+        ] {
+            let host = RecordedHost::new();
+            let process = host.process(40, 1, "kubelet").file("status", status).cgroup(cgroup);
+            if let Some(map) = map {
+                process.file("uid_map", map);
+            }
+            let process = ProcessDirectory::open(&host.paths().proc.join("40")).expect("it is recorded");
+            let read = read_standing(&process).expect("it is readable");
+            assert_eq!(read, standing, "{status} {map:?} {cgroup}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Which sockets castoff may open: never one that is, or could be, an engine's.
+//!
+//! Whoever named a candidate, its socket is compared with what was seen to listen in the same look. It is opened where
+//! the listener is known and is no engine's, and where its name is none that engines use. Where some listener or some
+//! engine may have been missed, only the sockets that runtimes are known to use are opened.
+
+use std::path::Path;
+
+use super::endpoint::{self, FoundSocket};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::runtime::RefusedEndpoint;
+use crate::model::socket::ListeningFiles;
+use crate::sources::docker;
+
+/// Parts the sockets that castoff may open from those that it must not.
+pub(super) fn part(sockets: Vec<FoundSocket>, seen: &ListeningFiles) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
+    let (mut open, mut refused) = (Vec::new(), Vec::new());
+    for socket in sockets {
+        match refuse(&socket, seen) {
+            None => open.push(socket),
+            Some((reason, answer)) => refused.push(RefusedEndpoint {
+                refusal: Gap::new(reason, Hides::Runtime, &socket.candidate.path, answer),
+                candidate: socket.candidate,
+            }),
+        }
+    }
+    (open, refused)
+}
+
+/// Why a socket is not opened.
+fn refuse(socket: &FoundSocket, seen: &ListeningFiles) -> Option<(Reason, String)> {
+    let name = name_of(&socket.canonical);
+    let listening = seen.find(socket.identity, name);
+    if let Some(engine) = listening.and_then(|listening| listening.engine) {
+        let answer = format!("not opened: {engine} listens on it, which serves the Docker API and no CRI");
+        return Some((Reason::ProtocolError, answer));
+    }
+    let names = [name, name_of(Path::new(&socket.candidate.path))];
+    if let Some(engine) = names.into_iter().find_map(docker::engine_of_socket) {
+        let answer = format!("not opened: it has the name of a socket of {engine}, which serves no CRI");
+        return Some((Reason::ProtocolError, answer));
+    }
+    match (seen.whole, listening) {
+        (true, Some(_)) => None,
+        (true, None) => Some((Reason::ConnectionRefused, "nobody was seen to listen on it".to_owned())),
+        (false, _) if endpoint::is_of_a_runtime(&socket.canonical) && !socket.has_other_names => None,
+        (false, _) => {
+            let answer = "not opened: who listens on it could not be seen, and it may be an engine's";
+            Some((Reason::DependsOnAnother, answer.to_owned()))
+        }
+    }
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
