@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
-use crate::model::exposure::Reach;
+use crate::model::exposure::{LostMount, Reach};
 use crate::model::history::History;
-use crate::model::identity::ContainerId;
+use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::join;
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reason, Sighting, Source};
@@ -21,7 +21,7 @@ use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::sources::HostPaths;
-use crate::sources::mounts::find_reaches;
+use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::ProcessReader;
 use crate::sources::runtime::RuntimeSource;
 use crate::sources::sockets::live::KernelTables;
@@ -35,10 +35,17 @@ const HOST_DEADLINE: Duration = Duration::from_secs(10);
 /// How long one round through the network namespaces may take; there are two in a walk.
 const SOCKETS_DEADLINE: Duration = Duration::from_secs(4);
 
+/// The state of the look at mounts. It has a thread of its own: a mount of a dead network file system hangs whoever looks.
+struct MountSide {
+    host: HostPaths,
+    reader: ProcessReader,
+    memory: MountMemory,
+}
+
 /// Looks at one node.
 pub struct Agent {
     host: Offload<HostSide>,
-    mounts: Offload<(HostPaths, ProcessReader)>,
+    mounts: Offload<MountSide>,
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
@@ -58,7 +65,11 @@ impl Agent {
     pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), tables)),
-            mounts: Offload::new((look.host.clone(), ProcessReader::new(look.host.proc.clone()))),
+            mounts: Offload::new(MountSide {
+                host: look.host.clone(),
+                reader: ProcessReader::new(look.host.proc.clone()),
+                memory: MountMemory::default(),
+            }),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history,
@@ -113,6 +124,7 @@ impl Agent {
             supervised: host.supervised,
             connections: host.connections.sighting,
             reaches: Sighting::absent(),
+            lost_mounts: Vec::new(),
             host: host.files.sighting,
         };
         let unlisted = join::unlisted_containers(&snapshot);
@@ -121,10 +133,11 @@ impl Agent {
         }
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
-        let reaches = self.reaches(&snapshot).await;
+        let containers = (host.contained, host.listening, host.sees_machine);
+        let (reaches, lost) = self.look_at_mounts(&snapshot, containers).await;
         sources.push(reaches.status());
         sources.push(self.history_status());
-        snapshot.reaches = reaches.sighting;
+        (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, lost);
         sources.sort_by_key(|status| status.source);
         if let Some(open) = join::join(&snapshot).clients.known() {
             self.history.record(taken, open);
@@ -144,17 +157,41 @@ impl Agent {
         }
     }
 
-    async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {
+    async fn look_at_mounts(
+        &mut self,
+        snapshot: &Snapshot,
+        (processes, listening, sees_machine): (Sighting<Vec<ContainerProcess>>, BTreeSet<FileIdentity>, bool),
+    ) -> (Timed<Sighting<Vec<Reach>>>, Vec<LostMount>) {
         let start = Instant::now();
         let (containers, engines) = (snapshot.runtime.containers.clone(), snapshot.engines.clone());
-        let look =
-            move |(host, reader): &mut (HostPaths, ProcessReader)| find_reaches(host, reader, &containers, &engines);
-        let reaches = self.mounts.run(HOST_DEADLINE, look).await;
-        Timed {
+        let supervised = snapshot.supervised.reading.known().cloned().unwrap_or_default();
+        let pods = snapshot.runtime.pods.reading.known().into_iter().flatten();
+        let sandboxes = pods.map(|pod| pod.sandbox.clone()).collect();
+        let look = move |side: &mut MountSide| {
+            let looked = Looked {
+                host: &side.host,
+                reader: &side.reader,
+                containers: &containers,
+                sandboxes: &sandboxes,
+                supervised: &supervised,
+                processes: &processes,
+                engines: &engines,
+                listening: &listening,
+                sees_machine,
+            };
+            find_mounts(&looked, &mut side.memory)
+        };
+        let seen = self.mounts.run(HOST_DEADLINE, look).await;
+        let seen = seen.unwrap_or_else(|error| MountsSeen {
+            reaches: unanswered(&error, Hides::Exposure),
+            lost: Vec::new(),
+        });
+        let reaches = Timed {
             source: Source::Mounts,
             took: start.elapsed(),
-            sighting: reaches.unwrap_or_else(|error| unanswered(&error, Hides::Exposure)),
-        }
+            sighting: seen.reaches,
+        };
+        (reaches, seen.lost)
     }
 }
 

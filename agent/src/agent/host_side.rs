@@ -8,7 +8,7 @@ use crate::findings::report::SourceStatus;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineSighting;
 use crate::model::host::{CgroupVersion, HostFiles};
-use crate::model::identity::SocketInode;
+use crate::model::identity::{FileIdentity, SocketInode};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
@@ -18,6 +18,7 @@ use crate::sources::engines::{ListenerMemory, SupervisorMemory, find_engines, fi
 use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, find_connections};
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
+use crate::sources::mounts::{ContainerProcess, MembershipMemory, find_container_processes};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
@@ -66,6 +67,12 @@ pub(super) struct HostSightings {
     pub(super) supervised: Sighting<Vec<SupervisedContainer>>,
     pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
     pub(super) files: Timed<Sighting<HostFiles>>,
+    /// The first process of each container.
+    pub(super) contained: Sighting<Vec<ContainerProcess>>,
+    /// The files of all sockets that accept.
+    pub(super) listening: BTreeSet<FileIdentity>,
+    /// Whether those are all of this machine.
+    pub(super) sees_machine: bool,
 }
 
 impl HostSightings {
@@ -77,6 +84,9 @@ impl HostSightings {
             supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
             connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
             files: Timed::of(Source::HostFiles, Sighting::unknown(gap(Hides::Engine))),
+            contained: Sighting::unknown(gap(Hides::Exposure)),
+            listening: BTreeSet::new(),
+            sees_machine: false,
         }
     }
 
@@ -104,6 +114,7 @@ pub(super) struct HostSide {
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
     supervisors: SupervisorMemory,
+    memberships: MembershipMemory,
     holders: HolderMemory,
     unplaced: Unplaced,
     /// The control group version, once it was seen.
@@ -123,6 +134,7 @@ impl HostSide {
             namespaces: NamespaceFinder::default(),
             listeners: ListenerMemory::default(),
             supervisors: SupervisorMemory::default(),
+            memberships: MembershipMemory::default(),
             holders: HolderMemory::default(),
             unplaced: Unplaced::default(),
             cgroups: None,
@@ -168,6 +180,10 @@ impl HostSide {
         let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
+        let found = supervised.reading.known().map_or(&[][..], Vec::as_slice);
+        let contained = find_container_processes(&self.reader, table, found, &mut self.memberships);
+        let missed_none = engines.all_gaps().all(|gap| gap.hides != Hides::Engine);
+        let sees_machine = missed_none && self.reader.sees_machine();
         let watched = watched(&engines, sockets);
         self.expects_connections = !watched.is_empty();
         let engines = Timed {
@@ -206,6 +222,9 @@ impl HostSide {
             supervised,
             connections,
             files,
+            contained,
+            listening: sockets.iter().filter_map(|socket| socket.file).collect(),
+            sees_machine,
         }
     }
 }

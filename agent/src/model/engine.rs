@@ -80,21 +80,24 @@ pub enum Scope {
         /// The container's name, else its short id.
         name: String,
     },
+    /// A machine outside of this node, whose socket is mounted here: no process of this node is seen to serve it.
+    Outside,
 }
 
 impl Scope {
-    /// The closed word for a metric label: `host`, `user`, `pod` or `container`.
+    /// The closed word for a metric label: `host`, `user`, `pod`, `container` or `outside`.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::User { .. } => "user",
             Self::Pod(_) => "pod",
             Self::Container { .. } => "container",
+            Self::Outside => "outside",
         }
     }
 
     /// Every word that [`Scope::code`] gives.
-    pub const CODES: [&'static str; 4] = ["host", "user", "pod", "container"];
+    pub const CODES: [&'static str; 5] = ["host", "user", "pod", "container", "outside"];
 
     /// Whether both serve the same: the host, a user, or the pods of one workload.
     pub fn continues(&self, other: &Self) -> bool {
@@ -112,6 +115,7 @@ impl fmt::Display for Scope {
             Self::User { uid } => write!(f, "user {uid}"),
             Self::Pod(place) => place.fmt(f),
             Self::Container { name } => write!(f, "container {name}"),
+            Self::Outside => f.write_str("outside this node"),
         }
     }
 }

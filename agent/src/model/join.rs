@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use exposures::exposures;
+pub use exposures::{exposures, lost_mounts};
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient};

@@ -23,6 +23,7 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::ListeningSocket;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
+pub(super) use names::suggested_kind;
 use program::Program;
 pub(super) use records::read_configured_data_root;
 pub use supervised::{SupervisorMemory, find_supervised};
@@ -192,7 +193,7 @@ impl<'a> Search<'a> {
             .iter()
             .enumerate()
             .filter(|(at, _)| !self.claimed.contains(at))
-            .filter_map(|(at, socket)| Some((at, names::suggested_kind(&socket.name)?)))
+            .filter_map(|(at, socket)| Some((at, suggested_kind(&socket.name)?)))
     }
 
     fn add_engine(&mut self, kind: EngineKind, owner: Option<&ProcessEntry>, sockets: BTreeSet<usize>) {

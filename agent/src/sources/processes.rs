@@ -252,6 +252,48 @@ impl ProcessReader {
             .flatten()
     }
 
+    /// Opens one of the process's files in procfs for reading.
+    ///
+    /// # Errors
+    /// As [`ProcessReader::read_sockets`].
+    pub(crate) fn open_file(&self, key: ProcessKey, name: &CStr) -> io::Result<File> {
+        let dir = self.open(key)?;
+        let file = openat(&dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(gone_as_not_found)?;
+        Ok(File::from(file))
+    }
+
+    /// The target of one of the process's links in procfs.
+    ///
+    /// # Errors
+    /// As [`ProcessReader::read_sockets`].
+    pub(crate) fn read_link(&self, key: ProcessKey, name: &CStr) -> io::Result<String> {
+        let dir = self.open(key)?;
+        let target = readlinkat(&dir, name, Vec::new()).map_err(gone_as_not_found)?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// The mount namespace of the host's first process, as [`ProcessReader::read_link`] gives another's.
+    pub(crate) fn read_mount_namespace_of_init(&self) -> Option<String> {
+        let target = std::fs::read_link(self.proc.join("1/ns/mnt")).ok()?;
+        Some(target.to_string_lossy().into_owned())
+    }
+
+    /// Whether castoff is in the machine's first PID namespace, from which every process is seen.
+    pub fn sees_machine(&self) -> bool {
+        visibility::find_init(&self.proc).is_some()
+    }
+
+    /// The control groups of a process.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now.
+    pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
+        let mut file = Vec::new();
+        let opened = self.open_file(key, c"cgroup")?;
+        opened.take(CGROUP_BYTES as u64).read_to_end(&mut file)?;
+        Ok(Membership::from_cgroups(&file))
+    }
+
     /// Opens the root directory of a process's own mount namespace.
     ///
     /// # Errors
@@ -267,9 +309,7 @@ impl ProcessReader {
     /// # Errors
     /// As [`ProcessReader::read_sockets`].
     pub(crate) fn read_working_directory(&self, key: ProcessKey) -> io::Result<String> {
-        let dir = self.open(key)?;
-        let target = readlinkat(&dir, c"cwd", Vec::new()).map_err(gone_as_not_found)?;
-        Ok(target.to_string_lossy().into_owned())
+        self.read_link(key, c"cwd")
     }
 
     /// Opens the directory of one process. It stays that process's, whoever gets the pid afterwards.

@@ -8,7 +8,7 @@ use crate::model::socket::SocketName;
 use crate::sources::docker::{INTERNAL_SOCKETS, SOCKETS};
 
 /// The engine that a socket's name suggests.
-pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
+pub(in crate::sources) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
     if internal_use(name).is_some() {
         return None;
     }

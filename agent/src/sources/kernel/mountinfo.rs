@@ -18,6 +18,15 @@ const LIMIT: u64 = 16 << 20;
 /// One mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MountLine<'a> {
+    /// The mount's number, the same in every mount namespace that shows it.
+    pub id: u32,
+    /// The number of the mount that it is mounted on.
+    pub parent: u32,
+    /// The directory or file of the file system that is mounted, with the kernel's octal escapes left in. Ends in
+    /// `//deleted` where it was removed since.
+    pub root: &'a [u8],
+    /// The mount's own options, separated by commas: `ro`, `nosuid`, `idmapped`.
+    pub flags: &'a [u8],
     /// The device of the mounted file system, `st_dev` of the files in it.
     pub device: Device,
     /// The mount point relative to the process's root, with the kernel's octal escapes left in.
@@ -33,12 +42,20 @@ impl<'a> MountLine<'a> {
     /// dash are any number. None where a field is missing.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty());
-        let device = parse_device(fields.nth(2)?)?;
-        let point = fields.nth(1)?;
+        let id = parse_number(fields.next()?)?;
+        let parent = parse_number(fields.next()?)?;
+        let device = parse_device(fields.next()?)?;
+        let root = fields.next()?;
+        let point = fields.next()?;
+        let flags = fields.next()?;
         fields.by_ref().find(|f| *f == b"-")?;
         let fs_type = fields.next()?;
         let options = fields.nth(1)?;
         Some(Self {
+            id,
+            parent,
+            root,
+            flags,
             device,
             point,
             fs_type,
@@ -57,6 +74,10 @@ impl<'a> MountLine<'a> {
             }
         })
     }
+}
+
+fn parse_number(field: &[u8]) -> Option<u32> {
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 fn parse_device(field: &[u8]) -> Option<Device> {
@@ -93,8 +114,13 @@ impl MountWatch {
 
 /// Reads the mounts in `path` in the kernel's order, the later over the earlier, until `each` says by false that it has
 /// enough.
-pub(crate) fn read_mounts(path: &Path, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
-    let mut reader = BufReader::new(File::open(path)?.take(LIMIT));
+pub(crate) fn read_mounts(path: &Path, each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
+    read_mounts_from(File::open(path)?, each)
+}
+
+/// As [`read_mounts`], of a file that is open.
+pub(crate) fn read_mounts_from(file: impl Read, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
+    let mut reader = BufReader::new(file.take(LIMIT));
     let mut line = Vec::with_capacity(512);
     loop {
         line.clear();
@@ -109,6 +135,25 @@ pub(crate) fn read_mounts(path: &Path, mut each: impl FnMut(MountLine<'_>) -> bo
     }
 }
 
+/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
+pub(crate) fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after
+            .first_chunk::<3>()
+            .filter(|_| first == b'\\')
+            .and_then(|digits| octal(*digits));
+        plain.push(code.unwrap_or(first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    plain
+}
+
+fn octal(digits: [u8; 3]) -> Option<u8> {
+    u8::from_str_radix(str::from_utf8(&digits).ok()?, 8).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +165,8 @@ mod tests {
             "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw,gid=4,hidepid=invisible",
         ] {
             let mount = MountLine::parse(line.as_bytes()).expect("it is the manual's form");
+            assert_eq!((mount.id, mount.parent), (22, 27));
+            assert_eq!((mount.root, mount.flags), (&b"/"[..], &b"rw,relatime"[..]));
             assert_eq!(mount.point, b"/proc");
             assert_eq!(mount.fs_type, b"proc");
             assert_eq!(mount.device, Device { major: 0, minor: 21 });
@@ -134,6 +181,19 @@ mod tests {
         let line = b"22 27 0:21 / /proc rw,relatime - proc proc rw";
         for end in 0..line.len() - 2 {
             assert_eq!(MountLine::parse(&line[..end]), None, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn a_backslash_that_begins_no_octal_number_stands_for_itself() {
+        for (escaped, plain) in [
+            (&b"a\\040b"[..], &b"a b"[..]),
+            (b"a\\04", b"a\\04"),
+            (b"a\\999", b"a\\999"),
+            (b"a\\777", b"a\\777"),
+            (b"\\134\\012", b"\\\n"),
+        ] {
+            assert_eq!(unescaped(escaped), plain);
         }
     }
 }

@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, getxattr, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
 use crate::model::identity::FileIdentity;
@@ -35,6 +35,25 @@ pub(crate) struct Walked {
     pub identity: FileIdentity,
     /// The directories above it in which it really is, the root first.
     pub ancestors: Vec<FileIdentity>,
+    /// Where it really is, from the root on: no link is in it.
+    pub path: Vec<u8>,
+    /// Who may do what with it.
+    pub owner: Owner,
+}
+
+/// Owner and mode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The permission bits.
+    pub mode: u32,
+    /// How many names the file has.
+    pub names: u64,
+    /// Whether it has an access list beside the mode (acl(5)), or that could not be read.
+    pub has_list: bool,
 }
 
 impl Rooted {
@@ -109,18 +128,31 @@ impl Rooted {
     pub(crate) fn walk(&self, path: &str) -> io::Result<Walked> {
         let walk = self.walk_to(path)?;
         let mut ancestors = vec![identity_of(walk.root)?.0];
-        for directory in &walk.stack {
+        let mut path = Vec::new();
+        for (directory, name) in &walk.stack {
             ancestors.push(identity_of(directory.as_fd())?.0);
+            path.extend([b"/", &name[..]].concat());
+        }
+        if let Some((_, name)) = &walk.leaf {
+            path.extend([b"/", &name[..]].concat());
         }
         if walk.leaf.is_none() {
             ancestors.pop(); // the directory itself
         }
         let file = walk.into_file()?;
-        let (identity, kind) = identity_of(file.as_fd())?;
+        let stat = fstat(&file)?;
         Ok(Walked {
-            kind,
-            identity,
+            kind: FileType::from_raw_mode(stat.st_mode),
+            identity: FileIdentity::from_stat(stat.st_dev, stat.st_ino),
             ancestors,
+            path,
+            owner: Owner {
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+                mode: stat.st_mode,
+                names: stat.st_nlink,
+                has_list: has_access_list(&file),
+            },
         })
     }
 
@@ -156,15 +188,15 @@ impl Rooted {
 /// How far a walk has come.
 struct Walk<'r> {
     root: BorrowedFd<'r>,
-    /// The directories entered below the root.
-    stack: Vec<OwnedFd>,
+    /// The directories entered below the root, with their names.
+    stack: Vec<(OwnedFd, Vec<u8>)>,
     /// The file that is no directory, at the end.
-    leaf: Option<OwnedFd>,
+    leaf: Option<(OwnedFd, Vec<u8>)>,
 }
 
 impl Walk<'_> {
     fn top(&self) -> BorrowedFd<'_> {
-        self.stack.last().map_or(self.root, AsFd::as_fd)
+        self.stack.last().map_or(self.root, |(directory, _)| directory.as_fd())
     }
 
     /// Takes one step. Gives the target where the name is a link.
@@ -174,18 +206,18 @@ impl Walk<'_> {
             return Ok(None);
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(self.top(), CString::new(name)?, flags, Mode::empty())?;
+        let file = openat(self.top(), CString::new(name.clone())?, flags, Mode::empty())?;
         match identity_of(file.as_fd())?.1 {
             FileType::Symlink => return Ok(Some(readlinkat(&file, c"", Vec::new())?.into_bytes())),
-            FileType::Directory => self.stack.push(file),
-            _ => self.leaf = Some(file),
+            FileType::Directory => self.stack.push((file, name)),
+            _ => self.leaf = Some((file, name)),
         }
         Ok(None)
     }
 
     fn into_file(mut self) -> io::Result<OwnedFd> {
         match self.leaf.or_else(|| self.stack.pop()) {
-            Some(file) => Ok(file),
+            Some((file, _)) => Ok(file),
             None => self.root.try_clone_to_owned(),
         }
     }
@@ -204,6 +236,12 @@ fn reopen(file: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
         flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),
     )?)
+}
+
+fn has_access_list(file: &OwnedFd) -> bool {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let size = getxattr(path, c"system.posix_acl_access", &mut [0; 0][..]);
+    !matches!(size, Err(Errno::NODATA | Errno::OPNOTSUPP))
 }
 
 fn identity_of(file: BorrowedFd<'_>) -> io::Result<(FileIdentity, FileType)> {
@@ -299,6 +337,7 @@ mod tests {
         ] {
             let walked = rooted.walk(path).expect("it is there");
             assert_eq!(walked.ancestors, [identity(""), identity("run")], "{path}");
+            assert_eq!(walked.path, b"/run/docker.sock", "{path}");
         }
         assert_eq!(
             rooted.walk("/run/sub").expect("it is there").ancestors,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::sources::kernel::mountinfo::MountWatch;
+use crate::sources::kernel::mountinfo::{MountWatch, unescaped};
 use crate::sources::kernel::unix_table::table_path;
 use crate::sources::processes::ProcessTable;
 
@@ -202,25 +202,6 @@ fn netns_of_link(target: &[u8]) -> Option<NetNs> {
     str::from_utf8(number).ok()?.parse().ok().map(NetNs)
 }
 
-/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after
-            .first_chunk::<3>()
-            .filter(|_| first == b'\\')
-            .and_then(|digits| octal(*digits));
-        plain.push(code.unwrap_or(first));
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    plain
-}
-
-fn octal(digits: [u8; 3]) -> Option<u8> {
-    u8::from_str_radix(str::from_utf8(&digits).ok()?, 8).ok()
-}
-
 /// The file by which the network namespace of a process is entered.
 pub(super) fn namespace_path(proc: &Path, pid: Pid) -> PathBuf {
     proc.join(format!("{pid}/ns/net"))
@@ -285,18 +266,5 @@ mod tests {
         // Process 4 has no link at all: a zombie, or gone. Nothing is hidden by it.
         assert_eq!(found.gaps(Hides::Client), []);
         assert!(found.unnamed.is_empty());
-    }
-
-    #[test]
-    fn a_backslash_that_begins_no_octal_number_stands_for_itself() {
-        for (escaped, plain) in [
-            (&b"a\\040b"[..], &b"a b"[..]),
-            (b"a\\04", b"a\\04"),
-            (b"a\\999", b"a\\999"),
-            (b"a\\777", b"a\\777"),
-            (b"\\134\\012", b"\\\n"),
-        ] {
-            assert_eq!(unescaped(escaped), plain);
-        }
     }
 }
