@@ -23,11 +23,12 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 
 /// Files of flags that installers hand to the kubelet's unit, the one that is put last on its command line, and so
 /// wins, first.
-const FLAG_FILES: [&str; 4] = [
+const FLAG_FILES: [&str; 5] = [
     "/etc/default/kubelet",
     "/etc/sysconfig/kubelet",
     "/var/lib/kubelet/kubeadm-flags.env",
     embedded::MICROK8S_ARGUMENTS,
+    "/var/snap/k8s/common/args/kubelet",
 ];
 
 /// Configuration files, and directories of drop-ins, that installers write: kubeadm's, EKS' and k0s'. kubeadm lays
@@ -152,13 +153,15 @@ fn read_process(
         return None;
     }
     told.flags = Flags::parse(arguments.iter().skip(1).map(String::as_str));
-    if let Some(endpoint) = &told.flags.endpoint {
+    if program != Program::K3s
+        && let Some(endpoint) = &told.flags.endpoint
+    {
         told.endpoints.push(by_flag(ENDPOINT, endpoint));
     }
     match program {
         Program::Kubelet => add_named_files(files, &mut told),
-        // Its `--config` is its own.
-        Program::K3s => embedded::add_k3s(files, &mut told),
+        // Its flags are its own.
+        Program::K3s => embedded::add_k3s(files, &mut told, entry.executable.as_deref()),
         Program::Microk8s => {
             embedded::add_microk8s(files, &mut told);
             add_named_files(files, &mut told);

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::fs::FileType;
 use serde::Deserialize;
 
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
@@ -13,7 +14,7 @@ use crate::sources::runtime::endpoint::path_of;
 /// The largest file that is read; a kubelet's configuration has a few KiB.
 const FILE_MAX: u64 = 1 << 20;
 
-/// Files in one directory of drop-ins that are read.
+/// Files of one directory of drop-ins that are read.
 const DROP_INS_MAX: usize = 256;
 
 /// The host's files; errors become gaps that hide the runtime.
@@ -30,11 +31,78 @@ struct KubeletConfiguration {
 }
 
 /// The fields of k3s' and rke2's configuration that castoff reads: the command line's flags as a file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+struct DistributionFile {
+    container_runtime_endpoint: Option<String>,
+    docker: Option<Switch>,
+    data_dir: Option<String>,
+    kubelet_arg: Option<OneOrMore>,
+    /// Added to what the files before have, where without the sign it takes their place.
+    #[serde(rename = "kubelet-arg+")]
+    more_kubelet_args: Option<OneOrMore>,
+}
+
+/// A flag without a value: k3s takes the word for the value.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Switch {
+    Value(bool),
+    Word(String),
+}
+
+impl Switch {
+    fn is_on(&self) -> bool {
+        match self {
+            Self::Value(on) => *on,
+            Self::Word(word) => word == "true" || word == "1",
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
+}
+
+/// k3s' or rke2's configuration with the files that are laid over it.
+#[derive(Debug, Default)]
 pub(super) struct DistributionConfiguration {
     pub(super) container_runtime_endpoint: Option<String>,
-    pub(super) docker: Option<bool>,
+    pub(super) docker: bool,
+    pub(super) data_dir: Option<String>,
+    pub(super) kubelet_args: Vec<String>,
+    /// The file that decides on the endpoint.
+    pub(super) path: String,
+}
+
+impl DistributionConfiguration {
+    fn lay_over(&mut self, path: &str, file: DistributionFile) {
+        if file.container_runtime_endpoint.is_some() || file.docker.is_some() {
+            path.clone_into(&mut self.path);
+        }
+        self.container_runtime_endpoint = file
+            .container_runtime_endpoint
+            .or(self.container_runtime_endpoint.take());
+        self.docker = file.docker.map_or(self.docker, |docker| docker.is_on());
+        self.data_dir = file.data_dir.or(self.data_dir.take());
+        if let Some(arguments) = file.kubelet_arg {
+            self.kubelet_args = arguments.into_vec();
+        }
+        self.kubelet_args
+            .extend(file.more_kubelet_args.map_or_else(Vec::new, OneOrMore::into_vec));
+    }
 }
 
 /// What a file says of the endpoint.
@@ -78,37 +146,65 @@ impl Files {
         Ok(named.map_or(Word::Silent, |endpoint| Word::Names(named_by(path, &endpoint))))
     }
 
-    /// The endpoint in a directory of drop-ins: of its `.conf` files, in the order of their names, the last one that
-    /// names any (KEP-3983; from 1.28 on).
+    /// The endpoint in a directory of drop-ins: of the `.conf` files in it and below it, in the order of their paths, the
+    /// last one that names any (KEP-3983; from 1.28 on).
     pub(super) fn read_drop_ins(&self, directory: &str) -> Result<Word, Gap> {
-        let Some(names) = self.read_names(directory, ".conf")? else {
+        let mut paths = Vec::new();
+        // The kubelet follows no link to a directory (WalkDir of Go), not even where the flag names one.
+        if self.is_link(directory)? || !self.find_drop_ins(directory, &mut paths)? {
             return Ok(Word::NoFile);
-        };
+        }
         let mut word = Word::Silent;
-        for name in names {
-            if let named @ Word::Names(_) = self.read_configuration(&format!("{directory}/{name}"))? {
+        for path in paths {
+            if let named @ Word::Names(_) = self.read_configuration(&path)? {
                 word = named;
             }
         }
         Ok(word)
     }
 
-    /// k3s' or rke2's configuration with the files that are laid over it, and the path of the one that decides on the
-    /// endpoint. None: there is none.
-    pub(super) fn read_distribution(&self, path: &str) -> Result<Option<(DistributionConfiguration, String)>, Gap> {
+    /// Adds the drop-ins in a directory and below it. False where there is no such directory.
+    fn find_drop_ins(&self, directory: &str, found: &mut Vec<String>) -> Result<bool, Gap> {
+        let Some(names) = self.read_names(directory, &[""])? else {
+            return Ok(false);
+        };
+        for name in names {
+            let path = format!("{directory}/{name}");
+            if !self.is_link(&path)? && self.is_directory(&path)? {
+                self.find_drop_ins(&path, found)?;
+            } else if name.ends_with(".conf") {
+                found.push(path);
+            }
+            if found.len() > DROP_INS_MAX {
+                return Err(too_many(directory));
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_link(&self, path: &str) -> Result<bool, Gap> {
+        let root = self.root.as_ref().map_err(Gap::clone)?;
+        Ok(root.read_link(path).is_ok())
+    }
+
+    fn is_directory(&self, path: &str) -> Result<bool, Gap> {
+        let root = self.root.as_ref().map_err(Gap::clone)?;
+        match root.read_identity(path) {
+            Ok((_, kind)) => Ok(kind == FileType::Directory),
+            Err(e) if is_missing(&e) => Ok(false),
+            Err(e) => Err(gap_of(&e, path)),
+        }
+    }
+
+    /// k3s' or rke2's configuration with the files that are laid over it. None: there is none.
+    pub(super) fn read_distribution(&self, path: &str) -> Result<Option<DistributionConfiguration>, Gap> {
         let directory = format!("{path}.d");
-        let names = self.read_names(&directory, ".yaml")?.unwrap_or_default();
+        let names = self.read_names(&directory, &[".yaml", ".yml"])?.unwrap_or_default();
         let over = names.into_iter().map(|name| format!("{directory}/{name}"));
-        let mut all: Option<(DistributionConfiguration, String)> = None;
+        let mut all: Option<DistributionConfiguration> = None;
         for path in std::iter::once(path.to_owned()).chain(over) {
-            let Some(file) = self.read_yaml::<DistributionConfiguration>(&path)? else {
-                continue;
-            };
-            let (found, decides) = all.get_or_insert_with(|| (DistributionConfiguration::default(), path.clone()));
-            found.docker = file.docker.or(found.docker);
-            if file.container_runtime_endpoint.is_some() {
-                found.container_runtime_endpoint = file.container_runtime_endpoint;
-                *decides = path;
+            if let Some(file) = self.read_yaml::<DistributionFile>(&path)? {
+                all.get_or_insert_default().lay_over(&path, file);
             }
         }
         Ok(all)
@@ -119,7 +215,7 @@ impl Files {
             return Ok(None);
         };
         // JSON, which some installers write, is YAML too.
-        match serde_saphyr::from_str(&text) {
+        match serde_saphyr::from_str(first_document(&text)) {
             Ok(parsed) => Ok(Some(parsed)),
             // Where it is wrong, not what stands there: the file may hold tokens.
             Err(error) => {
@@ -132,12 +228,12 @@ impl Files {
         }
     }
 
-    /// The names in a directory that end so, sorted. None: it is not there.
-    fn read_names(&self, directory: &str, suffix: &str) -> Result<Option<Vec<String>>, Gap> {
+    /// The names in a directory that end in one of `suffixes`, sorted. None: it is not there.
+    fn read_names(&self, directory: &str, suffixes: &[&str]) -> Result<Option<Vec<String>>, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let mut names = Vec::new();
         let read = root.read_names(directory, |name| {
-            if name.ends_with(suffix) {
+            if suffixes.iter().any(|suffix| name.ends_with(suffix)) {
                 names.push(name.to_owned());
             }
             names.len() <= DROP_INS_MAX
@@ -146,8 +242,7 @@ impl Files {
             Err(e) if is_missing(&e) => return Ok(None),
             Err(e) => return Err(gap_of(&e, directory)),
             Ok(()) if names.len() > DROP_INS_MAX => {
-                let answer = format!("more than {DROP_INS_MAX} files");
-                return Err(Gap::new(Reason::LimitReached, Hides::Runtime, directory, answer));
+                return Err(too_many(directory));
             }
             Ok(()) => {}
         }
@@ -156,12 +251,35 @@ impl Files {
     }
 }
 
+/// The first document of a stream: the kubelet and k3s read no other, whatever follows (sigs.k8s.io/yaml).
+fn first_document(text: &str) -> &str {
+    let (mut begun, mut end) = (false, 0);
+    for line in text.split_inclusive('\n') {
+        let is_marker = |marker: &str| {
+            line.strip_prefix(marker)
+                .is_some_and(|rest| rest.trim_start() != rest || rest.is_empty())
+        };
+        let is_boundary = is_marker("---") || is_marker("...");
+        if begun && is_boundary {
+            return &text[..end];
+        }
+        begun |= is_boundary || !(line.trim().is_empty() || line.starts_with(['#', '%']));
+        end += line.len();
+    }
+    text
+}
+
 /// An endpoint that a file names.
 pub(super) fn named_by(file: &str, endpoint: &str) -> EndpointCandidate {
     EndpointCandidate {
         path: path_of(endpoint).to_owned(),
         origin: EndpointOrigin::KubeletFile { path: file.to_owned() },
     }
+}
+
+fn too_many(directory: &str) -> Gap {
+    let answer = format!("more than {DROP_INS_MAX} files");
+    Gap::new(Reason::LimitReached, Hides::Runtime, directory, answer)
 }
 
 fn is_missing(error: &io::Error) -> bool {

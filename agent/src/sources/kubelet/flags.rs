@@ -33,14 +33,23 @@ pub(super) struct Flags {
     pub args_file: Option<String>,
     /// `--docker` of k3s.
     pub docker: bool,
+    /// `--data-dir` of k3s and rke2.
+    pub data_dir: Option<String>,
     /// A flag that no kubelet without dockershim has.
     pub before_1_24: Option<&'static str>,
+    /// The flags that k3s hands on to its kubelet, `--kubelet-arg`.
+    pub of_kubelet: Option<Box<Flags>>,
 }
 
 impl Flags {
     /// Reads them off arguments. Takes `--flag=value` and `--flag value`; ends at `--`.
     pub(super) fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
         let mut flags = Self::default();
+        flags.add(arguments);
+        flags
+    }
+
+    fn add<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
         let mut arguments = arguments.into_iter().peekable();
         while let Some(argument) = arguments.next() {
             if argument == "--" {
@@ -55,13 +64,19 @@ impl Flags {
             };
             // A kubelet takes underscores for dashes (WordSepNormalizeFunc of component-base).
             let name = name.replace('_', "-");
-            if flags.set_without_value(&name, value) {
+            if self.set_without_value(&name, value) {
                 continue;
             }
             let mut follows = || arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
-            flags.set(&name, value, &mut follows);
+            self.set(&name, value, &mut follows);
         }
-        flags
+    }
+
+    /// Adds one flag that is handed on to the kubelet; it comes without its dashes.
+    pub(super) fn hand_on(&mut self, flag: &str) {
+        self.of_kubelet
+            .get_or_insert_default()
+            .add([format!("--{flag}").as_str()]);
     }
 
     /// Reads them off the lines of a file that a shell or systemd would read: `NAME="--flag=value --flag value"`, or
@@ -73,9 +88,11 @@ impl Flags {
                 Some((name, value)) if !name.starts_with('-') => value,
                 _ => line,
             };
-            flags.split_whitespace().map(|word| word.trim_matches(['"', '\'']))
+            flags.split_whitespace()
         });
-        Self::parse(words)
+        // The quotes stand around the whole, around a word or around a value.
+        let words: Vec<String> = words.map(|word| word.replace(['"', '\''], "")).collect();
+        Self::parse(words.iter().map(String::as_str))
     }
 
     /// The flag that says, or whose being there shows, that the kubelet runs dockershim.
@@ -105,14 +122,11 @@ impl Flags {
         let field = match name {
             "container-runtime" => &mut self.runtime,
             "container-runtime-endpoint" => &mut self.endpoint,
-            "config" => &mut self.config,
+            "config" | "c" => &mut self.config,
             "config-dir" => &mut self.config_dir,
             "kubelet-args-file" => &mut self.args_file,
-            // k3s hands these on to its kubelet, without the dashes.
-            "kubelet-arg" => {
-                let inner = Self::parse([format!("--{}", value.unwrap_or_else(follows)).as_str()]);
-                return self.lay_over(inner);
-            }
+            "data-dir" | "d" => &mut self.data_dir,
+            "kubelet-arg" => return self.hand_on(value.unwrap_or_else(follows)),
             _ => return,
         };
         let value = value.unwrap_or_else(follows);
@@ -127,7 +141,11 @@ impl Flags {
         self.config_dir = winner.config_dir.or(self.config_dir.take());
         self.args_file = winner.args_file.or(self.args_file.take());
         self.docker |= winner.docker;
+        self.data_dir = winner.data_dir.or(self.data_dir.take());
         self.before_1_24 = winner.before_1_24.or(self.before_1_24);
+        if let Some(winner) = winner.of_kubelet {
+            self.of_kubelet.get_or_insert_default().lay_over(*winner);
+        }
     }
 }
 
@@ -153,8 +171,7 @@ mod tests {
             ("kubelet --container-runtime-endpoint", None),
             ("kubelet -- --container-runtime-endpoint=/a", None),
             ("kubelet --container-runtime-endpoints=/a", None),
-            ("k3s agent --kubelet-arg=container-runtime-endpoint=/a", Some("/a")),
-            ("k3s agent --kubelet-arg container-runtime-endpoint=/a", Some("/a")),
+            ("k3s agent --kubelet-arg=container-runtime-endpoint=/a", None),
             ("", None),
         ] {
             assert_eq!(Flags::parse(line.split(' ')).endpoint.as_deref(), endpoint, "{line}");
@@ -175,6 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_that_are_handed_on_are_the_kubelets_own() {
+        for line in [
+            "k3s agent --kubelet-arg=container-runtime-endpoint=/a --kubelet-arg=v=2",
+            "k3s agent --kubelet-arg container-runtime-endpoint=/b --kubelet-arg container-runtime-endpoint=/a",
+            "k3s agent --kubelet-arg container-runtime-endpoint=/a --container-runtime-endpoint=/own -d /srv/k3s",
+        ] {
+            let flags = Flags::parse(line.split(' '));
+            let inner = flags
+                .of_kubelet
+                .as_ref()
+                .and_then(|kubelet| kubelet.endpoint.as_deref());
+            assert_eq!(inner, Some("/a"), "{line}");
+            assert_ne!(flags.endpoint.as_deref(), Some("/a"), "{line}");
+        }
+        assert_eq!(Flags::parse(["-d", "/srv/k3s"]).data_dir.as_deref(), Some("/srv/k3s"));
+    }
+
+    #[test]
     fn files_of_flags_are_read_as_a_shell_would() {
         let kubeadm =
             "KUBELET_KUBEADM_ARGS=\"--container-runtime=remote --container-runtime-endpoint=unix:///a --x=y\"\n";
@@ -185,6 +220,9 @@ mod tests {
         );
         let first = Flags::parse_file("ARGS='--container-runtime-endpoint /b'\r\n# --container-runtime-endpoint=/c\n");
         assert_eq!(first.endpoint.as_deref(), Some("/b"));
+        let quoted =
+            Flags::parse_file("--container-runtime-endpoint=\"/c\"\nX='--container-runtime-endpoint \"/d\"'\n");
+        assert_eq!(quoted.endpoint.as_deref(), Some("/d"));
         let snap =
             Flags::parse_file("--kubeconfig=${SNAP_DATA}/x\n--container-runtime-endpoint=${SNAP_COMMON}/run/y\n");
         assert_eq!(snap.endpoint.as_deref(), Some("${SNAP_COMMON}/run/y"));

@@ -89,6 +89,47 @@ fn the_flag_wins_over_drop_ins_and_these_over_the_file() {
 }
 
 #[test]
+fn drop_ins_are_read_below_their_directory_in_the_order_of_their_paths() {
+    let host = RecordedHost::new();
+    with_kubelet(&host, &["--config-dir=/d"]);
+    for (path, endpoint) in [
+        ("/d/00-defaults.conf", "/defaults"),
+        ("/d/20-cli/z.conf", "/inner"),
+        ("/d/20-cli/10/a.conf", "/innermost"),
+        ("/d/10.conf", "/ten"),
+        ("/elsewhere/99.conf", "/linked"),
+        ("/d/99/no.yaml", "/no"),
+    ] {
+        host.file(path, naming(endpoint));
+    }
+    host.link_in_root("/d/99-link", "/elsewhere");
+    let seen = look(&host);
+    assert_eq!(endpoints(&seen), [("/inner", "/d/20-cli/z.conf")]);
+    // A file that is a link is read, and a file comes where its name says: after the directory of the same number.
+    host.link_in_root("/d/20-cli.conf", "/elsewhere/99.conf");
+    assert_eq!(endpoints(&look(&host)), [("/linked", "/d/20-cli.conf")]);
+    assert_eq!(gaps(&look(&host)), []);
+}
+
+#[test]
+fn only_the_first_document_of_a_file_counts() {
+    let (one, other) = (naming("/one"), naming("/other"));
+    for content in [
+        format!("{one}---\n"),
+        format!("---\n{one}---\n{other}"),
+        format!("# by hand\n%YAML 1.2\n---\n{one}...\n"),
+        format!("{one}--- # and more\n{other}---\n---\n"),
+        format!("{one}---\n: not: yaml: [\n"),
+    ] {
+        let host = RecordedHost::new();
+        with_kubelet(&host, &["--config=/c"]);
+        host.file("/c", &content);
+        assert_eq!(endpoints(&look(&host)), [("/one", "/c")], "{content}");
+        assert_eq!(gaps(&look(&host)), [], "{content}");
+    }
+}
+
+#[test]
 fn configuration_is_read_as_yaml_and_as_json() {
     for (content, expected) in [
         (naming("unix:///run/a.sock"), Some("/run/a.sock")),

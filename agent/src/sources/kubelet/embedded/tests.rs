@@ -12,7 +12,11 @@ fn k3s_uses_its_own_runtime_unless_it_is_told_otherwise() {
     for (arguments, files, expected) in [
         // k3s overwrites its arguments: one string is left of them.
         (vec!["/usr/local/bin/k3s server"], vec![], own.to_vec()),
-        (vec!["k3s", "agent", "--docker"], vec![], own[1..].to_vec()),
+        (
+            vec!["k3s", "agent", "--docker"],
+            vec![],
+            vec![(K3S_CRI_DOCKERD, "--docker")],
+        ),
         (
             vec!["k3s", "agent", "--container-runtime-endpoint=/x"],
             vec![],
@@ -23,7 +27,11 @@ fn k3s_uses_its_own_runtime_unless_it_is_told_otherwise() {
             vec![("/c", "container-runtime-endpoint: /x")],
             vec![("/x", "/c")],
         ),
-        (vec!["k3s server"], vec![(config, "docker: true")], own[1..].to_vec()),
+        (
+            vec!["k3s server"],
+            vec![(config, "docker: true")],
+            vec![(K3S_CRI_DOCKERD, config)],
+        ),
         (
             vec!["k3s server"],
             vec![(config, "container-runtime-endpoint: unix:///x")],
@@ -49,6 +57,173 @@ fn k3s_uses_its_own_runtime_unless_it_is_told_otherwise() {
         }
         let seen = look(&host);
         assert_eq!(endpoints(&seen), expected, "{arguments:?} {files:?}");
+    }
+}
+
+#[test]
+fn the_endpoint_that_k3s_is_given_beside_docker_is_dockers() {
+    let config = "/etc/rancher/k3s/config.yaml";
+    let both = "docker: true\ncontainer-runtime-endpoint: unix:///var/run/docker.sock\n";
+    for (arguments, files, expected) in [
+        (vec!["k3s server"], vec![(config, both)], (K3S_CRI_DOCKERD, config)),
+        (
+            vec!["k3s server"],
+            vec![(config, "docker: 'true'\ncontainer-runtime-endpoint: /run/docker.sock\n")],
+            (K3S_CRI_DOCKERD, config),
+        ),
+        (
+            vec![
+                "k3s",
+                "agent",
+                "--docker",
+                "--container-runtime-endpoint",
+                "/run/docker.sock",
+            ],
+            vec![],
+            (K3S_CRI_DOCKERD, "--docker"),
+        ),
+    ] {
+        let host = RecordedHost::new();
+        host.process(100, 1, "k3s-server")
+            .exe("/usr/local/bin/k3s")
+            .arguments(&arguments);
+        for (path, content) in &files {
+            host.file(path, content);
+        }
+        assert_eq!(endpoints(&look(&host)), [expected], "{arguments:?} {files:?}");
+        assert_eq!(gaps(&look(&host)), []);
+    }
+    let host = RecordedHost::new();
+    host.file(config, both);
+    assert_eq!(
+        endpoints(&look(&host)),
+        [(K3S_CRI_DOCKERD, config)],
+        "without its process"
+    );
+}
+
+#[test]
+fn what_k3s_hands_on_to_its_kubelet_wins_and_then_its_drop_ins() {
+    let config = "/etc/rancher/k3s/config.yaml";
+    let drop_in = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf";
+    let moved = "/srv/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf";
+    let of_crio = "containerRuntimeEndpoint: unix:///run/crio/crio.sock\n";
+    let unpacked = "/srv/k3s/data/4f2a/bin/k3s";
+    for (program, arguments, files, winner) in [
+        ("k3s", vec!["k3s server"], vec![(drop_in, of_crio)], drop_in),
+        (
+            "k3s",
+            vec!["k3s server"],
+            vec![(drop_in, of_crio), (config, "container-runtime-endpoint: /x\n")],
+            drop_in,
+        ),
+        (
+            "k3s",
+            vec!["k3s server"],
+            vec![(config, "data-dir: /srv/k3s\n"), (moved, of_crio)],
+            moved,
+        ),
+        (
+            "k3s",
+            vec!["k3s", "server", "-d", "/srv/k3s"],
+            vec![(moved, of_crio)],
+            moved,
+        ),
+        (
+            "k3s",
+            vec!["k3s", "--data-dir=/srv/k3s", "server"],
+            vec![(moved, of_crio)],
+            moved,
+        ),
+        (
+            unpacked,
+            vec!["/usr/local/bin/k3s server"],
+            vec![(moved, of_crio)],
+            moved,
+        ),
+        (
+            "k3s",
+            vec!["k3s server"],
+            vec![
+                (drop_in, "containerRuntimeEndpoint: /y\n"),
+                (config, "kubelet-arg: container-runtime-endpoint=/run/crio/crio.sock\n"),
+            ],
+            ENDPOINT,
+        ),
+        (
+            "k3s",
+            vec![
+                "k3s",
+                "agent",
+                "--kubelet-arg=container-runtime-endpoint=/run/crio/crio.sock",
+            ],
+            vec![(config, "kubelet-arg:\n- container-runtime-endpoint=/z\n- v=2\n")],
+            ENDPOINT,
+        ),
+        (
+            "k3s",
+            vec!["k3s", "agent", "--kubelet-arg", "config=/c"],
+            vec![("/c", of_crio)],
+            "/c",
+        ),
+    ] {
+        let host = RecordedHost::new();
+        host.process(100, 1, "k3s-server").exe(program).arguments(&arguments);
+        for (path, content) in &files {
+            host.file(path, content);
+        }
+        let seen = look(&host);
+        assert_eq!(
+            endpoints(&seen)[0],
+            ("/run/crio/crio.sock", winner),
+            "{program} {arguments:?} {files:?}"
+        );
+        assert_eq!(gaps(&seen), []);
+    }
+}
+
+#[test]
+fn the_drop_ins_of_a_distribution_count_where_its_process_is_not_seen() {
+    for (config, drop_in) in [
+        ("", "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"),
+        (
+            "",
+            "/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/20-cli-config-dir/a.conf",
+        ),
+        (
+            "data-dir: /srv/r\n",
+            "/srv/r/agent/etc/kubelet.conf.d/00-rke2-defaults.conf",
+        ),
+    ] {
+        let host = RecordedHost::new();
+        if !config.is_empty() {
+            host.file("/etc/rancher/rke2/config.yaml", config);
+        }
+        host.file(drop_in, "containerRuntimeEndpoint: unix:///run/cri-dockerd.sock\n");
+        let seen = look(&host);
+        assert_eq!(endpoints(&seen), [("/run/cri-dockerd.sock", drop_in)]);
+    }
+}
+
+#[test]
+fn only_the_word_after_k3s_makes_it_a_node() {
+    for (arguments, is_node) in [
+        (vec!["/usr/local/bin/k3s server"], true),
+        (vec!["k3s", "agent", "--token", "x"], true),
+        (vec!["k3s", "--debug", "server"], true),
+        (vec!["k3s", "--data-dir", "/srv", "server"], true),
+        (vec!["k3s-agent", "--token", "x"], true),
+        (vec!["k3s", "kubectl", "logs", "-f", "agent"], false),
+        (vec!["k3s", "kubectl", "get", "pods", "-l", "app", "server"], false),
+        (vec!["k3s", "etcd-snapshot", "save", "--name", "server"], false),
+        (vec!["k3s", "--data-dir", "server", "kubectl"], false),
+        (vec!["kubectl", "server"], false),
+        (vec!["crictl", "agent"], false),
+        (vec!["k3s"], false),
+        (vec![], false),
+    ] {
+        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        assert_eq!(Program::K3s.runs_kubelet(&arguments), is_node, "{arguments:?}");
     }
 }
 
