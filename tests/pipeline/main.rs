@@ -2,6 +2,7 @@
 //! JSON and the metrics out, held against golden files. `CASTOFF_BLESS=1` writes them anew; read the difference.
 
 mod hosts;
+mod mounts;
 mod normal;
 
 use std::path::{Path, PathBuf};

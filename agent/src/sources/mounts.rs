@@ -9,11 +9,15 @@
 //! - [`targets`]: the files of the listeners
 //! - [`contained`]: the first process of each container
 //! - [`own`]: the mounts that a container has
+//! - [`search`]: each container's mounts held against the targets
+//! - [`named`]: mounts that are named as an engine's socket
 //! - [`access`]: whether its user may open the socket
 
 mod access;
 mod contained;
+mod named;
 mod own;
+mod search;
 mod table;
 mod targets;
 
@@ -21,25 +25,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use self::own::{OwnMounts, read_own};
-use self::table::{MountTable, below};
+use self::own::OwnMounts;
+use self::search::Search;
+use self::table::MountTable;
 use self::targets::{Host, Target, find_targets};
 use super::HostPaths;
-use super::docker::CRI_SOCKETS;
-use super::engines::suggested_kind;
 use super::kernel::mountinfo::MountWatch;
 use super::kernel::rooted::Rooted;
 use super::processes::ProcessReader;
-use crate::model::container::{Container, Mount, SupervisedContainer};
-use crate::model::engine::{EngineKind, EngineSighting};
-use crate::model::exposure::{Access, Lost, LostMount, Reach, Reached, Via};
+use crate::model::container::{Container, SupervisedContainer};
+use crate::model::engine::EngineSighting;
+use crate::model::exposure::{LostMount, Reach};
 use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
-use crate::model::socket::SocketName;
-use crate::model::workload::Membership;
 pub use contained::{ContainerProcess, MembershipMemory, find_container_processes};
 
 /// Containers whose mounts are looked at: ten times a full node.
@@ -87,55 +87,8 @@ pub struct MountMemory {
     own: BTreeMap<ContainerId, (ProcessKey, OwnMounts)>,
 }
 
-/// What the name of a mount suggests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Suggested {
-    Engine(EngineKind),
-    Dockershim,
-}
-
-impl Suggested {
-    const fn engine(self) -> Option<EngineKind> {
-        match self {
-            Self::Engine(kind) => Some(kind),
-            Self::Dockershim => None,
-        }
-    }
-}
-
-/// What the last component of a path suggests.
-fn suggested(path: &[u8]) -> Option<Suggested> {
-    let path = String::from_utf8_lossy(path);
-    if CRI_SOCKETS.iter().any(|name| path.rsplit('/').next() == Some(name)) {
-        return Some(Suggested::Dockershim);
-    }
-    suggested_kind(&SocketName::Path(path.into_owned())).map(Suggested::Engine)
-}
-
-/// A mount that is named as an engine's socket.
-#[derive(Clone, Debug)]
-struct Named {
-    name: Suggested,
-    host_path: String,
-    container_path: String,
-    readonly: bool,
-    /// What it is; none where there is nothing.
-    what: Option<(FileIdentity, FileType)>,
-    is_deleted: bool,
-}
-
-/// One container, with what is known of its mounts.
-struct Subject<'a> {
-    membership: Membership,
-    /// For gaps.
-    name: &'a str,
-    declared: Result<&'a [Mount], &'a Gap>,
-    process: Option<&'a ContainerProcess>,
-}
-
 /// Finds the mounts that lead to an engine's listener, or should. An engine's own container does not count.
 pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen {
-    let depends = |on: &str| Sighting::unknown(Gap::new(Reason::DependsOnAnother, Hides::Exposure, on, "not known"));
     let without = |reaches| MountsSeen {
         reaches,
         lost: Vec::new(),
@@ -143,7 +96,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
     let engines = match &looked.engines.reading {
         Reading::Known(engines) => engines.as_slice(),
         Reading::Absent => &[],
-        Reading::Unknown(_) => return without(depends("the engines' listeners")),
+        Reading::Unknown(_) => return without(Sighting::unknown(depends("the engines' listeners"))),
     };
     let root = match Rooted::open(&looked.host.root) {
         Ok(root) => root,
@@ -175,17 +128,28 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         own,
         reaches,
         lost,
-        gaps,
+        mut gaps,
         ..
     } = search;
     memory.own = own;
     memory.targets = targets;
-    let reaches = match &looked.containers.reading {
-        Reading::Unknown(_) if reaches.is_empty() && !memory.targets.is_empty() => depends("the containers' mounts"),
-        _ if reaches.is_empty() && gaps.is_empty() => Sighting::absent(),
-        _ => Sighting::partial(reaches, gaps),
+    let is_unlisted = looked.containers.reading.gap().is_some() && !memory.targets.is_empty();
+    let reaches = if reaches.is_empty() && is_unlisted {
+        Sighting {
+            gaps,
+            ..Sighting::unknown(depends("the containers' mounts"))
+        }
+    } else if reaches.is_empty() && gaps.is_empty() {
+        Sighting::absent()
+    } else {
+        gaps.extend(is_unlisted.then(|| depends("the containers' mounts")));
+        Sighting::partial(reaches, gaps)
     };
     MountsSeen { reaches, lost }
+}
+
+fn depends(on: &str) -> Gap {
+    Gap::new(Reason::DependsOnAnother, Hides::Exposure, on, "not known")
 }
 
 impl MountMemory {
@@ -204,267 +168,6 @@ impl MountMemory {
             }
         }
     }
-}
-
-/// What a path of the host leads to.
-type Resolved = Option<(FileIdentity, FileType, Vec<u8>)>;
-
-struct Search<'a> {
-    looked: &'a Looked<'a>,
-    host: &'a Host<'a>,
-    targets: &'a [Target],
-    last: BTreeMap<ContainerId, (ProcessKey, OwnMounts)>,
-    own: BTreeMap<ContainerId, (ProcessKey, OwnMounts)>,
-    /// None where it leads nowhere. 110 pods mount the same few over and over.
-    resolved: BTreeMap<String, Resolved>,
-    reaches: Vec<Reach>,
-    lost: Vec<LostMount>,
-    gaps: Vec<Gap>,
-}
-
-impl<'a> Search<'a> {
-    fn take_all(&mut self) {
-        let subjects = self.subjects();
-        if subjects.len() > CONTAINERS_KEPT {
-            let answer = format_args!("{} containers, {CONTAINERS_KEPT} are looked at", subjects.len());
-            Gap::new(Reason::LimitReached, Hides::Exposure, "the containers' mounts", answer).fold_into(&mut self.gaps);
-        }
-        for (id, subject) in subjects.into_iter().take(CONTAINERS_KEPT) {
-            self.take(id, &subject);
-        }
-    }
-
-    /// All containers: of the runtime, of engines, and those that only their processes show.
-    fn subjects(&self) -> BTreeMap<&'a ContainerId, Subject<'a>> {
-        let looked = self.looked;
-        let mut subjects: BTreeMap<&ContainerId, Subject<'_>> = BTreeMap::new();
-        let mut add = |id, name, declared| {
-            subjects.entry(id).or_insert_with(|| Subject {
-                membership: Membership::of_container(id.clone()),
-                name,
-                declared,
-                process: None,
-            });
-        };
-        for container in looked.containers.reading.known().into_iter().flatten() {
-            let declared = match &container.mounts {
-                Reading::Known(mounts) => Ok(mounts.as_slice()),
-                Reading::Absent => Ok(&[][..]),
-                Reading::Unknown(gap) => Err(gap),
-            };
-            add(&container.id, container.name.as_str(), declared);
-        }
-        for container in looked.supervised {
-            let name = container.name.as_deref().unwrap_or_default();
-            add(&container.id, name, Ok(&container.mounts));
-        }
-        for process in looked.processes.reading.known().into_iter().flatten() {
-            let Some(id) = process.container().filter(|id| !looked.sandboxes.contains(id)) else {
-                continue;
-            };
-            let subject = subjects.entry(id).or_insert_with(|| Subject {
-                membership: Membership::default(),
-                name: "",
-                declared: Ok(&[]),
-                process: None,
-            });
-            subject.membership = process.membership.clone();
-            subject.process = Some(process);
-        }
-        subjects
-    }
-
-    fn take(&mut self, id: &ContainerId, subject: &Subject<'_>) {
-        if let Some(process) = subject.process {
-            match self.read_own(id, process) {
-                Ok(own) => {
-                    self.take_own(id, subject, &own);
-                    self.own.insert(id.clone(), (process.key, own));
-                    return;
-                }
-                Err(error) if leads_nowhere(&error) => {} // it ended
-                Err(error) => {
-                    let asked = format_args!("the mounts of container {}", id.short());
-                    unreadable(&asked, &error).fold_into(&mut self.gaps);
-                }
-            }
-        }
-        match subject.declared {
-            Ok(mounts) => mounts.iter().for_each(|mount| self.take_declared(id, subject, mount)),
-            Err(gap) => {
-                let asked = format_args!("the mounts of container {} ({})", id.short(), subject.name);
-                Gap::new(Reason::DependsOnAnother, Hides::Exposure, asked, &gap.answer).fold_into(&mut self.gaps);
-            }
-        }
-    }
-
-    /// The container's mounts as they are now, or as they were in the last look while it is not its turn.
-    fn read_own(&mut self, id: &ContainerId, process: &ContainerProcess) -> io::Result<OwnMounts> {
-        match self.last.remove(id) {
-            Some((key, own)) if process.is_kept && key == process.key => Ok(own),
-            _ => read_own(self.looked.reader, process.key, self.host, self.targets),
-        }
-    }
-
-    fn take_own(&mut self, id: &ContainerId, subject: &Subject<'_>, own: &OwnMounts) {
-        let declared = subject.declared.unwrap_or_default();
-        for way in &own.ways {
-            let named = declared_at(declared, &way.point);
-            let is_whole = named.is_none_or(|mount| mount.container_path.trim_end_matches('/') == way.point);
-            let (host_path, container_path) = match named {
-                Some(mount) => (mount.host_path.clone(), mount.container_path.clone()),
-                None => (way.source.clone(), way.point.clone()),
-            };
-            let via = if way.is_direct && is_whole {
-                Via::Socket
-            } else {
-                Via::Directory
-            };
-            let mount = Mount {
-                host_path,
-                container_path,
-                readonly: way.readonly,
-            };
-            self.reach(id, subject, way.target, via, mount, way.access);
-        }
-        for named in &own.named {
-            let mut named = named.clone();
-            if let Some(mount) = declared_at(declared, &named.container_path) {
-                named.host_path.clone_from(&mount.host_path);
-            }
-            self.judge(subject, named);
-        }
-        let is_unplaced = |target: &&Target| target.place.is_none() && !target.directories.is_empty();
-        for target in self.targets.iter().filter(is_unplaced).filter(|t| !t.own.contains(id)) {
-            let asked = format_args!("the file system of {}", target.name);
-            let answer = "the engine's mounts do not show it";
-            Gap::new(Reason::NotFound, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
-        }
-    }
-
-    fn take_declared(&mut self, id: &ContainerId, subject: &Subject<'_>, mount: &Mount) {
-        let resolved = self.resolve(&mount.host_path);
-        let mut leads = false;
-        for (at, target) in self.targets.iter().enumerate() {
-            let Some((identity, kind, path)) = &resolved else { break };
-            let is_above = |on_host: &Vec<u8>| below(on_host, path).is_some_and(|rest| !rest.is_empty());
-            let via = match *kind {
-                FileType::Socket if target.socket.contains(identity) => Via::Socket,
-                FileType::Directory if target.directories.contains(identity) || target.on_host.iter().any(is_above) => {
-                    Via::Directory
-                }
-                _ => continue,
-            };
-            leads |= via == Via::Socket;
-            self.reach(id, subject, at, via, mount.clone(), Access::Unknown);
-        }
-        if let Some(name) = suggested(mount.host_path.as_bytes()).filter(|_| !leads) {
-            let named = Named {
-                name,
-                host_path: mount.host_path.clone(),
-                container_path: mount.container_path.clone(),
-                readonly: mount.readonly,
-                what: resolved.map(|(identity, kind, _)| (identity, kind)),
-                is_deleted: false,
-            };
-            self.judge(subject, named);
-        }
-    }
-
-    fn reach(
-        &mut self,
-        id: &ContainerId,
-        subject: &Subject<'_>,
-        target: usize,
-        via: Via,
-        mount: Mount,
-        access: Access,
-    ) {
-        let target = &self.targets[target];
-        if target.own.contains(id) {
-            return;
-        }
-        let reach = Reach {
-            membership: subject.membership.clone(),
-            reached: target.reached.clone(),
-            via,
-            host_path: mount.host_path,
-            container_path: mount.container_path,
-            readonly: mount.readonly,
-            access,
-        };
-        let is_same = |other: &Reach| {
-            other.membership == reach.membership
-                && other.reached == reach.reached
-                && other.container_path == reach.container_path
-        };
-        if !self.reaches.iter().any(is_same) {
-            self.reaches.push(reach);
-        }
-    }
-
-    /// Says what is wrong with a mount that is named as an engine's socket and leads to none.
-    fn judge(&mut self, subject: &Subject<'_>, named: Named) {
-        let looked = self.looked;
-        let state = match (named.what, named.name) {
-            (None, _) => Lost::Missing,
-            (Some((_, FileType::Directory)), _) => Lost::Directory,
-            (Some((_, FileType::RegularFile)), _) => Lost::File,
-            (Some((_, FileType::Socket)), Suggested::Dockershim) => Lost::Dockershim,
-            (Some((file, FileType::Socket)), _) if looked.listening.contains(&file) => return,
-            (Some((_, FileType::Socket)), _) if named.is_deleted || looked.sees_machine => Lost::Stale,
-            (Some((file, FileType::Socket)), Suggested::Engine(kind)) => {
-                let name = SocketName::Path(named.host_path.clone());
-                self.reaches.push(Reach {
-                    membership: subject.membership.clone(),
-                    reached: Reached::Unseen { file, kind, name },
-                    via: Via::Socket,
-                    host_path: named.host_path,
-                    container_path: named.container_path,
-                    readonly: named.readonly,
-                    access: Access::Unknown,
-                });
-                return;
-            }
-            // `/dev/null` is mounted over a socket to hide it.
-            (Some(_), _) => return,
-        };
-        self.lost.push(LostMount {
-            membership: subject.membership.clone(),
-            host_path: named.host_path,
-            container_path: named.container_path,
-            state,
-        });
-    }
-
-    fn resolve(&mut self, path: &str) -> Resolved {
-        if let Some(known) = self.resolved.get(path) {
-            return known.clone();
-        }
-        let found = match self.host.root.walk(path) {
-            Ok(_) if path.is_empty() => None,
-            Ok(walked) => Some((walked.identity, walked.kind, walked.path)),
-            Err(error) if leads_nowhere(&error) => None,
-            Err(error) => {
-                unreadable(&path, &error).fold_into(&mut self.gaps);
-                None
-            }
-        };
-        self.resolved.insert(path.to_owned(), found.clone());
-        found
-    }
-}
-
-/// The mount that was asked for at `point` of the container, or at a directory above it.
-fn declared_at<'m>(declared: &'m [Mount], point: &str) -> Option<&'m Mount> {
-    let above = |mount: &&Mount| {
-        let path = mount.container_path.trim_end_matches('/');
-        below(point.as_bytes(), path.as_bytes()).is_some()
-    };
-    declared
-        .iter()
-        .filter(above)
-        .max_by_key(|mount| mount.container_path.len())
 }
 
 /// A path that leads nowhere cannot lead to a listener. What that means for the container is another question.
