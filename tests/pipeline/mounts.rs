@@ -15,7 +15,10 @@ async fn look(host: Result<Host>) -> Result<Report> {
 /// Who is exposed, each with the path on the host.
 fn exposed(report: &Report) -> Result<Vec<String>> {
     let exposures = report.exposures.known().context("exposures are known")?;
-    Ok(exposures.iter().map(|e| format!("{} by {}", e.identity, e.host_path)).collect())
+    Ok(exposures
+        .iter()
+        .map(|e| format!("{} by {}", e.identity, e.host_path))
+        .collect())
 }
 
 fn subjects(report: &Report, code: Code) -> Vec<&str> {
@@ -55,7 +58,10 @@ async fn a_container_that_docker_runs_is_exposed_by_its_own_mount() -> Result<()
 
 #[tokio::test]
 async fn a_pod_that_mounts_a_socket_which_is_not_there_is_told_and_changes_no_verdict() -> Result<()> {
-    for host in [hosts::a_socket_that_is_missing(), hosts::a_directory_in_the_sockets_place()] {
+    for host in [
+        hosts::a_socket_that_is_missing(),
+        hosts::a_directory_in_the_sockets_place(),
+    ] {
         let report = look(host).await?;
         assert_eq!(report.verdict, Verdict::Clear, "{}", report.verdict_reason);
         assert_eq!(subjects(&report, Code::DanglingMount), ["pod ci/builder-0 (build)"]);

@@ -154,7 +154,7 @@ const SOCKET_EXPOSURE: Entry = Entry {
 };
 
 const FOREIGN_SOCKET: Entry = Entry {
-    title: "a container can reach a Docker socket that no process of this node serves",
+    title: "a container can reach a Docker socket that nothing here serves",
     meaning: "A container mounts a socket with the name of a Docker socket, and no process that castoff sees listens on it. \
               On a node that runs inside another machine, as in kind, it is that machine's. castoff never opens the \
               socket, so it cannot tell a live one from a dead one.",

@@ -113,6 +113,8 @@ pub struct SupervisedContainer {
     pub supervisor: Pid,
     /// The supervisor's own place: a nested engine's containers are supervised inside the pod of that engine.
     pub inside: Option<ContainerId>,
+    /// The ordinary user who runs the supervisor; none for root. What it says is that user's claim.
+    pub user: Option<u32>,
     /// The name the engine gave it, where a file of the engine's tells.
     pub name: Option<String>,
     /// The image the engine started it from, where a file of the engine's tells.
@@ -121,7 +123,8 @@ pub struct SupervisedContainer {
     pub mounts: Vec<Mount>,
 }
 
-/// A container that Docker or Podman runs on this node and that Kubernetes does not know.
+/// A container that Docker or Podman runs on this node as root and that Kubernetes does not know. What users run of their own
+/// is theirs, like any of their processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowContainer {

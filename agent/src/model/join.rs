@@ -196,7 +196,7 @@ fn shadow_containers(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<Sh
             .inside
             .as_ref()
             .is_some_and(|outer| places.of_container(outer).is_some());
-        !nested && places.of_container(&s.id).is_none()
+        s.user.is_none() && !nested && places.of_container(&s.id).is_none()
     });
     Reading::Known(
         beside

@@ -116,6 +116,7 @@ pub(crate) fn contained(pid: u32, manager: Manager, ids: &[ContainerId]) -> Proc
         .map(|id| CgroupContainer {
             id: id.clone(),
             manager,
+            user: None,
         })
         .collect();
     Process {
@@ -164,7 +165,7 @@ pub(crate) fn connection(inode: u32, holders: Vec<Process>) -> Connection {
 /// The container `build` mounts `/run`.
 pub(crate) fn reach() -> Reach {
     Reach {
-        membership: Membership::of_container(id(1)),
+        membership: Membership::of_container(id(1), None),
         reached: Reached::Listener(docker_socket()),
         via: Via::Directory,
         host_path: "/var/run".into(),
@@ -181,6 +182,7 @@ pub(crate) fn supervised(n: u8, name: Option<&str>) -> SupervisedContainer {
         engine: EngineKind::Dockerd,
         supervisor: Pid(900),
         inside: None,
+        user: None,
         name: name.map(str::to_owned),
         image: None,
         mounts: Vec::new(),

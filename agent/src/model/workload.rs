@@ -38,6 +38,9 @@ pub struct CgroupContainer {
     pub id: ContainerId,
     /// Who made it.
     pub manager: Manager,
+    /// The user in whose own part of the hierarchy it is. He names the groups there as he likes, so the id is his claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
 }
 
 /// The unit of the host's init system that a process belongs to.
@@ -81,16 +84,16 @@ pub struct Membership {
     pub containers: Vec<CgroupContainer>,
     /// The pod's uid as the path spells it, brought to the form with dashes; 32 hexadecimal digits for a static pod.
     pub pod_uid: Option<String>,
-    /// The host's unit, only where no container is around the process.
+    /// The host's unit, only where no container is around the process but one that a user claims.
     pub unit: Option<Unit>,
 }
 
 impl Membership {
-    /// Of a container by its id alone.
-    pub fn of_container(id: ContainerId) -> Self {
+    /// Of a container by its id alone; `user` is the one whose claim that is.
+    pub fn of_container(id: ContainerId, user: Option<u32>) -> Self {
         let manager = Manager::Unnamed;
         Self {
-            containers: vec![CgroupContainer { id, manager }],
+            containers: vec![CgroupContainer { id, manager, user }],
             ..Self::default()
         }
     }

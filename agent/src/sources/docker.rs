@@ -121,11 +121,5 @@ pub(super) const DATA_ROOTS: [&str; 3] = [
     "/var/snap/docker/common/var-lib-docker",
 ];
 
-/// Where a rootless daemon keeps them, below its user's home directory.
-pub(super) const ROOTLESS_DATA_ROOT: &str = ".local/share/docker";
-
 /// Where the daemon's configuration is: the usual place, then the snap's.
 pub(super) const CONFIGURATIONS: [&str; 2] = ["/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json"];
-
-/// Where a rootless daemon's configuration is, below its user's home directory.
-pub(super) const ROOTLESS_CONFIGURATION: &str = ".config/docker/daemon.json";

@@ -27,8 +27,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use self::own::OwnMounts;
-use self::search::Search;
+use self::search::{KnownMounts, Search};
 use self::table::MountTable;
 use self::targets::{Host, Target, find_targets};
 use super::HostPaths;
@@ -38,7 +37,7 @@ use super::processes::ProcessReader;
 use crate::model::container::{Container, SupervisedContainer};
 use crate::model::engine::EngineSighting;
 use crate::model::exposure::{LostMount, Reach};
-use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
+use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 pub use contained::{ContainerProcess, MembershipMemory, find_container_processes};
 
@@ -84,7 +83,7 @@ pub struct MountMemory {
     host: MountTable,
     /// What the mounts below were held against.
     targets: Vec<Target>,
-    own: BTreeMap<ContainerId, (ProcessKey, OwnMounts)>,
+    own: KnownMounts,
 }
 
 /// Finds the mounts that lead to an engine's listener, or should. An engine's own container does not count.
@@ -117,7 +116,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         host: &host,
         targets: &targets,
         last: std::mem::take(&mut memory.own),
-        own: BTreeMap::new(),
+        own: KnownMounts::new(),
         resolved: BTreeMap::new(),
         reaches: Vec::new(),
         lost: Vec::new(),

@@ -272,10 +272,11 @@ impl ProcessReader {
         Ok(target.to_string_lossy().into_owned())
     }
 
-    /// The mount namespace of the host's first process, as [`ProcessReader::read_link`] gives another's.
-    pub(crate) fn read_mount_namespace_of_init(&self) -> Option<String> {
-        let target = std::fs::read_link(self.proc.join("1/ns/mnt")).ok()?;
-        Some(target.to_string_lossy().into_owned())
+    /// Whether a process is in the mount namespace of the host's first. False also where that may not be read.
+    pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
+        let of_init = std::fs::read_link(self.proc.join("1/ns/mnt")).ok();
+        let own = self.read_link(key, c"ns/mnt").ok();
+        own.is_some() && own == of_init.map(|target| target.to_string_lossy().into_owned())
     }
 
     /// Whether castoff is in the machine's first PID namespace, from which every process is seen.

@@ -32,8 +32,10 @@ pub(crate) fn a_container_of_docker() -> Result<Host> {
     let record = r#"{"Name":"/watchtower","Config":{"Image":"registry.test/watchtower:1"},"MountPoints":{
         "/var/run/docker.sock":{"Source":"/var/run/docker.sock","Destination":"/var/run/docker.sock","RW":true},
         "/data":{"Source":"/var/lib/docker/volumes/data/_data","Destination":"/data","RW":true,"Name":"data"}}}"#;
-    host.tree
-        .file(&format!("/var/lib/docker/containers/{}/config.v2.json", id(0x40)), record);
+    host.tree.file(
+        &format!("/var/lib/docker/containers/{}/config.v2.json", id(0x40)),
+        record,
+    );
     Ok(host)
 }
 
@@ -85,9 +87,8 @@ pub(crate) fn docker_in_a_pod_below_the_root() -> Result<Host> {
             format!("50 1 0:70 / / rw - overlay x rw\n51 50 {device} {volume} /run rw - ext4 x rw\n"),
         )
         .socket(50);
-    let mountinfo = format!(
-        "1 0 {device} / / rw - ext4 x rw\n30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n"
-    );
+    let mountinfo =
+        format!("1 0 {device} / / rw - ext4 x rw\n30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n");
     std::fs::write(host.paths().proc.join("1/mountinfo"), mountinfo)?;
     host.record(
         HOST_NETNS,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::container::{PodContainer, SupervisedContainer};
+use crate::model::container::{Pod, PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
@@ -20,9 +20,16 @@ pub(super) enum Place {
     Host,
 }
 
+/// A pod that the runtime lists, or a container.
+struct Listed<'a> {
+    place: Place,
+    /// The uid of its pod, where that is listed.
+    pod_uid: Option<&'a str>,
+}
+
 /// Everything that places are looked up in.
 pub(super) struct Places<'a> {
-    containers: HashMap<&'a ContainerId, Place>,
+    containers: HashMap<&'a ContainerId, Listed<'a>>,
     pods: HashMap<&'a str, Place>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
 }
@@ -37,22 +44,23 @@ impl<'a> Places<'a> {
         let listed_pods = snapshot.runtime.pods.reading.known().into_iter().flatten();
         let mut by_sandbox = HashMap::new();
         for pod in listed_pods {
-            let place = Place::Pod(pod.place(None));
             // A pod whose sandbox was made anew is listed twice under one uid, and both entries say the same.
-            places.pods.insert(&pod.uid, place.clone());
-            places.containers.insert(&pod.sandbox, place);
+            places.pods.insert(&pod.uid, Place::Pod(pod.place(None)));
+            places.list(&pod.sandbox, pod, None);
             by_sandbox.insert(&pod.sandbox, pod);
         }
         for container in snapshot.runtime.containers.reading.known().into_iter().flatten() {
-            let place = match by_sandbox.get(&container.sandbox) {
-                Some(pod) => Place::Pod(pod.place(Some(&container.name))),
+            match by_sandbox.get(&container.sandbox) {
+                Some(pod) => places.list(&container.id, pod, Some(&container.name)),
                 // The list of pods failed, or was taken before this pod was made.
-                None => Place::EngineContainer {
-                    engine: None,
-                    name: format!("{} ({})", container.name, container.id.short()),
-                },
-            };
-            places.containers.insert(&container.id, place);
+                None => {
+                    let place = Place::EngineContainer {
+                        engine: None,
+                        name: format!("{} ({})", container.name, container.id.short()),
+                    };
+                    places.containers.insert(&container.id, Listed { place, pod_uid: None });
+                }
+            }
         }
         for supervised in snapshot.supervised.reading.known().into_iter().flatten() {
             places.supervised.insert(&supervised.id, supervised);
@@ -60,24 +68,26 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// The place of a container that the runtime lists; none for any other.
-    pub(super) fn of_container(&self, id: &ContainerId) -> Option<&Place> {
-        self.containers.get(id)
+    fn list(&mut self, id: &'a ContainerId, pod: &'a Pod, container: Option<&str>) {
+        let place = Place::Pod(pod.place(container));
+        let pod_uid = Some(pod.uid.as_str());
+        self.containers.insert(id, Listed { place, pod_uid });
     }
 
-    /// The place of a process: the innermost container that the runtime knows (a node inside a container has the
-    /// outer engine's first), else its pod, else the outermost container (a nested engine's container belongs to
-    /// the one that carries the engine), else the host.
+    /// The place of a container that the runtime lists; none for any other.
+    pub(super) fn of_container(&self, id: &ContainerId) -> Option<&Place> {
+        self.containers.get(id).map(|listed| &listed.place)
+    }
+
+    /// The place of a process: its pod, else the outermost container (a nested engine's container belongs to the one that
+    /// carries the engine), else the host.
     pub(super) fn of(&self, process: &Process) -> Place {
         self.of_membership(&process.membership)
     }
 
     /// The place of whatever is in these control groups.
     pub(super) fn of_membership(&self, membership: &Membership) -> Place {
-        if let Some(place) = membership.containers.iter().rev().find_map(|c| self.listed(&c.id)) {
-            return place.clone();
-        }
-        if let Some(place) = membership.pod_uid.as_deref().and_then(|uid| self.pods.get(uid)) {
+        if let Some(place) = self.in_pod(membership) {
             return place.clone();
         }
         match membership.containers.first() {
@@ -86,42 +96,58 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// The pod around a process, and its container; or a container whose pod is not listed. The outermost container that the
+    /// runtime knows tells the pod: whoever is in a container may call a group of his own within it after another pod's. (A
+    /// node inside a container has the outer engine's first, which this runtime does not know.) Of that pod the innermost
+    /// counts.
+    fn in_pod(&self, membership: &Membership) -> Option<&Place> {
+        let trusted = membership.containers.iter().filter(|c| c.user.is_none());
+        let mut listed = trusted.filter_map(|c| self.listed(&c.id));
+        let of_path = membership.pod_uid.as_deref();
+        let outermost = listed
+            .next()
+            .filter(|listed| of_path.is_none_or(|uid| listed.pod_uid.is_none_or(|of_list| of_list == uid)));
+        let Some(outermost) = outermost else {
+            return self.pods.get(of_path?);
+        };
+        let is_alike = |listed: &&Listed<'_>| listed.pod_uid.is_some() && listed.pod_uid == outermost.pod_uid;
+        let innermost = listed.filter(is_alike).last();
+        Some(&innermost.unwrap_or(outermost).place)
+    }
+
     /// Whether a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
     pub(super) fn lack(&self, process: &Process) -> bool {
         let membership = &process.membership;
+        let trusted = || membership.containers.iter().filter(|c| c.user.is_none());
         let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
-        let of_pod = membership.pod_uid.is_some() || membership.containers.iter().any(of_cri);
-        of_pod
-            && !membership
-                .containers
-                .iter()
-                .any(|c| matches!(self.listed(&c.id), Some(Place::Pod(_))))
+        let of_pod = membership.pod_uid.is_some() || trusted().any(of_cri);
+        of_pod && !trusted().any(|c| self.listed(&c.id).is_some_and(|listed| listed.pod_uid.is_some()))
     }
 
-    /// The place of a container that the runtime lists, or of the one around its supervisor: a nested engine may have
-    /// mounted the control groups anew, and then the path of its container does not pass through the outer one.
-    fn listed(&self, id: &ContainerId) -> Option<&Place> {
-        let outer = || {
-            self.supervised
-                .get(id)?
-                .inside
-                .as_ref()
-                .and_then(|outer| self.of_container(outer))
-        };
-        self.of_container(id).or_else(outer)
+    /// A container that the runtime lists, or the one around its supervisor: a nested engine may have mounted the control
+    /// groups anew, and then the path of its container does not pass through the outer one.
+    fn listed(&self, id: &ContainerId) -> Option<&Listed<'a>> {
+        let outer = || self.containers.get(self.supervised.get(id)?.inside.as_ref()?);
+        self.containers.get(id).or_else(outer)
     }
 
+    /// A container that the runtime does not list. One that only its user claims is none, unless he supervises it.
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> Place {
-        let supervised = self.supervised.get(&container.id);
+        let supervised = self.supervised.get(&container.id).filter(|s| s.user == container.user);
+        if container.user.is_some() && supervised.is_none() {
+            return Place::Host;
+        }
         let engine = supervised.map(|s| s.engine).or(match container.manager {
             Manager::Docker => Some(EngineKind::Dockerd),
             Manager::Podman => Some(EngineKind::Podman),
             Manager::CriContainerd | Manager::Crio | Manager::Nerdctl | Manager::Unnamed => None,
         });
-        let name = match (supervised.and_then(|s| s.name.clone()), pod_uid) {
-            (Some(name), _) => name,
-            (None, Some(uid)) => format!("{} of pod {uid}", container.id.short()),
-            (None, None) => container.id.short().to_owned(),
+        let name = supervised.and_then(|s| s.name.as_deref());
+        let name = name.unwrap_or_else(|| container.id.short());
+        let name = match (container.user, pod_uid) {
+            (Some(user), _) => format!("{name} of user {user}"),
+            (None, Some(uid)) if supervised.is_none_or(|s| s.name.is_none()) => format!("{name} of pod {uid}"),
+            (None, _) => name.to_owned(),
         };
         Place::EngineContainer { engine, name }
     }

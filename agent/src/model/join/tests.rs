@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::client::ClientIdentity;
-use crate::model::container::{PodContainer, SupervisedContainer};
+use crate::model::container::{Container, Pod, PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::exposure::Reach;
 use crate::model::history::History;
@@ -32,6 +32,7 @@ fn in_pod(containers: &[ContainerId], uid: &str) -> Process {
         .map(|id| CgroupContainer {
             id: id.clone(),
             manager: Manager::Unnamed,
+            user: None,
         })
         .collect();
     let membership = Membership {
@@ -42,6 +43,22 @@ fn in_pod(containers: &[ContainerId], uid: &str) -> Process {
     Process {
         membership,
         ..process(1000, "/bin/client")
+    }
+}
+
+/// A process in a group of a user's own part of the hierarchy.
+fn claimed(user: u32, manager: Manager, id: ContainerId) -> Process {
+    let mut process = contained(1, manager, &[id]);
+    process.membership.containers[0].user = Some(user);
+    process.uid = Some(1000);
+    process
+}
+
+fn host_of_user() -> ClientIdentity {
+    ClientIdentity::Host {
+        unit: None,
+        executable: "/bin/client".into(),
+        uid: Some(1000),
     }
 }
 
@@ -75,6 +92,41 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             pod(None),
         ),
         (
+            "a group within a container that is called after another pod's",
+            contained(1, Manager::CriContainerd, &[id(1), id(4)]),
+            pod(Some("build")),
+        ),
+        (
+            "the same, within one that is not listed yet",
+            in_pod(&[id(9), id(4)], POD_UID),
+            pod(None),
+        ),
+        (
+            "the same, of a pod that nobody lists",
+            in_pod(&[id(9), id(4)], "ffff"),
+            engine_container(None, &unlisted),
+        ),
+        (
+            "a user's own group, called after a pod's container",
+            claimed(1000, Manager::CriContainerd, id(1)),
+            host_of_user(),
+        ),
+        (
+            "a user's own group, called after one of the node's Docker",
+            claimed(1000, Manager::Docker, id(7)),
+            host_of_user(),
+        ),
+        (
+            "a user's own group, called after one that his supervisor names too",
+            claimed(1000, Manager::Docker, id(5)),
+            engine_container(Some(EngineKind::Dockerd), "ci of user 1000"),
+        ),
+        (
+            "the same of another user",
+            claimed(1001, Manager::Docker, id(5)),
+            host_of_user(),
+        ),
+        (
             "a nested engine's container",
             contained(1, Manager::Docker, &[id(1), id(9)]),
             pod(Some("build")),
@@ -85,7 +137,7 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             pod(Some("build")),
         ),
         (
-            "both known: the innermost",
+            "both known and of one pod: the innermost",
             contained(1, Manager::CriContainerd, &[id(2), id(1)]),
             pod(Some("build")),
         ),
@@ -127,6 +179,23 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             ..supervised(6, None)
         };
         known(&mut node.supervised).push(nested);
+        known(&mut node.supervised).push(SupervisedContainer {
+            user: Some(1000),
+            ..supervised(5, Some("ci"))
+        });
+        let innocent = Pod {
+            sandbox: id(3),
+            name: "innocent".into(),
+            uid: "eeee".into(),
+            ..known(&mut node.runtime.pods)[0].clone()
+        };
+        known(&mut node.runtime.pods).push(innocent);
+        let main = Container {
+            id: id(4),
+            sandbox: id(3),
+            ..known(&mut node.runtime.containers)[0].clone()
+        };
+        known(&mut node.runtime.containers).push(main);
         known(&mut node.connections)
             .connections
             .push(connection(5, vec![holder]));
@@ -245,6 +314,10 @@ fn containers_beside_kubernetes() {
         supervised(1, None),
         supervised(2, None),
         inside_a_pod,
+        SupervisedContainer {
+            user: Some(1000),
+            ..supervised(8, Some("a user's own"))
+        },
     ];
     let shadow = join(&node).shadow_containers;
     let names: Vec<_> = shadow
@@ -371,7 +444,7 @@ fn an_engines_own_container_is_an_exposure_under_its_name() {
     known(&mut node.engines).push(dockerd());
     known(&mut node.supervised).push(supervised(7, Some("watchtower")));
     known(&mut node.reaches).push(Reach {
-        membership: Membership::of_container(id(7)),
+        membership: Membership::of_container(id(7), None),
         ..reach()
     });
     let exposures = exposures(&node, &join(&node), &History::default());

@@ -6,6 +6,8 @@
 //!
 //! Paths are relative to the *reader's* control group namespace and may begin with `/..`, so everything is told by
 //! segments, never by what a path begins with.
+//!
+//! An ordinary user makes groups of any name below `user@N.service`. What such a name says is marked as his.
 
 #[cfg(test)]
 mod tests;
@@ -30,18 +32,24 @@ pub(super) fn parse(file: &[u8]) -> Membership {
     let mut placed = Membership::default();
     for line in &lines {
         let (containers, pod_uid) = walk(line.path);
-        // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right.
-        if containers.len() > placed.containers.len() {
+        // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right. A
+        // claim of a user's never outweighs a group that he could not make.
+        if weight(&containers) > weight(&placed.containers) {
             placed.containers = containers;
             placed.pod_uid = pod_uid.or(placed.pod_uid);
         } else if placed.pod_uid.is_none() {
             placed.pod_uid = pod_uid;
         }
     }
-    if placed.containers.is_empty() && placed.pod_uid.is_none() {
+    if placed.containers.iter().all(|c| c.user.is_some()) && placed.pod_uid.is_none() {
         placed.unit = lines.iter().find_map(|line| unit::find(segments(line.path)));
     }
     placed
+}
+
+/// How much the containers of one line count: those of nobody's own part of the hierarchy first, then the most.
+fn weight(containers: &[CgroupContainer]) -> (bool, usize) {
+    (containers.first().is_some_and(|c| c.user.is_none()), containers.len())
 }
 
 /// One hierarchy's line, `4:memory:/system.slice/x.service`.
@@ -77,14 +85,18 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 fn walk(path: &[u8]) -> (Vec<CgroupContainer>, Option<String>) {
     let mut containers: Vec<CgroupContainer> = Vec::new();
     let mut pod_uid = None;
+    let mut user = None;
     let mut parent: &[u8] = b"";
     for segment in segments(path) {
+        if containers.is_empty() {
+            user = unit::owner_of(segment).or(user);
+        }
         // `kubepods-pod<uid>.slice:cri-containerd:<id>`: a cgroupfs runtime that was given systemd's spelling.
         let mut parts = segment.rsplitn(3, |b| *b == b':');
         let name = parts.next().unwrap_or_default();
         let prefix = parts.next();
         let slice = parts.next().unwrap_or(name);
-        if pod_uid.is_none() {
+        if pod_uid.is_none() && user.is_none() {
             pod_uid = parse_pod_uid(slice);
         }
         let found = match prefix {
@@ -98,7 +110,7 @@ fn walk(path: &[u8]) -> (Vec<CgroupContainer>, Option<String>) {
             let id = ContainerId(String::from_utf8_lossy(id).into_owned());
             // Podman's payload group below the container's own, and kind's path that repeats its node's.
             if containers.last().is_none_or(|last| last.id != id) {
-                containers.push(CgroupContainer { id, manager });
+                containers.push(CgroupContainer { id, manager, user });
             }
         }
         parent = segment;

@@ -118,6 +118,7 @@ pub(super) fn engines() -> Vec<Engine> {
     });
     let mut nested = process(9100, "/usr/local/bin/dockerd", 0, None);
     nested.membership.containers = vec![CgroupContainer {
+        user: None,
         id: ContainerId("77aa00".repeat(10)),
         manager: Manager::CriContainerd,
     }];

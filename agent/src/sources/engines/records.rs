@@ -2,6 +2,9 @@
 //!
 //! Relies on `<data-root>/containers/<id>/config.v2.json` (moby `container/container.go`), read in dockerd's own mount
 //! namespace. Never reads more than those fields: the file holds the container's environment too.
+//!
+//! Only a dockerd that is root tells where to read. castoff may read every file, and an ordinary user's process could send
+//! it to files that he may not read himself.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,9 +16,8 @@ use super::program::{self, Program, option};
 use crate::model::container::{Mount, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
-use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS, ROOTLESS_CONFIGURATION, ROOTLESS_DATA_ROOT};
+use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
@@ -100,11 +102,11 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Option<Daemon>> {
-    let Some(process) = reader.describe(entry) else {
+    let Some(process) = reader.describe(entry).filter(|process| process.uid == Some(0)) else {
         return Ok(None);
     };
     let root = Rooted::new(reader.open_root(entry.key)?);
-    let data_roots = find_data_roots(reader, entry.key, &process, &root)?;
+    let data_roots = find_data_roots(reader, entry.key, &root)?;
     Ok(Some(Daemon {
         inside: process.membership.containers.last().map(|c| c.id.clone()),
         root,
@@ -112,30 +114,16 @@ fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Optio
     }))
 }
 
-fn find_data_roots(
-    reader: &ProcessReader,
-    key: ProcessKey,
-    process: &Process,
-    root: &Rooted,
-) -> io::Result<Vec<String>> {
+fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io::Result<Vec<String>> {
     let command = reader.read_arguments(key)?; // a loader's options in front have other names
     if let Some(given) = option(&command, &["--data-root", "--graph", "-g"]) {
         return Ok(vec![given.to_owned()]);
     }
-    let home = process.uid.filter(|uid| *uid != 0).and_then(|uid| read_home(root, uid));
-    let config = match (option(&command, &["--config-file"]), &home) {
-        (Some(given), _) => given.to_owned(),
-        (None, Some(home)) => format!("{home}/{ROOTLESS_CONFIGURATION}"),
-        (None, None) => CONFIGURATIONS[0].to_owned(),
-    };
-    if let Some(given) = read_configured_data_root(root, &config) {
+    let config = option(&command, &["--config-file"]).unwrap_or(CONFIGURATIONS[0]);
+    if let Some(given) = read_configured_data_root(root, config) {
         return Ok(vec![given]);
     }
-    let mut roots: Vec<String> = home
-        .map(|home| format!("{home}/{ROOTLESS_DATA_ROOT}"))
-        .into_iter()
-        .collect();
-    roots.extend(DATA_ROOTS.iter().map(|&r| r.to_owned()));
+    let mut roots: Vec<String> = DATA_ROOTS.iter().map(|&root| root.to_owned()).collect();
     roots.retain(|path| {
         root.read_identity(path)
             .is_ok_and(|(_, kind)| kind == FileType::Directory)
@@ -152,16 +140,6 @@ pub(in crate::sources) fn read_configured_data_root(root: &Rooted, path: &str) -
     }
     let file = root.read_file(path, FILE_LIMIT).ok()?;
     serde_json::from_slice::<Configuration>(&file).ok()?.data_root
-}
-
-/// The home directory of a user by `passwd(5)`, where a rootless dockerd keeps everything.
-fn read_home(root: &Rooted, uid: u32) -> Option<String> {
-    let file = root.read_file("/etc/passwd", FILE_LIMIT).ok()?;
-    let file = String::from_utf8_lossy(&file);
-    file.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.nth(2)?.parse() == Ok(uid)).then_some(fields.nth(2)?.to_owned())
-    })
 }
 
 fn parse(file: &[u8]) -> io::Result<Record> {

@@ -4,6 +4,7 @@
 //! <runtime>`), and of conmon (`-c <id> -n <name>`), which any user may read. Keeps the id and the name of them and nothing
 //! else.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -51,19 +52,29 @@ pub fn find_supervised(
                 continue;
             }
         };
-        found.entry(container.id.clone()).or_insert_with(|| {
-            let supervisor = reader.describe(entry);
-            let inside = supervisor.and_then(|process| place_of(&process, &container.id));
-            SupervisedContainer { inside, ..container }
-        });
+        let Some(supervisor) = reader.describe(entry) else {
+            continue;
+        };
+        let container = SupervisedContainer {
+            inside: place_of(&supervisor, &container.id),
+            user: supervisor.uid.filter(|uid| *uid != 0),
+            ..container
+        };
+        // Anyone may start a program of this name with another's container in its arguments: root's own comes first.
+        match found.entry(container.id.clone()) {
+            Entry::Vacant(place) => drop(place.insert(container)),
+            Entry::Occupied(mut place) if doubt(place.get()) > doubt(&container) => drop(place.insert(container)),
+            Entry::Occupied(_) => {}
+        }
     }
     if found.is_empty() && gaps.is_empty() {
         return Sighting::absent();
     }
     let mut containers: Vec<SupervisedContainer> = found.into_values().collect();
-    if containers.iter().any(|c| c.engine == EngineKind::Dockerd) {
+    let is_recorded = |c: &SupervisedContainer| c.engine == EngineKind::Dockerd && c.user.is_none();
+    if containers.iter().any(is_recorded) {
         let records = Records::find(reader, table, &mut gaps);
-        for container in containers.iter_mut().filter(|c| c.engine == EngineKind::Dockerd) {
+        for container in containers.iter_mut().filter(|c| is_recorded(c)) {
             match records.read(container) {
                 Ok(record) => {
                     (container.name, container.image) = (record.name, record.image);
@@ -77,6 +88,11 @@ pub fn find_supervised(
         }
     }
     Sighting::partial(containers, gaps)
+}
+
+/// How little a supervisor's word counts: least that of a user, then that of somebody in a container.
+const fn doubt(container: &SupervisedContainer) -> (bool, bool) {
+    (container.user.is_some(), container.inside.is_some())
 }
 
 /// The container that a supervisor runs in itself: the innermost around it that is not the one it supervises.
@@ -113,6 +129,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
             engine,
             supervisor: entry.key.pid,
             inside: None,
+            user: None,
             name,
             image: None,
             mounts: Vec::new(),

@@ -24,11 +24,12 @@ pub struct ContainerProcess {
     pub is_kept: bool,
 }
 
-impl ContainerProcess {
-    /// The container.
-    pub(super) fn container(&self) -> Option<&ContainerId> {
-        self.membership.containers.last().map(|container| &container.id)
-    }
+/// The containers around a process, outermost first, each with the user whose claim it is.
+pub(super) type Chain = Vec<(ContainerId, Option<u32>)>;
+
+pub(super) fn chain_of(membership: &Membership) -> Chain {
+    let containers = membership.containers.iter();
+    containers.map(|c| (c.id.clone(), c.user)).collect()
 }
 
 /// The control groups of the processes of the last look.
@@ -46,7 +47,7 @@ pub fn find_container_processes(
 ) -> Sighting<Vec<ContainerProcess>> {
     let mut gaps = Vec::new();
     let mut last = std::mem::take(&mut memory.of);
-    let mut first: BTreeMap<ContainerId, ContainerProcess> = BTreeMap::new();
+    let mut first: BTreeMap<Chain, ContainerProcess> = BTreeMap::new();
     for entry in &table.entries {
         let is_kept = reader.was_kept(entry.key);
         let known = last.remove(&entry.key).filter(|_| is_kept);
@@ -65,8 +66,9 @@ pub fn find_container_processes(
             membership,
             is_kept,
         };
-        if let Some(id) = process.container().cloned() {
-            keep_older(&mut first, id, process);
+        let chain = chain_of(&process.membership);
+        if !chain.is_empty() {
+            keep_older(&mut first, chain, process);
         }
     }
     add_children(reader, table, supervised, &mut first);
@@ -78,9 +80,10 @@ fn add_children(
     reader: &ProcessReader,
     table: &ProcessTable,
     supervised: &[SupervisedContainer],
-    first: &mut BTreeMap<ContainerId, ContainerProcess>,
+    first: &mut BTreeMap<Chain, ContainerProcess>,
 ) {
-    let missing: Vec<&SupervisedContainer> = supervised.iter().filter(|s| !first.contains_key(&s.id)).collect();
+    let has_group = |s: &SupervisedContainer| first.keys().flatten().any(|(id, _)| *id == s.id);
+    let missing: Vec<&SupervisedContainer> = supervised.iter().filter(|s| !has_group(s)).collect();
     if missing.is_empty() {
         return;
     }
@@ -89,19 +92,21 @@ fn add_children(
     let children: Vec<&ProcessEntry> = table.entries.iter().filter(is_child).collect();
     for container in missing {
         for entry in children.iter().filter(|entry| entry.parent == container.supervisor) {
+            let membership = Membership::of_container(container.id.clone(), container.user);
+            let chain = chain_of(&membership);
             let process = ContainerProcess {
                 key: entry.key,
-                membership: Membership::of_container(container.id.clone()),
+                membership,
                 is_kept: reader.was_kept(entry.key),
             };
-            keep_older(first, container.id.clone(), process);
+            keep_older(first, chain, process);
         }
     }
 }
 
-fn keep_older(first: &mut BTreeMap<ContainerId, ContainerProcess>, id: ContainerId, process: ContainerProcess) {
+fn keep_older(first: &mut BTreeMap<Chain, ContainerProcess>, chain: Chain, process: ContainerProcess) {
     let age = |process: &ContainerProcess| (process.key.start, process.key.pid);
-    let oldest = first.entry(id).or_insert_with(|| process.clone());
+    let oldest = first.entry(chain).or_insert_with(|| process.clone());
     if age(&process) < age(oldest) {
         *oldest = process;
     }
@@ -140,13 +145,16 @@ mod tests {
             name: None,
             image: None,
             mounts: Vec::new(),
+            user: None,
         };
         let mut reader = host.reader();
         let table = reader.read_table();
         let table = table.reading.known().expect("processes are recorded");
         let found = find_container_processes(&reader, table, &[podman], &mut MembershipMemory::default());
         let found = found.reading.known().expect("they are readable").iter();
-        let found: Vec<_> = found.map(|p| (p.container().cloned(), p.key.pid)).collect();
+        let found: Vec<_> = found
+            .map(|p| (p.membership.containers.last().map(|c| c.id.clone()), p.key.pid))
+            .collect();
         let expected = [(1, 30), (2, 50), (3, 71)].map(|(n, pid)| (Some(id(n)), Pid(pid)));
         assert_eq!(found, expected);
     }

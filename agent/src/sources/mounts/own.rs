@@ -6,9 +6,9 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::access;
+use super::named::{Named, Suggested, suggested};
 use super::table::{Entry, MountTable, Place, below};
 use super::targets::{Host, Target};
-use super::{Named, suggested};
 use crate::model::exposure::Access;
 use crate::model::identity::{FileIdentity, ProcessKey};
 use crate::sources::kernel::rooted::Rooted;
@@ -104,7 +104,7 @@ fn may_be_another_name(entry: &Entry, targets: &[Target]) -> bool {
     })
 }
 
-fn named(entry: &Entry, host: &Host<'_>, name: super::Suggested, what: (FileIdentity, FileType)) -> Named {
+fn named(entry: &Entry, host: &Host<'_>, name: Suggested, what: (FileIdentity, FileType)) -> Named {
     Named {
         name,
         host_path: source_of(entry, host),

@@ -6,8 +6,9 @@ use std::io;
 
 use rustix::fs::FileType;
 
+use super::named::suggested;
 use super::table::{MountTable, Place};
-use super::{Looked, leads_nowhere, suggested, unreadable};
+use super::{Looked, leads_nowhere, unreadable};
 use crate::model::engine::{EngineSighting, Listener};
 use crate::model::exposure::Reached;
 use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
@@ -194,7 +195,7 @@ fn locate_own(
     is_it: &dyn Fn(&Walked) -> bool,
 ) -> Option<Place> {
     let root = reader.read_link(key, c"root").ok()?;
-    if root == "/" && shares_mounts_with_init(reader, key) {
+    if root == "/" && reader.shares_mounts_with_init(key) {
         return host.table.locate(&walked.path);
     }
     let own = reader.open_file(key, c"mountinfo").and_then(MountTable::read).ok()?;
@@ -203,10 +204,4 @@ fn locate_own(
         let on_host = host.root.walk(&path).ok().filter(is_it)?;
         host.table.locate(&on_host.path)
     })
-}
-
-/// Whether a process is in the mount namespace of the host's first: the host's mounts are many, and read already.
-fn shares_mounts_with_init(reader: &ProcessReader, key: ProcessKey) -> bool {
-    let own = reader.read_link(key, c"ns/mnt").ok();
-    own.is_some() && own == reader.read_mount_namespace_of_init()
 }

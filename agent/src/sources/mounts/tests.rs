@@ -12,7 +12,7 @@ use crate::model::exposure::{Access, Lost, Reached, Via};
 use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::model::socket::{ListenerId, SocketName};
-use crate::model::workload::Membership;
+use crate::model::workload::{CgroupContainer, Manager, Membership};
 use crate::sources::recorded::RecordedHost;
 
 const OWN: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd3d";
@@ -131,7 +131,7 @@ impl Node {
                 pid: Pid(20),
                 start: 200,
             },
-            membership: Membership::of_container(ContainerId(OWN.to_owned())),
+            membership: Membership::of_container(ContainerId(OWN.to_owned()), None),
             is_kept: false,
         }
     }

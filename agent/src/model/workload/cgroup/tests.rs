@@ -18,7 +18,8 @@ fn said(membership: &Membership) -> String {
                 B => "B",
                 other => other,
             };
-            format!("{}:{id}", c.manager)
+            let user = c.user.map(|uid| format!(" of {uid}")).unwrap_or_default();
+            format!("{}:{id}{user}", c.manager)
         })
         .collect();
     if let Some(uid) = &membership.pod_uid {
@@ -32,7 +33,7 @@ fn said(membership: &Membership) -> String {
     if let Some(unit) = &membership.unit {
         words.push(match unit {
             Unit::System { name } => format!("system {name}"),
-            Unit::User { uid, name } => format!("user {uid} {name}"),
+            Unit::User { uid, name } => format!("user {uid} {}", name.replace(A, "{A}")),
             Unit::Session { uid } => format!("session {uid}"),
         });
     }
@@ -83,7 +84,7 @@ fn every_form_of_path() {
         ("/docker/{A}", "docker:A"),
         ("/docker/{A}/init", "docker:A"),
         ("/my-parent/{A}", "unnamed:A"),
-        ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{A}.scope", "docker:A"),
+        ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{A}.scope", "docker:A of 1000 user 1000 docker-{A}.scope"),
         ("/machine.slice/libpod-{A}.scope", "podman:A"),
         ("/machine.slice/libpod-{A}.scope/container", "podman:A"),
         ("/machine.slice/libpod-{A}.scope/libpod-payload-{A}", "podman:A"),
@@ -92,10 +93,19 @@ fn every_form_of_path() {
         ("/machine.slice/machine-libpod_pod_{B}.slice/libpod-{A}.scope/container", "podman:A"),
         ("/libpod_parent/{B}/libpod-{A}", "podman:A"),
         ("/libpod_parent/libpod-{A}", "podman:A"),
-        ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope/container", "podman:A"),
+        ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope/container", "podman:A of 1000 user 1000 libpod-{A}.scope"),
         ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-conmon-{A}.scope", "user 1000 user.slice"),
-        ("/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-{A}.scope", "nerdctl:A"),
+        ("/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-{A}.scope", "nerdctl:A of 1000 user 1000 nerdctl-{A}.scope"),
         ("/system.slice/nerdctl-{A}.scope", "nerdctl:A"),
+        // names that an ordinary user gave to groups of his own; root's own manager is root's
+        ("/user.slice/user-1000.slice/user@1000.service/cri-containerd-{A}.scope", "cri-containerd:A of 1000 user 1000 cri-containerd-{A}.scope"),
+        ("/user.slice/user-1000.slice/user@1000.service/kubepods.slice/kubepods-pod{_}.slice/cri-containerd-{A}.scope", "cri-containerd:A of 1000 user 1000 cri-containerd-{A}.scope"),
+        ("/user.slice/user-1000.slice/user@1000.service/kubepods/burstable/pod{U}/{A}", "unnamed:A of 1000 system user@1000.service"),
+        ("/user.slice/user-1000.slice/user@1000.service/kubepods-pod{_}.slice:cri-containerd:{A}", "cri-containerd:A of 1000 system user@1000.service"),
+        ("/user.slice/user-1000.slice/user@1000.service/kubepods/pod{U}", "system user@1000.service"),
+        ("/../../user@1000.service/docker/{A}/docker/{B}", "docker:A of 1000 docker:B of 1000 system user@1000.service"),
+        ("/user.slice/user-0.slice/user@0.service/user.slice/libpod-{A}.scope", "podman:A"),
+        ("/kubepods/pod{U}/{A}/user.slice/user-1000.slice/user@1000.service/docker-{B}.scope", "unnamed:A docker:B pod U"),
         ("/default/{A}", "unnamed:A"),
         ("/ecs/7a2c1e0f9b8d4c6e5f3a2b1c0d9e8f7a/7a2c1e0f9b8d4c6e5f3a2b1c0d9e8f7a-2531612879", "unnamed:7a2c1e0f9b8d4c6e5f3a2b1c0d9e8f7a-2531612879"),
         ("/garden/0c2ab1c5-7a3e-4f0e-9d3b-1f2e", "unnamed:0c2ab1c5-7a3e-4f0e-9d3b-1f2e"),
@@ -159,7 +169,7 @@ fn every_form_of_path() {
 #[test]
 fn the_line_that_names_a_container_is_chosen() {
     #[rustfmt::skip]
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 10] = [
         // version 1
         (&["12:memory:/kubepods/pod{U}/{A}", "3:cpu,cpuacct:/kubepods/pod{U}/{A}", "1:name=systemd:/kubepods/pod{U}/{A}"], "unnamed:A pod U"),
         (&["4:memory:/system.slice", "1:name=systemd:/system.slice/foo.service", "0::/"], "system foo.service"),
@@ -172,6 +182,8 @@ fn the_line_that_names_a_container_is_chosen() {
         // hierarchies of somebody else's beside
         (&["9:name=systemd:/", "4:memory:/process_api/b8f5c9f5956fc1e8cab458cef1c8cf6f", "0::/"], ""),
         (&["9:name=systemd:/", "4:memory:/kubepods/pod{U}/{A}", "1:cpu:/", "0::/"], "unnamed:A pod U"),
+        // a user's own part of one hierarchy, however deep, and a container that he could not make
+        (&["1:name=systemd:/user.slice/user-7.slice/user@7.service/docker/{B}/docker/{A}", "4:memory:/docker/{A}"], "docker:A"),
         // no systemd hierarchy at all: any line
         (&["4:memory:/", "2:pids:/system.slice/foo.service"], "system foo.service"),
     ];

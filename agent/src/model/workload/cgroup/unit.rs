@@ -48,6 +48,13 @@ fn is_unit(segment: &[u8]) -> bool {
     kind && !monitor
 }
 
+/// The ordinary user whose part of the hierarchy begins with `segment`.
+pub(super) fn owner_of(segment: &[u8]) -> Option<u32> {
+    enclosed_uid(segment, b"user-", b".slice")
+        .or_else(|| enclosed_uid(segment, b"user@", b".service"))
+        .filter(|uid| *uid != 0)
+}
+
 fn enclosed_uid(segment: &[u8], prefix: &[u8], suffix: &[u8]) -> Option<u32> {
     let digits = segment.strip_prefix(prefix)?.strip_suffix(suffix)?;
     std::str::from_utf8(digits).ok()?.parse().ok()

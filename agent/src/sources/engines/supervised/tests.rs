@@ -119,22 +119,19 @@ fn the_data_root_is_the_daemons_own() {
 
     let record = r#"{"Name":"/web","Config":{"Image":"nginx:1"}}"#;
     #[rustfmt::skip]
-    let table: [(&[&str], File<'_>, &str, u32); 6] = [
-        (&["dockerd"], None, "/var/lib/docker", 0),
-        (&["dockerd", "--data-root=/srv/d"], None, "/srv/d", 0),
-        (&["dockerd", "-g", "/srv/d"], None, "/srv/d", 0),
-        (&["dockerd"], Some(("/etc/docker/daemon.json", r#"{"data-root":"/srv/e","debug":true}"#)), "/srv/e", 0),
-        (&["dockerd", "--config-file", "/c.json"], Some(("/c.json", r#"{"graph":"/srv/f"}"#)), "/srv/f", 0),
-        (&["dockerd"], Some(("/etc/passwd", "root:x:0:0::/root:/bin/sh\nci:x:1000:1000::/home/ci:/bin/sh\n")), "/home/ci/.local/share/docker", 1000),
+    let table: [(&[&str], File<'_>, &str); 5] = [
+        (&["dockerd"], None, "/var/lib/docker"),
+        (&["dockerd", "--data-root=/srv/d"], None, "/srv/d"),
+        (&["dockerd", "-g", "/srv/d"], None, "/srv/d"),
+        (&["dockerd"], Some(("/etc/docker/daemon.json", r#"{"data-root":"/srv/e","debug":true}"#)), "/srv/e"),
+        (&["dockerd", "--config-file", "/c.json"], Some(("/c.json", r#"{"graph":"/srv/f"}"#)), "/srv/f"),
     ];
-    for (arguments, file, data_root, uid) in table {
+    for (arguments, file, data_root) in table {
         let host = RecordedHost::new();
-        let dockerd = host
-            .process(10, 1, "dockerd")
+        host.process(10, 1, "dockerd")
             .exe("/usr/bin/dockerd")
             .arguments(arguments)
             .in_host_root();
-        dockerd.file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
         host.process(20, 1, "containerd-shim")
             .exe("/usr/bin/containerd-shim")
             .arguments(&["containerd-shim", "-namespace", "moby", "-id", A]);
@@ -145,6 +142,46 @@ fn the_data_root_is_the_daemons_own() {
         let (containers, gaps) = supervised(&host);
         assert_eq!(containers[0].name.as_deref(), Some("web"), "{arguments:?} {gaps:?}");
     }
+}
+
+#[test]
+fn an_ordinary_user_names_no_container_of_the_nodes_and_sends_castoff_to_no_file() {
+    let of_user = "Uid:\t1000\t1000\t1000\t1000\n";
+    let record = r#"{"Name":"/secret","Config":{"Image":"secret"}}"#;
+    let host = RecordedHost::new();
+    // His processes have the lower pids, and claim a container of root's beside one that is nobody else's.
+    let his = ["containerd-shim", "-namespace", "moby", "-id"];
+    for (pid, id) in [(20, A), (21, B)] {
+        let shim = host.process(pid, 1, "containerd-shim").exe("/tmp/containerd-shim");
+        shim.arguments(&[&his[..], &[id]].concat()).file("status", of_user);
+    }
+    let dockerd = host.process(22, 1, "dockerd").exe("/tmp/dockerd").in_host_root();
+    dockerd
+        .arguments(&["dockerd", "--data-root=/tmp/his"])
+        .file("status", of_user);
+    for id in [A, B] {
+        host.file(&format!("/tmp/his/containers/{id}/config.v2.json"), record);
+    }
+    let (containers, _) = supervised(&host);
+    let said = |containers: &[SupervisedContainer]| {
+        let each = containers
+            .iter()
+            .map(|c| (c.supervisor.0, c.user, c.name.clone(), c.image.clone()));
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said(&containers),
+        [(20, Some(1000), None, None), (21, Some(1000), None, None)]
+    );
+
+    host.process(30, 1, "containerd-shim")
+        .exe("/usr/bin/containerd-shim")
+        .arguments(&[&his[..], &[A]].concat());
+    let (containers, _) = supervised(&host);
+    assert_eq!(
+        said(&containers),
+        [(30, None, None, None), (21, Some(1000), None, None)]
+    );
 }
 
 #[test]

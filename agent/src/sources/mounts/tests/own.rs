@@ -226,3 +226,48 @@ fn a_user_who_may_not_open_the_socket_is_told() {
     assert_eq!(access(owner), Some(Access::Allowed));
     assert_eq!(access(owner + 65_534), Some(Access::Denied));
 }
+
+#[test]
+fn a_group_that_is_called_after_a_container_does_not_stand_for_it() {
+    let node = Node::new();
+    let engines = node.engines();
+    let beside = ContainerId("ee".repeat(32));
+    let process = node.container("51 1 DISK /run/docker.sock /sock rw - ext4 x rw\n");
+    let called = |outer: Option<&ContainerId>, user| {
+        let group = |id: &ContainerId, user| CgroupContainer {
+            id: id.clone(),
+            manager: Manager::Unnamed,
+            user,
+        };
+        let own = ContainerId(OWN.to_owned());
+        let containers = outer.map(|id| group(id, None)).into_iter();
+        ContainerProcess {
+            membership: Membership {
+                containers: containers.chain([group(&own, user)]).collect(),
+                ..Membership::default()
+            },
+            ..process.clone()
+        }
+    };
+    let mut both = declaring(&[]);
+    let another = Container {
+        id: beside.clone(),
+        ..container(Reading::Known(Vec::new()))
+    };
+    both = Sighting::full([both.reading.known().cloned().unwrap_or_default(), vec![another]].concat());
+    let reached = |process| {
+        let seen = node.look(&both, &engines, &[process], true);
+        let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
+        reaches
+            .into_iter()
+            .map(|r| r.membership.containers[0].id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(reached(called(None, None)), [ContainerId(OWN.to_owned())]);
+    assert_eq!(
+        reached(called(Some(&beside), None)),
+        [beside.clone()],
+        "whoever is in the outer one named it"
+    );
+    assert_eq!(reached(called(None, Some(1000))), [], "a user named it");
+}
