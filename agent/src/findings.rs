@@ -6,6 +6,8 @@
 pub mod blind_spots;
 pub mod catalogue;
 pub mod engines;
+pub mod left_over;
+pub mod mounts;
 pub mod releases;
 pub mod report;
 pub mod runtime;
@@ -44,9 +46,9 @@ pub struct Facts<'a> {
     pub engines: &'a Reading<Vec<Engine>>,
     /// Who uses them, now or within the window.
     pub clients: &'a Reading<Vec<Client>>,
-    /// The same where that is known; else who is remembered to have used them within the window, which stands whatever
-    /// cannot be seen now.
-    pub used_by: &'a [Client],
+    /// Those of them that use an engine of the node. Where the clients of now are unknown, those that are remembered
+    /// within the window, which stand whatever cannot be seen now.
+    pub used_by: Vec<&'a Client>,
     /// Which containers could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
     /// Containers beside Kubernetes.
@@ -57,6 +59,28 @@ pub struct Facts<'a> {
     pub gaps: &'a [(Source, &'a Gap)],
     /// How long a use counts as one.
     pub window: Duration,
+}
+
+impl<'a> Facts<'a> {
+    /// The engines of the node.
+    fn node_engines(&self) -> impl Iterator<Item = &'a Engine> {
+        seen(self.engines).filter(|engine| engine.scope.is_of_node())
+    }
+
+    /// The containers that could reach an engine of the node.
+    fn node_exposures(&self) -> impl Iterator<Item = &'a Exposure> {
+        seen(self.exposures).filter(|exposure| exposure.scope.is_of_node())
+    }
+
+    /// The containers that the node's Docker runs beside Kubernetes.
+    fn docker_containers(&self) -> impl Iterator<Item = &'a ShadowContainer> {
+        seen(self.shadow_containers).filter(|container| container.uses_docker())
+    }
+}
+
+/// The items that were seen; none where they are unknown.
+fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
+    reading.known().into_iter().flatten()
 }
 
 /// Judges one look. `history` has it recorded already; `sources` tell how each source did.
@@ -76,7 +100,12 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         snapshot,
         engines: &joined.engines,
         clients: &clients,
-        used_by: clients.known().map_or(&remembered[..], Vec::as_slice),
+        used_by: clients
+            .known()
+            .unwrap_or(&remembered)
+            .iter()
+            .filter(|client| client.key.scope.is_of_node())
+            .collect(),
         exposures: &exposures,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
@@ -85,10 +114,14 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
     let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
-    let mut findings: Vec<Finding> = [runtime::find, usage::find, engines::find, blind_spots::find]
-        .iter()
-        .flat_map(|rule| rule(&facts))
-        .collect();
+    let families = [
+        runtime::find,
+        usage::find,
+        engines::find,
+        left_over::find,
+        blind_spots::find,
+    ];
+    let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(&facts)).collect();
     findings.sort_by(|a, b| (a.severity, a.code, &a.subject).cmp(&(b.severity, b.code, &b.subject)));
     Report {
         api_version: API_VERSION,

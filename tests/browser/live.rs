@@ -167,6 +167,7 @@ fn before(docker: &Docker) -> Vec<(ClientKey, Seen)> {
     let portainer = ClientIdentity::EngineContainer {
         engine: Some(EngineKind::Dockerd),
         name: "portainer".to_owned(),
+        image: None,
     };
     vec![
         client(unit("registry-gc.service"), &|ago| ago >= 14 && ago % 24 == 14),

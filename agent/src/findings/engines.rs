@@ -1,9 +1,11 @@
-//! Engines where there should be none, and what is left of them.
+//! Engines inside pods, and containers that an engine runs outside Kubernetes.
 
-use super::Facts;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
-use super::runtime::docker_is_the_runtime;
+use super::{Facts, seen};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::{Engine, EngineKind, Scope};
 
@@ -12,34 +14,41 @@ const NAMES_LISTED: usize = 5;
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let engines = facts.engines.known().map_or(&[][..], Vec::as_slice);
-    let mut found: Vec<Finding> = engines.iter().filter_map(docker_in_docker).collect();
+    let mut found: Vec<Finding> = seen(facts.engines)
+        .filter_map(|engine| docker_in_docker(facts, engine))
+        .collect();
     for &kind in EngineKind::ALL {
-        let of_kind = facts
-            .shadow_containers
-            .known()
-            .into_iter()
-            .flatten()
-            .filter(|c| c.engine == kind);
+        let of_kind = seen(facts.shadow_containers).filter(|c| c.engine == kind);
         found.extend(shadow_containers(kind, &of_kind.collect::<Vec<_>>()));
-    }
-    let used = !facts.used_by.is_empty();
-    if !used && docker_is_the_runtime(facts.snapshot).is_none() {
-        found.extend(left_over(facts, engines));
     }
     found
 }
 
-fn docker_in_docker(engine: &Engine) -> Option<Finding> {
+/// An engine inside a pod, with its clients: they are not the node's, so no other finding names them.
+fn docker_in_docker(facts: &Facts<'_>, engine: &Engine) -> Option<Finding> {
     let Scope::Pod(_) = engine.scope else { return None };
+    let mut message = format!("{} runs inside the pod", engine.kind);
     let at: Vec<String> = engine.listeners.iter().map(|l| l.name.to_string()).collect();
-    let at = if at.is_empty() {
-        String::new()
-    } else {
-        format!(", listening at {}", at.join(", "))
-    };
-    let message = format!("{} runs inside the pod{at}", engine.kind);
+    if !at.is_empty() {
+        let _ = write!(message, ", listening at {}", at.join(", "));
+    }
+    let clients = seen(facts.clients).filter(|c| c.key.scope == engine.scope && c.key.engine == engine.kind);
+    let users: BTreeSet<String> = clients.map(|c| c.key.identity.to_string()).collect();
+    if !users.is_empty() {
+        let _ = write!(message, "; used by {}", listed(users.iter().map(String::as_str)));
+    }
     Some(finding(Code::DockerInDocker, Severity::Warning, &engine.scope, message))
+}
+
+/// The first names, and how many more there are.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let rest = names.len().saturating_sub(NAMES_LISTED);
+    let named = names.take(NAMES_LISTED).collect::<Vec<_>>().join(", ");
+    if rest == 0 {
+        named
+    } else {
+        format!("{named} and {rest} more")
+    }
 }
 
 fn shadow_containers(kind: EngineKind, containers: &[&ShadowContainer]) -> Option<Finding> {
@@ -49,50 +58,15 @@ fn shadow_containers(kind: EngineKind, containers: &[&ShadowContainer]) -> Optio
     let names = containers
         .iter()
         .map(|c| c.name.as_deref().unwrap_or_else(|| c.id.short()));
-    let listed: Vec<&str> = names.take(NAMES_LISTED).collect();
-    let rest = containers.len() - listed.len();
-    let more = if rest == 0 {
-        String::new()
-    } else {
-        format!(" and {rest} more")
-    };
     let noun = if containers.len() == 1 {
-        "container that Kubernetes does"
+        "container"
     } else {
-        "containers that Kubernetes does"
+        "containers"
     };
     let message = format!(
-        "{kind} runs {} {noun} not know: {}{more}",
+        "{kind} runs {} {noun} outside Kubernetes: {}",
         containers.len(),
-        listed.join(", ")
+        listed(names)
     );
     Some(finding(Code::ShadowContainers, Severity::Warning, kind.code(), message))
-}
-
-/// Docker is here and nobody uses it: it runs, would start, is installed, or left data.
-fn left_over(facts: &Facts<'_>, engines: &[Engine]) -> Option<Finding> {
-    let mut what: Vec<String> = Vec::new();
-    for engine in engines
-        .iter()
-        .filter(|e| matches!(e.scope, Scope::Host | Scope::User { .. }))
-    {
-        let verb = if engine.is_awaited() {
-            "would be started by systemd"
-        } else {
-            "runs"
-        };
-        what.push(format!("{} {verb} ({})", engine.kind, engine.scope));
-    }
-    let host = facts.snapshot.host.reading.known();
-    for left in host.and_then(|h| h.left_overs.known()).into_iter().flatten() {
-        what.push(format!("{} {}", left.kind, left.path));
-    }
-    if what.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "Docker is still here and nothing was seen using it: {}",
-        what.join(", ")
-    );
-    Some(finding(Code::EngineLeftOver, Severity::Info, "node", message))
 }

@@ -1,5 +1,8 @@
 //! Tables that start from a node that is fully seen and clear, and change or hide one thing.
 
+mod docker_containers;
+mod whose_engine;
+
 use std::time::Duration;
 
 use super::*;
@@ -114,7 +117,7 @@ fn a_node_without_kubernetes_is_judged_all_the_same() {
     node.kubelet = Sighting::absent();
     known(&mut node.supervised).push(supervised(7, Some("web")));
     let report = judge(&node);
-    assert_eq!(report.verdict, Verdict::Idle);
+    assert_eq!(report.verdict, Verdict::InUse);
     assert!(codes(&report).contains(&Code::ShadowContainers));
 }
 
@@ -127,8 +130,10 @@ fn no_better_verdict_where_a_sight_that_it_needs_is_missing() {
             &[(Source::Holders, gap(hides))],
         );
         let expected = match hides {
-            Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure => Verdict::Unknown,
-            Hides::Identity | Hides::ShadowContainer | Hides::Detail => Verdict::Idle,
+            Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure | Hides::ShadowContainer => {
+                Verdict::Unknown
+            }
+            Hides::Identity | Hides::Detail => Verdict::Idle,
         };
         assert_eq!(report.verdict, expected, "{hides}");
         assert!(codes(&report).contains(&Code::BlindSpot), "{hides}");
@@ -137,7 +142,7 @@ fn no_better_verdict_where_a_sight_that_it_needs_is_missing() {
 
 #[test]
 fn an_unknown_reading_never_passes_for_none() {
-    let hide: [(&str, Change); 7] = [
+    let hide: [(&str, Change); 8] = [
         ("runtime", |n| {
             n.runtime.runtime = Sighting::unknown(gap(Hides::Runtime));
         }),
@@ -146,6 +151,9 @@ fn an_unknown_reading_never_passes_for_none() {
         ("connections", |n| n.connections = Sighting::unknown(gap(Hides::Client))),
         ("connections not looked for", |n| n.connections = Sighting::absent()),
         ("reaches", |n| n.reaches = Sighting::unknown(gap(Hides::Exposure))),
+        ("supervised", |n| {
+            n.supervised = Sighting::unknown(gap(Hides::ShadowContainer))
+        }),
         ("host", |n| n.host = Sighting::unknown(gap(Hides::Engine))),
     ];
     for (what, hide) in hide {
@@ -285,21 +293,4 @@ fn findings_are_sorted_by_severity_and_have_advice() {
     assert!(severities.is_sorted(), "{severities:?}");
     assert!(report.findings.iter().all(|f| !f.advice.is_empty()));
     assert_eq!(report.findings[0].code, Code::RuntimeIsDocker);
-}
-
-#[test]
-fn one_engine_in_a_pod_and_containers_beside() {
-    let mut node = clear_node();
-    let mut nested = dockerd();
-    nested.process = Some(contained(1, crate::model::workload::Manager::CriContainerd, &[id(1)]));
-    known(&mut node.engines).push(nested);
-    *known(&mut node.supervised) = (10..20).map(|n| supervised(n, None)).collect();
-    let report = judge(&node);
-    let of = |code| report.findings.iter().find(|f| f.code == code).expect("found");
-    assert_eq!(of(Code::DockerInDocker).subject, "pod ci/builder-0 (build)");
-    let shadow = &of(Code::ShadowContainers).message;
-    assert!(
-        shadow.contains("10 containers") && shadow.ends_with("and 5 more"),
-        "{shadow}"
-    );
 }

@@ -1,55 +1,17 @@
-//! Who uses an engine and who could.
+//! Clients of the node's engines, and containers that could become one.
 
 use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
-use crate::model::client::{Client, ClientIdentity};
+use crate::model::client::Client;
 use crate::model::engine::Scope;
-use crate::model::exposure::{Access, Exposure, Lost, LostMount, Via};
-use crate::model::join;
+use crate::model::exposure::{Access, Exposure, Via};
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let clients = facts.used_by.iter().map(client);
-    let lost = join::lost_mounts(facts.snapshot);
-    let exposures = facts
-        .exposures
-        .known()
-        .into_iter()
-        .flatten()
-        .filter(|e| !e.used)
-        .map(exposure);
-    clients
-        .chain(exposures)
-        .chain(lost.iter().map(|(who, mount)| lost_mount(who, mount)))
-        .collect()
-}
-
-fn lost_mount(who: &ClientIdentity, mount: &LostMount) -> Finding {
-    let LostMount {
-        host_path,
-        container_path,
-        state,
-        ..
-    } = mount;
-    let mounts = format!("mounts {host_path} as {container_path}");
-    let (code, message) = match state {
-        Lost::Missing => (Code::DanglingMount, format!("{mounts}, and the node has nothing there")),
-        Lost::Directory => (
-            Code::DanglingMount,
-            format!("{mounts}, which is a directory, and no daemon can listen there"),
-        ),
-        Lost::File => (Code::DanglingMount, format!("{mounts}, which is an ordinary file")),
-        Lost::Stale => (
-            Code::StaleMount,
-            format!("{mounts}, a socket on which nothing listens any more"),
-        ),
-        Lost::Dockershim => (
-            Code::DockershimMount,
-            format!("{mounts}, a socket that goes away with dockershim or cri-dockerd"),
-        ),
-    };
-    finding(code, Severity::Warning, who, message)
+    let clients = facts.used_by.iter().copied().map(client);
+    let exposures = facts.node_exposures().filter(|e| !e.used).map(exposure);
+    clients.chain(exposures).collect()
 }
 
 fn client(client: &Client) -> Finding {

@@ -1,8 +1,10 @@
 //! The verdict: the worst that holds, and `unknown` where a better one would rest on a sight that is missing.
 
-use super::Facts;
 use super::report::Verdict;
 use super::runtime::docker_is_the_runtime;
+use super::{Facts, seen};
+use crate::model::client::Client;
+use crate::model::engine::Scope;
 use crate::model::host::LeftOverKind;
 use crate::model::reading::{Hides, Reading};
 use crate::model::time::Timestamp;
@@ -12,47 +14,75 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     if let Some(why) = docker_is_the_runtime(facts.snapshot) {
         return (Verdict::Runtime, why);
     }
-    let clients = facts.used_by;
-    if !clients.is_empty() {
-        let open = clients.iter().filter(|c| c.connections + c.pending > 0).count();
-        return (Verdict::InUse, in_use(open, clients.len(), clients[0].last_seen));
+    if let Some(why) = in_use(facts) {
+        return (Verdict::InUse, why);
     }
     if let Some(missing) = missing_sight(facts) {
         return (Verdict::Unknown, missing);
     }
-    let exposures = facts.exposures.known().map_or(&[][..], Vec::as_slice);
-    if !exposures.is_empty() {
-        let what = if exposures.len() == 1 {
-            "1 container".to_owned()
-        } else {
-            format!("{} mounts", exposures.len())
-        };
-        return (
-            Verdict::Exposed,
-            format!("{what} could reach an engine, and nothing was seen using one"),
-        );
+    match facts.node_exposures().count() {
+        0 => {}
+        n => {
+            let what = counted(n, "mount leads", "mounts lead");
+            return (
+                Verdict::Exposed,
+                format!("{what} to an engine, and nothing was seen using one"),
+            );
+        }
     }
     match idle(facts) {
         Some(why) => (Verdict::Idle, why),
-        None => (
-            Verdict::Clear,
-            "no Docker engine, no client and no way to one was found".to_owned(),
-        ),
+        None => (Verdict::Clear, clear(facts)),
     }
 }
 
-fn in_use(open: usize, all: usize, last: Timestamp) -> String {
-    match (open, all) {
-        (0, 1) => format!("1 client used an engine, last seen {last}"),
-        (0, _) => format!("{all} clients used an engine, last seen {last}"),
-        (1, _) => "1 client holds a connection to an engine now".to_owned(),
-        _ => format!("{open} clients hold connections to an engine now"),
+/// Why the node's engines count as used: by clients now or within the window, or by containers that Docker runs now.
+pub(super) fn in_use(facts: &Facts<'_>) -> Option<String> {
+    let mut reasons = Vec::new();
+    if let Some(latest) = facts.used_by.first() {
+        reasons.push(used(&facts.used_by, latest.last_seen));
     }
+    let containers = facts.docker_containers().count();
+    if containers > 0 {
+        let containers = counted(containers, "container", "containers");
+        reasons.push(format!("Docker runs {containers} outside Kubernetes"));
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+fn used(clients: &[&Client], last: Timestamp) -> String {
+    let first = &clients[0].key.scope;
+    let engine = match first {
+        Scope::User { .. } if clients.iter().all(|c| c.key.scope == *first) => format!("an engine of {first}"),
+        _ => "an engine".to_owned(),
+    };
+    let open = clients.iter().filter(|c| c.connections + c.pending > 0).count();
+    match (open, clients.len()) {
+        (0, 1) => format!("1 client used {engine}, last seen {last}"),
+        (0, all) => format!("{all} clients used {engine}, last seen {last}"),
+        (1, _) => format!("1 client holds a connection to {engine} now"),
+        _ => format!("{open} clients hold connections to {engine} now"),
+    }
+}
+
+fn clear(facts: &Facts<'_>) -> String {
+    let inside = seen(facts.engines).count();
+    let clear = "no Docker engine of the node, no client and no way to one was found";
+    if inside == 0 {
+        clear.to_owned()
+    } else {
+        let engines = counted(inside, "engine runs", "engines run");
+        format!("{clear}; {engines} inside pods, which does not depend on the node's Docker")
+    }
+}
+
+fn counted(n: usize, one: &str, several: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { several })
 }
 
 /// Why an engine counts as being here: it runs, systemd would start it on a connection, or it is installed to start.
 fn idle(facts: &Facts<'_>) -> Option<String> {
-    if let Some(engine) = facts.engines.known().and_then(|engines| engines.first()) {
+    if let Some(engine) = facts.node_engines().next() {
         let (kind, scope) = (engine.kind, &engine.scope);
         return Some(if engine.is_awaited() {
             format!("systemd listens for {kind} ({scope}) and nothing was seen using it")
@@ -74,10 +104,10 @@ fn starts_docker(kind: LeftOverKind) -> bool {
 }
 
 /// The first sight that `exposed`, `idle` and `clear` need and that is missing.
-fn missing_sight(facts: &Facts<'_>) -> Option<String> {
+pub(super) fn missing_sight(facts: &Facts<'_>) -> Option<String> {
     let needed = |hides: Hides| match hides {
-        Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure => true,
-        Hides::Identity | Hides::ShadowContainer | Hides::Detail => false,
+        Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure | Hides::ShadowContainer => true,
+        Hides::Identity | Hides::Detail => false,
     };
     let mut gaps = facts.gaps.iter().filter(|(_, gap)| needed(gap.hides));
     if let Some((source, gap)) = gaps.next() {
@@ -94,6 +124,7 @@ fn missing_sight(facts: &Facts<'_>) -> Option<String> {
         ("the engines", facts.engines.gap()),
         ("the clients", facts.clients.gap()),
         ("the exposures", facts.exposures.gap()),
+        ("the containers outside Kubernetes", facts.shadow_containers.gap()),
         ("the host's files", facts.snapshot.host.reading.gap()),
     ];
     if let Some((what, gap)) = unknown.into_iter().find_map(|(what, gap)| Some((what, gap?))) {

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::row::{Clients, RuntimeSeen, Told, Use, User, UserKind};
 use crate::findings::report::{API_VERSION, Verdict};
+use crate::model::engine;
 use crate::model::reading::Hides;
 use crate::model::text::cut_bytes;
 use crate::model::time::Timestamp;
@@ -111,6 +112,8 @@ struct Runtime {
 #[serde(rename_all = "camelCase")]
 struct Client {
     identity: Identity,
+    #[serde(default)]
+    scope: Scope,
     api: Option<String>,
     connections: u64,
     #[serde(default)]
@@ -141,6 +144,25 @@ struct Workload {
 #[derive(Deserialize)]
 struct Unit {
     name: String,
+}
+
+/// Whom an engine serves.
+#[derive(Default, Deserialize)]
+struct Scope {
+    #[serde(default)]
+    kind: String,
+}
+
+impl Scope {
+    fn is_of_node(&self) -> bool {
+        engine::Scope::is_code_of_node(&self.kind)
+    }
+}
+
+#[derive(Deserialize)]
+struct Exposure {
+    #[serde(default)]
+    scope: Scope,
 }
 
 #[derive(Deserialize)]
@@ -178,12 +200,6 @@ impl Report {
                 gaps.any(|gap| what.iter().any(|hides| hides.code() == gap.hides))
             })
         };
-        let count = |raw, hides: &[Hides]| {
-            counted(
-                told(raw, |items: Vec<Anything>| Some(items.len() as u64)),
-                hidden(hides),
-            )
-        };
         Ok(Self {
             node: body.node.map(name),
             version: head.castoff_version.map(name),
@@ -196,8 +212,16 @@ impl Report {
                 told(body.clients, |all| Some(clients(all))),
                 hidden(&[Hides::Client, Hides::Engine]),
             ),
-            exposures: count(body.exposures, &[Hides::Exposure, Hides::Engine]),
-            shadow_containers: count(body.shadow_containers, &[Hides::ShadowContainer]),
+            exposures: counted(
+                told(body.exposures, |all: Vec<Exposure>| {
+                    Some(all.iter().filter(|exposure| exposure.scope.is_of_node()).count() as u64)
+                }),
+                hidden(&[Hides::Exposure, Hides::Engine]),
+            ),
+            shadow_containers: counted(
+                told(body.shadow_containers, |all: Vec<Anything>| Some(all.len() as u64)),
+                hidden(&[Hides::ShadowContainer]),
+            ),
             runtime_is_hidden: hidden(&[Hides::Runtime]),
         })
     }
@@ -246,11 +270,11 @@ fn ceiling(raw: Option<&RawValue>) -> Told<Option<u32>> {
     }
 }
 
-/// By who they are, without regard to which container, listener or engine.
+/// Clients of the node's engines by who they are, without regard to which container, listener or engine.
 fn clients(all: Vec<Client>) -> Clients {
     let mut by_user: BTreeMap<User, (u64, Option<Timestamp>)> = BTreeMap::new();
     for client in all {
-        if client.api.as_deref().is_some_and(|api| api != "docker") {
+        if client.api.as_deref().is_some_and(|api| api != "docker") || !client.scope.is_of_node() {
             continue;
         }
         let (connections, last_seen) = by_user.entry(user(client.identity)).or_default();

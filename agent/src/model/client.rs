@@ -28,8 +28,11 @@ pub enum ClientIdentity {
     EngineContainer {
         /// The engine that runs it, where that is known.
         engine: Option<EngineKind>,
-        /// Its name, else its short id.
+        /// Its name, with a `*` for what was made up for this run alone; else its short id.
         name: String,
+        /// The image without its tag, where the name was made up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
     },
     /// A process of the host.
     Host {
@@ -84,11 +87,12 @@ impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pod(place) => place.fmt(f),
-            Self::EngineContainer {
-                engine: Some(engine),
-                name,
-            } => write!(f, "{engine} container {name}"),
-            Self::EngineContainer { engine: None, name } => write!(f, "container {name}"),
+            Self::EngineContainer { engine, name, image } => {
+                if let Some(engine) = engine {
+                    write!(f, "{engine} ")?;
+                }
+                write!(f, "container {}", container_label(name, image.as_deref()))
+            }
             Self::Host {
                 unit: Some(unit),
                 executable,
@@ -106,6 +110,14 @@ impl fmt::Display for ClientIdentity {
             } => f.write_str(executable),
             Self::Unnamed => f.write_str("a process that could not be named"),
         }
+    }
+}
+
+/// An engine's container in one piece of text: no name has a space in it, so that none is taken for another's.
+pub fn container_label(name: &str, image: Option<&str>) -> String {
+    match image {
+        Some(image) => format!("{name} of {image}"),
+        None => name.to_owned(),
     }
 }
 

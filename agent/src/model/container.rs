@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::engine::EngineKind;
+use super::engine::{EngineKind, Scope};
 use super::identity::{ContainerId, Pid};
 use super::reading::Reading;
 use super::workload::owner::Workload;
@@ -123,8 +123,8 @@ pub struct SupervisedContainer {
     pub mounts: Vec<Mount>,
 }
 
-/// A container that Docker or Podman runs on this node as root and that Kubernetes does not know. What users run of their own
-/// is theirs, like any of their processes.
+/// A container that Docker or Podman runs on this node and that Kubernetes does not know. Those of an engine inside a pod
+/// are the pod's, and are left out. A container that an ordinary user supervises is his claim, and has his scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowContainer {
@@ -132,8 +132,17 @@ pub struct ShadowContainer {
     pub id: ContainerId,
     /// Whose container it is.
     pub engine: EngineKind,
+    /// Whom that engine serves, by the user that the container's supervisor runs as.
+    pub scope: Scope,
     /// The name the engine gave it, where that is known.
     pub name: Option<String>,
     /// The image, where that is known.
     pub image: Option<String>,
+}
+
+impl ShadowContainer {
+    /// Whether it is a use of Docker. Podman's containers need no Docker.
+    pub fn uses_docker(&self) -> bool {
+        self.engine == EngineKind::Dockerd && self.scope.is_of_node()
+    }
 }

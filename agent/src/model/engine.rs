@@ -99,6 +99,18 @@ impl Scope {
     /// Every word that [`Scope::code`] gives.
     pub const CODES: [&'static str; 5] = ["host", "user", "pod", "container", "outside"];
 
+    /// Whether the engine belongs to the node, so that its clients and exposures count for the node's verdict, labels,
+    /// totals and alerts (ADR 1). An engine inside a pod of the runtime's list goes with its pod, and not with the node's
+    /// Docker. Every other scope counts, as does one that could not be found out.
+    pub fn is_of_node(&self) -> bool {
+        Self::is_code_of_node(self.code())
+    }
+
+    /// The same rule by the word of [`Scope::code`], for reports of other nodes.
+    pub fn is_code_of_node(code: &str) -> bool {
+        code != "pod"
+    }
+
     /// Whether both serve the same: the host, a user, or the pods of one workload.
     pub fn continues(&self, other: &Self) -> bool {
         match (self, other) {

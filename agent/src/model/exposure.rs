@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::client::{ClientIdentity, ClientKey};
+use super::client::{ClientIdentity, ClientKey, container_label};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
 use super::identity::FileIdentity;
@@ -165,7 +165,7 @@ struct Names<'a> {
     /// The pod's name; null likewise.
     pod: Option<&'a str>,
     /// The container's name, else its short id; null where only the pod is known.
-    container: Option<&'a str>,
+    container: Option<String>,
     /// What the pod belongs to, as far as its sandbox tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<&'a Workload>,
@@ -176,9 +176,11 @@ struct Names<'a> {
 
 fn serialize_names<S: Serializer>(identity: &ClientIdentity, serializer: S) -> Result<S::Ok, S::Error> {
     let (pod, container, run_by) = match identity {
-        ClientIdentity::Pod(place) => (Some(place), place.container.as_deref(), None),
-        ClientIdentity::EngineContainer { engine, name } => (None, Some(name.as_str()), *engine),
-        ClientIdentity::Host { executable, .. } => (None, Some(executable.as_str()), None),
+        ClientIdentity::Pod(place) => (Some(place), place.container.clone(), None),
+        ClientIdentity::EngineContainer { engine, name, image } => {
+            (None, Some(container_label(name, image.as_deref())), *engine)
+        }
+        ClientIdentity::Host { executable, .. } => (None, Some(executable.clone()), None),
         ClientIdentity::Unnamed => (None, None, None),
     };
     let names = Names {

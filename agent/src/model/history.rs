@@ -169,6 +169,7 @@ mod tests {
                 identity: ClientIdentity::EngineContainer {
                     engine: None,
                     name: name.to_string(),
+                    image: None,
                 },
                 engine: EngineKind::Dockerd,
                 scope: Scope::Host,

@@ -11,14 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use exposures::{exposures, lost_mounts};
 use place::{Place, Places};
 
-use super::client::{Client, ClientIdentity, ClientKey, OpenClient};
-use super::container::ShadowContainer;
+use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};
+use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
 use super::identity::ContainerId;
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
+use super::workload::Unit;
 
 /// What the snapshot amounts to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,9 @@ fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
     let scope = match &sighting.process {
         Some(process) => match places.of(process) {
             Place::Pod(place) => Scope::Pod(place),
-            Place::EngineContainer { name, .. } => Scope::Container { name },
+            Place::EngineContainer { name, image, .. } => Scope::Container {
+                name: container_label(&name, image.as_deref()),
+            },
             Place::Host => host_scope(process.uid.unwrap_or(0)),
         },
         None => host_scope(sighting.listeners.iter().find_map(|l| user_of(&l.name)).unwrap_or(0)),
@@ -162,9 +165,9 @@ fn by_identity<'a>(places: &Places<'_>, holders: &'a [Process]) -> BTreeMap<Clie
 fn identity(places: &Places<'_>, process: &Process) -> ClientIdentity {
     match places.of(process) {
         Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name } => ClientIdentity::EngineContainer { engine, name },
+        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
         Place::Host => ClientIdentity::Host {
-            unit: process.membership.unit.clone(),
+            unit: process.membership.unit.clone().map(Unit::lasting),
             executable: process.executable.clone().unwrap_or_else(|| process.name.clone()),
             uid: process.uid,
         },
@@ -196,16 +199,20 @@ fn shadow_containers(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<Sh
             .inside
             .as_ref()
             .is_some_and(|outer| places.of_container(outer).is_some());
-        s.user.is_none() && !nested && places.of_container(&s.id).is_none()
+        !nested && places.of_container(&s.id).is_none()
     });
-    Reading::Known(
-        beside
-            .map(|s| ShadowContainer {
-                id: s.id.clone(),
-                engine: s.engine,
-                name: s.name.clone(),
-                image: s.image.clone(),
-            })
-            .collect(),
-    )
+    let shadow = |s: &SupervisedContainer| ShadowContainer {
+        id: s.id.clone(),
+        engine: s.engine,
+        scope: match (s.user, &s.inside) {
+            (Some(uid), _) => Scope::User { uid },
+            (None, Some(outer)) => Scope::Container {
+                name: outer.short().to_owned(),
+            },
+            (None, None) => Scope::Host,
+        },
+        name: s.name.clone(),
+        image: s.image.clone(),
+    };
+    Reading::Known(beside.map(shadow).collect())
 }

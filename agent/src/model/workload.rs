@@ -2,7 +2,10 @@
 //! [`owner`] tells what a pod belongs to.
 
 mod cgroup;
+pub mod container_name;
+pub(in crate::model) mod generated;
 pub mod owner;
+mod unit_name;
 
 use std::fmt;
 
@@ -64,6 +67,23 @@ pub enum Unit {
         /// The user.
         uid: u32,
     },
+}
+
+impl Unit {
+    /// The unit by the name that its next run has too: `ssh@.service` for the service of one connection.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        match self {
+            Self::System { name } => Self::System {
+                name: unit_name::lasting(&name).unwrap_or(name),
+            },
+            Self::User { uid, name } => Self::User {
+                uid,
+                name: unit_name::lasting(&name).unwrap_or(name),
+            },
+            Self::Session { uid } => Self::Session { uid },
+        }
+    }
 }
 
 impl fmt::Display for Unit {

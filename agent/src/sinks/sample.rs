@@ -17,7 +17,7 @@ use crate::model::socket::SocketName;
 use crate::model::time::Timestamp;
 use crate::model::timeline::Timeline;
 
-pub(crate) use clients::{host_client, pod_client};
+pub(crate) use clients::{host_client, place, pod_client};
 
 /// 2026-11-24T12:00:00Z.
 pub(crate) const NOW: u64 = 1_795_521_600;
@@ -157,6 +157,7 @@ fn exposures() -> Vec<Exposure> {
             identity: ClientIdentity::EngineContainer {
                 engine: Some(EngineKind::Dockerd),
                 name: "watchtower".to_owned(),
+                image: None,
             },
             pod_uid: None,
             access: Access::Unknown,
@@ -170,12 +171,14 @@ fn shadows() -> Vec<ShadowContainer> {
         ShadowContainer {
             id: ContainerId("4c5f8a2b9d1e0f3a6b7c8d9e0f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c".to_owned()),
             engine: EngineKind::Dockerd,
+            scope: Scope::Host,
             name: Some("legacy-cron".to_owned()),
             image: Some("registry.example/legacy-cron:2.1".to_owned()),
         },
         ShadowContainer {
             id: ContainerId("9d1e0f3a6b7c".to_owned()),
             engine: EngineKind::Podman,
+            scope: Scope::User { uid: 1000 },
             name: None,
             image: None,
         },

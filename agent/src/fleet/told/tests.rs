@@ -122,3 +122,23 @@ fn whatever_is_cut_or_twisted_is_refused_or_bounded() {
     let error = Report::read(whole.replace("in-use", &long).as_bytes()).expect_err("no such verdict");
     assert!(error.to_string().len() < 200 && error.to_string().chars().all(|c| is_plain(c) || c == '…'));
 }
+
+#[test]
+fn clients_and_exposures_of_an_engine_inside_a_pod_do_not_count_for_the_node() {
+    let client = |scope: &str| {
+        format!(r#"{{"identity":{{"kind":"unnamed"}},"scope":{{"kind":"{scope}"}},"connections":1,"lastSeen":null}}"#)
+    };
+    let exposure = |scope: &str| format!(r#"{{"scope":{{"kind":"{scope}"}}}}"#);
+    let counts = |scope: &str| {
+        let report = read(&format!(
+            r#","clients":{{"state":"known","value":[{}]}},"exposures":{{"state":"known","value":[{}]}},"sources":[]"#,
+            client(scope),
+            exposure(scope)
+        ));
+        (report.clients.seen().expect("told").now, report.exposures)
+    };
+    assert_eq!(counts("pod"), (0, Told::Known(0)));
+    for scope in ["host", "user", "container", "another"] {
+        assert_eq!(counts(scope), (1, Told::Known(1)), "{scope}");
+    }
+}

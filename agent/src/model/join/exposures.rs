@@ -59,7 +59,7 @@ fn engine_of(engines: &[Engine], reached: &Reached) -> Option<Served> {
 fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
     match places.of_membership(membership) {
         Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name } => ClientIdentity::EngineContainer { engine, name },
+        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
         Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
     }
 }

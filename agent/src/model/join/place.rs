@@ -7,7 +7,7 @@ use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
-use crate::model::workload::{CgroupContainer, Manager, Membership};
+use crate::model::workload::{CgroupContainer, Manager, Membership, container_name};
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,11 @@ pub(super) enum Place {
     /// A pod that the runtime knows.
     Pod(PodContainer),
     /// A container that the runtime does not know.
-    EngineContainer { engine: Option<EngineKind>, name: String },
+    EngineContainer {
+        engine: Option<EngineKind>,
+        name: String,
+        image: Option<String>,
+    },
     /// No container.
     Host,
 }
@@ -57,6 +61,7 @@ impl<'a> Places<'a> {
                     let place = Place::EngineContainer {
                         engine: None,
                         name: format!("{} ({})", container.name, container.id.short()),
+                        image: None,
                     };
                     places.containers.insert(&container.id, Listed { place, pod_uid: None });
                 }
@@ -142,13 +147,16 @@ impl<'a> Places<'a> {
             Manager::Podman => Some(EngineKind::Podman),
             Manager::CriContainerd | Manager::Crio | Manager::Nerdctl | Manager::Unnamed => None,
         });
-        let name = supervised.and_then(|s| s.name.as_deref());
-        let name = name.unwrap_or_else(|| container.id.short());
+        let own = supervised.and_then(|s| Some((s.name.as_deref()?, s.image.as_deref())));
+        let (name, image) = match own {
+            Some((name, image)) => container_name::pattern(name, image).unwrap_or_else(|| (name.to_owned(), None)),
+            None => (container.id.short().to_owned(), None),
+        };
         let name = match (container.user, pod_uid) {
             (Some(user), _) => format!("{name} of user {user}"),
-            (None, Some(uid)) if supervised.is_none_or(|s| s.name.is_none()) => format!("{name} of pod {uid}"),
-            (None, _) => name.to_owned(),
+            (None, Some(uid)) if own.is_none() => format!("{name} of pod {uid}"),
+            (None, _) => name,
         };
-        Place::EngineContainer { engine, name }
+        Place::EngineContainer { engine, name, image }
     }
 }

@@ -23,6 +23,7 @@ fn engine_container(engine: Option<EngineKind>, name: &str) -> ClientIdentity {
     ClientIdentity::EngineContainer {
         engine,
         name: name.into(),
+        image: None,
     }
 }
 
@@ -320,15 +321,18 @@ fn containers_beside_kubernetes() {
         },
     ];
     let shadow = join(&node).shadow_containers;
-    let names: Vec<_> = shadow
+    let found: Vec<_> = shadow
         .known()
         .expect("known")
         .iter()
-        .map(|c| c.name.as_deref())
+        .map(|c| (c.name.as_deref(), c.scope.clone()))
         .collect();
     assert_eq!(
-        names,
-        [Some("web")],
+        found,
+        [
+            (Some("web"), Scope::Host),
+            (Some("a user's own"), Scope::User { uid: 1000 })
+        ],
         "a pod's container, its sandbox and a nested engine's container are no shadows"
     );
 
@@ -415,6 +419,91 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
         "without a list nothing is missing from it"
     );
     assert_eq!(unlisted_containers(&without_pods), BTreeSet::new());
+}
+
+/// The clients of a node whose engine these processes are connected to.
+fn clients_of(node: &mut Snapshot, holders: Vec<Process>) -> BTreeSet<String> {
+    known(&mut node.engines).push(dockerd());
+    let connections = &mut known(&mut node.connections).connections;
+    for (n, holder) in (0_u32..).zip(holders) {
+        connections.push(connection(100 + n, vec![holder]));
+    }
+    let clients = join(node).clients;
+    let named = clients
+        .known()
+        .expect("somebody looked")
+        .iter()
+        .map(|c| c.key.identity.to_string());
+    named.collect()
+}
+
+#[test]
+fn two_runs_of_one_unit_are_one_client() {
+    let in_unit = |unit: Unit| {
+        let membership = Membership {
+            unit: Some(unit),
+            ..Membership::default()
+        };
+        Process {
+            membership,
+            ..process(1, "/usr/bin/docker")
+        }
+    };
+    let system = |name: String| in_unit(Unit::System { name });
+    let runs = (0..50).flat_map(|n| {
+        [
+            system(format!("check-mk-agent@{n}-{}-0.service", 1_849_349 + n)),
+            system(format!("run-u{n}.service")),
+            system("backup@orders.service".to_owned()),
+            system("backup@users.service".to_owned()),
+            in_unit(Unit::User {
+                uid: 1000,
+                name: format!("run-u{n}.service"),
+            }),
+        ]
+    });
+    let clients = clients_of(&mut clear_node(), runs.collect());
+    let expected = [
+        "backup@orders.service (/usr/bin/docker)",
+        "backup@users.service (/usr/bin/docker)",
+        "check-mk-agent@.service (/usr/bin/docker)",
+        "run-u.service (/usr/bin/docker)",
+        "run-u.service of user 1000 (/usr/bin/docker)",
+    ];
+    assert_eq!(clients, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn two_containers_with_made_up_names_are_one_client() {
+    let mut node = clear_node();
+    let container = |n: u8, name: &str, image: &str| SupervisedContainer {
+        image: Some(image.to_owned()),
+        ..supervised(n, Some(name))
+    };
+    known(&mut node.supervised).extend([
+        container(
+            10,
+            "ryuk-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a",
+            "testcontainers/ryuk:0.12.0",
+        ),
+        container(
+            11,
+            "ryuk-1d3bc2d6-8b4f-4a1f-8e4c-2a3f4e5d6c7b",
+            "testcontainers/ryuk:0.13.0",
+        ),
+        container(12, "happy_einstein", "alpine:3.22"),
+        container(13, "frosty_morse2", "alpine:3.22"),
+        container(14, "frosty_morse", "maven:3"),
+        container(15, "portainer", "portainer/portainer-ce:2.21"),
+    ]);
+    let holders = (10..16).map(|n| contained(1, Manager::Docker, &[id(n)])).collect();
+    let expected = [
+        "dockerd container * of alpine",
+        "dockerd container * of maven",
+        "dockerd container portainer",
+        "dockerd container ryuk-* of testcontainers/ryuk",
+    ];
+    assert_eq!(clients_of(&mut node, holders), expected.map(str::to_owned).into());
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! Relies on how names are made: `generateName` cut to 58 and five random characters (k8s.io/apiserver,
 //! `storage/names`; k8s.io/apimachinery, `rand.SafeEncodeString`), and each controller's own way as its rule says.
 
+mod ci;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -38,6 +40,24 @@ codes! {
         CloneSet = "CloneSet",
         /// GitHub's Actions Runner Controller.
         AutoscalingRunnerSet = "AutoscalingRunnerSet",
+        /// The community's Actions Runner Controller.
+        RunnerDeployment = "RunnerDeployment",
+        /// The same, with volumes.
+        RunnerSet = "RunnerSet",
+        /// A GitLab runner's jobs of one project.
+        GitLab = "GitLab",
+        /// A Jenkins job, or a pod template.
+        Jenkins = "Jenkins",
+        /// Tekton: the runs of one task, by the name that they share.
+        TaskRun = "TaskRun",
+        /// Tekton: the runs of one pipeline, by the name that they share.
+        PipelineRun = "PipelineRun",
+        /// Argo: the runs of one workflow, by the name that they share.
+        Workflow = "Workflow",
+        /// A Drone runner's jobs.
+        Drone = "Drone",
+        /// A Buildkite agent's jobs.
+        Buildkite = "Buildkite",
     }
 }
 
@@ -104,7 +124,7 @@ pub fn of(pod: &Marks<'_>) -> Option<Workload> {
     if matches!(pod.annotation("kubernetes.io/config.source"), Some("file" | "http")) {
         return static_pod(pod);
     }
-    let rules = [stateful_set, daemon_set, job, clone_set, runner_set];
+    let rules: [fn(&Marks<'_>) -> Option<Workload>; 5] = [stateful_set, daemon_set, job, clone_set, runner_set];
     let hashed = [
         ("pod-template-hash", WorkloadKind::Deployment),
         ("rollouts-pod-template-hash", WorkloadKind::Rollout),
@@ -112,7 +132,7 @@ pub fn of(pod: &Marks<'_>) -> Option<Workload> {
     let mut found = hashed
         .into_iter()
         .filter_map(|(label, kind)| hashed_template(pod, label, kind))
-        .chain(rules.into_iter().filter_map(|rule| rule(pod)));
+        .chain(rules.into_iter().chain(ci::RULES).filter_map(|rule| rule(pod)));
     let first = found.next()?;
     found.next().is_none().then_some(first)
 }
@@ -172,7 +192,7 @@ fn hashed_template(pod: &Marks<'_>, label: &str, kind: WorkloadKind) -> Option<W
 
 /// `<name>-<ordinal>`, also in a label.
 fn stateful_set(pod: &Marks<'_>) -> Option<Workload> {
-    if pod.label("statefulset.kubernetes.io/pod-name") != Some(pod.name) {
+    if pod.label("statefulset.kubernetes.io/pod-name") != Some(pod.name) || pod.label(ci::RUNNER_SET).is_some() {
         return None;
     }
     let (name, ordinal) = pod.name.rsplit_once('-').filter(|(_, ordinal)| is_number(ordinal))?;
@@ -211,6 +231,9 @@ fn job(pod: &Marks<'_>) -> Option<Workload> {
             .is_some_and(|(name, index)| is_number(index) && (name == job || (cut && job.starts_with(name))));
     if !plain && !indexed {
         return None;
+    }
+    if let Some(buildkite) = ci::buildkite(pod, job) {
+        return Some(buildkite);
     }
     match cron_job(job, pod.created) {
         Some(name) => workload(WorkloadKind::CronJob, name, true),

@@ -29,7 +29,7 @@ codes! {
         ContainerRuntimeVersion = "container-runtime-version",
         /// The CRI version that it answers in.
         CriApi = "cri-api",
-        /// Which engines serve the Docker API, joined by `_` where there are several.
+        /// Engines of the node that serve the Docker API, joined by `_` where there are several.
         DockerEngine = "docker-engine",
         /// The newest kubelet that the runtime can serve, as `1.37`.
         KubeletCeiling = "kubelet-ceiling",
@@ -106,6 +106,7 @@ fn engines(report: &Report) -> String {
         .known()
         .into_iter()
         .flatten()
+        .filter(|e| e.scope.is_of_node())
         .map(|e| e.kind.code())
         .collect();
     if !kinds.is_empty() {

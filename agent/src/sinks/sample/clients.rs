@@ -52,7 +52,7 @@ pub(crate) fn timeline(now: bool) -> Timeline {
 }
 
 /// A container of a pod in namespace `ci`.
-pub(super) fn place(pod: &str, container: Option<&str>) -> PodContainer {
+pub(crate) fn place(pod: &str, container: Option<&str>) -> PodContainer {
     PodContainer {
         namespace: "ci".to_owned(),
         pod: pod.to_owned(),
@@ -120,6 +120,7 @@ pub(super) fn all() -> Vec<Client> {
         ClientIdentity::EngineContainer {
             engine: None,
             name: "4c5f8a2b9d1e".to_owned(),
+            image: None,
         },
         1,
         vec![process(9220, "/usr/bin/python3.11", 0, None)],
@@ -136,6 +137,7 @@ pub(super) fn all() -> Vec<Client> {
             ClientIdentity::EngineContainer {
                 engine: Some(EngineKind::Dockerd),
                 name: "portainer".to_owned(),
+                image: None,
             },
             2,
             vec![process(5150, "/portainer", 0, None)],

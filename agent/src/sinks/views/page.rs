@@ -61,7 +61,7 @@ struct View<'a> {
     report: &'a Report,
     seen: When,
     clients: Rows<'a, ClientRow<'a>>,
-    /// Clients with a connection now.
+    /// Clients of the node's engines with a connection now.
     open: usize,
     timeline: Drawing,
     days: Vec<Day>,
@@ -83,15 +83,19 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(report: &'a Report, now: Timestamp) -> Self {
-        let clients = Rows::new(&amount::clients(report), |(n, client)| ClientRow::new(n, client, now));
+        let clients = amount::clients(report);
+        let exposures = amount::exposures(report);
+        let is_open = |row: &&ClientRow<'_>| row.open && row.client.key.scope.is_of_node();
+        let clients = Rows::new(&clients, |(n, client)| ClientRow::new(n, client, now))
+            .apart(&clients, |client| &client.key.scope);
         Self {
             report,
             seen: When::new(report.time, now),
-            open: clients.shown.iter().filter(|row| row.open).count(),
+            open: clients.shown.iter().filter(is_open).count(),
             clients,
             timeline: Drawing::new("node", "all clients together", &report.timeline),
             days: days(&report.timeline),
-            exposures: Rows::new(&amount::exposures(report), |(_, exposure)| exposure),
+            exposures: Rows::new(&exposures, |(_, exposure)| exposure).apart(&exposures, |exposure| &exposure.scope),
             engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),
@@ -125,10 +129,12 @@ const fn class(tone: Tone) -> &'static str {
 const fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Runtime => "The kubelet's own runtime is Docker.",
-        Verdict::InUse => "A client uses a Docker engine, or used one within the window.",
-        Verdict::Exposed => "Something could use a Docker engine, and nothing did.",
-        Verdict::Idle => "A Docker engine is here, and nobody uses it.",
-        Verdict::Clear => "There is no Docker here.",
+        Verdict::InUse => {
+            "A client uses an engine of this node or used one within the window, or Docker runs containers here."
+        }
+        Verdict::Exposed => "A container could use an engine of this node, and none did.",
+        Verdict::Idle => "An engine of this node is here, and nobody uses it.",
+        Verdict::Clear => "This node has no Docker of its own.",
         Verdict::Unknown => "A sight that a better verdict needs is missing.",
     }
 }

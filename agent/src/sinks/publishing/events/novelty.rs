@@ -89,14 +89,14 @@ impl Novelty {
         if let Some(clients) = report.clients.known() {
             let began = *self.began.get_or_insert(report.time);
             let is_fresh = |c: &&Client| c.first_seen > began && report.time.since(c.first_seen) < REST;
-            let told = clients.iter().filter(is_fresh).filter_map(of_client);
+            let of_node = clients.iter().filter(|c| c.key.scope.is_of_node());
+            let told = of_node.filter(is_fresh).filter_map(of_client);
             news.extend(told.filter(|n| self.clients.is_new(&n.key, report.time)));
         }
         if let Some(exposures) = report.exposures.known() {
             // What is used is told of as a client.
-            let told = exposures
-                .iter()
-                .filter_map(|e| Some((of_exposure(e, report.time)?, e.used)));
+            let of_node = exposures.iter().filter(|e| e.scope.is_of_node());
+            let told = of_node.filter_map(|e| Some((of_exposure(e, report.time)?, e.used)));
             let new = told.filter(|(n, used)| self.exposures.is_new(&n.key, report.time) && !used);
             let new: Vec<_> = new.map(|(occurrence, _)| occurrence).collect();
             if std::mem::replace(&mut self.has_exposures, true) {

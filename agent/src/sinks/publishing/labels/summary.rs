@@ -22,10 +22,10 @@ pub struct Summary {
     pub since: Timestamp,
     /// Why, as it was when this was written.
     pub reason: String,
-    /// Who uses an engine, now or within the window.
+    /// Clients of the node's engines, now or within the window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<usize>,
-    /// Containers that could reach an engine.
+    /// Containers that could reach an engine of the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed_containers: Option<usize>,
     /// Containers beside Kubernetes.
@@ -37,14 +37,18 @@ impl Summary {
     /// What to say of `report`.
     pub fn of(report: &Report, since: Timestamp) -> Self {
         let exposed = report.exposures.known().map(|exposures| {
-            let containers: BTreeSet<_> = exposures.iter().map(|e| &e.identity).collect();
+            let of_node = exposures.iter().filter(|e| e.scope.is_of_node());
+            let containers: BTreeSet<_> = of_node.map(|e| &e.identity).collect();
             containers.len()
         });
         Self {
             verdict: report.verdict.code().to_owned(),
             since,
             reason: cut_bytes(visible(&report.verdict_reason), REASON_LIMIT).into_owned(),
-            clients: report.clients.known().map(Vec::len),
+            clients: report
+                .clients
+                .known()
+                .map(|clients| clients.iter().filter(|c| c.key.scope.is_of_node()).count()),
             exposed_containers: exposed,
             shadow_containers: report.shadow_containers.known().map(Vec::len),
         }

@@ -3,6 +3,7 @@
 use super::settled::Settled;
 use super::*;
 use crate::findings::report::Verdict;
+use crate::model::engine::Scope;
 use crate::model::reading::{Gap, Reason};
 use crate::sinks::sample;
 
@@ -162,4 +163,28 @@ fn the_annotation_is_one_safe_line() {
     assert_eq!(Summary::parse(&text), Some(summary));
     let blind = Summary::of(&sample::blind(), report.time).to_string();
     assert!(!blind.contains("clients"), "an unknown count is left out: {blind}");
+}
+
+#[test]
+fn an_engine_inside_a_pod_counts_for_no_label() {
+    let pod = Scope::Pod(sample::place("dind-runner-5c9f", Some("dind")));
+    let mut report = sample::report();
+    let Reading::Known(engines) = &mut report.engines else {
+        panic!("known")
+    };
+    let Reading::Known(clients) = &mut report.clients else {
+        panic!("known")
+    };
+    let Reading::Known(exposures) = &mut report.exposures else {
+        panic!("known")
+    };
+    engines.iter_mut().for_each(|engine| engine.scope = pod.clone());
+    clients.iter_mut().for_each(|client| client.key.scope = pod.clone());
+    exposures.iter_mut().for_each(|exposure| exposure.scope = pod.clone());
+    for source in &mut report.sources {
+        source.gaps.clear();
+    }
+    assert_eq!(value(&report, Name::DockerEngine), "none");
+    let summary = Summary::of(&report, report.time);
+    assert_eq!((summary.clients, summary.exposed_containers), (Some(0), Some(0)));
 }

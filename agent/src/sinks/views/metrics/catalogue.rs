@@ -71,7 +71,7 @@ catalogue! {
     FINDINGS = Gauge "castoff_findings" ["code", "severity"]:
         "Conclusions of the current report. `castoff explain CODE` tells what each means.";
     CLIENTS = Gauge "castoff_clients" ["who", "state"]:
-        "Who uses a Docker socket, counted: connected now, or seen earlier within the window. No series while that is unknown.";
+        "Clients of the node's engines: connected now, or seen earlier within the window. Clients of an engine inside a pod do not count. No series while that is unknown.";
     POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "Connections that a container of a pod holds to a Docker socket now; 0 for one that was seen earlier within the window.";
     POD_FIRST_SEEN = Gauge "castoff_pod_client_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:

@@ -10,7 +10,7 @@ use super::catalogue as c;
 use super::family::{Family, number};
 use super::node::seen;
 use crate::findings::report::Report;
-use crate::model::client::{Client, ClientIdentity};
+use crate::model::client::{Client, ClientIdentity, container_label};
 use crate::model::engine::Api;
 use crate::model::workload::owner::Workload;
 
@@ -33,7 +33,7 @@ fn counted(clients: &[&Client]) -> Family {
             family.add([who, state], 0.0);
         }
     }
-    for client in clients {
+    for client in clients.iter().filter(|client| client.key.scope.is_of_node()) {
         let state = if client.connections > 0 || client.pending > 0 {
             "connected"
         } else {
@@ -121,9 +121,14 @@ fn named(clients: &[&Client]) -> Vec<Family> {
                 let uid = uid.map_or_else(|| UNKNOWN.to_owned(), |uid| uid.to_string());
                 hosts.add([&unit, or_unknown(executable), &uid, engine, scope], client);
             }
-            ClientIdentity::EngineContainer { engine: owner, name } => {
+            ClientIdentity::EngineContainer {
+                engine: owner,
+                name,
+                image,
+            } => {
                 let owner = owner.map_or(UNKNOWN, |o| o.code());
-                engine_containers.add([or_unknown(name), owner, engine, scope], client);
+                let name = container_label(name, image.as_deref());
+                engine_containers.add([or_unknown(&name), owner, engine, scope], client);
             }
             ClientIdentity::Unnamed => unnamed.add([engine, scope], client),
         }
@@ -158,9 +163,14 @@ fn exposures(report: &Report) -> [Family; 2] {
                 ];
                 pods.add(labels, 1.0);
             }
-            ClientIdentity::EngineContainer { engine: owner, name } => {
+            ClientIdentity::EngineContainer {
+                engine: owner,
+                name,
+                image,
+            } => {
                 let owner = owner.map_or(UNKNOWN, |o| o.code());
-                others.add([or_unknown(name), owner, engine, scope, via, used], 1.0);
+                let name = container_label(name, image.as_deref());
+                others.add([or_unknown(&name), owner, engine, scope, via, used], 1.0);
             }
             ClientIdentity::Host { .. } | ClientIdentity::Unnamed => {}
         }

@@ -4,7 +4,7 @@ use super::drawing::Drawing;
 use super::when::When;
 use crate::findings::report::{Report, SourceStatus};
 use crate::model::client::{Client, ClientIdentity};
-use crate::model::engine::{Api, Engine, Listener};
+use crate::model::engine::{Api, Engine, Listener, Scope};
 use crate::model::process::Process;
 use crate::model::reading::Gap;
 use crate::model::socket::ListenerId;
@@ -25,6 +25,8 @@ pub(super) struct Rows<'a, T> {
     pub(super) more: usize,
     /// How many there are in all.
     pub(super) count: usize,
+    /// Those of an engine inside a pod, which do not count for the node.
+    pub(super) of_pods: usize,
     /// Why nothing is known.
     pub(super) unknown: Option<&'a Gap>,
     /// Whether a gap may hide more of them.
@@ -38,6 +40,7 @@ impl<'a, T> Rows<'a, T> {
             shown: items.iter().take(LIMIT).enumerate().map(row).collect(),
             more: items.len().saturating_sub(LIMIT),
             count: items.len(),
+            of_pods: 0,
             unknown: match amount {
                 Amount::Unknown(gap) => Some(gap),
                 Amount::All(_) | Amount::Some(_) => None,
@@ -46,9 +49,15 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
-    /// How many, in a word: `4`, `at least 4`, `unknown`.
+    /// The same, with those of engines inside pods counted apart.
+    pub(super) fn apart<I>(self, amount: &Amount<'a, I>, scope: impl Fn(&I) -> &Scope) -> Self {
+        let of_pods = amount.items().iter().filter(|item| !scope(item).is_of_node()).count();
+        Self { of_pods, ..self }
+    }
+
+    /// How many count for the node, in a word: `4`, `at least 4`, `unknown`.
     pub(super) fn amount(&self) -> String {
-        match (self.unknown, self.partial, self.count) {
+        match (self.unknown, self.partial, self.count - self.of_pods) {
             (Some(_), ..) => "unknown".to_owned(),
             (None, true, 0) => "none seen".to_owned(),
             (None, true, count) => format!("at least {count}"),

@@ -2,6 +2,7 @@
 
 use super::{clients, words};
 use crate::findings::report::Report;
+use crate::model::client::Client;
 use crate::model::reading::{Gap, Reading};
 use crate::model::runtime::Runtime;
 use crate::sinks::text::visible;
@@ -95,15 +96,19 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     }
     facts.push(fact_of("Engines", &amount::engines(report), |e| e.len().to_string()));
     facts.push(fact_of("Clients", &amount::clients(report), |clients| {
-        let clients = clients::without_listeners(clients);
-        let now = clients.iter().filter(|c| clients::is_open(c)).count();
-        match clients.len() - now {
+        let (of_node, of_pods): (Vec<Client>, Vec<Client>) = clients::without_listeners(clients)
+            .into_iter()
+            .partition(|client| client.key.scope.is_of_node());
+        let now = of_node.iter().filter(|c| clients::is_open(c)).count();
+        let count = match of_node.len() - now {
             0 => format!("{now} now"),
             before => format!("{now} now, {before} before"),
-        }
+        };
+        count + &inside_pods(of_pods.len())
     }));
     facts.push(fact_of("Exposures", &amount::exposures(report), |e| {
-        e.len().to_string()
+        let of_node = e.iter().filter(|e| e.scope.is_of_node()).count();
+        of_node.to_string() + &inside_pods(e.len() - of_node)
     }));
     facts.push(fact_of("Shadow", &amount::shadow_containers(report), |s| {
         format!("{} outside Kubernetes", s.len())
@@ -112,6 +117,14 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
         facts.push(fact("Method", words::method(method)));
     }
     facts
+}
+
+/// How many more are of engines inside pods, which do not count for the node.
+fn inside_pods(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", {count} of engines inside pods"),
+    }
 }
 
 fn add_runtime(runtime: &Runtime, facts: &mut Vec<Fact>) {

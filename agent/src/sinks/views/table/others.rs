@@ -70,7 +70,7 @@ pub(super) fn write_shadow_containers(report: &Report, style: Style, out: &mut S
         let id = if style.wide { &shadow.id.0 } else { shadow.id.short() };
         grid.push([
             id.into(),
-            shadow.engine.code().into(),
+            words::engine(shadow.engine, &shadow.scope, Api::Docker).into(),
             or_unknown(&shadow.name),
             or_unknown(&shadow.image),
         ]);

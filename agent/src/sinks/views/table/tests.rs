@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::container::ShadowContainer;
-use crate::model::engine::EngineKind;
+use crate::model::engine::{EngineKind, Scope};
 use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::sinks::text::is_plain;
@@ -48,6 +48,7 @@ fn no_line_is_wider_than_the_terminal_ends_in_a_blank_or_holds_a_raw_character()
     ragged.shadow_containers = Reading::Known(vec![ShadowContainer {
         id: ContainerId("4c5f8a2b9d1e".to_owned()),
         engine: EngineKind::Dockerd,
+        scope: Scope::Host,
         name: Some("  ".to_owned()),
         image: Some("image  ".to_owned()),
     }]);

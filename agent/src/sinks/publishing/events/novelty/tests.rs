@@ -1,6 +1,7 @@
 //! Reports one after the other, and what is news in each.
 
 use super::*;
+use crate::model::engine::Scope;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::workload::owner::{Workload, WorkloadKind};
 use crate::sinks::sample;
@@ -109,16 +110,30 @@ fn nothing_but_open_connections_of_pods_to_docker_is_told_of() {
     of_cri.key.api = Api::Cri;
     let mut closed = client("closed", None, 15);
     closed.connections = 0;
+    let mut of_a_pod = client("dind", None, 15);
+    of_a_pod.key.scope = Scope::Pod(sample::place("dind", None));
     let mut host = sample::host_client(None, "/usr/bin/docker", Some(0), 1);
     host.first_seen = Timestamp::from_unix(sample::NOW + 15);
-    assert_eq!(told(&mut novelty, &report(15, vec![of_cri, closed, host])), [""; 0]);
+    assert_eq!(
+        told(&mut novelty, &report(15, vec![of_cri, closed, of_a_pod, host])),
+        [""; 0]
+    );
 }
 
 #[test]
 fn an_exposure_is_news_once_a_day_and_not_where_it_is_used() {
     let mut novelty = Novelty::default();
     told(&mut novelty, &exposed(0, vec![exposure("old", false)]));
-    let all = || vec![exposure("old", false), exposure("new", false), exposure("used", true)];
+    let mut of_a_pod = exposure("of-a-pod", false);
+    of_a_pod.scope = Scope::Pod(sample::place("dind", None));
+    let all = || {
+        vec![
+            exposure("old", false),
+            exposure("new", false),
+            exposure("used", true),
+            of_a_pod.clone(),
+        ]
+    };
     assert_eq!(told(&mut novelty, &exposed(15, all())), ["DockerSocketExposure new"]);
     assert_eq!(told(&mut novelty, &exposed(30, Vec::new())), [""; 0]);
     assert_eq!(told(&mut novelty, &exposed(23 * HOUR, all())), [""; 0]);

@@ -1,0 +1,181 @@
+//! Pods of build systems, whose controllers make a pod for each job under a name of its own.
+//!
+//! The workload is what the next job has too. As with Kubernetes' own controllers, a label and the pod's name have to
+//! agree, and what the name does not show is not taken from a label.
+
+use super::{BASE_MAX, Marks, RANDOM, SAFE, Workload, WorkloadKind, is_number, workload};
+use crate::model::workload::generated;
+
+/// What Jenkins' random suffixes are made of.
+const JENKINS_RANDOM: &[u8] = b"bcdfghjklmnpqrstvwxz0123456789";
+
+/// Random characters behind the name of a pod of GitLab's and of Drone's runner.
+const GITLAB_RANDOM: usize = 8;
+const DRONE_RANDOM: usize = 20;
+
+/// Hexadecimal digits in the middle of a name that Tekton had to cut, and the longest name that it leaves whole.
+const TEKTON_HASH: usize = 32;
+const TEKTON_MAX: usize = 63;
+
+/// Rules for pods that bare controllers make. Buildkite's pods are a Job's, and the rule of jobs asks [`buildkite`].
+pub(super) const RULES: [fn(&Marks<'_>) -> Option<Workload>; 8] = [
+    gitlab,
+    jenkins,
+    tekton,
+    argo,
+    drone,
+    runner_deployment,
+    runner_set,
+    runners_job,
+];
+
+/// `runner-<token>-project-<id>-concurrent-<n>-<random>`, all but the random part in a label. A job takes whichever `<n>`
+/// is free.
+fn gitlab(pod: &Marks<'_>) -> Option<Workload> {
+    let (new, old) = (pod.label("job.runner.gitlab.com/pod"), pod.label("pod"));
+    let label = new.or(old).filter(|_| new.is_none() || old.is_none() || new == old)?;
+    let (runner, slot) = label.rsplit_once("-concurrent-")?;
+    let (_, project) = runner.strip_prefix("runner-")?.rsplit_once("-project-")?;
+    let random = pod.name.strip_prefix(label)?;
+    let alphanumeric = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let made = match random.strip_prefix('-') {
+        Some(random) => random.len() == GITLAB_RANDOM && alphanumeric(random),
+        None => random.len() == RANDOM && random.bytes().all(|b| SAFE.contains(&b)),
+    };
+    (made && is_number(slot) && is_number(project)).then(|| workload(WorkloadKind::GitLab, runner, true))?
+}
+
+/// `<label>-<random>`, and of a pipeline `<label>-<random>-<random>` with the label `<job>_<build>-<random>`.
+fn jenkins(pod: &Marks<'_>) -> Option<Workload> {
+    let label = pod.label("jenkins/label")?;
+    let spelled = label.to_ascii_lowercase().replace('_', "-");
+    let mut random = pod.name.strip_prefix(&spelled)?.strip_prefix('-')?.split('-');
+    let made = |text: &str| text.len() == RANDOM && text.bytes().all(|b| JENKINS_RANDOM.contains(&b));
+    if !(random.next().is_some_and(made) && random.next().is_none_or(made) && random.next().is_none()) {
+        return None;
+    }
+    let of_build = |label: &str| {
+        let (job, build) = label.rsplit_once('_')?;
+        let (number, random) = build.split_once('-')?;
+        (is_number(number) && made(random)).then_some(job.len())
+    };
+    workload(
+        WorkloadKind::Jenkins,
+        &spelled[..of_build(label).unwrap_or(label.len())],
+        true,
+    )
+}
+
+/// `<task run>-pod`, the run in a label; of a pipeline the run is `<pipeline run>-<task>`.
+fn tekton(pod: &Marks<'_>) -> Option<Workload> {
+    let run = pod.label("tekton.dev/taskRun")?;
+    let of_run = |name: &str, suffix: &str| {
+        let stem = name.strip_suffix(suffix)?;
+        let cut = || {
+            let (kept, hash) = stem.split_at_checked(stem.len().checked_sub(TEKTON_HASH)?)?;
+            let full = name.len() == TEKTON_MAX && generated::is_hex_id(hash, TEKTON_HASH);
+            full.then(|| run.starts_with(kept))
+        };
+        (stem == run || cut() == Some(true)).then_some(())
+    };
+    // Up to 0.2x with a random suffix of its own, and with a number since tasks are tried again.
+    let name = pod
+        .base()
+        .and_then(|base| base.strip_suffix('-'))
+        .filter(|base| base.ends_with("-pod"));
+    let retried = pod
+        .name
+        .rsplit_once("-retry")
+        .filter(|(_, n)| is_number(n))
+        .map(|(name, _)| name);
+    of_run(name.or(retried).unwrap_or(pod.name), "-pod")?;
+    match pod.label("tekton.dev/pipelineRun") {
+        None => workload(WorkloadKind::TaskRun, base_of(run), true),
+        Some(pipeline_run) => {
+            let of_pipeline = run.strip_prefix(pipeline_run).is_some_and(|rest| rest.starts_with('-'));
+            of_pipeline.then(|| workload(WorkloadKind::PipelineRun, base_of(pipeline_run), true))?
+        }
+    }
+}
+
+/// `<workflow>`, `<workflow>-<number>` or `<workflow>-<template>-<number>`, the workflow in a label.
+fn argo(pod: &Marks<'_>) -> Option<Workload> {
+    let workflow = pod
+        .label("workflows.argoproj.io/workflow")
+        .filter(|name| !name.is_empty())?;
+    let rest = pod.name.strip_prefix(workflow)?;
+    let of_step = || {
+        let (before, number) = rest.rsplit_once('-')?;
+        (is_number(number) && (before.is_empty() || before.starts_with('-'))).then_some(())
+    };
+    (rest.is_empty() || of_step().is_some()).then(|| workload(WorkloadKind::Workflow, base_of(workflow), true))?
+}
+
+/// `drone-<random>`, the whole name in a label. Which repository it builds is in labels alone, hence not told.
+fn drone(pod: &Marks<'_>) -> Option<Workload> {
+    if pod.label("io.drone") != Some("true") || pod.label("io.drone.name") != Some(pod.name) {
+        return None;
+    }
+    let random = pod.name.strip_prefix("drone-")?;
+    let made = random.len() == DRONE_RANDOM && random.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    made.then(|| workload(WorkloadKind::Drone, "drone", true))?
+}
+
+/// `<name>-<random>-<random>`, the name in a label.
+fn runner_deployment(pod: &Marks<'_>) -> Option<Workload> {
+    let name = pod.label("runner-deployment-name")?;
+    let set = pod.base()?.strip_suffix('-')?.strip_prefix(name)?.strip_prefix('-')?;
+    is_random(set).then(|| workload(WorkloadKind::RunnerDeployment, name, true))?
+}
+
+/// `<name>-<random>-<ordinal>`: a RunnerSet makes a stateful set for each of its runners.
+fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
+    let name = pod.label(RUNNER_SET)?;
+    let (set, ordinal) = pod.name.rsplit_once('-')?;
+    let random = set.strip_prefix(name)?;
+    let random = random.strip_prefix('-').unwrap_or(random);
+    let made = is_number(ordinal) && is_random(random);
+    made.then(|| workload(WorkloadKind::RunnerSet, name, true))?
+}
+
+pub(super) const RUNNER_SET: &str = "runnerset-name";
+
+/// `<runner>-workflow` or `<runner>-step-<random>`: a job's container, made by a runner whose name is in a label and is
+/// `<runner set>-<random>-runner-<random>`.
+fn runners_job(pod: &Marks<'_>) -> Option<Workload> {
+    let runner = pod.label("runner-pod").filter(|name| name.len() < BASE_MAX)?;
+    let rest = pod.name.strip_prefix(runner)?;
+    if rest != "-workflow" && !rest.strip_prefix("-step-").is_some_and(is_random) {
+        return None;
+    }
+    let (set, random) = runner.rsplit_once("-runner-")?;
+    let (name, of_set) = set.rsplit_once('-')?;
+    (is_random(random) && is_random(of_set)).then(|| workload(WorkloadKind::AutoscalingRunnerSet, name, true))?
+}
+
+/// `buildkite-<id>`, a Job's name, the id in a label.
+pub(super) fn buildkite(pod: &Marks<'_>, job: &str) -> Option<Workload> {
+    let id = pod.label("buildkite.com/job-uuid")?;
+    let (agent, job_id) = job.split_once('-')?;
+    let made = agent == "buildkite" && job_id == id && generated::fold(id, "").is_some_and(|rest| rest.is_empty());
+    made.then(|| workload(WorkloadKind::Buildkite, agent, true))?
+}
+
+fn is_random(text: &str) -> bool {
+    text.len() == RANDOM && text.bytes().all(|b| SAFE.contains(&b))
+}
+
+/// The name of a run without what made it unique: a random suffix, a point in time, an id.
+fn base_of(run: &str) -> &str {
+    match run.rsplit_once('-') {
+        Some((base, last)) if is_random(last) => base,
+        _ => {
+            let folded = generated::fold(run, "").unwrap_or_default();
+            let base = run.strip_prefix(&folded).is_some_and(|rest| rest.starts_with('-'));
+            if base { &run[..folded.len()] } else { run }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
