@@ -117,6 +117,7 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
     let families = [
         runtime::find,
         usage::find,
+        mounts::find,
         engines::find,
         left_over::find,
         blind_spots::find,
