@@ -21,6 +21,7 @@ use crate::model::engine::{Api, EngineKind, EngineSighting, Listener};
 use crate::model::identity::{Pid, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::ListeningSocket;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
@@ -243,11 +244,6 @@ fn is_forked_from(child: &Candidate<'_>, parent: &Candidate<'_>) -> bool {
 }
 
 fn refused(entry: &ProcessEntry, hides: Hides, error: &io::Error) -> Gap {
-    let reason = Reason::of(error);
-    let remedy = match reason {
-        Reason::PermissionDenied => "; CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH (root) would show its listeners",
-        _ => "",
-    };
     let asked = format_args!("/proc/{}/fd of {}", entry.key.pid, entry.name);
-    Gap::new(reason, hides, asked, format_args!("{error}{remedy}"))
+    refusal::gap(error, hides, asked, Right::TraceAndSearch)
 }

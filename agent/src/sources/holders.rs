@@ -25,7 +25,6 @@ mod watched;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 
 use self::accepted::{Open, find_closed, find_open};
@@ -263,9 +262,4 @@ impl Search<'_> {
 fn find_entry(entries: &[ProcessEntry], key: ProcessKey) -> Option<&ProcessEntry> {
     let at = entries.binary_search_by_key(&key.pid, |entry| entry.key.pid).ok()?;
     entries.get(at).filter(|entry| entry.key == key)
-}
-
-/// Whether an error of reading a process means that it ended.
-fn has_ended(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }

@@ -136,7 +136,7 @@ fn read_process(
     entry: &ProcessEntry,
     program: Program,
 ) -> Option<Sighting<Kubelet>> {
-    if !embedded::is_of_this_node(host, reader, entry)? {
+    if !embedded::is_of_this_node(reader, entry)? {
         return None;
     }
     let mut told = Told::default();

@@ -25,13 +25,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use rustix::io::Errno;
-
 use self::search::{KnownMounts, Search};
 use self::table::MountTable;
 use self::targets::{Host, Target, find_targets};
 use super::HostPaths;
 use super::kernel::mountinfo::MountWatch;
+use super::kernel::refusal::{self, Right};
 use super::kernel::rooted::Rooted;
 use super::processes::ProcessReader;
 use crate::model::container::{Container, SupervisedContainer};
@@ -99,7 +98,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
     };
     let root = match Rooted::open(&looked.host.root) {
         Ok(root) => root,
-        Err(error) => return without(Sighting::unknown(unreadable(&looked.host.root.display(), &error))),
+        Err(error) => return without(Sighting::unknown(unreadable(looked.host.root.display(), &error))),
     };
     let mut gaps: Vec<Gap> = looked.processes.all_gaps().cloned().collect();
     memory.read_host(&looked.host.proc.join("1/mountinfo"), &mut gaps);
@@ -162,29 +161,15 @@ impl MountMemory {
                 self.host = MountTable::default();
                 self.watch = MountWatch::default();
                 if error.kind() != io::ErrorKind::NotFound {
-                    unreadable(&path.display(), &error).fold_into(gaps);
+                    unreadable(path.display(), &error).fold_into(gaps);
                 }
             }
         }
     }
 }
 
-/// A path that leads nowhere cannot lead to a listener. What that means for the container is another question.
-fn leads_nowhere(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || matches!(
-            Errno::from_io_error(error),
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::SRCH)
-        )
-}
-
-fn unreadable(asked: &dyn std::fmt::Display, error: &io::Error) -> Gap {
-    let reason = Reason::of(error);
-    let remedy = match reason {
-        Reason::PermissionDenied => "; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE (root) would show where it leads",
-        _ => "",
-    };
-    Gap::new(reason, Hides::Exposure, asked, format_args!("{error}{remedy}"))
+fn unreadable(asked: impl std::fmt::Display, error: &io::Error) -> Gap {
+    refusal::gap(error, Hides::Exposure, asked, Right::TraceAndSearch)
 }
 
 #[cfg(test)]

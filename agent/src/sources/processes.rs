@@ -1,50 +1,27 @@
 //! The process table: who runs, since when, what, and in which network namespace.
 //!
-//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that vanishes mid-read is normal and is
-//! left out; a read that is refused is unknown and is counted. Never reads an environment.
+//! A process that vanishes mid-read is normal and is left out; a read that is refused is unknown and is counted. What is
+//! read of one process is read by [`ProcessDirectory`].
 
 mod known;
 mod netns;
-mod stat;
 #[cfg(test)]
 mod tests;
 mod visibility;
 
-use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, Read};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, readlinkat_raw};
-use rustix::io::{Errno, read};
 
 use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::workload::Membership;
+use crate::sources::kernel::process::{ProcessDirectory, Procfs};
+use crate::sources::kernel::refusal::{self, Right};
 pub(super) use known::is_due;
 use known::{Known, Row};
-use stat::Stat;
-
-/// Bytes of `stat` that are read: the kernel's name of at most 64 and the 22 numbers that follow end before 600.
-const STAT_BYTES: usize = 1024;
-
-/// Bytes of a link's target that are read: `d_path` gives at most a page.
-const LINK_BYTES: usize = 4096 + 64;
-
-/// Bytes of directory entries that one call fetches.
-const DIRECTORY_BYTES: usize = 16 * 1024;
-
-/// Bytes of arguments that are read: longer command lines exist (1 MiB of class path); what matters stands in front.
-const ARGUMENT_BYTES: usize = 64 * 1024;
-
-/// Bytes of `cgroup` that are read: 14 hierarchies with a path of `PATH_MAX` each.
-const CGROUP_BYTES: usize = 64 * 1024;
-
-const SUFFIX_OF_DELETED: &[u8] = b" (deleted)"; // proc_pid_exe(5)
 
 /// One row of the process table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +58,7 @@ impl ProcessTable {
 pub struct ProcessReader {
     proc: PathBuf,
     /// `proc`, open since the last reading of the table.
-    directory: Option<OwnedFd>,
+    procfs: Option<Procfs>,
     known: Known,
     visibility: visibility::Visibility,
 }
@@ -91,7 +68,7 @@ impl ProcessReader {
     pub fn new(proc: PathBuf) -> Self {
         Self {
             proc,
-            directory: None,
+            procfs: None,
             known: Known::default(),
             visibility: visibility::Visibility::default(),
         }
@@ -131,8 +108,8 @@ impl ProcessReader {
     }
 
     fn read_entries(&mut self, gaps: &mut Vec<Gap>) -> io::Result<Vec<ProcessEntry>> {
-        let proc = open_directory(CWD, &self.proc)?;
-        let listed = list_processes(&proc)?;
+        let procfs = Procfs::open(&self.proc)?;
+        let listed = procfs.list()?;
         let mut last = self.known.begin(&self.proc).into_iter().peekable();
         let mut rows = Vec::with_capacity(listed.len());
         let mut refusals = Refusals {
@@ -148,21 +125,21 @@ impl ProcessReader {
                 rows.push(Row { kept: true, ..row });
                 continue;
             }
-            match read_entry(proc.as_fd(), pid, &mut refusals) {
+            match read_entry(&procfs, pid, &mut refusals) {
                 Ok((entry, is_whole)) => rows.push(Row {
                     settled: is_whole && self.known.is_grown(entry.key.start),
                     kept: false,
                     entry,
                     inode,
                 }),
-                Err(error) if is_gone(&error) => {}
+                Err(error) if refusal::is_gone(&error) => {}
                 Err(error) => refusals.add_process(pid, &error),
             }
         }
         netns::find_alike(&self.proc, &mut rows, refusals.netns, refusals.gaps);
         let entries = rows.iter().map(|row| row.entry.clone()).collect();
         self.known.end(rows);
-        self.directory = Some(proc);
+        self.procfs = Some(procfs);
         Ok(entries)
     }
 
@@ -174,13 +151,10 @@ impl ProcessReader {
     /// Everything that a finding says of one process, as it is now. None: it is gone (or its pid is another process now).
     pub fn describe(&self, entry: &ProcessEntry) -> Option<Process> {
         let dir = self.open(entry.key).ok()?;
-        let mut file = Vec::new();
         // Refused or malformed: the field says that it is not known, and an empty membership places nobody.
-        let uid = read_file(dir.as_fd(), c"status", ARGUMENT_BYTES, &mut file)
-            .ok()
-            .and_then(|_| parse_uid(&file));
-        let membership = read_file(dir.as_fd(), c"cgroup", CGROUP_BYTES, &mut file)
-            .map_or_else(|_| Membership::default(), |_| Membership::from_cgroups(&file));
+        let uid = dir.read_status().ok().and_then(|status| status.uid());
+        let cgroups = dir.read_cgroups();
+        let membership = cgroups.map_or_else(|_| Membership::default(), |cgroups| Membership::from_cgroups(&cgroups));
         let process = Process {
             key: entry.key,
             name: entry.name.to_string(),
@@ -198,101 +172,33 @@ impl ProcessReader {
 
     /// Whether whoever has the pid now still executes what `process` says.
     pub(crate) fn still_executes(&self, process: &Process) -> bool {
-        let mut link = [0; LINK_BYTES];
-        let Some(proc) = &self.directory else { return false };
-        let target = readlinkat_raw(proc, format!("{}/exe", process.key.pid), &mut link[..]);
-        target.is_ok_and(|length| Some(without_suffix(&link[..length])) == process.executable)
+        let now = self
+            .procfs
+            .as_ref()
+            .and_then(|proc| proc.read_executable(process.key.pid));
+        now.is_some() && now == process.executable
+    }
+
+    /// The socket that this descriptor of whoever has this pid now is: one call, for what is known from the last look.
+    pub(crate) fn read_socket_at(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
+        self.procfs.as_ref()?.read_socket(pid, descriptor)
     }
 
     /// The arguments, lossily decoded, of the first 64 KiB at most.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now.
+    /// As [`ProcessReader::open`].
     pub fn read_arguments(&self, key: ProcessKey) -> io::Result<Vec<String>> {
-        let dir = self.open(key)?;
-        let mut file = Vec::new();
-        read_file(dir.as_fd(), c"cmdline", ARGUMENT_BYTES, &mut file)?;
-        let line = file.strip_suffix(b"\0").unwrap_or(&file);
-        if line.is_empty() {
-            return Ok(Vec::new());
-        }
-        let arguments = line.split(|b| *b == 0);
-        Ok(arguments.map(|a| String::from_utf8_lossy(a).into_owned()).collect())
+        self.open(key)?.read_arguments()
     }
 
     /// Calls `each` with every descriptor of the process that is a socket, and with that socket.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now;
-    /// [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH` over it.
+    /// As [`ProcessReader::open`]; [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH`
+    /// over it.
     pub fn read_sockets(&self, key: ProcessKey, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
-        let dir = self.open(key)?;
-        let fds = open_directory(&dir, c"fd").map_err(gone_as_not_found)?;
-        let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
-        let mut list = RawDir::new(&fds, &mut buffer);
-        let mut target = [0; 32]; // `socket:[4294967295]` fits; a longer one is no socket
-        while let Some(item) = list.next() {
-            let item = item.map_err(gone_as_not_found)?;
-            let Some(Pid(descriptor)) = parse_pid(item.file_name()) else {
-                continue;
-            };
-            if let Some(socket) = read_socket(&fds, item.file_name(), &mut target)? {
-                each(descriptor, socket);
-            }
-        }
-        Ok(())
-    }
-
-    /// The socket that this descriptor of whoever has this pid now is: one call, for what is known from the last look. None
-    /// where it is none, or there is no such process any more.
-    pub(crate) fn read_socket_at(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
-        let proc = self.directory.as_ref()?;
-        read_socket(proc, format!("{pid}/fd/{descriptor}"), &mut [0; 32])
-            .ok()
-            .flatten()
-    }
-
-    /// Opens one of the process's files in procfs for reading.
-    ///
-    /// # Errors
-    /// As [`ProcessReader::read_sockets`].
-    pub(crate) fn open_file(&self, key: ProcessKey, name: &CStr) -> io::Result<File> {
-        let dir = self.open(key)?;
-        let file = openat(&dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(gone_as_not_found)?;
-        Ok(File::from(file))
-    }
-
-    /// The target of one of the process's links in procfs.
-    ///
-    /// # Errors
-    /// As [`ProcessReader::read_sockets`].
-    pub(crate) fn read_link(&self, key: ProcessKey, name: &CStr) -> io::Result<String> {
-        let dir = self.open(key)?;
-        let target = readlinkat(&dir, name, Vec::new()).map_err(gone_as_not_found)?;
-        Ok(target.to_string_lossy().into_owned())
-    }
-
-    /// Whether a process is in the mount namespace of the host's first. False also where that may not be read.
-    pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
-        let of_init = std::fs::read_link(self.proc.join("1/ns/mnt")).ok();
-        let own = self.read_link(key, c"ns/mnt").ok();
-        own.is_some() && own == of_init.map(|target| target.to_string_lossy().into_owned())
-    }
-
-    /// Whether castoff is in the machine's first PID namespace, from which every process is seen.
-    pub fn sees_machine(&self) -> bool {
-        visibility::find_init(&self.proc).is_some()
-    }
-
-    /// The control groups of a process.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now.
-    pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
-        let mut file = Vec::new();
-        let opened = self.open_file(key, c"cgroup")?;
-        opened.take(CGROUP_BYTES as u64).read_to_end(&mut file)?;
-        Ok(Membership::from_cgroups(&file))
+        self.open(key)?.read_sockets(each)
     }
 
     /// Opens the root directory of a process's own mount namespace.
@@ -300,60 +206,50 @@ impl ProcessReader {
     /// # Errors
     /// As [`ProcessReader::read_sockets`].
     pub(crate) fn open_root(&self, key: ProcessKey) -> io::Result<OwnedFd> {
-        let dir = self.open(key)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(&dir, c"root", flags, Mode::empty()).map_err(gone_as_not_found)
+        self.open(key)?.open_root()
     }
 
-    /// The working directory of a process, as its own mount namespace names it.
+    /// The control groups of a process.
     ///
     /// # Errors
-    /// As [`ProcessReader::read_sockets`].
-    pub(crate) fn read_working_directory(&self, key: ProcessKey) -> io::Result<String> {
-        self.read_link(key, c"cwd")
+    /// As [`ProcessReader::open`].
+    pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
+        Ok(Membership::from_cgroups(&self.open(key)?.read_cgroups()?))
     }
 
-    /// Opens the directory of one process. It stays that process's, whoever gets the pid afterwards.
-    fn open(&self, key: ProcessKey) -> io::Result<OwnedFd> {
-        let path = key.pid.to_string();
-        let dir = match &self.directory {
-            Some(proc) => open_process(proc, path),
-            None => open_process(CWD, self.proc.join(path)),
-        };
-        let dir = dir.map_err(gone_as_not_found)?;
+    /// Whether a process is in the mount namespace of the host's first. False also where that may not be read.
+    pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
+        let init = ProcessDirectory::open(&self.proc.join("1"));
+        let [own, of_init] = [self.open(key), init].map(|dir| dir.and_then(|dir| dir.read_mount_namespace()).ok());
+        own.is_some() && own == of_init
+    }
+
+    /// Whether castoff is in the machine's first PID namespace, from which every process is seen.
+    pub fn sees_machine(&self) -> bool {
+        visibility::find_init(&self.proc).is_some()
+    }
+
+    /// Opens the directory of one process.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now.
+    pub(crate) fn open(&self, key: ProcessKey) -> io::Result<ProcessDirectory> {
+        let dir = match &self.procfs {
+            Some(procfs) => procfs.process(key.pid),
+            None => ProcessDirectory::open(&self.proc.join(key.pid.to_string())),
+        }?;
         // The inode that the table's row was read through tells the process as its start time does, for a third of the cost.
         if let Some(row) = self.known.get(key)
-            && fstat(&dir)?.st_ino == row.inode
+            && dir.inode()? == row.inode
         {
             return Ok(dir);
         }
-        let mut buffer = [0; STAT_BYTES];
-        let stat = read_stat(dir.as_fd(), &mut buffer).map_err(|error| {
-            if is_gone(&error) {
-                io::ErrorKind::NotFound.into()
-            } else {
-                error
-            }
-        })?;
-        if stat.start == key.start {
+        if dir.read_stat()?.start == key.start {
             Ok(dir)
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
     }
-}
-
-/// The processes that a procfs lists, by ascending pid, each with the inode of its directory.
-fn list_processes(proc: &OwnedFd) -> io::Result<Vec<(Pid, u64)>> {
-    let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
-    let mut list = RawDir::new(proc, &mut buffer);
-    let mut listed = Vec::new();
-    while let Some(item) = list.next() {
-        let item = item?;
-        listed.extend(parse_pid(item.file_name()).map(|pid| (pid, item.ino())));
-    }
-    listed.sort_unstable(); // procfs lists in order, a recorded tree does not
-    Ok(listed)
 }
 
 /// What was refused while the table was read.
@@ -382,22 +278,14 @@ impl Refusals<'_> {
 }
 
 /// Reads one row. False beside it where a part was refused or is not there (yet).
-fn read_entry(proc: BorrowedFd<'_>, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<(ProcessEntry, bool)> {
-    let dir = open_process(proc, pid.to_string())?;
-    let mut buffer = [0; STAT_BYTES];
-    let stat = read_stat(dir.as_fd(), &mut buffer)?;
-    let mut link = [0; LINK_BYTES];
-    let netns = read_link(&dir, c"ns/net", &mut link)
-        .and_then(|target| {
-            target
-                .map(|t| parse_bracketed(t, b"net:[").ok_or(malformed()))
-                .transpose()
-        })
-        .unwrap_or_else(|error| {
-            refusals.netns.push(netns::Refused { pid, error });
-            None
-        });
-    let executable = read_link(&dir, c"exe", &mut link).unwrap_or_else(|error| {
+fn read_entry(procfs: &Procfs, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<(ProcessEntry, bool)> {
+    let dir = procfs.process(pid)?;
+    let stat = dir.read_stat()?;
+    let netns = dir.read_netns().unwrap_or_else(|error| {
+        refusals.netns.push(netns::Refused { pid, error });
+        None
+    });
+    let executable = dir.read_executable().unwrap_or_else(|error| {
         if !stat.kernel_thread {
             refusals.add_executable(pid, &error);
         }
@@ -407,137 +295,23 @@ fn read_entry(proc: BorrowedFd<'_>, pid: Pid, refusals: &mut Refusals<'_>) -> io
     let entry = ProcessEntry {
         key: ProcessKey { pid, start: stat.start },
         parent: stat.parent,
-        name: String::from_utf8_lossy(stat.name).into(),
-        executable: executable.map(|path| without_suffix(path).into()),
-        netns: netns.map(NetNs),
+        name: stat.name,
+        executable: executable.map(Into::into),
+        netns,
     };
     Ok((entry, is_whole))
 }
 
 /// Reads again what a process may have changed since its row was read.
-fn look_again(dir: &OwnedFd, process: Process) -> Process {
-    let mut link = [0; LINK_BYTES];
-    let executable = read_link(dir, c"exe", &mut link).ok().flatten().map(without_suffix);
-    let netns = read_link(dir, c"ns/net", &mut link).ok().flatten();
-    let netns = netns.and_then(|target| parse_bracketed(target, b"net:[")).map(NetNs);
-    let mut name = Vec::new();
-    let named = read_file(dir.as_fd(), c"comm", STAT_BYTES, &mut name).is_ok();
-    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+fn look_again(dir: &ProcessDirectory, process: Process) -> Process {
     Process {
-        name: if named {
-            String::from_utf8_lossy(name).into_owned()
-        } else {
-            process.name
-        },
-        executable: executable.or(process.executable),
-        netns: netns.or(process.netns),
+        name: dir.read_name().unwrap_or(process.name),
+        executable: dir.read_executable().ok().flatten().or(process.executable),
+        netns: dir.read_netns().ok().flatten().or(process.netns),
         ..process
     }
 }
 
-fn without_suffix(path: &[u8]) -> String {
-    let path = path.strip_suffix(SUFFIX_OF_DELETED).unwrap_or(path);
-    String::from_utf8_lossy(path).into_owned()
-}
-
-/// The socket that a descriptor is, by the link in `fd`. None where it is none, or was closed meanwhile.
-fn read_socket<P: rustix::path::Arg>(fds: &OwnedFd, name: P, target: &mut [u8; 32]) -> io::Result<Option<SocketInode>> {
-    match readlinkat_raw(fds, name, &mut target[..]) {
-        #[expect(clippy::cast_possible_truncation, reason = "cut as sock_diag cuts it")]
-        Ok(length) => Ok(parse_bracketed(&target[..length], b"socket:[").map(|inode| SocketInode(inode as u32))),
-        // Closed meanwhile, and in recorded trees a plain file.
-        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-        Err(error) => Err(gone_as_not_found(error)),
-    }
-}
-
-/// The target of a link. None where there is none: a kernel thread, a zombie, or the process is gone by now.
-fn read_link<'b>(dir: &OwnedFd, name: &CStr, buffer: &'b mut [u8; LINK_BYTES]) -> io::Result<Option<&'b [u8]>> {
-    match readlinkat_raw(dir, name, &mut buffer[..]) {
-        Ok(length) => Ok(Some(&buffer[..length])),
-        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn read_stat<'b>(dir: BorrowedFd<'_>, buffer: &'b mut [u8; STAT_BYTES]) -> io::Result<Stat<'b>> {
-    let file = openat(dir, c"stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let length = read(&file, &mut buffer[..])?; // the kernel writes it in one piece
-    stat::parse(&buffer[..length]).ok_or_else(malformed)
-}
-
-/// Reads the first `limit` bytes of a file into `content`.
-fn read_file(dir: BorrowedFd<'_>, name: &CStr, limit: usize, content: &mut Vec<u8>) -> io::Result<usize> {
-    content.clear();
-    let file = openat(dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(gone_as_not_found)?;
-    File::from(file).take(limit as u64).read_to_end(content)
-}
-
-fn open_process<P: rustix::path::Arg, D: AsFd>(at: D, path: P) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(at, path, flags, Mode::empty())
-}
-
-fn open_directory<P: rustix::path::Arg, D: AsFd>(at: D, path: P) -> rustix::io::Result<OwnedFd> {
-    openat(
-        at,
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-}
-
-/// ESRCH is how procfs says that the process behind an open directory is gone.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
-}
-
-fn gone_as_not_found(error: Errno) -> io::Error {
-    if error == Errno::SRCH {
-        io::ErrorKind::NotFound.into()
-    } else {
-        error.into()
-    }
-}
-
-fn malformed() -> io::Error {
-    io::ErrorKind::InvalidData.into()
-}
-
 fn refused(pid: Pid, file: &str, hides: Hides, error: &io::Error) -> Gap {
-    let reason = Reason::of(error);
-    let remedy = if reason == Reason::PermissionDenied {
-        "; CAP_SYS_PTRACE would show it"
-    } else {
-        ""
-    };
-    Gap::new(
-        reason,
-        hides,
-        format_args!("/proc/{pid}/{file}"),
-        format_args!("{error}{remedy}"),
-    )
-}
-
-fn parse_pid(name: &CStr) -> Option<Pid> {
-    let name = name.to_bytes();
-    if !name.first()?.is_ascii_digit() {
-        return None;
-    }
-    std::str::from_utf8(name).ok()?.parse().ok().map(Pid)
-}
-
-/// The number in `net:[4026531840]` or `socket:[17]`.
-fn parse_bracketed(target: &[u8], prefix: &[u8]) -> Option<u64> {
-    let digits = target.strip_prefix(prefix)?.strip_suffix(b"]")?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// The real user id: the first number of the line `Uid:` (`proc_pid_status(5)`).
-fn parse_uid(status: &[u8]) -> Option<u32> {
-    let line = status
-        .split(|b| *b == b'\n')
-        .find_map(|line| line.strip_prefix(b"Uid:"))?;
-    let first = line.split(u8::is_ascii_whitespace).find(|f| !f.is_empty())?;
-    std::str::from_utf8(first).ok()?.parse().ok()
+    refusal::gap(error, hides, format_args!("/proc/{pid}/{file}"), Right::Trace)
 }

@@ -11,7 +11,6 @@
 //! gap: the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd,
 //! whose CRI is switched off) is refused and hides nothing. Without any, the runtime is absent.
 
-mod canonical;
 mod client;
 mod convert;
 pub(crate) mod endpoint;

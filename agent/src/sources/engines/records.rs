@@ -16,8 +16,9 @@ use super::program::{self, Program, option};
 use crate::model::container::{Mount, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
-use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::reading::{Gap, Hides};
 use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS};
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
@@ -66,8 +67,7 @@ impl Records {
                 Err(error) => {
                     refused = true;
                     let asked = format_args!("/proc/{}/root of {}", entry.key.pid, entry.name);
-                    let answer = format_args!("{error}; CAP_SYS_PTRACE would show the names of its containers");
-                    Gap::new(Reason::of(&error), Hides::Detail, asked, answer).fold_into(gaps);
+                    refusal::gap(&error, Hides::Detail, asked, Right::Trace).fold_into(gaps);
                 }
             }
         }
@@ -88,17 +88,13 @@ impl Records {
                 let path = format!("{data_root}/containers/{}/config.v2.json", container.id);
                 match daemon.root.read_file(&path, FILE_LIMIT) {
                     Ok(file) => return parse(&file),
-                    Err(error) if is_missing(&error) => {}
+                    Err(error) if refusal::is_missing(&error) => {}
                     Err(error) => answer = Err(error),
                 }
             }
         }
         answer
     }
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Option<Daemon>> {

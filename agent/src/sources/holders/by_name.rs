@@ -8,11 +8,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{CONNECTIONS_KEPT, has_ended};
+use super::CONNECTIONS_KEPT;
 use crate::model::identity::{NetNs, Pid, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides};
 use crate::model::socket::{Connection, ConnectionState, ListeningSocket, SocketName};
+use crate::sources::kernel::refusal;
 use crate::sources::kernel::unix_table::{Line, LineState, read_lines};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::printed_name;
@@ -126,7 +127,7 @@ fn read_group<'a>(
                 seen.looked += 1;
                 return Some(found);
             }
-            Err(error) if has_ended(&error) => {}
+            Err(error) if refusal::is_gone(&error) => {}
             Err(_) => break,
         }
     }

@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::has_ended;
 use crate::model::identity::{ProcessKey, SocketInode};
-use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::reading::{Gap, Hides};
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::ProcessReader;
 
 /// More threads than this only wait for each other: the kernel takes locks for each link.
@@ -115,16 +115,10 @@ fn read_process(reader: &ProcessReader, process: ProcessKey, wanted: &[SocketIno
             found.add(socket, process, descriptor);
         }
     });
-    match read {
-        Err(error) if !has_ended(&error) => {
-            let asked = format_args!("/proc/{}/fd", process.pid);
-            let reason = Reason::of(&error);
-            let answer = match reason {
-                Reason::PermissionDenied => format!("{error}: needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
-                _ => error.to_string(),
-            };
-            Gap::new(reason, Hides::Identity, asked, answer).fold_into(&mut found.refused);
-        }
-        _ => {}
+    if let Err(error) = read
+        && !refusal::is_gone(&error)
+    {
+        let asked = format_args!("/proc/{}/fd", process.pid);
+        refusal::gap(&error, Hides::Identity, asked, Right::TraceAndSearch).fold_into(&mut found.refused);
     }
 }

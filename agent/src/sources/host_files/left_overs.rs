@@ -6,9 +6,10 @@ use std::io;
 use rustix::fs::FileType;
 
 use crate::model::host::{LeftOver, LeftOverKind};
-use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::reading::{Gap, Hides, Reading};
 use crate::sources::docker::{BINARIES, CONFIGURATIONS, DATA_ROOTS, UNITS};
 use crate::sources::engines::read_configured_data_root;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 
 /// Directories of units, in systemd's order of precedence (systemd.unit(5)).
@@ -156,11 +157,11 @@ impl Search<'_> {
     /// Keeps an error that is not simply absence. What may hide a program or a unit may hide an engine that is installed;
     /// data and configuration only lie there.
     fn refuse(&mut self, path: &str, error: &io::Error) {
-        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        if !refusal::is_missing(error) {
             let starts =
                 BINARIES.contains(&path) || UNIT_DIRECTORIES.iter().any(|directory| path.starts_with(directory));
             let hides = if starts { Hides::Engine } else { Hides::Detail };
-            self.refused.push(Gap::new(Reason::of(error), hides, path, error));
+            self.refused.push(refusal::gap(error, hides, path, Right::Root));
         }
     }
 

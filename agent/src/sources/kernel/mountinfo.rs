@@ -22,15 +22,15 @@ pub(crate) struct MountLine<'a> {
     pub id: u32,
     /// The number of the mount that it is mounted on.
     pub parent: u32,
-    /// The directory or file of the file system that is mounted, with the kernel's octal escapes left in. Ends in
-    /// `//deleted` where it was removed since.
-    pub root: &'a [u8],
-    /// The mount's own options, separated by commas: `ro`, `nosuid`, `idmapped`.
-    pub flags: &'a [u8],
     /// The device of the mounted file system, `st_dev` of the files in it.
     pub device: Device,
+    /// The directory of that file system which is mounted, with the kernel's octal escapes left in; `net:[4026532567]` for a
+    /// namespace. Ends in `//deleted` where it was removed since.
+    pub root: &'a [u8],
     /// The mount point relative to the process's root, with the kernel's octal escapes left in.
     pub point: &'a [u8],
+    /// The mount's own options, separated by commas: `ro`, `nosuid`, `idmapped`.
+    pub flags: &'a [u8],
     /// The file system's type: `proc`, `cgroup2`, `tmpfs`.
     pub fs_type: &'a [u8],
     /// The super block's options, separated by commas.
@@ -54,9 +54,9 @@ impl<'a> MountLine<'a> {
         Some(Self {
             id,
             parent,
-            root,
             flags,
             device,
+            root,
             point,
             fs_type,
             options,
@@ -165,9 +165,8 @@ mod tests {
             "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw,gid=4,hidepid=invisible",
         ] {
             let mount = MountLine::parse(line.as_bytes()).expect("it is the manual's form");
-            assert_eq!((mount.id, mount.parent), (22, 27));
-            assert_eq!((mount.root, mount.flags), (&b"/"[..], &b"rw,relatime"[..]));
-            assert_eq!(mount.point, b"/proc");
+            assert_eq!((mount.id, mount.parent, mount.flags), (22, 27, &b"rw,relatime"[..]));
+            assert_eq!((mount.root, mount.point), (&b"/"[..], &b"/proc"[..]));
             assert_eq!(mount.fs_type, b"proc");
             assert_eq!(mount.device, Device { major: 0, minor: 21 });
             assert_eq!(mount.option(b"hidepid"), Some(&b"invisible"[..]));

@@ -5,16 +5,18 @@
 //! leaves the root, whatever links and `..` say.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, getxattr, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
+use super::refusal::is_missing;
 use crate::model::identity::FileIdentity;
 
 /// As many links as the kernel follows in one path (`MAXSYMLINKS` of `include/linux/namei.h`).
@@ -29,14 +31,14 @@ pub(crate) struct Rooted {
 /// What a path led to, and past which directories.
 #[derive(Debug)]
 pub(crate) struct Walked {
+    /// What it is called once every link is followed: an absolute path below the root.
+    pub name: PathBuf,
     /// What it is.
     pub kind: FileType,
     /// Its identity.
     pub identity: FileIdentity,
     /// The directories above it in which it really is, the root first.
     pub ancestors: Vec<FileIdentity>,
-    /// Where it really is, from the root on: no link is in it.
-    pub path: Vec<u8>,
     /// Who may do what with it.
     pub owner: Owner,
 }
@@ -54,6 +56,26 @@ pub(crate) struct Owner {
     pub names: u64,
     /// Whether it has an access list beside the mode (acl(5)), or that could not be read.
     pub has_list: bool,
+}
+
+/// A path that leads nowhere, or not within castoff's rights.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", at.display())]
+pub(crate) struct Unresolved {
+    /// The last path that was looked at, below the root.
+    pub at: PathBuf,
+    /// Whether the path itself is a link, whose target is what is missing.
+    pub is_link: bool,
+    /// What the kernel said.
+    #[source]
+    pub error: io::Error,
+}
+
+impl Unresolved {
+    /// Whether nothing is there by that name: no such file or directory on the way, and no link in its place.
+    pub(crate) fn is_missing(&self) -> bool {
+        !self.is_link && is_missing(&self.error)
+    }
 }
 
 impl Rooted {
@@ -120,32 +142,108 @@ impl Rooted {
             // What the walk below could not better.
             Err(error @ (Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG)) => Err(error.into()),
             // ENOSYS; EPERM of a seccomp profile that does not know the call; EAGAIN where a rename came between.
-            Err(_) => self.walk_to(path)?.into_file(),
+            Err(_) => self.walk_to(path).map_err(|unresolved| unresolved.error)?.into_file(),
         }
     }
 
-    /// Follows `path` link by link.
-    pub(crate) fn walk(&self, path: &str) -> io::Result<Walked> {
+    /// Follows `path` link by link. The caller learns where the path ends, not where it went.
+    pub(crate) fn walk(&self, path: &str) -> Result<Walked, Unresolved> {
         let walk = self.walk_to(path)?;
-        let mut ancestors = vec![identity_of(walk.root)?.0];
-        let mut path = Vec::new();
-        for (directory, name) in &walk.stack {
+        let name = walk.name();
+        walk.describe(name.clone()).map_err(|error| Unresolved {
+            at: name,
+            is_link: false,
+            error,
+        })
+    }
+
+    fn walk_to(&self, path: &str) -> Result<Walk<'_>, Unresolved> {
+        let mut walk = Walk {
+            root: self.root.as_fd(),
+            stack: Vec::new(),
+            leaf: None,
+        };
+        let mut ahead: VecDeque<Vec<u8>> = components(path.as_bytes()).map(<[u8]>::to_vec).collect();
+        let (mut links, mut is_link) = (0, false);
+        while let Some(name) = ahead.pop_front() {
+            let target = match walk.step(&name) {
+                Ok(None) => continue,
+                Ok(Some(target)) if links < LINK_LIMIT => target,
+                step => {
+                    let at = walk.name().join(OsStr::from_bytes(&name));
+                    let error = step.err().unwrap_or(Errno::LOOP.into());
+                    return Err(Unresolved { at, is_link, error });
+                }
+            };
+            links += 1;
+            is_link |= ahead.is_empty();
+            if target.starts_with(b"/") {
+                walk.stack.clear();
+            }
+            for component in components(&target).rev() {
+                ahead.push_front(component.to_vec());
+            }
+        }
+        Ok(walk)
+    }
+}
+
+/// How far a walk has come.
+struct Walk<'r> {
+    root: BorrowedFd<'r>,
+    /// The directories entered below the root, each with its name.
+    stack: Vec<(Vec<u8>, OwnedFd)>,
+    /// The file that is no directory, at the end.
+    leaf: Option<(Vec<u8>, OwnedFd)>,
+}
+
+impl Walk<'_> {
+    /// Takes one step. Gives the target where the name is a link.
+    fn step(&mut self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        if self.leaf.is_some() {
+            return Err(Errno::NOTDIR.into());
+        }
+        if name == b".." {
+            self.stack.pop(); // at the root it stays there
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let top = self.stack.last().map_or(self.root, |(_, directory)| directory.as_fd());
+        let file = openat(top, CString::new(name)?, flags, Mode::empty())?;
+        match identity_of(file.as_fd())?.1 {
+            FileType::Symlink => return Ok(Some(readlinkat(&file, c"", Vec::new())?.into_bytes())),
+            FileType::Directory => self.stack.push((name.to_vec(), file)),
+            _ => self.leaf = Some((name.to_vec(), file)),
+        }
+        Ok(None)
+    }
+
+    /// What the file is called that the walk has come to.
+    fn name(&self) -> PathBuf {
+        let names = self.stack.iter().chain(&self.leaf);
+        let names = names.map(|(name, _)| OsStr::from_bytes(name));
+        Path::new("/")
+            .components()
+            .map(|root| root.as_os_str())
+            .chain(names)
+            .collect()
+    }
+
+    fn describe(self, name: PathBuf) -> io::Result<Walked> {
+        let mut ancestors = vec![identity_of(self.root)?.0];
+        for (_, directory) in &self.stack {
             ancestors.push(identity_of(directory.as_fd())?.0);
-            path.extend([b"/", &name[..]].concat());
         }
-        if let Some((_, name)) = &walk.leaf {
-            path.extend([b"/", &name[..]].concat());
-        }
-        if walk.leaf.is_none() {
+        if self.leaf.is_none() {
             ancestors.pop(); // the directory itself
         }
-        let file = walk.into_file()?;
+        let file = self.into_file()?;
         let stat = fstat(&file)?;
         Ok(Walked {
+            name,
             kind: FileType::from_raw_mode(stat.st_mode),
             identity: FileIdentity::from_stat(stat.st_dev, stat.st_ino),
             ancestors,
-            path,
             owner: Owner {
                 uid: stat.st_uid,
                 gid: stat.st_gid,
@@ -156,68 +254,9 @@ impl Rooted {
         })
     }
 
-    fn walk_to(&self, path: &str) -> io::Result<Walk<'_>> {
-        let mut walk = Walk {
-            root: self.root.as_fd(),
-            stack: Vec::new(),
-            leaf: None,
-        };
-        let mut ahead: VecDeque<Vec<u8>> = components(path.as_bytes()).map(<[u8]>::to_vec).collect();
-        let mut links = 0;
-        while let Some(name) = ahead.pop_front() {
-            if walk.leaf.is_some() {
-                return Err(Errno::NOTDIR.into());
-            }
-            if let Some(target) = walk.step(name)? {
-                links += 1;
-                if links > LINK_LIMIT {
-                    return Err(Errno::LOOP.into());
-                }
-                if target.starts_with(b"/") {
-                    walk.stack.clear();
-                }
-                for component in components(&target).rev() {
-                    ahead.push_front(component.to_vec());
-                }
-            }
-        }
-        Ok(walk)
-    }
-}
-
-/// How far a walk has come.
-struct Walk<'r> {
-    root: BorrowedFd<'r>,
-    /// The directories entered below the root, with their names.
-    stack: Vec<(OwnedFd, Vec<u8>)>,
-    /// The file that is no directory, at the end.
-    leaf: Option<(OwnedFd, Vec<u8>)>,
-}
-
-impl Walk<'_> {
-    fn top(&self) -> BorrowedFd<'_> {
-        self.stack.last().map_or(self.root, |(directory, _)| directory.as_fd())
-    }
-
-    /// Takes one step. Gives the target where the name is a link.
-    fn step(&mut self, name: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
-        if name == b".." {
-            self.stack.pop(); // at the root it stays there
-            return Ok(None);
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(self.top(), CString::new(name.clone())?, flags, Mode::empty())?;
-        match identity_of(file.as_fd())?.1 {
-            FileType::Symlink => return Ok(Some(readlinkat(&file, c"", Vec::new())?.into_bytes())),
-            FileType::Directory => self.stack.push((file, name)),
-            _ => self.leaf = Some((file, name)),
-        }
-        Ok(None)
-    }
-
     fn into_file(mut self) -> io::Result<OwnedFd> {
         match self.leaf.or_else(|| self.stack.pop()) {
-            Some((file, _)) => Ok(file),
+            Some((_, file)) => Ok(file),
             None => self.root.try_clone_to_owned(),
         }
     }
@@ -315,7 +354,7 @@ mod tests {
                 "{path} by openat2"
             );
             assert_eq!(
-                rooted.walk(path).map(|w| w.identity).map_err(errno),
+                rooted.walk(path).map(|w| w.identity).map_err(|e| errno(e.error)),
                 identity,
                 "{path} by hand"
             );
@@ -337,7 +376,6 @@ mod tests {
         ] {
             let walked = rooted.walk(path).expect("it is there");
             assert_eq!(walked.ancestors, [identity(""), identity("run")], "{path}");
-            assert_eq!(walked.path, b"/run/docker.sock", "{path}");
         }
         assert_eq!(
             rooted.walk("/run/sub").expect("it is there").ancestors,
@@ -365,5 +403,42 @@ mod tests {
             rooted.read_file("/run/fifo", 5).map_err(kind),
             Err(io::ErrorKind::InvalidData)
         );
+    }
+
+    #[test]
+    fn a_walk_tells_what_the_file_is_called() {
+        let (_dir, rooted) = root();
+        for (path, name) in [
+            ("/run/docker.sock", "/run/docker.sock"),
+            ("/var/run/docker.sock", "/run/docker.sock"),
+            ("/var/socket", "/run/docker.sock"),
+            ("/../../run/./sub/../docker.sock", "/run/docker.sock"),
+            ("/var/run", "/run"),
+            ("/", "/"),
+        ] {
+            assert_eq!(rooted.walk(path).expect(path).name, Path::new(name), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_says_whether_it_is_a_link() {
+        let (dir, rooted) = root();
+        symlink("/nowhere", dir.path().join("root/run/crio")).expect("fresh");
+        for (path, at, is_link, is_missing) in [
+            ("/run/none", "/run/none", false, true),
+            (
+                "/run/docker.sock/under-a-file",
+                "/run/docker.sock/under-a-file",
+                false,
+                true,
+            ),
+            ("/var/dangling", "/nowhere", true, false),
+            ("/var/loop", "/var/loop", true, false),
+            ("/run/crio/crio.sock", "/nowhere", false, true),
+        ] {
+            let error = rooted.walk(path).expect_err(path);
+            let told = (&*error.at, error.is_link, error.is_missing());
+            assert_eq!(told, (Path::new(at), is_link, is_missing), "{path}: {error:?}");
+        }
     }
 }

@@ -1,14 +1,10 @@
 //! Which processes carry a kubelet, and what the distributions that embed one tell it.
 
-use std::fs::File;
-use std::io::Read;
-
 use super::files::{Files, named_by};
 use super::flags::{ENDPOINT, Flags};
 use super::{Told, add_named_files, by_flag};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, KubeletProgram};
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sources::HostPaths;
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 use crate::sources::runtime::endpoint::{K3S_CONTAINERD, K3S_CRI_DOCKERD};
 
@@ -127,20 +123,11 @@ fn runs_k3s(arguments: &[String]) -> bool {
 
 /// Whether a process is this node's own and not that of a node in a container (kind, k3d), which is in a PID namespace
 /// below and has paths of its own; nor a pod that calls itself so. None: it is gone.
-pub(super) fn is_of_this_node(host: &HostPaths, reader: &ProcessReader, entry: &ProcessEntry) -> Option<bool> {
+pub(super) fn is_of_this_node(reader: &ProcessReader, entry: &ProcessEntry) -> Option<bool> {
     let in_a_pod = reader.describe(entry)?.membership.pod_uid.is_some();
-    Some(!in_a_pod && !is_in_a_nested_namespace(host, entry))
-}
-
-/// By `NSpid` of proc(5): one number for each PID namespace from the procfs' own on down. False where there is no such
-/// line (before Linux 4.1).
-fn is_in_a_nested_namespace(host: &HostPaths, entry: &ProcessEntry) -> bool {
-    let path = host.proc.join(entry.key.pid.to_string()).join("status");
-    let mut status = Vec::new();
-    let read = File::open(path).and_then(|f| f.take(64 << 10).read_to_end(&mut status));
-    let line = status.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"NSpid:"));
-    let pids = line.map(|l| l.split(u8::is_ascii_whitespace).filter(|pid| !pid.is_empty()).count());
-    read.is_ok() && pids.is_some_and(|pids| pids > 1)
+    let status = reader.open(entry.key).and_then(|process| process.read_status());
+    let nested = status.is_ok_and(|status| status.pid_namespaces().is_some_and(|depth| depth > 1));
+    Some(!in_a_pod && !nested)
 }
 
 /// What k3s tells its kubelet: by the flags that it hands on, else by the drop-ins that it writes, else by what it was told

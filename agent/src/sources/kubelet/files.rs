@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::runtime::endpoint::path_of;
 
@@ -129,7 +130,7 @@ impl Files {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let bytes = match root.read_file(path, FILE_MAX) {
             Ok(bytes) => bytes,
-            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) if refusal::is_missing(&e) => return Ok(None),
             Err(e) => return Err(gap_of(&e, path)),
         };
         let text = String::from_utf8(bytes);
@@ -191,7 +192,7 @@ impl Files {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         match root.read_identity(path) {
             Ok((_, kind)) => Ok(kind == FileType::Directory),
-            Err(e) if is_missing(&e) => Ok(false),
+            Err(e) if refusal::is_missing(&e) => Ok(false),
             Err(e) => Err(gap_of(&e, path)),
         }
     }
@@ -239,7 +240,7 @@ impl Files {
             names.len() <= DROP_INS_MAX
         });
         match read {
-            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) if refusal::is_missing(&e) => return Ok(None),
             Err(e) => return Err(gap_of(&e, directory)),
             Ok(()) if names.len() > DROP_INS_MAX => {
                 return Err(too_many(directory));
@@ -282,16 +283,11 @@ fn too_many(directory: &str) -> Gap {
     Gap::new(Reason::LimitReached, Hides::Runtime, directory, answer)
 }
 
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 fn gap_of(error: &io::Error, path: &str) -> Gap {
     let (reason, answer) = match error.kind() {
         io::ErrorKind::FileTooLarge => (Reason::TooLarge, format!("more than {FILE_MAX} bytes")),
         io::ErrorKind::InvalidData => (Reason::Malformed, "not a regular file".to_owned()),
-        io::ErrorKind::PermissionDenied => (Reason::PermissionDenied, format!("{error}; root may read it")),
-        _ => (Reason::of(error), error.to_string()),
+        _ => (Reason::of(error), refusal::explain(error, Right::Root)),
     };
     Gap::new(reason, Hides::Runtime, path, answer)
 }

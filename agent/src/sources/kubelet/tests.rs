@@ -274,8 +274,10 @@ fn dockershim_is_said_where_it_is_shown() {
 #[test]
 fn a_kubelet_that_listens_as_dockershim_is_dockershim() {
     let host = RecordedHost::new();
-    let table =
-        "Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 00010000 0001 01 4711 /var/run/dockershim.sock\n";
+    let table = "Num RefCount Protocol Flags Type St Inode Path\n\
+                 0: 2 0 00010000 0001 01 4711 /var/run/dockershim.sock\n\
+                 1: 3 0 00000000 0001 03 4712 /var/run/dockershim.sock\n\
+                 2: 2 0 00010000 0001 01 4713 /run/docker.sock\n";
     let kubelet = host
         .process(100, 1, "kubelet")
         .exe("/usr/bin/kubelet")
@@ -286,6 +288,12 @@ fn a_kubelet_that_listens_as_dockershim_is_dockershim() {
         dockershim(&look(&host)),
         None,
         "the listener is another's, as containerd's on Bottlerocket"
+    );
+    let kubelet = kubelet.socket(4712).socket(4713);
+    assert_eq!(
+        dockershim(&look(&host)),
+        None,
+        "a connection, and a listener of another name"
     );
     let _kubelet = kubelet.socket(4711);
     let seen = look(&host);

@@ -3,31 +3,22 @@
 //! Relies on `proc_pid_status(5)`, `user_namespaces(7)` and unix(7). Says "may not" only where nothing could grant it: no
 //! capability over the file's owner, no mode, no access list, no mount that maps users.
 
-use std::ffi::CStr;
-use std::io::{self, Read};
-
 use crate::model::exposure::Access;
 use crate::model::identity::ProcessKey;
+use crate::sources::kernel::process::{ProcessDirectory, Status};
 use crate::sources::kernel::rooted::Owner;
 use crate::sources::processes::ProcessReader;
 
 /// Bit 1 of a capability set, `CAP_DAC_OVERRIDE` of include/uapi/linux/capability.h.
 const CAP_DAC_OVERRIDE: u64 = 1 << 1;
 
-/// The most that is read of any file here: a process may be in 65,536 groups.
-const LIMIT: u64 = 1 << 20;
-
 /// Judges the process's right to a socket of `owner`, reached through a mount that does not map users.
 pub(super) fn judge(reader: &ProcessReader, key: ProcessKey, owner: &Owner) -> Access {
-    let read = |name: &CStr| -> io::Result<String> {
-        let mut text = String::new();
-        reader.open_file(key, name)?.take(LIMIT).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let (Ok(status), Ok(users), Ok(groups)) = (read(c"status"), read(c"uid_map"), read(c"gid_map")) else {
+    let read = |process: ProcessDirectory| Some((process.read_status().ok()?, process.read_id_maps().ok()?));
+    let Some((status, [users, groups])) = reader.open(key).ok().and_then(read) else {
         return Access::Unknown;
     };
-    match Credentials::parse(&status) {
+    match Credentials::of(&status) {
         Some(credentials) => credentials.judge(owner, &users, &groups),
         None => Access::Unknown,
     }
@@ -42,18 +33,13 @@ struct Credentials {
 }
 
 impl Credentials {
-    fn parse(status: &str) -> Option<Self> {
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        // Real, effective, saved, and that for file systems.
-        let of_file_systems = |name: &str| field(name)?.split_whitespace().nth(3)?.parse().ok();
+    fn of(status: &Status) -> Option<Self> {
+        let (uid, gid) = status.file_system_ids()?;
         Some(Self {
-            uid: of_file_systems("Uid:")?,
-            gid: of_file_systems("Gid:")?,
-            groups: field("Groups:")?
-                .split_whitespace()
-                .filter_map(|g| g.parse().ok())
-                .collect(),
-            capabilities: u64::from_str_radix(field("CapEff:")?.trim(), 16).ok()?,
+            uid,
+            gid,
+            groups: status.groups()?,
+            capabilities: status.capabilities()?,
         })
     }
 
@@ -95,10 +81,7 @@ mod tests {
     const ALL: &str = "         0          0 4294967295\n";
     const SHIFTED: &str = "         0     100000      65536\n";
 
-    fn judge_by(uid: u32, groups: &str, capabilities: &str, map: &str, mode: u32) -> Access {
-        let status = format!(
-            "Name:\tx\nUid:\t0\t{uid}\t{uid}\t{uid}\nGid:\t1\t1\t1\t1\nGroups:\t{groups} \nCapEff:\t{capabilities}\n"
-        );
+    fn judge_by(uid: u32, groups: &[u32], capabilities: u64, map: &str, mode: u32) -> Access {
         let owner = Owner {
             uid: 0,
             gid: 998,
@@ -106,28 +89,36 @@ mod tests {
             names: 1,
             has_list: false,
         };
-        Credentials::parse(&status)
-            .expect("it has all fields")
-            .judge(&owner, map, map)
+        let credentials = Credentials {
+            uid,
+            gid: 1,
+            groups: groups.to_vec(),
+            capabilities,
+        };
+        credentials.judge(&owner, map, map)
     }
 
     #[test]
     fn the_socket_of_root_and_the_group_docker() {
-        const NONE: &str = "0000000000000000";
-        const USUAL: &str = "00000000a80425fb";
+        const NONE: u64 = 0;
+        const USUAL: u64 = 0xa804_25fb;
         for (what, uid, groups, capabilities, map, expected) in [
-            ("root", 0, "0", USUAL, ALL, Access::Allowed),
-            ("root without capabilities owns it", 0, "0", NONE, ALL, Access::Allowed),
-            ("a user", 1000, "1000", NONE, ALL, Access::Denied),
-            ("a user of the group", 1000, "1000 998", NONE, ALL, Access::Allowed),
-            ("a user with the capability", 1000, "", USUAL, ALL, Access::Allowed),
-            ("root of a user namespace", 100_000, "", USUAL, SHIFTED, Access::Denied),
+            ("root", 0, &[][..], USUAL, ALL, Access::Allowed),
+            ("root without capabilities owns it", 0, &[], NONE, ALL, Access::Allowed),
+            ("a user", 1000, &[1000], NONE, ALL, Access::Denied),
+            ("a user of the group", 1000, &[1000, 998], NONE, ALL, Access::Allowed),
+            ("a user with the capability", 1000, &[], USUAL, ALL, Access::Allowed),
+            ("root of a user namespace", 100_000, &[], USUAL, SHIFTED, Access::Denied),
         ] {
             assert_eq!(judge_by(uid, groups, capabilities, map, 0o140_660), expected, "{what}");
         }
-        assert_eq!(judge_by(1000, "", NONE, ALL, 0o140_666), Access::Allowed, "open to all");
         assert_eq!(
-            judge_by(0, "", NONE, ALL, 0o140_066),
+            judge_by(1000, &[], NONE, ALL, 0o140_666),
+            Access::Allowed,
+            "open to all"
+        );
+        assert_eq!(
+            judge_by(0, &[], NONE, ALL, 0o140_066),
             Access::Denied,
             "the owner's bits count for the owner"
         );

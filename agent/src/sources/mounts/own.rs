@@ -44,7 +44,7 @@ pub(super) fn read_own(
     host: &Host<'_>,
     targets: &[Target],
 ) -> io::Result<OwnMounts> {
-    let table = MountTable::read(reader.open_file(key, c"mountinfo")?)?;
+    let table = MountTable::read(reader.open(key)?.open_mountinfo()?)?;
     let mut own = OwnMounts::default();
     let mut add = |target: usize, entry: &Entry, is_direct: bool| {
         let point = shown(&entry.point);

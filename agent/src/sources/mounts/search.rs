@@ -8,14 +8,16 @@ use rustix::fs::FileType;
 use super::contained::{Chain, chain_of};
 use super::named::{Named, suggested};
 use super::own::{OwnMounts, read_own};
-use super::table::below;
+use super::table::{below, path_of};
 use super::targets::{Host, Target};
-use super::{CONTAINERS_KEPT, ContainerProcess, Looked, leads_nowhere, unreadable};
+use super::{CONTAINERS_KEPT, ContainerProcess, Looked, unreadable};
 use crate::model::container::Mount;
 use crate::model::exposure::{Access, LostMount, Reach, Via};
 use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::workload::{CgroupContainer, Membership};
+use crate::sources::kernel::refusal::leads_nowhere;
+use crate::sources::kernel::rooted::Unresolved;
 
 /// One container, with what is known of its mounts.
 struct Subject<'a> {
@@ -143,7 +145,7 @@ impl<'a> Search<'a> {
                 Err(error) if leads_nowhere(&error) => {} // it ended
                 Err(error) => {
                     let asked = format_args!("the mounts of container {name}");
-                    unreadable(&asked, &error).fold_into(&mut self.gaps);
+                    unreadable(asked, &error).fold_into(&mut self.gaps);
                 }
             }
         }
@@ -264,10 +266,10 @@ impl<'a> Search<'a> {
         }
         let found = match self.host.root.walk(path) {
             Ok(_) if path.is_empty() => None,
-            Ok(walked) => Some((walked.identity, walked.kind, walked.path)),
-            Err(error) if leads_nowhere(&error) => None,
-            Err(error) => {
-                unreadable(&path, &error).fold_into(&mut self.gaps);
+            Ok(walked) => Some((walked.identity, walked.kind, path_of(&walked))),
+            Err(Unresolved { error, .. }) if leads_nowhere(&error) => None,
+            Err(Unresolved { error, .. }) => {
+                unreadable(path, &error).fold_into(&mut self.gaps);
                 None
             }
         };

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::model::identity::Device;
 use crate::sources::kernel::mountinfo::{MountLine, read_mounts_from, unescaped};
+use crate::sources::kernel::rooted::Walked;
 
 /// What the kernel puts behind the root of a mount that was removed since.
 const DELETED: &[u8] = b"//deleted";
@@ -145,6 +147,11 @@ impl Entry {
 fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
     &path[..end]
+}
+
+/// A path that was walked to, in the form of this file.
+pub(super) fn path_of(walked: &Walked) -> Vec<u8> {
+    without_slash(walked.name.as_os_str().as_bytes()).to_vec()
 }
 
 /// What `path` has behind `ancestor`: nothing, or a slash and more. None where it is not below it.

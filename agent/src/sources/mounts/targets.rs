@@ -7,13 +7,14 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::named::suggested;
-use super::table::{MountTable, Place};
-use super::{Looked, leads_nowhere, unreadable};
+use super::table::{MountTable, Place, path_of};
+use super::{Looked, unreadable};
 use crate::model::engine::{EngineSighting, Listener};
 use crate::model::exposure::Reached;
 use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
 use crate::model::reading::Gap;
 use crate::model::socket::{ListenerId, SocketName};
+use crate::sources::kernel::refusal::leads_nowhere;
 use crate::sources::kernel::rooted::{Owner, Rooted, Walked};
 use crate::sources::processes::ProcessReader;
 
@@ -96,7 +97,7 @@ pub(super) fn find_targets(
                 Ok(None) => {}
                 Err(error) => {
                     let asked = format_args!("the directories above {}", listener.name);
-                    unreadable(&asked, &error).fold_into(gaps);
+                    unreadable(asked, &error).fold_into(gaps);
                 }
             }
             targets.push(target);
@@ -131,7 +132,7 @@ fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) 
             name: name.clone(),
         };
         let mut target = Target::new(reached, name, file);
-        let place = host.table.locate(&walked.path);
+        let place = host.table.locate(&path_of(&walked));
         target.fill(walked, place, host);
         targets.push(target);
     }
@@ -154,13 +155,16 @@ fn find_listener(
     let key = engine.process.as_ref().map(|process| process.key);
     let path = match key {
         _ if name.starts_with('/') => name.clone(),
-        Some(key) => format!("{}/{name}", reader.read_working_directory(key)?),
+        Some(key) => format!("{}/{name}", reader.open(key)?.read_working_directory()?),
         None => return Err(io::ErrorKind::NotFound.into()),
     };
     let is_it = |walked: &Walked| walked.kind == FileType::Socket && walked.identity.inode == file.inode;
     let own_root = key.map(|key| reader.open_root(key).map(Rooted::new)).transpose();
     let in_own = match &own_root {
-        Ok(own) => own.as_ref().map(|root| root.walk(&path)).transpose(),
+        Ok(own) => own
+            .as_ref()
+            .map(|root| root.walk(&path).map_err(|unresolved| unresolved.error))
+            .transpose(),
         Err(_) => Ok(None),
     };
     let error = match in_own {
@@ -174,7 +178,7 @@ fn find_listener(
     if let Ok(walked) = host.root.walk(&path)
         && is_it(&walked)
     {
-        let place = host.table.locate(&walked.path);
+        let place = host.table.locate(&path_of(&walked));
         return Ok(Some((walked, place)));
     }
     match (own_root, error) {
@@ -194,14 +198,16 @@ fn locate_own(
     walked: &Walked,
     is_it: &dyn Fn(&Walked) -> bool,
 ) -> Option<Place> {
-    let root = reader.read_link(key, c"root").ok()?;
+    let process = reader.open(key).ok()?;
+    let root = process.read_root().ok()?;
+    let path = path_of(walked);
     if root == "/" && reader.shares_mounts_with_init(key) {
-        return host.table.locate(&walked.path);
+        return host.table.locate(&path);
     }
-    let own = reader.open_file(key, c"mountinfo").and_then(MountTable::read).ok()?;
-    own.locate(&walked.path).or_else(|| {
-        let path = format!("{root}{}", String::from_utf8_lossy(&walked.path));
+    let own = process.open_mountinfo().and_then(MountTable::read).ok()?;
+    own.locate(&path).or_else(|| {
+        let path = format!("{root}{}", String::from_utf8_lossy(&path));
         let on_host = host.root.walk(&path).ok().filter(is_it)?;
-        host.table.locate(&on_host.path)
+        host.table.locate(&path_of(&on_host))
     })
 }

@@ -4,7 +4,6 @@
 //! claims a full view where it cannot tell.
 
 use std::fs;
-use std::io::Read;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use crate::model::identity::{Device, Pid};
 use crate::model::kubelet::KubeletProgram;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::kernel::mountinfo::{MountWatch, read_mounts};
+use crate::sources::kernel::process::ProcessDirectory;
 
 /// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace on every kernel since 3.8.
 const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
@@ -115,14 +115,8 @@ fn sees_through_hidepid(proc: &Path, table: &ProcessTable, mode: &Hidepid) -> bo
 }
 
 fn may_trace(proc: &Path) -> bool {
-    let mut status = String::new();
-    let read = fs::File::open(proc.join("self/status")).and_then(|f| f.take(1 << 16).read_to_string(&mut status));
-    read.is_ok()
-        && status
-            .lines()
-            .find_map(|line| line.strip_prefix("CapEff:"))
-            .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-            .is_some_and(|set| set & CAP_SYS_PTRACE != 0)
+    let status = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_status());
+    status.is_ok_and(|status| status.capabilities().is_some_and(|set| set & CAP_SYS_PTRACE != 0))
 }
 
 fn read_namespace(proc: &Path, links: &[&str]) -> Option<PathBuf> {

@@ -4,15 +4,16 @@
 //! tried that runtimes are known to use. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
 //! some systems), so every path is resolved to the socket behind it, and the socket is asked.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::canonical::{self, Unresolved};
+use rustix::fs::FileType;
+
 use crate::model::identity::FileIdentity;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::runtime::RefusedEndpoint;
+use crate::sources::kernel::refusal::{self, Right};
+use crate::sources::kernel::rooted::{Rooted, Unresolved, Walked};
 
 /// Where k3s and rke2 have their own containerd.
 pub(crate) const K3S_CONTAINERD: &str = "/run/k3s/containerd/containerd.sock";
@@ -132,7 +133,7 @@ fn is_twin(run: &str, var_run: &str) -> bool {
 pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<FoundSocket, RefusedEndpoint> {
     let (reason, answer) = match look(root, &candidate.path) {
         Ok((canonical, identity)) => {
-            let connect = canonical::on_disk(root, &canonical);
+            let connect = on_disk(root, &canonical);
             return Ok(FoundSocket {
                 candidate,
                 canonical,
@@ -151,31 +152,41 @@ fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity), (Reason, Str
         let answer = "not a Unix socket: castoff asks runtimes at unix:///PATH only";
         return Err((Reason::NotASocket, answer.to_owned()));
     }
-    let canonical = canonical::resolve(root, Path::new(path)).map_err(|e| explain(&e))?;
-    let file = fs::metadata(canonical::on_disk(root, &canonical)).map_err(|e| (Reason::of(&e), e.to_string()))?;
-    if file.file_type().is_socket() {
-        return Ok((canonical, FileIdentity::from_stat(file.dev(), file.ino())));
+    let found = walk(root, path).map_err(|e| explain(&e))?;
+    match found.kind {
+        FileType::Socket => Ok((found.name, found.identity)),
+        FileType::Directory => Err((Reason::NotASocket, "a directory, not a socket".to_owned())),
+        _ => Err((Reason::NotASocket, "a file, not a socket".to_owned())),
     }
-    let what = if file.is_dir() { "a directory" } else { "a file" };
-    Err((Reason::NotASocket, format!("{what}, not a socket")))
+}
+
+/// Follows the host's `path` to where it ends.
+pub(super) fn walk(root: &Path, path: &str) -> Result<Walked, Unresolved> {
+    let root = Rooted::open(root).map_err(|error| Unresolved {
+        at: PathBuf::from("/"),
+        is_link: false,
+        error,
+    })?;
+    root.walk(path)
+}
+
+/// The host's canonical `path` as castoff opens it.
+fn on_disk(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn explain(error: &Unresolved) -> (Reason, String) {
     let at = error.at.display();
     if error.is_missing() {
         (Reason::NotFound, format!("no {at}"))
-    } else if error.error.kind() == std::io::ErrorKind::PermissionDenied {
-        (
-            Reason::PermissionDenied,
-            format!("{at}: {}; root may look there", error.error),
-        )
-    } else if error.is_link {
+    } else if error.is_link && Reason::of(&error.error) != Reason::PermissionDenied {
         (
             Reason::NotASocket,
             format!("a link that leads nowhere: {at}: {}", error.error),
         )
     } else {
-        (Reason::of(&error.error), format!("{at}: {}", error.error))
+        let answer = refusal::explain(&error.error, Right::Root);
+        (Reason::of(&error.error), format!("{at}: {answer}"))
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use castoff_cri::{Call, v1};
 use tokio::task::JoinSet;
 
-use super::canonical;
 use super::client::Client;
 use super::convert::printable;
 use super::endpoint::{self, Candidates, FoundSocket};
@@ -55,7 +54,7 @@ pub(crate) fn find(root: &Path, candidates: Candidates, elsewhere: Option<&Endpo
 }
 
 fn differs(root: &Path, own: &EndpointCandidate, kubelets: &EndpointCandidate) -> Option<Gap> {
-    let canonical = |c: &EndpointCandidate| canonical::resolve(root, Path::new(&c.path)).ok();
+    let canonical = |c: &EndpointCandidate| endpoint::walk(root, &c.path).ok().map(|walked| walked.name);
     let same = own.path == kubelets.path || canonical(own).is_some_and(|o| canonical(kubelets) == Some(o));
     (!same).then(|| {
         let answer = format!("castoff was told to ask {} instead", own.path);

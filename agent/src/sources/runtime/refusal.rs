@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use super::convert::printable;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::runtime::CriApi;
+use crate::sources::kernel::refusal::{Right, explain};
 
 /// Statuses that tonic makes by itself of an answer that is no gRPC begin so; a runtime's own do not.
 const OF_A_BROKEN_ANSWER: [&str; 6] = [
@@ -102,10 +103,7 @@ fn host_error(status: &Status) -> Option<&io::Error> {
 
 fn describe(status: &Status) -> String {
     match host_error(status) {
-        Some(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!("{error}; root may connect to it")
-        }
-        Some(error) => error.to_string(),
+        Some(error) => explain(error, Right::Root),
         None => match status.source() {
             Some(cause) => printable(Gap::chain(cause).as_bytes()),
             None => printable(format!("{:?}: {}", status.code(), status.message()).as_bytes()),
@@ -192,7 +190,7 @@ mod tests {
         let error = CallError::from(Status::from_error(Box::new(io::Error::from_raw_os_error(13))));
         let gap = error.gap(Hides::Runtime, CriApi::V1, "Version", "/run/x.sock");
         assert_eq!(gap.asked, "Version (CRI v1) on /run/x.sock");
-        assert!(gap.answer.ends_with("root may connect to it"), "{gap}");
+        assert!(gap.answer.ends_with("; needs root"), "{gap}");
         let gap = CallError::from(Status::unknown("\u{1b}[2Jgone\n")).gap(Hides::Runtime, CriApi::V1, "Version", "/x");
         assert!(!gap.answer.contains(char::is_control), "{gap:?}");
     }

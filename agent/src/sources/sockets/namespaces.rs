@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::sources::kernel::mountinfo::{MountWatch, unescaped};
+use crate::sources::kernel::mountinfo::{MountWatch, read_mounts, unescaped};
+use crate::sources::kernel::process::parse_bracketed;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::unix_table::table_path;
 use crate::sources::processes::ProcessTable;
 
@@ -143,7 +145,7 @@ fn find_inhabited(proc: &Path, table: &ProcessTable) -> Namespaces {
 /// A zombie has no namespace and a process that ended has none any more: only a refusal hides one.
 fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
     match fs::read_link(namespace_path(proc, pid)) {
-        Ok(target) => Ok(netns_of_link(target.as_os_str().as_bytes())),
+        Ok(target) => Ok(parse_bracketed(target.as_os_str().as_bytes(), b"net:[").map(NetNs)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         Err(_) => Ok(None),
     }
@@ -165,41 +167,30 @@ fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Names
             continue;
         }
         let asked = namespace_path(proc, pid);
-        let answer = format!("{error}: needs CAP_SYS_PTRACE");
-        let refusal = Gap::new(Reason::PermissionDenied, Hides::Client, asked.display(), answer);
-        found.refusals.push(refusal);
+        let gap = refusal::gap(&error, Hides::Client, asked.display(), Right::Trace);
+        found.refusals.push(gap);
         found.unnamed.push(vec![pid]);
     }
 }
 
-/// Namespaces that the host has mounted, with where.
+/// Namespaces that the host has mounted (`… net:[4026532567] /run/netns/x … - nsfs nsfs rw`), with where.
 fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
     let path = proc.join("1/mountinfo");
-    match fs::read(&path) {
-        Ok(mounts) => mounts.split(|byte| *byte == b'\n').filter_map(mounted_netns).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-        Err(error) => {
-            let answer = format!("{error}: needs CAP_SYS_PTRACE");
+    let mut mounted = BTreeMap::new();
+    let read = read_mounts(&path, |mount| {
+        if let Some(netns) = parse_bracketed(mount.root, b"net:[").filter(|_| mount.fs_type == b"nsfs") {
+            mounted.insert(NetNs(netns), PathBuf::from(OsStr::from_bytes(&unescaped(mount.point))));
+        }
+        true
+    });
+    match read {
+        Err(error) if !refusal::is_gone(&error) => {
             // Rests on a process that left its namespace with a connection open: no verdict waits for that.
-            Gap::new(Reason::of(&error), Hides::Detail, path.display(), answer).fold_into(gaps);
+            refusal::gap(&error, Hides::Detail, path.display(), Right::Trace).fold_into(gaps);
             BTreeMap::new()
         }
+        _ => mounted,
     }
-}
-
-/// The network namespace that a line of mountinfo mounts: `… net:[4026532567] /run/netns/x … - nsfs nsfs rw`.
-fn mounted_netns(line: &[u8]) -> Option<(NetNs, PathBuf)> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let netns = netns_of_link(fields.nth(3)?)?;
-    let point = fields.next()?;
-    let mut rest = fields.skip_while(|field| *field != b"-");
-    (rest.nth(1)? == b"nsfs").then(|| (netns, PathBuf::from(OsStr::from_bytes(&unescaped(point)))))
-}
-
-/// `net:[N]`, as the link in `/proc/<pid>/ns` and the root of a mount spell it.
-fn netns_of_link(target: &[u8]) -> Option<NetNs> {
-    let number = target.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
-    str::from_utf8(number).ok()?.parse().ok().map(NetNs)
 }
 
 /// The file by which the network namespace of a process is entered.

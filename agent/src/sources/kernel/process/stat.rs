@@ -3,16 +3,18 @@
 //! Relies on `proc_pid_stat(5)`. The name stands in parentheses and may itself hold parentheses, blanks and line ends,
 //! so the fields are counted from the *last* closing one.
 
+use std::sync::Arc;
+
 use crate::model::identity::Pid;
 
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const PF_KTHREAD: u64 = 0x0020_0000;
 
 /// What a process table needs of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
     /// Field 2, `comm`.
-    pub name: &'a [u8],
+    pub name: Arc<str>,
     /// Field 4.
     pub parent: Pid,
     /// The bit `PF_KTHREAD` of field 9: it executes no file.
@@ -22,7 +24,7 @@ pub(super) struct Stat<'a> {
 }
 
 /// Reads the fields. None where the line is not what the kernel writes, or was cut before field 22.
-pub(super) fn parse(line: &[u8]) -> Option<Stat<'_>> {
+pub(super) fn parse(line: &[u8]) -> Option<Stat> {
     let open = line.iter().position(|b| *b == b'(')?;
     let close = line.iter().rposition(|b| *b == b')')?;
     let name = line.get(open + 1..close)?;
@@ -32,7 +34,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Stat<'_>> {
     let start = decimal(fields.nth(12)?)?; // field 22
     fields.next()?; // a number that the buffer's end may have cut is not the last field
     Some(Stat {
-        name,
+        name: String::from_utf8_lossy(name).into(),
         parent: Pid(u32::try_from(parent).ok()?),
         kernel_thread: flags & PF_KTHREAD != 0,
         start,
@@ -54,7 +56,7 @@ mod tests {
         for name in ["sh", "a) S 1 2 (b", "tmux: server", "((", "", "line\nend"] {
             let line = format!("9 ({name}) {TAIL}\n");
             let stat = parse(line.as_bytes()).expect("it is the kernel's form");
-            assert_eq!(stat.name, name.as_bytes());
+            assert_eq!(&*stat.name, name);
             assert_eq!((stat.parent, stat.start), (Pid(17), 8231), "{name}");
         }
     }

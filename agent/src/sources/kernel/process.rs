@@ -1,0 +1,315 @@
+//! The directory of one process, `/proc/<pid>`: opened once, it stays that process's, whoever gets the pid afterwards.
+//! Whatever castoff reads of a process is read here, by a method for each file. Never reads an environment.
+//!
+//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that is gone is
+//! [`io::ErrorKind::NotFound`], whichever of its files is asked.
+
+mod stat;
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, readlinkat_raw};
+use rustix::io::{Errno, read};
+use rustix::path::Arg;
+
+use super::refusal::is_gone;
+use crate::model::identity::{NetNs, Pid, SocketInode};
+pub(crate) use stat::Stat;
+
+/// Bytes of `stat` that are read: the kernel's name of at most 64 and the 22 numbers that follow end before 600.
+const STAT_BYTES: usize = 1024;
+
+/// Bytes of a link's target that are read: `d_path` gives at most a page.
+const LINK_BYTES: usize = 4096 + 64;
+
+/// Bytes of directory entries that one call fetches.
+const DIRECTORY_BYTES: usize = 16 * 1024;
+
+/// Bytes of any other file that are read. Longer command lines exist (1 MiB of class path); what matters stands in front.
+/// `cgroup` has 14 hierarchies with a path of `PATH_MAX` each.
+const FILE_BYTES: u64 = 64 * 1024;
+
+const SUFFIX_OF_DELETED: &[u8] = b" (deleted)"; // proc_pid_exe(5)
+
+/// A procfs: the processes that it lists.
+#[derive(Debug)]
+pub(crate) struct Procfs(OwnedFd);
+
+impl Procfs {
+    /// Opens the procfs that is mounted at `path`.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(open_directory(CWD, path)?))
+    }
+
+    /// The processes, by ascending pid, each with the inode of its directory.
+    pub(crate) fn list(&self) -> io::Result<Vec<(Pid, u64)>> {
+        let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+        let mut list = RawDir::new(&self.0, &mut buffer);
+        let mut listed = Vec::new();
+        while let Some(item) = list.next() {
+            let item = item?;
+            listed.extend(parse_pid(item.file_name()).map(|pid| (pid, item.ino())));
+        }
+        listed.sort_unstable(); // procfs lists in order, a recorded tree does not
+        Ok(listed)
+    }
+
+    /// The directory of whoever has this pid now.
+    pub(crate) fn process(&self, pid: Pid) -> io::Result<ProcessDirectory> {
+        ProcessDirectory::open_at(&self.0, pid.to_string())
+    }
+
+    /// What whoever has this pid now executes, in one call. None where that cannot be told.
+    pub(crate) fn read_executable(&self, pid: Pid) -> Option<String> {
+        let mut link = [0; LINK_BYTES];
+        let length = readlinkat_raw(&self.0, format!("{pid}/exe"), &mut link[..]).ok()?;
+        Some(without_suffix(&link[..length]))
+    }
+
+    /// The socket that this descriptor of whoever has this pid now is, in one call. None where it is none, or there is no
+    /// such process any more.
+    pub(crate) fn read_socket(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
+        read_socket(&self.0, format!("{pid}/fd/{descriptor}"), &mut [0; 32])
+            .ok()
+            .flatten()
+    }
+}
+
+/// The open directory of one process.
+#[derive(Debug)]
+pub(crate) struct ProcessDirectory(OwnedFd);
+
+impl ProcessDirectory {
+    /// Opens the directory at `path`.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::open_at(CWD, path)
+    }
+
+    fn open_at(at: impl AsFd, path: impl Arg) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(at, path, flags, Mode::empty()).map(Self).map_err(failed)
+    }
+
+    /// The inode of the directory, which tells a process from a later one with its pid.
+    pub(crate) fn inode(&self) -> io::Result<u64> {
+        Ok(fstat(&self.0)?.st_ino)
+    }
+
+    /// `stat`.
+    pub(crate) fn read_stat(&self) -> io::Result<Stat> {
+        let mut buffer = [0; STAT_BYTES];
+        let file = openat(&self.0, c"stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let length = read(&file, &mut buffer[..]).map_err(failed)?; // the kernel writes it in one piece
+        stat::parse(&buffer[..length]).ok_or_else(malformed)
+    }
+
+    /// `status`.
+    pub(crate) fn read_status(&self) -> io::Result<Status> {
+        self.read_file(c"status").map(Status)
+    }
+
+    /// `cgroup`, as it is.
+    pub(crate) fn read_cgroups(&self) -> io::Result<Vec<u8>> {
+        self.read_file(c"cgroup")
+    }
+
+    /// `comm`: the kernel's name for the process, which the process chooses.
+    pub(crate) fn read_name(&self) -> io::Result<String> {
+        let name = self.read_file(c"comm")?;
+        Ok(lossy(name.strip_suffix(b"\n").unwrap_or(&name)))
+    }
+
+    /// `cmdline`: the arguments, lossily decoded, of the first 64 KiB at most.
+    pub(crate) fn read_arguments(&self) -> io::Result<Vec<String>> {
+        let file = self.read_file(c"cmdline")?;
+        let line = file.strip_suffix(b"\0").unwrap_or(&file);
+        if line.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(line.split(|b| *b == 0).map(lossy).collect())
+    }
+
+    /// The target of `exe` without ` (deleted)`. None where there is none: a kernel thread or a zombie.
+    pub(crate) fn read_executable(&self) -> io::Result<Option<String>> {
+        let target = self.read_link(c"exe", &mut [0; LINK_BYTES], without_suffix);
+        none_where_gone(target)
+    }
+
+    /// The network namespace by `ns/net`. None where there is none: a zombie.
+    pub(crate) fn read_netns(&self) -> io::Result<Option<NetNs>> {
+        let target = self.read_link(c"ns/net", &mut [0; 64], |target| parse_bracketed(target, b"net:["));
+        none_where_gone(target)?
+            .map(|netns| netns.map(NetNs).ok_or_else(malformed))
+            .transpose()
+    }
+
+    /// The working directory, as the process's own mount namespace names it.
+    pub(crate) fn read_working_directory(&self) -> io::Result<String> {
+        let target = readlinkat(&self.0, c"cwd", Vec::new()).map_err(failed)?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// Where the root directory of the process is in its mount namespace: `/`, but for a changed root.
+    pub(crate) fn read_root(&self) -> io::Result<String> {
+        let target = readlinkat(&self.0, c"root", Vec::new()).map_err(failed)?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// The mount namespace by `ns/mnt`.
+    pub(crate) fn read_mount_namespace(&self) -> io::Result<u64> {
+        let parse = |target: &[u8]| parse_bracketed(target, b"mnt:[");
+        self.read_link(c"ns/mnt", &mut [0; 64], parse)?.ok_or_else(malformed)
+    }
+
+    /// Opens `mountinfo`.
+    pub(crate) fn open_mountinfo(&self) -> io::Result<File> {
+        let file = openat(&self.0, c"mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        file.map(File::from).map_err(failed)
+    }
+
+    /// `uid_map` and `gid_map`: which users and groups of castoff's own user namespace the process's has.
+    pub(crate) fn read_id_maps(&self) -> io::Result<[String; 2]> {
+        Ok([lossy(&self.read_file(c"uid_map")?), lossy(&self.read_file(c"gid_map")?)])
+    }
+
+    /// Opens the root directory of the process's own mount namespace.
+    pub(crate) fn open_root(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.0, c"root", flags, Mode::empty()).map_err(failed)
+    }
+
+    /// Calls `each` with every descriptor of the process that is a socket, and with that socket.
+    pub(crate) fn read_sockets(&self, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
+        let fds = open_directory(&self.0, c"fd").map_err(failed)?;
+        let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
+        let mut list = RawDir::new(&fds, &mut buffer);
+        let mut target = [0; 32]; // `socket:[4294967295]` fits; a longer one is no socket
+        while let Some(item) = list.next() {
+            let item = item.map_err(failed)?;
+            let Some(Pid(descriptor)) = parse_pid(item.file_name()) else {
+                continue;
+            };
+            if let Some(socket) = read_socket(&fds, item.file_name(), &mut target)? {
+                each(descriptor, socket);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_file(&self, name: &CStr) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        let file = openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        File::from(file)
+            .take(FILE_BYTES)
+            .read_to_end(&mut content)
+            .map_err(failed)?;
+        Ok(content)
+    }
+
+    fn read_link<T>(&self, name: &CStr, buffer: &mut [u8], parse: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let length = readlinkat_raw(&self.0, name, &mut *buffer).map_err(failed)?;
+        Ok(parse(&buffer[..length]))
+    }
+}
+
+/// The file `status`.
+#[derive(Debug)]
+pub(crate) struct Status(Vec<u8>);
+
+impl Status {
+    /// The real user id: the first number of the line `Uid:`.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        self.values(b"Uid:")?.next()?.parse().ok()
+    }
+
+    /// In how many PID namespaces the process is, from the procfs' own on down: `NSpid:` has a number for each. None before
+    /// Linux 4.1.
+    pub(crate) fn pid_namespaces(&self) -> Option<usize> {
+        Some(self.values(b"NSpid:")?.count())
+    }
+
+    /// User and group as file systems see them: the last number of the lines `Uid:` and `Gid:`.
+    pub(crate) fn file_system_ids(&self) -> Option<(u32, u32)> {
+        let last = |name: &[u8]| self.values(name)?.nth(3)?.parse().ok();
+        Some((last(b"Uid:")?, last(b"Gid:")?))
+    }
+
+    /// The supplementary groups.
+    pub(crate) fn groups(&self) -> Option<Vec<u32>> {
+        self.values(b"Groups:")?.map(|group| group.parse().ok()).collect()
+    }
+
+    /// The capabilities that are in effect, a bit for each.
+    pub(crate) fn capabilities(&self) -> Option<u64> {
+        u64::from_str_radix(self.values(b"CapEff:")?.next()?, 16).ok()
+    }
+
+    /// The fields of a line.
+    fn values(&self, name: &[u8]) -> Option<impl Iterator<Item = &str>> {
+        let line = self.0.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
+        Some(std::str::from_utf8(line).ok()?.split_ascii_whitespace())
+    }
+}
+
+fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(at, path, flags, Mode::empty())
+}
+
+/// The socket that a descriptor is, by the link in `fd`. None where it is none, or was closed meanwhile.
+fn read_socket(fds: &OwnedFd, name: impl Arg, target: &mut [u8; 32]) -> io::Result<Option<SocketInode>> {
+    match readlinkat_raw(fds, name, &mut target[..]) {
+        #[expect(clippy::cast_possible_truncation, reason = "cut as sock_diag cuts it")]
+        Ok(length) => Ok(parse_bracketed(&target[..length], b"socket:[").map(|inode| SocketInode(inode as u32))),
+        // Closed meanwhile, and in recorded trees a plain file.
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn failed(error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    if is_gone(&error) {
+        io::ErrorKind::NotFound.into()
+    } else {
+        error
+    }
+}
+
+fn none_where_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn malformed() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+fn without_suffix(path: &[u8]) -> String {
+    lossy(path.strip_suffix(SUFFIX_OF_DELETED).unwrap_or(path))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn parse_pid(name: &CStr) -> Option<Pid> {
+    let name = name.to_bytes();
+    if !name.first()?.is_ascii_digit() {
+        return None;
+    }
+    std::str::from_utf8(name).ok()?.parse().ok().map(Pid)
+}
+
+/// The number in `net:[4026531840]` or `socket:[17]`.
+pub(crate) fn parse_bracketed(target: &[u8], prefix: &[u8]) -> Option<u64> {
+    let digits = target.strip_prefix(prefix)?.strip_suffix(b"]")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

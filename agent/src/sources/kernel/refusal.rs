@@ -1,0 +1,92 @@
+//! What an error of the host amounts to: the gap that it leaves, with the right that would have shown the thing; or only
+//! that the thing is gone.
+
+use std::fmt::{self, Display};
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::model::reading::{Gap, Hides, Reason};
+
+/// The right that whoever was refused lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// To look into processes of others.
+    Trace,
+    /// To look into processes of others, and into their directories.
+    TraceAndSearch,
+    /// Root's: that of the file's owner, or `CAP_DAC_READ_SEARCH`.
+    Root,
+}
+
+impl Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trace => "CAP_SYS_PTRACE",
+            Self::TraceAndSearch => "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            Self::Root => "root",
+        })
+    }
+}
+
+/// The gap that `error` leaves where `asked` was asked; `right` would have been answered.
+pub(crate) fn gap(error: &io::Error, hides: Hides, asked: impl Display, right: Right) -> Gap {
+    Gap::new(Reason::of(error), hides, asked, explain(error, right))
+}
+
+/// The error for people, with `right` where it was refused for lack of one.
+pub(crate) fn explain(error: &io::Error, right: Right) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("{error}; needs {right}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether a process is gone, or one of its files. ESRCH is how procfs says so where the process's directory is open.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || is(error, Errno::SRCH)
+}
+
+/// Whether no file is there by that path: the file itself lacks, or one of the directories above it.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    is_gone(error) || error.kind() == io::ErrorKind::NotADirectory
+}
+
+/// Whether a path leads to nothing, by links that go in a circle or names that no file has.
+pub(crate) fn leads_nowhere(error: &io::Error) -> bool {
+    is_missing(error) || is(error, Errno::LOOP) || is(error, Errno::NAMETOOLONG)
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_names_the_right_that_lacks() {
+        let of = |errno: Errno| gap(&errno.into(), Hides::Detail, "x", Right::Trace);
+        assert!(of(Errno::ACCESS).answer.ends_with("; needs CAP_SYS_PTRACE"));
+        assert_eq!(of(Errno::PERM).reason, Reason::PermissionDenied);
+        assert!(!of(Errno::IO).answer.contains("CAP"));
+    }
+
+    #[test]
+    fn a_refusal_is_not_absence() {
+        for (errno, gone, missing, nowhere) in [
+            (Errno::NOENT, true, true, true),
+            (Errno::SRCH, true, true, true),
+            (Errno::NOTDIR, false, true, true),
+            (Errno::LOOP, false, false, true),
+            (Errno::NAMETOOLONG, false, false, true),
+            (Errno::ACCESS, false, false, false),
+            (Errno::IO, false, false, false),
+        ] {
+            let error = io::Error::from(errno);
+            let told = (is_gone(&error), is_missing(&error), leads_nowhere(&error));
+            assert_eq!(told, (gone, missing, nowhere), "{errno:?}");
+        }
+    }
+}
