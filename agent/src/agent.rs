@@ -6,6 +6,7 @@ mod offload;
 pub mod service;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
@@ -49,7 +50,7 @@ pub struct Agent {
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
-    history: History,
+    history: Arc<History>,
     history_gaps: Vec<Gap>,
     settings: Settings,
 }
@@ -72,14 +73,14 @@ impl Agent {
             }),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
-            history,
+            history: Arc::new(history),
             history_gaps: Vec::new(),
             settings,
         }
     }
 
     /// What was seen until now.
-    pub const fn history(&self) -> &History {
+    pub const fn history(&self) -> &Arc<History> {
         &self.history
     }
 
@@ -140,9 +141,10 @@ impl Agent {
         (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, lost);
         sources.sort_by_key(|status| status.source);
         if let Some(open) = join::join(&snapshot).clients.known() {
-            self.history.record(taken, open);
+            let history = Arc::make_mut(&mut self.history);
+            history.record(taken, open);
             if saw_every_client(&sources) {
-                self.history.mark_whole(taken);
+                history.mark_whole(taken);
             }
         }
         evaluate(&snapshot, &self.history, sources, &self.settings)
@@ -237,13 +239,17 @@ fn unanswered<T>(error: &OffloadError, hides: Hides) -> Sighting<T> {
 }
 
 /// The gap that a look without an answer leaves in each kind of fact.
-fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap {
+fn unanswered_gaps(error: &OffloadError) -> impl Fn(Hides) -> Gap + '_ {
+    |hides| unanswered_gap(error, hides, "the host's processes and files")
+}
+
+/// The gap that work leaves which gave no answer of what was `asked`.
+fn unanswered_gap(error: &OffloadError, hides: Hides, asked: &str) -> Gap {
     let reason = match error {
         OffloadError::Deadline(_) | OffloadError::StillRunning => Reason::DeadlineExceeded,
         OffloadError::Panicked => Reason::HostError,
     };
-    let answer = error.to_string();
-    move |hides| Gap::new(reason, hides, "the host's processes and files", &answer)
+    Gap::new(reason, hides, asked, error)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 pub mod access;
 pub mod answer;
 pub mod connection;
+pub mod pace;
 pub mod path;
 pub mod patience;
 pub mod refusal;
+pub mod sender;
 pub mod workstation;

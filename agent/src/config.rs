@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::apiserver::access::Access;
+use crate::apiserver::pace::Paces;
 use crate::apiserver::path::is_name;
 use crate::sinks::http::tls::Files;
-use crate::sinks::publishing::events::sender;
+use crate::sinks::publishing::events::sender::EventSettings;
 use crate::sinks::publishing::labels::prefix::Prefix;
-use crate::sinks::publishing::node::pace::Paces;
 use crate::sources::HostPaths;
 
 /// Everything that was wrong with the arguments.
@@ -62,7 +62,7 @@ pub struct Serve {
     /// By what way to ask the API server who may read; none: whoever reaches the address may.
     pub guard: Option<Access>,
     /// How events are made; none: they are not.
-    pub events: Option<sender::Settings>,
+    pub events: Option<EventSettings>,
 }
 
 /// How labels are published.

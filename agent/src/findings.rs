@@ -152,8 +152,6 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
         findings,
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
-        publishing: None,
-        events: None,
     }
 }
 

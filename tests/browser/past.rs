@@ -10,7 +10,7 @@ use castoff::model::history::{History, Seen};
 use castoff::model::hours::Hours;
 use castoff::model::socket::SocketName;
 use castoff::model::time::Timestamp;
-use castoff::sinks::store::Keeper;
+use castoff::sinks::store::StateKeeper;
 
 /// The time so many hours ago.
 pub(crate) fn ago(hours: u64) -> Timestamp {
@@ -44,7 +44,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
 
 /// Writes it down.
 pub(crate) fn save(clients: Vec<(ClientKey, Seen)>, looked: Hours, state: &Path) -> Result<()> {
-    let mut keeper = Keeper::load(state, Keeper::REST, Instant::now()).keeper;
+    let mut keeper = StateKeeper::load(state, StateKeeper::REST, Instant::now()).keeper;
     keeper.save(&History::restore(clients, looked), Instant::now())?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use castoff::findings::report::Verdict;
 use castoff::model::machine::Machine;
 use castoff::model::publishing::Outcome;
 use castoff::sinks::publishing::labels::prefix::Prefix;
-use castoff::sinks::publishing::node::keeper::Settings;
+use castoff::sinks::publishing::node::sender::NodeSettings;
 use castoff_tests::fake::api::FakeApi;
 
 use super::{Agent, NODE, kubeconfig, paces};
@@ -111,7 +111,7 @@ async fn what_is_no_file_is_no_kubeconfig() -> Result<()> {
         broken_token,
     ];
     for path in cases {
-        let settings = Settings {
+        let settings = NodeSettings {
             node: NODE.to_owned(),
             prefix: Prefix::parse("castoff.dev/")?,
             access: Access::Kubeconfig {
@@ -134,7 +134,7 @@ async fn what_is_no_file_is_no_kubeconfig() -> Result<()> {
 
 #[tokio::test]
 async fn outside_of_a_pod_there_is_no_service_account() -> Result<()> {
-    let settings = Settings {
+    let settings = NodeSettings {
         node: NODE.to_owned(),
         prefix: Prefix::parse("castoff.dev/")?,
         access: Access::ServiceAccount,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use castoff::apiserver::access::Access;
+use castoff::apiserver::pace::Allowance;
+use castoff::apiserver::sender::run;
 use castoff::findings::report::{Report, Verdict};
 use castoff::model::client::{Client, ClientIdentity, ClientKey, Origin};
 use castoff::model::container::PodContainer;
@@ -13,10 +15,8 @@ use castoff::model::publishing::{Dropped, Events, Outcome};
 use castoff::model::reading::Reading;
 use castoff::model::socket::SocketName;
 use castoff::sinks::publishing::events::event::Reporter;
-use castoff::sinks::publishing::events::ledger::EventLedger;
-use castoff::sinks::publishing::events::sender::{EventSender, Settings};
+use castoff::sinks::publishing::events::sender::{EventSender, EventSettings};
 use castoff::sinks::publishing::labels::prefix::Prefix;
-use castoff::sinks::publishing::node::pace::Allowance;
 
 use castoff_tests::fake::api::{FakeApi, Fault};
 use tokio::sync::watch;
@@ -54,7 +54,7 @@ fn client(namespace: &str, pod: &str, report: &Report) -> Client {
 /// A sender at work on the node's reports.
 struct Agent {
     reports: watch::Sender<Option<Arc<Report>>>,
-    ledger: EventLedger,
+    standing: watch::Receiver<Events>,
     task: JoinHandle<()>,
     clients: Vec<Client>,
     second: u64,
@@ -67,7 +67,7 @@ impl Agent {
     }
 
     /// One that has made its first look.
-    fn with(api: &FakeApi, change: impl FnOnce(&mut Settings)) -> Result<Self> {
+    fn with(api: &FakeApi, change: impl FnOnce(&mut EventSettings)) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("kubeconfig");
         std::fs::write(folder.path().join("token"), "first")?;
@@ -77,15 +77,15 @@ impl Agent {
             node: NODE.to_owned(),
             prefix: Prefix::parse("castoff.dev/")?,
         };
-        let mut settings = Settings::new(reporter, Access::Kubeconfig { path, programs: false });
+        let mut settings = EventSettings::new(reporter, Access::Kubeconfig { path, programs: false });
         settings.paces = paces();
         change(&mut settings);
-        let (sender, ledger) = EventSender::new(settings);
+        let (sender, standing) = EventSender::new(settings);
         let (reports, latest) = watch::channel(None);
         let mut agent = Self {
             reports,
-            ledger,
-            task: tokio::spawn(sender.run(latest, std::future::pending())),
+            standing,
+            task: tokio::spawn(run(sender, latest, std::future::pending())),
             clients: Vec::new(),
             second: 0,
             _folder: folder,
@@ -112,7 +112,7 @@ impl Agent {
     }
 
     fn state(&self) -> Events {
-        self.ledger.read()
+        self.standing.borrow().clone()
     }
 
     fn requests(&self, outcome: Outcome) -> u64 {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use castoff::apiserver::access::Access;
+use castoff::apiserver::pace::{Allowance, Paces};
+use castoff::apiserver::sender::run;
 use castoff::findings::report::{API_VERSION, KubeletCeiling, Report, Verdict};
 use castoff::model::host::CgroupVersion;
 use castoff::model::hours::Hours;
@@ -24,10 +26,8 @@ use castoff::model::reading::{Gap, Hides, Reading, Reason};
 use castoff::model::runtime::{CgroupDriver, CriApi, Runtime};
 use castoff::model::time::Timestamp;
 use castoff::model::timeline::Timeline;
-use castoff::sinks::publishing::labels::ledger::Ledger;
 use castoff::sinks::publishing::labels::prefix::Prefix;
-use castoff::sinks::publishing::node::keeper::{NodeKeeper, Settings};
-use castoff::sinks::publishing::node::pace::{Allowance, Paces};
+use castoff::sinks::publishing::node::sender::{NodeSender, NodeSettings};
 use castoff_tests::fake::api::FakeApi;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -92,8 +92,6 @@ fn report(verdict: Verdict, second: u64) -> Report {
         findings: Vec::new(),
         holder_method: None,
         sources: Vec::new(),
-        publishing: None,
-        events: None,
         timeline: Timeline::new(Timestamp::from_unix(1_795_521_600 + second), &[], &Hours::default()),
     }
 }
@@ -111,7 +109,7 @@ fn blind(second: u64) -> Report {
 /// A keeper at work, and the files that it reads.
 struct Agent {
     reports: watch::Sender<Option<Arc<Report>>>,
-    ledger: Ledger,
+    standing: watch::Receiver<Publishing>,
     task: JoinHandle<()>,
     folder: tempfile::TempDir,
     second: u64,
@@ -128,7 +126,7 @@ impl Agent {
         let path = folder.path().join("kubeconfig");
         std::fs::write(folder.path().join("token"), "first")?;
         std::fs::write(&path, kubeconfig(server, &folder.path().join("token")))?;
-        let settings = Settings {
+        let settings = NodeSettings {
             node: NODE.to_owned(),
             prefix: Prefix::parse("castoff.dev/")?,
             access: Access::Kubeconfig { path, programs: false },
@@ -138,14 +136,14 @@ impl Agent {
         Ok(Self::start(settings, folder))
     }
 
-    fn start(settings: Settings, folder: tempfile::TempDir) -> Self {
-        let ledger = Ledger::new(Way::Api);
+    fn start(settings: NodeSettings, folder: tempfile::TempDir) -> Self {
+        let (standing, latest_standing) = watch::channel(Publishing::new(Way::Api));
         let (reports, latest) = watch::channel(None);
-        let keeper = NodeKeeper::new(settings, ledger.clone());
+        let sender = NodeSender::new(settings, standing);
         Self {
             reports,
-            ledger,
-            task: tokio::spawn(keeper.run(latest, std::future::pending())),
+            standing: latest_standing,
+            task: tokio::spawn(run(sender, latest, std::future::pending())),
             folder,
             second: 0,
         }
@@ -163,7 +161,7 @@ impl Agent {
     }
 
     fn state(&self) -> Publishing {
-        self.ledger.read()
+        self.standing.borrow().clone()
     }
 
     /// Waits until the labels are confirmed as `verdict`.

@@ -13,6 +13,7 @@ use castoff::agent::Agent;
 use castoff::config::{DEFAULT_WINDOW, Look};
 use castoff::findings::Settings;
 use castoff::model::history::History;
+use castoff::model::publishing::Standing;
 use castoff::sinks::views::json::{render_json, render_schema};
 use castoff::sinks::views::metrics::cycles::CycleCounters;
 use castoff::sinks::views::metrics::{Build, Metrics};
@@ -80,7 +81,7 @@ async fn neither_arguments_nor_environments_nor_labels_of_pods_are_kept() -> Res
     let mut agent = agent(&host);
     let report = agent.look().await;
     assert!(!report.findings.is_empty() && report.clients.known().is_some_and(|clients| clients.len() > 1));
-    let metrics = Metrics::new(BUILD).render(Some(&report), &CycleCounters::default())?;
+    let metrics = Metrics::new(BUILD).render(Some(&report), &Standing::default(), &CycleCounters::default())?;
     let state = format!("{:?}", agent.history());
     for text in [
         render_json(&report)?,
@@ -106,7 +107,7 @@ async fn hold(name: &str, host: Host) -> Result<()> {
 
     let mut cycles = CycleCounters::default();
     cycles.record_cycle(&report, took, 0);
-    let metrics = Metrics::new(BUILD).render(Some(&report), &cycles)?;
+    let metrics = Metrics::new(BUILD).render(Some(&report), &Standing::default(), &cycles)?;
     same(name, "prom", &normal::metrics(&metrics))?;
 
     let style = Style {

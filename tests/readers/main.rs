@@ -1,5 +1,6 @@
 //! Who may read what the agent serves: the real server over TCP, and a fake API server that says who is who.
 
+mod flood;
 mod refusals;
 mod usual;
 
@@ -18,6 +19,7 @@ use castoff_tests::fake::api::FakeApi;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 const REVIEWS: [&str; 2] = [
     "/apis/authentication.k8s.io/v1/tokenreviews",
@@ -28,7 +30,7 @@ const REVIEWS: [&str; 2] = [
 struct Pages {
     address: SocketAddr,
     _folder: tempfile::TempDir,
-    _stop: watch::Sender<bool>,
+    _stop: DropGuard,
 }
 
 impl Pages {
@@ -39,28 +41,26 @@ impl Pages {
         let (_reports, latest) = watch::channel(None);
         let published = Published {
             reports: latest,
+            labels: None,
+            events: None,
             cycles: Arc::default(),
             liveness: Arc::new(Liveness::new(Duration::from_secs(600), Instant::now())),
             metrics: Arc::new(Metrics::new(Build::current())),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let (stop, mut stopping) = watch::channel(false);
+        let stopping = CancellationToken::new();
+        let stop = stopping.clone().cancelled_owned();
         let server = Server {
             limits: Limits::of_this_process(),
             tls: None,
         };
         let router = router(published, Some(Arc::new(guard)));
-        tokio::spawn(async move {
-            let stopped = async {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            };
-            server.serve(listener, router, stopped, Duration::ZERO).await
-        });
+        tokio::spawn(server.serve(listener, router, stop, Duration::ZERO));
         Ok(Self {
             address,
             _folder: folder,
-            _stop: stop,
+            _stop: stopping.drop_guard(),
         })
     }
 
@@ -90,12 +90,12 @@ impl Pages {
         };
         let service = Service::start(look, settings).await?;
         let address = service.address()?;
-        let (stop, stopping) = watch::channel(false);
-        tokio::spawn(serve(service, stopping));
+        let stopping = CancellationToken::new();
+        tokio::spawn(serve(service, stopping.clone()));
         Ok(Self {
             address,
             _folder: folder,
-            _stop: stop,
+            _stop: stopping.drop_guard(),
         })
     }
 

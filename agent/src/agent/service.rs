@@ -6,31 +6,32 @@ mod transitions;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
-use super::{Agent, HOST_DEADLINE};
+use super::offload::Offload;
+use super::{Agent, HOST_DEADLINE, unanswered_gap};
 use crate::config::{Look, Serve};
 use crate::findings::Settings;
 use crate::findings::report::Report;
-use crate::model::history::History;
+use crate::model::machine::Machine;
 use crate::model::reading::{Gap, Hides};
-use crate::sinks::http::tls::{TlsError, acceptor};
+use crate::sinks::http::tls::{self, Acceptor, TlsError};
 use crate::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
-use crate::sinks::publishing::events::ledger::EventLedger;
-use crate::sinks::publishing::events::sender::EventSender;
-use crate::sinks::publishing::labels::ledger::Ledger;
-use crate::sinks::store::{Keeper, Loaded, Saved, StateError};
+use crate::sinks::store::{Loaded, Saved, StateError, StateKeeper};
 use crate::sinks::views::metrics::cycles::CycleCounters;
 use crate::sinks::views::metrics::{Build, Metrics};
+use crate::sources::HostPaths;
 use crate::sources::machine::read_machine;
 use crate::sources::runtime::RuntimeSource;
-use publish::Publisher;
+use publish::{Senders, Task};
 use transitions::Transitions;
 
 /// Why the service cannot start or did not go on.
@@ -55,37 +56,28 @@ pub enum ServiceError {
 /// An agent that is ready to serve: its address is taken and its history read.
 pub struct Service {
     agent: Agent,
-    keeper: Option<Keeper>,
+    keeper: Option<Offload<StateKeeper>>,
     lost: Vec<Gap>,
     listener: TcpListener,
     settings: Serve,
     reports: watch::Sender<Option<Arc<Report>>>,
     published: Published,
-    publisher: Option<Publisher>,
+    senders: Senders,
     server: Server,
 }
 
 impl Service {
     /// Takes the address, reads the state file. Whatever fails for good fails here.
-    pub async fn start(look: Look, settings: Serve) -> Result<Self, ServiceError> {
+    pub async fn start(look: Look, mut settings: Serve) -> Result<Self, ServiceError> {
         let address = settings.listen;
         let listen = |source| ServiceError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let server = Server {
-            limits: Limits::of_this_process(),
-            tls: settings.tls.clone().map(acceptor).transpose()?,
-        };
-        let (keeper, history, trouble) = match &settings.state {
-            Some(path) => {
-                let Loaded {
-                    keeper,
-                    history,
-                    trouble,
-                } = Keeper::load(path, Keeper::REST, Instant::now());
-                (Some(keeper), history, trouble)
-            }
-            None => (None, History::default(), Vec::new()),
-        };
+        let (tls, state, host) = (settings.tls.take(), settings.state.take(), look.host.clone());
+        let files = spawn_blocking(move || Files::read(tls, state.as_deref(), &host)).await;
+        let Files { tls, loaded, machine } = files.map_err(|_| ServiceError::Ended("with a panic"))??;
+        let (keeper, history, trouble) = loaded.map_or_else(Default::default, |loaded| {
+            (Some(loaded.keeper), loaded.history, loaded.trouble)
+        });
         for error in &trouble {
             tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
         }
@@ -94,23 +86,27 @@ impl Service {
             node: look.node.clone(),
             window: settings.window,
         };
-        let stall = 3 * settings.period + 2 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
+        let stall = 3 * settings.period + 3 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
         let lost: Vec<Gap> = trouble.iter().map(StateError::gap).collect();
-        let publish = settings.labels.as_ref();
-        let publisher = publish.map(|publish| Publisher::new(publish, read_machine(&look.host)));
+        let (senders, (labels, events)) = Senders::new(settings.labels.take(), settings.events.take(), machine);
         let mut agent = Agent::new(look, judged, history);
         agent.set_history_gaps(lost.clone());
         Ok(Self {
             agent,
-            publisher,
-            keeper,
+            senders,
+            keeper: keeper.map(Offload::new),
             lost,
             listener,
             settings,
             reports,
-            server,
+            server: Server {
+                limits: Limits::of_this_process(),
+                tls,
+            },
             published: Published {
                 reports: latest,
+                labels,
+                events,
                 cycles: Arc::new(Mutex::new(CycleCounters::default())),
                 liveness: Arc::new(Liveness::new(stall, Instant::now())),
                 metrics: Arc::new(Metrics::new(Build::current())),
@@ -124,17 +120,34 @@ impl Service {
     }
 }
 
-/// Serves until `stopping` turns true; then ends the cycle, writes the state file and lets requests under way end.
-pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<(), ServiceError> {
+/// What is read of the disk at the start, off the async runtime.
+struct Files {
+    tls: Option<Acceptor>,
+    loaded: Option<Loaded>,
+    machine: Machine,
+}
+
+impl Files {
+    fn read(tls: Option<tls::Files>, state: Option<&Path>, host: &HostPaths) -> Result<Self, TlsError> {
+        Ok(Self {
+            tls: tls.map(Acceptor::read).transpose()?,
+            loaded: state.map(|path| StateKeeper::load(path, StateKeeper::REST, Instant::now())),
+            machine: read_machine(host),
+        })
+    }
+}
+
+/// Serves until `stopping`; then ends the cycle, writes the state file and lets requests under way end.
+pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), ServiceError> {
     let Service {
         agent,
+        senders,
         keeper,
         lost,
         listener,
         settings,
         reports,
         published,
-        publisher,
         server,
     } = service;
     if let Ok(address) = listener.local_addr() {
@@ -143,7 +156,6 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
             tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
         }
     }
-    let (events, event_ledger) = settings.events.map(EventSender::new).unzip();
     let cycle = Cycle {
         agent,
         keeper,
@@ -154,52 +166,32 @@ pub async fn serve(service: Service, stopping: watch::Receiver<bool>) -> Result<
         cycles: Arc::clone(&published.cycles),
         liveness: Arc::clone(&published.liveness),
         transitions: Transitions::default(),
-        labels: publisher.as_ref().map(Publisher::ledger),
-        events: event_ledger,
     };
-    let mut tasks = JoinSet::new();
-    let asked = stopped(stopping.clone());
-    tasks.spawn(async move { ("cycle", cycle.run(settings.period, asked).await) });
-    if let Some(publisher) = publisher {
-        let (latest, asked) = (published.reports.clone(), stopped(stopping.clone()));
-        tasks.spawn(async move {
-            publisher.run(latest, asked).await;
-            ("labels", Ok(()))
-        });
-    }
-    if let Some(events) = events {
-        let (latest, asked) = (published.reports.clone(), stopped(stopping.clone()));
-        tasks.spawn(async move {
-            events.run(latest, asked).await;
-            ("events", Ok(()))
-        });
-    }
-    let asked = stopped(stopping.clone());
+    let mut tasks: JoinSet<Task> = JoinSet::new();
+    let stop = stopping.clone().cancelled_owned();
+    tasks.spawn(async move { ("cycle", cycle.run(settings.period, stop).await) });
+    senders.start(&mut tasks, &published.reports, &stopping);
+    let stop = stopping.clone().cancelled_owned();
     tasks.spawn(async move {
         let guard = settings.guard.map(|access| Arc::new(Guard::new(access)));
-        server
-            .serve(listener, router(published, guard), asked, settings.grace)
-            .await;
+        // Half of the grace: half a request must not cost the exit code.
+        let grace = settings.grace / 2;
+        server.serve(listener, router(published, guard), stop, grace).await;
         ("http", Ok(()))
     });
     while let Some(ended) = tasks.join_next().await {
         let (task, outcome) = ended.map_err(|_| ServiceError::Ended("with a panic"))?;
         outcome?;
-        if !*stopping.borrow() {
+        if !stopping.is_cancelled() {
             return Err(ServiceError::Ended(task));
         }
     }
     Ok(())
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // A sender that is gone means the same: stop.
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
-
 struct Cycle {
     agent: Agent,
-    keeper: Option<Keeper>,
+    keeper: Option<Offload<StateKeeper>>,
     lost: Vec<Gap>,
     reports: watch::Sender<Option<Arc<Report>>>,
     started: Instant,
@@ -207,8 +199,6 @@ struct Cycle {
     cycles: Arc<Mutex<CycleCounters>>,
     liveness: Arc<Liveness>,
     transitions: Transitions,
-    labels: Option<Ledger>,
-    events: Option<EventLedger>,
 }
 
 impl Cycle {
@@ -226,7 +216,7 @@ impl Cycle {
                 () = self.turn() => {}
             }
         }
-        self.keep(true);
+        self.keep(true).await;
         Ok(())
     }
 
@@ -235,44 +225,42 @@ impl Cycle {
         if start.duration_since(self.started) > self.window {
             self.lost.clear(); // whatever was lost is out of the window by now
         }
-        let mut report = self.agent.look().await;
-        report.publishing = self.labels.as_ref().map(Ledger::read);
-        report.events = self.events.as_ref().map(EventLedger::read);
-        let report = Arc::new(report);
+        let report = Arc::new(self.agent.look().await);
         let took = start.elapsed();
         self.liveness.move_at(Instant::now());
         self.counters(|cycles| cycles.record_cycle(&report, took, self.agent.history().forgotten()));
         self.transitions.log(&report);
         self.reports.send_replace(Some(report));
-        let unkept = self.keep(false);
+        let unkept = self.keep(false).await;
         self.agent
             .set_history_gaps(self.lost.iter().cloned().chain(unkept).collect());
     }
 
     /// Writes the state file where that is due, or `now`; the gap that a failure leaves.
-    fn keep(&mut self, now: bool) -> Option<Gap> {
+    async fn keep(&mut self, now: bool) -> Option<Gap> {
         let keeper = self.keeper.as_mut()?;
-        let history = self.agent.history();
-        let at = Instant::now();
-        let saved = tokio::task::block_in_place(|| {
+        let (history, at) = (Arc::clone(self.agent.history()), Instant::now());
+        let save = move |keeper: &mut StateKeeper| {
             if now {
-                keeper.save(history, at)
+                keeper.save(&history, at)
             } else {
-                keeper.save_if_due(history, at)
+                keeper.save_if_due(&history, at)
             }
-        });
-        if !matches!(saved, Ok(Saved::Unchanged | Saved::NotDue)) {
-            self.counters(|cycles| cycles.record_state_write(saved.is_ok()));
-        }
-        let error = saved.err()?;
+        };
+        let gap = match keeper.run(HOST_DEADLINE, save).await {
+            Ok(Ok(Saved::Unchanged | Saved::NotDue)) => return None,
+            Ok(Ok(Saved::Written)) => None,
+            Ok(Err(error)) => Some(error.gap()),
+            Err(error) => Some(unanswered_gap(&error, Hides::Detail, "the state file")),
+        };
+        self.counters(|cycles| cycles.record_state_write(gap.is_none()));
+        let mut gap = gap?;
+        gap.hides = Hides::Detail;
         if now {
             // Nobody will read it from a report any more; before, the log of transitions tells it once.
-            tracing::warn!(error = Gap::chain(&error), "the history of clients is not kept");
+            tracing::warn!(%gap, "the history of clients is not kept");
         }
-        Some(Gap {
-            hides: Hides::Detail,
-            ..error.gap()
-        })
+        Some(gap)
     }
 
     fn counters(&self, count: impl FnOnce(&mut CycleCounters)) {
@@ -284,7 +272,6 @@ impl Cycle {
 mod tests {
     use super::*;
     use crate::model::reading::Source;
-    use crate::sources::HostPaths;
 
     #[tokio::test]
     async fn a_lost_history_is_said_from_the_first_report_on() {

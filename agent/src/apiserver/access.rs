@@ -43,7 +43,16 @@ impl fmt::Display for Access {
 }
 
 impl Access {
-    /// Reads it anew.
+    /// Whether reading it may start a program.
+    pub const fn starts_programs(&self) -> bool {
+        match self {
+            Self::ServiceAccount => false,
+            Self::Kubeconfig { programs, .. } => *programs,
+            Self::Workstation(_) => true,
+        }
+    }
+
+    /// Reads it anew. Blocks on files.
     ///
     /// # Errors
     /// [`Outcome::Unconfigured`](crate::model::publishing::Outcome::Unconfigured), with what is missing or makes no sense.

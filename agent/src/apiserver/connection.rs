@@ -10,6 +10,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::Config;
 use kube::client::{Body, ConfigExt as _};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service as _, ServiceBuilder, ServiceExt as _};
@@ -23,6 +26,9 @@ use crate::model::reading::Gap;
 /// Bytes of an answer at most. etcd takes no object over 1.5 MiB; a page of metadata is bounded by its size.
 pub const ANSWER_LIMIT: usize = 4 << 20;
 
+/// Whose turn it is to read an agent's credentials: files that hang cost one thread, whoever asks for them.
+static READING: Semaphore = Semaphore::const_new(1);
+
 /// The credentials as they were when it was made, and what is open to the server. Clones share what is open.
 #[derive(Clone)]
 pub struct Connection {
@@ -35,8 +41,44 @@ impl Connection {
     /// Prepares one with the credentials as they are now; of what it opens, `idle` stay open. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Outcome::Unconfigured`], with what is missing or makes no sense.
+    /// [`Outcome::Unconfigured`], with what is missing or makes no sense; [`Outcome::DeadlineExceeded`] where files do not
+    /// come.
     pub async fn prepare(access: &Access, deadline: Duration, idle: usize) -> Result<Self, Refusal> {
+        if access.starts_programs() {
+            // Which may ask a person for a password.
+            return Self::read(access.clone(), deadline, idle, None).await;
+        }
+        let read = async {
+            let turn = READING.acquire().await.ok();
+            Self::read(access.clone(), deadline, idle, turn).await
+        };
+        let late = |_| {
+            let within = humantime::format_duration(deadline);
+            let what = format!("its files were not read within {within}");
+            Err(Refusal::new(Outcome::DeadlineExceeded, access.to_string(), what))
+        };
+        timeout(deadline, read).await.unwrap_or_else(late)
+    }
+
+    /// Reads the files off the async runtime.
+    async fn read(
+        access: Access,
+        deadline: Duration,
+        idle: usize,
+        turn: Option<SemaphorePermit<'static>>,
+    ) -> Result<Self, Refusal> {
+        let asked = access.to_string();
+        let runtime = Handle::current();
+        let reading = spawn_blocking(move || {
+            let _turn = turn;
+            runtime.block_on(Self::open(&access, deadline, idle))
+        });
+        reading
+            .await
+            .unwrap_or_else(|panic| Err(Refusal::unconfigured(asked, panic)))
+    }
+
+    async fn open(access: &Access, deadline: Duration, idle: usize) -> Result<Self, Refusal> {
         let config = access.read().await?;
         let service = connect(&config, idle)
             .map_err(|error| Refusal::new(Outcome::Unconfigured, access.to_string(), Gap::chain(&error)))?;

@@ -17,6 +17,7 @@ use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
 use crate::findings::report::Report;
 use crate::model::history::History;
+use crate::model::publishing::Standing;
 use crate::sinks::text::visible;
 use crate::sinks::views::json::{render_json, render_json_line};
 use crate::sinks::views::junit::{Outcome, render_junit};
@@ -85,7 +86,7 @@ fn render(report: &Report, args: &Check, outcome: Outcome) -> anyhow::Result<Str
 /// One of many: a line for programs, and an empty line after what is for people.
 fn render_next(report: &Report, args: &Check) -> anyhow::Result<String> {
     let mut text = match args.output {
-        Output::Json => render_json_line(report).context("writing the report as JSON")?,
+        Output::Json => render_json_line(report, &Standing::default()).context("writing the report as JSON")?,
         _ => render(report, args, judge(report, &args.fail_on))?,
     };
     text.push('\n');

@@ -8,14 +8,14 @@ use super::args::{LabelArgs, Labels, Way};
 use super::check::{look, look_once};
 use super::{OK, print};
 use crate::apiserver::access::Access;
+use crate::apiserver::pace::Paces;
 use crate::config::{Mistakes, Publish, Reader};
 use crate::sinks::publishing::events::event::Reporter;
-use crate::sinks::publishing::events::sender;
+use crate::sinks::publishing::events::sender::EventSettings;
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sinks::publishing::labels::summary::Summary;
 use crate::sinks::publishing::labels::{ANNOTATION, values};
 use crate::sinks::publishing::nfd;
-use crate::sinks::publishing::node::pace::Paces;
 use crate::sinks::publishing::node::remove::Removal;
 
 /// What to do.
@@ -151,7 +151,7 @@ pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Opt
 }
 
 /// What they say about events, where some are to be made.
-pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) -> Option<sender::Settings> {
+pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) -> Option<EventSettings> {
     let node = reader.node("--node-name", node);
     let prefix = reader.prefix("--label-prefix", &args.label_prefix);
     let access = access(reader, args, false);
@@ -159,7 +159,7 @@ pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) 
         node: node?,
         prefix: prefix?,
     };
-    Some(sender::Settings::new(reporter, access))
+    Some(EventSettings::new(reporter, access))
 }
 
 /// How to get to the API server.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 
 use super::args::{Auth, HttpArgs, LogFormat, Run};
@@ -53,8 +53,8 @@ fn raise_descriptor_limit() {
 async fn until_stopped(look: Look, settings: Serve) -> anyhow::Result<u8> {
     let grace = settings.grace;
     let service = Service::start(look, settings).await?;
-    let (stop, stopping) = watch::channel(false);
-    let mut serving = tokio::spawn(serve(service, stopping));
+    let stopping = CancellationToken::new();
+    let mut serving = tokio::spawn(serve(service, stopping.clone()));
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
     tokio::select! {
@@ -65,7 +65,7 @@ async fn until_stopped(look: Look, settings: Serve) -> anyhow::Result<u8> {
         _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
         _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
     }
-    let _ = stop.send(true);
+    stopping.cancel();
     tokio::select! {
         ended = serving => {
             ended.context("the agent's tasks")??;

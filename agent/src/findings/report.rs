@@ -10,7 +10,6 @@ use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
 use crate::model::host::CgroupVersion;
 use crate::model::kubelet::Kubelet;
-use crate::model::publishing::{Events, Publishing};
 use crate::model::reading::{Gap, Reading, Source, codes};
 use crate::model::runtime::{RefusedEndpoint, Runtime};
 use crate::model::snapshot::HolderMethod;
@@ -173,12 +172,6 @@ pub struct Report {
     pub holder_method: Option<HolderMethod>,
     /// What each source did.
     pub sources: Vec<SourceStatus>,
-    /// How the node's labels stand; none where castoff was not asked to keep any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub publishing: Option<Publishing>,
-    /// How the events stand; none where castoff was not asked to make any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub events: Option<Events>,
 }
 
 /// The value of [`Report::api_version`].

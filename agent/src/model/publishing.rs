@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::reading::{Reading, codes};
+use super::reading::{Gap, Reading, codes};
 use super::time::Timestamp;
 
 codes! {
@@ -86,7 +86,7 @@ pub struct PublishedLabels {
     pub confirmed: Timestamp,
 }
 
-/// How publishing stands.
+/// How the labels stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publishing {
@@ -101,6 +101,50 @@ pub struct Publishing {
     pub last_success: Option<Timestamp>,
     /// The requests that were sent, or the writes of the file.
     pub requests: Vec<Requests>,
+}
+
+impl Publishing {
+    /// Nothing was published yet.
+    pub const fn new(way: Way) -> Self {
+        Self {
+            way,
+            labels: Reading::Absent,
+            failing: None,
+            last_success: None,
+            requests: Vec::new(),
+        }
+    }
+
+    /// Counts one request.
+    pub fn count(&mut self, verb: Verb, outcome: Outcome) {
+        match self
+            .requests
+            .binary_search_by_key(&(verb, outcome), |r| (r.verb, r.outcome))
+        {
+            Ok(at) => self.requests[at].count += 1,
+            Err(at) => self.requests.insert(
+                at,
+                Requests {
+                    verb,
+                    outcome,
+                    count: 1,
+                },
+            ),
+        }
+    }
+
+    /// The node has these labels.
+    pub fn confirm(&mut self, labels: BTreeMap<String, String>, at: Timestamp) {
+        self.failing = None;
+        self.last_success = Some(at);
+        self.labels = Reading::Known(PublishedLabels { labels, confirmed: at });
+    }
+
+    /// It is not known what the node has: an attempt ended so, and left this gap.
+    pub fn doubt(&mut self, outcome: Outcome, gap: Gap) {
+        self.failing = Some(outcome);
+        self.labels = Reading::Unknown(gap);
+    }
 }
 
 codes! {
@@ -153,4 +197,43 @@ pub struct Events {
     pub requests: Vec<EventRequests>,
     /// Events that were not made.
     pub dropped: Vec<DroppedEvents>,
+}
+
+impl Events {
+    /// Counts one request.
+    pub fn count(&mut self, outcome: Outcome, at: Timestamp) {
+        match self.requests.binary_search_by_key(&outcome, |r| r.outcome) {
+            Ok(found) => self.requests[found].count += 1,
+            Err(place) => self.requests.insert(place, EventRequests { outcome, count: 1 }),
+        }
+        self.failing = (outcome != Outcome::Succeeded).then_some(outcome);
+        if outcome == Outcome::Succeeded {
+            self.last_success = Some(at);
+        }
+    }
+
+    /// Counts an event that is not made.
+    pub fn drop_one(&mut self, reason: Dropped) {
+        match self.dropped.binary_search_by_key(&reason, |d| d.reason) {
+            Ok(found) => self.dropped[found].count += 1,
+            Err(place) => self.dropped.insert(place, DroppedEvents { reason, count: 1 }),
+        }
+    }
+
+    /// Sets how many wait.
+    pub fn set_waiting(&mut self, waiting: usize) {
+        self.waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    }
+}
+
+/// How publishing stands, which is put beside a report when it is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// How the node's labels stand; none where castoff was not asked to keep any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publishing: Option<Publishing>,
+    /// How the events stand; none where castoff was not asked to make any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Events>,
 }

@@ -6,12 +6,15 @@ mod guard;
 mod liveness;
 mod refresh;
 mod server;
+mod shelf;
 pub mod tls;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
@@ -24,16 +27,23 @@ use super::views::metrics::cycles::CycleCounters;
 use super::views::metrics::{self, Metrics};
 use super::views::page;
 use crate::findings::report::Report;
+use crate::model::publishing::{Events, Publishing, Standing};
+use crate::model::time::Timestamp;
 pub use connections::Limits;
 pub use guard::Guard;
 pub use liveness::{Liveness, Stalled};
 pub use server::{Drained, Server};
+use shelf::{Held, Shelf};
 
 /// What the pages are made of.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The latest report; none before the first.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// How the labels stand; none where castoff was not asked to keep any.
+    pub labels: Option<watch::Receiver<Publishing>>,
+    /// How the events stand; none where castoff was not asked to make any.
+    pub events: Option<watch::Receiver<Events>>,
     /// What the agent counted since it started.
     pub cycles: Arc<Mutex<CycleCounters>>,
     /// Whether its cycle still moves.
@@ -45,6 +55,52 @@ pub struct Published {
 impl Published {
     fn report(&self) -> Option<Arc<Report>> {
         self.reports.borrow().clone()
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            publishing: self.labels.as_ref().map(|labels| labels.borrow().clone()),
+            events: self.events.as_ref().map(|events| events.borrow().clone()),
+        }
+    }
+}
+
+/// What a text is written of. The page and the metrics say what holds now, so they are written anew each second.
+struct Sight {
+    report: Weak<Report>,
+    standing: Standing,
+    second: Option<Timestamp>,
+    stalled: bool,
+    refresh: Option<u32>,
+}
+
+impl PartialEq for Sight {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |sight: &Self| (sight.second, sight.stalled, sight.refresh);
+        Weak::ptr_eq(&self.report, &other.report) && self.standing == other.standing && of(self) == of(other)
+    }
+}
+
+/// The pages, and the texts that their readers share.
+struct Pages {
+    published: Published,
+    page: Shelf<Sight>,
+    /// The page that loads itself anew.
+    reloading: Shelf<Sight>,
+    metrics: Shelf<Sight>,
+    json: Shelf<Sight>,
+}
+
+impl Pages {
+    fn new(published: Published) -> Self {
+        let held = Held::default();
+        Self {
+            published,
+            page: Shelf::new(&held),
+            reloading: Shelf::new(&held),
+            metrics: Shelf::new(&held),
+            json: Shelf::new(&held),
+        }
     }
 }
 
@@ -64,93 +120,134 @@ pub fn router(published: Published, guard: Option<Arc<Guard>>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .fallback(async || text(StatusCode::NOT_FOUND, "no such page\n"))
-        .with_state(published)
+        .with_state(Arc::new(Pages::new(published)))
 }
 
-async fn index(State(published): State<Published>, RawQuery(query): RawQuery) -> Response {
+async fn index(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery) -> Response {
     let refresh = match refresh::asked(query.as_deref()) {
         Ok(refresh) => refresh,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
-    let report = published.report();
-    let page = page::render(&page::Looked {
-        report: report.as_deref(),
-        stalled: published.liveness.check().err(),
-        now: SystemTime::now().into(),
+    let published = &pages.published;
+    let (report, standing) = (published.report(), published.standing());
+    let (stalled, now) = (published.liveness.check().err(), SystemTime::now().into());
+    let sight = Sight {
+        report: report.as_ref().map(Arc::downgrade).unwrap_or_default(),
+        standing: standing.clone(),
+        second: Some(now),
+        stalled: stalled.is_some(),
         refresh,
-    });
-    match page {
-        Ok(body) => {
-            let mut page = answer(StatusCode::OK, "text/html; charset=utf-8", body);
-            if let Some(seconds) = refresh {
-                page.headers_mut().insert(header::REFRESH, seconds.into());
-            }
-            page
-        }
-        Err(error) => {
-            tracing::error!(%error, "the page could not be written");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n")
-        }
+    };
+    let shelf = if refresh.is_some() {
+        &pages.reloading
+    } else {
+        &pages.page
+    };
+    let page = shelf.get(
+        sight,
+        |of| of.refresh == refresh,
+        || {
+            page::render(&page::Looked {
+                report: report.as_deref(),
+                standing: &standing,
+                stalled,
+                now,
+                refresh,
+            })
+        },
+    );
+    let mut page = shared("text/html; charset=utf-8", page);
+    if let Some(seconds) = refresh {
+        page.headers_mut().insert(header::REFRESH, seconds.into());
     }
+    page
 }
 
 async fn style() -> Response {
-    answer(StatusCode::OK, "text/css; charset=utf-8", page::STYLE.to_owned())
+    answer(StatusCode::OK, "text/css; charset=utf-8", page::STYLE)
 }
 
-async fn metrics(State(published): State<Published>) -> Response {
-    // A cycle that panicked while it counted leaves the counters readable.
-    let cycles = published.cycles.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match published.metrics.render(published.report().as_deref(), &cycles) {
-        Ok(body) => answer(StatusCode::OK, metrics::CONTENT_TYPE, body),
-        Err(error) => {
-            tracing::error!(%error, "metrics could not be encoded");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded\n")
-        }
-    }
+async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
+    let published = &pages.published;
+    let (report, standing) = (published.report(), published.standing());
+    let sight = Sight {
+        report: report.as_ref().map(Arc::downgrade).unwrap_or_default(),
+        standing: standing.clone(),
+        second: Some(SystemTime::now().into()),
+        stalled: false,
+        refresh: None,
+    };
+    let metrics = pages.metrics.get(
+        sight,
+        |_| true,
+        || {
+            // A cycle that panicked while it counted leaves the counters readable.
+            let cycles = published.cycles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            published.metrics.render(report.as_deref(), &standing, &cycles)
+        },
+    );
+    shared(metrics::CONTENT_TYPE, metrics)
 }
 
-async fn livez(State(published): State<Published>) -> Response {
-    match published.liveness.check() {
+async fn livez(State(pages): State<Arc<Pages>>) -> Response {
+    match pages.published.liveness.check() {
         Ok(()) => text(StatusCode::OK, "ok\n"),
         Err(stalled) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{stalled}\n")),
     }
 }
 
-async fn readyz(State(published): State<Published>) -> Response {
-    match published.report() {
+async fn readyz(State(pages): State<Arc<Pages>>) -> Response {
+    match pages.published.report() {
         Some(_) => text(StatusCode::OK, "ok\n"),
         None => text(StatusCode::SERVICE_UNAVAILABLE, NO_REPORT),
     }
 }
 
-async fn report(State(published): State<Published>) -> Response {
+async fn report(State(pages): State<Arc<Pages>>) -> Response {
+    let published = &pages.published;
     let Some(report) = published.report() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, NO_REPORT);
     };
-    match render_json_line(&report) {
-        Ok(body) => answer(StatusCode::OK, "application/json", body),
+    let standing = published.standing();
+    let sight = Sight {
+        report: Arc::downgrade(&report),
+        standing: standing.clone(),
+        second: None,
+        stalled: false,
+        refresh: None,
+    };
+    let json = pages.json.get(sight, |_| true, || render_json_line(&report, &standing));
+    shared("application/json", json)
+}
+
+/// A text that others read too.
+fn shared<E: Display>(content_type: &'static str, text: Result<Option<Bytes>, E>) -> Response {
+    match text {
+        Ok(Some(body)) => answer(StatusCode::OK, content_type, body),
+        Ok(None) => {
+            let mut busy = self::text(StatusCode::SERVICE_UNAVAILABLE, "too much is being read at once\n");
+            let soon = HeaderValue::from_static("5");
+            busy.headers_mut().insert(header::RETRY_AFTER, soon);
+            busy
+        }
         Err(error) => {
-            tracing::error!(%error, "the report could not be written as JSON");
-            text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the report could not be written as JSON\n",
-            )
+            tracing::error!(%error, content_type, "the answer could not be written");
+            self::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written\n")
         }
     }
 }
 
 const NO_REPORT: &str = "no report yet: the first look at the node is not finished\n";
 
-fn text(status: StatusCode, body: impl Into<String>) -> Response {
-    answer(status, "text/plain; charset=utf-8", body.into())
+fn text(status: StatusCode, body: impl Into<Body>) -> Response {
+    answer(status, "text/plain; charset=utf-8", body)
 }
 
 /// No script, no frame, no form, and castoff's own style: the page is text, drawings and links.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response {
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let fixed = |value: &'static str| HeaderValue::from_static(value);
     let headers: [(HeaderName, HeaderValue); 5] = [
         (header::CONTENT_TYPE, fixed(content_type)),
@@ -159,7 +256,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
         (header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff")),
         (header::REFERRER_POLICY, fixed("no-referrer")),
     ];
-    (status, headers, body).into_response()
+    (status, headers, body.into()).into_response()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::model::exposure::{Access, Exposure, Via};
 use crate::model::host::CgroupVersion;
 use crate::model::hours::Hours;
 use crate::model::identity::ContainerId;
+use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::snapshot::HolderMethod;
 use crate::model::socket::SocketName;
@@ -52,6 +53,12 @@ pub(crate) fn report() -> Report {
         findings: findings(),
         holder_method: Some(HolderMethod::SockDiag),
         sources: node::sources(),
+    }
+}
+
+/// Labels that were published and events that were made.
+pub(crate) fn standing() -> Standing {
+    Standing {
         publishing: Some(node::publishing()),
         events: Some(node::events()),
     }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::model::reading::{Gap, Hides, Reason};
 pub use document::DocumentError;
-pub use keeper::{Keeper, Loaded, Saved};
+pub use keeper::{Loaded, Saved, StateKeeper};
 
 /// What went wrong with the state file.
 #[derive(Debug, Error)]

@@ -1,71 +1,105 @@
-//! The task that publishes labels, whichever way was asked for.
+//! The tasks that tell the cluster, and where to read how they stand.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use super::ServiceError;
+use crate::apiserver::sender::{Sender, run};
 use crate::config::Publish;
 use crate::findings::report::Report;
 use crate::model::machine::Machine;
-use crate::model::publishing::Way;
-use crate::sinks::publishing::labels::ledger::Ledger;
+use crate::model::publishing::{Events, Publishing, Way};
+use crate::sinks::publishing::events::sender::{EventSender, EventSettings};
 use crate::sinks::publishing::nfd::FeatureFile;
-use crate::sinks::publishing::node::keeper::{NodeKeeper, Settings};
+use crate::sinks::publishing::node::sender::{NodeSender, NodeSettings};
 
-/// Publishes what the reports say.
-pub(super) struct Publisher {
-    ledger: Ledger,
-    keeper: Keeper,
+/// A task of the service: its name, and how it ended.
+pub(super) type Task = (&'static str, Result<(), ServiceError>);
+
+/// Whatever tells the cluster. Nothing is sent or written yet.
+pub(super) struct Senders {
+    node: Option<Box<NodeSender>>,
+    file: Option<FeatureFile>,
+    events: Option<EventSender>,
 }
 
-enum Keeper {
-    Node(Box<NodeKeeper>),
-    File(Box<FeatureFile>),
-}
+/// Where to read how they stand; none for those that were not asked for.
+pub(super) type Standings = (Option<watch::Receiver<Publishing>>, Option<watch::Receiver<Events>>);
 
-impl Publisher {
-    /// Nothing is sent or written yet.
-    pub(super) fn new(publish: &Publish, machine: Machine) -> Self {
-        match publish.clone() {
-            Publish::Api {
-                node,
-                prefix,
-                access,
-                paces,
-            } => {
-                let ledger = Ledger::new(Way::Api);
-                let settings = Settings {
+impl Senders {
+    /// Those that were asked for, on this `machine`.
+    pub(super) fn new(labels: Option<Publish>, events: Option<EventSettings>, machine: Machine) -> (Self, Standings) {
+        let (events, events_standing) = events.map(EventSender::new).unzip();
+        let way = labels.as_ref().map(|labels| match labels {
+            Publish::Api { .. } => Way::Api,
+            Publish::Nfd { .. } => Way::Nfd,
+        });
+        let standing = way.map(|way| watch::Sender::new(Publishing::new(way)));
+        let standings = (standing.as_ref().map(watch::Sender::subscribe), events_standing);
+        let mut senders = Self {
+            node: None,
+            file: None,
+            events,
+        };
+        match labels.zip(standing) {
+            None => {}
+            Some((
+                Publish::Api {
+                    node,
+                    prefix,
+                    access,
+                    paces,
+                },
+                standing,
+            )) => {
+                let settings = NodeSettings {
                     node,
                     prefix,
                     access,
                     machine,
                     paces,
                 };
-                Self {
-                    keeper: Keeper::Node(Box::new(NodeKeeper::new(settings, ledger.clone()))),
-                    ledger,
-                }
+                senders.node = Some(Box::new(NodeSender::new(settings, standing)));
             }
-            Publish::Nfd { prefix, directory } => {
-                let ledger = Ledger::new(Way::Nfd);
-                Self {
-                    keeper: Keeper::File(Box::new(FeatureFile::new(&directory, prefix, ledger.clone()))),
-                    ledger,
-                }
+            Some((Publish::Nfd { prefix, directory }, standing)) => {
+                senders.file = Some(FeatureFile::new(&directory, prefix, standing));
             }
         }
+        (senders, standings)
     }
 
-    /// Where to read how it stands.
-    pub(super) fn ledger(&self) -> Ledger {
-        self.ledger.clone()
-    }
-
-    /// Publishes until `stop`.
-    pub(super) async fn run(self, reports: watch::Receiver<Option<Arc<Report>>>, stop: impl Future<Output = ()>) {
-        match self.keeper {
-            Keeper::Node(keeper) => keeper.run(reports, stop).await,
-            Keeper::File(file) => file.run(reports, stop).await,
+    /// Starts a task for each.
+    pub(super) fn start(
+        self,
+        tasks: &mut JoinSet<Task>,
+        reports: &watch::Receiver<Option<Arc<Report>>>,
+        stopping: &CancellationToken,
+    ) {
+        if let Some(node) = self.node {
+            spawn(tasks, "labels", *node, reports, stopping);
+        }
+        if let Some(file) = self.file {
+            spawn(tasks, "labels", file, reports, stopping);
+        }
+        if let Some(events) = self.events {
+            spawn(tasks, "events", events, reports, stopping);
         }
     }
+}
+
+fn spawn(
+    tasks: &mut JoinSet<Task>,
+    name: &'static str,
+    sender: impl Sender<Report> + Send + 'static,
+    reports: &watch::Receiver<Option<Arc<Report>>>,
+    stopping: &CancellationToken,
+) {
+    let work = run(sender, reports.clone(), stopping.clone().cancelled_owned());
+    tasks.spawn(async move {
+        work.await;
+        (name, Ok(()))
+    });
 }

@@ -2,7 +2,7 @@
 //! that sends half a request, or takes its answer a byte at a time, must not use up the descriptors by which castoff looks
 //! at the node, nor keep the kubelet's probes out.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -170,6 +170,21 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
         self.enter(Step::Answering);
         self.in_time(cx)?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.enter(Step::Answering);
+        self.in_time(cx)?;
+        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
+    }
+
+    // Else hyper copies each answer into a buffer of the connection.
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,7 +2,8 @@
 //! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path).
 //!
 //! Never lets anybody in because the API server could not be asked, never keeps a token, and asks no more than a bounded
-//! number of questions at once.
+//! number of questions at once. Tokens that were never accepted are asked about at a bounded rate, apart from those that
+//! were: a flood of them neither reaches the API server nor keeps a known reader out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,19 +24,27 @@ use tokio::time::timeout;
 use super::text;
 use crate::apiserver::access::Access;
 use crate::apiserver::connection::Connection;
+use crate::apiserver::pace::{Allowance, Bucket, chance};
 use crate::apiserver::refusal::Refusal;
 
 /// Bytes of a token at most, as long as a head allows.
 const TOKEN: usize = 8 << 10;
 /// Bytes of a review at most; an account of a thousand groups has a tenth of it.
 const ANSWER: usize = 1 << 20;
-/// Answers that are kept.
+/// Answers of each kind that are kept.
 const KEPT: usize = 256;
 /// How long a yes and a no hold. A token that is withdrawn is refused after the first.
 const YES: Duration = Duration::from_secs(60);
 const NO: Duration = Duration::from_secs(10);
-/// Questions at once, and for how long one may take.
-const AT_ONCE: usize = 4;
+/// For how long a bearer who was let in is no stranger.
+const KNOWN: Duration = Duration::from_secs(3600);
+/// Questions about strangers: a few browsers and scrapers that come at once, then one each half second.
+const STRANGERS: Allowance = Allowance {
+    burst: 20,
+    refill: Duration::from_millis(500),
+};
+/// Questions at once, of strangers and as many of others, and for how long one may take.
+const AT_ONCE: usize = 2;
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Why somebody is not let in.
@@ -49,20 +58,89 @@ enum Denial {
     Forbidden,
     /// The API server could not be asked.
     Unasked,
+    /// Too many strangers came before.
+    Crowded,
 }
 
 /// Digest of the token, and the path.
 type Question = ([u8; 32], String);
 
-/// What was answered, and when.
-type Kept = (Instant, Result<(), Denial>);
+/// What was answered before.
+#[derive(Debug, Default)]
+struct Memory {
+    /// When it was a yes. An old one no longer counts, and still tells a bearer from a stranger.
+    yes: HashMap<Question, Instant>,
+    /// Why not, and until when that counts.
+    no: HashMap<Question, (Instant, Denial)>,
+}
+
+/// What a question meets.
+#[derive(Clone, Copy, Debug)]
+enum Recalled {
+    Answer(Result<(), Denial>),
+    /// The bearer was let in before.
+    Bearer,
+    Stranger,
+}
+
+impl Memory {
+    fn recall(&self, question: &Question, yes: Duration) -> Recalled {
+        let now = Instant::now();
+        if self.yes.get(question).is_some_and(|at| now < *at + yes) {
+            return Recalled::Answer(Ok(()));
+        }
+        match self.no.get(question) {
+            Some((until, denial)) if now < *until => Recalled::Answer(Err(*denial)),
+            _ if self
+                .yes
+                .iter()
+                .any(|((token, _), at)| *token == question.0 && now < *at + KNOWN) =>
+            {
+                Recalled::Bearer
+            }
+            _ => Recalled::Stranger,
+        }
+    }
+
+    fn keep(&mut self, question: Question, answer: Result<(), Denial>, no: Duration) {
+        let now = Instant::now();
+        let until = now + no;
+        self.no.retain(|_, (until, _)| now < *until);
+        match answer {
+            Ok(()) => {
+                make_room(&mut self.yes, |at| *at);
+                self.yes.insert(question, now);
+            }
+            Err(denial) => {
+                let (token, path) = &question;
+                let withdrawn = |(t, p): &Question| t == token && (p == path || denial == Denial::Unknown);
+                self.yes.retain(|question, _| !withdrawn(question));
+                make_room(&mut self.no, |(until, _)| *until);
+                self.no.insert(question, (until, denial));
+            }
+        }
+    }
+}
+
+/// Takes out the first in time where there is no room for one more.
+fn make_room<V>(kept: &mut HashMap<Question, V>, time: impl Fn(&V) -> Instant) {
+    if kept.len() >= KEPT {
+        let first = kept
+            .iter()
+            .min_by_key(|(_, v)| time(v))
+            .map(|(question, _)| question.clone());
+        first.and_then(|first| kept.remove(&first));
+    }
+}
 
 /// Asks the API server, and remembers for a short while.
 #[derive(Debug)]
 pub struct Guard {
     access: Access,
-    kept: Mutex<HashMap<Question, Kept>>,
-    at_once: Semaphore,
+    memory: Mutex<Memory>,
+    bearers: Semaphore,
+    strangers: Semaphore,
+    allowance: Mutex<Bucket>,
     trouble: Mutex<Option<String>>,
     holds: (Duration, Duration),
 }
@@ -72,8 +150,10 @@ impl Guard {
     pub fn new(access: Access) -> Self {
         Self {
             access,
-            kept: Mutex::default(),
-            at_once: Semaphore::new(AT_ONCE),
+            memory: Mutex::default(),
+            bearers: Semaphore::new(AT_ONCE),
+            strangers: Semaphore::new(AT_ONCE),
+            allowance: Mutex::new(Bucket::new(STRANGERS, chance(), Instant::now())),
             trouble: Mutex::default(),
             holds: (YES, NO),
         }
@@ -89,15 +169,23 @@ impl Guard {
     async fn check(&self, headers: &HeaderMap, path: &str) -> Result<(), Denial> {
         let token = token(headers).ok_or(Denial::Nobody)?;
         let question = (sha256(token), path.to_owned());
-        if let Some(answer) = self.known(&question) {
-            return answer;
-        }
+        let turns = match self.recall(&question) {
+            Recalled::Answer(answer) => return answer,
+            Recalled::Bearer => &self.bearers,
+            Recalled::Stranger => {
+                let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+                if !allowance.try_take(Instant::now()) {
+                    return Err(Denial::Crowded);
+                }
+                &self.strangers
+            }
+        };
         // A question that had to wait for long would have no time left.
-        let Ok(_turn) = timeout(DEADLINE / 2, self.at_once.acquire()).await else {
+        let Ok(_turn) = timeout(DEADLINE / 2, turns.acquire()).await else {
             return Err(self.unasked("too many questions at once".to_owned()));
         };
         // Somebody else may have asked the same meanwhile.
-        if let Some(answer) = self.known(&question) {
+        if let Recalled::Answer(answer) = self.recall(&question) {
             return answer;
         }
         let answer = match timeout(DEADLINE, self.ask(token, path)).await {
@@ -106,7 +194,8 @@ impl Guard {
             Err(_) => return Err(self.unasked(format!("no answer within {} s", DEADLINE.as_secs()))),
         };
         self.said(None);
-        self.keep(question, answer);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.keep(question, answer, self.holds.1);
         answer
     }
 
@@ -135,26 +224,9 @@ impl Guard {
         Ok(if allowed { Ok(()) } else { Err(Denial::Forbidden) })
     }
 
-    fn known(&self, question: &Question) -> Option<Result<(), Denial>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, answer) = kept.get(question)?;
-        (Instant::now() < *until).then_some(*answer)
-    }
-
-    fn keep(&self, question: Question, answer: Result<(), Denial>) {
-        let now = Instant::now();
-        let until = now + if answer.is_ok() { self.holds.0 } else { self.holds.1 };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, (until, _)| now < *until);
-        if kept.len() >= KEPT {
-            // Whoever tries many tokens loses the memory of those first: a no is the first to end.
-            let first = kept
-                .iter()
-                .min_by_key(|(_, (until, _))| *until)
-                .map(|(question, _)| question.clone());
-            first.and_then(|first| kept.remove(&first));
-        }
-        kept.insert(question, (until, answer));
+    fn recall(&self, question: &Question) -> Recalled {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.recall(question, self.holds.0)
     }
 
     fn unasked(&self, why: String) -> Denial {
@@ -207,6 +279,10 @@ fn refuse(denial: Denial) -> Response {
             StatusCode::FORBIDDEN,
             "this account may not get this path (nonResourceURLs)\n",
         ),
+        Denial::Crowded => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many tokens that nobody knows; ask again in a while\n",
+        ),
         Denial::Unasked => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the API server could not be asked who this is\n",
@@ -216,7 +292,7 @@ fn refuse(denial: Denial) -> Response {
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    } else if status == StatusCode::SERVICE_UNAVAILABLE {
+    } else if status != StatusCode::FORBIDDEN {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response

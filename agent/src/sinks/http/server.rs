@@ -9,15 +9,14 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::connections::{Limits, Room, Seat, Timed};
+use super::tls::Acceptor;
 
 /// How serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub struct Server {
     /// What connections may take.
     pub limits: Limits,
     /// The other side of the handshake, where there is one.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Acceptor>,
 }
 
 impl Server {
@@ -47,50 +46,38 @@ impl Server {
         grace: Duration,
     ) -> Drained {
         let room = Room::new(self.limits.at_once);
-        let (stop, stopping) = watch::channel(false);
-        let mut connections = JoinSet::new();
+        let under_way = GracefulShutdown::new();
         let mut shutdown = pin!(shutdown);
-        'serving: loop {
-            let stream = tokio::select! {
+        loop {
+            let (stream, seat) = tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                // Those that ended are forgotten; a panic in one is no other's.
-                Some(_) = connections.join_next() => continue,
-                stream = accept(&listener) => stream,
+                next = async { (accept(&listener).await, room.seat().await) } => next,
             };
-            let seat = loop {
-                tokio::select! {
-                    biased;
-                    () = &mut shutdown => break 'serving,
-                    Some(_) = connections.join_next() => {}
-                    seat = room.seat() => break seat,
-                }
-            };
-            connections.spawn(self.clone().converse(stream, router.clone(), stopping.clone(), seat));
+            let talk = self.clone().converse(stream, router.clone(), under_way.watcher(), seat);
+            tokio::spawn(talk); // a panic in one is no other's
         }
         drop(listener);
-        stop.send_replace(true);
-        let all = async { while connections.join_next().await.is_some() {} };
-        match timeout(grace, all).await {
+        match timeout(grace, under_way.shutdown()).await {
             Ok(()) => Drained::All,
             Err(_) => Drained::CutOff,
         }
     }
 
-    async fn converse(self, stream: TcpStream, router: Router, stopping: watch::Receiver<bool>, seat: Seat) {
+    async fn converse(self, stream: TcpStream, router: Router, watcher: Watcher, seat: Seat) {
         let _ = stream.set_nodelay(true); // an answer is one write; where this cannot be set, it comes a little later
         let Some(tls) = &self.tls else {
-            return self.answer(stream, router, stopping, seat).await;
+            return self.answer(stream, router, watcher, seat).await;
         };
         let handshake = timeout(self.limits.reading, tls.accept(stream));
         match handshake.await.map_err(io::Error::from).flatten() {
-            Ok(stream) => self.answer(stream, router, stopping, seat).await,
+            Ok(stream) => self.answer(stream, router, watcher, seat).await,
             // Whoever speaks no TLS, or trusts another authority, learns it on its own side.
             Err(error) => tracing::debug!(%error, "no TLS handshake"),
         }
     }
 
-    async fn answer<T>(&self, stream: T, router: Router, mut stopping: watch::Receiver<bool>, seat: Seat)
+    async fn answer<T>(&self, stream: T, router: Router, watcher: Watcher, seat: Seat)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -100,8 +87,8 @@ impl Server {
         http.header_read_timeout(None) // `Timed` has it, and the other times
             .max_buf_size(Limits::HEAD)
             .max_headers(Limits::HEADERS);
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-        let mut told = false;
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let mut connection = pin!(watcher.watch(connection));
         loop {
             tokio::select! {
                 ended = &mut connection => {
@@ -109,11 +96,6 @@ impl Server {
                         tracing::debug!(%error, "connection");
                     }
                     return;
-                }
-                // A sender that is gone means the same: stop.
-                _ = stopping.wait_for(|stop| *stop), if !told => {
-                    connection.as_mut().graceful_shutdown();
-                    told = true;
                 }
                 () = seat.wanted() => if idle.load(Ordering::Relaxed) { return },
             }

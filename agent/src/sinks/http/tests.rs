@@ -19,6 +19,8 @@ fn published(report: Option<Report>) -> (watch::Sender<Option<Arc<Report>>>, Pub
     let (sender, reports) = watch::channel(report.map(Arc::new));
     let published = Published {
         reports,
+        labels: None,
+        events: None,
         cycles: Arc::default(),
         liveness: Arc::new(Liveness::new(Duration::from_secs(60), Instant::now())),
         metrics: Arc::new(Metrics::new(Build::current())),

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -17,6 +20,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 use crate::model::reading::Gap;
 use crate::model::time::Timestamp;
@@ -25,6 +29,11 @@ use crate::model::time::Timestamp;
 const LIMIT: u64 = 1 << 20;
 /// From one look at the files to the next, at least.
 const REST: Duration = Duration::from_secs(1);
+
+/// For how long a handshake waits for them.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of an answer that are encrypted ahead.
+const AHEAD: usize = 16 << 10;
 
 /// Where the certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,22 +98,44 @@ pub enum TlsError {
 }
 
 /// Makes the server's side of handshakes.
-///
-/// # Errors
-/// The certificate cannot be used now.
-pub fn acceptor(files: Files) -> Result<TlsAcceptor, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let unusable = |source| TlsError::Unusable {
-        path: files.certificate.clone(),
-        source,
-    };
-    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth();
-    let mut config = config.with_cert_resolver(Arc::new(Certificate::read(files, provider)?));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+#[derive(Clone)]
+pub struct Acceptor {
+    tls: TlsAcceptor,
+    certificate: Arc<Certificate>,
+}
+
+impl Acceptor {
+    /// Reads the files; call it off the async runtime.
+    ///
+    /// # Errors
+    /// The certificate cannot be used now.
+    pub fn read(files: Files) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let unusable = |source| TlsError::Unusable {
+            path: files.certificate.clone(),
+            source,
+        };
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_no_client_auth();
+        let certificate = Arc::new(Certificate::read(files, provider)?);
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certificate) as _;
+        let mut config = config.with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = TlsAcceptor::from(Arc::new(config));
+        Ok(Self { tls, certificate })
+    }
+
+    /// Makes a handshake, with the files as they are now.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.certificate.renew().await;
+        let accept = self.tls.accept_with(stream, |connection| {
+            // What it encrypts ahead of a reader that does not read.
+            connection.set_buffer_limit(Some(AHEAD));
+        });
+        accept.await
+    }
 }
 
 /// The certificate in use.
@@ -121,6 +152,8 @@ struct Current {
     /// Of the files when they were last read, whatever came of it.
     marks: [Option<Mark>; 2],
     looked: Instant,
+    /// A thread reads them.
+    reading: bool,
     /// What was last said to be wrong.
     trouble: Option<String>,
 }
@@ -139,48 +172,62 @@ impl Certificate {
                 pair,
                 marks,
                 looked: Instant::now(),
+                reading: false,
                 trouble: None,
             }),
         })
     }
 
-    fn current(&self) -> Arc<CertifiedKey> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.looked.elapsed() >= REST {
-            current.looked = Instant::now();
-            self.renew(&mut current);
-        }
-        Arc::clone(&current.pair)
+    fn with<T>(&self, f: impl FnOnce(&mut Current) -> T) -> T {
+        f(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn renew(&self, current: &mut Current) {
-        let marks = self.files.marks();
-        let trouble = if marks == current.marks && current.trouble.is_none() {
-            // The one in use may have come to its end.
-            self.files.check_time(&current.pair).err()
-        } else {
-            // Files that were read between the change of one and of the other are read again.
-            match self.files.read(&self.provider) {
-                Ok(pair) => {
-                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read anew");
-                    current.pair = Arc::new(pair);
-                    None
-                }
-                Err(error) => Some(error),
-            }
-        };
-        current.marks = marks;
-        let trouble = trouble.map(|error| Gap::chain(&error));
-        if let Some(error) = trouble.as_ref().filter(|_| trouble != current.trouble) {
-            tracing::warn!(error, "the certificate that was read last stays in use");
+    /// Reads the files again where it is time. A disk that hangs holds up a handshake for a moment and takes one thread.
+    async fn renew(self: &Arc<Self>) {
+        let is_due = self.with(|current| {
+            let due = !current.reading && current.looked.elapsed() >= REST;
+            current.reading |= due;
+            due
+        });
+        if is_due {
+            let certificate = Arc::clone(self);
+            let _ = timeout(PATIENCE, spawn_blocking(move || certificate.look())).await;
         }
-        current.trouble = trouble;
+    }
+
+    fn look(&self) {
+        let marks = self.files.marks();
+        let (same, pair) = self.with(|current| {
+            let same = marks == current.marks && current.trouble.is_none();
+            (same, Arc::clone(&current.pair))
+        });
+        // The one in use may have come to its end; files that were read between the change of one and of the other are read
+        // again.
+        let read = if same {
+            self.files.check_time(&pair).map(|()| None)
+        } else {
+            self.files.read(&self.provider).map(Some)
+        };
+        self.with(|current| {
+            current.marks = marks;
+            current.looked = Instant::now();
+            current.reading = false;
+            let trouble = read.as_ref().err().map(|error| Gap::chain(error));
+            if let Ok(Some(pair)) = read {
+                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read anew");
+                current.pair = Arc::new(pair);
+            }
+            if let Some(error) = trouble.as_ref().filter(|_| trouble != current.trouble) {
+                tracing::warn!(error, "the certificate that was read last stays in use");
+            }
+            current.trouble = trouble;
+        });
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+        Some(self.with(|current| Arc::clone(&current.pair)))
     }
 }
 

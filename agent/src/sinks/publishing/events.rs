@@ -9,6 +9,5 @@
 //! Relies on `events.k8s.io/v1` (Kubernetes ≥ 1.19). `docs/adr/0010-events.md` has the reasons.
 
 pub mod event;
-pub mod ledger;
 pub mod novelty;
 pub mod sender;

@@ -3,7 +3,6 @@
 //! Every label is always there, so that a missing one means that castoff is not: what could not be seen is `unknown`,
 //! and what was looked for and is not there is `none`.
 
-pub mod ledger;
 pub mod prefix;
 pub mod settled;
 pub mod summary;

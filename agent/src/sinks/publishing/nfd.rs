@@ -8,20 +8,20 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use atomic_write_file::AtomicWriteFile;
 use atomic_write_file::unix::OpenOptionsExt as _;
 use tokio::sync::watch;
-use tokio::time::sleep_until;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use super::labels::Wanted;
-use super::labels::ledger::Ledger;
 use super::labels::prefix::Prefix;
 use super::labels::settled::Settled;
+use crate::apiserver::sender::Sender;
 use crate::findings::report::Report;
-use crate::model::publishing::{Outcome, Verb};
+use crate::model::publishing::{Outcome, Publishing, Verb};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::time::Timestamp;
 
@@ -31,85 +31,120 @@ const FILE: &str = "castoff";
 /// How long the labels outlive an agent that is gone.
 const EXPIRY: Duration = Duration::from_secs(3600);
 
+/// How long it may take to write it.
+const DEADLINE: Duration = Duration::from_secs(10);
+
 /// How soon a file that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Keeps one file.
+/// Keeps one file, as a [`Sender`].
 #[derive(Debug)]
 pub struct FeatureFile {
     path: PathBuf,
-    ledger: Ledger,
+    standing: watch::Sender<Publishing>,
     settled: Settled,
     wanted: Option<Wanted>,
     written: Option<Wanted>,
+    /// What is being written.
+    writing: Option<(Wanted, JoinHandle<io::Result<()>>)>,
+    deadline: Duration,
     due: Instant,
     failing: bool,
 }
 
 impl FeatureFile {
     /// The file in `directory`. Nothing is written yet.
-    pub fn new(directory: &Path, prefix: Prefix, ledger: Ledger) -> Self {
+    pub fn new(directory: &Path, prefix: Prefix, standing: watch::Sender<Publishing>) -> Self {
         Self {
             path: directory.join(FILE),
-            ledger,
+            standing,
             settled: Settled::new(prefix),
             wanted: None,
             written: None,
+            writing: None,
+            deadline: DEADLINE,
             due: Instant::now(),
             failing: false,
         }
     }
 
-    /// Keeps it until `stop`, or until no more reports can come.
-    pub async fn run(mut self, mut reports: watch::Receiver<Option<Arc<Report>>>, stop: impl Future<Output = ()>) {
-        tokio::pin!(stop);
-        loop {
-            let report = reports.borrow_and_update().clone();
-            if let Some(wanted) = report.and_then(|report| self.settled.take_in(&report)) {
-                self.wanted = Some(wanted);
-            }
-            self.write_if_due(Instant::now(), SystemTime::now());
-            tokio::select! {
-                () = &mut stop => return,
-                () = sleep_until(self.due.into()), if self.wanted.is_some() => {}
-                changed = reports.changed() => if changed.is_err() { return },
-            }
-        }
+    /// The file's content, with labels that hold from `clock` on.
+    fn text(&self, clock: SystemTime) -> Option<(Wanted, String)> {
+        let wanted = self.wanted.clone()?;
+        let text = render(&wanted, Timestamp::from(clock + EXPIRY));
+        Some((wanted, text))
     }
 
-    /// Writes where a label differs or half of the time is over; after a failure only when it is time again.
-    fn write_if_due(&mut self, now: Instant, clock: SystemTime) {
-        let Some(wanted) = &self.wanted else { return };
-        let same = self
-            .written
-            .as_ref()
-            .is_some_and(|written| written.labels == wanted.labels);
-        if now < self.due && (same || self.failing) {
-            return;
-        }
-        let written = write(&self.path, &render(wanted, Timestamp::from(clock + EXPIRY)));
+    /// Remembers how it went to write what was `wanted`, and says so.
+    fn record(&mut self, wanted: &Wanted, written: io::Result<()>, now: Instant, clock: SystemTime) {
         match written {
             Ok(()) => {
                 if self.written.is_none() || self.failing {
                     tracing::info!(file = %self.path.display(), "labels are published");
                 }
-                self.ledger.count(Verb::Write, Outcome::Succeeded);
-                self.ledger.confirm(wanted.labels.clone(), Timestamp::from(clock));
+                self.standing.send_modify(|standing| {
+                    standing.count(Verb::Write, Outcome::Succeeded);
+                    standing.confirm(wanted.labels.clone(), Timestamp::from(clock));
+                });
                 self.written = Some(wanted.clone());
                 self.failing = false;
                 self.due = now + EXPIRY / 2;
             }
             Err(error) => {
-                self.ledger.count(Verb::Write, Outcome::HostError);
                 let gap = Gap::new(Reason::of(&error), Hides::Detail, self.path.display(), &error);
                 if !self.failing {
                     tracing::warn!(%gap, "labels are not published");
                 }
-                self.ledger.doubt(Outcome::HostError, gap);
+                self.standing.send_modify(|standing| {
+                    standing.count(Verb::Write, Outcome::HostError);
+                    standing.doubt(Outcome::HostError, gap);
+                });
                 self.failing = true;
                 self.due = now + RETRY;
             }
         }
+    }
+}
+
+impl Sender<Report> for FeatureFile {
+    fn take_in(&mut self, report: &Report) {
+        if let Some(wanted) = self.settled.take_in(report) {
+            self.wanted = Some(wanted);
+        }
+    }
+
+    /// At once where a label differs; before the labels expire; after a failure only when it is time again.
+    fn due(&self) -> Option<Instant> {
+        let wanted = self.wanted.as_ref()?;
+        let same = self
+            .written
+            .as_ref()
+            .is_some_and(|written| written.labels == wanted.labels);
+        let rests = same || self.failing;
+        Some(if rests { self.due } else { self.due.min(Instant::now()) })
+    }
+
+    async fn send_due(&mut self) {
+        if self.writing.is_none() {
+            let Some((wanted, text)) = self.text(SystemTime::now()) else {
+                return;
+            };
+            let path = self.path.clone();
+            self.writing = Some((wanted, spawn_blocking(move || write(&path, &text))));
+        }
+        let Some((wanted, writing)) = &mut self.writing else {
+            return;
+        };
+        let wanted = wanted.clone();
+        // What hangs is waited for again, and there is never a second one beside it.
+        let written = match timeout(self.deadline, writing).await {
+            Ok(ended) => {
+                self.writing = None;
+                ended.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+            }
+            Err(late) => Err(late.into()),
+        };
+        self.record(&wanted, written, Instant::now(), SystemTime::now());
     }
 }
 

@@ -7,8 +7,7 @@
 //! Relies on server-side apply (Kubernetes ≥ 1.22): a key that the field manager owned and no longer names is removed,
 //! everything else stays. `docs/adr/0005-labels.md` has the reasons.
 
-pub mod keeper;
 pub mod object;
-pub mod pace;
 pub mod remove;
+pub mod sender;
 pub mod server;

@@ -10,7 +10,7 @@ use crate::model::history::History;
 
 /// Keeps one history in one file.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct StateKeeper {
     file: StateFile,
     rest: Duration,
     written: Instant,
@@ -23,7 +23,7 @@ pub struct Keeper {
 #[derive(Debug)]
 pub struct Loaded {
     /// Keeps the history from now on.
-    pub keeper: Keeper,
+    pub keeper: StateKeeper,
     /// What was kept; empty where nothing was, or where `trouble` says so.
     pub history: History,
     /// Why what was there could not be taken.
@@ -41,7 +41,7 @@ pub enum Saved {
     NotDue,
 }
 
-impl Keeper {
+impl StateKeeper {
     /// How often moving figures alone are written, unless told otherwise: a crash loses at most that much of a "last
     /// seen", and a node's disk gets one small write a minute.
     pub const REST: Duration = Duration::from_secs(60);

@@ -38,7 +38,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn load(path: &Path) -> Loaded {
-    Keeper::load(path, Keeper::REST, Instant::now())
+    StateKeeper::load(path, StateKeeper::REST, Instant::now())
 }
 
 fn names(dir: &TempDir) -> Vec<String> {
@@ -298,7 +298,7 @@ fn written_when_due_and_not_more_often() {
         mut keeper,
         mut history,
         ..
-    } = Keeper::load(&path, Duration::from_secs(60), start);
+    } = StateKeeper::load(&path, Duration::from_secs(60), start);
     let look = |history: &mut History, seconds: u64, pods: &[&str]| {
         let open: Vec<OpenClient> = pods
             .iter()

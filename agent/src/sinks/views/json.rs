@@ -3,8 +3,22 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::findings::report::Report;
+use crate::model::publishing::Standing;
 use crate::sinks::text::is_plain;
+
+/// A report as it is served: beside it, how publishing stands.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Report", description = "What castoff says about a node.")]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(flatten)]
+    standing: &'a Standing,
+}
 
 /// The report, indented, with a line feed at its end.
 ///
@@ -16,14 +30,14 @@ pub fn render_json(report: &Report) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-/// The report on one line, for programs.
-pub fn render_json_line(report: &Report) -> Result<String, serde_json::Error> {
-    serde_json::to_string(report).map(escaped)
+/// The report on one line, for programs, with how publishing stands beside it.
+pub fn render_json_line(report: &Report, standing: &Standing) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Document { report, standing }).map(escaped)
 }
 
 /// The JSON Schema of the report, as it is checked in under `docs/report.schema.json`.
 pub fn render_schema() -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Report))?;
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Document<'_>))?;
     text.push('\n');
     Ok(text)
 }
@@ -70,7 +84,8 @@ mod tests {
         let schema = value(&render_schema().expect("a schema serializes"));
         let validator = jsonschema::validator_for(&schema).expect("the schema is one");
         for report in [sample::report(), sample::clear(), sample::blind()] {
-            let json = value(&render_json(&report).expect("a report serializes"));
+            let json = value(&render_json_line(&report, &sample::standing()).expect("a report serializes"));
+            assert!(json["publishing"].is_object() && json["events"].is_object());
             let errors: Vec<String> = validator
                 .iter_errors(&json)
                 .map(|e| format!("{}: {e}", e.instance_path()))
@@ -113,7 +128,7 @@ mod tests {
         );
         assert_eq!(
             value(&text),
-            value(&render_json_line(&report).expect("a report serializes"))
+            value(&render_json_line(&report, &Standing::default()).expect("a report serializes"))
         );
     }
 }

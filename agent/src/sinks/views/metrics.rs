@@ -21,6 +21,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, TextEncoder};
 
 use crate::findings::report::Report;
+use crate::model::publishing::Standing;
 use cycles::CycleCounters;
 use family::Family;
 
@@ -65,24 +66,29 @@ impl Metrics {
         }
     }
 
-    /// The exposition for `report`, or for an agent that has none yet.
+    /// The exposition for `report`, or for an agent that has none yet, with how publishing stands.
     ///
     /// # Errors
     /// Where the encoder refuses a family, which is a mistake in the catalogue.
-    pub fn render(&self, report: Option<&Report>, cycles: &CycleCounters) -> Result<String, prometheus::Error> {
-        let mut families = families(self.build, report, cycles);
+    pub fn render(
+        &self,
+        report: Option<&Report>,
+        standing: &Standing,
+        cycles: &CycleCounters,
+    ) -> Result<String, prometheus::Error> {
+        let mut families = families(self.build, report, standing, cycles);
         families.extend(self.process.collect());
         encode(&families)
     }
 }
 
 /// Everything but the process's own figures, by name.
-fn families(build: Build, report: Option<&Report>, cycles: &CycleCounters) -> Vec<MetricFamily> {
+fn families(build: Build, report: Option<&Report>, standing: &Standing, cycles: &CycleCounters) -> Vec<MetricFamily> {
     let mut families = node::families(build, report);
     families.extend(sources::families(report, cycles));
     families.extend(cycles.families());
-    families.extend(labels::families(report));
-    families.extend(events::families(report));
+    families.extend(labels::families(standing));
+    families.extend(events::families(standing));
     if let Some(report) = report {
         families.extend(clients::families(report));
     }

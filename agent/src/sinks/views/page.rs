@@ -15,6 +15,7 @@ use crate::findings::report::{Report, Verdict};
 use crate::model::client::Client;
 use crate::model::container::ShadowContainer;
 use crate::model::exposure::Exposure;
+use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
 use crate::sinks::views::amount;
@@ -34,6 +35,8 @@ pub(in crate::sinks) const STYLE: &str = include_str!("page/style.css");
 pub(in crate::sinks) struct Looked<'a> {
     /// The latest report; none before the first.
     pub(in crate::sinks) report: Option<&'a Report>,
+    /// How publishing stands.
+    pub(in crate::sinks) standing: &'a Standing,
     /// Why it is old: the cycle does not move.
     pub(in crate::sinks) stalled: Option<Stalled>,
     /// When the page is made.
@@ -44,7 +47,7 @@ pub(in crate::sinks) struct Looked<'a> {
 
 /// The page as HTML.
 pub(in crate::sinks) fn render(looked: &Looked<'_>) -> askama::Result<String> {
-    let view = looked.report.map(|report| View::new(report, looked.now));
+    let view = looked.report.map(|report| View::new(report, looked));
     Page { looked, view }.render()
 }
 
@@ -82,7 +85,8 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(report: &'a Report, now: Timestamp) -> Self {
+    fn new(report: &'a Report, looked: &Looked<'_>) -> Self {
+        let now = looked.now;
         let clients = amount::clients(report);
         let exposures = amount::exposures(report);
         let is_open = |row: &&ClientRow<'_>| row.open && row.client.key.scope.is_of_node();
@@ -104,7 +108,8 @@ impl<'a> View<'a> {
             method: report
                 .holder_method
                 .map(|method| (method.code(), words::method(method))),
-            confirmed: report
+            confirmed: looked
+                .standing
                 .publishing
                 .as_ref()
                 .and_then(|publishing| Some(When::new(publishing.last_success?, now))),

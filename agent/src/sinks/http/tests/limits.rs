@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Bytes;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -248,4 +249,57 @@ async fn half_requests_hold_a_place_only_for_their_time() {
     let start = Instant::now();
     assert!(answers(address).await);
     assert!(start.elapsed() < 10 * SHORT.reading, "{:?}", start.elapsed());
+}
+
+/// A text that counts who holds it.
+struct Counted(Arc<Vec<u8>>, Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(text: &Arc<Vec<u8>>, holders: &Arc<AtomicUsize>) -> Self {
+        holders.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(text), Arc::clone(holders))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[tokio::test]
+async fn readers_that_do_not_read_hold_the_text_itself_and_no_copy_of_it() {
+    const READERS: usize = 50;
+    let (listener, address) = listen().await;
+    let (text, holders) = (Arc::new(vec![b'x'; LARGE]), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&holders);
+    let router = Router::new().route("/", get(async move || Bytes::from_owner(Counted::new(&text, &counted))));
+    let server = Server {
+        limits: Limits::of_this_process(),
+        tls: None,
+    };
+    tokio::spawn(server.serve(listener, router, std::future::pending(), Duration::ZERO));
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut reader = connect(address).await;
+        reader.write_all(ASK).await.expect("sent");
+        // The answer has begun: what of it does not fit into the kernel is held.
+        reader.read_exact(&mut [0; 12]).await.expect("it begins");
+        readers.push(reader);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(holders.load(Ordering::Relaxed), READERS);
+    drop(readers);
+    let gone = async {
+        while holders.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, gone).await.expect("whoever has gone holds nothing");
 }

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::super::tls::{Files, TlsError, acceptor};
+use super::super::tls::{Acceptor, Files, TlsError};
 use super::*;
 
 /// A certificate for `localhost` that is its own authority.
@@ -70,7 +70,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
         ("x".repeat(2 << 20), key.serialize_pem(), "larger than 1 MiB"),
     ] {
         let files = write(folder.path(), &certificate, &key);
-        let error = acceptor(files).map(drop).expect_err(said);
+        let error = Acceptor::read(files).map(drop).expect_err(said);
         assert!(chain(&error).contains(said), "{} is not: {said}", chain(&error));
     }
     for (path, said) in [
@@ -82,7 +82,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
             certificate: path.into(),
             ..write(folder.path(), "", "")
         };
-        let error = acceptor(files).map(drop).expect_err(said);
+        let error = Acceptor::read(files).map(drop).expect_err(said);
         assert!(
             chain(&error).contains(path) && chain(&error).contains(said),
             "{}",
@@ -95,7 +95,7 @@ async fn serving(files: Files, limits: Limits) -> std::net::SocketAddr {
     let (listener, address) = listen().await;
     let server = Server {
         limits,
-        tls: Some(acceptor(files).expect("a certificate")),
+        tls: Some(Acceptor::read(files).expect("a certificate")),
     };
     let (sender, published) = published(Some(sample::report()));
     tokio::spawn(async move {

@@ -5,32 +5,30 @@
 //! that is gone) costs the one event; one that it may mend holds up all, and longer each time.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Request, header};
 use kube::client::Body;
 use tokio::sync::watch;
-use tokio::time::sleep_until;
 
 use super::event::{Event, Reporter};
-use super::ledger::EventLedger;
 use super::novelty::Novelty;
 use crate::apiserver::access::Access;
 use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
+use crate::apiserver::pace::{Allowance, Need, Pace, Paces, chance};
 use crate::apiserver::refusal::Refusal;
+use crate::apiserver::sender::Sender;
 use crate::findings::report::Report;
-use crate::model::publishing::{Dropped, Outcome};
+use crate::model::publishing::{Dropped, Events, Outcome};
 use crate::model::reading::Gap;
 use crate::model::time::Timestamp;
-use crate::sinks::publishing::node::pace::{Allowance, Need, Pace, Paces, chance};
 
 /// Events that wait at most: the newest are news, so the oldest goes first.
 const WAITING_MAX: usize = 64;
 
 /// How events are sent.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct EventSettings {
     /// Who reports.
     pub reporter: Reporter,
     /// How to get to the API server.
@@ -41,7 +39,7 @@ pub struct Settings {
     pub expiry: Duration,
 }
 
-impl Settings {
+impl EventSettings {
     /// The usual pace: ten at once, two a minute after that.
     pub fn new(reporter: Reporter, access: Access) -> Self {
         let writes = Allowance {
@@ -63,8 +61,8 @@ impl Settings {
 /// Sends events.
 #[derive(Debug)]
 pub struct EventSender {
-    settings: Settings,
-    ledger: EventLedger,
+    settings: EventSettings,
+    standing: watch::Sender<Events>,
     novelty: Novelty,
     waiting: VecDeque<(Instant, Event)>,
     failing: Option<Outcome>,
@@ -73,65 +71,64 @@ pub struct EventSender {
 
 impl EventSender {
     /// One that has sent nothing yet, and where to read how it stands.
-    pub fn new(settings: Settings) -> (Self, EventLedger) {
-        let ledger = EventLedger::default();
+    pub fn new(settings: EventSettings) -> (Self, watch::Receiver<Events>) {
+        let (standing, latest) = watch::channel(Events::default());
         let sender = Self {
             pace: Pace::new(settings.paces, chance, Instant::now()),
             settings,
-            ledger: ledger.clone(),
+            standing,
             novelty: Novelty::default(),
             waiting: VecDeque::new(),
             failing: None,
         };
-        (sender, ledger)
+        (sender, latest)
     }
 
-    /// Sends what is new in each report until `stop`, or until no more reports can come.
-    pub async fn run(mut self, mut reports: watch::Receiver<Option<Arc<Report>>>, stop: impl Future<Output = ()>) {
-        tokio::pin!(stop);
-        self.take_in(reports.borrow_and_update().clone());
-        loop {
-            let due = (!self.waiting.is_empty()).then(|| self.pace.when(Need::Event));
-            let wait = async {
-                match due {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = &mut stop => return,
-                changed = reports.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    self.take_in(reports.borrow_and_update().clone());
-                    continue;
-                }
-                () = wait => {}
-            }
-            tokio::select! {
-                () = &mut stop => return,
-                () = self.send_due() => {}
-            }
+    fn wait(&mut self, refusal: &Refusal) {
+        self.pace.failed(Instant::now(), refusal.retry_after);
+        self.say(refusal, "events wait for the API server");
+    }
+
+    fn drop_for(&mut self, reason: Dropped, refusal: &Refusal) {
+        self.standing.send_modify(|standing| standing.drop_one(reason));
+        match reason {
+            Dropped::Forbidden => self.say(refusal, "events need the right to create events of events.k8s.io"),
+            // A pod's end, and its namespace's, is none of castoff's failures.
+            Dropped::Gone => tracing::debug!(error = Gap::chain(refusal), "an event's namespace is gone"),
+            Dropped::Rejected | Dropped::QueueFull | Dropped::TooOld => self.say(refusal, "an event is not accepted"),
         }
     }
 
-    fn take_in(&mut self, report: Option<Arc<Report>>) {
-        let Some(report) = report else { return };
+    /// Once for each way of failing.
+    fn say(&mut self, refusal: &Refusal, what: &'static str) {
+        if self.failing.replace(refusal.outcome) != Some(refusal.outcome) {
+            tracing::warn!(reason = %refusal.outcome, error = Gap::chain(refusal), "{what}");
+        }
+    }
+}
+
+impl Sender<Report> for EventSender {
+    fn take_in(&mut self, report: &Report) {
         let now = Instant::now();
         let fresh = |since: &Instant| now.saturating_duration_since(*since) < self.settings.expiry;
         while self.waiting.front().is_some_and(|(since, _)| !fresh(since)) {
             self.waiting.pop_front();
-            self.ledger.drop_one(Dropped::TooOld);
+            self.standing.send_modify(|standing| standing.drop_one(Dropped::TooOld));
         }
-        let news = self.novelty.take_in(&report);
+        let news = self.novelty.take_in(report);
         let events = news.iter().filter_map(|n| Event::of(n, &self.settings.reporter));
         self.waiting.extend(events.map(|event| (now, event)));
         while self.waiting.len() > WAITING_MAX {
             self.waiting.pop_front();
-            self.ledger.drop_one(Dropped::QueueFull);
+            self.standing
+                .send_modify(|standing| standing.drop_one(Dropped::QueueFull));
         }
-        self.ledger.set_waiting(self.waiting.len());
+        self.standing
+            .send_modify(|standing| standing.set_waiting(self.waiting.len()));
+    }
+
+    fn due(&self) -> Option<Instant> {
+        (!self.waiting.is_empty()).then(|| self.pace.when(Need::Event))
     }
 
     /// Sends until nothing waits, the allowance is spent, or the API server wants time.
@@ -140,7 +137,8 @@ impl EventSender {
         let mut connection = match Connection::prepare(&self.settings.access, deadline, 1).await {
             Ok(connection) => connection,
             Err(refusal) => {
-                self.ledger.fail(refusal.outcome);
+                self.standing
+                    .send_modify(|standing| standing.failing = Some(refusal.outcome));
                 return self.wait(&refusal);
             }
         };
@@ -151,7 +149,8 @@ impl EventSender {
             self.pace.wrote(Instant::now());
             let outcome = create(&mut connection, event).await;
             let counted = outcome.as_ref().map_or_else(|r| r.outcome, |()| Outcome::Succeeded);
-            self.ledger.count(counted, Timestamp::from(SystemTime::now()));
+            let now = Timestamp::from(SystemTime::now());
+            self.standing.send_modify(|standing| standing.count(counted, now));
             match outcome {
                 Ok(()) => {
                     self.pace.succeeded(Instant::now());
@@ -165,29 +164,8 @@ impl EventSender {
                 },
             }
             self.waiting.pop_front();
-            self.ledger.set_waiting(self.waiting.len());
-        }
-    }
-
-    fn wait(&mut self, refusal: &Refusal) {
-        self.pace.failed(Instant::now(), refusal.retry_after);
-        self.say(refusal, "events wait for the API server");
-    }
-
-    fn drop_for(&mut self, reason: Dropped, refusal: &Refusal) {
-        self.ledger.drop_one(reason);
-        match reason {
-            Dropped::Forbidden => self.say(refusal, "events need the right to create events of events.k8s.io"),
-            // A pod's end, and its namespace's, is none of castoff's failures.
-            Dropped::Gone => tracing::debug!(error = Gap::chain(refusal), "an event's namespace is gone"),
-            Dropped::Rejected | Dropped::QueueFull | Dropped::TooOld => self.say(refusal, "an event is not accepted"),
-        }
-    }
-
-    /// Once for each way of failing.
-    fn say(&mut self, refusal: &Refusal, what: &'static str) {
-        if self.failing.replace(refusal.outcome) != Some(refusal.outcome) {
-            tracing::warn!(reason = %refusal.outcome, error = Gap::chain(refusal), "{what}");
+            self.standing
+                .send_modify(|standing| standing.set_waiting(self.waiting.len()));
         }
     }
 }

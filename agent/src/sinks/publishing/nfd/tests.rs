@@ -5,10 +5,19 @@ use crate::model::publishing::Way;
 use crate::model::reading::Reading;
 use crate::sinks::sample;
 
-fn file(directory: &Path) -> (FeatureFile, Ledger) {
-    let ledger = Ledger::new(Way::Nfd);
+fn file(directory: &Path) -> (FeatureFile, watch::Receiver<Publishing>) {
+    let (standing, latest) = watch::channel(Publishing::new(Way::Nfd));
     let prefix = Prefix::parse("castoff.dev").expect("a prefix");
-    (FeatureFile::new(directory, prefix, ledger.clone()), ledger)
+    (FeatureFile::new(directory, prefix, standing), latest)
+}
+
+/// Writes where that is due at `now`.
+fn write_if_due(file: &mut FeatureFile, now: Instant, clock: SystemTime) {
+    if file.due().is_some_and(|due| due <= now) {
+        let (wanted, text) = file.text(clock).expect("something is due");
+        let written = write(&file.path, &text);
+        file.record(&wanted, written, now, clock);
+    }
 }
 
 fn noon() -> SystemTime {
@@ -18,16 +27,17 @@ fn noon() -> SystemTime {
 #[test]
 fn the_file_is_what_nfd_reads() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut file, ledger) = file(folder.path());
-    file.wanted = file.settled.take_in(&sample::report());
-    file.write_if_due(file.due, noon());
+    let (mut file, standing) = file(folder.path());
+    file.take_in(&sample::report());
+    let now = file.due;
+    write_if_due(&mut file, now, noon());
     let text = fs::read_to_string(folder.path().join(FILE)).expect("it was written");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("# W")).collect();
     assert_eq!(lines[0], "# +expiry-time=2026-11-24T13:00:00Z");
     assert!(lines.contains(&"castoff.dev/docker-dependency=in-use"));
     assert!(lines.contains(&"castoff.dev/container-runtime-version=1.6.20_ds1"));
     assert_eq!(lines.len(), 7);
-    assert!(matches!(ledger.read().labels, Reading::Known(_)));
+    assert!(matches!(standing.borrow().labels, Reading::Known(_)));
     let others: Vec<_> = fs::read_dir(folder.path()).expect("readable").collect();
     assert_eq!(others.len(), 1, "nothing else is left there");
     assert!(remove(folder.path()).expect("removable"));
@@ -37,13 +47,13 @@ fn the_file_is_what_nfd_reads() {
 #[test]
 fn it_is_written_when_a_label_changes_and_before_it_expires() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut file, ledger) = file(folder.path());
+    let (mut file, standing) = file(folder.path());
     let start = file.due;
     let written = |file: &mut FeatureFile, report: &Report, after: Duration| {
-        let before = ledger.read().requests.first().map_or(0, |r| r.count);
-        file.wanted = file.settled.take_in(report);
-        file.write_if_due(start + after, noon() + after);
-        ledger.read().requests.first().map_or(0, |r| r.count) - before
+        let before = standing.borrow().requests.first().map_or(0, |r| r.count);
+        file.take_in(report);
+        write_if_due(file, start + after, noon() + after);
+        standing.borrow().requests.first().map_or(0, |r| r.count) - before
     };
     let minute = Duration::from_secs(60);
     assert_eq!(written(&mut file, &sample::report(), Duration::ZERO), 1);
@@ -57,23 +67,44 @@ fn it_is_written_when_a_label_changes_and_before_it_expires() {
 fn a_place_that_cannot_be_written_is_said_and_tried_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let directory = folder.path().join("not-there-yet");
-    let (mut file, ledger) = file(&directory);
-    file.wanted = file.settled.take_in(&sample::report());
+    let (mut file, standing) = file(&directory);
+    file.take_in(&sample::report());
     let start = file.due;
-    file.write_if_due(start, noon());
-    assert_eq!(ledger.read().failing, Some(Outcome::HostError));
-    file.write_if_due(start + RETRY / 2, noon());
-    assert_eq!(ledger.read().requests[0].count, 1, "not before it is time");
+    write_if_due(&mut file, start, noon());
+    assert_eq!(standing.borrow().failing, Some(Outcome::HostError));
+    write_if_due(&mut file, start + RETRY / 2, noon());
+    assert_eq!(standing.borrow().requests[0].count, 1, "not before it is time");
     fs::create_dir(&directory).expect("a folder");
-    file.write_if_due(start + RETRY, noon());
-    assert_eq!(ledger.read().failing, None);
+    write_if_due(&mut file, start + RETRY, noon());
+    assert_eq!(standing.borrow().failing, None);
     fs::remove_file(directory.join(FILE)).expect("it was written");
     fs::create_dir(directory.join(FILE)).expect("a folder in its place");
-    file.wanted = file.settled.take_in(&sample::clear());
-    file.write_if_due(start + 2 * RETRY, noon());
+    file.take_in(&sample::clear());
+    write_if_due(&mut file, start + 2 * RETRY, noon());
     assert_eq!(
-        ledger.read().failing,
+        standing.borrow().failing,
         Some(Outcome::HostError),
         "what is not a file is not replaced"
     );
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_is_said_and_holds_one_thread() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut file, standing) = file(folder.path());
+    file.take_in(&sample::report());
+    let (release, hang) = std::sync::mpsc::channel::<()>();
+    let hanging = spawn_blocking(move || hang.recv().map_err(io::Error::other));
+    file.writing = file.wanted.clone().map(|wanted| (wanted, hanging));
+    file.deadline = Duration::from_millis(20);
+    for said in 1..=2 {
+        file.send_due().await;
+        assert_eq!(standing.borrow().failing, Some(Outcome::HostError));
+        assert_eq!(standing.borrow().requests[0].count, said);
+        assert!(!folder.path().join(FILE).exists(), "a second thread has written");
+    }
+    release.send(()).expect("it hangs");
+    file.deadline = Duration::from_secs(60);
+    file.send_due().await;
+    assert_eq!(standing.borrow().failing, None);
 }

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::object::Node;
@@ -14,9 +15,8 @@ use super::server::{Part, Patch, Server};
 use crate::apiserver::access::Access;
 use crate::apiserver::patience::{passes, rest};
 use crate::apiserver::refusal::Refusal;
-use crate::model::publishing::{Outcome, Way};
+use crate::model::publishing::{Outcome, Publishing, Way};
 use crate::sinks::publishing::labels::keys;
-use crate::sinks::publishing::labels::ledger::Ledger;
 use crate::sinks::publishing::labels::prefix::Prefix;
 
 /// Nodes a page: their metadata is a few KiB each.
@@ -84,7 +84,8 @@ impl Removal {
     }
 
     async fn reach(&self) -> Result<Server, Refusal> {
-        Server::reach(&self.access, &Ledger::new(Way::Api), DEADLINE).await
+        let uncounted = watch::Sender::new(Publishing::new(Way::Api));
+        Server::reach(&self.access, &uncounted, DEADLINE).await
     }
 
     async fn list(&self) -> Result<Vec<Node>, Refusal> {

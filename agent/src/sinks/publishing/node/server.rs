@@ -5,14 +5,14 @@ use std::time::Duration;
 use http::{Method, Request, header};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::object::{Document, Node, Page};
 use crate::apiserver::access::Access;
 use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
 use crate::apiserver::path::encoded;
 use crate::apiserver::refusal::Refusal;
-use crate::model::publishing::{Outcome, Verb};
-use crate::sinks::publishing::labels::ledger::Ledger;
+use crate::model::publishing::{Outcome, Publishing, Verb};
 
 /// The field manager that castoff's fields belong to.
 pub const MANAGER: &str = "castoff";
@@ -43,15 +43,19 @@ pub enum Part {
 /// A connection.
 pub struct Server {
     connection: Connection,
-    ledger: Ledger,
+    standing: watch::Sender<Publishing>,
 }
 
 impl Server {
     /// Prepares a connection with the credentials as they are now. Nothing is sent yet, so nothing is counted.
-    pub async fn reach(access: &Access, ledger: &Ledger, deadline: Duration) -> Result<Self, Refusal> {
+    pub async fn reach(
+        access: &Access,
+        standing: &watch::Sender<Publishing>,
+        deadline: Duration,
+    ) -> Result<Self, Refusal> {
         Ok(Self {
             connection: Connection::prepare(access, deadline, 1).await?,
-            ledger: ledger.clone(),
+            standing: standing.clone(),
         })
     }
 
@@ -105,7 +109,7 @@ impl Server {
         let outcome = answer
             .as_ref()
             .map_or_else(|refusal| refusal.outcome, |_| Outcome::Succeeded);
-        self.ledger.count(verb, outcome);
+        self.standing.send_modify(|standing| standing.count(verb, outcome));
         answer
     }
 }

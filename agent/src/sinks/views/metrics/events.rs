@@ -2,11 +2,10 @@
 
 use super::catalogue as c;
 use super::family::{Family, number};
-use crate::findings::report::Report;
-use crate::model::publishing::{Dropped, Events, Outcome};
+use crate::model::publishing::{Dropped, Events, Outcome, Standing};
 
-pub(super) fn families(report: Option<&Report>) -> Vec<Family> {
-    let Some(events) = report.and_then(|report| report.events.as_ref()) else {
+pub(super) fn families(standing: &Standing) -> Vec<Family> {
+    let Some(events) = &standing.events else {
         return Vec::new();
     };
     let now = state(events);

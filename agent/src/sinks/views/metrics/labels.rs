@@ -2,12 +2,11 @@
 
 use super::catalogue as c;
 use super::family::{Family, number};
-use crate::findings::report::Report;
-use crate::model::publishing::{Outcome, Publishing, Verb};
+use crate::model::publishing::{Outcome, Publishing, Standing, Verb};
 use crate::model::reading::Reading;
 
-pub(super) fn families(report: Option<&Report>) -> Vec<Family> {
-    let Some(publishing) = report.and_then(|report| report.publishing.as_ref()) else {
+pub(super) fn families(standing: &Standing) -> Vec<Family> {
+    let Some(publishing) = &standing.publishing else {
         return Vec::new();
     };
     let way = publishing.way.code();

@@ -16,7 +16,8 @@ const BUILD: Build = Build {
 };
 
 fn exposition(report: Option<&Report>, cycles: &CycleCounters) -> String {
-    encode(&families(BUILD, report, cycles)).expect("every family has series and a name")
+    let standing = report.map_or_else(Standing::default, |_| sample::standing());
+    encode(&families(BUILD, report, &standing, cycles)).expect("every family has series and a name")
 }
 
 fn of(report: &Report) -> String {
@@ -277,7 +278,7 @@ fn a_failing_source_counts_its_reason_and_keeps_its_last_success() {
 #[test]
 fn the_agents_own_process_is_measured() {
     let text = Metrics::new(BUILD)
-        .render(None, &CycleCounters::default())
+        .render(None, &Standing::default(), &CycleCounters::default())
         .expect("it encodes");
     assert!(samples(&text).contains_key("process_resident_memory_bytes"), "{text}");
 }

@@ -9,8 +9,10 @@ use crate::sinks::sample;
 use crate::sinks::views::json::render_json_line;
 
 fn page_at(report: Option<&Report>, now: Timestamp, refresh: Option<u32>, stalled: Option<Stalled>) -> String {
+    let standing = sample::standing();
     let looked = Looked {
         report,
+        standing: &standing,
         stalled,
         now,
         refresh,
@@ -143,7 +145,7 @@ fn the_page_has_all_that_the_report_has() {
         runtime.canonical_path = "/only/canonical.sock".to_owned();
     }
     for report in [full, sample::clear(), sample::blind()] {
-        let json = render_json_line(&report).expect("a report serializes");
+        let json = render_json_line(&report, &sample::standing()).expect("a report serializes");
         let mut all = Vec::new();
         leaves("", &serde_json::from_str(&json).expect("it is JSON"), &mut all);
         assert!(all.len() > 30);

@@ -166,7 +166,7 @@ pub fn chance() -> f64 {
 
 /// Counts what is left of an allowance by the time at which it would be full again.
 #[derive(Debug)]
-struct Bucket {
+pub struct Bucket {
     allowance: Allowance,
     full_at: Instant,
 }
@@ -174,7 +174,7 @@ struct Bucket {
 impl Bucket {
     /// Each agent's refill is its own, up to a quarter slower: those that started in one second and live on what
     /// refills would otherwise stay together for good.
-    fn new(mut allowance: Allowance, chance: f64, now: Instant) -> Self {
+    pub fn new(mut allowance: Allowance, chance: f64, now: Instant) -> Self {
         allowance.refill = allowance.refill.mul_f64(1.0 + chance / 4.0);
         Self {
             allowance,
@@ -190,6 +190,15 @@ impl Bucket {
 
     fn take(&mut self, now: Instant) {
         self.full_at = self.full_at.max(now) + self.allowance.refill;
+    }
+
+    /// Takes one where one is left; whether it did.
+    pub fn try_take(&mut self, now: Instant) -> bool {
+        let is_left = self.next() <= now;
+        if is_left {
+            self.take(now);
+        }
+        is_left
     }
 }
 

@@ -1,29 +1,27 @@
 //! The task that keeps the Node's labels as the reports say.
 
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::sleep_until;
 
 use super::object::{Difference, Node};
-use super::pace::{Need, Pace, Paces, chance};
 use super::server::{Part, Patch, Server};
 use crate::apiserver::access::Access;
+use crate::apiserver::pace::{Need, Pace, Paces, chance};
 use crate::apiserver::refusal::Refusal;
+use crate::apiserver::sender::Sender;
 use crate::findings::report::Report;
 use crate::model::machine::Machine;
-use crate::model::publishing::Outcome;
+use crate::model::publishing::{Outcome, Publishing};
 use crate::model::reading::Gap;
 use crate::model::time::Timestamp;
 use crate::sinks::publishing::labels::Wanted;
-use crate::sinks::publishing::labels::ledger::Ledger;
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sinks::publishing::labels::settled::Settled;
 
 /// Whose labels to keep, and how.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct NodeSettings {
     /// The Node's name.
     pub node: String,
     /// Whose labels they are.
@@ -36,11 +34,11 @@ pub struct Settings {
     pub paces: Paces,
 }
 
-/// Keeps one Node's labels.
+/// Keeps one Node's labels, as a [`Sender`].
 #[derive(Debug)]
-pub struct NodeKeeper {
-    settings: Settings,
-    ledger: Ledger,
+pub struct NodeSender {
+    settings: NodeSettings,
+    standing: watch::Sender<Publishing>,
     settled: Settled,
     wanted: Option<Wanted>,
     seen: Option<Node>,
@@ -50,14 +48,14 @@ pub struct NodeKeeper {
     pace: Pace,
 }
 
-impl NodeKeeper {
+impl NodeSender {
     /// Nothing is sent yet.
-    pub fn new(settings: Settings, ledger: Ledger) -> Self {
+    pub fn new(settings: NodeSettings, standing: watch::Sender<Publishing>) -> Self {
         Self {
             settled: Settled::new(settings.prefix.clone()),
             pace: Pace::new(settings.paces, chance, Instant::now()),
             settings,
-            ledger,
+            standing,
             wanted: None,
             seen: None,
             identified: None,
@@ -65,48 +63,8 @@ impl NodeKeeper {
         }
     }
 
-    /// Keeps them until `stop`, or until no more reports can come.
-    pub async fn run(mut self, mut reports: watch::Receiver<Option<Arc<Report>>>, stop: impl Future<Output = ()>) {
-        tokio::pin!(stop);
-        self.take_in(reports.borrow_and_update().clone());
-        loop {
-            let due = self.due();
-            let wait = async {
-                match due {
-                    Some((_, at)) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = &mut stop => return,
-                changed = reports.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    self.take_in(reports.borrow_and_update().clone());
-                    continue;
-                }
-                () = wait => {}
-            }
-            if let Some((need, _)) = due {
-                tokio::select! {
-                    () = &mut stop => return,
-                    () = self.meet(need) => {}
-                }
-            }
-        }
-    }
-
-    fn take_in(&mut self, report: Option<Arc<Report>>) {
-        if let Some(report) = report
-            && let Some(wanted) = self.settled.take_in(&report)
-        {
-            self.wanted = Some(wanted);
-        }
-    }
-
     /// What is to be sent next, and when.
-    fn due(&self) -> Option<(Need, Instant)> {
+    fn next(&self) -> Option<(Need, Instant)> {
         let wanted = self.wanted.as_ref()?;
         let at = |need| (need, self.pace.when(need));
         let Some(seen) = &self.seen else {
@@ -145,7 +103,9 @@ impl NodeKeeper {
                     self.seen = None;
                     self.identified = None;
                 }
-                self.ledger.doubt(refusal.outcome, refusal.gap());
+                let gap = refusal.gap();
+                self.standing
+                    .send_modify(|standing| standing.doubt(refusal.outcome, gap));
                 if self.failing.replace(refusal.outcome) != Some(refusal.outcome) {
                     tracing::warn!(reason = %refusal.outcome, error = Gap::chain(&refusal), "labels are not published");
                 }
@@ -162,7 +122,7 @@ impl NodeKeeper {
         } else {
             self.pace.wrote(now);
         }
-        let mut server = Server::reach(&self.settings.access, &self.ledger, self.settings.paces.deadline).await?;
+        let mut server = Server::reach(&self.settings.access, &self.standing, self.settings.paces.deadline).await?;
         if reads {
             let node = self.read(&mut server).await?;
             self.see(node);
@@ -234,8 +194,27 @@ impl NodeKeeper {
 
     fn confirm(&self) {
         if let Some(seen) = &self.seen {
-            self.ledger
-                .confirm(seen.labels.clone(), Timestamp::from(SystemTime::now()));
+            let now = Timestamp::from(SystemTime::now());
+            self.standing
+                .send_modify(|standing| standing.confirm(seen.labels.clone(), now));
+        }
+    }
+}
+
+impl Sender<Report> for NodeSender {
+    fn take_in(&mut self, report: &Report) {
+        if let Some(wanted) = self.settled.take_in(report) {
+            self.wanted = Some(wanted);
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.next().map(|(_, at)| at)
+    }
+
+    async fn send_due(&mut self) {
+        if let Some((need, _)) = self.next() {
+            self.meet(need).await;
         }
     }
 }

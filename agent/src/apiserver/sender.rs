@@ -1,0 +1,50 @@
+//! The waiting loop of everything that sends: news is taken in as it comes, and what is due is sent, one thing at a time.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+/// Something that sends what it makes of the news.
+pub trait Sender<N> {
+    /// Takes in the latest news.
+    fn take_in(&mut self, news: &N);
+
+    /// When the next sending is due; none where nothing is to be sent.
+    fn due(&self) -> Option<Instant>;
+
+    /// Sends what is due. May be given up halfway, when castoff stops.
+    fn send_due(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Lets `sender` work until `stop`, or until no more news can come.
+pub async fn run<N>(
+    mut sender: impl Sender<N>,
+    mut latest: watch::Receiver<Option<Arc<N>>>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    latest.mark_changed();
+    loop {
+        let due = sender.due();
+        tokio::select! {
+            () = &mut stop => return,
+            changed = latest.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if let Some(news) = latest.borrow_and_update().clone() {
+                    sender.take_in(&news);
+                }
+                continue;
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+        }
+        tokio::select! {
+            () = &mut stop => return,
+            () = sender.send_due() => {}
+        }
+    }
+}
