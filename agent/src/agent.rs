@@ -52,6 +52,8 @@ pub struct Agent {
     unlisted: BTreeSet<ContainerId>,
     history: Arc<History>,
     history_gaps: Vec<Gap>,
+    /// When times of the future were brought back, and what is said of it.
+    clamped: Option<(Timestamp, Gap)>,
     settings: Settings,
 }
 
@@ -75,6 +77,7 @@ impl Agent {
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
             history_gaps: Vec::new(),
+            clamped: None,
             settings,
         }
     }
@@ -137,25 +140,53 @@ impl Agent {
         let containers = (host.contained, host.listening, host.sees_machine);
         let (reaches, lost) = self.look_at_mounts(&snapshot, containers).await;
         sources.push(reaches.status());
+        self.heed_the_clock(taken);
         sources.push(self.history_status());
         (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, lost);
         sources.sort_by_key(|status| status.source);
-        if let Some(open) = join::join(&snapshot).clients.known() {
-            let history = Arc::make_mut(&mut self.history);
+        let joined = join::join(&snapshot);
+        let history = Arc::make_mut(&mut self.history);
+        if let Some(open) = joined.clients.known() {
             history.record(taken, open);
             if saw_every_client(&sources) {
                 history.mark_whole(taken);
             }
         }
+        if let Some(mounted) = join::mounted(&snapshot, &joined).known() {
+            history.record_exposures(taken, mounted);
+        }
         evaluate(&snapshot, &self.history, sources, &self.settings)
     }
 
+    /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long
+    /// as such a record may count.
+    fn heed_the_clock(&mut self, now: Timestamp) {
+        let clamped = Arc::make_mut(&mut self.history).clamp(now);
+        if clamped > 0 {
+            let answer = format!("{clamped} were last seen after {now}, which counts as then");
+            tracing::warn!(
+                clamped,
+                "the clock was wrong: times that lie in the future are brought back to now"
+            );
+            let gap = Gap::new(
+                Reason::HostError,
+                Hides::Detail,
+                "the times of clients and exposures",
+                answer,
+            );
+            self.clamped = Some((now, gap));
+        }
+        let counts = |(at, _): &(Timestamp, Gap)| now.since(*at) <= self.settings.window;
+        self.clamped = self.clamped.take().filter(counts);
+    }
+
     fn history_status(&self) -> SourceStatus {
+        let clamped = self.clamped.iter().map(|(_, gap)| gap.clone());
         SourceStatus {
             source: Source::History,
             up: true,
             duration_micros: 0,
-            gaps: self.history_gaps.clone(),
+            gaps: self.history_gaps.iter().cloned().chain(clamped).collect(),
         }
     }
 

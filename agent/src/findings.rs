@@ -17,9 +17,10 @@ pub mod verdict;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::model::client::{Client, ClientIdentity, OpenClient, Origin};
+use crate::model::client::{Client, ClientIdentity, ClientKey, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
@@ -86,7 +87,7 @@ fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
 /// Judges one look. `history` has it recorded already; `sources` tell how each source did.
 pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatus>, settings: &Settings) -> Report {
     let joined = join::join(snapshot);
-    let exposures = join::exposures(snapshot, &joined, history);
+    let exposures = join::exposures(snapshot, &joined, history, settings.window);
     let remembered = clients(&[], history, snapshot, settings.window);
     let clients = joined
         .clients
@@ -157,10 +158,11 @@ pub fn evaluate(snapshot: &Snapshot, history: &History, sources: Vec<SourceStatu
 
 /// The clients of now and of the window: now first, then the latest seen.
 fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: Duration) -> Vec<Client> {
+    let open: HashMap<&ClientKey, &OpenClient> = open.iter().map(|client| (&client.key, client)).collect();
     let mut clients: Vec<Client> = history
         .clients()
         .filter_map(|(key, seen)| {
-            let now = open.iter().find(|client| client.key == *key);
+            let now = open.get(key);
             let past = key.identity.is_kubelet_side() || snapshot.taken.since(seen.last) > window;
             if now.is_none() && past {
                 return None;

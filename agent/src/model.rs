@@ -23,4 +23,5 @@ pub mod socket;
 pub mod text;
 pub mod time;
 pub mod timeline;
+pub mod turns;
 pub mod workload;

@@ -48,10 +48,10 @@ const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
 fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
-    let pod = runtime.run(Pod::new("alerts", "builder-7d9c5b6f4-x2v8q"))?;
+    let pod = runtime.run(Pod::new("alerts", "builder-7d9c5b6f4-x2v8q").label("pod-template-hash", "7d9c5b6f4"))?;
     let socket = "/var/run/docker.sock";
     pod.start(Container::client("build", ["hold", socket]).mount(docker.socket(), socket))?;
-    let idle = runtime.run(Pod::new("alerts", "shipper-x7k2p"))?;
+    let idle = runtime.run(Pod::new("alerts", "shipper-x7k2p").label("controller-revision-hash", "7d9c5b6f4"))?;
     let above = docker.socket().parent().context("a socket is in a folder")?;
     idle.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
     let _container = docker.run_client("alerts-agent", docker.socket(), ["hold", socket])?;
@@ -82,8 +82,9 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
         &prometheus,
         &[
             socket_client(
-                json!({ "who": "pod", "node": NODE, "namespace": "alerts", "pod": "builder-7d9c5b6f4-x2v8q",
-                              "workload": "builder", "container": "build", "cluster": "lab", "severity": "warning" }),
+                json!({ "who": "pod", "node": NODE, "namespace": "alerts", "workload": "builder",
+                              "workload_kind": "Deployment", "container": "build", "cluster": "lab",
+                              "severity": "warning" }),
             ),
             socket_client(json!({ "who": "host", "node": NODE, "unit": "castoff-lab-alerts.service", "uid": "0" })),
             socket_client(

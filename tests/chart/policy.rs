@@ -1,5 +1,5 @@
-//! The admission policy, as it is rendered, over requests made by hand: what an agent's token may and may not. That a real
-//! API server takes the same policy, and refuses the same, is tier `cluster`'s to see.
+//! The admission policies, as they are rendered, over requests made by hand: what the tokens of the agent and of the clean-up
+//! may and may not. Tier `cluster` shows that a real API server takes the same policies and refuses the same.
 
 use std::collections::HashMap;
 
@@ -21,6 +21,37 @@ enum Answer {
     Denied(String),
 }
 
+/// An entry of `managedFields` with this below `f:metadata`.
+fn entry(manager: &str, operation: &str, metadata: Value) -> Value {
+    json!({
+        "manager": manager, "operation": operation, "apiVersion": "v1", "time": "2026-11-28T09:00:00Z",
+        "fieldsType": "FieldsV1", "fieldsV1": { "f:metadata": metadata },
+    })
+}
+
+/// castoff's own entry, with these labels and the annotation.
+fn applied(labels: &[&str]) -> Value {
+    let labels: serde_json::Map<String, Value> = labels
+        .iter()
+        .map(|label| (format!("f:castoff.dev/{label}"), json!({})))
+        .collect();
+    let mut applied = entry(
+        "castoff",
+        "Apply",
+        json!({ "f:labels": labels, "f:annotations": { "f:castoff.dev/summary": {} } }),
+    );
+    applied["time"] = json!("2026-11-28T10:00:00Z");
+    applied
+}
+
+/// Somebody who has set a taint, a label of his own and one of castoff's.
+fn admins_entry() -> Value {
+    let labels = json!({ "f:example.com/rack": {}, "f:castoff.dev/docker-dependency": {} });
+    let mut admins = entry("kubectl-edit", "Update", json!({ "f:labels": labels }));
+    admins["fieldsV1"]["f:spec"] = json!({ "f:taints": {} });
+    admins
+}
+
 /// One request to change a Node.
 #[derive(Clone)]
 struct Change {
@@ -37,6 +68,11 @@ impl Change {
                 "name": "worker-1",
                 "labels": { "kubernetes.io/os": "linux", "castoff.dev/docker-dependency": "in-use" },
                 "annotations": { "node.alpha.kubernetes.io/ttl": "0" },
+                "managedFields": [
+                    entry("castoff", "Apply", json!({ "f:labels": { "f:castoff.dev/docker-dependency": {} } })),
+                    entry("kubelet", "Update", json!({ "f:labels": { ".": {}, "f:kubernetes.io/os": {} } })),
+                    admins_entry(),
+                ],
             },
             "spec": { "taints": [{ "key": "dedicated", "effect": "NoSchedule" }] },
         });
@@ -44,6 +80,7 @@ impl Change {
         after["metadata"]["labels"]["castoff.dev/docker-dependency"] = json!("clear");
         after["metadata"]["labels"]["castoff.dev/container-runtime"] = json!("containerd");
         after["metadata"]["annotations"]["castoff.dev/summary"] = json!("{}");
+        after["metadata"]["managedFields"][0] = applied(&["docker-dependency", "container-runtime"]);
         let request = json!({
             "operation": "UPDATE",
             "name": "worker-1",
@@ -125,6 +162,15 @@ fn policy(rendering: &Rendering) -> Result<Value> {
     Ok(the(&rendering.objects()?, "ValidatingAdmissionPolicy", "castoff")?.clone())
 }
 
+fn cleanup_policy() -> Result<Value> {
+    Ok(the(
+        &Rendering::new().objects()?,
+        "ValidatingAdmissionPolicy",
+        "castoff-cleanup",
+    )?
+    .clone())
+}
+
 #[test]
 fn what_an_agent_may() -> Result<()> {
     let policy = policy(&Rendering::new())?;
@@ -140,10 +186,15 @@ fn what_an_agent_may() -> Result<()> {
             }),
         ),
         (
-            "labels a Node that has no label yet",
+            "labels a Node that has no label and no manager yet",
             usual().with(|c| {
+                let before = entry("before-first-apply", "Update", json!({ "f:annotations": {} }));
                 c.before["metadata"] = json!({ "name": "worker-1" });
-                c.after["metadata"] = json!({ "name": "worker-1", "labels": { "castoff.dev/cri-api": "v1" } });
+                c.after["metadata"] = json!({
+                    "name": "worker-1",
+                    "labels": { "castoff.dev/cri-api": "v1" },
+                    "managedFields": [applied(&["cri-api"]), before],
+                });
             }),
         ),
         (
@@ -154,10 +205,28 @@ fn what_an_agent_may() -> Result<()> {
             }),
         ),
         (
-            "cleans up on any Node",
+            "repairs a label that somebody else has set",
             usual().with(|c| {
-                c.request["userInfo"] = json!({ "username": CLEANUP });
-                c.after["metadata"]["labels"] = json!({ "kubernetes.io/os": "linux" });
+                c.after["metadata"]["managedFields"][2]["fieldsV1"]["f:metadata"]["f:labels"] =
+                    json!({ "f:example.com/rack": {} });
+            }),
+        ),
+        (
+            "repairs a label that is all that somebody else has set",
+            usual().with(|c| {
+                let only = json!({ "f:labels": { "f:castoff.dev/docker-dependency": {} } });
+                c.before["metadata"]["managedFields"][2] = entry("kubectl-label", "Update", only);
+                c.after["metadata"]["managedFields"].as_array_mut().map(Vec::pop);
+            }),
+        ),
+        (
+            "changes a Node whose entries have no manager's name",
+            usual().with(|c| {
+                for node in [&mut c.before, &mut c.after] {
+                    node["metadata"]["managedFields"][1]
+                        .as_object_mut()
+                        .map(|entry| entry.remove("manager"));
+                }
             }),
         ),
     ];
@@ -257,14 +326,141 @@ fn too_far() -> Vec<(&'static str, Change)> {
                 c.after = Value::Null;
             }),
         ),
+    ]
+    .into_iter()
+    .chain(thefts())
+    .collect()
+}
+
+/// What takes fields from other managers, or passes for one.
+fn thefts() -> Vec<(&'static str, Change)> {
+    let managed = |change: fn(&mut Value)| Change::usual().with(|c| change(&mut c.after["metadata"]["managedFields"]));
+    vec![
         (
-            "only labels",
-            usual().with(|c| {
-                c.request["userInfo"] = json!({ "username": CLEANUP });
-                c.after["metadata"]["labels"]["example.com/pool"] = json!("gpu");
+            "lets no other",
+            managed(|m| m[0]["manager"] = json!("cluster-autoscaler")),
+        ),
+        ("lets no other", managed(|m| m[0]["manager"] = json!(""))),
+        ("lets no other", managed(|m| m[1]["operation"] = json!("Apply"))),
+        ("lets no other", managed(|m| m[1]["subresource"] = json!("status"))),
+        (
+            "lets no other",
+            managed(|m| m[1]["fieldsV1"]["f:spec"] = json!({ "f:taints": {} })),
+        ),
+        (
+            "lets no other",
+            managed(|m| m[2]["fieldsV1"]["f:spec"]["f:unschedulable"] = json!({})),
+        ),
+        ("lets no other", managed(|m| m[2]["fieldsV1"]["f:spec"] = json!({}))),
+        (
+            "lets no other",
+            managed(|m| m[1]["fieldsV1"]["f:metadata"]["f:annotations"] = json!({ "f:castoff.dev/summary": {} })),
+        ),
+        (
+            "lets no other",
+            managed(|m| m[1]["fieldsV1"]["f:metadata"]["f:labels"]["f:example.com/rack"] = json!({})),
+        ),
+        (
+            "lets no other",
+            managed(|m| {
+                let passed_off = entry("before-first-apply", "Update", json!({ "f:labels": {} }));
+                m.as_array_mut().into_iter().for_each(|m| m.push(passed_off.clone()));
             }),
         ),
+        ("takes nothing", managed(|m| *m = json!([]))),
+        (
+            "takes nothing",
+            managed(|m| drop(m.as_array_mut().map(|m| m.remove(1)))),
+        ),
+        (
+            "takes nothing",
+            managed(|m| drop(m.as_array_mut().map(|m| m.remove(2)))),
+        ),
+        (
+            "lets no other",
+            managed(|m| m[2]["fieldsV1"]["f:metadata"]["f:labels"] = json!({})),
+        ),
+        (
+            "lets no other",
+            managed(|m| drop(m[2]["fieldsV1"].as_object_mut().map(|f| f.remove("f:spec")))),
+        ),
+        (
+            "owns only",
+            managed(|m| m[0]["fieldsV1"]["f:metadata"]["f:labels"]["f:kubernetes.io/os"] = json!({})),
+        ),
+        (
+            "owns only",
+            managed(|m| m[0]["fieldsV1"]["f:spec"] = json!({ "f:taints": {} })),
+        ),
+        (
+            "owns only",
+            managed(|m| m[0]["fieldsV1"]["f:metadata"]["f:finalizers"] = json!({})),
+        ),
+        ("owns only", managed(|m| m[0]["subresource"] = json!("status"))),
     ]
+}
+
+/// The clean-up on any Node, whose token is bound to another or to none.
+fn cleaning(change: impl FnOnce(&mut Change)) -> Change {
+    Change::usual().with(|c| {
+        c.request["userInfo"] = json!({ "username": CLEANUP, "extra": { NODE: ["worker-2"] } });
+        c.after = c.before.clone();
+        change(c);
+    })
+}
+
+#[test]
+fn the_clean_up_takes_castoffs_keys_and_nothing_else() -> Result<()> {
+    let policy = cleanup_policy()?;
+    let labels = |c: &mut Change, labels: Value| c.after["metadata"]["labels"] = labels;
+    let taken = cleaning(|c| {
+        labels(c, json!({ "kubernetes.io/os": "linux" }));
+        let managed = &mut c.after["metadata"]["managedFields"];
+        managed[2]["fieldsV1"]["f:metadata"]["f:labels"] = json!({ "f:example.com/rack": {} });
+        managed.as_array_mut().map(|managed| managed.remove(0));
+    });
+    assert_eq!(taken.judged(&policy)?, Answer::Allowed);
+    assert_eq!(Change::usual().judged(&policy)?, Answer::NoneOfItsBusiness);
+    let denied = [
+        (
+            "sets none",
+            cleaning(|c| c.after["metadata"]["labels"]["castoff.dev/docker-dependency"] = json!("clear")),
+        ),
+        (
+            "sets none",
+            cleaning(|c| c.after["metadata"]["labels"]["castoff.dev/more"] = json!("1")),
+        ),
+        (
+            "sets none",
+            cleaning(|c| c.after["metadata"]["annotations"]["castoff.dev/summary"] = json!("{}")),
+        ),
+        (
+            "only labels",
+            cleaning(|c| labels(c, json!({ "castoff.dev/docker-dependency": "in-use" }))),
+        ),
+        (
+            "only labels",
+            cleaning(|c| c.after["metadata"]["labels"]["example.com/pool"] = json!("gpu")),
+        ),
+        (
+            "only annotations",
+            cleaning(|c| c.after["metadata"]["annotations"] = json!({})),
+        ),
+        ("taints", cleaning(|c| c.after["spec"]["taints"] = json!([]))),
+        ("deletes none", cleaning(|c| c.request["operation"] = json!("DELETE"))),
+        (
+            "takes nothing",
+            cleaning(|c| c.after["metadata"]["managedFields"] = json!([])),
+        ),
+    ];
+    for (named, change) in denied {
+        let answer = change.judged(&policy)?;
+        ensure!(
+            matches!(&answer, Answer::Denied(message) if message.contains(named)),
+            "{named}: {answer:?}"
+        );
+    }
+    Ok(())
 }
 
 #[test]
@@ -287,6 +483,8 @@ fn a_former_prefix_is_castoffs_too() -> Result<()> {
         c.after["metadata"]["labels"] =
             json!({ "kubernetes.io/os": "linux", "new.example/docker-dependency": "clear" });
         c.after["metadata"]["annotations"] = c.before["metadata"]["annotations"].clone();
+        let own = json!({ "f:labels": { "f:new.example/docker-dependency": {} } });
+        c.after["metadata"]["managedFields"][0] = entry("castoff", "Apply", own);
     });
     let new = Rendering::new().set("labels.prefix=new.example");
     let answer = moved.judged(&policy(&new)?)?;
@@ -310,13 +508,17 @@ fn the_policy_is_about_the_account_that_the_agents_have() -> Result<()> {
     ];
     for rendering in renderings {
         let objects = rendering.objects()?;
-        let policy = of_kind(&objects, "ValidatingAdmissionPolicy")[0];
-        let binding = of_kind(&objects, "ValidatingAdmissionPolicyBinding")[0];
-        assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
-        assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
-        assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+        let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
+        let bindings = of_kind(&objects, "ValidatingAdmissionPolicyBinding");
+        assert_eq!((policies.len(), bindings.len()), (2, 2), "{rendering:?}");
+        for (policy, binding) in policies.iter().zip(bindings) {
+            assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+            assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+            assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+        }
         for kind in ["DaemonSet", "Job"] {
             let pods = of_kind(&objects, kind)[0];
+            let policy = the(&objects, "ValidatingAdmissionPolicy", text_at(pods, "/metadata/name"))?;
             let namespace = text_at(pods, "/metadata/namespace");
             let account = text_at(pods, "/spec/template/spec/serviceAccountName");
             let user = format!("system:serviceaccount:{namespace}:{account}");
@@ -329,6 +531,7 @@ fn the_policy_is_about_the_account_that_the_agents_have() -> Result<()> {
         }
         // The agent is held to its own Node, under whatever name it goes.
         let agent = of_kind(&objects, "DaemonSet")[0];
+        let policy = the(&objects, "ValidatingAdmissionPolicy", text_at(agent, "/metadata/name"))?;
         let (namespace, account) = (
             text_at(agent, "/metadata/namespace"),
             text_at(agent, "/spec/template/spec/serviceAccountName"),

@@ -152,6 +152,7 @@ fn what_an_old_kubernetes_has_not_got_is_named() -> Result<()> {
     old.text()?;
     for value in [
         "admissionPolicy.enabled=true",
+        "labels.publish=api",
         "updateStrategy.rollingUpdate.maxSurge=1,updateStrategy.rollingUpdate.maxUnavailable=0",
     ] {
         let said = old.clone().set(value).refusal()?;

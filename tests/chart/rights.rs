@@ -1,6 +1,7 @@
 //! What the agent may, on the node and in the cluster: what the other values need, and nothing more.
 
 use anyhow::{Context, Result, ensure};
+use castoff::sinks::http::PAGES;
 use castoff_tests::lab::helm::Helm;
 use serde_json::{Value, json};
 
@@ -105,7 +106,7 @@ fn events_and_readers_bring_their_own_rights() -> Result<()> {
         .set("http.readers[0].kind=Group,http.readers[0].name=operators")
         .objects()?;
     let reader = the(&objects, "ClusterRole", "castoff-reader")?;
-    let paths = json!([{ "nonResourceURLs": ["/", "/metrics", "/api/v1/report"], "verbs": ["get"] }]);
+    let paths = json!([{ "nonResourceURLs": PAGES, "verbs": ["get"] }]);
     assert_eq!(reader["rules"], paths);
     let binding = the(&objects, "ClusterRoleBinding", "castoff-reader")?;
     assert_eq!(binding["subjects"], json!([{ "kind": "Group", "name": "operators" }]));
@@ -245,25 +246,46 @@ fn the_job_that_cleans_up_ends_and_may_little() -> Result<()> {
         role["rules"],
         json!([{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"] }])
     );
-    for kind in ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"] {
+    // The policy first, for a policy is in force only some moments after it was made.
+    for (kind, weight) in [
+        ("ValidatingAdmissionPolicy", "-2"),
+        ("ValidatingAdmissionPolicyBinding", "-2"),
+        ("ServiceAccount", "-1"),
+        ("ClusterRole", "-1"),
+        ("ClusterRoleBinding", "-1"),
+    ] {
         let own = the(&objects, kind, "castoff-cleanup")?;
         assert_eq!(own["metadata"]["annotations"]["helm.sh/hook"], "post-delete");
-        assert_eq!(
-            own["metadata"]["annotations"]["helm.sh/hook-weight"], "-1",
-            "before the Job"
-        );
+        assert_eq!(own["metadata"]["annotations"]["helm.sh/hook-weight"], weight, "{kind}");
     }
     let without = Rendering::new().set("cleanup.enabled=false").objects()?;
     ensure!(of_kind(&without, "Job").is_empty());
     Ok(())
 }
 
-/// Policies in CEL came with 1.30.
+/// Policies in CEL came with 1.30. Before, nothing holds a token to its Node, so there is none unless somebody accepts that.
 #[test]
-fn an_older_cluster_gets_no_policy_and_is_told() -> Result<()> {
-    let objects = Rendering::new().kubernetes("1.29.9").objects()?;
-    ensure!(of_kind(&objects, "ValidatingAdmissionPolicy").is_empty());
+fn an_older_cluster_has_labels_by_a_file_unless_a_wide_token_is_accepted() -> Result<()> {
+    let old = Rendering::new().kubernetes("1.29.9");
+    let objects = old.objects()?;
+    let arguments = |objects: &[Value]| -> Result<String> {
+        Ok(agent(objects)?["spec"]["template"]["spec"]["containers"][0]["args"].to_string())
+    };
+    ensure!(arguments(&objects)?.contains("--labels=nfd"));
+    for kind in ["ValidatingAdmissionPolicy", "ClusterRole", "Job"] {
+        ensure!(of_kind(&objects, kind).is_empty(), "{kind}");
+    }
+    let asked = old.set("labels.publish=api");
+    let said = asked.refusal()?;
+    for words in ["labels.publish=api", "1.29.9", "admissionPolicy.enabled=false", "nfd"] {
+        ensure!(said.contains(words), "{words}: {said}");
+    }
+    let objects = asked.set("admissionPolicy.enabled=false").objects()?;
+    ensure!(arguments(&objects)?.contains("--labels=api"));
+    the(&objects, "ClusterRole", "castoff")?;
+
     let objects = Rendering::new().kubernetes("1.30.0").objects()?;
+    ensure!(arguments(&objects)?.contains("--labels=api"));
     the(&objects, "ValidatingAdmissionPolicy", "castoff")?;
     Ok(())
 }
@@ -285,18 +307,63 @@ fn the_network_policy_lets_the_api_server_only_where_it_is_asked() -> Result<()>
     Ok(())
 }
 
-/// Every node is looked at: whatever its taints, and however full it is.
+/// Every node is looked at that can run an agent: whatever its taints, and however full it is.
 #[test]
-fn every_node_gets_an_agent() -> Result<()> {
+fn every_node_that_can_run_one_gets_an_agent() -> Result<()> {
     let objects = Rendering::new().objects()?;
-    let agent = the(&objects, "DaemonSet", "castoff")?;
+    let daemons = the(&objects, "DaemonSet", "castoff")?;
     assert_eq!(
-        agent["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"],
+        daemons["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"],
         "castoff"
     );
-    let pod = &agent["spec"]["template"]["spec"];
+    let pod = &daemons["spec"]["template"]["spec"];
     assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
     assert_eq!(pod["nodeSelector"], json!({ "kubernetes.io/os": "linux" }));
     the(&objects, "PriorityClass", text_at(pod, "/priorityClassName"))?;
+    let terms = pod
+        .pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms")
+        .and_then(Value::as_array)
+        .context("terms of affinity")?;
+    let [term] = terms.as_slice() else {
+        anyhow::bail!("terms are alternatives, and there are {}", terms.len())
+    };
+    for (node, runs) in [
+        (json!({ "kubernetes.io/os": "linux" }), true),
+        (
+            json!({ "type": "worker", "node.kubernetes.io/instance-type": "m5.large" }),
+            true,
+        ),
+        (json!({ "eks.amazonaws.com/compute-type": "auto" }), true),
+        (json!({ "eks.amazonaws.com/compute-type": "fargate" }), false),
+        (json!({ "type": "virtual-kubelet" }), false),
+        (json!({ "type": "kwok" }), false),
+        (json!({ "node-role.kubernetes.io/virtual-node": "" }), false),
+        (json!({ "node.kubernetes.io/instance-type": "eklet" }), false),
+        (json!({ "liqo.io/type": "virtual-node" }), false),
+    ] {
+        assert_eq!(is_met(term, &node), runs, "{node}");
+    }
+    let job = the(&objects, "Job", "castoff-cleanup")?;
+    assert_eq!(job["spec"]["template"]["spec"]["affinity"], pod["affinity"]);
+    let without = Rendering::new().set("affinity=null").objects()?;
+    ensure!(agent(&without)?.pointer("/spec/template/spec/affinity").is_none());
     Ok(())
+}
+
+/// Whether these labels meet a term of node affinity, of the operators that the chart uses.
+fn is_met(term: &Value, labels: &Value) -> bool {
+    let expressions = term["matchExpressions"].as_array().into_iter().flatten();
+    expressions
+        .map(|expression| {
+            let value = labels.get(text_at(expression, "/key"));
+            match text_at(expression, "/operator") {
+                "NotIn" => value.is_none_or(|value| {
+                    let values = expression["values"].as_array();
+                    values.is_some_and(|values| !values.contains(value))
+                }),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+        .all(|met| met)
 }

@@ -1,5 +1,7 @@
 //! The chart installed: who uses Docker shows wherever castoff says it.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::helm::Helm;
@@ -13,8 +15,9 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Resu
     on_a_cluster(|site| {
         site.release().install(Helm::Four, &[OFTEN, "events.enabled=true"])?;
         the_pod_runs_the_image(site)?;
-        // Nobody on this machine has a Docker: the stage is empty but for the cluster.
+        // Nobody on the stage has a Docker, whatever the machine has.
         site.wait_for_verdict("clear")?;
+        labels_are_selected_by_how_long_they_hold(site)?;
 
         let docker = site.cluster.start_docker()?;
         site.deploy_builder(docker.socket())?;
@@ -31,6 +34,17 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Resu
             .until("an event on the builder", PATIENCE, || an_event_tells_of_it(site))?;
         the_fleet_names_it(site)
     })
+}
+
+/// The selector that the documentation gives: now, and in seven hours.
+fn labels_are_selected_by_how_long_they_hold(site: &Site) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    for (at, wanted) in [(now, format!("node/{NODE}")), (now + 7 * 3600, String::new())] {
+        let selector = format!("castoff.dev/docker-dependency=clear,castoff.dev/valid-until>{at}");
+        let selected = site.cluster.kubectl(["get", "nodes", "-o", "name", "-l", &selector])?;
+        ensure!(selected == wanted, "{selected:?} in place of {wanted:?} by {selector}");
+    }
+    Ok(())
 }
 
 /// One pod, ready, of the image that was built, and it looks at the node whose Docker is asked for below.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::packages;
 use castoff_tests::lab::release::NAME;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::site::{NODE, OFTEN, Site, on_a_cluster};
 
@@ -35,11 +35,53 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
         let finalizer = r#"{"metadata":{"finalizers":["castoff.dev/x"]}}"#;
         refused(site, &token, NODE, finalizer, "neither finalizers nor owners")?;
 
+        owners_stay(site, &token)?;
+
         // One that the API server issued for the same account and for no pod.
         let unbound = site.cluster.kubectl(["create", "token", NAME, "-n", NAME])?;
         refused(site, &unbound, NODE, OWN, "names no node")?;
         nothing_else_is_granted(site, &token)
     })
+}
+
+/// Labels may be the same afterwards, and belong to somebody else.
+fn owners_stay(site: &Site, token: &str) -> Result<()> {
+    let owners = || -> Result<Value> {
+        Ok(site.cluster.get(["node", NODE, "--show-managed-fields"])?["metadata"]["managedFields"].clone())
+    };
+    let others = |owners: Value| -> Vec<Value> {
+        let owners = owners.as_array().cloned().unwrap_or_default();
+        owners
+            .into_iter()
+            .filter(|owner| owner["manager"] == "kubelet")
+            .collect()
+    };
+    let before = others(owners()?);
+    ensure!(!before.is_empty(), "the kubelet owns nothing of its Node");
+    let nobody = r#"{"metadata":{"managedFields":[{}]}}"#;
+    refused(site, token, NODE, nobody, "takes nothing from other field managers")?;
+
+    // Server-side applies: under another's name, and of another's label with the value that it has.
+    let own = json!({ "castoff.dev/docker-dependency": "clear" });
+    let said = applied(site, token, "cluster-autoscaler", &own)?;
+    ensure!(said.contains("lets no other manager own more"), "{said}");
+    let theirs = json!({ "kubernetes.io/os": "linux" });
+    let said = applied(site, token, NAME, &theirs)?;
+    ensure!(said.contains("owns only labels and annotations under"), "{said}");
+    ensure!(others(owners()?).len() == before.len(), "owners changed: {}", owners()?);
+    Ok(())
+}
+
+/// What kubectl says of a forced apply of these labels.
+fn applied(site: &Site, token: &str, manager: &str, labels: &Value) -> Result<String> {
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE, "labels": labels } });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), node.to_string())?;
+    let mut kubectl = site.cluster.kubectl_command();
+    kubectl.args(["--token", token, "apply", "--server-side", "--force-conflicts"]);
+    kubectl.arg(format!("--field-manager={manager}"));
+    let output = kubectl.arg("--filename").arg(file.path()).output()?;
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Beyond the policy: the roles.
@@ -87,6 +129,7 @@ fn patch(site: &Site, token: &str, node: &str, patch: &str) -> Result<()> {
         "patch",
         "node",
         node,
+        "--field-manager=castoff",
         "--type=merge",
         "--patch",
         patch,

@@ -43,6 +43,7 @@ async fn one_read_and_one_apply_make_the_labels() -> Result<()> {
         ("castoff.dev/cri-api", "v1"),
         ("castoff.dev/docker-engine", "none"),
         ("castoff.dev/kubelet-ceiling", "1.37"),
+        ("castoff.dev/valid-until", "1795543215"),
         ("castoff.dev/team", "blue"),
         ("kubernetes.io/hostname", NODE),
         ("node.alpha.kubernetes.io/ttl", "0"),
@@ -75,6 +76,46 @@ async fn radio_silence_while_nothing_changes() -> Result<()> {
     let sent = api.script().seen.split_off(before);
     assert!(sent.is_empty(), "{sent:?}");
     Ok(())
+}
+
+/// The price of labels that expire with their agent: one write every two to three hours.
+#[tokio::test]
+async fn while_it_looks_the_agent_renews_until_when_the_labels_hold() -> Result<()> {
+    let api = cluster().await?;
+    let until = |api: &FakeApi| api.script().nodes.keys(NODE)["castoff.dev/valid-until"].clone();
+    let mut agent = Agent::of(&api)?;
+    agent.say(Verdict::Clear);
+    agent.published("clear").await?;
+    let (first, summary) = (until(&api), api.script().nodes.keys(NODE)[SUMMARY].clone());
+    agent.second = 7_000;
+    agent.say(Verdict::Clear);
+    a_while().await;
+    assert_eq!((until(&api), api.count("PATCH")), (first.clone(), 1));
+    agent.second = 3 * 3_600 + 15;
+    agent.say(Verdict::Clear);
+    eventually(|| (until(&api) == "1795554030").then_some(())).await?;
+    assert_eq!((api.count("GET"), api.count("PATCH")), (1, 2));
+    assert_eq!(
+        api.script().nodes.keys(NODE)[SUMMARY],
+        summary,
+        "a renewal is no change of the node"
+    );
+    Ok(())
+}
+
+/// Whoever sets the time far into the future would make the labels outlive their agent.
+#[tokio::test]
+async fn a_time_that_somebody_else_has_set_is_repaired() -> Result<()> {
+    let api = cluster().await?;
+    let mut hasty = paces();
+    hasty.verify = Duration::from_millis(200);
+    let mut agent = Agent::with(&format!("http://{}", api.address()), hasty, Machine::default())?;
+    agent.say(Verdict::Clear);
+    agent.published("clear").await?;
+    let key = "castoff.dev/valid-until";
+    let right = api.script().nodes.keys(NODE)[key].clone();
+    api.script().nodes.set_by("kubectl-label", NODE, key, "4102444800");
+    eventually(|| (api.script().nodes.keys(NODE)[key] == right).then_some(())).await
 }
 
 #[tokio::test]
@@ -112,7 +153,7 @@ async fn an_agent_that_starts_anew_only_reads() -> Result<()> {
     agent.published("idle").await?;
     drop(agent);
     let mut agent = Agent::of(&api)?;
-    agent.second = 86_400;
+    agent.second = 3_600;
     agent.say_nothing_is_seen(); // its runtime is not up yet
     agent.say(Verdict::Idle);
     agent.published("idle").await?;
@@ -122,7 +163,7 @@ async fn an_agent_that_starts_anew_only_reads() -> Result<()> {
     agent.published("clear").await?;
     let summary = api.script().nodes.keys(NODE)[SUMMARY].clone();
     assert!(
-        summary.contains("2026-11-25T12:00:45Z"),
+        summary.contains("2026-11-24T13:00:45Z"),
         "the time of the last change: {summary}"
     );
     Ok(())

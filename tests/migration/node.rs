@@ -63,7 +63,7 @@ impl Machine {
         Ok(log)
     }
 
-    /// Starts containerd and a kubelet 1.34 as the same Node, and waits until the agent runs there.
+    /// Starts containerd and a kubelet of the cluster's version as the same Node, and waits until the agent runs there.
     pub(crate) fn start_containerd(&mut self, cluster: &Cluster, image: &Image) -> Result<()> {
         let node = self.new.insert(cluster.join(NODE)?);
         node.import(&image.archive)?;

@@ -12,8 +12,12 @@ use anyhow::{Context, Result};
 use castoff::agent::Agent;
 use castoff::config::{DEFAULT_WINDOW, Look};
 use castoff::findings::Settings;
-use castoff::model::history::History;
+use castoff::findings::report::Report;
+use castoff::model::history::{History, Seen};
+use castoff::model::hours::Hours;
 use castoff::model::publishing::Standing;
+use castoff::model::reading::{Hides, Source};
+use castoff::model::time::Timestamp;
 use castoff::sinks::views::json::{render_json, render_schema};
 use castoff::sinks::views::metrics::cycles::CycleCounters;
 use castoff::sinks::views::metrics::{Build, Metrics};
@@ -40,6 +44,10 @@ macro_rules! golden {
 golden!(containerd, crio, cri_dockerd, dockershim, docker_only, no_runtime);
 
 fn agent(host: &Host) -> Agent {
+    agent_with(host, History::default())
+}
+
+fn agent_with(host: &Host, history: History) -> Agent {
     let look = Look {
         host: host.paths(),
         runtime_endpoint: None,
@@ -52,7 +60,7 @@ fn agent(host: &Host) -> Agent {
         window: DEFAULT_WINDOW,
     };
     let tables = RecordedTables::new(host.tables());
-    Agent::with_tables(look, settings, History::default(), Box::new(tables))
+    Agent::with_tables(look, settings, history, Box::new(tables))
 }
 
 #[tokio::test]
@@ -71,6 +79,57 @@ async fn a_container_that_is_not_listed_is_asked_for_again_once() -> Result<()> 
     assert_eq!(asked(), 3, "the holder's container is missing: it may be new");
     agent.look().await;
     assert_eq!(asked(), 4, "it is still missing: it is another runtime's");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_mount_of_a_pod_that_is_gone_is_remembered() -> Result<()> {
+    let host = hosts::containerd()?;
+    let runtime = host.runtime.as_ref().context("it has one")?;
+    let mut agent = agent(&host);
+    let mounted = |report: &Report| {
+        let exposures = report.exposures.known().cloned().unwrap_or_default();
+        exposures
+            .into_iter()
+            .map(|e| (e.identity, e.mounted))
+            .collect::<Vec<_>>()
+    };
+    let first = mounted(&agent.look().await);
+    assert!(!first.is_empty() && first.iter().all(|(_, mounted)| *mounted));
+    runtime.edit(|script| {
+        script.pods.clear();
+        script.containers.clear();
+    });
+    let gone: Vec<_> = first.into_iter().map(|(identity, _)| (identity, false)).collect();
+    assert_eq!(mounted(&agent.look().await), gone);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_use_in_the_future_counts_as_one_of_now_and_that_is_said() -> Result<()> {
+    let host = hosts::containerd()?;
+    let mut agent = agent(&host);
+    agent.look().await;
+    let future = agent.history().clients().map(|(key, seen)| {
+        let then = Timestamp::from_unix(seen.last.as_unix() + 10 * 365 * 86_400);
+        let seen = Seen {
+            first: then,
+            last: then,
+            ..seen.clone()
+        };
+        (key.clone(), seen)
+    });
+    let history = History::restore(future, [], Hours::default());
+    let mut agent = agent_with(&host, history);
+    let report = agent.look().await;
+    let clients = report.clients.known().context("somebody looked")?;
+    assert!(!clients.is_empty());
+    for client in clients {
+        assert!(client.first_seen <= report.time && client.last_seen <= report.time);
+    }
+    let status = report.sources.iter().find(|s| s.source == Source::History);
+    let gaps = &status.context("the history has a status")?.gaps;
+    assert_eq!(gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>(), [Hides::Detail]);
     Ok(())
 }
 

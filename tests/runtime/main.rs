@@ -2,6 +2,7 @@
 
 mod the_keeper;
 mod the_lab;
+mod the_stage;
 mod what_cannot_be_seen;
 mod who_uses_docker;
 mod whose_pods;

@@ -62,8 +62,13 @@ fn exposure(exposure: &Exposure) -> Finding {
         Access::Denied => "; its user may not open it now",
         Access::Allowed | Access::Unknown => "",
     };
+    let (mounts, until) = if exposure.mounted {
+        ("mounts", String::new())
+    } else {
+        ("mounted", format!(" until {}", exposure.last_seen))
+    };
     let message = format!(
-        "mounts {how} of {engine} ({scope}) at {listener}: {host_path} as {container_path}{mode}; not seen using it{user}"
+        "{mounts} {how} of {engine} ({scope}) at {listener}{until}: {host_path} as {container_path}{mode}; not seen using it{user}"
     );
     let code = if *scope == Scope::Outside {
         Code::ForeignSocket

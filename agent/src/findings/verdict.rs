@@ -20,15 +20,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     if let Some(missing) = missing_sight(facts) {
         return (Verdict::Unknown, missing);
     }
-    match facts.node_exposures().count() {
-        0 => {}
-        n => {
-            let what = counted(n, "mount leads", "mounts lead");
-            return (
-                Verdict::Exposed,
-                format!("{what} to an engine, and nothing was seen using one"),
-            );
-        }
+    if let Some(why) = exposed(facts) {
+        return (Verdict::Exposed, why);
     }
     match idle(facts) {
         Some(why) => (Verdict::Idle, why),
@@ -48,6 +41,19 @@ pub(super) fn in_use(facts: &Facts<'_>) -> Option<String> {
         reasons.push(format!("Docker runs {containers} outside Kubernetes"));
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// Why somebody could use the node's engines: mounts of now, else of the window.
+fn exposed(facts: &Facts<'_>) -> Option<String> {
+    let now = facts.node_exposures().filter(|exposure| exposure.mounted).count();
+    let latest = facts.node_exposures().map(|exposure| exposure.last_seen).max()?;
+    let way = if now > 0 {
+        format!("{} to an engine", counted(now, "mount leads", "mounts lead"))
+    } else {
+        let all = counted(facts.node_exposures().count(), "mount", "mounts");
+        format!("{all} led to an engine, last seen {latest}")
+    };
+    Some(format!("{way}, and nothing was seen using one"))
 }
 
 fn used(clients: &[&Client], last: Timestamp) -> String {

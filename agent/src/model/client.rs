@@ -74,6 +74,19 @@ impl ClientIdentity {
         matches!(program, Some(KubeletProgram::Kubelet | KubeletProgram::CriDockerd))
     }
 
+    /// The client by the name that its next run has too.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        match self {
+            Self::Host { unit, executable, uid } => Self::Host {
+                unit: unit.map(Unit::lasting),
+                executable,
+                uid,
+            },
+            Self::Pod(_) | Self::EngineContainer { .. } | Self::Unnamed => self,
+        }
+    }
+
     /// Whether this is the same client as `other`.
     pub fn continues(&self, other: &Self) -> bool {
         match (self, other) {
@@ -113,6 +126,9 @@ impl fmt::Display for ClientIdentity {
     }
 }
 
+/// Stands between the name of a container and the user in whose control group it is.
+pub(super) const OF_USER: &str = " of user ";
+
 /// An engine's container in one piece of text: no name has a space in it, so that none is taken for another's.
 pub fn container_label(name: &str, image: Option<&str>) -> String {
     match image {
@@ -138,6 +154,20 @@ pub struct ClientKey {
 }
 
 impl ClientKey {
+    /// The same client by the name that its next run has too.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        Self {
+            identity: self.identity.lasting(),
+            ..self
+        }
+    }
+
+    /// Whether its name has a pod in it: only then does another client continue it.
+    pub fn is_of_a_pod(&self) -> bool {
+        matches!(self.identity, ClientIdentity::Pod(_)) || matches!(self.scope, Scope::Pod(_))
+    }
+
     /// Whether this is the same client of the same listener as `other`, under whatever pod's name.
     pub fn continues(&self, other: &Self) -> bool {
         self.listener == other.listener

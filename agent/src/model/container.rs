@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::engine::{EngineKind, Scope};
 use super::identity::{ContainerId, Pid};
 use super::reading::Reading;
-use super::workload::owner::Workload;
+use super::workload::generated;
+use super::workload::owner::{Workload, WorkloadKind};
 
 /// A pod sandbox, from `ListPodSandbox`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +60,18 @@ impl PodContainer {
     /// cron job makes no new client.
     pub fn continues(&self, other: &Self) -> bool {
         let certain = |w: &Option<Workload>| w.as_ref().is_some_and(|w| w.certain);
+        let of_one_workload = || certain(&self.workload) && self.workload == other.workload;
         self.namespace == other.namespace
-            && self.container == other.container
-            && (self.pod == other.pod || (certain(&self.workload) && self.workload == other.workload))
+            && ((self.container == other.container && (self.pod == other.pod || of_one_workload()))
+                || (of_one_workload() && self.container_pattern() == other.container_pattern()))
+    }
+
+    /// The container's name without what its controller made up for this pod alone. Only Drone's does so.
+    fn container_pattern(&self) -> Option<String> {
+        let name = self.container.as_deref()?;
+        let is_drones = self.workload.as_ref().is_some_and(|w| w.kind == WorkloadKind::Drone);
+        let folded = if is_drones { generated::fold(name, "*") } else { None };
+        Some(folded.unwrap_or_else(|| name.to_owned()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Containers that could reach a listener.
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::client::{ClientIdentity, ClientKey, container_label};
 use super::container::PodContainer;
@@ -9,6 +9,7 @@ use super::engine::{Api, EngineKind, Scope};
 use super::identity::FileIdentity;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
+use super::time::Timestamp;
 use super::workload::Membership;
 use super::workload::owner::Workload;
 
@@ -99,7 +100,31 @@ pub struct LostMount {
     pub state: Lost,
 }
 
-/// A container that could reach a listener, as it is reported.
+/// A container's way to a listener, in words that survive the container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExposureKey {
+    /// Who could use what, as the client that it would be.
+    pub client: ClientKey,
+    /// The mount point in the container. It is in the pod's template; the path on the host need not be.
+    pub container_path: String,
+}
+
+/// A container's way to a listener when it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mounted {
+    /// How the mount leads to the listener.
+    pub via: Via,
+    /// The path on the host as the pod names it.
+    pub host_path: String,
+    /// Whether it is read-only.
+    pub readonly: bool,
+    /// Whether the container's user may open the socket.
+    pub access: Access,
+}
+
+/// A container that could reach a listener, as it is reported: it has the mount now, or had it within the window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
@@ -126,6 +151,12 @@ pub struct Exposure {
     pub readonly: bool,
     /// Whether the container's user may open the socket now.
     pub access: Access,
+    /// Whether the container has the mount now.
+    pub mounted: bool,
+    /// When the mount was first seen, in this container or an earlier one of its workload.
+    pub first_seen: Timestamp,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
     /// Whether this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
 }

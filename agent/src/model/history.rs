@@ -1,16 +1,20 @@
-//! What was seen before this look: of each client when first, when last and in which hours; and in which hours a look saw
-//! all. Bounded; survives a restart through the state file.
+//! What was seen before this look: of each client when first, when last and in which hours; of each way to a socket when
+//! first and when last; and in which hours a look saw all. Bounded; survives a restart through the state file.
 //!
 //! A client is kept under the name of its pod of now. A pod of the same workload takes over from one that has no
-//! connection any more: it was first seen when the other was, and has its hours. Connects are each pod's own.
+//! connection any more: it was first seen when the other was, and has its hours. Connects are each pod's own. With the
+//! mount of a container it is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::client::{ClientKey, OpenClient};
+use super::client::{ClientIdentity, ClientKey, OpenClient};
+use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
 use super::identity::SocketInode;
 use super::time::Timestamp;
 use super::timeline::Timeline;
+use super::turns::in_turns;
 
 /// When a client was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +29,29 @@ pub struct Seen {
     pub hours: Hours,
 }
 
-/// Every client that was seen, at most [`History::LIMIT`]; the longest unseen are forgotten first.
+/// When a container was seen with a way to a socket, and the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenMounted {
+    /// First.
+    pub first: Timestamp,
+    /// Last.
+    pub last: Timestamp,
+    /// How it was mounted when it was last seen.
+    pub mount: Mounted,
+}
+
+/// Every client and exposure that was seen, at most [`History::LIMIT`] and [`History::EXPOSURES`]. Each kind of client
+/// and each owner has its turn ([`super::turns`]); of one owner those stay that are open, then those of the last week,
+/// those that are known for long, and those that were seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     clients: BTreeMap<ClientKey, Seen>,
+    exposures: BTreeMap<ExposureKey, SeenMounted>,
     /// Hours in which at least one look could have seen every client.
     looked: Hours,
     /// The sockets of the last look, which are not worth keeping over a restart.
     open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
+    mounted: BTreeSet<ExposureKey>,
     forgotten: u64,
 }
 
@@ -40,14 +59,31 @@ impl History {
     /// How many clients are remembered: 110 pods' containers with room for churn, about 1 MiB of state at the most.
     pub const LIMIT: usize = 2048;
 
-    /// A history that was kept somewhere.
-    pub fn restore(clients: impl IntoIterator<Item = (ClientKey, Seen)>, looked: Hours) -> Self {
+    /// How many exposures are remembered.
+    pub const EXPOSURES: usize = 512;
+
+    /// A history that was kept somewhere. Two records of one client, of before its name was folded, are one.
+    pub fn restore(
+        clients: impl IntoIterator<Item = (ClientKey, Seen)>,
+        exposures: impl IntoIterator<Item = (ExposureKey, SeenMounted)>,
+        looked: Hours,
+    ) -> Self {
         let mut history = Self {
-            clients: clients.into_iter().collect(),
+            exposures: exposures.into_iter().collect(),
             looked,
             ..Self::default()
         };
+        for (key, seen) in clients {
+            let key = key.lasting();
+            match history.clients.get_mut(&key) {
+                Some(same) => same.merge(seen),
+                None => {
+                    history.clients.insert(key, seen);
+                }
+            }
+        }
         history.bound();
+        history.forgotten = 0;
         history
     }
 
@@ -72,12 +108,41 @@ impl History {
         }
         let is_new = |client: &OpenClient| !self.open.contains_key(&client.key);
         if open.len() != self.open.len() || open.iter().any(is_new) {
-            self.hand_over(open);
+            hand_over(
+                &mut self.clients,
+                &open.iter().map(|client| client.key.clone()).collect(),
+            );
         }
         self.open = open
             .iter()
             .map(|client| (client.key.clone(), client.sockets.clone()))
             .collect();
+        self.bound();
+    }
+
+    /// Takes in which containers had a way to a socket at the time `at`.
+    pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
+        // One whose engine is not known was named by its id: another in the next look.
+        let named = |key: &ExposureKey| {
+            !matches!(
+                key.client.identity,
+                ClientIdentity::EngineContainer { engine: None, .. } | ClientIdentity::Unnamed
+            )
+        };
+        for (key, mount) in mounted.iter().filter(|(key, _)| named(key)) {
+            let seen = self.exposures.entry(key.clone()).or_insert_with(|| SeenMounted {
+                first: at,
+                last: at,
+                mount: mount.clone(),
+            });
+            seen.last = seen.last.max(at);
+            seen.mount.clone_from(mount);
+        }
+        let now: BTreeSet<ExposureKey> = mounted.keys().filter(|key| named(key)).cloned().collect();
+        if now != self.mounted {
+            hand_over(&mut self.exposures, &now);
+        }
+        self.mounted = now;
         self.bound();
     }
 
@@ -103,171 +168,171 @@ impl History {
         self.clients.iter()
     }
 
+    /// Every remembered exposure.
+    pub fn exposures(&self) -> impl Iterator<Item = (&ExposureKey, &SeenMounted)> {
+        self.exposures.iter()
+    }
+
     /// When `key` was seen.
     pub fn get(&self, key: &ClientKey) -> Option<&Seen> {
         self.clients.get(key)
     }
 
-    /// How many clients were forgotten for lack of room since the start.
+    /// How many clients and exposures were forgotten for lack of room since the start.
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Gives each open client what is known of those that it continues, and forgets those of them that are gone.
-    fn hand_over(&mut self, open: &[OpenClient]) {
-        let now: BTreeSet<&ClientKey> = open.iter().map(|client| &client.key).collect();
-        for key in &now {
-            let others = self
-                .clients
-                .iter()
-                .filter(|(other, _)| *other != *key && other.continues(key));
-            let (mut first, mut gone) = (None, Vec::new());
-            for (other, seen) in others {
-                first = Some(first.map_or(seen.first, |first: Timestamp| first.min(seen.first)));
-                if !now.contains(other) {
-                    gone.push(other.clone());
-                }
-            }
-            let gone: Vec<Seen> = gone.iter().filter_map(|other| self.clients.remove(other)).collect();
-            if let (Some(first), Some(seen)) = (first, self.clients.get_mut(*key)) {
-                seen.first = seen.first.min(first);
-                for other in gone {
-                    seen.hours.absorb(&other.hours);
-                }
-            }
+    /// Brings every time that lies after `now` back to it, and tells how many records were more than a moment ahead: the
+    /// clock was wrong when they were made, and what was seen was seen by now at the latest.
+    pub fn clamp(&mut self, now: Timestamp) -> usize {
+        let clients = self.clients.values_mut().map(|seen| {
+            seen.hours = seen.hours.until(now);
+            (&mut seen.first, &mut seen.last)
+        });
+        let exposures = self
+            .exposures
+            .values_mut()
+            .map(|seen| (&mut seen.first, &mut seen.last));
+        let mut clamped = 0;
+        for (first, last) in clients.chain(exposures) {
+            clamped += usize::from(last.since(now) > SKEW);
+            *first = now.min(*first);
+            *last = now.min(*last);
         }
+        self.looked = self.looked.until(now);
+        clamped
     }
 
     fn bound(&mut self) {
-        while self.clients.len() > Self::LIMIT {
-            let Some(oldest) = self
-                .clients
-                .iter()
-                .min_by_key(|(_, seen)| seen.last)
-                .map(|(key, _)| key.clone())
-            else {
-                return;
-            };
-            self.clients.remove(&oldest);
-            self.forgotten += 1;
+        let open = &self.open;
+        self.forgotten += bound(&mut self.clients, Self::LIMIT, |key| open.contains_key(key));
+        let mounted = &self.mounted;
+        self.forgotten += bound(&mut self.exposures, Self::EXPOSURES, |key| mounted.contains(key));
+    }
+}
+
+impl Seen {
+    /// Takes in another record of the same client.
+    fn merge(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.connects = self.connects.saturating_add(other.connects);
+        self.hours.absorb(&other.hours);
+    }
+}
+
+/// What a record is kept under.
+trait Key: Ord + Clone {
+    fn client(&self) -> &ClientKey;
+    fn continues(&self, other: &Self) -> bool;
+}
+
+/// What is kept.
+trait Record {
+    fn first(&self) -> Timestamp;
+    fn last(&self) -> Timestamp;
+    /// Takes over from a record that is known since `first`, with what was seen of those that are `gone`.
+    fn inherit(&mut self, first: Timestamp, gone: Vec<Self>)
+    where
+        Self: Sized;
+}
+
+impl Key for ClientKey {
+    fn client(&self) -> &ClientKey {
+        self
+    }
+
+    fn continues(&self, other: &Self) -> bool {
+        self.continues(other)
+    }
+}
+
+impl Key for ExposureKey {
+    fn client(&self) -> &ClientKey {
+        &self.client
+    }
+
+    fn continues(&self, other: &Self) -> bool {
+        self.container_path == other.container_path && self.client.continues(&other.client)
+    }
+}
+
+impl Record for Seen {
+    fn first(&self) -> Timestamp {
+        self.first
+    }
+
+    fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    fn inherit(&mut self, first: Timestamp, gone: Vec<Self>) {
+        self.first = self.first.min(first);
+        gone.iter().for_each(|other| self.hours.absorb(&other.hours));
+    }
+}
+
+impl Record for SeenMounted {
+    fn first(&self) -> Timestamp {
+        self.first
+    }
+
+    fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    fn inherit(&mut self, first: Timestamp, _: Vec<Self>) {
+        self.first = self.first.min(first);
+    }
+}
+
+/// Gives each of `now` what is known of those that it continues, and forgets those of them that are gone. Only pods
+/// continue others.
+fn hand_over<K: Key, R: Record>(records: &mut BTreeMap<K, R>, now: &BTreeSet<K>) {
+    let heirs = now.iter().filter(|key| key.client().is_of_a_pod());
+    for key in heirs {
+        let others = records
+            .iter()
+            .filter(|(other, _)| *other != key && other.continues(key));
+        let (mut first, mut gone) = (None, Vec::new());
+        for (other, seen) in others {
+            first = Some(first.map_or(seen.first(), |first: Timestamp| first.min(seen.first())));
+            if !now.contains(other) {
+                gone.push(other.clone());
+            }
+        }
+        let gone: Vec<R> = gone.iter().filter_map(|other| records.remove(other)).collect();
+        if let (Some(first), Some(seen)) = (first, records.get_mut(key)) {
+            seen.inherit(first, gone);
         }
     }
 }
+
+/// Forgets what there is no room for, and tells how much that was.
+fn bound<K: Key, R: Record>(records: &mut BTreeMap<K, R>, limit: usize, is_open: impl Fn(&K) -> bool) -> u64 {
+    let surplus = records.len().saturating_sub(limit);
+    let Some(now) = records.values().map(R::last).max().filter(|_| surplus > 0) else {
+        return 0;
+    };
+    let mut best_first: Vec<(&K, &R)> = records.iter().collect();
+    best_first.sort_by_cached_key(|(key, record)| {
+        let is_recent = now.since(record.last()).as_secs() < WEEK;
+        let known_for = record.last().since(record.first());
+        std::cmp::Reverse((is_open(key), is_recent, known_for, record.last()))
+    });
+    let kept = in_turns(best_first, |(key, _)| (&key.client().identity, &key.client().scope));
+    let dropped: Vec<K> = kept[limit..].iter().map(|(key, _)| (*key).clone()).collect();
+    dropped.iter().for_each(|key| {
+        records.remove(key);
+    });
+    surplus as u64
+}
+
+const WEEK: u64 = 7 * 86_400;
+
+/// How far a clock may be set back without a word.
+const SKEW: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::client::ClientIdentity;
-    use crate::model::container::PodContainer;
-    use crate::model::engine::{Api, EngineKind, Scope};
-    use crate::model::socket::SocketName;
-    use crate::model::workload::owner::{Workload, WorkloadKind};
-
-    fn open(name: usize, sockets: &[u32]) -> OpenClient {
-        OpenClient {
-            key: ClientKey {
-                identity: ClientIdentity::EngineContainer {
-                    engine: None,
-                    name: name.to_string(),
-                    image: None,
-                },
-                engine: EngineKind::Dockerd,
-                scope: Scope::Host,
-                api: Api::Docker,
-                listener: SocketName::Path("/run/docker.sock".into()),
-            },
-            connections: 1,
-            pending: 0,
-            holders: Vec::new(),
-            sockets: sockets.iter().map(|s| SocketInode(*s)).collect(),
-        }
-    }
-
-    #[test]
-    fn a_connection_counts_once_however_often_it_is_seen() {
-        let mut history = History::default();
-        for (at, sockets) in [
-            (1, vec![5]),
-            (2, vec![5]),
-            (3, vec![5, 6]),
-            (4, vec![6]),
-            (5, vec![]),
-            (6, vec![6]),
-        ] {
-            history.record(Timestamp::from_unix(at), &[open(0, &sockets)]);
-        }
-        let seen = history.get(&open(0, &[]).key).expect("it was recorded");
-        assert_eq!(seen.connects, 3, "5, 6, and 6 again after a look without it");
-        assert_eq!((seen.first.as_unix(), seen.last.as_unix()), (1, 6));
-    }
-
-    /// A client in a pod of a Deployment, or of what may be one.
-    fn in_pod(pod: &str, certain: bool) -> OpenClient {
-        let mut client = open(0, &[1]);
-        client.key.identity = ClientIdentity::Pod(PodContainer {
-            namespace: "ci".to_owned(),
-            pod: pod.to_owned(),
-            container: Some("build".to_owned()),
-            workload: Some(Workload {
-                kind: WorkloadKind::Deployment,
-                name: "builder".to_owned(),
-                certain,
-            }),
-        });
-        client
-    }
-
-    fn kept(history: &History) -> Vec<(String, u64)> {
-        let kept = history.clients();
-        kept.map(|(key, seen)| (key.identity.to_string(), seen.first.as_unix()))
-            .collect()
-    }
-
-    #[test]
-    fn a_rollout_makes_no_new_client() {
-        let at = Timestamp::from_unix;
-        let (old, new, other) = (in_pod("a", true), in_pod("b", true), in_pod("c", false));
-        let mut history = History::default();
-        history.record(at(1), std::slice::from_ref(&old));
-        history.record(at(2), &[old.clone(), new.clone()]);
-        let both = [("pod ci/a (build)".to_owned(), 1), ("pod ci/b (build)".to_owned(), 1)];
-        assert_eq!(kept(&history), both);
-        history.record(at(3), &[]);
-        assert_eq!(kept(&history), both, "nobody took over yet");
-        history.record(at(4 + 7_200), std::slice::from_ref(&new));
-        assert_eq!(kept(&history), [("pod ci/b (build)".to_owned(), 1)]);
-        let hours = history.get(&new.key).map(|seen| seen.hours.iter().collect::<Vec<_>>());
-        assert_eq!(hours, Some(vec![at(0), at(7_200)]), "and what was seen of the other");
-        history.record(at(5 + 7_200), &[other]);
-        history.record(at(6 + 7_200), &[in_pod("d", false)]);
-        let apart = [("b", 1), ("c", 7_205), ("d", 7_206)];
-        let apart = apart.map(|(pod, first)| (format!("pod ci/{pod} (build)"), first));
-        assert_eq!(kept(&history), apart, "a guess takes over from nobody");
-        // A state file of before workloads were known.
-        let mut before = in_pod("a", true);
-        if let ClientIdentity::Pod(place) = &mut before.key.identity {
-            place.workload = None;
-        }
-        let seen = Seen {
-            first: at(1),
-            last: at(2),
-            connects: 1,
-            hours: Hours::default(),
-        };
-        let mut history = History::restore([(before.key, seen)], Hours::default());
-        history.record(at(9), &[old]);
-        assert_eq!(kept(&history), [("pod ci/a (build)".to_owned(), 1)], "the same pod");
-    }
-
-    #[test]
-    fn the_longest_unseen_are_forgotten_first_and_counted() {
-        let mut history = History::default();
-        for n in 0..History::LIMIT + 10 {
-            history.record(Timestamp::from_unix(n as u64), &[open(n, &[1])]);
-        }
-        assert_eq!(history.clients().count(), History::LIMIT);
-        assert_eq!(history.forgotten(), 10);
-        assert_eq!(history.get(&open(9, &[]).key), None);
-        assert!(history.get(&open(10, &[]).key).is_some());
-    }
-}
+mod tests;

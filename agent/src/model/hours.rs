@@ -64,6 +64,15 @@ impl Hours {
             .filter(|hour| self.contains(*hour))
     }
 
+    /// The set without the hours that begin after `now`.
+    #[must_use]
+    pub fn until(&self, now: Timestamp) -> Self {
+        if self.newest <= now.as_unix() / HOUR {
+            return *self;
+        }
+        self.iter().filter(|hour| *hour <= now).collect()
+    }
+
     /// Whether no hour is in the set.
     pub fn is_empty(&self) -> bool {
         self.bits == [0; WORDS]

@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use exposures::{exposures, lost_mounts};
+pub use exposures::{exposures, lost_mounts, mounted};
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};

@@ -35,6 +35,9 @@ pub use liveness::{Liveness, Stalled};
 pub use server::{Drained, Server};
 use shelf::{Held, Shelf};
 
+/// The paths that a reader needs the right to get, where readers need one.
+pub const PAGES: [&str; 4] = ["/", "/style.css", "/metrics", "/api/v1/report"];
+
 /// What the pages are made of.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -107,11 +110,12 @@ impl Pages {
 /// The routes, for everybody who reaches the address, or for those whom `guard` lets in. The kubelet's probes are for
 /// everybody: it has no token, and they tell nothing of the node.
 pub fn router(published: Published, guard: Option<Arc<Guard>>) -> Router {
+    let [at_index, at_style, at_metrics, at_report] = PAGES;
     let pages = Router::new()
-        .route("/", get(index))
-        .route("/style.css", get(style))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/report", get(report));
+        .route(at_index, get(index))
+        .route(at_style, get(style))
+        .route(at_metrics, get(metrics))
+        .route(at_report, get(report));
     let pages = match guard {
         Some(guard) => pages.route_layer(from_fn_with_state(guard, guard::admit)),
         None => pages,

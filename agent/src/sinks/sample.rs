@@ -139,6 +139,9 @@ fn exposures() -> Vec<Exposure> {
         container_path: inside.to_owned(),
         readonly: via == Via::Directory,
         access: if used { Access::Allowed } else { Access::Denied },
+        mounted: via == Via::Socket,
+        first_seen: ago(2 * 86_400),
+        last_seen: ago(if via == Via::Socket { 0 } else { 3_600 }),
         used,
     };
     vec![

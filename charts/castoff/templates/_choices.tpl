@@ -2,7 +2,12 @@
 
 {{/* YAML makes a boolean of an unquoted off. */}}
 {{- define "castoff.publish" -}}
-{{- ternary "off" (toString .Values.labels.publish) (eq (toString .Values.labels.publish) "false") }}
+{{- $publish := toString .Values.labels.publish }}
+{{- if eq $publish "auto" }}
+{{- ternary "api" "nfd" (eq (include "castoff.hasAdmissionPolicies" .) "yes") }}
+{{- else }}
+{{- ternary "off" $publish (eq $publish "false") }}
+{{- end }}
 {{- end }}
 
 {{/* Whether the agent talks to the API server at all. */}}

@@ -4,12 +4,15 @@ Values that contradict each other, all told at once. What one value alone can ge
 {{- define "castoff.refusals" -}}
 {{- $wrong := list }}
 {{- $publish := include "castoff.publish" . }}
-{{- if eq (toString .Values.admissionPolicy.enabled) "true" }}
-{{- if ne $publish "api" }}
-{{- $wrong = append $wrong (printf "admissionPolicy.enabled=true: with labels.publish=%s the agent writes no Node; wants auto or false" $publish) }}
-{{- else if not (include "castoff.hasAdmissionPolicies" .) }}
+{{- $policy := toString .Values.admissionPolicy.enabled }}
+{{- if not (include "castoff.hasAdmissionPolicies" .) }}
+{{- if eq $policy "true" }}
 {{- $wrong = append $wrong (printf "admissionPolicy.enabled=true: Kubernetes %s has none (1.30 has); wants auto or false" .Capabilities.KubeVersion.Version) }}
+{{- else if and (eq $publish "api") (ne $policy "false") }}
+{{- $wrong = append $wrong (printf "labels.publish=api: Kubernetes %s has no admission policy that holds a token to its own Node (1.30 has), so a stolen token can patch every Node; wants auto, nfd or off, or admissionPolicy.enabled=false to accept this" .Capabilities.KubeVersion.Version) }}
 {{- end }}
+{{- else if and (eq $policy "true") (ne $publish "api") }}
+{{- $wrong = append $wrong (printf "admissionPolicy.enabled=true: with labels.publish=%s the agent writes no Node; wants auto or false" $publish) }}
 {{- end }}
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
 {{- $wrong = append $wrong "podMonitor.enabled, serviceMonitor.enabled: each agent would be scraped twice; wants one of them" }}

@@ -1,4 +1,4 @@
-//! What both kubelets of the lab, 1.23 and 1.34, are told.
+//! What both kubelets of the lab, that with dockershim and that of the cluster's version, are told.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

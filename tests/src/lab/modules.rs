@@ -27,13 +27,26 @@ pub enum Module {
 }
 
 impl Module {
-    /// The module's path and version.
-    pub fn pin(self) -> &'static str {
+    /// The module's path and version, as its `go.mod` requires it.
+    pub fn pin(self) -> String {
+        format!("{} {}", self.path(), self.version())
+    }
+
+    fn path(self) -> &'static str {
         match self {
-            Self::Crio => "github.com/cri-o/cri-o v1.34.0",
-            Self::Dockershim => "k8s.io/kubernetes v1.23.17",
-            Self::Kubernetes => "k8s.io/kubernetes v1.34.4",
+            Self::Crio => "github.com/cri-o/cri-o",
+            Self::Dockershim | Self::Kubernetes => "k8s.io/kubernetes",
         }
+    }
+
+    /// The version, like `v1.34.4`. It stands in `go.mod` and nowhere else.
+    fn version(self) -> &'static str {
+        let go_mod = match self {
+            Self::Crio => include_str!("../../lab/go/crio/go.mod"),
+            Self::Dockershim => include_str!("../../lab/go/dockershim/go.mod"),
+            Self::Kubernetes => include_str!("../../lab/go/kubernetes/go.mod"),
+        };
+        required(go_mod, self.path()).expect("go.mod requires what it is there for")
     }
 
     /// What builds it, besides Go.
@@ -83,8 +96,8 @@ pub fn build(module: Module) -> Result<PathBuf> {
     fs::create_dir_all(&programs).with_context(|| format!("make {}", programs.display()))?;
     match module {
         Module::Crio => build_crio(work.path(), &programs)?,
-        Module::Dockershim => build_kubernetes(work.path(), &programs.join("kubelet"), 23, 17)?,
-        Module::Kubernetes => build_kubernetes(work.path(), &programs.join("kubernetes"), 34, 4)?,
+        Module::Dockershim => build_kubernetes(work.path(), &programs.join("kubelet"), module.version())?,
+        Module::Kubernetes => build_kubernetes(work.path(), &programs.join("kubernetes"), module.version())?,
     }
     fs::write(&stamp, pinned).context("stamp a module's cache")?;
     Ok(programs)
@@ -98,12 +111,21 @@ fn go(folder: &Path) -> Command {
     go
 }
 
-/// Without these flags a program of Kubernetes 1.`minor`.`patch` does not know its own version.
-fn build_kubernetes(work: &Path, program: &Path, minor: u32, patch: u32) -> Result<()> {
-    let version = "k8s.io/component-base/version";
-    let flags = format!(
-        "-s -w -X {version}.gitVersion=v1.{minor}.{patch} -X {version}.gitMajor=1 -X {version}.gitMinor={minor}"
-    );
+/// The version that a `go.mod` requires of a module.
+fn required<'a>(go_mod: &'a str, path: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let mut words = line.split_whitespace().filter(|word| *word != "require");
+        let named = words.next() == Some(path);
+        words.next().filter(|version| named && version.starts_with('v'))
+    })
+}
+
+/// Without these flags a program of Kubernetes does not know its own version.
+fn build_kubernetes(work: &Path, program: &Path, version: &str) -> Result<()> {
+    let minor = version.split('.').nth(1).context("a version has a minor")?;
+    let package = "k8s.io/component-base/version";
+    let flags =
+        format!("-s -w -X {package}.gitVersion={version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor}");
     let mut build = go(work);
     build.args(["build", "-trimpath", "-ldflags", &flags, "-o"]);
     packages::run(build.arg(program).arg(".").env("CGO_ENABLED", "0"))
@@ -152,4 +174,22 @@ fn headers(programs: &Path) -> Result<Vec<(&'static str, String)>> {
         ("CGO_CFLAGS", format!("-O2 -I{}", include.display())),
         ("CGO_LDFLAGS", flags.join(" ")),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_module_is_pinned_by_its_go_mod() {
+        for module in [Module::Crio, Module::Dockershim, Module::Kubernetes] {
+            let parts = module.version().trim_start_matches('v').split('.');
+            let numbers: Vec<u32> = parts.filter_map(|part| part.parse().ok()).collect();
+            assert_eq!(numbers.len(), 3, "{}", module.pin());
+        }
+        let replaced = "require (\n\tk8s.io/api v0.0.0\n)\nreplace k8s.io/api => k8s.io/api v0.34.4\n";
+        assert_eq!(required(replaced, "k8s.io/api"), Some("v0.0.0"));
+        assert_eq!(required("replace k8s.io/api => ./api\n", "k8s.io/api"), None);
+        assert_eq!(required("require k8s.io/api v1.2.3\n", "k8s.io/api"), Some("v1.2.3"));
+    }
 }

@@ -1,7 +1,8 @@
 //! A stage: namespaces of processes, mounts, network and host name, in which daemons have a machine to themselves.
 //!
 //! What a cluster changes of a machine (addresses, the firewall, forwarding, kernel settings, `/run`, `/var/lib`,
-//! `/var/log`) it changes there, and it is gone with the stage. Whoever looks from within sees no process of the machine.
+//! `/var/log`) it changes there, and it is gone with the stage. Whoever looks from within sees no process of the machine,
+//! and nothing of a Docker that is installed on it.
 //! Rooms are seen at the same paths from both sides. Control groups are the machine's own.
 
 use std::ffi::OsStr;
@@ -28,8 +29,28 @@ const TUNABLES: [(&str, &str); 6] = [
 ];
 /// How long those on it may take to end, once all were told to: longer than any of them gets by itself.
 const GRACE: Duration = Duration::from_secs(60);
-/// The folders that are the stage's own, and empty at first.
-const FOLDERS: [&str; 2] = ["/var/lib", "/var/log"];
+/// The folders that are the stage's own, and empty at first: what daemons write to, and where a machine keeps the settings,
+/// units and programs of engines and kubelets that it has itself. One that the machine has not got is not made.
+const FOLDERS: [&str; 14] = [
+    "/etc/containerd",
+    "/etc/containers",
+    "/etc/docker",
+    "/etc/kubernetes",
+    "/etc/rancher",
+    "/etc/systemd",
+    "/opt/bin",
+    "/snap",
+    "/usr/lib/systemd",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/var/lib",
+    "/var/log",
+    "/var/snap",
+];
+/// Programs of Docker that the machine has beside those that the lab needs: each is covered.
+const HIDE_PROGRAMS: &str = r#"for program in /usr/bin/*docker* /usr/sbin/*docker* /usr/bin/balena-engine*; do
+    [ ! -f "$program" ] || mount --no-mtab --bind /dev/null "$program"
+done"#;
 /// Outside: hands SIGTERM on to the stage's first process, and lives as long as that.
 const STARTER: &str = r#"/bin/sh -ec "$1" sh & init=$!
 trap 'kill -TERM "$init"' TERM
@@ -147,8 +168,12 @@ fn setting(room: &Room, addresses: &[&str]) -> Result<String> {
     ];
     for folder in FOLDERS {
         let own = room.folder(folder.trim_start_matches('/'))?;
-        script.push(format!("mount --no-mtab --bind {} {folder}", own.display()));
+        script.push(format!(
+            "[ ! -d {folder} ] || mount --no-mtab --bind {} {folder}",
+            own.display()
+        ));
     }
+    script.push(HIDE_PROGRAMS.to_owned());
     room.folder("tunables")?;
     for (tunable, wanted) in TUNABLES {
         let name = format!("tunables/{}", tunable.replace('/', "."));

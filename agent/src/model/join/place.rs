@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::model::client::OF_USER;
 use crate::model::container::{Pod, PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::ContainerId;
@@ -153,7 +154,7 @@ impl<'a> Places<'a> {
             None => (container.id.short().to_owned(), None),
         };
         let name = match (container.user, pod_uid) {
-            (Some(user), _) => format!("{name} of user {user}"),
+            (Some(user), _) => format!("{name}{OF_USER}{user}"),
             (None, Some(uid)) if own.is_none() => format!("{name} of pod {uid}"),
             (None, _) => name,
         };

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::container::{Container, Pod, PodContainer, SupervisedContainer};
@@ -355,7 +357,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
     known(&mut node.engines).push(dockerd());
     known(&mut node.reaches).push(reach());
     let used = |node: &Snapshot, history: &History| {
-        let exposures = exposures(node, &join(node), history);
+        let exposures = exposures(node, &join(node), history, Duration::from_secs(60));
         exposures
             .known()
             .expect("known")
@@ -382,6 +384,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
     };
     let elsewhere = History::restore(
         history.clients().map(|(key, seen)| (of_another(key), seen.clone())),
+        [],
         *history.looked(),
     );
     assert_eq!(used(&node, &elsewhere), [("build".to_owned(), false)]);
@@ -512,7 +515,7 @@ fn an_exposure_of_a_container_whose_pod_is_not_known_is_shown() {
     known(&mut node.engines).push(dockerd());
     known(&mut node.reaches).push(reach());
     let names = |node: &Snapshot| {
-        let exposures = exposures(node, &join(node), &History::default());
+        let exposures = exposures(node, &join(node), &History::default(), Duration::from_secs(60));
         let exposures = exposures.known().expect("known").iter();
         exposures.map(|e| e.identity.to_string()).collect::<Vec<_>>()
     };
@@ -536,7 +539,7 @@ fn an_engines_own_container_is_an_exposure_under_its_name() {
         membership: Membership::of_container(id(7), None),
         ..reach()
     });
-    let exposures = exposures(&node, &join(&node), &History::default());
+    let exposures = exposures(&node, &join(&node), &History::default(), Duration::from_secs(60));
     let json = serde_json::to_value(&exposures.known().expect("known")[0]).expect("it serializes");
     assert_eq!(json["pod"], serde_json::Value::Null);
     assert_eq!(

@@ -1,11 +1,13 @@
 //! From a report to the labels and the annotation that its node should have. Pure: nothing is sent here.
 //!
 //! Every label is always there, so that a missing one means that castoff is not: what could not be seen is `unknown`,
-//! and what was looked for and is not there is `none`.
+//! and what was looked for and is not there is `none`. One more label tells until when the others hold, for an agent that
+//! is gone cannot take them away.
 
 pub mod prefix;
 pub mod settled;
 pub mod summary;
+pub mod validity;
 pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,9 @@ codes! {
     }
 }
 
+/// The name of the label that tells until when the others hold, in Unix seconds: selectors compare integers only.
+pub const VALID_UNTIL: &str = "valid-until";
+
 /// The annotation's name, without the prefix.
 pub const ANNOTATION: &str = "summary";
 
@@ -55,6 +60,8 @@ const NO_RUNTIME: &str = "no-runtime";
 pub struct Wanted {
     /// Labels by their full key, each value legal.
     pub labels: BTreeMap<String, String>,
+    /// The full key of the label that tells until when they hold.
+    pub valid_until: String,
     /// The annotation's full key.
     pub annotation: String,
     /// The annotation's content.
@@ -76,8 +83,8 @@ pub fn values(report: &Report) -> BTreeMap<Name, String> {
 
 /// Every key that castoff sets under `prefix`: labels, then the annotation.
 pub fn keys(prefix: &Prefix) -> (Vec<String>, String) {
-    let labels = Name::ALL.iter().map(|name| prefix.key(name.code())).collect();
-    (labels, prefix.key(ANNOTATION))
+    let names = Name::ALL.iter().map(|name| name.code()).chain([VALID_UNTIL]);
+    (names.map(|name| prefix.key(name)).collect(), prefix.key(ANNOTATION))
 }
 
 fn word<T>(reading: &Reading<T>, of: impl Fn(&T) -> Option<String>) -> String {

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::labels::Wanted;
 use super::labels::prefix::Prefix;
 use super::labels::settled::Settled;
+use crate::apiserver::pace::chance;
 use crate::apiserver::sender::Sender;
 use crate::findings::report::Report;
 use crate::model::publishing::{Outcome, Publishing, Verb};
@@ -58,7 +59,7 @@ impl FeatureFile {
         Self {
             path: directory.join(FILE),
             standing,
-            settled: Settled::new(prefix),
+            settled: Settled::new(prefix, chance()),
             wanted: None,
             written: None,
             writing: None,

@@ -1,22 +1,26 @@
 //! The bytes of a state file ↔ a history: one JSON object; a file that ends early is never a valid one.
 //!
 //! Version 1 had no hours. It is read, and of each client's hours those are known in which it was first and last seen.
+//! Version 2 had no exposures and no images of containers. It is read, and the exposures begin anew.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::client::ClientKey;
-use crate::model::history::{History, Seen};
+use crate::model::exposure::{ExposureKey, Mounted};
+use crate::model::history::{History, Seen, SeenMounted};
 use crate::model::hours::Hours;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+const WITHOUT_EXPOSURES: u32 = 2;
 const WITHOUT_HOURS: u32 = 1;
 
-/// Bytes of a state file at most, read or written: [`History::LIMIT`] clients with the longest names that the kernel
+/// Bytes of a state file at most, read or written: [`History::LIMIT`] clients and
+/// [`History::EXPOSURES`] exposures with the longest names that the kernel
 /// allows, escaped, stay below.
-pub(super) const SIZE_LIMIT: u64 = 64 << 20;
+pub(super) const SIZE_LIMIT: u64 = 80 << 20;
 
 /// What is wrong with a document.
 #[derive(Debug, Error)]
@@ -39,6 +43,9 @@ pub enum DocumentError {
     /// A client was seen last before it was seen first.
     #[error("client {0} was last seen before it was first seen")]
     Implausible(usize),
+    /// An exposure was seen last before it was seen first.
+    #[error("exposure {0} was last seen before it was first seen")]
+    ImplausibleExposure(usize),
 }
 
 /// Enough of a document of any version to tell which it is.
@@ -56,6 +63,17 @@ struct Document {
     #[serde(default, skip_serializing_if = "Hours::is_empty", with = "hours")]
     looked: Hours,
     clients: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    exposures: Vec<ExposureEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ExposureEntry {
+    exposure: ExposureKey,
+    mount: Mounted,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,6 +158,15 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 hours: seen.hours,
             })
             .collect(),
+        exposures: history
+            .exposures()
+            .map(|(key, seen)| ExposureEntry {
+                exposure: key.clone(),
+                mount: seen.mount.clone(),
+                first_seen: seen.first,
+                last_seen: seen.last,
+            })
+            .collect(),
     };
     let mut bytes = serde_json::to_vec(&document).map_err(DocumentError::Json)?;
     bytes.push(b'\n');
@@ -158,18 +185,25 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
     if header.format != FORMAT {
         return Err(DocumentError::OtherFormat);
     }
-    if header.version != VERSION && header.version != WITHOUT_HOURS {
+    if ![WITHOUT_HOURS, WITHOUT_EXPOSURES, VERSION].contains(&header.version) {
         return Err(DocumentError::OtherVersion(header.version));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
     if let Some(at) = document.clients.iter().position(|e| e.last_seen < e.first_seen) {
         return Err(DocumentError::Implausible(at));
     }
-    let mut clients = document.clients;
-    // Not written by this release: keep what the history would, without its search for the oldest one by one.
-    clients.sort_by_key(|entry| std::cmp::Reverse(entry.last_seen));
-    clients.truncate(History::LIMIT);
-    let known = clients.into_iter().map(|entry| {
+    if let Some(at) = document.exposures.iter().position(|e| e.last_seen < e.first_seen) {
+        return Err(DocumentError::ImplausibleExposure(at));
+    }
+    let exposures = document.exposures.into_iter().map(|entry| {
+        let seen = SeenMounted {
+            first: entry.first_seen,
+            last: entry.last_seen,
+            mount: entry.mount,
+        };
+        (entry.exposure, seen)
+    });
+    let known = document.clients.into_iter().map(|entry| {
         let mut hours = entry.hours;
         if header.version == WITHOUT_HOURS {
             hours = [entry.first_seen, entry.last_seen].into_iter().collect();
@@ -182,5 +216,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         };
         (entry.client, seen)
     });
-    Ok(History::restore(known, document.looked))
+    Ok(History::restore(known, exposures, document.looked))
 }

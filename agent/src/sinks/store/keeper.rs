@@ -138,6 +138,10 @@ impl Digest {
             (key, seen.first).hash(&mut clients);
             (seen.last, seen.connects, seen.hours).hash(&mut figures);
         }
+        for (key, seen) in history.exposures() {
+            (key, seen.first).hash(&mut clients);
+            (seen.last, &seen.mount).hash(&mut figures);
+        }
         history.looked().hash(&mut figures);
         Self {
             clients: clients.finish(),

@@ -12,11 +12,27 @@ use tempfile::TempDir;
 use super::document::{decode, encode};
 use super::*;
 use crate::model::client::{ClientIdentity, OpenClient};
-use crate::model::history::{History, Seen};
+use crate::model::exposure::{ExposureKey, Mounted};
+use crate::model::history::{History, Seen, SeenMounted};
 use crate::model::time::Timestamp;
 use crate::sinks::sample;
 
 fn history() -> History {
+    let exposures = sample::report().exposures;
+    let exposures = exposures.known().expect("the sample has exposures").iter().map(|e| {
+        let key = ExposureKey {
+            client: e.key(),
+            container_path: e.container_path.clone(),
+        };
+        let mount = Mounted {
+            via: e.via,
+            host_path: e.host_path.clone(),
+            readonly: e.readonly,
+            access: e.access,
+        };
+        let (first, last) = (e.first_seen, e.last_seen);
+        (key, SeenMounted { first, last, mount })
+    });
     let clients = sample::report().clients;
     let clients = clients.known().expect("the sample has clients").iter().map(|c| {
         let seen = Seen {
@@ -28,7 +44,7 @@ fn history() -> History {
         (c.key.clone(), seen)
     });
     let looked = (0..60).map(|hours| sample::ago(hours * 3_600)).collect();
-    History::restore(clients, looked)
+    History::restore(clients, exposures, looked)
 }
 
 fn place() -> (TempDir, PathBuf) {
@@ -370,7 +386,7 @@ fn a_file_of_the_first_version_is_read() {
 fn every_hour_of_a_week_survives() {
     let times = |step: usize| (0..168).step_by(step).map(|hours| sample::ago(hours * 3_600));
     for step in 1..40 {
-        let history = History::restore([], times(step).collect());
+        let history = History::restore([], [], times(step).collect());
         let bytes = encode(&history).expect("it encodes");
         assert!(bytes.len() < 160, "{} bytes for a week", bytes.len());
         assert_eq!(decode(&bytes).expect("it decodes"), history, "every {step} hours");

@@ -14,7 +14,6 @@ use askama::Template;
 use crate::findings::report::{Report, Verdict};
 use crate::model::client::Client;
 use crate::model::container::ShadowContainer;
-use crate::model::exposure::Exposure;
 use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
@@ -22,7 +21,7 @@ use crate::sinks::views::amount;
 use crate::sinks::views::style::Tone;
 use crate::sinks::views::table::{unseen, words};
 use drawing::{Day, Drawing, days};
-use rows::{ClientRow, EngineRow, Rows, SourceRow, source_rows};
+use rows::{ClientRow, EngineRow, ExposureRow, Rows, SourceRow, source_rows};
 use todo::{Group, groups};
 use when::When;
 
@@ -68,7 +67,7 @@ struct View<'a> {
     open: usize,
     timeline: Drawing,
     days: Vec<Day>,
-    exposures: Rows<'a, &'a Exposure>,
+    exposures: Rows<'a, ExposureRow<'a>>,
     engines: Rows<'a, EngineRow<'a>>,
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
@@ -99,7 +98,8 @@ impl<'a> View<'a> {
             clients,
             timeline: Drawing::new("node", "all clients together", &report.timeline),
             days: days(&report.timeline),
-            exposures: Rows::new(&exposures, |(_, exposure)| exposure).apart(&exposures, |exposure| &exposure.scope),
+            exposures: Rows::new(&exposures, |(_, exposure)| ExposureRow::new(exposure, now))
+                .apart(&exposures, |exposure| &exposure.scope),
             engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),

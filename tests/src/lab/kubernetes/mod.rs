@@ -72,7 +72,7 @@ impl Cluster {
         Ok(this)
     }
 
-    /// Starts a node with containerd and a kubelet 1.34, and waits until it is ready. The first is `node-1`.
+    /// Starts a node with containerd and a kubelet of the cluster's version, and waits until it is ready. The first is `node-1`.
     ///
     /// # Errors
     /// The name is none of [`NODES`]; it does not become ready, with the state of all.

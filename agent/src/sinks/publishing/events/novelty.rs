@@ -128,8 +128,9 @@ fn of_client(client: &Client) -> Option<Occurrence> {
     })
 }
 
-/// None for what is no pod, or whose pod the runtime does not list.
+/// None for what is no pod, whose pod the runtime does not list, or whose mount is gone.
 fn of_exposure(exposure: &Exposure, now: Timestamp) -> Option<Occurrence> {
+    exposure.mounted.then_some(())?;
     Some(Occurrence {
         news: News::Exposure,
         pod_uid: exposure.pod_uid.clone()?,

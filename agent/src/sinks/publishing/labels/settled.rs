@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use super::prefix::Prefix;
 use super::summary::Summary;
-use super::{ANNOTATION, Name, UNKNOWN, Wanted, values};
+use super::validity::Validity;
+use super::{ANNOTATION, Name, UNKNOWN, VALID_UNTIL, Wanted, values};
 use crate::findings::report::Report;
 use crate::model::time::Timestamp;
 
@@ -23,16 +24,20 @@ pub struct Settled {
     values: BTreeMap<Name, String>,
     unknown: BTreeMap<Name, u32>,
     summary: Option<Summary>,
+    validity: Validity,
+    look: Timestamp,
 }
 
 impl Settled {
-    /// Nothing is settled yet.
-    pub const fn new(prefix: Prefix) -> Self {
+    /// Nothing is settled yet. `chance` is a number from 0 to 1.
+    pub fn new(prefix: Prefix, chance: f64) -> Self {
         Self {
             prefix,
             values: BTreeMap::new(),
             unknown: BTreeMap::new(),
             summary: None,
+            validity: Validity::new(chance),
+            look: Timestamp::from_unix(0),
         }
     }
 
@@ -59,15 +64,26 @@ impl Settled {
         }
         let mut summary = self.summary.clone()?;
         summary.since = since;
+        self.look = report.time;
+        // By the look's own time: an agent whose looks have stopped renews nothing.
+        let until = self.validity.after(report.time, before != self.values);
+        let valid_until = self.prefix.key(VALID_UNTIL);
         let labels = self
             .values
             .iter()
-            .map(|(name, value)| (self.prefix.key(name.code()), value.clone()));
+            .map(|(name, value)| (self.prefix.key(name.code()), value.clone()))
+            .chain([(valid_until.clone(), until.as_unix().to_string())]);
         Some(Wanted {
             labels: labels.collect(),
+            valid_until,
             annotation: self.prefix.key(ANNOTATION),
             summary,
         })
+    }
+
+    /// Takes over until when the labels of a node hold, where that need not be renewed; whether it was taken.
+    pub fn adopt_validity(&mut self, until: &str) -> bool {
+        self.validity.adopt(until, self.look)
     }
 
     /// Takes over the time of the last change from a node that has these labels already: an agent that starts anew must

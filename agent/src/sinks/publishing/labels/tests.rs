@@ -5,6 +5,7 @@ use super::*;
 use crate::findings::report::Verdict;
 use crate::model::engine::Scope;
 use crate::model::reading::{Gap, Reason};
+use crate::model::time::Timestamp;
 use crate::sinks::sample;
 
 fn prefix() -> Prefix {
@@ -79,7 +80,7 @@ fn a_runtime_that_calls_itself_anything_makes_legal_labels() {
 }
 
 fn verdicts(looks: &[Report]) -> Vec<Option<String>> {
-    let mut settled = Settled::new(prefix());
+    let mut settled = Settled::new(prefix(), 0.0);
     looks
         .iter()
         .map(|report| {
@@ -128,7 +129,7 @@ fn one_missed_look_is_forgiven_and_two_are_said() {
 
 #[test]
 fn the_time_is_that_of_the_last_change_of_a_label() {
-    let mut settled = Settled::new(prefix());
+    let mut settled = Settled::new(prefix(), 0.0);
     let mut look = |seconds: u64, verdict: Verdict, shadows: bool| {
         let mut report = sample::report();
         report.time = sample::ago(1000 - seconds);
@@ -150,6 +151,23 @@ fn the_time_is_that_of_the_last_change_of_a_label() {
     assert_eq!(third.since, first.since, "but no change of a label");
     let (new, _) = look(45, Verdict::Exposed, false);
     assert!(new);
+}
+
+#[test]
+fn labels_hold_for_some_hours_after_a_look_whatever_it_says() {
+    let mut settled = Settled::new(prefix(), 0.0);
+    let mut until = |hours: u64, mut report: Report| {
+        report.time = Timestamp::from_unix(sample::NOW + hours * 3600);
+        let labels = settled.take_in(&report).expect("settled").labels;
+        let until: u64 = labels["castoff.dev/valid-until"].parse().expect("an integer");
+        (until - sample::NOW) / 3600
+    };
+    assert_eq!(until(0, sample::clear()), 6);
+    assert_eq!(until(1, sample::clear()), 6, "a look that says the same writes nothing");
+    assert_eq!(until(4, sample::clear()), 10, "renewed in time");
+    assert_eq!(until(5, sample::report()), 11, "and with each change of a label");
+    assert_eq!(until(6, sample::blind()), 11);
+    assert_eq!(until(7, sample::blind()), 13, "unknown is a change too");
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn the_file_is_what_nfd_reads() {
     assert_eq!(lines[0], "# +expiry-time=2026-11-24T13:00:00Z");
     assert!(lines.contains(&"castoff.dev/docker-dependency=in-use"));
     assert!(lines.contains(&"castoff.dev/container-runtime-version=1.6.20_ds1"));
-    assert_eq!(lines.len(), 7);
+    assert!(lines.contains(&"castoff.dev/valid-until=1795543200"), "{lines:?}");
+    assert_eq!(lines.len(), 8);
     assert!(matches!(standing.borrow().labels, Reading::Known(_)));
     let others: Vec<_> = fs::read_dir(folder.path()).expect("readable").collect();
     assert_eq!(others.len(), 1, "nothing else is left there");

@@ -52,7 +52,7 @@ impl NodeSender {
     /// Nothing is sent yet.
     pub fn new(settings: NodeSettings, standing: watch::Sender<Publishing>) -> Self {
         Self {
-            settled: Settled::new(settings.prefix.clone()),
+            settled: Settled::new(settings.prefix.clone(), chance()),
             pace: Pace::new(settings.paces, chance, Instant::now()),
             settings,
             standing,
@@ -179,10 +179,15 @@ impl NodeSender {
         Ok(())
     }
 
-    /// Remembers what the Node has, and takes over when that last changed.
+    /// Remembers what the Node has, and takes over when that last changed and until when it holds.
     fn see(&mut self, mut node: Node) {
         let Some(wanted) = &mut self.wanted else { return };
         node.keep_only(wanted);
+        if let Some(until) = node.labels.get(&wanted.valid_until)
+            && self.settled.adopt_validity(until)
+        {
+            wanted.labels.insert(wanted.valid_until.clone(), until.clone());
+        }
         if node.labels == wanted.labels
             && let Some(summary) = node.summary(&wanted.annotation)
         {

@@ -105,9 +105,17 @@ catalogue! {
     UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
         "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
     POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
-        "Mounts through which a container of a pod can reach a Docker socket; used tells whether it was ever seen doing so.";
+        "Mounts through which a container of a pod can reach a Docker socket now; 0 where it could within the window. used tells whether it was ever seen doing so.";
+    POD_EXPOSURE_FIRST_SEEN = Gauge "castoff_pod_exposure_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
+        "When a container of a pod, or of an earlier pod of its workload, was first seen with such a mount, as far as the state file reaches back.";
+    POD_EXPOSURE_LAST_SEEN = Gauge "castoff_pod_exposure_last_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
+        "When a container of a pod was last seen with such a mount.";
     ENGINE_CONTAINER_EXPOSURE = Gauge "castoff_engine_container_exposure" ["name", "owner", "engine", "scope", "via", "used"] OFFENDERS:
-        "Mounts through which a container outside Kubernetes can reach a Docker socket; owner is the engine that runs it.";
+        "Mounts through which a container outside Kubernetes can reach a Docker socket now; 0 where it could within the window. owner is the engine that runs it.";
+    ENGINE_CONTAINER_EXPOSURE_FIRST_SEEN = Gauge "castoff_engine_container_exposure_first_seen_timestamp_seconds" ["name", "owner", "engine", "scope", "via", "used"] OFFENDERS:
+        "When a container outside Kubernetes was first seen with such a mount, as far as the state file reaches back.";
+    ENGINE_CONTAINER_EXPOSURE_LAST_SEEN = Gauge "castoff_engine_container_exposure_last_seen_timestamp_seconds" ["name", "owner", "engine", "scope", "via", "used"] OFFENDERS:
+        "When a container outside Kubernetes was last seen with such a mount.";
     SOURCE_UP = Gauge "castoff_source_up" ["source"]:
         "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";
     SOURCE_DURATION = Gauge "castoff_source_duration_seconds" ["source"]:

@@ -12,12 +12,14 @@ use super::node::seen;
 use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity, container_label};
 use crate::model::engine::Api;
+use crate::model::exposure::Exposure;
+use crate::model::turns::in_turns;
 use crate::model::workload::owner::Workload;
 
 const UNKNOWN: &str = "(unknown)";
 
 pub(super) fn families(report: &Report) -> Vec<Family> {
-    let mut families = Vec::from(exposures(report));
+    let mut families = exposures(report);
     if let Some(clients) = seen(&report.clients) {
         let docker: Vec<&Client> = clients.iter().filter(|c| c.key.api == Api::Docker).collect();
         families.push(counted(&docker));
@@ -97,12 +99,13 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         &c::UNNAMED_LAST_SEEN,
         &c::UNNAMED_CONNECTS,
     ]);
-    for client in clients {
+    // Where there are more than a family has room for, each owner's come in turn.
+    for client in in_turns(clients.to_vec(), |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();
         match &client.key.identity {
             ClientIdentity::Pod(place) => {
-                let [workload, kind] = owner(place.workload.as_ref());
+                let [workload, kind] = owner(place.workload.as_ref(), &place.pod);
                 pods.add(
                     [
                         or_unknown(&place.namespace),
@@ -139,17 +142,47 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         .collect()
 }
 
-fn exposures(report: &Report) -> [Family; 2] {
-    let (mut pods, mut others) = (
-        Family::new(&c::POD_EXPOSURE),
-        Family::new(&c::ENGINE_CONTAINER_EXPOSURE),
-    );
-    for e in seen(&report.exposures).unwrap_or_default() {
+/// What is published of each mount, for containers of one kind.
+struct Exposed {
+    mounts: Family,
+    first_seen: Family,
+    last_seen: Family,
+}
+
+impl Exposed {
+    fn new([mounts, first_seen, last_seen]: [&'static c::Description; 3]) -> Self {
+        Self {
+            mounts: Family::new(mounts),
+            first_seen: Family::new(first_seen),
+            last_seen: Family::new(last_seen),
+        }
+    }
+
+    fn add<const N: usize>(&mut self, labels: [&str; N], exposure: &Exposure) {
+        self.mounts.add(labels, f64::from(u8::from(exposure.mounted)));
+        self.first_seen.lower(labels, number(exposure.first_seen.as_unix()));
+        self.last_seen.raise(labels, number(exposure.last_seen.as_unix()));
+    }
+}
+
+fn exposures(report: &Report) -> Vec<Family> {
+    let mut pods = Exposed::new([
+        &c::POD_EXPOSURE,
+        &c::POD_EXPOSURE_FIRST_SEEN,
+        &c::POD_EXPOSURE_LAST_SEEN,
+    ]);
+    let mut others = Exposed::new([
+        &c::ENGINE_CONTAINER_EXPOSURE,
+        &c::ENGINE_CONTAINER_EXPOSURE_FIRST_SEEN,
+        &c::ENGINE_CONTAINER_EXPOSURE_LAST_SEEN,
+    ]);
+    let exposures = seen(&report.exposures).unwrap_or_default().iter();
+    for e in in_turns(exposures.collect(), |e| (&e.identity, &e.scope)) {
         let [engine, scope, via] = [e.engine.code(), e.scope.code(), e.via.code()];
         let used = if e.used { "true" } else { "false" };
         match &e.identity {
             ClientIdentity::Pod(place) => {
-                let [workload, kind] = owner(place.workload.as_ref());
+                let [workload, kind] = owner(place.workload.as_ref(), &place.pod);
                 let labels = [
                     or_unknown(&place.namespace),
                     or_unknown(&place.pod),
@@ -161,7 +194,7 @@ fn exposures(report: &Report) -> [Family; 2] {
                     via,
                     used,
                 ];
-                pods.add(labels, 1.0);
+                pods.add(labels, e);
             }
             ClientIdentity::EngineContainer {
                 engine: owner,
@@ -170,19 +203,20 @@ fn exposures(report: &Report) -> [Family; 2] {
             } => {
                 let owner = owner.map_or(UNKNOWN, |o| o.code());
                 let name = container_label(name, image.as_deref());
-                others.add([or_unknown(&name), owner, engine, scope, via, used], 1.0);
+                others.add([or_unknown(&name), owner, engine, scope, via, used], e);
             }
             ClientIdentity::Host { .. } | ClientIdentity::Unnamed => {}
         }
     }
-    [pods, others]
+    let families = |of: Exposed| [of.mounts, of.first_seen, of.last_seen];
+    [pods, others].into_iter().flat_map(families).collect()
 }
 
-/// Name and kind of what a pod belongs to; a guess is none.
-fn owner(workload: Option<&Workload>) -> [&str; 2] {
+/// Name and kind of what a pod belongs to: itself where that is not known, or is a guess.
+fn owner<'a>(workload: Option<&'a Workload>, pod: &'a str) -> [&'a str; 2] {
     match workload {
         Some(workload) if workload.certain => [or_unknown(&workload.name), workload.kind.code()],
-        _ => [UNKNOWN, UNKNOWN],
+        _ => [or_unknown(pod), "Pod"],
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::findings::report::{KubeletCeiling, Verdict};
-use crate::model::client::ClientIdentity;
+use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::Api;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::workload::Unit;
 use crate::sinks::{golden, sample};
 
 const BUILD: Build = Build {
@@ -159,6 +160,27 @@ fn a_family_is_bounded_and_says_what_it_left_out() {
         "0"
     );
     assert_eq!(samples["castoff_clients{who=\"pod\",state=\"connected\"}"], "700");
+}
+
+/// What an ordinary user can make ten thousand of, one client of the system's and one of another user's beside.
+#[test]
+fn a_users_flood_costs_no_other_client_its_series() {
+    let session = |uid| Some(Unit::Session { uid });
+    let mut clients: Vec<Client> = (0..10_000)
+        .map(|n| sample::host_client(session(1000), &format!("/home/u/docker{n}"), Some(1000), 1))
+        .collect();
+    let backup = Some(Unit::System {
+        name: "backup.service".to_owned(),
+    });
+    clients.push(sample::host_client(backup, "/usr/bin/docker", Some(0), 0));
+    clients.push(sample::host_client(session(1001), "/usr/bin/docker", Some(1001), 0));
+    let mut report = sample::clear();
+    report.clients = Reading::Known(clients);
+    let text = of(&report);
+    for honest in ["unit=\"backup.service\"", "unit=\"session of user 1001\""] {
+        let series = text.lines().filter(|line| line.contains(honest)).count();
+        assert_eq!(series, 4, "{honest}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::when::When;
 use crate::findings::report::{Report, SourceStatus};
 use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::{Api, Engine, Listener, Scope};
+use crate::model::exposure::Exposure;
 use crate::model::process::Process;
 use crate::model::reading::Gap;
 use crate::model::socket::ListenerId;
@@ -98,6 +99,24 @@ impl<'a> ClientRow<'a> {
             last: When::new(client.last_seen, now),
             drawing: Drawing::new(format!("client-{number}"), &who, &client.timeline),
             who,
+        }
+    }
+}
+
+/// A container that could reach a listener.
+#[derive(Debug)]
+pub(super) struct ExposureRow<'a> {
+    pub(super) exposure: &'a Exposure,
+    pub(super) first: When,
+    pub(super) last: When,
+}
+
+impl<'a> ExposureRow<'a> {
+    pub(super) fn new(exposure: &'a Exposure, now: Timestamp) -> Self {
+        Self {
+            exposure,
+            first: When::new(exposure.first_seen, now),
+            last: When::new(exposure.last_seen, now),
         }
     }
 }

@@ -15,9 +15,10 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
         whole("BY"),
         shortened("MOUNTS", Cut::Start, 12).twice(),
         whole("USED"),
+        whole("LAST SEEN"),
     ];
     if style.wide {
-        columns.extend(["AT", "MODE", "LISTENER"].map(whole));
+        columns.extend(["FIRST SEEN", "AT", "MODE", "LISTENER"].map(whole));
     }
     let mut grid = Grid::new(&columns);
     for e in report.exposures.known().into_iter().flatten() {
@@ -34,9 +35,14 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
             e.via.code().into(),
             (&e.host_path).into(),
             used,
+            if e.mounted && !style.wide {
+                "now".into()
+            } else {
+                words::when(e.last_seen, report.time, style).into()
+            },
         ];
         if style.wide {
-            let [who, of, engine, via, mount, used] = cells;
+            let [who, of, engine, via, mount, used, last] = cells;
             grid.push([
                 who,
                 of,
@@ -44,6 +50,8 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
                 via,
                 mount,
                 used,
+                last,
+                words::when(e.first_seen, report.time, style).into(),
                 (&e.container_path).into(),
                 if e.readonly { "read-only" } else { "read-write" }.into(),
                 e.listener.to_string().into(),

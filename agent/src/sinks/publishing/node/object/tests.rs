@@ -8,7 +8,7 @@ use crate::sinks::sample;
 
 fn wanted() -> Wanted {
     let prefix = Prefix::parse("castoff.dev").expect("a prefix");
-    Settled::new(prefix)
+    Settled::new(prefix, 0.0)
         .take_in(&sample::report())
         .expect("nothing of the sample is unknown")
 }

@@ -1,0 +1,320 @@
+use super::*;
+use crate::model::client::ClientIdentity;
+use crate::model::container::PodContainer;
+use crate::model::engine::{Api, EngineKind, Scope};
+use crate::model::exposure::{Access, Via};
+use crate::model::socket::SocketName;
+use crate::model::workload::Unit;
+use crate::model::workload::owner::{Workload, WorkloadKind};
+
+fn open(name: usize, sockets: &[u32]) -> OpenClient {
+    OpenClient {
+        key: ClientKey {
+            identity: ClientIdentity::EngineContainer {
+                engine: None,
+                name: name.to_string(),
+                image: None,
+            },
+            engine: EngineKind::Dockerd,
+            scope: Scope::Host,
+            api: Api::Docker,
+            listener: SocketName::Path("/run/docker.sock".into()),
+        },
+        connections: 1,
+        pending: 0,
+        holders: Vec::new(),
+        sockets: sockets.iter().map(|s| SocketInode(*s)).collect(),
+    }
+}
+
+#[test]
+fn a_connection_counts_once_however_often_it_is_seen() {
+    let mut history = History::default();
+    for (at, sockets) in [
+        (1, vec![5]),
+        (2, vec![5]),
+        (3, vec![5, 6]),
+        (4, vec![6]),
+        (5, vec![]),
+        (6, vec![6]),
+    ] {
+        history.record(Timestamp::from_unix(at), &[open(0, &sockets)]);
+    }
+    let seen = history.get(&open(0, &[]).key).expect("it was recorded");
+    assert_eq!(seen.connects, 3, "5, 6, and 6 again after a look without it");
+    assert_eq!((seen.first.as_unix(), seen.last.as_unix()), (1, 6));
+}
+
+/// A client in a pod of a Deployment, or of what may be one.
+fn in_pod(pod: &str, certain: bool) -> OpenClient {
+    let mut client = open(0, &[1]);
+    client.key.identity = ClientIdentity::Pod(PodContainer {
+        namespace: "ci".to_owned(),
+        pod: pod.to_owned(),
+        container: Some("build".to_owned()),
+        workload: Some(Workload {
+            kind: WorkloadKind::Deployment,
+            name: "builder".to_owned(),
+            certain,
+        }),
+    });
+    client
+}
+
+fn kept(history: &History) -> Vec<(String, u64)> {
+    let kept = history.clients();
+    kept.map(|(key, seen)| (key.identity.to_string(), seen.first.as_unix()))
+        .collect()
+}
+
+#[test]
+fn a_rollout_makes_no_new_client() {
+    let at = Timestamp::from_unix;
+    let (old, new, other) = (in_pod("a", true), in_pod("b", true), in_pod("c", false));
+    let mut history = History::default();
+    history.record(at(1), std::slice::from_ref(&old));
+    history.record(at(2), &[old.clone(), new.clone()]);
+    let both = [("pod ci/a (build)".to_owned(), 1), ("pod ci/b (build)".to_owned(), 1)];
+    assert_eq!(kept(&history), both);
+    history.record(at(3), &[]);
+    assert_eq!(kept(&history), both, "nobody took over yet");
+    history.record(at(4 + 7_200), std::slice::from_ref(&new));
+    assert_eq!(kept(&history), [("pod ci/b (build)".to_owned(), 1)]);
+    let hours = history.get(&new.key).map(|seen| seen.hours.iter().collect::<Vec<_>>());
+    assert_eq!(hours, Some(vec![at(0), at(7_200)]), "and what was seen of the other");
+    history.record(at(5 + 7_200), &[other]);
+    history.record(at(6 + 7_200), &[in_pod("d", false)]);
+    let apart = [("b", 1), ("c", 7_205), ("d", 7_206)];
+    let apart = apart.map(|(pod, first)| (format!("pod ci/{pod} (build)"), first));
+    assert_eq!(kept(&history), apart, "a guess takes over from nobody");
+    // A state file of before workloads were known.
+    let mut before = in_pod("a", true);
+    if let ClientIdentity::Pod(place) = &mut before.key.identity {
+        place.workload = None;
+    }
+    let seen = Seen {
+        first: at(1),
+        last: at(2),
+        connects: 1,
+        hours: Hours::default(),
+    };
+    let mut history = History::restore([(before.key, seen)], [], Hours::default());
+    history.record(at(9), &[old]);
+    assert_eq!(kept(&history), [("pod ci/a (build)".to_owned(), 1)], "the same pod");
+}
+
+#[test]
+fn the_longest_unseen_are_forgotten_first_and_counted() {
+    let mut history = History::default();
+    for n in 0..History::LIMIT + 10 {
+        history.record(Timestamp::from_unix(n as u64), &[open(n, &[1])]);
+    }
+    assert_eq!(history.clients().count(), History::LIMIT);
+    assert_eq!(history.forgotten(), 10);
+    assert_eq!(history.get(&open(9, &[]).key), None);
+    assert!(history.get(&open(10, &[]).key).is_some());
+}
+
+/// One client of each kind that was seen now and then for three days, and is not connected.
+fn honest() -> Vec<OpenClient> {
+    let host = |unit: Option<Unit>, uid| ClientIdentity::Host {
+        unit,
+        executable: "/usr/bin/docker".to_owned(),
+        uid: Some(uid),
+    };
+    let system = |name: &str| Some(Unit::System { name: name.to_owned() });
+    let mut pod = in_pod("nightly", true);
+    if let ClientIdentity::Pod(place) = &mut pod.key.identity {
+        place.namespace = "ops".to_owned();
+    }
+    let identities = [
+        ClientIdentity::EngineContainer {
+            engine: Some(EngineKind::Dockerd),
+            name: "portainer".to_owned(),
+            image: None,
+        },
+        host(system("backup.service"), 0),
+        host(Some(Unit::Session { uid: 1001 }), 1001),
+        host(None, 1002),
+        ClientIdentity::Unnamed,
+    ];
+    let mut all: Vec<OpenClient> = identities.into_iter().map(of).collect();
+    all.push(pod);
+    all
+}
+
+fn of(identity: ClientIdentity) -> OpenClient {
+    let mut client = open(0, &[1]);
+    client.key.identity = identity;
+    client
+}
+
+/// Ten thousand clients of one kind, as whoever may make such clients can make them.
+fn floods() -> Vec<(&'static str, fn(u32) -> ClientIdentity)> {
+    vec![
+        ("pods of a namespace", |n| {
+            ClientIdentity::Pod(PodContainer {
+                namespace: "tenant".to_owned(),
+                pod: format!("nightly-{n}"),
+                container: Some("build".to_owned()),
+                workload: None,
+            })
+        }),
+        ("containers", |n| ClientIdentity::EngineContainer {
+            engine: Some(EngineKind::Dockerd),
+            name: format!("portainer-{n}"),
+            image: Some("evil".to_owned()),
+        }),
+        ("units", |n| ClientIdentity::Host {
+            unit: Some(Unit::System {
+                name: format!("backup{n}.service"),
+            }),
+            executable: "/usr/bin/docker".to_owned(),
+            uid: Some(0),
+        }),
+        ("programs of a user", |n| ClientIdentity::Host {
+            unit: Some(Unit::Session { uid: 1000 }),
+            executable: format!("/home/u/docker{n}"),
+            uid: Some(1000),
+        }),
+        ("users of a user namespace", |n| ClientIdentity::Host {
+            unit: Some(Unit::User {
+                uid: 1000,
+                name: "evil.service".to_owned(),
+            }),
+            executable: "/usr/bin/docker".to_owned(),
+            uid: Some(100_000 + n),
+        }),
+    ]
+}
+
+#[test]
+fn ten_thousand_of_one_kind_push_out_nobody_else() {
+    const DAY: u64 = 86_400;
+    let at = Timestamp::from_unix;
+    for (what, flood) in floods() {
+        let mut history = History::default();
+        for day in 0..4 {
+            history.record(at(day * DAY), &honest());
+            history.record(at(day * DAY + 15), &[]);
+        }
+        for batch in 0..10 {
+            let open: Vec<OpenClient> = (batch * 1000..(batch + 1) * 1000).map(|n| of(flood(n))).collect();
+            history.record(at(3 * DAY + 3_600 + u64::from(batch)), &open);
+        }
+        assert_eq!(history.clients().count(), History::LIMIT, "{what}");
+        assert_eq!(history.forgotten(), 10_006 - History::LIMIT as u64, "{what}");
+        for client in honest() {
+            let seen = history.get(&client.key);
+            assert_eq!(
+                seen.map(|s| s.first),
+                Some(at(0)),
+                "{what} pushed out {}",
+                client.key.identity
+            );
+        }
+    }
+}
+
+fn mount(n: usize) -> BTreeMap<ExposureKey, Mounted> {
+    let key = ExposureKey {
+        client: in_pod(&format!("nightly-{n}"), true).key,
+        container_path: "/run/docker.sock".to_owned(),
+    };
+    let mounted = Mounted {
+        via: Via::Socket,
+        host_path: "/var/run/docker.sock".to_owned(),
+        readonly: false,
+        access: Access::Unknown,
+    };
+    [(key, mounted)].into()
+}
+
+#[test]
+fn the_next_run_takes_over_the_mount_of_the_last() {
+    let at = Timestamp::from_unix;
+    let mut history = History::default();
+    history.record_exposures(at(1), &mount(1));
+    history.record_exposures(at(2), &BTreeMap::new());
+    assert_eq!(history.exposures().count(), 1, "it is remembered");
+    history.record_exposures(at(9), &mount(2));
+    let kept: Vec<_> = history.exposures().collect();
+    let [(key, seen)] = kept[..] else { panic!("{kept:?}") };
+    assert_eq!(Some(key), mount(2).keys().next());
+    assert_eq!((seen.first, seen.last), (at(1), at(9)));
+}
+
+#[test]
+fn exposures_are_bounded_and_no_namespace_pushes_out_another() {
+    let at = Timestamp::from_unix;
+    let mut history = History::default();
+    history.record_exposures(at(1), &mount(1));
+    let flood = (0..10_000).map(|n| {
+        let (mut key, mounted) = mount(2).pop_first().expect("it has one");
+        key.client.identity = ClientIdentity::Pod(PodContainer {
+            namespace: "tenant".to_owned(),
+            pod: format!("p{n}"),
+            container: Some("c".to_owned()),
+            workload: None,
+        });
+        (key, mounted)
+    });
+    let flood: Vec<_> = flood.collect();
+    for (n, batch) in flood.chunks(1000).enumerate() {
+        history.record_exposures(at(10 + n as u64), &batch.iter().cloned().collect());
+    }
+    assert_eq!(history.exposures().count(), History::EXPOSURES);
+    let honest = mount(1);
+    assert!(history.exposures().any(|(key, _)| honest.contains_key(key)));
+}
+
+#[test]
+fn a_time_that_has_not_come_is_brought_back_to_now() {
+    let at = Timestamp::from_unix;
+    let (then, now) = (at(10 * 365 * 86_400), at(86_400));
+    let mut history = History::default();
+    history.record(at(3_600), &[open(1, &[1])]);
+    history.record(then, &[open(2, &[1])]);
+    history.record_exposures(then, &mount(1));
+    history.mark_whole(then);
+    assert_eq!(history.clamp(now), 2, "a client and an exposure");
+    for client in [open(1, &[]), open(2, &[])] {
+        let seen = history.get(&client.key).expect("it stays");
+        assert!(seen.first <= now && seen.last <= now);
+        assert!(seen.hours.iter().all(|hour| hour <= now));
+    }
+    assert!(
+        history
+            .exposures()
+            .all(|(_, seen)| seen.first == now && seen.last == now)
+    );
+    assert!(history.looked().is_empty());
+    assert_eq!(history.clamp(now), 0);
+    assert_eq!(history.clamp(at(86_400 - 60)), 0, "a clock that is set a little");
+}
+
+#[test]
+fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
+    let unit = |name: &str| {
+        let identity = ClientIdentity::Host {
+            unit: Some(Unit::System { name: name.to_owned() }),
+            executable: "/usr/bin/docker".to_owned(),
+            uid: Some(0),
+        };
+        of(identity).key
+    };
+    let seen = |first, last| Seen {
+        first: Timestamp::from_unix(first),
+        last: Timestamp::from_unix(last),
+        connects: 2,
+        hours: Hours::default(),
+    };
+    let of_before = [
+        (unit("run-u1.service"), seen(1, 2)),
+        (unit("run-u2.service"), seen(3, 4)),
+    ];
+    let history = History::restore(of_before, [], Hours::default());
+    let kept = history.get(&unit("run-u.service")).expect("both are one");
+    assert_eq!((kept.first.as_unix(), kept.last.as_unix(), kept.connects), (1, 4, 4));
+    assert_eq!(history.clients().count(), 1);
+}
