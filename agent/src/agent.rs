@@ -144,18 +144,23 @@ impl Agent {
         sources.push(self.history_status());
         (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, lost);
         sources.sort_by_key(|status| status.source);
-        let joined = join::join(&snapshot);
+        self.remember(&snapshot, &sources);
+        evaluate(&snapshot, &self.history, sources, &self.settings)
+    }
+
+    /// Takes the look into the history.
+    fn remember(&mut self, snapshot: &Snapshot, sources: &[SourceStatus]) {
+        let joined = join::join(snapshot);
         let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
-            history.record(taken, open);
-            if saw_every_client(&sources) {
-                history.mark_whole(taken);
+            history.record(snapshot.taken, open);
+            if saw_every_client(sources) {
+                history.mark_whole(snapshot.taken);
             }
         }
-        if let Some(mounted) = join::mounted(&snapshot, &joined).known() {
-            history.record_exposures(taken, mounted);
+        if let Some(mounted) = join::mounted(snapshot, &joined).known() {
+            history.record_exposures(snapshot.taken, mounted);
         }
-        evaluate(&snapshot, &self.history, sources, &self.settings)
     }
 
     /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long

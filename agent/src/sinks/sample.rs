@@ -18,7 +18,7 @@ use crate::model::socket::SocketName;
 use crate::model::time::Timestamp;
 use crate::model::timeline::Timeline;
 
-pub(crate) use clients::{host_client, place, pod_client};
+pub(crate) use clients::{host_client, key, place, pod_client};
 
 /// 2026-11-24T12:00:00Z.
 pub(crate) const NOW: u64 = 1_795_521_600;

@@ -148,8 +148,8 @@ fn bad_documents_are_told_apart() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":3,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 3 instead of 2",
+            "{\"format\":\"castoff-state\",\"version\":4,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 4 instead of 3",
         ),
         (
             entry(&day(24), &day(23)),
@@ -380,6 +380,24 @@ fn a_file_of_the_first_version_is_read() {
     assert_eq!((seen.first, seen.last, seen.connects), (first, last, 3));
     assert_eq!(seen.hours.iter().collect::<Vec<_>>(), [first, last]);
     assert!(history.looked().is_empty());
+}
+
+/// A release without exposures knew containers by their names alone.
+#[test]
+fn a_file_of_the_second_version_is_read() {
+    let key = serde_json::to_string(&sample::key(ClientIdentity::EngineContainer {
+        engine: None,
+        name: "portainer".to_owned(),
+        image: None,
+    }));
+    let time = sample::ago(3_600);
+    let text = format!(
+        "{{\"format\":\"castoff-state\",\"version\":2,\"clients\":[{{\"client\":{},\"firstSeen\":\"{time}\",\
+         \"lastSeen\":\"{time}\",\"connects\":3}}]}}",
+        key.expect("a key serializes")
+    );
+    let history = decode(text.as_bytes()).expect("it is of an old version, and well");
+    assert_eq!((history.clients().count(), history.exposures().count()), (1, 0));
 }
 
 #[test]

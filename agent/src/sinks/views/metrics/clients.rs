@@ -68,37 +68,44 @@ impl Use {
     }
 }
 
-fn named(clients: &[&Client]) -> Vec<Family> {
+/// The families of pods, of the host's processes, of engines' containers and of those without a name.
+fn uses() -> [Use; 4] {
     let new = |[connections, first_seen, last_seen, connects]: [&'static c::Description; 4]| Use {
         connections: Family::new(connections),
         first_seen: Family::new(first_seen),
         last_seen: Family::new(last_seen),
         connects: Family::new(connects),
     };
-    let mut pods = new([
-        &c::POD_CONNECTIONS,
-        &c::POD_FIRST_SEEN,
-        &c::POD_LAST_SEEN,
-        &c::POD_CONNECTS,
-    ]);
-    let mut hosts = new([
-        &c::HOST_CONNECTIONS,
-        &c::HOST_FIRST_SEEN,
-        &c::HOST_LAST_SEEN,
-        &c::HOST_CONNECTS,
-    ]);
-    let mut engine_containers = new([
-        &c::ENGINE_CONTAINER_CONNECTIONS,
-        &c::ENGINE_CONTAINER_FIRST_SEEN,
-        &c::ENGINE_CONTAINER_LAST_SEEN,
-        &c::ENGINE_CONTAINER_CONNECTS,
-    ]);
-    let mut unnamed = new([
-        &c::UNNAMED_CONNECTIONS,
-        &c::UNNAMED_FIRST_SEEN,
-        &c::UNNAMED_LAST_SEEN,
-        &c::UNNAMED_CONNECTS,
-    ]);
+    [
+        new([
+            &c::POD_CONNECTIONS,
+            &c::POD_FIRST_SEEN,
+            &c::POD_LAST_SEEN,
+            &c::POD_CONNECTS,
+        ]),
+        new([
+            &c::HOST_CONNECTIONS,
+            &c::HOST_FIRST_SEEN,
+            &c::HOST_LAST_SEEN,
+            &c::HOST_CONNECTS,
+        ]),
+        new([
+            &c::ENGINE_CONTAINER_CONNECTIONS,
+            &c::ENGINE_CONTAINER_FIRST_SEEN,
+            &c::ENGINE_CONTAINER_LAST_SEEN,
+            &c::ENGINE_CONTAINER_CONNECTS,
+        ]),
+        new([
+            &c::UNNAMED_CONNECTIONS,
+            &c::UNNAMED_FIRST_SEEN,
+            &c::UNNAMED_LAST_SEEN,
+            &c::UNNAMED_CONNECTS,
+        ]),
+    ]
+}
+
+fn named(clients: &[&Client]) -> Vec<Family> {
+    let [mut pods, mut hosts, mut engine_containers, mut unnamed] = uses();
     // Where there are more than a family has room for, each owner's come in turn.
     for client in in_turns(clients.to_vec(), |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
