@@ -7,13 +7,13 @@ pub mod service;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
 use crate::model::client::OpenClient;
-use crate::model::exposure::Reach;
+use crate::model::exposure::{LostMount, Reach};
 use crate::model::history::History;
 use crate::model::host::HostFiles;
 use crate::model::identity::{ContainerId, ProcessKey};
@@ -24,11 +24,12 @@ use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
 use crate::model::socket::ListeningFiles;
 use crate::model::time::Timestamp;
+use crate::sources::mounts::{ContainerProcess, MountsSeen};
 use crate::sources::offload::{Offload, OffloadError};
 use crate::sources::runtime::{self, RuntimeSource};
 use crate::sources::sockets::live::KernelTables;
 use crate::sources::sockets::tables::SocketTables;
-use disk_side::{DiskSide, files_status};
+use disk_side::{DiskSide, MountFacts, files_status};
 use host_side::{HostSide, HostSightings, Timed};
 
 /// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
@@ -168,6 +169,7 @@ impl Agent {
             supervised: host.supervised,
             connections: host.connections.sighting,
             reaches: Sighting::absent(),
+            lost_mounts: Vec::new(),
             host: files.sighting,
         };
         let unlisted = join::unlisted_containers(&snapshot);
@@ -176,11 +178,12 @@ impl Agent {
         }
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
-        let reaches = self.reaches(&snapshot).await;
+        let listening = (Arc::clone(&host.listening), host.sees_machine);
+        let (reaches, lost) = self.look_at_mounts(&snapshot, host.contained, listening).await;
         sources.push(reaches.status());
         self.heed_the_clock(taken);
         sources.push(self.history_status());
-        snapshot.reaches = reaches.sighting;
+        (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, lost);
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
         self.remember(&snapshot, &joined, &host.listening, &sources).await;
@@ -242,11 +245,37 @@ impl Agent {
         }
     }
 
-    async fn reaches(&mut self, snapshot: &Snapshot) -> Timed<Sighting<Vec<Reach>>> {
-        let (containers, engines) = (snapshot.runtime.containers.clone(), snapshot.engines.clone());
-        let look = move |disk: &mut DiskSide| disk.look_at_mounts(&containers, &engines);
-        let reaches = self.mounts.run(HOST_DEADLINE, look).await;
-        reaches.unwrap_or_else(|error| unanswered(Source::Mounts, error, Hides::Exposure))
+    async fn look_at_mounts(
+        &mut self,
+        snapshot: &Snapshot,
+        contained: Sighting<Vec<ContainerProcess>>,
+        (listening, sees_machine): (Arc<ListeningFiles>, bool),
+    ) -> (Timed<Sighting<Vec<Reach>>>, Vec<LostMount>) {
+        let pods = snapshot.runtime.pods.reading.known().into_iter().flatten();
+        let facts = MountFacts {
+            containers: snapshot.runtime.containers.clone(),
+            sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),
+            supervised: snapshot.supervised.reading.known().cloned().unwrap_or_default(),
+            contained,
+            engines: snapshot.engines.clone(),
+            listening,
+            sees_machine,
+        };
+        let start = Instant::now();
+        let seen = self
+            .mounts
+            .run(HOST_DEADLINE, move |disk| disk.look_at_mounts(&facts))
+            .await;
+        let seen = seen.unwrap_or_else(|error| MountsSeen {
+            reaches: Sighting::unknown(gap_of(error, Hides::Exposure)),
+            lost: Vec::new(),
+        });
+        let reaches = Timed {
+            source: Source::Mounts,
+            took: start.elapsed(),
+            sighting: seen.reaches,
+        };
+        (reaches, seen.lost)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod containerd;
 pub mod engines;
 pub mod left_over;
+pub mod mounts;
 pub mod releases;
 pub mod report;
 pub mod runtime;
@@ -124,6 +125,7 @@ pub fn evaluate(
     let families = [
         runtime::find,
         usage::find,
+        mounts::find,
         engines::find,
         left_over::find,
         containerd::find,

@@ -1,6 +1,7 @@
 //! The nodes of this tier: each a host tree as a kernel would show it, the sockets that are open on it, and a runtime that
 //! answers. What is the same on every node is in [`Host`].
 
+pub(crate) mod mounted;
 pub(crate) mod strangers;
 
 use std::os::unix::fs::MetadataExt;

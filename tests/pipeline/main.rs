@@ -3,6 +3,7 @@
 
 mod fence;
 mod hosts;
+mod mounts;
 mod normal;
 mod strangers;
 

@@ -1,20 +1,24 @@
 //! The looks that read the host's files: a file system that hangs holds up the one look that meets it, on a thread of its
 //! own, and hides nothing that the process table and the socket tables show.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::folded;
 use super::host_side::Timed;
 use crate::findings::report::SourceStatus;
 use crate::model::container::{Container, SupervisedContainer};
 use crate::model::engine::EngineSighting;
-use crate::model::exposure::Reach;
 use crate::model::host::{CgroupVersion, HostFiles};
+use crate::model::identity::ContainerId;
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Reading, Sighting, Source};
+use crate::model::socket::ListeningFiles;
 use crate::sources::HostPaths;
 use crate::sources::engines::read_records;
 use crate::sources::host_files::read_host_files;
 use crate::sources::kubelet::read_kubelet;
-use crate::sources::mounts::find_reaches;
+use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 
 /// What one of these looks keeps from cycle to cycle.
@@ -23,6 +27,7 @@ pub(super) struct DiskSide {
     reader: ProcessReader,
     /// The control group version, once it was seen.
     cgroups: Option<CgroupVersion>,
+    mounts: MountMemory,
 }
 
 impl DiskSide {
@@ -31,6 +36,7 @@ impl DiskSide {
             reader: ProcessReader::new(paths.proc.clone()),
             paths,
             cgroups: None,
+            mounts: MountMemory::default(),
         }
     }
 
@@ -54,14 +60,39 @@ impl DiskSide {
         read_records(&self.reader, table, containers)
     }
 
-    pub(super) fn look_at_mounts(
-        &self,
-        containers: &Sighting<Vec<Container>>,
-        engines: &Sighting<Vec<EngineSighting>>,
-    ) -> Timed<Sighting<Vec<Reach>>> {
-        let (paths, reader) = (&self.paths, &self.reader);
-        Timed::measure(Source::Mounts, || find_reaches(paths, reader, containers, engines))
+    pub(super) fn look_at_mounts(&mut self, facts: &MountFacts) -> MountsSeen {
+        let listening = facts.listening.files.iter().map(|listening| listening.file).collect();
+        let looked = Looked {
+            host: &self.paths,
+            reader: &self.reader,
+            containers: &facts.containers,
+            sandboxes: &facts.sandboxes,
+            supervised: &facts.supervised,
+            processes: &facts.contained,
+            engines: &facts.engines,
+            listening: &listening,
+            sees_machine: facts.sees_machine,
+        };
+        find_mounts(&looked, &mut self.mounts)
     }
+}
+
+/// What the look at mounts needs of the others, its own for the time of the look.
+pub(super) struct MountFacts {
+    /// The containers that the runtime lists.
+    pub(super) containers: Sighting<Vec<Container>>,
+    /// The sandboxes of its pods.
+    pub(super) sandboxes: BTreeSet<ContainerId>,
+    /// The containers that engines run by themselves.
+    pub(super) supervised: Vec<SupervisedContainer>,
+    /// The first process of each container.
+    pub(super) contained: Sighting<Vec<ContainerProcess>>,
+    /// The engines.
+    pub(super) engines: Sighting<Vec<EngineSighting>>,
+    /// What listens.
+    pub(super) listening: Arc<ListeningFiles>,
+    /// Whether that is all that listens on this machine.
+    pub(super) sees_machine: bool,
 }
 
 /// How the look at the files did, each part of it.

@@ -21,6 +21,7 @@ use crate::sources::engines::{
 };
 use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, Watch, find_connections};
 use crate::sources::kubelet::find_evidence;
+use crate::sources::mounts::{ContainerProcess, MembershipMemory, find_container_processes};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::NamespaceFinder;
@@ -85,6 +86,10 @@ pub(super) struct HostSightings {
     pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
     /// What listens, for whoever is about to open a socket.
     pub(super) listening: Arc<ListeningFiles>,
+    /// The first process of each container.
+    pub(super) contained: Sighting<Vec<ContainerProcess>>,
+    /// Whether what listens is all that does on this machine.
+    pub(super) sees_machine: bool,
 }
 
 impl HostSightings {
@@ -97,6 +102,8 @@ impl HostSightings {
             supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
             connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
             listening: Arc::default(),
+            contained: Sighting::unknown(gap(Hides::Exposure)),
+            sees_machine: false,
         }
     }
 
@@ -119,6 +126,7 @@ pub(super) struct HostSide {
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
     supervisors: SupervisorMemory,
+    memberships: MembershipMemory,
     holders: HolderMemory,
     held: HeldMemory,
     unplaced: Unplaced,
@@ -135,6 +143,7 @@ impl HostSide {
             namespaces: NamespaceFinder::default(),
             listeners: ListenerMemory::default(),
             supervisors: SupervisorMemory::default(),
+            memberships: MembershipMemory::default(),
             holders: HolderMemory::default(),
             held: HeldMemory::default(),
             unplaced: Unplaced::default(),
@@ -173,6 +182,8 @@ impl HostSide {
         let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
         engines.gaps.extend(listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
+        let containers = supervised.reading.known().map_or(&[][..], Vec::as_slice);
+        let contained = find_container_processes(&self.reader, table, containers, &mut self.memberships);
         let found: &mut [EngineSighting] = match &mut engines.reading {
             Reading::Known(found) => found,
             _ => &mut [],
@@ -184,6 +195,7 @@ impl HostSide {
         let watched = watched(&engines, sockets, &tcp.listening);
         let table_gaps = &self.table.sighting.gaps;
         let listening = Arc::new(listening_files(&engines, table_gaps, sockets));
+        let sees_machine = listening.whole && self.reader.sees_machine();
         let engines = Timed {
             source: Source::Engines,
             took: start.elapsed(),
@@ -229,6 +241,8 @@ impl HostSide {
             supervised,
             connections,
             listening,
+            contained,
+            sees_machine,
         }
     }
 

@@ -51,6 +51,10 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::CgroupV1 => &CGROUP_V1,
         Code::SocketClient => &SOCKET_CLIENT,
         Code::SocketExposure => &SOCKET_EXPOSURE,
+        Code::ForeignSocket => &FOREIGN_SOCKET,
+        Code::DanglingMount => &DANGLING_MOUNT,
+        Code::StaleMount => &STALE_MOUNT,
+        Code::DockershimMount => &DOCKERSHIM_MOUNT,
         Code::DockerInDocker => &DOCKER_IN_DOCKER,
         Code::DockerTcp => &DOCKER_TCP,
         Code::ShadowContainers => &SHADOW_CONTAINERS,
@@ -153,6 +157,47 @@ const SOCKET_EXPOSURE: Entry = Entry {
         TELEMETRY,
         "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath",
     ],
+};
+
+const FOREIGN_SOCKET: Entry = Entry {
+    title: "a container can reach a Docker socket that nothing here serves",
+    meaning: "A container mounts a socket with the name of a Docker socket, and no process that castoff sees listens on it. \
+              On a node that runs inside another machine, as in kind, it is that machine's. castoff never opens the \
+              socket, so it cannot tell a live one from a dead one.",
+    why: "Whoever controls the container may take over the machine outside through the socket, and the container may \
+          depend on its Docker.",
+    instead: &[
+        "Remove the mount from the pod, and the socket from what the node is made of (extraMounts in kind).",
+        "Where Docker was stopped and left its socket's file, remove the file.",
+    ],
+    links: &["https://kind.sigs.k8s.io/docs/user/configuration/#extra-mounts"],
+};
+
+const DANGLING_MOUNT: Entry = Entry {
+    title: "a container mounts a Docker socket that is not there",
+    meaning: "The path of a Docker socket was given to a container, and the node has nothing at that path, or a directory \
+              or a file. Runtimes make a directory where the path of a mount is missing, as it is once Docker is gone.",
+    why: "The container does not reach Docker, and may not say so. A directory in the place of the socket also keeps \
+          dockerd from listening there again.",
+    instead: &["Remove the mount from the pod, then the directory from the node."],
+    links: &[CHECK, "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath"],
+};
+
+const STALE_MOUNT: Entry = Entry {
+    title: "a container mounts a Docker socket that nothing serves any more",
+    meaning: "A container has the file of a Docker socket on which no process listens. A daemon that restarts makes a new \
+              file, and the container keeps the old one; a daemon that was stopped may leave its file.",
+    why: "Every connection of the container is refused, whether Docker runs or not.",
+    instead: &["Restart the pod where Docker runs; where Docker is gone, remove the mount and the file."],
+    links: &[CHECK],
+};
+
+const DOCKERSHIM_MOUNT: Entry = Entry {
+    title: "a container mounts the socket of dockershim or cri-dockerd",
+    meaning: "A container mounts dockershim.sock or cri-dockerd.sock, over which a kubelet runs its pods through Docker.",
+    why: "The socket goes away with dockershim or cri-dockerd, and the container then reaches no runtime.",
+    instead: &["Give it the socket of the runtime that stays (containerd or CRI-O), or the Kubernetes API."],
+    links: &[CHECK, CRI],
 };
 
 const DOCKER_IN_DOCKER: Entry = Entry {

@@ -67,6 +67,14 @@ codes! {
         SocketClient = "socket-client",
         /// A container can reach a Docker socket and was not seen using it.
         SocketExposure = "socket-exposure",
+        /// A container can reach a Docker socket that no process of this node serves.
+        ForeignSocket = "foreign-socket",
+        /// A container mounts a Docker socket that is not there.
+        DanglingMount = "dangling-mount",
+        /// A container mounts a Docker socket that nothing serves any more.
+        StaleMount = "stale-mount",
+        /// A container mounts the socket of dockershim or cri-dockerd.
+        DockershimMount = "dockershim-mount",
         /// An engine runs inside a pod.
         DockerInDocker = "docker-in-docker",
         /// An engine accepts on TCP.

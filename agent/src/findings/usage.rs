@@ -4,6 +4,7 @@ use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use crate::model::client::Client;
+use crate::model::engine::Scope;
 use crate::model::exposure::{Access, Exposure, Via};
 
 /// The findings of this family.
@@ -69,5 +70,10 @@ fn exposure(exposure: &Exposure) -> Finding {
     let message = format!(
         "{mounts} {how} of {engine} ({scope}) at {listener}{until}: {host_path} as {container_path}{mode}; not seen using it{user}"
     );
-    finding(Code::SocketExposure, Severity::Warning, &exposure.identity, message)
+    let code = if *scope == Scope::Outside {
+        Code::ForeignSocket
+    } else {
+        Code::SocketExposure
+    };
+    finding(code, Severity::Warning, &exposure.identity, message)
 }

@@ -129,6 +129,8 @@ pub struct SupervisedContainer {
     pub name: Option<String>,
     /// The image the engine started it from, where a file of the engine's tells.
     pub image: Option<String>,
+    /// What it was asked to mount, where a file of the engine's tells.
+    pub mounts: Vec<Mount>,
 }
 
 /// A container that Docker or Podman runs on this node and that Kubernetes does not know. Those of an engine inside a pod

@@ -135,21 +135,24 @@ pub enum Scope {
         /// The container's name, else its short id.
         name: String,
     },
+    /// A machine outside of this node, whose socket is mounted here: no process of this node is seen to serve it.
+    Outside,
 }
 
 impl Scope {
-    /// The closed word for a metric label: `host`, `user`, `pod` or `container`.
+    /// The closed word for a metric label: `host`, `user`, `pod`, `container` or `outside`.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Host => "host",
             Self::User { .. } => "user",
             Self::Pod(_) => "pod",
             Self::Container { .. } => "container",
+            Self::Outside => "outside",
         }
     }
 
     /// Every word that [`Scope::code`] gives.
-    pub const CODES: [&'static str; 4] = ["host", "user", "pod", "container"];
+    pub const CODES: [&'static str; 5] = ["host", "user", "pod", "container", "outside"];
 
     /// Whether the engine belongs to the node, so that its clients and exposures count for the node's verdict, labels,
     /// totals and alerts (ADR 1). An engine inside a pod of the runtime's list goes with its pod, and not with the node's
@@ -179,6 +182,7 @@ impl fmt::Display for Scope {
             Self::User { uid } => write!(f, "user {uid}"),
             Self::Pod(place) => place.fmt(f),
             Self::Container { name } => write!(f, "container {name}"),
+            Self::Outside => f.write_str("outside this node"),
         }
     }
 }

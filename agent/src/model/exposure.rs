@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::client::{ClientIdentity, ClientKey, container_label};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
+use super::identity::FileIdentity;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
 use super::time::Timestamp;
@@ -39,8 +40,8 @@ codes! {
 pub struct Reach {
     /// The container that mounts it, by the control groups around it.
     pub membership: Membership,
-    /// The listener it leads to.
-    pub listener: ListenerId,
+    /// What it leads to.
+    pub reached: Reached,
     /// How.
     pub via: Via,
     /// The path on the host as the pod names it.
@@ -51,6 +52,52 @@ pub struct Reach {
     pub readonly: bool,
     /// Whether the container's user may open the socket.
     pub access: Access,
+}
+
+/// What a mount leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// An engine's listener.
+    Listener(ListenerId),
+    /// A socket with an engine's name on which no process of this node is seen to listen. It may be live: castoff does not
+    /// open it.
+    Unseen {
+        /// The socket's file.
+        file: FileIdentity,
+        /// The engine that its name suggests.
+        kind: EngineKind,
+        /// Its path on the host.
+        name: SocketName,
+    },
+}
+
+codes! {
+    /// Why a mount that is named as a Docker socket leads to no listener.
+    Lost {
+        /// Nothing is there.
+        Missing = "missing",
+        /// A directory is there: runtimes make one where the path of a mount is missing.
+        Directory = "directory",
+        /// An ordinary file is there.
+        File = "file",
+        /// A socket is there that nothing listens on any more.
+        Stale = "stale",
+        /// It is the socket of dockershim or cri-dockerd, which goes away with it.
+        Dockershim = "dockershim",
+    }
+}
+
+/// A mount of a container that is named as a Docker socket and leads to no listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostMount {
+    /// The container that mounts it, by the control groups around it.
+    pub membership: Membership,
+    /// The path on the host as the pod names it.
+    pub host_path: String,
+    /// The mount point in the container.
+    pub container_path: String,
+    /// Why.
+    pub state: Lost,
 }
 
 /// A container's way to a listener, in words that survive the container.

@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use exposures::{exposures, mounted};
+pub use exposures::{exposures, lost_mounts, mounted};
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};

@@ -2,7 +2,7 @@
 
 use super::container::{Container, Pod, SupervisedContainer};
 use super::engine::{Api, EngineKind, EngineSighting, Listener};
-use super::exposure::{Access, Reach, Via};
+use super::exposure::{Access, Reach, Reached, Via};
 use super::host::{CgroupVersion, HostFiles};
 use super::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use super::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -81,6 +81,7 @@ pub(crate) fn clear_node() -> Snapshot {
             namespaces: 2,
         }),
         reaches: Sighting::full(Vec::new()),
+        lost_mounts: Vec::new(),
         host: Sighting::full(HostFiles {
             cgroups: Reading::Known(CgroupVersion::V2),
             left_overs: Reading::Known(Vec::new()),
@@ -171,8 +172,8 @@ pub(crate) fn connection(inode: u32, holders: Vec<Process>) -> Connection {
 /// The container `build` mounts `/run`.
 pub(crate) fn reach() -> Reach {
     Reach {
-        membership: Membership::of_container(id(1)),
-        listener: docker_socket(),
+        membership: Membership::of_container(id(1), None),
+        reached: Reached::Listener(docker_socket()),
         via: Via::Directory,
         host_path: "/var/run".into(),
         container_path: "/host/run".into(),
@@ -191,5 +192,6 @@ pub(crate) fn supervised(n: u8, name: Option<&str>) -> SupervisedContainer {
         user: None,
         name: name.map(str::to_owned),
         image: None,
+        mounts: Vec::new(),
     }
 }

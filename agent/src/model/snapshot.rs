@@ -2,7 +2,7 @@
 
 use super::container::{PodContainer, SupervisedContainer};
 use super::engine::EngineSighting;
-use super::exposure::Reach;
+use super::exposure::{LostMount, Reach};
 use super::host::HostFiles;
 use super::kubelet::Kubelet;
 use super::reading::{Sighting, codes};
@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub connections: Sighting<ConnectionsSeen>,
     /// Mounts that lead to a listener.
     pub reaches: Sighting<Vec<Reach>>,
+    /// Mounts that are named as a Docker socket and lead to no listener.
+    pub lost_mounts: Vec<LostMount>,
     /// Files of the host.
     pub host: Sighting<HostFiles>,
 }

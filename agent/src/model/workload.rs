@@ -109,15 +109,11 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Of a container by its id alone.
-    pub fn of_container(id: ContainerId) -> Self {
+    /// Of a container by its id alone; `user` is the one whose claim that is.
+    pub fn of_container(id: ContainerId, user: Option<u32>) -> Self {
         let manager = Manager::Unnamed;
         Self {
-            containers: vec![CgroupContainer {
-                id,
-                manager,
-                user: None,
-            }],
+            containers: vec![CgroupContainer { id, manager, user }],
             ..Self::default()
         }
     }

@@ -54,6 +54,9 @@ pub(super) const CONTAINERD_NAMESPACE: &str = "moby";
 /// The program that supervises Podman's containers, and CRI-O's.
 pub(super) const CONMON: &str = "conmon";
 
+/// Names of the sockets over which a kubelet runs its pods through Docker.
+pub(super) const CRI_SOCKETS: [&str; 2] = ["dockershim.sock", "cri-dockerd.sock"];
+
 /// Names of sockets on which a Docker API is served, and by whom as a rule.
 pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
     ("docker.sock", EngineKind::Dockerd), // docker.socket's ListenStream, and rootless dockerd's

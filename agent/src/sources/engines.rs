@@ -30,6 +30,7 @@ use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
+pub(super) use names::suggested_kind;
 use program::Program;
 pub(super) use settings::Configuration;
 use settings::Settings;
@@ -224,7 +225,7 @@ impl<'a> Search<'a> {
             .iter()
             .enumerate()
             .filter(|(at, _)| !self.claimed.contains(at))
-            .filter_map(|(at, socket)| Some((at, names::suggested_kind(&socket.name)?)))
+            .filter_map(|(at, socket)| Some((at, suggested_kind(&socket.name)?)))
     }
 
     /// Whether a containerd is a child of this process (`libcontainerd/supervisor` of moby).

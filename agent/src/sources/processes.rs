@@ -210,6 +210,26 @@ impl ProcessReader {
         self.open(key)?.open_root()
     }
 
+    /// The control groups of a process.
+    ///
+    /// # Errors
+    /// As [`ProcessReader::open`].
+    pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
+        Ok(Membership::from_cgroups(&self.open(key)?.read_cgroups()?))
+    }
+
+    /// Whether a process is in the mount namespace of the host's first. False also where that may not be read.
+    pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
+        let init = ProcessDirectory::open(&self.proc.join("1"));
+        let [own, of_init] = [self.open(key), init].map(|dir| dir.and_then(|dir| dir.read_mount_namespace()).ok());
+        own.is_some() && own == of_init
+    }
+
+    /// Whether castoff is in the machine's first PID namespace, from which every process is seen.
+    pub fn sees_machine(&self) -> bool {
+        visibility::find_init(&self.proc).is_some()
+    }
+
     /// Opens the directory of one process.
     ///
     /// # Errors

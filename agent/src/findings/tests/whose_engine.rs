@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::engine::Scope;
-use crate::model::exposure::Reach;
+use crate::model::exposure::{Reach, Reached};
 use crate::model::identity::{Device, FileIdentity};
 use crate::model::process::Process;
 use crate::model::socket::{Connection, ListenerId};
@@ -32,7 +32,7 @@ fn docker_in_docker() -> Snapshot {
         ..connection(5, vec![in_the_pod(71)])
     });
     known(&mut node.reaches).push(Reach {
-        listener: socket_of_the_pod(),
+        reached: Reached::Listener(socket_of_the_pod()),
         ..reach()
     });
     node

@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::place::{Place, Places};
 use super::{Joined, served};
 use crate::model::client::{ClientIdentity, ClientKey};
-use crate::model::engine::Api;
-use crate::model::exposure::{Exposure, ExposureKey, Mounted};
+use crate::model::engine::{Api, Engine, EngineKind, Scope};
+use crate::model::exposure::{Exposure, ExposureKey, LostMount, Mounted, Reached};
 use crate::model::history::{History, SeenMounted};
 use crate::model::reading::Reading;
 use crate::model::snapshot::Snapshot;
+use crate::model::socket::{ListenerId, SocketName};
+use crate::model::workload::Membership;
 
 /// The ways of containers to an engine's socket that this look sees.
 pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<ExposureKey, Mounted>> {
@@ -19,36 +21,59 @@ pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<Exposur
     snapshot.reaches.reading.clone().map(|reaches| {
         let mut mounted = BTreeMap::new();
         for reach in reaches {
-            let identity = match places.of_membership(&reach.membership) {
-                Place::Pod(place) => ClientIdentity::Pod(place),
-                Place::EngineContainer { engine, name, image } => {
-                    ClientIdentity::EngineContainer { engine, name, image }
-                }
-                Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+            let Some((engine, scope, listener)) = engine_of(engines, &reach.reached) else {
+                continue; // an engine that went between the two looks
             };
-            for (engine, listener) in served(engines, &reach.listener) {
-                let client = ClientKey {
-                    identity: identity.clone(),
-                    engine: engine.kind,
-                    scope: engine.scope.clone(),
-                    api: Api::Docker,
-                    listener: listener.name.clone(),
-                };
-                let key = ExposureKey {
-                    client,
-                    container_path: reach.container_path.clone(),
-                };
-                let mount = Mounted {
-                    via: reach.via,
-                    host_path: reach.host_path.clone(),
-                    readonly: reach.readonly,
-                    access: reach.access,
-                };
-                mounted.insert(key, mount);
-            }
+            let client = ClientKey {
+                identity: identity_of(&places, &reach.membership),
+                engine,
+                scope,
+                api: Api::Docker,
+                listener,
+            };
+            let key = ExposureKey {
+                client,
+                container_path: reach.container_path,
+            };
+            let mount = Mounted {
+                via: reach.via,
+                host_path: reach.host_path,
+                readonly: reach.readonly,
+                access: reach.access,
+            };
+            mounted.insert(key, mount);
         }
         mounted
     })
+}
+
+/// The mounts that lead to no listener, with whose they are.
+pub fn lost_mounts(snapshot: &Snapshot) -> Vec<(ClientIdentity, &LostMount)> {
+    let places = Places::new(snapshot);
+    let lost = snapshot.lost_mounts.iter();
+    lost.map(|mount| (identity_of(&places, &mount.membership), mount))
+        .collect()
+}
+
+fn engine_of(engines: &[Engine], reached: &Reached) -> Option<(EngineKind, Scope, SocketName)> {
+    let of = |id: &ListenerId| {
+        let (engine, listener) = served(engines, id).next()?;
+        Some((engine.kind, engine.scope.clone(), listener.name.clone()))
+    };
+    match reached {
+        Reached::Listener(id) => of(id),
+        Reached::Unseen { file, kind, name } => {
+            of(&ListenerId::File(*file)).or_else(|| Some((*kind, Scope::Outside, name.clone())))
+        }
+    }
+}
+
+fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
+    match places.of_membership(membership) {
+        Place::Pod(place) => ClientIdentity::Pod(place),
+        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
+        Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+    }
 }
 
 /// The containers that could reach an engine, now or within the window; `used` by what the snapshot and the history have

@@ -536,7 +536,7 @@ fn an_engines_own_container_is_an_exposure_under_its_name() {
     known(&mut node.engines).push(dockerd());
     known(&mut node.supervised).push(supervised(7, Some("watchtower")));
     known(&mut node.reaches).push(Reach {
-        membership: Membership::of_container(id(7)),
+        membership: Membership::of_container(id(7), None),
         ..reach()
     });
     let exposures = exposures(&node, &join(&node), &History::default(), Duration::from_secs(60));

@@ -8,7 +8,7 @@ use crate::model::socket::SocketName;
 use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, engine_of_socket};
 
 /// The engine that a socket's name suggests.
-pub(super) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
+pub(in crate::sources) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
     let (SocketName::Path(path) | SocketName::Abstract(path)) = name else {
         return None;
     };

@@ -1,11 +1,12 @@
-//! What dockerd itself keeps of a container on the disk: its name and its image.
+//! What dockerd itself keeps of a container on the disk: its name, its image and its mounts.
 //!
 //! Relies on `<data-root>/containers/<id>/config.v2.json` (moby `container/container.go`), read in dockerd's own mount
-//! namespace. Never reads more than those two fields: the file holds the container's environment too.
+//! namespace. Never reads more than those fields: the file holds the container's environment too.
 //!
 //! Only a dockerd that is root tells where to read. castoff may read every file, and an ordinary user's process could send
 //! it to files that he may not read himself.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use rustix::fs::FileType;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 
 use super::program::{self, Program, option};
 use super::settings::Configuration;
-use crate::model::container::SupervisedContainer;
+use crate::model::container::{Mount, SupervisedContainer};
 use crate::model::engine::EngineKind;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::reading::{Gap, Hides};
@@ -32,6 +33,8 @@ pub(super) struct Record {
     pub name: Option<String>,
     /// The image as it was asked for.
     pub image: Option<String>,
+    /// What it mounts.
+    pub mounts: Vec<Mount>,
 }
 
 /// The places where the node's dockerds keep their records.
@@ -132,6 +135,16 @@ fn parse(file: &[u8]) -> io::Result<Record> {
         name: Option<String>,
         #[serde(rename = "Config")]
         config: Option<StoredConfig>,
+        /// By the path in the container.
+        #[serde(rename = "MountPoints")]
+        mounts: Option<BTreeMap<String, StoredMount>>,
+    }
+    #[derive(Deserialize)]
+    struct StoredMount {
+        #[serde(rename = "Source", default)]
+        source: String,
+        #[serde(rename = "RW", default)]
+        is_writable: bool,
     }
     #[derive(Deserialize)]
     struct StoredConfig {
@@ -144,5 +157,15 @@ fn parse(file: &[u8]) -> io::Result<Record> {
     Ok(Record {
         name: full(stored.name.map(|name| name.trim_start_matches('/').to_owned())),
         image: full(stored.config.and_then(|config| config.image)),
+        mounts: stored
+            .mounts
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(path, mount)| Mount {
+                host_path: mount.source,
+                container_path: path,
+                readonly: !mount.is_writable,
+            })
+            .collect(),
     })
 }

@@ -94,7 +94,10 @@ pub fn read_records(
         let records = Records::find(reader, table, &mut gaps);
         for container in containers.iter_mut().filter(|c| is_recorded(c)) {
             match records.read(container) {
-                Ok(record) => (container.name, container.image) = (record.name, record.image),
+                Ok(record) => {
+                    (container.name, container.image) = (record.name, record.image);
+                    container.mounts = record.mounts;
+                }
                 Err(error) => {
                     let asked = format_args!("config.v2.json of container {}", container.id.short());
                     Gap::new(Reason::of(&error), Hides::Detail, asked, &error).fold_into(&mut gaps);
@@ -147,6 +150,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
             user: None,
             name,
             image: None,
+            mounts: Vec::new(),
         })
     }))
 }

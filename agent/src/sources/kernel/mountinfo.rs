@@ -18,13 +18,19 @@ const LIMIT: u64 = 16 << 20;
 /// One mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MountLine<'a> {
+    /// The mount's number, the same in every mount namespace that shows it.
+    pub id: u32,
+    /// The number of the mount that it is mounted on.
+    pub parent: u32,
     /// The device of the mounted file system, `st_dev` of the files in it.
     pub device: Device,
     /// The directory of that file system which is mounted, with the kernel's octal escapes left in; `net:[4026532567]` for a
-    /// namespace.
+    /// namespace. Ends in `//deleted` where it was removed since.
     pub root: &'a [u8],
     /// The mount point relative to the process's root, with the kernel's octal escapes left in.
     pub point: &'a [u8],
+    /// The mount's own options, separated by commas: `ro`, `nosuid`, `idmapped`.
+    pub flags: &'a [u8],
     /// The file system's type: `proc`, `cgroup2`, `tmpfs`.
     pub fs_type: &'a [u8],
     /// The super block's options, separated by commas.
@@ -36,13 +42,19 @@ impl<'a> MountLine<'a> {
     /// dash are any number. None where a field is missing.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty());
-        let device = parse_device(fields.nth(2)?)?;
+        let id = parse_number(fields.next()?)?;
+        let parent = parse_number(fields.next()?)?;
+        let device = parse_device(fields.next()?)?;
         let root = fields.next()?;
         let point = fields.next()?;
+        let flags = fields.next()?;
         fields.by_ref().find(|f| *f == b"-")?;
         let fs_type = fields.next()?;
         let options = fields.nth(1)?;
         Some(Self {
+            id,
+            parent,
+            flags,
             device,
             root,
             point,
@@ -62,6 +74,10 @@ impl<'a> MountLine<'a> {
             }
         })
     }
+}
+
+fn parse_number(field: &[u8]) -> Option<u32> {
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 fn parse_device(field: &[u8]) -> Option<Device> {
@@ -98,8 +114,13 @@ impl MountWatch {
 
 /// Reads the mounts in `path` in the kernel's order, the later over the earlier, until `each` says by false that it has
 /// enough.
-pub(crate) fn read_mounts(path: &Path, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
-    let mut reader = BufReader::new(File::open(path)?.take(LIMIT));
+pub(crate) fn read_mounts(path: &Path, each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
+    read_mounts_from(File::open(path)?, each)
+}
+
+/// As [`read_mounts`], of a file that is open.
+pub(crate) fn read_mounts_from(file: impl Read, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
+    let mut reader = BufReader::new(file.take(LIMIT));
     let mut line = Vec::with_capacity(512);
     loop {
         line.clear();
@@ -144,6 +165,7 @@ mod tests {
             "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw,gid=4,hidepid=invisible",
         ] {
             let mount = MountLine::parse(line.as_bytes()).expect("it is the manual's form");
+            assert_eq!((mount.id, mount.parent, mount.flags), (22, 27, &b"rw,relatime"[..]));
             assert_eq!((mount.root, mount.point), (&b"/"[..], &b"/proc"[..]));
             assert_eq!(mount.fs_type, b"proc");
             assert_eq!(mount.device, Device { major: 0, minor: 21 });

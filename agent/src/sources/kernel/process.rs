@@ -164,6 +164,29 @@ impl ProcessDirectory {
         Ok(target.to_string_lossy().into_owned())
     }
 
+    /// Where the root directory of the process is in its mount namespace: `/`, but for a changed root.
+    pub(crate) fn read_root(&self) -> io::Result<String> {
+        let target = readlinkat(&self.0, c"root", Vec::new()).map_err(failed)?;
+        Ok(target.to_string_lossy().into_owned())
+    }
+
+    /// The mount namespace by `ns/mnt`.
+    pub(crate) fn read_mount_namespace(&self) -> io::Result<u64> {
+        let parse = |target: &[u8]| parse_bracketed(target, b"mnt:[");
+        self.read_link(c"ns/mnt", &mut [0; 64], parse)?.ok_or_else(malformed)
+    }
+
+    /// Opens `mountinfo`.
+    pub(crate) fn open_mountinfo(&self) -> io::Result<File> {
+        let file = openat(&self.0, c"mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        file.map(File::from).map_err(failed)
+    }
+
+    /// `uid_map` and `gid_map`: which users and groups of castoff's own user namespace the process's has.
+    pub(crate) fn read_id_maps(&self) -> io::Result<[String; 2]> {
+        Ok([lossy(&self.read_file(c"uid_map")?), lossy(&self.read_file(c"gid_map")?)])
+    }
+
     /// Opens the root directory of the process's own mount namespace.
     pub(crate) fn open_root(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -218,6 +241,17 @@ impl Status {
     /// Linux 4.1.
     pub(crate) fn pid_namespaces(&self) -> Option<usize> {
         Some(self.values(b"NSpid:")?.count())
+    }
+
+    /// User and group as file systems see them: the last number of the lines `Uid:` and `Gid:`.
+    pub(crate) fn file_system_ids(&self) -> Option<(u32, u32)> {
+        let last = |name: &[u8]| self.values(name)?.nth(3)?.parse().ok();
+        Some((last(b"Uid:")?, last(b"Gid:")?))
+    }
+
+    /// The supplementary groups.
+    pub(crate) fn groups(&self) -> Option<Vec<u32>> {
+        self.values(b"Groups:")?.map(|group| group.parse().ok()).collect()
     }
 
     /// The capabilities that are in effect, a bit for each.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, getxattr, openat, openat2, readlinkat};
 use rustix::io::Errno;
 
 use super::refusal::is_missing;
@@ -37,10 +37,25 @@ pub(crate) struct Walked {
     pub kind: FileType,
     /// Its identity.
     pub identity: FileIdentity,
-    /// Whether the file has other names: hard links.
-    pub has_other_names: bool,
     /// The directories above it in which it really is, the root first.
     pub ancestors: Vec<FileIdentity>,
+    /// Who may do what with it.
+    pub owner: Owner,
+}
+
+/// Owner and mode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The permission bits.
+    pub mode: u32,
+    /// How many names the file has.
+    pub names: u64,
+    /// Whether it has an access list beside the mode (acl(5)), or that could not be read.
+    pub has_list: bool,
 }
 
 /// A path that leads nowhere, or not within castoff's rights.
@@ -223,13 +238,19 @@ impl Walk<'_> {
             ancestors.pop(); // the directory itself
         }
         let file = self.into_file()?;
-        let (identity, kind) = identity_of(file.as_fd())?;
+        let stat = fstat(&file)?;
         Ok(Walked {
             name,
-            kind,
-            identity,
-            has_other_names: fstat(&file)?.st_nlink > 1,
+            kind: FileType::from_raw_mode(stat.st_mode),
+            identity: FileIdentity::from_stat(stat.st_dev, stat.st_ino),
             ancestors,
+            owner: Owner {
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+                mode: stat.st_mode,
+                names: stat.st_nlink,
+                has_list: has_access_list(&file),
+            },
         })
     }
 
@@ -254,6 +275,12 @@ fn reopen(file: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
         flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),
     )?)
+}
+
+fn has_access_list(file: &OwnedFd) -> bool {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let size = getxattr(path, c"system.posix_acl_access", &mut [0; 0][..]);
+    !matches!(size, Err(Errno::NODATA | Errno::OPNOTSUPP))
 }
 
 fn identity_of(file: BorrowedFd<'_>) -> io::Result<(FileIdentity, FileType)> {

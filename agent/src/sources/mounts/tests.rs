@@ -1,12 +1,18 @@
+mod own;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::*;
-use crate::model::engine::{Api, EngineKind};
-use crate::model::identity::{NetNs, SocketInode};
+use crate::model::container::Mount;
+use crate::model::engine::{Api, EngineKind, Listener};
+use crate::model::exposure::{Access, Lost, Reached, Via};
+use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
+use crate::model::socket::{ListenerId, SocketName};
+use crate::model::workload::{CgroupContainer, Manager, Membership};
 use crate::sources::recorded::RecordedHost;
 
 const OWN: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd3d";
@@ -46,7 +52,8 @@ impl Node {
     fn process(&self) -> Process {
         let table = self.host.reader().read_table();
         let table = table.reading.known().expect("a process is recorded");
-        self.host.reader().describe(&table.entries[0]).expect("it is there")
+        let dockerd = table.get(Pid(10)).expect("it is recorded");
+        self.host.reader().describe(dockerd).expect("it is there")
     }
 
     fn engine(&self, name: &str) -> EngineSighting {
@@ -80,14 +87,106 @@ impl Node {
     }
 
     fn find(&self, container: Container, engine: EngineSighting) -> Sighting<Vec<Reach>> {
-        let containers = Sighting::full(vec![container]);
-        find_reaches(
-            &self.host.paths(),
-            &self.host.reader(),
-            &containers,
-            &Sighting::full(vec![engine]),
-        )
+        let engines = Sighting::full(vec![engine]);
+        let seen = self.look(&Sighting::full(vec![container]), &engines, &[], true);
+        seen.reaches
     }
+
+    fn look(
+        &self,
+        containers: &Sighting<Vec<Container>>,
+        engines: &Sighting<Vec<EngineSighting>>,
+        processes: &[ContainerProcess],
+        sees_machine: bool,
+    ) -> MountsSeen {
+        let memory = &mut MountMemory::default();
+        look(&self.host, containers, engines, processes, sees_machine, memory)
+    }
+
+    /// What the container reaches that was asked to mount `declared` and has the mounts of `mountinfo`, where `DISK` is
+    /// the file system of the host's root.
+    fn own(&self, declared: &[(&str, &str)], mountinfo: &str) -> Vec<String> {
+        let seen = self.look(
+            &declaring(declared),
+            &self.engines(),
+            &[self.container(mountinfo)],
+            false,
+        );
+        assert_eq!(seen.reaches.gaps, []);
+        let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
+        let shown = |r: Reach| format!("{} {} at {}", r.via, r.host_path, r.container_path);
+        reaches.into_iter().map(shown).collect()
+    }
+
+    /// The engine's sees the same mounts as the host.
+    fn engines(&self) -> Sighting<Vec<EngineSighting>> {
+        self.mountinfo(1, HOST);
+        self.mountinfo(10, HOST);
+        Sighting::full(vec![self.engine("/run/docker.sock")])
+    }
+
+    /// The container's first process.
+    fn container(&self, mountinfo: &str) -> ContainerProcess {
+        self.mountinfo(20, mountinfo);
+        ContainerProcess {
+            key: ProcessKey {
+                pid: Pid(20),
+                start: 200,
+            },
+            membership: Membership::of_container(ContainerId(OWN.to_owned()), None),
+            is_kept: false,
+        }
+    }
+
+    fn mountinfo(&self, pid: u32, mounts: &str) {
+        let device = identity(&self.host.paths().root.join("run/docker.sock")).device;
+        let mounts = mounts.replace("DISK", &format!("{}:{}", device.major, device.minor));
+        if pid == 10 {
+            fs::write(self.host.paths().proc.join("10/mountinfo"), mounts).expect("a file");
+        } else {
+            self.host
+                .process(pid, 0, "first")
+                .in_host_root()
+                .file("mountinfo", mounts);
+        }
+    }
+}
+
+/// The host's mounts: all on one file system, but for a pod's volume.
+const HOST: &str = "\
+    1 0 DISK / / rw - ext4 x rw\n\
+    2 1 0:99 /volume /srv/pods/volume rw - tmpfs x rw\n\
+    3 1 DISK /run /srv/alias rw - ext4 x rw\n";
+
+fn declaring(mounts: &[(&str, &str)]) -> Sighting<Vec<Container>> {
+    let mounts = mounts.iter().map(|(host_path, container_path)| Mount {
+        host_path: (*host_path).to_owned(),
+        container_path: (*container_path).to_owned(),
+        readonly: false,
+    });
+    Sighting::full(vec![container(Reading::Known(mounts.collect()))])
+}
+
+fn look(
+    host: &RecordedHost,
+    containers: &Sighting<Vec<Container>>,
+    engines: &Sighting<Vec<EngineSighting>>,
+    processes: &[ContainerProcess],
+    sees_machine: bool,
+    memory: &mut MountMemory,
+) -> MountsSeen {
+    let looked = Looked {
+        host: &host.paths(),
+        reader: &host.reader(),
+        containers,
+        sandboxes: &BTreeSet::new(),
+        supervised: &[],
+        processes: &Sighting::full(processes.to_vec()),
+        engines,
+        listening: &BTreeSet::new(),
+        sees_machine,
+    };
+    find_mounts(&looked, memory)
 }
 
 fn identity(path: &Path) -> FileIdentity {
@@ -223,7 +322,6 @@ fn an_engine_in_a_pod_is_reached_by_its_neighbours_and_not_by_itself() {
 #[test]
 fn what_was_not_seen_is_said() {
     let node = Node::new();
-    let (host, reader) = (node.host.paths(), node.host.reader());
     let gap = Gap::new(
         Reason::DeadlineExceeded,
         Hides::Exposure,
@@ -240,28 +338,20 @@ fn what_was_not_seen_is_said() {
         unknown.gaps.iter().map(|g| (g.reason, g.hides)).collect::<Vec<_>>(),
         [(Reason::DependsOnAnother, Hides::Exposure)]
     );
-    let reason = |sighting: Sighting<Vec<Reach>>| sighting.reading.gap().map(|g| (g.reason, g.hides));
+    let reason = |seen: MountsSeen| seen.reaches.reading.gap().map(|g| (g.reason, g.hides));
     let depends = Some((Reason::DependsOnAnother, Hides::Exposure));
-    assert_eq!(
-        reason(find_reaches(&host, &reader, &Sighting::unknown(gap.clone()), &engines)),
-        depends
-    );
+    let unlisted = Sighting::unknown(gap.clone());
+    assert_eq!(reason(node.look(&unlisted, &engines, &[], true)), depends);
     let empty = Sighting::full(vec![]);
-    assert_eq!(
-        reason(find_reaches(&host, &reader, &empty, &Sighting::unknown(gap.clone()))),
-        depends
-    );
+    assert_eq!(reason(node.look(&empty, &Sighting::unknown(gap), &[], true)), depends);
     // No listener: whatever the containers mount leads to none.
     assert_eq!(
-        find_reaches(&host, &reader, &Sighting::unknown(gap), &Sighting::absent()),
+        node.look(&unlisted, &Sighting::absent(), &[], true).reaches,
         Sighting::absent()
     );
-    let lost = HostPaths {
-        root: "/nonexistent".into(),
-        ..host
-    };
+    fs::remove_dir_all(node.host.paths().root).expect("it is there");
     assert_eq!(
-        reason(find_reaches(&lost, &reader, &empty, &engines)),
+        reason(node.look(&empty, &engines, &[], true)),
         Some((Reason::NotFound, Hides::Exposure))
     );
 }

@@ -166,7 +166,7 @@ fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity, bool), (Reaso
     }
     let found = walk(root, path).map_err(|e| explain(&e))?;
     match found.kind {
-        FileType::Socket => Ok((found.name, found.identity, found.has_other_names)),
+        FileType::Socket => Ok((found.name, found.identity, found.owner.names > 1)),
         FileType::Directory => Err((Reason::NotASocket, "a directory, not a socket".to_owned())),
         _ => Err((Reason::NotASocket, "a file, not a socket".to_owned())),
     }

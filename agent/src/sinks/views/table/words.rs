@@ -43,6 +43,7 @@ pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api)
         Scope::Host => program,
         Scope::User { .. } => format!("{program} of {scope}"),
         Scope::Pod(_) | Scope::Container { .. } => format!("{program} in {scope}"),
+        Scope::Outside => format!("{program} {scope}"),
     }
 }
 

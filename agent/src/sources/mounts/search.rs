@@ -1,0 +1,291 @@
+//! Each container's mounts held against the targets.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use rustix::fs::FileType;
+
+use super::contained::{Chain, chain_of};
+use super::named::{Named, suggested};
+use super::own::{OwnMounts, read_own};
+use super::table::{below, path_of};
+use super::targets::{Host, Target};
+use super::{CONTAINERS_KEPT, ContainerProcess, Looked, unreadable};
+use crate::model::container::Mount;
+use crate::model::exposure::{Access, LostMount, Reach, Via};
+use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
+use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::workload::{CgroupContainer, Membership};
+use crate::sources::kernel::refusal::leads_nowhere;
+use crate::sources::kernel::rooted::Unresolved;
+
+/// One container, with what is known of its mounts.
+struct Subject<'a> {
+    membership: Membership,
+    /// For gaps.
+    name: &'a str,
+    declared: Result<&'a [Mount], &'a Gap>,
+    process: Option<&'a ContainerProcess>,
+}
+
+impl Subject<'_> {
+    /// The container itself, where nobody only claims it.
+    fn own_id(&self) -> Option<&ContainerId> {
+        match self.membership.containers.as_slice() {
+            [only] if only.user.is_none() => Some(&only.id),
+            _ => None,
+        }
+    }
+
+    fn innermost(&self) -> Option<&CgroupContainer> {
+        self.membership.containers.last()
+    }
+}
+
+/// What a path of the host leads to.
+type Resolved = Option<(FileIdentity, FileType, Vec<u8>)>;
+
+pub(super) struct Search<'a> {
+    pub(super) looked: &'a Looked<'a>,
+    pub(super) host: &'a Host<'a>,
+    pub(super) targets: &'a [Target],
+    pub(super) last: KnownMounts,
+    pub(super) own: KnownMounts,
+    /// None where it leads nowhere. 110 pods mount the same few over and over.
+    pub(super) resolved: BTreeMap<String, Resolved>,
+    pub(super) reaches: Vec<Reach>,
+    pub(super) lost: Vec<LostMount>,
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// What the mounts of each container led to, and by which process.
+pub(super) type KnownMounts = BTreeMap<Chain, (ProcessKey, OwnMounts)>;
+
+impl<'a> Search<'a> {
+    pub(super) fn take_all(&mut self) {
+        let subjects = self.subjects();
+        if subjects.len() > CONTAINERS_KEPT {
+            let answer = format_args!("{} containers, {CONTAINERS_KEPT} are looked at", subjects.len());
+            Gap::new(Reason::LimitReached, Hides::Exposure, "the containers' mounts", answer).fold_into(&mut self.gaps);
+        }
+        for (chain, subject) in subjects.into_iter().take(CONTAINERS_KEPT) {
+            self.take(chain, &subject);
+        }
+    }
+
+    /// All containers: of the runtime, of engines, and those that only their processes show.
+    fn subjects(&self) -> BTreeMap<Chain, Subject<'a>> {
+        let looked = self.looked;
+        let mut subjects: BTreeMap<Chain, Subject<'_>> = BTreeMap::new();
+        let mut add = |id: &ContainerId, user, name, declared| {
+            subjects.entry(vec![(id.clone(), user)]).or_insert_with(|| Subject {
+                membership: Membership::of_container(id.clone(), user),
+                name,
+                declared,
+                process: None,
+            });
+        };
+        for container in looked.containers.reading.known().into_iter().flatten() {
+            let declared = match &container.mounts {
+                Reading::Known(mounts) => Ok(mounts.as_slice()),
+                Reading::Absent => Ok(&[][..]),
+                Reading::Unknown(gap) => Err(gap),
+            };
+            add(&container.id, None, container.name.as_str(), declared);
+        }
+        for container in looked.supervised {
+            // What an engine inside a container was asked for is a path in that container.
+            let is_of_host = container.inside.is_none() && container.user.is_none();
+            let declared = if is_of_host { &container.mounts[..] } else { &[] };
+            let name = container.name.as_deref().unwrap_or_default();
+            add(&container.id, container.user, name, Ok(declared));
+        }
+        for process in looked.processes.reading.known().into_iter().flatten() {
+            let Some(chain) = self.chain_of(process, &subjects) else {
+                continue;
+            };
+            let subject = subjects.entry(chain).or_insert_with(|| Subject {
+                membership: process.membership.clone(),
+                name: "",
+                declared: Ok(&[]),
+                process: None,
+            });
+            subject.process = Some(process);
+        }
+        subjects
+    }
+
+    /// The container that a process is of. A group below a container that is known, or in a user's own part of the
+    /// hierarchy, has the name that somebody there gave it: it never stands for the container of that name. None for a
+    /// sandbox, and for what a user only claims.
+    fn chain_of(&self, process: &ContainerProcess, known: &BTreeMap<Chain, Subject<'_>>) -> Option<Chain> {
+        let mut chain = chain_of(&process.membership);
+        let (innermost, around) = chain.split_last()?;
+        let is_known = |one: &(ContainerId, Option<u32>)| known.contains_key(std::slice::from_ref(one));
+        if innermost.1.is_some() {
+            let is_claim = !is_known(innermost) || self.looked.reader.shares_mounts_with_init(process.key);
+            return (!is_claim).then(|| vec![innermost.clone()]);
+        }
+        if around.iter().any(is_known) {
+            return Some(chain);
+        }
+        let innermost = chain.pop().filter(|(id, _)| !self.looked.sandboxes.contains(id))?;
+        Some(vec![innermost])
+    }
+
+    fn take(&mut self, chain: Chain, subject: &Subject<'_>) {
+        let name = subject.innermost().map_or("", |container| container.id.short());
+        if let Some(process) = subject.process {
+            match self.read_own(&chain, process) {
+                Ok(own) => {
+                    self.take_own(subject, &own);
+                    self.own.insert(chain, (process.key, own));
+                    return;
+                }
+                Err(error) if leads_nowhere(&error) => {} // it ended
+                Err(error) => {
+                    let asked = format_args!("the mounts of container {name}");
+                    unreadable(asked, &error).fold_into(&mut self.gaps);
+                }
+            }
+        }
+        match subject.declared {
+            Ok(mounts) => mounts.iter().for_each(|mount| self.take_declared(subject, mount)),
+            Err(gap) => {
+                let asked = format_args!("the mounts of container {name} ({})", subject.name);
+                Gap::new(Reason::DependsOnAnother, Hides::Exposure, asked, &gap.answer).fold_into(&mut self.gaps);
+            }
+        }
+    }
+
+    /// The container's mounts as they are now, or as they were in the last look while it is not its turn.
+    fn read_own(&mut self, chain: &Chain, process: &ContainerProcess) -> io::Result<OwnMounts> {
+        match self.last.remove(chain) {
+            Some((key, own)) if process.is_kept && key == process.key => Ok(own),
+            _ => read_own(self.looked.reader, process.key, self.host, self.targets),
+        }
+    }
+
+    fn take_own(&mut self, subject: &Subject<'_>, own: &OwnMounts) {
+        let declared = subject.declared.unwrap_or_default();
+        for way in &own.ways {
+            let named = declared_at(declared, &way.point);
+            let is_whole = named.is_none_or(|mount| mount.container_path.trim_end_matches('/') == way.point);
+            let (host_path, container_path) = match named {
+                Some(mount) => (mount.host_path.clone(), mount.container_path.clone()),
+                None => (way.source.clone(), way.point.clone()),
+            };
+            let via = if way.is_direct && is_whole {
+                Via::Socket
+            } else {
+                Via::Directory
+            };
+            let mount = Mount {
+                host_path,
+                container_path,
+                readonly: way.readonly,
+            };
+            self.reach(subject, way.target, via, mount, way.access);
+        }
+        for named in &own.named {
+            let mut named = named.clone();
+            if let Some(mount) = declared_at(declared, &named.container_path) {
+                named.host_path.clone_from(&mount.host_path);
+            }
+            self.judge(&subject.membership, named);
+        }
+        let is_unplaced = |target: &&Target| target.place.is_none() && !target.directories.is_empty();
+        for target in self
+            .targets
+            .iter()
+            .filter(is_unplaced)
+            .filter(|t| subject.own_id().is_none_or(|id| !t.own.contains(id)))
+        {
+            let asked = format_args!("the file system of {}", target.name);
+            let answer = "the engine's mounts do not show it";
+            Gap::new(Reason::NotFound, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
+        }
+    }
+
+    fn take_declared(&mut self, subject: &Subject<'_>, mount: &Mount) {
+        let resolved = self.resolve(&mount.host_path);
+        let mut leads = false;
+        for (at, target) in self.targets.iter().enumerate() {
+            let Some((identity, kind, path)) = &resolved else { break };
+            let is_above = |on_host: &Vec<u8>| below(on_host, path).is_some_and(|rest| !rest.is_empty());
+            let via = match *kind {
+                FileType::Socket if target.socket.contains(identity) => Via::Socket,
+                FileType::Directory if target.directories.contains(identity) || target.on_host.iter().any(is_above) => {
+                    Via::Directory
+                }
+                _ => continue,
+            };
+            leads |= via == Via::Socket;
+            self.reach(subject, at, via, mount.clone(), Access::Unknown);
+        }
+        if let Some(name) = suggested(mount.host_path.as_bytes()).filter(|_| !leads) {
+            let named = Named {
+                name,
+                host_path: mount.host_path.clone(),
+                container_path: mount.container_path.clone(),
+                readonly: mount.readonly,
+                what: resolved.map(|(identity, kind, _)| (identity, kind)),
+                is_deleted: false,
+            };
+            self.judge(&subject.membership, named);
+        }
+    }
+
+    fn reach(&mut self, subject: &Subject<'_>, target: usize, via: Via, mount: Mount, access: Access) {
+        let target = &self.targets[target];
+        if subject.own_id().is_some_and(|id| target.own.contains(id)) {
+            return;
+        }
+        let reach = Reach {
+            membership: subject.membership.clone(),
+            reached: target.reached.clone(),
+            via,
+            host_path: mount.host_path,
+            container_path: mount.container_path,
+            readonly: mount.readonly,
+            access,
+        };
+        let is_same = |other: &Reach| {
+            other.membership == reach.membership
+                && other.reached == reach.reached
+                && other.container_path == reach.container_path
+        };
+        if !self.reaches.iter().any(is_same) {
+            self.reaches.push(reach);
+        }
+    }
+
+    fn resolve(&mut self, path: &str) -> Resolved {
+        if let Some(known) = self.resolved.get(path) {
+            return known.clone();
+        }
+        let found = match self.host.root.walk(path) {
+            Ok(_) if path.is_empty() => None,
+            Ok(walked) => Some((walked.identity, walked.kind, path_of(&walked))),
+            Err(Unresolved { error, .. }) if leads_nowhere(&error) => None,
+            Err(Unresolved { error, .. }) => {
+                unreadable(path, &error).fold_into(&mut self.gaps);
+                None
+            }
+        };
+        self.resolved.insert(path.to_owned(), found.clone());
+        found
+    }
+}
+
+/// The mount that was asked for at `point` of the container, or at a directory above it.
+fn declared_at<'m>(declared: &'m [Mount], point: &str) -> Option<&'m Mount> {
+    let above = |mount: &&Mount| {
+        let path = mount.container_path.trim_end_matches('/');
+        below(point.as_bytes(), path.as_bytes()).is_some()
+    };
+    declared
+        .iter()
+        .filter(above)
+        .max_by_key(|mount| mount.container_path.len())
+}

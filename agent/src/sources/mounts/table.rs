@@ -1,0 +1,245 @@
+//! The mounts that one process sees, and to which file of which file system a path leads through them.
+//!
+//! Follows the kernel's own walk (path_lookup(7) of fs/namei.c): where a mount lies over another, or over a directory
+//! above it, what is below cannot be reached. Relies on `proc_pid_mountinfo(5)`.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::model::identity::Device;
+use crate::sources::kernel::mountinfo::{MountLine, read_mounts_from, unescaped};
+use crate::sources::kernel::rooted::Walked;
+
+/// What the kernel puts behind the root of a mount that was removed since.
+const DELETED: &[u8] = b"//deleted";
+
+/// A file by the file system that it is on and its path there. The path of the file system's own root is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) device: Device,
+    pub(super) path: Vec<u8>,
+}
+
+/// One mount. No path ends in a slash: the root's is empty.
+#[derive(Debug)]
+pub(super) struct Entry {
+    id: u32,
+    parent: u32,
+    /// Whether the mount that it is on is out of the process's sight: its root is mounted so.
+    is_top: bool,
+    /// What is mounted.
+    pub(super) source: Place,
+    /// Whether that was removed since.
+    pub(super) is_deleted: bool,
+    /// Where.
+    pub(super) point: Vec<u8>,
+    /// Whether it is read-only.
+    pub(super) readonly: bool,
+    /// Whether it maps users to others (mount_setattr(2)).
+    pub(super) maps_users: bool,
+}
+
+/// A way on which a process reaches a file.
+#[derive(Debug)]
+pub(super) struct Way<'t> {
+    /// The mount that leads to it.
+    pub(super) entry: &'t Entry,
+    /// The file's path as the process names it.
+    pub(super) path: Vec<u8>,
+}
+
+/// The mounts of one process.
+#[derive(Debug, Default)]
+pub(super) struct MountTable {
+    entries: Vec<Entry>,
+}
+
+impl MountTable {
+    /// Reads a process's `mountinfo`.
+    pub(super) fn read(file: impl Read) -> io::Result<Self> {
+        let mut entries = Vec::new();
+        read_mounts_from(file, |line| {
+            entries.push(Entry::of(&line));
+            true
+        })?;
+        let ids: BTreeSet<u32> = entries.iter().map(|entry| entry.id).collect();
+        for entry in &mut entries {
+            entry.is_top = entry.parent == entry.id || !ids.contains(&entry.parent);
+        }
+        Ok(Self { entries })
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// The file that `path`, which has no links in it, leads to. None below a mount that is not seen, as in a changed root.
+    pub(super) fn locate(&self, path: &[u8]) -> Option<Place> {
+        let entry = self.covering(path).filter(|entry| !entry.is_deleted)?;
+        let rest = below(path, &entry.point)?;
+        Some(Place {
+            device: entry.source.device,
+            path: [&entry.source.path, rest].concat(),
+        })
+    }
+
+    /// The ways to a file that nothing is mounted over.
+    pub(super) fn ways<'t>(&'t self, to: &Place) -> impl Iterator<Item = Way<'t>> {
+        let candidates = self.entries.iter().filter(|entry| !entry.is_deleted);
+        candidates.filter_map(|entry| {
+            if entry.source.device != to.device {
+                return None;
+            }
+            let path = [&entry.point, below(&to.path, &entry.source.path)?].concat();
+            let is_open = self.covering(&path).is_some_and(|top| top.id == entry.id);
+            is_open.then_some(Way { entry, path })
+        })
+    }
+
+    /// Whether nothing is mounted over this mount.
+    pub(super) fn is_open(&self, entry: &Entry) -> bool {
+        self.covering(&entry.point).is_some_and(|top| top.id == entry.id)
+    }
+
+    /// The mount that a path ends in: from the root on, always the mount that is met first.
+    fn covering(&self, path: &[u8]) -> Option<&Entry> {
+        let mut current: Option<&Entry> = None;
+        loop {
+            let next = self
+                .entries
+                .iter()
+                .filter(|entry| match current {
+                    Some(current) => entry.parent == current.id && entry.id != current.id,
+                    None => entry.is_top,
+                })
+                .filter(|entry| below(path, &entry.point).is_some())
+                .min_by_key(|entry| entry.point.len());
+            match next {
+                Some(next) => current = Some(next),
+                None => return current,
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn of(line: &MountLine<'_>) -> Self {
+        let root = unescaped(line.root);
+        let kept = root.strip_suffix(DELETED);
+        let has = |flag: &[u8]| line.flags.split(|b| *b == b',').any(|f| f == flag);
+        Self {
+            id: line.id,
+            parent: line.parent,
+            is_top: false,
+            source: Place {
+                device: line.device,
+                path: without_slash(kept.unwrap_or(&root)).to_vec(),
+            },
+            is_deleted: kept.is_some(),
+            point: without_slash(&unescaped(line.point)).to_vec(),
+            readonly: has(b"ro"),
+            maps_users: has(b"idmapped"),
+        }
+    }
+}
+
+fn without_slash(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
+    &path[..end]
+}
+
+/// A path that was walked to, in the form of this file.
+pub(super) fn path_of(walked: &Walked) -> Vec<u8> {
+    without_slash(walked.name.as_os_str().as_bytes()).to_vec()
+}
+
+/// What `path` has behind `ancestor`: nothing, or a slash and more. None where it is not below it.
+pub(super) fn below<'p>(path: &'p [u8], ancestor: &[u8]) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(ancestor)?;
+    (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container that has the host's `/` at `/host`, and more.
+    const CONTAINER: &str = "\
+        100 90 0:50 / / rw - overlay overlay rw\n\
+        101 100 8:1 / /host ro,relatime - ext4 /dev/sda1 rw\n\
+        102 101 0:20 / /host/run rw - tmpfs tmpfs rw\n\
+        103 100 8:1 /var/lib/kubelet/pods/a\\040b/vol /data rw - ext4 /dev/sda1 rw\n\
+        104 100 0:20 /docker.sock /sock rw - tmpfs tmpfs rw\n\
+        105 100 0:20 /old.sock//deleted /old rw - tmpfs tmpfs rw\n\
+        106 100 0:20 /sub /masked/sub rw,idmapped - tmpfs tmpfs rw\n\
+        107 100 0:60 / /masked rw - tmpfs tmpfs rw\n";
+
+    fn ways(device: (u32, u32), path: &str) -> Vec<String> {
+        let table = MountTable::read(CONTAINER.as_bytes()).expect("it is text");
+        let place = Place {
+            device: Device {
+                major: device.0,
+                minor: device.1,
+            },
+            path: path.into(),
+        };
+        let ways = table.ways(&place);
+        ways.map(|way| String::from_utf8(way.path).expect("it is text"))
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_reached_through_each_mount_of_a_directory_above_it() {
+        assert_eq!(ways((0, 20), "/docker.sock"), ["/host/run/docker.sock", "/sock"]);
+        assert_eq!(
+            ways((8, 1), "/var/lib/kubelet/pods/a b/vol/docker.sock"),
+            ["/host/var/lib/kubelet/pods/a b/vol/docker.sock", "/data/docker.sock"]
+        );
+        assert_eq!(ways((8, 1), "/etc/x"), ["/host/etc/x"]);
+        assert_eq!(ways((0, 99), "/docker.sock"), [""; 0], "another file system");
+        assert_eq!(
+            ways((0, 20), "/docker.sock.old"),
+            ["/host/run/docker.sock.old"],
+            "no part of a name"
+        );
+    }
+
+    #[test]
+    fn what_another_mount_lies_over_is_not_reached() {
+        // The host's `/run` on its root file system lies below the tmpfs.
+        assert_eq!(ways((8, 1), "/run/docker.sock"), [""; 0]);
+        assert_eq!(
+            ways((0, 20), "/sub/docker.sock"),
+            ["/host/run/sub/docker.sock"],
+            "and not /masked"
+        );
+        assert_eq!(
+            ways((0, 20), "/old.sock"),
+            ["/host/run/old.sock"],
+            "the removed one is another file"
+        );
+    }
+
+    #[test]
+    fn a_mount_over_a_mount_at_one_place_hides_the_lower() {
+        let stacked = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:20 / /run rw - tmpfs x rw\n3 2 0:30 / /run rw - tmpfs x rw\n";
+        let table = MountTable::read(stacked.as_bytes()).expect("it is text");
+        let at = |minor| Place {
+            device: Device { major: 0, minor },
+            path: b"/docker.sock".to_vec(),
+        };
+        assert_eq!(table.ways(&at(20)).count(), 0);
+        assert_eq!(table.ways(&at(30)).count(), 1);
+        assert_eq!(table.locate(b"/run/docker.sock"), Some(at(30)));
+    }
+
+    #[test]
+    fn in_a_changed_root_only_what_is_mounted_below_it_is_known() {
+        let jail = "50 40 0:20 /emptydir /sock rw - tmpfs tmpfs rw\n";
+        let table = MountTable::read(jail.as_bytes()).expect("it is text");
+        let place = table.locate(b"/sock/docker.sock").expect("it is below a mount");
+        assert_eq!(place.path, b"/emptydir/docker.sock");
+        assert_eq!(table.locate(b"/b/docker.sock"), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! What mounts may lead to: the file of each listener, the directories in which it really is, and where it is on its own
+//! file system. Also sockets with an engine's name whose listener is outside of this node.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use rustix::fs::FileType;
+
+use super::named::suggested;
+use super::table::{MountTable, Place, path_of};
+use super::{Looked, unreadable};
+use crate::model::engine::{EngineSighting, Listener};
+use crate::model::exposure::Reached;
+use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
+use crate::model::reading::Gap;
+use crate::model::socket::{ListenerId, SocketName};
+use crate::sources::kernel::refusal::leads_nowhere;
+use crate::sources::kernel::rooted::{Owner, Rooted, Walked};
+use crate::sources::processes::ProcessReader;
+
+/// Where a socket of Docker's usually is; looked at for one whose listener is outside of this node.
+const USUAL: &str = "/run/docker.sock";
+
+/// The host's files as its first process sees them.
+#[derive(Debug)]
+pub(super) struct Host<'a> {
+    pub(super) root: Rooted,
+    /// Empty where it could not be read.
+    pub(super) table: &'a MountTable,
+}
+
+/// A socket, and everything that leads to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) reached: Reached,
+    /// Its path, for people.
+    pub(super) name: SocketName,
+    /// The socket's file, as the kernel's socket list and as stat(2) identify it: the same but on Btrfs and overlayfs,
+    /// which give stat(2) another device.
+    pub(super) socket: Vec<FileIdentity>,
+    /// The directories that it is in.
+    pub(super) directories: BTreeSet<FileIdentity>,
+    /// Where it is on its file system. None where its name leads to it no more, or that is not known.
+    pub(super) place: Option<Place>,
+    pub(super) owner: Option<Owner>,
+    /// Its paths on the host.
+    pub(super) on_host: Vec<Vec<u8>>,
+    /// The containers that the engine itself is in.
+    pub(super) own: Vec<ContainerId>,
+}
+
+impl Target {
+    fn new(reached: Reached, name: SocketName, file: FileIdentity) -> Self {
+        Self {
+            reached,
+            name,
+            socket: vec![file],
+            directories: BTreeSet::new(),
+            place: None,
+            owner: None,
+            on_host: Vec::new(),
+            own: Vec::new(),
+        }
+    }
+
+    fn fill(&mut self, walked: Walked, place: Option<Place>, host: &Host<'_>) {
+        if !self.socket.contains(&walked.identity) {
+            self.socket.push(walked.identity);
+        }
+        self.directories.extend(walked.ancestors);
+        self.owner = Some(walked.owner);
+        self.on_host = place
+            .iter()
+            .flat_map(|place| host.table.ways(place).map(|way| way.path))
+            .collect();
+        self.place = place;
+    }
+}
+
+/// Finds what mounts may lead to. A listener with an abstract name is none: no file system leads to it.
+pub(super) fn find_targets(
+    host: &Host<'_>,
+    looked: &Looked<'_>,
+    engines: &[EngineSighting],
+    gaps: &mut Vec<Gap>,
+) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for engine in engines {
+        for listener in &engine.listeners {
+            let ListenerId::File(file) = &listener.id else { continue };
+            let mut target = Target::new(Reached::Listener(listener.id.clone()), listener.name.clone(), *file);
+            let containers = engine.process.iter().flat_map(|p| &p.membership.containers);
+            target.own = containers.map(|container| container.id.clone()).collect();
+            match find_listener(host, looked.reader, engine, listener, *file) {
+                Ok(Some((walked, place))) => target.fill(walked, place, host),
+                // Its file was removed or replaced under the engine: no directory leads to it any more.
+                Ok(None) => {}
+                Err(error) => {
+                    let asked = format_args!("the directories above {}", listener.name);
+                    unreadable(asked, &error).fold_into(gaps);
+                }
+            }
+            targets.push(target);
+        }
+    }
+    if !looked.sees_machine {
+        add_foreign(host, looked, &mut targets);
+    }
+    targets
+}
+
+/// Sockets of another machine's engine that are mounted into this node, as kind mounts the socket of the machine that its
+/// nodes run on.
+fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) {
+    let mounted = host.table.entries().filter(|entry| !entry.is_deleted);
+    let mounted = mounted.filter(|entry| suggested(&entry.point).or(suggested(&entry.source.path)).is_some());
+    let paths = mounted.map(|entry| String::from_utf8_lossy(&entry.point).into_owned());
+    for path in paths.chain([USUAL.to_owned()]) {
+        let Ok(walked) = host.root.walk(&path) else { continue };
+        let file = walked.identity;
+        let is_known = looked.listening.contains(&file) || targets.iter().any(|t| t.socket.contains(&file));
+        if walked.kind != FileType::Socket || is_known {
+            continue;
+        }
+        let Some(kind) = suggested(path.as_bytes()).and_then(|suggested| suggested.engine()) else {
+            continue;
+        };
+        let name = SocketName::Path(path);
+        let reached = Reached::Unseen {
+            file,
+            kind,
+            name: name.clone(),
+        };
+        let mut target = Target::new(reached, name, file);
+        let place = host.table.locate(&path_of(&walked));
+        target.fill(walked, place, host);
+        targets.push(target);
+    }
+}
+
+type Found = (Walked, Option<Place>);
+
+/// Walks the listener's name in the engine's own mount namespace, else on the host, and makes sure that it still leads to
+/// the listener. None where it certainly does not.
+fn find_listener(
+    host: &Host<'_>,
+    reader: &ProcessReader,
+    engine: &EngineSighting,
+    listener: &Listener,
+    file: FileIdentity,
+) -> io::Result<Option<Found>> {
+    let SocketName::Path(name) = &listener.name else {
+        return Ok(None);
+    };
+    let key = engine.process.as_ref().map(|process| process.key);
+    let path = match key {
+        _ if name.starts_with('/') => name.clone(),
+        Some(key) => format!("{}/{name}", reader.open(key)?.read_working_directory()?),
+        None => return Err(io::ErrorKind::NotFound.into()),
+    };
+    let is_it = |walked: &Walked| walked.kind == FileType::Socket && walked.identity.inode == file.inode;
+    let own_root = key.map(|key| reader.open_root(key).map(Rooted::new)).transpose();
+    let in_own = match &own_root {
+        Ok(own) => own
+            .as_ref()
+            .map(|root| root.walk(&path).map_err(|unresolved| unresolved.error))
+            .transpose(),
+        Err(_) => Ok(None),
+    };
+    let error = match in_own {
+        Ok(Some(walked)) if is_it(&walked) => {
+            let place = key.and_then(|key| locate_own(host, reader, key, &walked, &is_it));
+            return Ok(Some((walked, place)));
+        }
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    if let Ok(walked) = host.root.walk(&path)
+        && is_it(&walked)
+    {
+        let place = host.table.locate(&path_of(&walked));
+        return Ok(Some((walked, place)));
+    }
+    match (own_root, error) {
+        (Err(error), _) | (_, Some(error)) if !leads_nowhere(&error) => Err(error),
+        // Looked at in the right place, by a name that is whole.
+        (Ok(Some(_)), _) if name.starts_with('/') && !name.contains(char::REPLACEMENT_CHARACTER) => Ok(None),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// Where a file that a process sees is on its file system: by the process's own mounts; below a changed root, which is no
+/// mount, by the host's.
+fn locate_own(
+    host: &Host<'_>,
+    reader: &ProcessReader,
+    key: ProcessKey,
+    walked: &Walked,
+    is_it: &dyn Fn(&Walked) -> bool,
+) -> Option<Place> {
+    let process = reader.open(key).ok()?;
+    let root = process.read_root().ok()?;
+    let path = path_of(walked);
+    if root == "/" && reader.shares_mounts_with_init(key) {
+        return host.table.locate(&path);
+    }
+    let own = process.open_mountinfo().and_then(MountTable::read).ok()?;
+    own.locate(&path).or_else(|| {
+        let path = format!("{root}{}", String::from_utf8_lossy(&path));
+        let on_host = host.root.walk(&path).ok().filter(is_it)?;
+        host.table.locate(&path_of(&on_host))
+    })
+}

@@ -1,0 +1,273 @@
+//! The mounts that containers have, and mounts that are named as a Docker socket and are none.
+
+use super::*;
+
+#[test]
+fn a_container_is_judged_by_the_mounts_that_it_has() {
+    const ROOTFS: &str = "50 1 0:70 / / rw - overlay x rw\n";
+    let node = Node::new();
+    let socket = "51 50 DISK /run/docker.sock /var/run/docker.sock rw - ext4 x rw\n";
+    let run = "52 50 DISK /run /host/run ro - ext4 x rw\n";
+    let all = "53 50 DISK / /host rw - ext4 x rw\n54 53 0:99 /volume /host/srv/pods/volume rw - tmpfs x rw\n";
+    let declared = [("/srv/links/dangling", "/var/run/docker.sock"), ("/", "/host")];
+    for (what, mounts, declared, expected) in [
+        (
+            "a link that was pointed elsewhere since",
+            [socket].concat(),
+            &declared[..1],
+            vec!["socket /srv/links/dangling at /var/run/docker.sock"],
+        ),
+        (
+            "what nobody asked for has the host's name",
+            [socket].concat(),
+            &[],
+            vec!["socket /run/docker.sock at /var/run/docker.sock"],
+        ),
+        (
+            "a directory, read-only",
+            [run].concat(),
+            &[],
+            vec!["directory /run at /host/run"],
+        ),
+        (
+            "two mounts of one socket",
+            [socket, &socket.replace("51", "55").replace("/var/run/d", "/d")].concat(),
+            &[],
+            vec![
+                "socket /run/docker.sock at /var/run/docker.sock",
+                "socket /run/docker.sock at /docker.sock",
+            ],
+        ),
+        ("the root", [all].concat(), &declared[1..], vec!["directory / at /host"]),
+        (
+            "a tmpfs over the directory hides it",
+            [run, "56 52 0:71 / /host/run rw - tmpfs x rw\n"].concat(),
+            &[],
+            vec![],
+        ),
+        (
+            "a file over the socket hides it",
+            [
+                &socket.replace("/var/run/docker.sock", "/sock"),
+                "57 51 0:5 /null /sock rw - devtmpfs x rw\n",
+            ]
+            .concat(),
+            &[],
+            vec![],
+        ),
+        (
+            "asked for, and unmounted inside since",
+            String::new(),
+            &[("/run/docker.sock", "/var/run/docker.sock")],
+            vec![],
+        ),
+    ] {
+        assert_eq!(node.own(declared, &[ROOTFS, &mounts].concat()), expected, "{what}");
+    }
+}
+
+#[test]
+fn an_engine_with_mounts_of_its_own_is_reached_through_its_file_system() {
+    let node = Node::new();
+    node.engines();
+    // Its `/run` is a volume, which the host has below `/srv`.
+    node.mountinfo(
+        10,
+        "60 1 DISK / / rw - ext4 x rw\n61 60 0:99 /volume /run rw - tmpfs x rw\n",
+    );
+    let engines = Sighting::full(vec![node.engine("/run/docker.sock")]);
+    let paths = |declared: &[(&str, &str)], processes: &[ContainerProcess]| {
+        let seen = node.look(&declaring(declared), &engines, processes, false);
+        assert_eq!(seen.reaches.gaps, []);
+        let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
+        reaches.into_iter().map(|r| r.host_path).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        paths(&[("/srv", "/x")], &[]),
+        ["/srv"],
+        "below a directory that was asked for"
+    );
+    assert_eq!(paths(&[("/srv/links", "/x")], &[]), [""; 0]);
+    let beside = node.container("50 1 0:70 / / rw - overlay x rw\n51 50 0:99 /volume /sock rw - tmpfs x rw\n");
+    assert_eq!(paths(&[], &[beside]), ["/srv/pods/volume"]);
+}
+
+#[test]
+fn mounts_are_read_again_in_turns_and_when_a_listener_changes() {
+    let node = Node::new();
+    let engines = node.engines();
+    let mut process = node.container("51 1 DISK /run/docker.sock /sock rw - ext4 x rw\n");
+    let mut memory = MountMemory::default();
+    let nobody = Sighting::full(Vec::new());
+    let mut count = |engines: &_, process: &ContainerProcess| {
+        let seen = look(
+            &node.host,
+            &nobody,
+            engines,
+            std::slice::from_ref(process),
+            false,
+            &mut memory,
+        );
+        seen.reaches.reading.known().map_or(0, Vec::len)
+    };
+    assert_eq!(count(&engines, &process), 1);
+    node.mountinfo(20, "");
+    process.is_kept = true;
+    assert_eq!(count(&engines, &process), 1, "not its turn");
+    process.is_kept = false;
+    assert_eq!(count(&engines, &process), 0, "its turn");
+    node.container("51 1 DISK /run/docker.sock /sock rw - ext4 x rw\n");
+    process.is_kept = true;
+    assert_eq!(count(&engines, &process), 0, "not its turn");
+    let mut more = node.engine("/run/docker.sock");
+    more.listeners[0].id = ListenerId::File(identity(&node.host.file("/other", "")));
+    let both = Sighting::full(vec![node.engine("/run/docker.sock"), more]);
+    assert_eq!(count(&both, &process), 1, "another listener");
+}
+
+#[test]
+fn a_docker_socket_that_is_none_is_told_by_its_name() {
+    let node = Node::new();
+    let (root, engines) = (node.host.paths().root, Sighting::absent());
+    fs::create_dir_all(root.join("made/docker.sock")).expect("fresh");
+    let _left = UnixListener::bind(root.join("home/podman.sock")).expect("fresh");
+    let _shim = UnixListener::bind(root.join("home/cri-dockerd.sock")).expect("fresh");
+    for (path, sees_machine, expected) in [
+        ("/nowhere/docker.sock", true, Some(Lost::Missing)),
+        ("/made/docker.sock", true, Some(Lost::Directory)),
+        ("/home/docker.sock", true, Some(Lost::File)),
+        ("/home/podman.sock", true, Some(Lost::Stale)),
+        ("/home/cri-dockerd.sock", true, Some(Lost::Dockershim)),
+        ("/home/podman.sock", false, None),
+        ("/nowhere/data", true, None),
+    ] {
+        let seen = node.look(&declaring(&[(path, "/x")]), &engines, &[], sees_machine);
+        assert_eq!(seen.lost.first().map(|lost| lost.state), expected, "{path}");
+        let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
+        let is_foreign = |reach: &Reach| {
+            matches!(
+                reach.reached,
+                Reached::Unseen {
+                    kind: EngineKind::Podman,
+                    ..
+                }
+            )
+        };
+        assert_eq!(
+            reaches.iter().any(is_foreign),
+            path.ends_with("podman.sock") && !sees_machine,
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_removed_file_is_the_listeners_own_or_a_stale_one() {
+    let node = Node::new();
+    let engines = node.engines();
+    let removed = "51 1 DISK /run/docker.sock//deleted /run/docker.sock rw - ext4 x rw\n";
+    let look = |engines: &_| node.look(&declaring(&[]), engines, &[node.container(removed)], true);
+    let seen = look(&engines);
+    assert_eq!(
+        seen.reaches.reading.known().map(Vec::len),
+        Some(1),
+        "its inode is the listener's"
+    );
+    let other = identity(&node.host.file("/other", ""));
+    let mut restarted = node.engine("/run/docker.sock");
+    restarted.listeners[0].id = ListenerId::File(other);
+    let seen = look(&Sighting::full(vec![restarted]));
+    let states: Vec<_> = seen
+        .lost
+        .iter()
+        .map(|lost| (lost.state, lost.container_path.as_str()))
+        .collect();
+    assert_eq!(states, [(Lost::Stale, "/run/docker.sock")]);
+}
+
+#[test]
+fn a_foreign_socket_on_the_node_is_reached_through_directories_too() {
+    let node = Node::new();
+    let foreign = UnixListener::bind(node.host.paths().root.join("srv/docker.sock")).expect("fresh");
+    node.mountinfo(
+        1,
+        "1 0 DISK / / rw - ext4 x rw\n2 1 DISK /srv/docker.sock /srv/docker.sock rw - ext4 x rw\n",
+    );
+    let seen = |sees_machine| {
+        let seen = node.look(&declaring(&[("/srv", "/x")]), &Sighting::absent(), &[], sees_machine);
+        seen.reaches.reading.known().map_or(0, Vec::len)
+    };
+    assert_eq!((seen(false), seen(true)), (1, 0));
+    drop(foreign);
+}
+
+#[test]
+fn a_user_who_may_not_open_the_socket_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::new();
+    let engines = node.engines();
+    let socket = node.host.paths().root.join("run/docker.sock");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let process = node.container("51 1 DISK / /host rw - ext4 x rw\n");
+    let access = |uid: u32| {
+        let file = |name: &str, text: String| {
+            fs::write(node.host.paths().proc.join("20").join(name), text).expect("a file");
+        };
+        file(
+            "status",
+            format!("Uid:\t{uid} {uid} {uid} {uid}\nGid:\t9 9 9 9\nGroups:\t9\nCapEff:\t0\n"),
+        );
+        file("uid_map", "0 0 4294967295\n".to_owned());
+        file("gid_map", "0 0 4294967295\n".to_owned());
+        let seen = node.look(&declaring(&[]), &engines, std::slice::from_ref(&process), false);
+        seen.reaches.reading.known().map(|reaches| reaches[0].access)
+    };
+    let owner = fs::metadata(&socket).expect("it is there").uid();
+    assert_eq!(access(owner), Some(Access::Allowed));
+    assert_eq!(access(owner + 65_534), Some(Access::Denied));
+}
+
+#[test]
+fn a_group_that_is_called_after_a_container_does_not_stand_for_it() {
+    let node = Node::new();
+    let engines = node.engines();
+    let beside = ContainerId("ee".repeat(32));
+    let process = node.container("51 1 DISK /run/docker.sock /sock rw - ext4 x rw\n");
+    let called = |outer: Option<&ContainerId>, user| {
+        let group = |id: &ContainerId, user| CgroupContainer {
+            id: id.clone(),
+            manager: Manager::Unnamed,
+            user,
+        };
+        let own = ContainerId(OWN.to_owned());
+        let containers = outer.map(|id| group(id, None)).into_iter();
+        ContainerProcess {
+            membership: Membership {
+                containers: containers.chain([group(&own, user)]).collect(),
+                ..Membership::default()
+            },
+            ..process.clone()
+        }
+    };
+    let mut both = declaring(&[]);
+    let another = Container {
+        id: beside.clone(),
+        ..container(Reading::Known(Vec::new()))
+    };
+    both = Sighting::full([both.reading.known().cloned().unwrap_or_default(), vec![another]].concat());
+    let reached = |process| {
+        let seen = node.look(&both, &engines, &[process], true);
+        let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
+        reaches
+            .into_iter()
+            .map(|r| r.membership.containers[0].id.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(reached(called(None, None)), [ContainerId(OWN.to_owned())]);
+    assert_eq!(
+        reached(called(Some(&beside), None)),
+        [beside.clone()],
+        "whoever is in the outer one named it"
+    );
+    assert_eq!(reached(called(None, Some(1000))), [], "a user named it");
+}
