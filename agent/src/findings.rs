@@ -122,17 +122,7 @@ pub fn evaluate(
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
     let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
-    let families = [
-        runtime::find,
-        usage::find,
-        mounts::find,
-        engines::find,
-        left_over::find,
-        containerd::find,
-        blind_spots::find,
-    ];
-    let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(&facts)).collect();
-    findings.sort_by(|a, b| (a.severity, a.code, &a.subject).cmp(&(b.severity, b.code, &b.subject)));
+    let findings = find(&facts);
     Report {
         api_version: API_VERSION,
         kind: "NodeReport",
@@ -147,12 +137,7 @@ pub fn evaluate(
         kubelet: snapshot.kubelet.reading.clone(),
         cgroups: flatten(&snapshot.host.reading, |host| host.cgroups.clone()),
         containers: snapshot.runtime.containers.reading.clone().map(|c| count(c.len())),
-        pods: snapshot
-            .runtime
-            .pods
-            .reading
-            .clone()
-            .map(|p| count(p.iter().filter(|pod| pod.ready).count())),
+        pods: ready_pods(snapshot),
         engines: joined.engines,
         clients,
         timeline,
@@ -162,6 +147,27 @@ pub fn evaluate(
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
     }
+}
+
+/// The findings of all families, most severe first.
+fn find(facts: &Facts<'_>) -> Vec<Finding> {
+    let families = [
+        runtime::find,
+        usage::find,
+        mounts::find,
+        engines::find,
+        left_over::find,
+        containerd::find,
+        blind_spots::find,
+    ];
+    let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(facts)).collect();
+    findings.sort_by(|a, b| (a.severity, a.code, &a.subject).cmp(&(b.severity, b.code, &b.subject)));
+    findings
+}
+
+fn ready_pods(snapshot: &Snapshot) -> Reading<u32> {
+    let pods = snapshot.runtime.pods.reading.clone();
+    pods.map(|pods| count(pods.iter().filter(|pod| pod.ready).count()))
 }
 
 /// The clients of now and of the window: now first, then the latest seen.

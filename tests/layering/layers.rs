@@ -18,7 +18,10 @@ const PURE: &[&str] = &["agent/src/model", "agent/src/findings"];
 /// Names through which Rust code reaches files, processes, the network, threads or the clock.
 const WORLD: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::process",
     "std::thread",
     "std::env",

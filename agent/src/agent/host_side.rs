@@ -15,7 +15,7 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
-use crate::sources::engines::held::{HeldMemory, sockets_of_users, tcp_sockets};
+use crate::sources::engines::held::{HeldMemory, HeldSocket, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
@@ -24,9 +24,9 @@ use crate::sources::kubelet::find_evidence;
 use crate::sources::mounts::{ContainerProcess, MembershipMemory, find_container_processes};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
-use crate::sources::sockets::namespaces::NamespaceFinder;
+use crate::sources::sockets::namespaces::{NamespaceFinder, Namespaces};
 use crate::sources::sockets::tables::SocketTables;
-use crate::sources::sockets::tcp::find_tcp;
+use crate::sources::sockets::tcp::{TcpSeen, find_tcp};
 
 /// What one source saw, and how long it took.
 pub(super) struct Timed<T> {
@@ -159,88 +159,47 @@ impl HostSide {
     /// Second step: everything else, while the kubelet is looked at, and before the runtime is asked.
     pub(super) fn look_at_engines(&mut self) -> HostSightings {
         let start = Instant::now();
-        let Some(table) = self.table.sighting.reading.known() else {
+        let Some(table) = self.table.sighting.reading.known().cloned() else {
             return self.without_table();
         };
         self.tables.begin();
-        let namespaces = self.namespaces.find(&self.paths.proc, table);
-        let mut seen = find_sockets(self.tables.as_mut(), &self.paths.proc, &namespaces, true);
-        seen.bound(&|| read_engine_sockets(&self.reader, table));
-        seen.add_vanished(&self.paths.root);
-        let shown = seen.accepted();
-        let SocketsSeen {
-            listening, connected, ..
-        } = seen;
-        let sockets = listening.reading.known().map_or(&[][..], Vec::as_slice);
-        if self.listeners.finds_new(sockets) {
+        let namespaces = self.namespaces.find(&self.paths.proc, &table);
+        let sockets = self.find_sockets(&table, &namespaces);
+        let listening = sockets.listening.reading.known().map_or(&[][..], Vec::as_slice);
+        if self.listeners.finds_new(listening) {
             // Whoever listens anew may have become an engine since its row was read.
             self.table = Timed::measure(Source::Processes, || shared(self.reader.read_table_anew()));
         }
-        let Some(table) = self.table.sighting.reading.known() else {
+        let Some(table) = self.table.sighting.reading.known().cloned() else {
             return self.without_table();
         };
-        let mut engines = find_engines(&self.reader, table, sockets, &mut self.listeners);
-        engines.gaps.extend(listening.all_gaps().cloned());
-        let supervised = find_supervised(&self.reader, table, &mut self.supervisors);
+        let mut engines = find_engines(&self.reader, &table, listening, &mut self.listeners);
+        engines.gaps.extend(sockets.listening.all_gaps().cloned());
+        let supervised = find_supervised(&self.reader, &table, &mut self.supervisors);
         let containers = supervised.reading.known().map_or(&[][..], Vec::as_slice);
-        let contained = find_container_processes(&self.reader, table, containers, &mut self.memberships);
-        let found: &mut [EngineSighting] = match &mut engines.reading {
-            Reading::Known(found) => found,
-            _ => &mut [],
-        };
-        let held = self.held.read(&self.reader, &self.paths.proc, found);
-        let tcp = find_tcp(self.tables.as_mut(), &namespaces, &tcp_sockets(&held, found));
-        add_tcp_listeners(&self.reader, table, found, &tcp.listening, &held);
-        let of_users = sockets_of_users(found);
-        let watched = watched(&engines, sockets, &tcp.listening);
-        let table_gaps = &self.table.sighting.gaps;
-        let listening = Arc::new(listening_files(&engines, table_gaps, sockets));
-        let sees_machine = listening.whole && self.reader.sees_machine();
+        let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
+        let held = self.find_tcp_listeners(&table, &namespaces, &mut engines);
+        let files = Arc::new(listening_files(&engines, &self.table.sighting.gaps, listening));
+        let sees_machine = files.whole && self.reader.sees_machine();
         let engines = Timed {
             source: Source::Engines,
             took: start.elapsed(),
             sighting: engines,
         };
-        let connections = Timed::measure(Source::Holders, || {
-            let processes = ProcessView {
-                proc: &self.paths.proc,
-                reader: &mut self.reader,
-                table,
-                namespaces: &namespaces,
-                memory: &mut self.holders,
-            };
-            let watch = Watch {
-                listeners: &watched,
-                of_users: &of_users,
-                tcp: &tcp.connections,
-            };
-            let mut seen = find_connections(self.tables.as_mut(), processes, watch, connected);
-            seen.gaps.extend(tcp.gaps);
-            if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
-                let found = engines.sighting.reading.known().map_or(&[][..], Vec::as_slice);
-                let held = (found, &held);
-                let unplaced = &mut self.unplaced;
-                let gaps = unplaced.find_gaps(self.tables.as_mut(), &mut self.reader, &self.paths.proc, held, &shown);
-                seen.gaps.extend(gaps);
-            }
-            leave_out_own(&self.paths.proc, &mut seen);
-            seen
-        });
-        let processes = Timed {
-            source: Source::Processes,
-            took: self.table.took,
-            sighting: Sighting {
-                reading: Reading::Known(()),
-                gaps: self.table.sighting.gaps.clone(),
-            },
+        let begun = Instant::now();
+        let connections = self.find_connections(&table, &namespaces, &engines.sighting, sockets, held);
+        let connections = Timed {
+            source: Source::Holders,
+            took: begun.elapsed(),
+            sighting: connections,
         };
         HostSightings {
-            table: Arc::clone(table),
-            processes,
+            processes: self.processes(),
+            table,
             engines,
             supervised,
             connections,
-            listening,
+            listening: files,
             contained,
             sees_machine,
         }
@@ -264,7 +223,86 @@ impl HostSide {
     }
 }
 
+/// The sockets that the engines hold, and what the kernel says of those that speak TCP.
+struct Held {
+    sockets: BTreeMap<SocketInode, HeldSocket>,
+    tcp: TcpSeen,
+}
+
 impl HostSide {
+    fn find_sockets(&mut self, table: &ProcessTable, namespaces: &Namespaces) -> SocketsSeen {
+        let mut seen = find_sockets(self.tables.as_mut(), &self.paths.proc, namespaces, true);
+        seen.bound(&|| read_engine_sockets(&self.reader, table));
+        seen.add_vanished(&self.paths.root);
+        seen
+    }
+
+    /// Adds to the engines the TCP ports that they listen on.
+    fn find_tcp_listeners(
+        &mut self,
+        table: &ProcessTable,
+        namespaces: &Namespaces,
+        engines: &mut Sighting<Vec<EngineSighting>>,
+    ) -> Held {
+        let found: &mut [EngineSighting] = match &mut engines.reading {
+            Reading::Known(found) => found,
+            Reading::Absent | Reading::Unknown(_) => &mut [],
+        };
+        let sockets = self.held.read(&self.reader, &self.paths.proc, found);
+        let tcp = find_tcp(self.tables.as_mut(), namespaces, &tcp_sockets(&sockets, found));
+        add_tcp_listeners(&self.reader, table, found, &tcp.listening, &sockets);
+        Held { sockets, tcp }
+    }
+
+    fn find_connections(
+        &mut self,
+        table: &ProcessTable,
+        namespaces: &Namespaces,
+        engines: &Sighting<Vec<EngineSighting>>,
+        sockets: SocketsSeen,
+        held: Held,
+    ) -> Sighting<ConnectionsSeen> {
+        let shown = sockets.accepted();
+        let listening = sockets.listening.reading.known().map_or(&[][..], Vec::as_slice);
+        let watched = watched(engines, listening, &held.tcp.listening);
+        let found = engines.reading.known().map_or(&[][..], Vec::as_slice);
+        let processes = ProcessView {
+            proc: &self.paths.proc,
+            reader: &mut self.reader,
+            table,
+            namespaces,
+            memory: &mut self.holders,
+        };
+        let watch = Watch {
+            listeners: &watched,
+            of_users: &sockets_of_users(found),
+            tcp: &held.tcp.connections,
+        };
+        let mut seen = find_connections(self.tables.as_mut(), processes, watch, sockets.connected);
+        seen.gaps.extend(held.tcp.gaps);
+        if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
+            let (tables, reader, proc) = (self.tables.as_mut(), &mut self.reader, &self.paths.proc);
+            let gaps = self
+                .unplaced
+                .find_gaps(tables, reader, proc, (found, &held.sockets), &shown);
+            seen.gaps.extend(gaps);
+        }
+        leave_out_own(&self.paths.proc, &mut seen);
+        seen
+    }
+
+    /// How the reading of the process table did.
+    fn processes(&self) -> Timed<Sighting<()>> {
+        Timed {
+            source: Source::Processes,
+            took: self.table.took,
+            sighting: Sighting {
+                reading: Reading::Known(()),
+                gaps: self.table.sighting.gaps.clone(),
+            },
+        }
+    }
+
     /// What is seen where the process table was not read.
     fn without_table(&self) -> HostSightings {
         let why = self.table.sighting.reading.gap();

@@ -120,11 +120,7 @@ pub fn find_connections(
 ) -> Sighting<ConnectionsSeen> {
     let listeners = watch.listeners;
     if listeners.is_empty() {
-        return Sighting::full(ConnectionsSeen {
-            method: tables.method(),
-            connections: Vec::new(),
-            namespaces: 0,
-        });
+        return nothing_to_watch(tables.method());
     }
     let ProcessView {
         proc,
@@ -145,12 +141,8 @@ pub fn find_connections(
     };
     search.find_holders(reader, memory);
     if search.unheld().next().is_some() {
-        let closed = find_closed(
-            tables,
-            namespaces,
-            &watched,
-            &search.unheld().copied().collect::<Vec<_>>(),
-        );
+        let unheld: Vec<_> = search.unheld().copied().collect();
+        let closed = find_closed(tables, namespaces, &watched, &unheld);
         search.open.retain(|open| !closed.contains(&open.client));
         search.find_late_holders(reader);
     }
@@ -171,12 +163,23 @@ pub fn find_connections(
         HolderMethod::SockDiag if seen.looked == 0 => HolderMethod::ProcNetUnix,
         method => method,
     };
-    let seen = ConnectionsSeen {
+    let namespaces = u32::try_from(looked).unwrap_or(u32::MAX);
+    Sighting::partial(
+        ConnectionsSeen {
+            method,
+            connections,
+            namespaces,
+        },
+        gaps,
+    )
+}
+
+fn nothing_to_watch(method: HolderMethod) -> Sighting<ConnectionsSeen> {
+    Sighting::full(ConnectionsSeen {
         method,
-        connections,
-        namespaces: u32::try_from(looked).unwrap_or(u32::MAX),
-    };
-    Sighting::partial(seen, gaps)
+        connections: Vec::new(),
+        namespaces: 0,
+    })
 }
 
 /// The TCP connections whose clients are not on this node, or are no longer.

@@ -206,14 +206,10 @@ async fn query_all(
         state: v1::ContainerState::ContainerRunning as i32,
     };
     let filter = Some(v1::ContainerFilter { state: Some(running) });
+    // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
+    let verbose = name == "containerd";
     let (status, cgroup_driver, pods, containers) = tokio::join!(
-        // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
-        client.query(
-            *api,
-            v1::StatusRequest {
-                verbose: name == "containerd"
-            }
-        ),
+        client.query(*api, v1::StatusRequest { verbose }),
         query_cgroup_driver(runtime),
         client.query(*api, v1::ListPodSandboxRequest {}),
         client.query(*api, v1::ListContainersRequest { filter }),

@@ -55,7 +55,6 @@ pub(crate) fn a_directory_in_the_sockets_place() -> Result<Host> {
 pub(crate) fn a_socket_of_another_machine() -> Result<Host> {
     let mut host = node(|script| script)?;
     host.socket(DOCKER_SOCKET)?;
-    host.record(HOST_NETNS, &[])?;
     Ok(host)
 }
 
@@ -90,10 +89,7 @@ pub(crate) fn docker_in_a_pod_below_the_root() -> Result<Host> {
     let mountinfo =
         format!("1 0 {device} / / rw - ext4 x rw\n30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n");
     std::fs::write(host.paths().proc.join("1/mountinfo"), mountinfo)?;
-    host.record(
-        HOST_NETNS,
-        &[SocketFacts::listening(50, b"/run/docker.sock\0", Some(file))],
-    )?;
+    host.open_on_host(&[SocketFacts::listening(50, b"/run/docker.sock\0", Some(file))])?;
     Ok(host)
 }
 
@@ -107,6 +103,6 @@ impl Host {
             .exe("/usr/bin/dockerd")
             .arguments(&["/usr/bin/dockerd"]);
         dockerd.cgroup("/system.slice/docker.service").in_host_root().socket(50);
-        self.record(HOST_NETNS, &[SocketFacts::listening(50, b"/run/docker.sock\0", file)])
+        self.open_on_host(&[SocketFacts::listening(50, b"/run/docker.sock\0", file)])
     }
 }

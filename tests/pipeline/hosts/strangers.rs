@@ -66,10 +66,7 @@ pub(crate) fn foreign_socket() -> Result<Host> {
     let file = Some(host.socket("/run/docker.sock")?);
     host.backup();
     let name = b"/home/outer/engine.sock\0";
-    host.record(
-        HOST_NETNS,
-        &[SocketFacts::accepted(51, name, file, 60), SocketFacts::client(60, 51)],
-    )?;
+    host.open_on_host(&[SocketFacts::accepted(51, name, file, 60), SocketFacts::client(60, 51)])?;
     Ok(host)
 }
 
@@ -87,19 +84,19 @@ pub(crate) fn flood() -> Result<Host> {
         SocketFacts::accepted(51, name, file, 60),
         SocketFacts::client(60, 51),
     ];
-    let names: Vec<String> = (0..FLOOD).map(|n| format!("/tmp/{n}/docker.sock\0")).collect();
-    for (n, name) in (0..FLOOD).zip(&names) {
+    for n in 0..FLOOD {
+        let name: &'static [u8] = format!("/tmp/{n}/docker.sock\0").into_bytes().leak();
         let inode = 10_000 + n * 3;
         let file = file.map(|file| castoff::model::identity::FileIdentity {
             inode: file.inode + 1 + n,
             ..file
         });
         flood = flood.socket(inode).socket(inode + 1).socket(inode + 2);
-        sockets.push(SocketFacts::listening(inode, name.as_bytes(), file));
-        sockets.push(SocketFacts::accepted(inode + 1, name.as_bytes(), file, inode + 2));
+        sockets.push(SocketFacts::listening(inode, name, file));
+        sockets.push(SocketFacts::accepted(inode + 1, name, file, inode + 2));
         sockets.push(SocketFacts::client(inode + 2, inode + 1));
     }
-    host.record(HOST_NETNS, &sockets)?;
+    host.open_on_host(&sockets)?;
     Ok(host)
 }
 
@@ -128,7 +125,7 @@ pub(crate) fn plugins_folder() -> Result<Host> {
         SocketFacts::accepted(51, name, file, 60),
         SocketFacts::client(60, 51),
     ];
-    host.record(HOST_NETNS, &sockets)?;
+    host.open_on_host(&sockets)?;
     host.record(POD_NETNS, &[])?;
     Ok(host)
 }

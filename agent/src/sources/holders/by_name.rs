@@ -80,11 +80,8 @@ pub(super) fn find_by_name(
             continue;
         }
         let hides = Hides::Identity;
-        Gap {
-            hides,
-            ..group.refusal.clone()
-        }
-        .fold_into(&mut seen.gaps);
+        let refusal = group.refusal.clone();
+        Gap { hides, ..refusal }.fold_into(&mut seen.gaps);
         let holder = common_holder(reader, table, group.members);
         let room = CONNECTIONS_KEPT.saturating_sub(seen.connections.len());
         seen.connections
