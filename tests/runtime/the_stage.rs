@@ -1,6 +1,7 @@
 //! A stage is a machine of its own, whatever is installed on the machine that runs the tests.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -53,20 +54,19 @@ fn nothing_of_a_docker_on_the_machine_is_seen_on_a_stage() -> Result<()> {
 #[test]
 #[ignore = "the test above runs it where a Docker is installed"]
 fn on_a_machine_with_docker() -> Result<()> {
-    let look = |mut castoff: Command| -> Result<Value> {
-        let output = castoff.args(["check", "-o", "json"]).output()?;
-        serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    let left_overs = |report: &Value| report["findings"].to_string().contains("dockerd");
-    let machine = look(Command::new(castoff_binary()?))?;
-    ensure!(left_overs(&machine), "no Docker is installed here: {machine}");
-
+    for file in ["/usr/bin/dockerd", "/etc/docker/daemon.json"] {
+        ensure!(Path::new(file).is_file(), "no {file} is on this machine");
+    }
     let stage = Stage::start(&[])?;
-    let report = look(stage.command(castoff_binary()?))?;
-    ensure!(
-        report["verdict"] == "clear",
-        "{} on the stage: {report}",
-        report["verdict"]
-    );
+    let output = stage
+        .command(castoff_binary()?)
+        .args(["check", "-o", "json"])
+        .output()?;
+    let report: Value =
+        serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    // Without a kubelet on the stage castoff takes it for a container, so the verdict proves nothing here.
+    let seen = report["findings"].as_array().context("a report has findings")?;
+    let left_over = seen.iter().find(|finding| finding["code"] == "engine-left-over");
+    ensure!(left_over.is_none(), "seen on the stage: {left_over:?}");
     Ok(())
 }
