@@ -108,12 +108,7 @@ pub fn evaluate(
         snapshot,
         engines: &joined.engines,
         clients: &clients,
-        used_by: clients
-            .known()
-            .unwrap_or(&remembered)
-            .iter()
-            .filter(|client| client.key.scope.is_of_node())
-            .collect(),
+        used_by: of_node(clients.known().unwrap_or(&remembered)),
         exposures: &exposures,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
@@ -163,6 +158,10 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(facts)).collect();
     findings.sort_by(|a, b| (a.severity, a.code, &a.subject).cmp(&(b.severity, b.code, &b.subject)));
     findings
+}
+
+fn of_node(clients: &[Client]) -> Vec<&Client> {
+    clients.iter().filter(|client| client.key.scope.is_of_node()).collect()
 }
 
 fn ready_pods(snapshot: &Snapshot) -> Reading<u32> {

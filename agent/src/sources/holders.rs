@@ -118,8 +118,7 @@ pub fn find_connections(
     watch: Watch<'_>,
     connected: Option<Connected>,
 ) -> Sighting<ConnectionsSeen> {
-    let listeners = watch.listeners;
-    if listeners.is_empty() {
+    if watch.listeners.is_empty() {
         return nothing_to_watch(tables.method());
     }
     let ProcessView {
@@ -129,7 +128,7 @@ pub fn find_connections(
         namespaces,
         memory,
     } = processes;
-    let watched = Watched::new(listeners);
+    let watched = Watched::new(watch.listeners);
     let seen = find_open(tables, namespaces, &watched, watch, connected);
     let mut gaps = seen.gaps;
     gaps.extend(watch.unlisted_gaps());
@@ -151,7 +150,7 @@ pub fn find_connections(
     let mut connections = search.into_connections(reader, memory, &watched, &mut gaps);
     connections.extend(elsewhere(&watched, watch.tcp));
 
-    let by_name = find_by_name(proc, reader, table, namespaces, &seen.unseen, listeners);
+    let by_name = find_by_name(proc, reader, table, namespaces, &seen.unseen, watch.listeners);
     let looked = seen.looked + by_name.looked;
     connections.extend(by_name.connections);
     gaps.extend(by_name.gaps);
@@ -163,15 +162,12 @@ pub fn find_connections(
         HolderMethod::SockDiag if seen.looked == 0 => HolderMethod::ProcNetUnix,
         method => method,
     };
-    let namespaces = u32::try_from(looked).unwrap_or(u32::MAX);
-    Sighting::partial(
-        ConnectionsSeen {
-            method,
-            connections,
-            namespaces,
-        },
-        gaps,
-    )
+    let seen = ConnectionsSeen {
+        method,
+        connections,
+        namespaces: u32::try_from(looked).unwrap_or(u32::MAX),
+    };
+    Sighting::partial(seen, gaps)
 }
 
 fn nothing_to_watch(method: HolderMethod) -> Sighting<ConnectionsSeen> {

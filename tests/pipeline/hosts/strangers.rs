@@ -33,9 +33,9 @@ pub(crate) fn tcp_engine() -> Result<Host> {
         .arguments(&["/usr/bin/dockerd", "-H", "tcp://0.0.0.0:2375"])
         .cgroup("/system.slice/docker.service")
         .in_host_root()
-        .socket(70)
-        .socket(71)
-        .socket(72);
+        .socket(90)
+        .socket(91)
+        .socket(92);
     host.in_pod(1000, &pod_cgroup(&id(0x11))).socket(81);
     let row = |inode, state, local: &str, remote: &str| -> Result<TcpRow> {
         let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
@@ -48,9 +48,9 @@ pub(crate) fn tcp_engine() -> Result<Host> {
         })
     };
     let of_host = [
-        row(70, State::LISTENING, "0.0.0.0:2375", "0.0.0.0:0")?,
-        row(71, State::CONNECTED, "10.0.0.1:2375", "10.8.0.3:40000")?,
-        row(72, State::CONNECTED, "10.0.0.1:2375", "192.0.2.9:40000")?,
+        row(90, State::LISTENING, "0.0.0.0:2375", "0.0.0.0:0")?,
+        row(91, State::CONNECTED, "10.0.0.1:2375", "10.8.0.3:40000")?,
+        row(92, State::CONNECTED, "10.0.0.1:2375", "192.0.2.9:40000")?,
     ];
     let of_pod = [row(81, State::CONNECTED, "10.8.0.3:40000", "10.0.0.1:2375")?];
     for (netns, rows) in [(HOST_NETNS, &of_host[..]), (POD_NETNS, &of_pod)] {
