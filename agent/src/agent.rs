@@ -90,6 +90,11 @@ impl Agent {
 
     /// One cycle. Never fails: what could not be seen is in the report.
     pub async fn look(&mut self) -> Report {
+        // Its state is large, and would be a part of every future that waits for it.
+        Box::pin(self.ask_and_conclude()).await
+    }
+
+    async fn ask_and_conclude(&mut self) -> Report {
         let taken = Timestamp::from(SystemTime::now());
         let table = self.host.run(HOST_DEADLINE, HostSide::read_table).await;
         let (kubelet, host, runtime) = (&mut self.kubelet, &mut self.host, &mut self.runtime);
@@ -419,12 +424,12 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_hangs_hides_no_client() {
         let (_host, mut agent) = node();
-        let mut hung = Vec::new();
+        let mut releases = Vec::new();
         for disk in [&mut agent.kubelet, &mut agent.files, &mut agent.mounts] {
             let (release, hang) = mpsc::channel::<()>();
             let stuck = disk.run(Duration::from_millis(1), move |_| hang.recv());
             assert!(stuck.await.is_err());
-            hung.push(release);
+            releases.push(release);
         }
         let report = agent.look().await;
         let clients = report.clients.known().expect("the socket tables were read");

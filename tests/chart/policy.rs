@@ -22,6 +22,7 @@ enum Answer {
 }
 
 /// An entry of `managedFields` with this below `f:metadata`.
+#[expect(clippy::needless_pass_by_value, reason = "every caller makes it for this call")]
 fn entry(manager: &str, operation: &str, metadata: Value) -> Value {
     json!({
         "manager": manager, "operation": operation, "apiVersion": "v1", "time": "2026-11-28T09:00:00Z",

@@ -352,18 +352,16 @@ fn every_node_that_can_run_one_gets_an_agent() -> Result<()> {
 
 /// Whether these labels meet a term of node affinity, of the operators that the chart uses.
 fn is_met(term: &Value, labels: &Value) -> bool {
-    let expressions = term["matchExpressions"].as_array().into_iter().flatten();
-    expressions
-        .map(|expression| {
-            let value = labels.get(text_at(expression, "/key"));
-            match text_at(expression, "/operator") {
-                "NotIn" => value.is_none_or(|value| {
-                    let values = expression["values"].as_array();
-                    values.is_some_and(|values| !values.contains(value))
-                }),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
-        .all(|met| met)
+    let mut expressions = term["matchExpressions"].as_array().into_iter().flatten();
+    expressions.all(|expression| {
+        let value = labels.get(text_at(expression, "/key"));
+        match text_at(expression, "/operator") {
+            "NotIn" => value.is_none_or(|value| {
+                let values = expression["values"].as_array();
+                values.is_some_and(|values| !values.contains(value))
+            }),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    })
 }

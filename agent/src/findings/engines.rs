@@ -72,11 +72,11 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
 /// The first names, and how many more there are.
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let rest = names.len().saturating_sub(NAMES_LISTED);
-    let named = names.take(NAMES_LISTED).collect::<Vec<_>>().join(", ");
+    let shown = names.take(NAMES_LISTED).collect::<Vec<_>>().join(", ");
     if rest == 0 {
-        named
+        shown
     } else {
-        format!("{named} and {rest} more")
+        format!("{shown} and {rest} more")
     }
 }
 

@@ -154,7 +154,7 @@ fn an_unknown_reading_never_passes_for_none() {
         ("connections not looked for", |n| n.connections = Sighting::absent()),
         ("reaches", |n| n.reaches = Sighting::unknown(gap(Hides::Exposure))),
         ("supervised", |n| {
-            n.supervised = Sighting::unknown(gap(Hides::ShadowContainer))
+            n.supervised = Sighting::unknown(gap(Hides::ShadowContainer));
         }),
         ("host", |n| n.host = Sighting::unknown(gap(Hides::Engine))),
     ];

@@ -78,7 +78,7 @@ impl History {
         for (key, seen) in clients {
             let key = key.lasting();
             match history.clients.get_mut(&key) {
-                Some(same) => same.merge(seen),
+                Some(same) => same.merge(&seen),
                 None => {
                     history.clients.insert(key, seen);
                 }
@@ -227,7 +227,7 @@ impl History {
 
 impl Seen {
     /// Takes in another record of the same client.
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.connects = self.connects.saturating_add(other.connects);
@@ -282,7 +282,9 @@ impl Record for Seen {
 
     fn inherit(&mut self, first: Timestamp, gone: Vec<Self>) {
         self.first = self.first.min(first);
-        gone.iter().for_each(|other| self.hours.absorb(&other.hours));
+        for other in &gone {
+            self.hours.absorb(&other.hours);
+        }
     }
 }
 
@@ -336,9 +338,9 @@ fn bound<K: Key, R: Record>(records: &mut BTreeMap<K, R>, limit: usize, is_open:
     });
     let kept = in_turns(best_first, |(key, _)| (&key.client().identity, &key.client().scope));
     let dropped: Vec<K> = kept[limit..].iter().map(|(key, _)| (*key).clone()).collect();
-    dropped.iter().for_each(|key| {
+    for key in &dropped {
         records.remove(key);
-    });
+    }
     surplus as u64
 }
 

@@ -1,12 +1,12 @@
 //! The kernel's interfaces, one file each; everything else in [`sources`](super) asks them and reads no file of the kernel
 //! by itself.
 //!
-//! - [`rooted`]: paths below another root directory, and their links
-//! - [`mountinfo`]: `/proc/<pid>/mountinfo`
-//! - [`process`]: the directory of one process, `/proc/<pid>`: one more of its files is one more method there
-//! - [`unix_table`]: `/proc/<pid>/net/unix`
-//! - [`diag`]: `sock_diag`, its records and the netlink socket that asks for them
-//! - [`refusal`]: what an error of any of them amounts to
+//! - [`rooted`] reads paths below another root directory, and their links
+//! - [`mountinfo`] reads `/proc/<pid>/mountinfo`
+//! - [`process`] reads the directory of one process, `/proc/<pid>`: one more of its files is one more method there
+//! - [`unix_table`] reads `/proc/<pid>/net/unix`
+//! - [`diag`] asks `sock_diag`, its records and the netlink socket that asks for them
+//! - [`refusal`] says what an error of any of them amounts to
 
 pub mod diag;
 pub(crate) mod mountinfo;

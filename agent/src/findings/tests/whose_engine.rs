@@ -101,7 +101,7 @@ fn an_engine_counts_for_the_node_until_the_runtime_says_that_it_is_a_pods() {
             node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
         }),
         ("its process is not seen", |node| {
-            known(&mut node.engines)[0].process = None
+            known(&mut node.engines)[0].process = None;
         }),
     ];
     for (what, change) in unlisted {

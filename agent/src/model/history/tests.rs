@@ -150,8 +150,11 @@ fn of(identity: ClientIdentity) -> OpenClient {
     client
 }
 
+/// Makes the client with this number.
+type Maker = fn(u32) -> ClientIdentity;
+
 /// Ten thousand clients of one kind, as whoever may make such clients can make them.
-fn floods() -> Vec<(&'static str, fn(u32) -> ClientIdentity)> {
+fn floods() -> Vec<(&'static str, Maker)> {
     vec![
         ("pods of a namespace", |n| {
             ClientIdentity::Pod(PodContainer {

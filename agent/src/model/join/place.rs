@@ -55,18 +55,17 @@ impl<'a> Places<'a> {
             by_sandbox.insert(&pod.sandbox, pod);
         }
         for container in snapshot.runtime.containers.reading.known().into_iter().flatten() {
-            match by_sandbox.get(&container.sandbox) {
-                Some(pod) => places.list(&container.id, pod, Some(&container.name)),
-                // The list of pods failed, or was taken before this pod was made.
-                None => {
-                    let place = Place::EngineContainer {
-                        engine: None,
-                        name: format!("{} ({})", container.name, container.id.short()),
-                        image: None,
-                    };
-                    places.containers.insert(&container.id, Listed { place, pod_uid: None });
-                }
+            if let Some(pod) = by_sandbox.get(&container.sandbox) {
+                places.list(&container.id, pod, Some(&container.name));
+                continue;
             }
+            // The list of pods failed, or was taken before this pod was made.
+            let place = Place::EngineContainer {
+                engine: None,
+                name: format!("{} ({})", container.name, container.id.short()),
+                image: None,
+            };
+            places.containers.insert(&container.id, Listed { place, pod_uid: None });
         }
         for supervised in snapshot.supervised.reading.known().into_iter().flatten() {
             places.supervised.insert(&supervised.id, supervised);
@@ -117,7 +116,7 @@ impl<'a> Places<'a> {
             return self.pods.get(of_path?);
         };
         let is_alike = |listed: &&Listed<'_>| listed.pod_uid.is_some() && listed.pod_uid == outermost.pod_uid;
-        let innermost = listed.filter(is_alike).last();
+        let innermost = listed.rfind(is_alike);
         Some(&innermost.unwrap_or(outermost).place)
     }
 

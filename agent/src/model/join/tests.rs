@@ -66,6 +66,7 @@ fn host_of_user() -> ClientIdentity {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_holder_is_named_by_what_the_runtime_knows() {
     let unit = Unit::System {
         name: "backup.service".into(),

@@ -26,9 +26,10 @@ pub(in crate::model) fn fold(name: &str, mark: &str) -> Option<String> {
     let mut found = false;
     let mut at = 0;
     while let Some((separator, part)) = parts.get(at) {
-        let (kept, length) = match uuid(&parts[at..]) {
-            true => (Some(""), UUID.len()),
-            false => (kept_of(part), 1),
+        let (kept, length) = if uuid(&parts[at..]) {
+            (Some(""), UUID.len())
+        } else {
+            (kept_of(part), 1)
         };
         at += length;
         let Some(kept) = kept else {

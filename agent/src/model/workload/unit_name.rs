@@ -105,15 +105,12 @@ fn unescaped(stem: &str) -> String {
     while let Some((before, after)) = rest.split_once("\\x") {
         plain.push_str(before);
         let code = after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match code.filter(u8::is_ascii_graphic) {
-            Some(code) => {
-                plain.push(char::from(code));
-                rest = &after[2..];
-            }
-            None => {
-                plain.push_str("\\x");
-                rest = after;
-            }
+        if let Some(code) = code.filter(u8::is_ascii_graphic) {
+            plain.push(char::from(code));
+            rest = &after[2..];
+        } else {
+            plain.push_str("\\x");
+            rest = after;
         }
     }
     plain.push_str(rest);

@@ -27,9 +27,10 @@ pub(super) fn bound(engines: &mut Vec<EngineSighting>, gaps: &mut Vec<Gap>) {
     let mut kept: BTreeMap<Owner, Kept> = BTreeMap::new();
     engines.retain_mut(|engine| {
         let owner = owner_of(engine);
-        let (most_engines, most_listeners) = match owner.is_node() {
-            true => (OF_THE_NODE, OF_THE_NODE),
-            false => (ENGINES_OF_ONE, LISTENERS_OF_ONE),
+        let (most_engines, most_listeners) = if owner.is_node() {
+            (OF_THE_NODE, OF_THE_NODE)
+        } else {
+            (ENGINES_OF_ONE, LISTENERS_OF_ONE)
         };
         let kept = kept.entry(owner).or_default();
         let had = engine.listeners.len();
@@ -62,7 +63,10 @@ fn owner_of(engine: &EngineSighting) -> Owner {
         uid: None,
         container: None,
     };
-    engine.process.as_ref().map_or_else(nobody, |process| process.owner())
+    engine
+        .process
+        .as_ref()
+        .map_or_else(nobody, crate::model::process::Process::owner)
 }
 
 #[cfg(test)]

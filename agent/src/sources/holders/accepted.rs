@@ -107,9 +107,10 @@ fn cut(open: &mut Vec<Open>, watched: &Watched<'_>, watch: Watch<'_>) -> Gap {
     open.extend(ranked.into_iter().map(|(_, open)| open));
     open.sort_by_key(|open| open.client);
     let mut listeners = left_out.iter().filter_map(|(_, open)| watched.listener(open.listener));
-    let hides = match listeners.any(|listener| watch.hides(listener.inode) == Hides::Client) {
-        true => Hides::Client,
-        false => Hides::Detail,
+    let hides = if listeners.any(|listener| watch.hides(listener.inode) == Hides::Client) {
+        Hides::Client
+    } else {
+        Hides::Detail
     };
     Gap::new(Reason::LimitReached, hides, "connections to watched listeners", answer)
 }

@@ -54,10 +54,10 @@ impl<'a> MountLine<'a> {
         Some(Self {
             id,
             parent,
-            flags,
             device,
             root,
             point,
+            flags,
             fs_type,
             options,
         })

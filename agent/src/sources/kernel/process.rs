@@ -118,7 +118,7 @@ impl ProcessDirectory {
         self.read_file(c"cgroup")
     }
 
-    /// `uid_map`: the users of its user namespace, as user_namespaces(7) says. None where the kernel has none.
+    /// `uid_map`: the users of its user namespace, as `user_namespaces(7)` says. None where the kernel has none.
     pub(crate) fn read_users(&self) -> io::Result<Option<Vec<u8>>> {
         match self.read_file(c"uid_map") {
             Ok(map) => Ok(Some(map)),

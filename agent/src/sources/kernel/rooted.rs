@@ -224,7 +224,7 @@ impl Walk<'_> {
         let names = names.map(|(name, _)| OsStr::from_bytes(name));
         Path::new("/")
             .components()
-            .map(|root| root.as_os_str())
+            .map(std::path::Component::as_os_str)
             .chain(names)
             .collect()
     }

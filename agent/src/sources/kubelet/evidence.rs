@@ -17,21 +17,17 @@ const PODS: &str = "/var/lib/kubelet/pods";
 pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Option<Gap> {
     let supervisor = table.entries.iter().find(|entry| is_supervisor_of_pods(reader, entry));
     if let Some(entry) = supervisor {
-        return Some(sign(format!(
-            "process {} ({}) supervises containers of pods",
-            entry.key.pid, entry.name
-        )));
+        let (pid, name) = (entry.key.pid, &entry.name);
+        return Some(sign(&format!("process {pid} ({name}) supervises containers of pods")));
     }
     match Files::open(host).has_entries(PODS) {
         Ok(false) => {}
-        Ok(true) => return Some(sign(format!("{PODS} has pods"))),
+        Ok(true) => return Some(sign(&format!("{PODS} has pods"))),
         Err(gap) => return Some(gap),
     }
     let in_pod = table.entries.iter().find(|entry| is_in_pod(reader, entry))?;
-    Some(sign(format!(
-        "process {} is in the control group of a pod",
-        in_pod.key.pid
-    )))
+    let what = format!("process {} is in the control group of a pod", in_pod.key.pid);
+    Some(sign(&what))
 }
 
 fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
@@ -49,7 +45,7 @@ fn is_in_pod(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     membership.is_some_and(|m| m.pod_uid.is_some() && m.containers.len() <= 1)
 }
 
-fn sign(what: String) -> Gap {
+fn sign(what: &str) -> Gap {
     let answer = format!("{what}, and no runtime was found");
     Gap::new(Reason::NotFound, Hides::Runtime, "the runtime of this node", answer)
 }

@@ -197,7 +197,10 @@ impl Files {
             let path = format!("{directory}/{name}");
             if !self.is_link(&path)? && self.is_directory(&path)? {
                 self.find_drop_ins(&path, found)?;
-            } else if name.ends_with(".conf") {
+                continue;
+            }
+            // As the kubelet takes them: `.conf` and no other spelling.
+            if name.strip_suffix(".conf").is_some() {
                 found.push(path);
             }
             if found.len() > DROP_INS_MAX {

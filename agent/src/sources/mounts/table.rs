@@ -1,6 +1,6 @@
 //! The mounts that one process sees, and to which file of which file system a path leads through them.
 //!
-//! Follows the kernel's own walk (path_lookup(7) of fs/namei.c): where a mount lies over another, or over a directory
+//! Follows the kernel's own walk (`path_lookup(7)` of fs/namei.c): where a mount lies over another, or over a directory
 //! above it, what is below cannot be reached. Relies on `proc_pid_mountinfo(5)`.
 
 use std::collections::BTreeSet;
@@ -22,6 +22,10 @@ pub(super) struct Place {
 }
 
 /// One mount. No path ends in a slash: the root's is empty.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of one line, independent of each other"
+)]
 #[derive(Debug)]
 pub(super) struct Entry {
     id: u32,
@@ -36,7 +40,7 @@ pub(super) struct Entry {
     pub(super) point: Vec<u8>,
     /// Whether it is read-only.
     pub(super) readonly: bool,
-    /// Whether it maps users to others (mount_setattr(2)).
+    /// Whether it maps users to others (`mount_setattr(2)`).
     pub(super) maps_users: bool,
 }
 

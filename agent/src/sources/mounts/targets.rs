@@ -122,7 +122,7 @@ fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) 
         if walked.kind != FileType::Socket || is_known {
             continue;
         }
-        let Some(kind) = suggested(path.as_bytes()).and_then(|suggested| suggested.engine()) else {
+        let Some(kind) = suggested(path.as_bytes()).and_then(super::named::Suggested::engine) else {
             continue;
         };
         let name = SocketName::Path(path);

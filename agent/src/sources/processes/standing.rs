@@ -5,7 +5,7 @@ use std::io;
 use crate::model::workload::Membership;
 use crate::sources::kernel::process::ProcessDirectory;
 
-/// The user ids of the initial user namespace, `uid_map` of user_namespaces(7): all of them, as themselves.
+/// The user ids of the initial user namespace, `uid_map` of `user_namespaces(7)`: all of them, as themselves.
 const ALL_USERS: [&[u8]; 3] = [b"0", b"0", b"4294967295"];
 
 /// For whom a process speaks.

@@ -128,7 +128,7 @@ fn runner_deployment(pod: &Marks<'_>) -> Option<Workload> {
     is_random(set).then(|| workload(WorkloadKind::RunnerDeployment, name, true))?
 }
 
-/// `<name>-<random>-<ordinal>`: a RunnerSet makes a stateful set for each of its runners.
+/// `<name>-<random>-<ordinal>`: a `RunnerSet` makes a stateful set for each of its runners.
 fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
     let name = pod.label(RUNNER_SET)?;
     let (set, ordinal) = pod.name.rsplit_once('-')?;

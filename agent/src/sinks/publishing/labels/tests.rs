@@ -196,9 +196,11 @@ fn an_engine_inside_a_pod_counts_for_no_label() {
     let Reading::Known(exposures) = &mut report.exposures else {
         panic!("known")
     };
-    engines.iter_mut().for_each(|engine| engine.scope = pod.clone());
-    clients.iter_mut().for_each(|client| client.key.scope = pod.clone());
-    exposures.iter_mut().for_each(|exposure| exposure.scope = pod.clone());
+    let scopes = engines.iter_mut().map(|engine| &mut engine.scope);
+    let scopes = scopes.chain(clients.iter_mut().map(|client| &mut client.key.scope));
+    for scope in scopes.chain(exposures.iter_mut().map(|exposure| &mut exposure.scope)) {
+        *scope = pod.clone();
+    }
     for source in &mut report.sources {
         source.gaps.clear();
     }

@@ -52,7 +52,10 @@ impl SocketTable for DiagTable<'_> {
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
         let request = |sequence| ask.request(sequence).to_vec();
         self.dump_records(&request, &mut |record| match record {
-            Message::Row(row) => Ok(each(row)),
+            Message::Row(row) => {
+                each(row);
+                Ok(())
+            }
             _ => Err(DecodeError::Family(0)),
         })
     }
@@ -60,7 +63,10 @@ impl SocketTable for DiagTable<'_> {
     fn dump_tcp(&mut self, family: tcp::Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
         let request = |sequence| tcp::request(family, sequence).to_vec();
         self.dump_records(&request, &mut |record| match record {
-            Message::Tcp(row) => Ok(each(row)),
+            Message::Tcp(row) => {
+                each(row);
+                Ok(())
+            }
             _ => Err(DecodeError::Family(0)),
         })
     }

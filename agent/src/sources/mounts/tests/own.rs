@@ -264,10 +264,7 @@ fn a_group_that_is_called_after_a_container_does_not_stand_for_it() {
             .collect::<Vec<_>>()
     };
     assert_eq!(reached(called(None, None)), [ContainerId(OWN.to_owned())]);
-    assert_eq!(
-        reached(called(Some(&beside), None)),
-        [beside.clone()],
-        "whoever is in the outer one named it"
-    );
+    let by_the_outer = reached(called(Some(&beside), None));
+    assert_eq!(by_the_outer, [beside], "whoever is in the outer one named it");
     assert_eq!(reached(called(None, Some(1000))), [], "a user named it");
 }

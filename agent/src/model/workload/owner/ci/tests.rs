@@ -16,11 +16,12 @@ fn told(name: &str, labels: Pairs<'_>) -> String {
     workload.map_or_else(|| "-".to_owned(), |w| w.to_string())
 }
 
-fn gitlab_pod<'a>(label: &'a str) -> [(&'a str, &'a str); 2] {
+fn gitlab_pod(label: &str) -> [(&str, &str); 2] {
     [("pod", label), ("job.runner.gitlab.com/pod", label)]
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn the_next_job_has_the_same_workload() {
     let slots = [
         "runner-t1_x-project-23-concurrent-0",
