@@ -86,7 +86,7 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     let of_engine = r#"engine="dockerd",scope="host""#;
     for sample in [
         format!(
-            r#"castoff_pod_client_connections{{namespace="builds",pod="builder-0",container="build",workload="(unknown)",workload_kind="(unknown)",{of_engine}}}"#
+            r#"castoff_pod_client_connections{{namespace="builds",pod="builder-0",container="build",workload="builder-0",workload_kind="Pod",{of_engine}}}"#
         ),
         format!(r#"castoff_engine_container_client_connections{{name="agent",owner="dockerd",{of_engine}}}"#),
         r#"castoff_node_verdict{verdict="in-use"}"#.to_owned(),
