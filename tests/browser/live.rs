@@ -72,7 +72,7 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
         "castoff-lab-backup.service",
         "shipper-x7k2p",
         "the newest kubelet that this runtime can serve",
-        "Building images: BuildKit (rootless), Buildah or kaniko in a pod.",
+        "Building images: rootless BuildKit or Buildah in a pod",
         &listener,
         endpoint.trim_start_matches("unix://"),
         // Of an earlier agent: what was seen, and when it did not run.
