@@ -203,7 +203,7 @@ impl Agent {
         listening: &ListeningFiles,
         sources: &[SourceStatus],
     ) {
-        let open = joined.clients.known().map_or(&[][..], Vec::as_slice);
+        let open = joined.clients.items();
         let runtime = self.find_runtime_side(snapshot, listening, open).await;
         let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
@@ -256,7 +256,7 @@ impl Agent {
         contained: Sighting<Vec<ContainerProcess>>,
         (listening, sees_machine): (Arc<ListeningFiles>, bool),
     ) -> (Timed<Sighting<Vec<Reach>>>, Vec<LostMount>) {
-        let pods = snapshot.runtime.pods.reading.known().into_iter().flatten();
+        let pods = snapshot.runtime.pods.reading.items().iter();
         let facts = MountFacts {
             containers: snapshot.runtime.containers.clone(),
             sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),

@@ -82,7 +82,7 @@ impl<'a> Facts<'a> {
 
 /// The items that were seen; none where they are unknown.
 fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
-    reading.known().into_iter().flatten()
+    reading.items().iter()
 }
 
 /// Judges one look, of which `joined` is what it amounts to. `history` has it recorded already; `sources` tell how each
@@ -130,7 +130,7 @@ pub fn evaluate(
         refused_endpoints: snapshot.runtime.refused.clone(),
         kubelet_ceiling: ceiling,
         kubelet: snapshot.kubelet.reading.clone(),
-        cgroups: flatten(&snapshot.host.reading, |host| host.cgroups.clone()),
+        cgroups: snapshot.host.reading.as_ref().and_then(|host| host.cgroups.clone()),
         containers: snapshot.runtime.containers.reading.clone().map(|c| count(c.len())),
         pods: ready_pods(snapshot),
         engines: joined.engines,
@@ -200,21 +200,12 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
         })
         .collect();
     clients.sort_by(|a, b| {
-        let open = |c: &Client| c.connections + c.pending > 0;
-        open(b)
-            .cmp(&open(a))
+        b.is_open()
+            .cmp(&a.is_open())
             .then(b.last_seen.cmp(&a.last_seen))
             .then(a.key.cmp(&b.key))
     });
     clients
-}
-
-fn flatten<T, U>(reading: &Reading<T>, f: impl FnOnce(&T) -> Reading<U>) -> Reading<U> {
-    match reading {
-        Reading::Known(value) => f(value),
-        Reading::Absent => Reading::Absent,
-        Reading::Unknown(gap) => Reading::Unknown(gap.clone()),
-    }
 }
 
 fn count(n: usize) -> u32 {

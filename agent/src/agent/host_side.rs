@@ -165,7 +165,7 @@ impl HostSide {
         self.tables.begin();
         let namespaces = self.namespaces.find(&self.paths.proc, &table);
         let sockets = self.find_sockets(&table, &namespaces);
-        let listening = sockets.listening.reading.known().map_or(&[][..], Vec::as_slice);
+        let listening = sockets.listening.reading.items();
         if self.listeners.finds_new(listening) {
             // Whoever listens anew may have become an engine since its row was read.
             self.table = Timed::measure(Source::Processes, || shared(self.reader.read_table_anew()));
@@ -176,7 +176,7 @@ impl HostSide {
         let mut engines = find_engines(&self.reader, &table, listening, &mut self.listeners);
         engines.gaps.extend(sockets.listening.all_gaps().cloned());
         let supervised = find_supervised(&self.reader, &table, &mut self.supervisors);
-        let containers = supervised.reading.known().map_or(&[][..], Vec::as_slice);
+        let containers = supervised.reading.items();
         let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
         let held = self.find_tcp_listeners(&table, &namespaces, &mut engines);
         let files = Arc::new(listening_files(&engines, &self.table.sighting.gaps, listening));
@@ -263,9 +263,9 @@ impl HostSide {
         held: Held,
     ) -> Sighting<ConnectionsSeen> {
         let shown = sockets.accepted();
-        let listening = sockets.listening.reading.known().map_or(&[][..], Vec::as_slice);
+        let listening = sockets.listening.reading.items();
         let watched = watched(engines, listening, &held.tcp.listening);
-        let found = engines.reading.known().map_or(&[][..], Vec::as_slice);
+        let found = engines.reading.items();
         let processes = ProcessView {
             proc: &self.paths.proc,
             reader: &mut self.reader,
@@ -317,7 +317,7 @@ fn listening_files(
     table_gaps: &[Gap],
     sockets: &[ListeningSocket],
 ) -> ListeningFiles {
-    let known = engines.reading.known().into_iter().flatten();
+    let known = engines.reading.items().iter();
     let owners: BTreeMap<SocketInode, EngineKind> = known
         .flat_map(|engine| engine.listeners.iter().map(|listener| (listener.socket, engine.kind)))
         .collect();
@@ -357,12 +357,7 @@ fn watched(
     sockets: &[ListeningSocket],
     tcp: &[ListeningSocket],
 ) -> Vec<ListeningSocket> {
-    let listeners = engines
-        .reading
-        .known()
-        .into_iter()
-        .flatten()
-        .flat_map(|engine| &engine.listeners);
+    let listeners = engines.reading.items().iter().flat_map(|engine| &engine.listeners);
     let inodes: BTreeSet<SocketInode> = listeners.map(|listener| listener.socket).collect();
     let all = sockets.iter().chain(tcp);
     all.filter(|socket| inodes.contains(&socket.inode)).cloned().collect()

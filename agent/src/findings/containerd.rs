@@ -36,7 +36,7 @@ pub(super) fn containerd(snapshot: &Snapshot) -> Containerd {
     if let Some(Reading::Known(path)) = package {
         return Containerd::Shared(format!("it comes from Docker's package containerd.io ({path})"));
     }
-    let engines = snapshot.engines.reading.known().into_iter().flatten();
+    let engines = snapshot.engines.reading.items().iter();
     let is_the_hosts = |engine: &&EngineSighting| {
         let process = engine.process.as_ref();
         process.is_some_and(|p| p.uid == Some(0) && p.membership.containers.is_empty())

@@ -1,9 +1,9 @@
 //! What the runtime itself says about the node's next upgrades.
 
+use super::Facts;
 use super::catalogue::finding;
 use super::releases::{self, Certainty, Cut, Support, support};
 use super::report::{Code, Finding, KubeletCeiling, Severity};
-use super::{Facts, flatten};
 use crate::model::host::CgroupVersion;
 use crate::model::reading::{Reading, Reason};
 use crate::model::runtime::{CriApi, RefusedEndpoint, Runtime};
@@ -50,14 +50,17 @@ fn cut(snapshot: &Snapshot) -> Reading<Option<Cut>> {
     if dockershim {
         return Reading::Known(Some(releases::WITHOUT_DOCKERSHIM));
     }
-    flatten(&snapshot.runtime.runtime.reading, |runtime| {
-        match (runtime.api, &runtime.cgroup_driver) {
+    snapshot
+        .runtime
+        .runtime
+        .reading
+        .as_ref()
+        .and_then(|runtime| match (runtime.api, &runtime.cgroup_driver) {
             (CriApi::V1alpha2, _) => Reading::Known(Some(releases::WITHOUT_V1ALPHA2)),
             (CriApi::V1, Reading::Known(_)) => Reading::Known(None),
             (CriApi::V1, Reading::Absent) => Reading::Known(Some(releases::WITH_RUNTIME_CONFIG)),
             (CriApi::V1, Reading::Unknown(gap)) => Reading::Unknown(gap.clone()),
-        }
-    })
+        })
 }
 
 /// The findings of this family.
@@ -124,10 +127,14 @@ fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
     let Cut {
         first_minor, source, ..
     } = releases::WITHOUT_CGROUP_V1;
-    let setting = flatten(&snapshot.kubelet.reading, |kubelet| match &kubelet.fail_cgroup_v1 {
-        Reading::Absent => Reading::Known(None),
-        set => set.clone().map(Some),
-    });
+    let setting = snapshot
+        .kubelet
+        .reading
+        .as_ref()
+        .and_then(|kubelet| match &kubelet.fail_cgroup_v1 {
+            Reading::Absent => Reading::Known(None),
+            set => set.clone().map(Some),
+        });
     let (severity, message) = match setting {
         Reading::Absent => return None,
         Reading::Known(Some(false)) => (
@@ -168,7 +175,7 @@ fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
         ));
     }
     found.extend(end_of_life(runtime, facts.snapshot.taken));
-    for deprecation in runtime.deprecations.known().into_iter().flatten() {
+    for deprecation in runtime.deprecations.items() {
         let message = format!("the runtime reports: {}", deprecation.message);
         let subject = deprecation
             .id

@@ -62,7 +62,7 @@ fn used(clients: &[&Client], last: Timestamp) -> String {
         Scope::User { .. } if clients.iter().all(|c| c.key.scope == *first) => format!("an engine of {first}"),
         _ => "an engine".to_owned(),
     };
-    let open = clients.iter().filter(|c| c.connections + c.pending > 0).count();
+    let open = clients.iter().filter(|client| client.is_open()).count();
     match (open, clients.len()) {
         (0, 1) => format!("1 client used {engine}, last seen {last}"),
         (0, all) => format!("{all} clients used {engine}, last seen {last}"),

@@ -239,4 +239,9 @@ pub struct Client {
 impl Client {
     /// How many processes are listed for one client.
     pub const HOLDERS_SHOWN: usize = 16;
+
+    /// Whether it has a connection now, accepted or waiting.
+    pub const fn is_open(&self) -> bool {
+        self.connections > 0 || self.pending > 0
+    }
 }

@@ -42,7 +42,7 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         .clone()
         .map(|e| e.into_iter().map(|e| engine(&places, e)).collect());
     let clients = snapshot.connections.reading.clone().map(|seen| {
-        let engines: &[Engine] = engines.known().map_or(&[], Vec::as_slice);
+        let engines: &[Engine] = engines.items();
         open_clients(&places, engines, &seen.connections)
     });
     Joined {
@@ -67,7 +67,7 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         .known()
         .into_iter()
         .flat_map(|seen| &seen.connections);
-    let engines = snapshot.engines.reading.known().into_iter().flatten();
+    let engines = snapshot.engines.reading.items().iter();
     holders
         .flat_map(|connection| &connection.holders)
         .chain(engines.filter_map(|engine| engine.process.as_ref()))

@@ -36,6 +36,24 @@ impl<T> Reading<T> {
         }
     }
 
+    /// The same reading, of the answer where it is.
+    pub fn as_ref(&self) -> Reading<&T> {
+        match self {
+            Self::Known(value) => Reading::Known(value),
+            Self::Absent => Reading::Absent,
+            Self::Unknown(gap) => Reading::Unknown(gap.clone()),
+        }
+    }
+
+    /// The reading of something within the answer.
+    pub fn and_then<U>(self, f: impl FnOnce(T) -> Reading<U>) -> Reading<U> {
+        match self {
+            Self::Known(value) => f(value),
+            Self::Absent => Reading::Absent,
+            Self::Unknown(gap) => Reading::Unknown(gap),
+        }
+    }
+
     /// The same reading of a part of the answer.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
@@ -43,6 +61,13 @@ impl<T> Reading<T> {
             Self::Absent => Reading::Absent,
             Self::Unknown(gap) => Reading::Unknown(gap),
         }
+    }
+}
+
+impl<T> Reading<Vec<T>> {
+    /// The items that were seen: none where nothing is there or where that is not known.
+    pub fn items(&self) -> &[T] {
+        self.known().map_or(&[], Vec::as_slice)
     }
 }
 

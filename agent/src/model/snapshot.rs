@@ -17,8 +17,6 @@ codes! {
         SockDiag = "sock-diag",
         /// `/proc/<pid>/net/unix` of one process for each container: names the container, never the process.
         ProcNetUnix = "proc-net-unix",
-        /// Dumps that were recorded elsewhere, in tests.
-        Recorded = "recorded",
     }
 }
 

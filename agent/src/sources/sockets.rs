@@ -8,7 +8,7 @@
 //! - [`tables`]: the tables of many namespaces, whoever answers
 //! - [`namespaces`]: which network namespaces there are and how each can be entered
 //! - [`live`]: the live tables, each in its own namespace
-//! - [`recorded`]: tables that were recorded elsewhere
+//! - `recorded`: tables that were recorded elsewhere, for tests
 //! - [`listening`]: the sockets that accept
 //! - [`connected`]: the sockets that may be connected to one of those
 //! - `vanished`: listeners that only their connections tell of
@@ -18,6 +18,7 @@ pub mod connected;
 pub mod listening;
 pub mod live;
 pub mod namespaces;
+#[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
 pub mod tables;
 pub mod tcp;

@@ -28,7 +28,7 @@ impl Transitions {
 
     fn log_clients(&mut self, report: &Report) {
         let Some(clients) = report.clients.known() else { return };
-        let open = clients.iter().filter(|client| client.connections + client.pending > 0);
+        let open = clients.iter().filter(|client| client.is_open());
         let connected: BTreeSet<ClientKey> = open.map(|client| client.key.clone()).collect();
         for key in connected.difference(&self.connected) {
             tracing::info!(client = %key.identity, engine = %key.engine, listener = %key.listener, "client connected");

@@ -17,7 +17,7 @@ use crate::model::workload::Membership;
 /// The ways of containers to an engine's socket that this look sees.
 pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<ExposureKey, Mounted>> {
     let places = Places::new(snapshot);
-    let engines = joined.engines.known().map_or(&[][..], Vec::as_slice);
+    let engines = joined.engines.items();
     snapshot.reaches.reading.clone().map(|reaches| {
         let mut mounted = BTreeMap::new();
         for reach in reaches {
@@ -79,7 +79,7 @@ fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
 /// The containers that could reach an engine, now or within the window; `used` by what the snapshot and the history have
 /// seen. What is remembered is told only beside a look that saw what is there now.
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Reading<Vec<Exposure>> {
-    let open = joined.clients.known().into_iter().flatten().map(|client| &client.key);
+    let open = joined.clients.items().iter().map(|client| &client.key);
     let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
     let now = match mounted(snapshot, joined) {
         Reading::Known(now) => now,

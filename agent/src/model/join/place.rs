@@ -46,7 +46,7 @@ impl<'a> Places<'a> {
             pods: HashMap::new(),
             supervised: HashMap::new(),
         };
-        let listed_pods = snapshot.runtime.pods.reading.known().into_iter().flatten();
+        let listed_pods = snapshot.runtime.pods.reading.items().iter();
         let mut by_sandbox = HashMap::new();
         for pod in listed_pods {
             // A pod whose sandbox was made anew is listed twice under one uid, and both entries say the same.
@@ -54,7 +54,7 @@ impl<'a> Places<'a> {
             places.list(&pod.sandbox, pod, None);
             by_sandbox.insert(&pod.sandbox, pod);
         }
-        for container in snapshot.runtime.containers.reading.known().into_iter().flatten() {
+        for container in snapshot.runtime.containers.reading.items() {
             if let Some(pod) = by_sandbox.get(&container.sandbox) {
                 places.list(&container.id, pod, Some(&container.name));
                 continue;
@@ -67,7 +67,7 @@ impl<'a> Places<'a> {
             };
             places.containers.insert(&container.id, Listed { place, pod_uid: None });
         }
-        for supervised in snapshot.supervised.reading.known().into_iter().flatten() {
+        for supervised in snapshot.supervised.reading.items() {
             places.supervised.insert(&supervised.id, supervised);
         }
         places

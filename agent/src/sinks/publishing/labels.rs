@@ -109,9 +109,8 @@ fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
 fn engines(report: &Report) -> String {
     let kinds: BTreeSet<&str> = report
         .engines
-        .known()
-        .into_iter()
-        .flatten()
+        .items()
+        .iter()
         .filter(|e| e.scope.is_of_node())
         .map(|e| e.kind.code())
         .collect();

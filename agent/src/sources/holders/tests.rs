@@ -52,7 +52,7 @@ struct Rounds(Vec<PathBuf>);
 
 impl SocketTables for Rounds {
     fn method(&self) -> HolderMethod {
-        HolderMethod::Recorded
+        HolderMethod::SockDiag
     }
 
     fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {

@@ -129,7 +129,7 @@ mod tests {
 
     impl SocketTables for Table<'_> {
         fn method(&self) -> HolderMethod {
-            HolderMethod::Recorded
+            HolderMethod::SockDiag
         }
 
         fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {

@@ -9,6 +9,7 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/unix/diag.c> (what stands in it). The interface is there since 3.3.
 
 mod ask;
+#[cfg(any(test, feature = "recorded"))]
 pub mod encode;
 pub(crate) mod netlink;
 pub mod table;
@@ -31,6 +32,7 @@ const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
+#[cfg(any(test, feature = "recorded"))]
 const NLM_F_MULTI: u16 = 0x02;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 // <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/sock_diag.h>

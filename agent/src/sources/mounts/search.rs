@@ -85,7 +85,7 @@ impl<'a> Search<'a> {
                 process: None,
             });
         };
-        for container in looked.containers.reading.known().into_iter().flatten() {
+        for container in looked.containers.reading.items() {
             let declared = match &container.mounts {
                 Reading::Known(mounts) => Ok(mounts.as_slice()),
                 Reading::Absent => Ok(&[][..]),
@@ -100,7 +100,7 @@ impl<'a> Search<'a> {
             let name = container.name.as_deref().unwrap_or_default();
             add(&container.id, container.user, name, Ok(declared));
         }
-        for process in looked.processes.reading.known().into_iter().flatten() {
+        for process in looked.processes.reading.items() {
             let Some(chain) = self.chain_of(process, &subjects) else {
                 continue;
             };

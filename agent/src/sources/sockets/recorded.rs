@@ -45,7 +45,7 @@ impl RecordedTables {
 
 impl SocketTables for RecordedTables {
     fn method(&self) -> HolderMethod {
-        HolderMethod::Recorded
+        HolderMethod::SockDiag
     }
 
     fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {

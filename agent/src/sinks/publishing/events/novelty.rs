@@ -114,7 +114,7 @@ fn of_client(client: &Client) -> Option<Occurrence> {
     let ClientIdentity::Pod(place) = &client.key.identity else {
         return None;
     };
-    let is_open = client.connections > 0 || client.pending > 0;
+    let is_open = client.is_open();
     Some(Occurrence {
         news: News::Client,
         place: place.clone(),

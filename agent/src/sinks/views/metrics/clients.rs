@@ -36,11 +36,7 @@ fn counted(clients: &[&Client]) -> Family {
         }
     }
     for client in clients.iter().filter(|client| client.key.scope.is_of_node()) {
-        let state = if client.connections > 0 || client.pending > 0 {
-            "connected"
-        } else {
-            "earlier"
-        };
+        let state = if client.is_open() { "connected" } else { "earlier" };
         family.add([client.key.identity.code(), state], 1.0);
     }
     family

@@ -12,7 +12,7 @@ use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
 use crate::model::workload::owner::Workload;
 use crate::sinks::views::amount::Amount;
-use crate::sinks::views::table::{clients::is_open, words};
+use crate::sinks::views::table::words;
 
 /// The rows of one table at most: ten times a full node. What is beyond is counted, and is in the report.
 pub(super) const LIMIT: usize = 1_000;
@@ -88,7 +88,7 @@ impl<'a> ClientRow<'a> {
         let who = key.identity.to_string();
         Self {
             client,
-            open: is_open(client),
+            open: client.is_open(),
             of: match &key.identity {
                 ClientIdentity::Pod(pod) => of(pod.workload.as_ref(), client.pod_uid.as_deref()),
                 _ => String::new(),

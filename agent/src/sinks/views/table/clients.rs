@@ -75,13 +75,8 @@ pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
     merged
 }
 
-/// Whether it holds a connection now.
-pub(in crate::sinks::views) const fn is_open(client: &Client) -> bool {
-    client.connections > 0 || client.pending > 0
-}
-
 fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
-    let open = is_open(client);
+    let open = client.is_open();
     let key = &client.key;
     let last = if open && !style.wide {
         "now".to_owned()

@@ -19,7 +19,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         columns.extend([whole("PROGRAM"), whole("FILE"), whole("NETNS")]);
     }
     let mut grid = Grid::new(&columns);
-    for engine in report.engines.known().into_iter().flatten() {
+    for engine in report.engines.items() {
         let mut listeners = engine.listeners.iter();
         push(engine, listeners.next(), true, style, &mut grid);
         for listener in listeners {

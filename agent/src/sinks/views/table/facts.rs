@@ -99,7 +99,7 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
         let (of_node, of_pods): (Vec<Client>, Vec<Client>) = clients::without_listeners(clients)
             .into_iter()
             .partition(|client| client.key.scope.is_of_node());
-        let now = of_node.iter().filter(|c| clients::is_open(c)).count();
+        let now = of_node.iter().filter(|client| client.is_open()).count();
         let count = match of_node.len() - now {
             0 => format!("{now} now"),
             before => format!("{now} now, {before} before"),
@@ -147,7 +147,7 @@ fn add_runtime(runtime: &Runtime, facts: &mut Vec<Fact>) {
         "Endpoint",
         format!("{}{leads_to}, {}", endpoint.path, words::origin(&endpoint.origin)),
     ));
-    for condition in runtime.conditions.known().into_iter().flatten().filter(|c| !c.status) {
+    for condition in runtime.conditions.items().iter().filter(|c| !c.status) {
         facts.push(Fact {
             label: "Condition",
             text: format!(

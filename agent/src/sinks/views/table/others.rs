@@ -21,7 +21,7 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
         columns.extend(["FIRST SEEN", "AT", "MODE", "LISTENER"].map(whole));
     }
     let mut grid = Grid::new(&columns);
-    for e in report.exposures.known().into_iter().flatten() {
+    for e in report.exposures.items() {
         let used = match (e.used, e.access) {
             (true, _) => Cell::toned("yes", Tone::Bad),
             (false, Access::Denied) => Cell::new("may not"),
@@ -74,7 +74,7 @@ pub(super) fn write_shadow_containers(report: &Report, style: Style, out: &mut S
         Some(text) => Cell::new(text),
         None => Cell::toned("unknown", Tone::Faint),
     };
-    for shadow in report.shadow_containers.known().into_iter().flatten() {
+    for shadow in report.shadow_containers.items() {
         let id = if style.wide { &shadow.id.0 } else { shadow.id.short() };
         grid.push([
             id.into(),

@@ -156,7 +156,6 @@ pub(in crate::sinks::views) const fn method(method: HolderMethod) -> &'static st
     match method {
         HolderMethod::SockDiag => "sock_diag in every network namespace",
         HolderMethod::ProcNetUnix => "/proc/<pid>/net/unix: names the container, not the process",
-        HolderMethod::Recorded => "a recording",
     }
 }
 

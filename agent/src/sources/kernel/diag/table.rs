@@ -96,6 +96,7 @@ pub enum DumpError {
     #[error("dump not complete in time")]
     Deadline,
     /// The recording could not be read.
+    #[cfg(any(test, feature = "recorded"))]
     #[error("read the recorded dump {path}")]
     Recording {
         /// The file.
@@ -118,6 +119,7 @@ impl DumpError {
             Self::TooLarge(_) => Reason::TooLarge,
             Self::Interrupted => Reason::HostError,
             Self::Deadline => Reason::DeadlineExceeded,
+            #[cfg(any(test, feature = "recorded"))]
             Self::Recording { source, .. } => Reason::of(source),
         }
     }

@@ -95,6 +95,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<TcpRow, DecodeError> {
 }
 
 /// Writes what [`decode`] reads, for tests and for recorded tables.
+#[cfg(any(test, feature = "recorded"))]
 pub(super) fn encode(row: &TcpRow) -> [u8; ROW_LEN] {
     let mut bytes = [0; ROW_LEN];
     bytes[0] = if row.local.is_ipv4() { AF_INET } else { AF_INET6 };

@@ -181,7 +181,7 @@ struct CutBacklogs(BTreeMap<NetNs, Vec<u8>>);
 
 impl SocketTables for CutBacklogs {
     fn method(&self) -> crate::model::snapshot::HolderMethod {
-        crate::model::snapshot::HolderMethod::Recorded
+        crate::model::snapshot::HolderMethod::SockDiag
     }
 
     fn visit(&mut self, _: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
