@@ -312,7 +312,7 @@ async fn ask_runtime(
     }
 }
 
-/// Whether no gap of this look hides a client. One of the history hides clients of before.
+/// True if no gap of this look hides a client. One of the history hides clients of before.
 fn saw_every_client(sources: &[SourceStatus]) -> bool {
     let mut gaps = sources
         .iter()

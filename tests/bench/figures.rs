@@ -46,7 +46,7 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     pub(crate) limit: f64,
     pub(crate) unit: &'static str,
-    /// Whether more is better.
+    /// True if more is better.
     pub(crate) at_least: bool,
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn found_by_osquery(socket: &Path) -> Result<BTreeSet<u32>> {
     Ok(text.lines().filter_map(|line| line.trim().parse().ok()).collect())
 }
 
-/// Whether a program is in `PATH`.
+/// True if a program is in `PATH`.
 pub(crate) fn is_installed(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())

@@ -350,7 +350,7 @@ fn every_node_that_can_run_one_gets_an_agent() -> Result<()> {
     Ok(())
 }
 
-/// Whether these labels meet a term of node affinity, of the operators that the chart uses.
+/// True if these labels meet a term of node affinity, of the operators that the chart uses.
 fn is_met(term: &Value, labels: &Value) -> bool {
     let mut expressions = term["matchExpressions"].as_array().into_iter().flatten();
     expressions.all(|expression| {

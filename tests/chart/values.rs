@@ -23,7 +23,7 @@ impl Described {
         self.path.join(".")
     }
 
-    /// Whether it, or what it is a part of, is described here.
+    /// True if it, or what it is a part of, is described here.
     fn covers(&self, path: &[String]) -> bool {
         path.starts_with(&self.path)
     }

@@ -56,7 +56,7 @@ fn rootless() -> String {
     format!("client of {ORDINARY_UID}")
 }
 
-/// Whether a gap that hides this says this.
+/// True if a gap that hides this says this.
 fn says(report: &Value, hides: &str, part: &str) -> bool {
     gaps(report).any(|gap| gap["hides"] == hides && gap["answer"].as_str().is_some_and(|answer| answer.contains(part)))
 }

@@ -48,7 +48,7 @@ fn product(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
-/// Whether a file holds tests only.
+/// True if a file holds tests only.
 fn is_test(path: &Path) -> bool {
     let path = path.strip_prefix(root()).expect("a path of the repository");
     path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests")

@@ -95,7 +95,7 @@ struct Engine<'a> {
     kind: &'a str,
     socket: &'a Path,
     pid: u32,
-    /// Whether the kernel shows the dynamic loader as its executable.
+    /// True if the kernel shows the dynamic loader as its executable.
     by_loader: bool,
     container: &'a str,
 }

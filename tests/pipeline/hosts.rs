@@ -159,21 +159,20 @@ impl Host {
             .arguments(&[&["/usr/bin/kubelet"], arguments].concat())
     }
 
+    /// The process of dockerd (800), as its unit starts it.
+    fn daemon(&self) -> RecordedProcess<'_> {
+        let dockerd = self.tree.process(800, 1, "dockerd").exe("/usr/bin/dockerd");
+        dockerd
+            .arguments(&["/usr/bin/dockerd"])
+            .cgroup("/system.slice/docker.service")
+            .in_host_root()
+    }
+
     /// dockerd (800), whose listening socket is 50, with one accepted connection 51 of the client's socket 60 in
     /// the host's network namespace, and 52 of 61 in the pod's.
     fn dockerd(&mut self) -> Result<()> {
         let file = Some(self.socket(DOCKER_SOCKET)?);
-        let dockerd = self
-            .tree
-            .process(800, 1, "dockerd")
-            .exe("/usr/bin/dockerd")
-            .arguments(&["/usr/bin/dockerd"]);
-        dockerd
-            .cgroup("/system.slice/docker.service")
-            .in_host_root()
-            .socket(50)
-            .socket(51)
-            .socket(52);
+        self.daemon().socket(50).socket(51).socket(52);
         let name: &'static [u8] = b"/run/docker.sock\0";
         let listening = SocketFacts::listening(50, name, file);
         self.open_on_host(&[

@@ -91,7 +91,7 @@ pub(super) struct MountFacts {
     pub(super) engines: Sighting<Vec<EngineSighting>>,
     /// What listens.
     pub(super) listening: Arc<ListeningFiles>,
-    /// Whether that is all that listens on this machine.
+    /// True if that is all that listens on this machine.
     pub(super) sees_machine: bool,
 }
 

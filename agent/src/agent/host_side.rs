@@ -88,7 +88,7 @@ pub(super) struct HostSightings {
     pub(super) listening: Arc<ListeningFiles>,
     /// The first process of each container.
     pub(super) contained: Sighting<Vec<ContainerProcess>>,
-    /// Whether what listens is all that does on this machine.
+    /// True if what listens is all that does on this machine.
     pub(super) sees_machine: bool,
 }
 

@@ -24,7 +24,7 @@ pub enum Access {
     Kubeconfig {
         /// Its path.
         path: PathBuf,
-        /// Whether a program that it names may be started for a token. The agent starts none: it could hang, and an
+        /// True if a program that it names may be started for a token. The agent starts none: it could hang, and an
         /// agent with root's rights should start nothing that a file names.
         programs: bool,
     },
@@ -43,7 +43,7 @@ impl fmt::Display for Access {
 }
 
 impl Access {
-    /// Whether reading it may start a program.
+    /// True if reading it may start a program.
     pub const fn starts_programs(&self) -> bool {
         match self {
             Self::ServiceAccount => false,

@@ -10,7 +10,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest, whatever the server asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Whether the same request may fare better in a while.
+/// True if the same request may fare better in a while.
 pub fn passes(refusal: &Refusal) -> bool {
     match refusal.outcome {
         Outcome::Unreachable

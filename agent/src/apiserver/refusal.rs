@@ -29,7 +29,7 @@ pub struct Refusal {
     pub answer: String,
     /// For how long the server asks to be left alone.
     pub retry_after: Option<Duration>,
-    /// Whether it was the rest of a list that the server no longer keeps (410).
+    /// True if it was the rest of a list that the server no longer keeps (410).
     pub is_expired: bool,
     /// What leads to the rest of that list all the same, as it is by now.
     pub resume: Option<String>,

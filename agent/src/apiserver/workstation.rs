@@ -18,7 +18,7 @@ use crate::model::reading::Gap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workstation {
     files: Vec<PathBuf>,
-    /// Whether a file that is not there is no mistake, as long as another is.
+    /// True if a file that is not there is no mistake, as long as another is.
     may_be_missing: bool,
     in_pod: bool,
     context: Option<String>,

@@ -126,7 +126,7 @@ async fn looks(task: &Task, args: &Args, printer: &mut Printer) -> Result<u8, St
 /// The end of one round through all nodes.
 struct End {
     code: u8,
-    /// Whether nobody wants another round: it was interrupted, or the reader left.
+    /// True if nobody wants another round: it was interrupted, or the reader left.
     is_last: bool,
 }
 

@@ -112,7 +112,7 @@ pub struct Finding {
 pub struct SourceStatus {
     /// Which source.
     pub source: Source,
-    /// Whether it gave an answer (known or absent). It may still have gaps.
+    /// True if it gave an answer (known or absent). It may still have gaps.
     pub up: bool,
     /// How long it took, in microseconds.
     pub duration_micros: u64,

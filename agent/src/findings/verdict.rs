@@ -101,7 +101,7 @@ fn idle(facts: &Facts<'_>) -> Option<String> {
     Some(format!("Docker is installed ({}) and does not run", installed.path))
 }
 
-/// Whether a left-over can bring Docker back, other than data and configuration, which only lie there.
+/// True if a left-over can bring Docker back, other than data and configuration, which only lie there.
 fn starts_docker(kind: LeftOverKind) -> bool {
     match kind {
         LeftOverKind::Binary | LeftOverKind::EnabledUnit => true,

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Where the agents serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Door {
-    /// Whether over TLS.
+    /// True if over TLS.
     pub tls: bool,
     /// The port in the pod.
     pub port: u16,

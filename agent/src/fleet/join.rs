@@ -32,14 +32,14 @@ pub struct AgentPod {
     pub name: String,
     /// The Node it is on, as the pod says.
     pub node: String,
-    /// Whether all its containers are ready and it is to stay.
+    /// True if all its containers are ready and it is to stay.
     pub ready: bool,
     /// What the API server prints as its status: `Running`, `ImagePullBackOff`, `Terminating`.
     pub status: String,
 }
 
 impl AgentPod {
-    /// Whether something may answer: a container runs, ready or not.
+    /// True if something may answer: a container runs, ready or not.
     pub fn may_answer(&self) -> bool {
         self.ready || matches!(self.status.as_str(), "Running" | "Terminating")
     }

@@ -38,7 +38,7 @@ pub(super) enum Found {
         list: List,
         /// What came back.
         refusal: Refusal,
-        /// Whether not one page of it was read.
+        /// True if not one page of it was read.
         at_once: bool,
     },
 }

@@ -189,7 +189,7 @@ pub struct Row {
     pub exposures: Told<u64>,
     /// How many containers engines run by themselves.
     pub shadow_containers: Told<u64>,
-    /// Whether something hides which runtime the kubelet uses: an `in-use` node may be a `runtime` one.
+    /// True if something hides which runtime the kubelet uses: an `in-use` node may be a `runtime` one.
     pub runtime_is_hidden: bool,
 }
 

@@ -53,7 +53,7 @@ pub struct UserCount {
 pub struct Summary {
     /// How many Nodes there are.
     pub nodes: u64,
-    /// Whether that is all of them: no list broke off and nobody stopped castoff.
+    /// True if that is all of them: no list broke off and nobody stopped castoff.
     pub complete: bool,
     /// Nodes by verdict, worst first; each verdict is there.
     pub verdicts: Vec<Count<Verdict>>,

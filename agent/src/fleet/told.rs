@@ -137,7 +137,7 @@ struct Identity {
 struct Workload {
     kind: String,
     name: String,
-    /// Whether the pod's marks leave no other.
+    /// True if the pod's marks leave no other.
     #[serde(default)]
     certain: bool,
 }

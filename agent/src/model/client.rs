@@ -82,7 +82,7 @@ impl ClientIdentity {
         }
     }
 
-    /// Whether this is the same client as `other`.
+    /// True if this is the same client as `other`.
     pub fn continues(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pod(this), Self::Pod(other)) => this.continues(other),
@@ -160,12 +160,12 @@ impl ClientKey {
         }
     }
 
-    /// Whether its name has a pod in it: only then does another client continue it.
+    /// True if its name has a pod in it: only then does another client continue it.
     pub fn is_of_a_pod(&self) -> bool {
         matches!(self.identity, ClientIdentity::Pod(_)) || matches!(self.scope, Scope::Pod(_))
     }
 
-    /// Whether this is the same client of the same listener as `other`, under whatever pod's name.
+    /// True if this is the same client of the same listener as `other`, under whatever pod's name.
     pub fn continues(&self, other: &Self) -> bool {
         self.listener == other.listener
             && self.engine == other.engine
@@ -227,7 +227,7 @@ pub struct Client {
     pub last_seen: Timestamp,
     /// In how many looks a connection was seen that the look before had not: a lower bound of its connects.
     pub connects: u64,
-    /// Whether it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
+    /// True if it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
     /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
     /// like any other.
     #[serde(skip)]
@@ -240,7 +240,7 @@ impl Client {
     /// How many processes are listed for one client.
     pub const HOLDERS_SHOWN: usize = 16;
 
-    /// Whether it has a connection now, accepted or waiting.
+    /// True if it has a connection now, accepted or waiting.
     pub const fn is_open(&self) -> bool {
         self.connections > 0 || self.pending > 0
     }

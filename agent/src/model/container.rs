@@ -24,7 +24,7 @@ pub struct Pod {
     pub uid: String,
     /// What made it, as far as its sandbox tells.
     pub workload: Option<Workload>,
-    /// Whether the sandbox is ready.
+    /// True if the sandbox is ready.
     pub ready: bool,
 }
 
@@ -56,7 +56,7 @@ pub struct PodContainer {
 }
 
 impl PodContainer {
-    /// Whether both are the same container of one pod, or of two pods of one workload: a rollout or the next run of a
+    /// True if both are the same container of one pod, or of two pods of one workload: a rollout or the next run of a
     /// cron job makes no new client.
     pub fn continues(&self, other: &Self) -> bool {
         let certain = |w: &Option<Workload>| w.as_ref().is_some_and(|w| w.certain);
@@ -107,7 +107,7 @@ pub struct Mount {
     pub host_path: String,
     /// The path in the container.
     pub container_path: String,
-    /// Whether it is mounted read-only. Makes no difference to a socket.
+    /// True if it is mounted read-only. Makes no difference to a socket.
     pub readonly: bool,
 }
 
@@ -151,7 +151,7 @@ pub struct ShadowContainer {
 }
 
 impl ShadowContainer {
-    /// Whether it is a use of Docker. Podman's containers need no Docker.
+    /// True if it is a use of Docker. Podman's containers need no Docker.
     pub fn uses_docker(&self) -> bool {
         self.engine == EngineKind::Dockerd && self.scope.is_of_node()
     }

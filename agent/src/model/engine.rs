@@ -89,7 +89,7 @@ pub struct Listener {
     pub socket: SocketInode,
     /// The network namespace it was found in.
     pub netns: NetNs,
-    /// Whether the host's init holds it too (systemd's socket activation).
+    /// True if the host's init holds it too (systemd's socket activation).
     pub activated: bool,
     /// How it is secured; none for a Unix socket, which the file's permissions guard.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,14 +103,14 @@ pub struct EngineSighting {
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
-    /// Whether it started a containerd of its own. One that did not uses the node's.
+    /// True if it started a containerd of its own. One that did not uses the node's.
     pub own_containerd: bool,
     /// What it accepts on. Empty for an engine that listens on nothing that castoff sees.
     pub listeners: Vec<Listener>,
 }
 
 impl EngineSighting {
-    /// Whether an ordinary user runs it, in castoff's user namespace: what it says and hides concerns nobody but him.
+    /// True if an ordinary user runs it, in castoff's user namespace: what it says and hides concerns nobody but him.
     pub fn is_of_user(&self) -> bool {
         let uid = self.process.as_ref().and_then(|process| process.uid);
         uid.is_some_and(|uid| uid != 0)
@@ -154,7 +154,7 @@ impl Scope {
     /// Every word that [`Scope::code`] gives.
     pub const CODES: [&'static str; 5] = ["host", "user", "pod", "container", "outside"];
 
-    /// Whether the engine belongs to the node, so that its clients and exposures count for the node's verdict, labels,
+    /// True if the engine belongs to the node, so that its clients and exposures count for the node's verdict, labels,
     /// totals and alerts (ADR 1). An engine inside a pod of the runtime's list goes with its pod, and not with the node's
     /// Docker. Every other scope counts, as does one that could not be found out.
     pub fn is_of_node(&self) -> bool {
@@ -166,7 +166,7 @@ impl Scope {
         code != "pod"
     }
 
-    /// Whether both serve the same: the host, a user, or the pods of one workload.
+    /// True if both serve the same: the host, a user, or the pods of one workload.
     pub fn continues(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pod(this), Self::Pod(other)) => this.continues(other),
@@ -202,7 +202,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Whether it is known not to run yet: systemd listens for it. Without that, one that has no process is only not
+    /// True if it is known not to run yet: systemd listens for it. Without that, one that has no process is only not
     /// seen.
     pub fn is_awaited(&self) -> bool {
         self.process.is_none() && self.listeners.iter().any(|listener| listener.activated)

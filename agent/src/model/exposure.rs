@@ -48,7 +48,7 @@ pub struct Reach {
     pub host_path: String,
     /// The mount point in the container.
     pub container_path: String,
-    /// Whether it is read-only, which does not keep anyone from a socket.
+    /// True if it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
     /// Whether the container's user may open the socket.
     pub access: Access,
@@ -118,7 +118,7 @@ pub struct Mounted {
     pub via: Via,
     /// The path on the host as the pod names it.
     pub host_path: String,
-    /// Whether it is read-only.
+    /// True if it is read-only.
     pub readonly: bool,
     /// Whether the container's user may open the socket.
     pub access: Access,
@@ -147,17 +147,17 @@ pub struct Exposure {
     pub host_path: String,
     /// The mount point in the container.
     pub container_path: String,
-    /// Whether it is read-only, which does not keep anyone from a socket.
+    /// True if it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
     /// Whether the container's user may open the socket now.
     pub access: Access,
-    /// Whether the container has the mount now.
+    /// True if the container has the mount now.
     pub mounted: bool,
     /// When the mount was first seen, in this container or an earlier one of its workload.
     pub first_seen: Timestamp,
     /// When it was last seen.
     pub last_seen: Timestamp,
-    /// Whether this container was ever seen using the listener, in this pod or an earlier one of its workload.
+    /// True if this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
 }
 

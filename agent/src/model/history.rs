@@ -27,7 +27,7 @@ pub struct Seen {
     pub connects: u64,
     /// In which hours a connection was seen open.
     pub hours: Hours,
-    /// Whether it was seen to be the node's own runtime, or its kubelet: its past is that of the runtime.
+    /// True if it was seen to be the node's own runtime, or its kubelet: its past is that of the runtime.
     pub as_runtime: bool,
 }
 

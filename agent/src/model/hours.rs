@@ -49,7 +49,7 @@ impl Hours {
         other.iter().filter(is_kept).for_each(|hour| self.mark(hour));
     }
 
-    /// Whether the hour of `at` is in the set.
+    /// True if the hour of `at` is in the set.
     pub fn contains(&self, at: Timestamp) -> bool {
         let hour = at.as_unix() / HOUR;
         let (word, bit) = place(hour);
@@ -73,7 +73,7 @@ impl Hours {
         self.iter().filter(|hour| *hour <= now).collect()
     }
 
-    /// Whether no hour is in the set.
+    /// True if no hour is in the set.
     pub fn is_empty(&self) -> bool {
         self.bits == [0; WORDS]
     }

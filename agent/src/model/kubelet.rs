@@ -45,7 +45,7 @@ pub struct EndpointCandidate {
 pub struct Kubelet {
     /// The executable that carries the kubelet: `kubelet`, `k3s`, `kubelite`, … None where only files were found.
     pub program: Option<String>,
-    /// Whether the kubelet runs its built-in dockershim: `--container-runtime=docker`, or the default of a kubelet up
+    /// True if the kubelet runs its built-in dockershim: `--container-runtime=docker`, or the default of a kubelet up
     /// to 1.23 that was given no endpoint. None where that cannot be told.
     pub dockershim: Option<bool>,
     /// The endpoints it was given, the one that wins first.

@@ -10,7 +10,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Whether `other` is this machine; none where they have no identity in common to compare.
+    /// True if `other` is this machine; none where they have no identity in common to compare.
     ///
     /// One that agrees is enough: a boot id lags until the kubelet has reported after a boot, and machines that were
     /// cloned share a machine id.

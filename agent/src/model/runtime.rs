@@ -35,7 +35,7 @@ pub struct Condition {
     /// `RuntimeReady`, `NetworkReady`, or one of the runtime's own.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whether it holds.
+    /// True if it holds.
     pub status: bool,
     /// One word, for machines.
     pub reason: String,

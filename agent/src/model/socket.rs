@@ -90,7 +90,7 @@ impl ListeningSocket {
 pub struct ListeningFiles {
     /// The files.
     pub files: Vec<ListeningFile>,
-    /// Whether every listener was seen and every engine's is known.
+    /// True if every listener was seen and every engine's is known.
     pub whole: bool,
 }
 

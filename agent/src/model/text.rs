@@ -40,7 +40,7 @@ pub fn cut_bytes(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
     Cow::Owned(cut)
 }
 
-/// Whether a character may be shown as it is.
+/// True if a character may be shown as it is.
 pub(crate) fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~') || (!c.is_ascii() && c.escape_debug().len() == 1)
 }

@@ -228,7 +228,7 @@ impl<'a> Search<'a> {
             .filter_map(|(at, socket)| Some((at, suggested_kind(&socket.name)?)))
     }
 
-    /// Whether a containerd is a child of this process (`libcontainerd/supervisor` of moby).
+    /// True if a containerd is a child of this process (`libcontainerd/supervisor` of moby).
     fn has_own_containerd(&self, owner: &ProcessEntry) -> bool {
         let is_containerd = |entry: &ProcessEntry| {
             let name = entry.executable.as_deref().map_or(&*entry.name, program::base);
@@ -295,12 +295,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether a socket is in the user's own runtime directory, `/run/user/UID` of `pam_systemd(8)`.
+/// True if a socket is in the user's own runtime directory, `/run/user/UID` of `pam_systemd(8)`.
 fn is_of_user(name: &SocketName, user: u32) -> bool {
     matches!(name, SocketName::Path(path) if path.starts_with(&format!("/run/user/{user}/")))
 }
 
-/// Whether `child` is the same program, started by `parent`.
+/// True if `child` is the same program, started by `parent`.
 fn is_forked_from(child: &Candidate<'_>, parent: &Candidate<'_>) -> bool {
     child.entry.parent == parent.entry.key.pid
         && child.kind == parent.kind

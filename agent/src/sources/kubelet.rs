@@ -121,7 +121,7 @@ struct Told {
     flags: Flags,
     /// The winner first.
     endpoints: Vec<EndpointCandidate>,
-    /// Whether a `KubeletConfiguration` names an endpoint, as it can since 1.27.
+    /// True if a `KubeletConfiguration` names an endpoint, as it can since 1.27.
     in_configuration: bool,
     /// The `failCgroupV1` that wins.
     fail_cgroup_v1: Option<bool>,

@@ -62,7 +62,7 @@ pub struct Looked<'a> {
     pub engines: &'a Sighting<Vec<EngineSighting>>,
     /// The files of all sockets that accept, in every network namespace.
     pub listening: &'a BTreeSet<FileIdentity>,
-    /// Whether that is every socket of this machine: castoff is in its first PID namespace, and missed none.
+    /// True if that is every socket of this machine: castoff is in its first PID namespace, and missed none.
     pub sees_machine: bool,
 }
 

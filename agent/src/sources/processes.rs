@@ -144,7 +144,7 @@ impl ProcessReader {
         Ok(entries)
     }
 
-    /// Whether the row of a process is the one of an earlier reading.
+    /// True if the row of a process is the one of an earlier reading.
     pub(crate) fn was_kept(&self, key: ProcessKey) -> bool {
         self.known.get(key).is_some_and(|row| row.kept)
     }
@@ -171,7 +171,7 @@ impl ProcessReader {
         })
     }
 
-    /// Whether whoever has the pid now still executes what `process` says.
+    /// True if whoever has the pid now still executes what `process` says.
     pub(crate) fn still_executes(&self, process: &Process) -> bool {
         let now = self
             .procfs
@@ -218,14 +218,14 @@ impl ProcessReader {
         Ok(Membership::from_cgroups(&self.open(key)?.read_cgroups()?))
     }
 
-    /// Whether a process is in the mount namespace of the host's first. False also where that may not be read.
+    /// True if a process is in the mount namespace of the host's first. False also where that may not be read.
     pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
         let init = ProcessDirectory::open(&self.proc.join("1"));
         let [own, of_init] = [self.open(key), init].map(|dir| dir.and_then(|dir| dir.read_mount_namespace()).ok());
         own.is_some() && own == of_init
     }
 
-    /// Whether castoff is in the machine's first PID namespace, from which every process is seen.
+    /// True if castoff is in the machine's first PID namespace, from which every process is seen.
     pub fn sees_machine(&self) -> bool {
         visibility::find_init(&self.proc).is_some()
     }

@@ -160,7 +160,7 @@ fn an_interrupt_ends_a_sample_at_once_with_what_was_seen() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
-/// Whether the process has a handler for SIGINT (`SigCgt` of `proc_pid_status(5)`): from then on it does not just die.
+/// True if the process has a handler for SIGINT (`SigCgt` of `proc_pid_status(5)`): from then on it does not just die.
 fn catches_interrupts(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

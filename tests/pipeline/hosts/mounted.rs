@@ -97,12 +97,7 @@ impl Host {
     /// dockerd (800) on its usual socket, to which nobody is connected.
     fn quiet_dockerd(&mut self) -> Result<()> {
         let file = Some(self.socket(DOCKER_SOCKET)?);
-        let dockerd = self
-            .tree
-            .process(800, 1, "dockerd")
-            .exe("/usr/bin/dockerd")
-            .arguments(&["/usr/bin/dockerd"]);
-        dockerd.cgroup("/system.slice/docker.service").in_host_root().socket(50);
+        self.daemon().socket(50);
         self.open_on_host(&[SocketFacts::listening(50, b"/run/docker.sock\0", file)])
     }
 }

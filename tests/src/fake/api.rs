@@ -101,7 +101,7 @@ pub struct Script {
     pub fleet: Fleet,
     /// Faults for the next requests whose path and query contain a text, one each.
     pub on: Vec<(&'static str, Fault)>,
-    /// Whether requests are not kept, only counted: there may be 100,000.
+    /// True if requests are not kept, only counted: there may be 100,000.
     pub forgets: bool,
     /// How many requests came.
     pub requests: u64,

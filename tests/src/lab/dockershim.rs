@@ -167,7 +167,7 @@ pub struct Mount<'a> {
     pub host: &'a Path,
     /// The path in the container.
     pub inside: &'a str,
-    /// Whether it is read-only.
+    /// True if it is read-only.
     pub readonly: bool,
 }
 

@@ -59,7 +59,7 @@ impl Sheet {
         }
     }
 
-    /// Whether rows should be printed before more come.
+    /// True if rows should be printed before more come.
     pub(super) const fn is_full(&self) -> bool {
         self.waiting.len() >= WAITING
     }

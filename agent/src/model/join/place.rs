@@ -120,7 +120,7 @@ impl<'a> Places<'a> {
         Some(&innermost.unwrap_or(outermost).place)
     }
 
-    /// Whether a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
+    /// True if a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
     pub(super) fn lack(&self, process: &Process) -> bool {
         let membership = &process.membership;
         let trusted = || membership.containers.iter().filter(|c| c.user.is_none());

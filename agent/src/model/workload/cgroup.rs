@@ -175,7 +175,7 @@ fn is_garden_id(text: &[u8]) -> bool {
     is_groups(text, &[8, 4, 4, 4, 4], b'-')
 }
 
-/// Whether `text` is groups of so many hexadecimal digits.
+/// True if `text` is groups of so many hexadecimal digits.
 fn is_groups(text: &[u8], lengths: &[usize], separator: u8) -> bool {
     let mut groups = text.split(|b| *b == separator);
     lengths

@@ -54,13 +54,13 @@ pub(in crate::model) fn fold(name: &str, mark: &str) -> Option<String> {
     found.then(|| folded.to_owned())
 }
 
-/// Whether all of `text` is a hexadecimal id of at least `digits` digits.
+/// True if all of `text` is a hexadecimal id of at least `digits` digits.
 pub(in crate::model) fn is_hex_id(text: &str, digits: usize) -> bool {
     let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     text.len() >= digits && text.bytes().all(hex) && has_digit(text)
 }
 
-/// Whether all of `text` is decimal digits.
+/// True if all of `text` is decimal digits.
 pub(in crate::model) fn is_decimal(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -97,7 +97,7 @@ fn split(name: &str) -> Vec<(&str, &str)> {
     parts
 }
 
-/// Whether the first five parts are a UUID's.
+/// True if the first five parts are a UUID's.
 fn uuid(parts: &[(&str, &str)]) -> bool {
     let Some(groups) = parts.get(..UUID.len()) else {
         return false;

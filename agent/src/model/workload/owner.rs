@@ -69,7 +69,7 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// Its name; its namespace is the pod's.
     pub name: String,
-    /// Whether the pod's marks leave no other. Where they do, as in a name that was cut, each pod stays a client of its
+    /// True if the pod's marks leave no other. Where they do, as in a name that was cut, each pod stays a client of its
     /// own.
     pub certain: bool,
 }

@@ -37,7 +37,7 @@ fn of_instance(template: &str, instance: &str) -> String {
     format!("{template}@{instance}")
 }
 
-/// Whether systemd made the instance for one connection to a socket.
+/// True if systemd made the instance for one connection to a socket.
 fn is_of_a_connection(instance: &str) -> bool {
     let mut parts = instance.split('-');
     let counted = parts.next().is_some_and(is_decimal);

@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style as Ansi};
 /// What the reader's terminal allows and what the reader asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// Whether colours may be written.
+    /// True if colours may be written.
     pub colour: bool,
     /// Columns of the terminal. None: nothing is wrapped or shortened, as for a pipe.
     pub width: Option<usize>,

@@ -29,7 +29,7 @@ impl ListenerMemory {
         self.held.retain(|key, _| holds(key));
     }
 
-    /// Whether one listens that did not in the last look: perhaps an engine's, whose process was another program before.
+    /// True if one listens that did not in the last look: perhaps an engine's, whose process was another program before.
     pub fn finds_new(&self, listening: &[ListeningSocket]) -> bool {
         let is_new = |socket: &ListeningSocket| self.listening.binary_search(&socket.inode).is_err();
         !self.listening.is_empty() && listening.iter().any(is_new)

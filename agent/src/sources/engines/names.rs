@@ -18,7 +18,7 @@ pub(in crate::sources) fn suggested_kind(name: &SocketName) -> Option<EngineKind
     engine_of_socket(path.rsplit('/').find(|c| !c.is_empty())?)
 }
 
-/// Whether a socket is one of those that a dockerd keeps for itself, by its path below an exec root of the usual name. The
+/// True if a socket is one of those that a dockerd keeps for itself, by its path below an exec root of the usual name. The
 /// same name anywhere else is nobody's: Jenkins has a folder called `plugins` too.
 pub(super) fn is_internal(name: &SocketName) -> bool {
     let SocketName::Path(path) = name else { return false };

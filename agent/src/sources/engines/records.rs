@@ -40,7 +40,7 @@ pub(super) struct Record {
 /// The places where the node's dockerds keep their records.
 pub(super) struct Records {
     daemons: Vec<Daemon>,
-    /// Whether some dockerd's place could not be entered.
+    /// True if some dockerd's place could not be entered.
     refused: bool,
 }
 

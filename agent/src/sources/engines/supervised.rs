@@ -155,7 +155,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
     }))
 }
 
-/// Whether a process supervises containers of Kubernetes: containerd's shim in the kubelet's namespace, or CRI-O's
+/// True if a process supervises containers of Kubernetes: containerd's shim in the kubelet's namespace, or CRI-O's
 /// conmon.
 pub(in crate::sources) fn supervises_pods(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<bool> {
     let name = program::read_name(reader, entry)?;

@@ -40,7 +40,7 @@ impl Descriptors {
         holders.iter().map(|(process, _)| *process)
     }
 
-    /// Whether any process holds it.
+    /// True if any process holds it.
     pub(super) fn is_held(&self, socket: SocketInode) -> bool {
         self.holders.get(&socket).is_some_and(|holders| !holders.is_empty())
     }

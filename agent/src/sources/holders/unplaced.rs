@@ -73,7 +73,7 @@ impl Unplaced {
     }
 }
 
-/// Whether a socket is the server's end of a connection. One that was only made, or that listens, is none.
+/// True if a socket is the server's end of a connection. One that was only made, or that listens, is none.
 fn is_accepted(row: &Row<'_>) -> bool {
     row.state == State::CONNECTED && (row.name.is_some() || row.file.is_some())
 }

@@ -107,7 +107,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether a directory holds more than empty directories: a log shipper's mount of `/var/lib/docker/containers` makes
+    /// True if a directory holds more than empty directories: a log shipper's mount of `/var/lib/docker/containers` makes
     /// those on nodes that never had Docker.
     fn has_content(&self, directory: &str) -> io::Result<bool> {
         let mut names = Vec::new();

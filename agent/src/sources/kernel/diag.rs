@@ -78,7 +78,7 @@ impl Kind {
     /// `SOCK_SEQPACKET`.
     pub const SEQUENCED: Self = Self(5);
 
-    /// Whether such sockets listen and accept.
+    /// True if such sockets listen and accept.
     pub const fn connects(self) -> bool {
         matches!(self, Self::STREAM | Self::SEQUENCED)
     }

@@ -96,7 +96,7 @@ pub(crate) struct MountWatch {
 }
 
 impl MountWatch {
-    /// Whether the mounts in `path` may have changed since this was last asked. True also where that cannot be told.
+    /// True if the mounts in `path` may have changed since this was last asked. True also where that cannot be told.
     pub(crate) fn has_changed(&mut self, path: &Path) -> bool {
         let changed = self.file.as_ref().is_none_or(|file| {
             let mut asked = [PollFd::new(file, PollFlags::PRI)];

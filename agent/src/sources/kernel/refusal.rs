@@ -42,17 +42,17 @@ pub(crate) fn explain(error: &io::Error, right: Right) -> String {
     }
 }
 
-/// Whether a process is gone, or one of its files. ESRCH is how procfs says so where the process's directory is open.
+/// True if a process is gone, or one of its files. ESRCH is how procfs says so where the process's directory is open.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || is(error, Errno::SRCH)
 }
 
-/// Whether no file is there by that path: the file itself lacks, or one of the directories above it.
+/// True if no file is there by that path: the file itself lacks, or one of the directories above it.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     is_gone(error) || error.kind() == io::ErrorKind::NotADirectory
 }
 
-/// Whether a path leads to nothing, by links that go in a circle or names that no file has.
+/// True if a path leads to nothing, by links that go in a circle or names that no file has.
 pub(crate) fn leads_nowhere(error: &io::Error) -> bool {
     is_missing(error) || is(error, Errno::LOOP) || is(error, Errno::NAMETOOLONG)
 }

@@ -54,7 +54,7 @@ pub(crate) struct Owner {
     pub mode: u32,
     /// How many names the file has.
     pub names: u64,
-    /// Whether it has an access list beside the mode (acl(5)), or that could not be read.
+    /// True if it has an access list beside the mode (acl(5)), or that could not be read.
     pub has_list: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Owner {
 pub(crate) struct Unresolved {
     /// The last path that was looked at, below the root.
     pub at: PathBuf,
-    /// Whether the path itself is a link, whose target is what is missing.
+    /// True if the path itself is a link, whose target is what is missing.
     pub is_link: bool,
     /// What the kernel said.
     #[source]
@@ -72,7 +72,7 @@ pub(crate) struct Unresolved {
 }
 
 impl Unresolved {
-    /// Whether nothing is there by that name: no such file or directory on the way, and no link in its place.
+    /// True if nothing is there by that name: no such file or directory on the way, and no link in its place.
     pub(crate) fn is_missing(&self) -> bool {
         !self.is_link && is_missing(&self.error)
     }

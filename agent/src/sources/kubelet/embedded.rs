@@ -86,7 +86,7 @@ impl Program {
         }
     }
 
-    /// Whether this invocation of it runs a kubelet: hyperkube and k3s are many programs in one. False for a process
+    /// True if this invocation of it runs a kubelet: hyperkube and k3s are many programs in one. False for a process
     /// without arguments, which is just ending.
     pub(super) fn runs_kubelet(self, arguments: &[String]) -> bool {
         let Some(program) = arguments.first() else {
@@ -100,7 +100,7 @@ impl Program {
     }
 }
 
-/// Whether k3s was called to be a server or an agent, which the first word after the program and its flags says: the
+/// True if k3s was called to be a server or an agent, which the first word after the program and its flags says: the
 /// words of its other commands are anybody's. k3s hides its arguments: what is left is one, `/usr/local/bin/k3s server`.
 fn runs_k3s(arguments: &[String]) -> bool {
     let mut words = arguments.iter().flat_map(|argument| argument.split_whitespace());

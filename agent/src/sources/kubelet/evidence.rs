@@ -39,7 +39,7 @@ fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     }
 }
 
-/// Whether a process is in a pod of this node itself: one of a node in a container has that container around it.
+/// True if a process is in a pod of this node itself: one of a node in a container has that container around it.
 fn is_in_pod(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     let membership = reader.describe(entry).map(|process| process.membership);
     membership.is_some_and(|m| m.pod_uid.is_some() && m.containers.len() <= 1)

@@ -224,7 +224,7 @@ impl Files {
         }
     }
 
-    /// Whether a directory has anything in it. False where it is not there.
+    /// True if a directory has anything in it. False where it is not there.
     pub(super) fn has_entries(&self, directory: &str) -> Result<bool, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let mut some = false;

@@ -63,7 +63,7 @@ impl Credentials {
     }
 }
 
-/// Whether an id of castoff's user namespace has a name in the process's (`inside outside length`).
+/// True if an id of castoff's user namespace has a name in the process's (`inside outside length`).
 fn is_mapped(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let mut fields = line.split_whitespace().skip(1).map(str::parse::<u64>);

@@ -20,7 +20,7 @@ pub struct ContainerProcess {
     pub key: ProcessKey,
     /// Its control groups; the innermost container is the one.
     pub membership: Membership,
-    /// Whether nothing of it is to be read again in this look (ADR 4).
+    /// True if nothing of it is to be read again in this look (ADR 4).
     pub is_kept: bool,
 }
 

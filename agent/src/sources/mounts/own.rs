@@ -31,7 +31,7 @@ pub(super) struct OwnWay {
     pub(super) point: String,
     /// What is mounted there, as the host names it, else as its file system does.
     pub(super) source: String,
-    /// Whether the socket itself is mounted.
+    /// True if the socket itself is mounted.
     pub(super) is_direct: bool,
     pub(super) readonly: bool,
     pub(super) access: Access,
@@ -92,7 +92,7 @@ pub(super) fn read_own(
     Ok(own)
 }
 
-/// Whether a mount may be of a target's file under a name that does not lead to it: one that was removed since, or a second
+/// True if a mount may be of a target's file under a name that does not lead to it: one that was removed since, or a second
 /// one (a hard link).
 fn may_be_another_name(entry: &Entry, targets: &[Target]) -> bool {
     targets.iter().any(|target| match (&target.place, target.owner) {

@@ -30,17 +30,17 @@ pub(super) struct Place {
 pub(super) struct Entry {
     id: u32,
     parent: u32,
-    /// Whether the mount that it is on is out of the process's sight: its root is mounted so.
+    /// True if the mount that it is on is out of the process's sight: its root is mounted so.
     is_top: bool,
     /// What is mounted.
     pub(super) source: Place,
-    /// Whether that was removed since.
+    /// True if that was removed since.
     pub(super) is_deleted: bool,
     /// Where.
     pub(super) point: Vec<u8>,
-    /// Whether it is read-only.
+    /// True if it is read-only.
     pub(super) readonly: bool,
-    /// Whether it maps users to others (`mount_setattr(2)`).
+    /// True if it maps users to others (`mount_setattr(2)`).
     pub(super) maps_users: bool,
 }
 
@@ -101,7 +101,7 @@ impl MountTable {
         })
     }
 
-    /// Whether nothing is mounted over this mount.
+    /// True if nothing is mounted over this mount.
     pub(super) fn is_open(&self, entry: &Entry) -> bool {
         self.covering(&entry.point).is_some_and(|top| top.id == entry.id)
     }

@@ -30,9 +30,9 @@ pub(super) struct Row {
     pub(super) entry: ProcessEntry,
     /// The inode of `/proc/<pid>` in the listing that led to it.
     pub(super) inode: u64,
-    /// Whether it may be taken again: everything was read of a process that is not young.
+    /// True if it may be taken again: everything was read of a process that is not young.
     pub(super) settled: bool,
-    /// Whether it was taken again in the last reading.
+    /// True if it was taken again in the last reading.
     pub(super) kept: bool,
 }
 
@@ -58,12 +58,12 @@ impl Known {
         self.rows = rows;
     }
 
-    /// Whether `row` is a row of the process that is now listed with `inode`, and need not be read anew.
+    /// True if `row` is a row of the process that is now listed with `inode`, and need not be read anew.
     pub(super) fn holds(&self, row: &Row, inode: u64) -> bool {
         row.settled && row.inode == inode && !is_due(row.entry.key.pid, self.round)
     }
 
-    /// Whether a process that started at `start` is past its youth.
+    /// True if a process that started at `start` is past its youth.
     pub(super) fn is_grown(&self, start: u64) -> bool {
         self.uptime.is_some_and(|uptime| uptime >= start / TICKS + YOUTH)
     }
@@ -80,7 +80,7 @@ impl Known {
     }
 }
 
-/// Whether it is this process's turn in this round.
+/// True if it is this process's turn in this round.
 pub(crate) const fn is_due(pid: Pid, round: u32) -> bool {
     pid.0 % ROUNDS == round % ROUNDS
 }

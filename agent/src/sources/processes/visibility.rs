@@ -109,7 +109,7 @@ fn read_hidepid(proc: &Path, live: bool) -> Option<Hidepid> {
     found
 }
 
-/// Whether all processes are seen all the same: pid 1 belongs to somebody else, and is seen by right of tracing or as a
+/// True if all processes are seen all the same: pid 1 belongs to somebody else, and is seen by right of tracing or as a
 /// member of the mount's `gid`.
 fn sees_through_hidepid(proc: &Path, table: &ProcessTable, mode: &Hidepid) -> bool {
     let init_seen = table.entries.first().is_some_and(|entry| entry.key.pid == Pid(1));
@@ -129,7 +129,7 @@ fn is_initial(namespace: Option<PathBuf>) -> bool {
     namespace.is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
 }
 
-/// Whether this is, carries or starts a kubelet of the node's own root: where one is seen, the procfs is the node's, in
+/// True if this is, carries or starts a kubelet of the node's own root: where one is seen, the procfs is the node's, in
 /// whatever namespace. The name alone is anybody's.
 fn is_kubelet(proc: &Path, entry: &ProcessEntry) -> bool {
     let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());

@@ -54,7 +54,7 @@ impl Allowance {
 pub(crate) struct Client {
     channel: Channel,
     allowance: Allowance,
-    /// Whether the connection may be one of an earlier cycle, which the runtime may have ended since.
+    /// True if the connection may be one of an earlier cycle, which the runtime may have ended since.
     kept: bool,
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn path_of(endpoint: &str) -> &str {
     path.filter(|p| p.starts_with('/')).unwrap_or(endpoint)
 }
 
-/// Whether a runtime is known to serve at this path, which no link is on.
+/// True if a runtime is known to serve at this path, which no link is on.
 pub(super) fn is_of_a_runtime(canonical: &Path) -> bool {
     let path = canonical.to_string_lossy();
     let run = path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/"));
@@ -107,7 +107,7 @@ pub(crate) struct FoundSocket {
     pub connect: PathBuf,
     /// Which socket file it is: a restarted runtime makes a new one under the same name.
     pub identity: FileIdentity,
-    /// Whether the file has other names: hard links.
+    /// True if the file has other names: hard links.
     pub has_other_names: bool,
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn find_known(root: &Path, known: Vec<EndpointCandidate>) -> (Vec<Fou
     (found, refused)
 }
 
-/// Whether these are one path under `/run` and under `/var/run`.
+/// True if these are one path under `/run` and under `/var/run`.
 fn is_twin(run: &str, var_run: &str) -> bool {
     var_run.strip_prefix("/var") == Some(run)
 }

@@ -18,7 +18,7 @@ use crate::model::socket::ListeningFiles;
 /// The sockets that may be the runtime's. Reading them asks the file system only.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Whether somebody named the endpoint, so that no other may stand in for it.
+    /// True if somebody named the endpoint, so that no other may stand in for it.
     pub named: bool,
     /// The sockets, in the order in which they are preferred.
     pub sockets: Vec<FoundSocket>,
@@ -202,12 +202,12 @@ pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint
     }
 }
 
-/// Whether it answers and knows no version of CRI.
+/// True if it answers and knows no version of CRI.
 fn serves_no_cri(refused: &RefusedEndpoint) -> bool {
     refused.refusal.reason == Reason::Unimplemented
 }
 
-/// Whether a kubelet could be talking to it for all that castoff can tell: there is somebody, and castoff was not told
+/// True if a kubelet could be talking to it for all that castoff can tell: there is somebody, and castoff was not told
 /// who.
 fn may_be_in_use(refused: &RefusedEndpoint) -> bool {
     let nobody = [Reason::NotASocket, Reason::NotFound, Reason::ConnectionRefused];

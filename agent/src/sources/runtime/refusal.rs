@@ -50,12 +50,12 @@ impl CallError {
         }
     }
 
-    /// Whether the runtime says that it has no such container.
+    /// True if the runtime says that it has no such container.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(status) if status.code() == Code::NotFound && host_error(status).is_none())
     }
 
-    /// Whether the connection ended instead of an answer.
+    /// True if the connection ended instead of an answer.
     pub(crate) fn is_lost_connection(&self) -> bool {
         matches!(self, Self::Refused(status) if status.source().is_some()) && self.reason() == Reason::ProtocolError
     }

@@ -67,7 +67,7 @@ struct End {
 pub struct TcpHeld {
     /// Them.
     pub sockets: BTreeSet<SocketInode>,
-    /// Whether all of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
+    /// True if all of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
     pub of_users: bool,
 }
 

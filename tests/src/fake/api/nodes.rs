@@ -12,7 +12,7 @@ pub(super) type Outcome = Result<Value, (u16, String)>;
 pub struct Nodes {
     by_name: BTreeMap<String, Value>,
     made: u32,
-    /// Whether the account may create Nodes: an apply then makes one where there is none, as the real one does.
+    /// True if the account may create Nodes: an apply then makes one where there is none, as the real one does.
     pub may_create: bool,
 }
 

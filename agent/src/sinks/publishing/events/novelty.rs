@@ -53,7 +53,7 @@ const LIMIT: usize = 2048;
 struct Known(BTreeMap<ClientKey, Timestamp>);
 
 impl Known {
-    /// Whether this one was not known until now.
+    /// True if this one was not known until now.
     fn is_new(&mut self, key: &ClientKey, now: Timestamp) -> bool {
         if let Some(last) = self.0.get_mut(key) {
             *last = now;
@@ -76,7 +76,7 @@ impl Known {
 pub struct Novelty {
     /// When clients could first be seen.
     began: Option<Timestamp>,
-    /// Whether exposures could ever be seen.
+    /// True if exposures could ever be seen.
     has_exposures: bool,
     clients: Known,
     exposures: Known,

@@ -59,7 +59,7 @@ impl Summary {
         serde_json::from_str(text).ok()
     }
 
-    /// Whether both say the same but for the time and the wording of the reason, which follow from the rest or move
+    /// True if both say the same but for the time and the wording of the reason, which follow from the rest or move
     /// with every look.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let facts = |s: &Self| (s.verdict.clone(), s.clients, s.exposed_containers, s.shadow_containers);

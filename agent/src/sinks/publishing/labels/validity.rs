@@ -46,7 +46,7 @@ impl Validity {
         served.is_some()
     }
 
-    /// Whether enough is left, and no more than a look can give: a clock may have been wrong, or somebody has set the label.
+    /// True if enough is left, and no more than a look can give: a clock may have been wrong, or somebody has set the label.
     fn serves(&self, until: Timestamp, look: Timestamp) -> bool {
         (self.left..=HOLD).contains(&until.since(look))
     }

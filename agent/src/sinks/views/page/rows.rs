@@ -30,7 +30,7 @@ pub(super) struct Rows<'a, T> {
     pub(super) of_pods: usize,
     /// Why nothing is known.
     pub(super) unknown: Option<&'a Gap>,
-    /// Whether a gap may hide more of them.
+    /// True if a gap may hide more of them.
     pub(super) partial: bool,
 }
 

@@ -53,7 +53,7 @@ impl Ask {
         }
     }
 
-    /// Whether a row in `state` is an answer to this; the kernel chooses likewise.
+    /// True if a row in `state` is an answer to this; the kernel chooses likewise.
     pub const fn takes(self, state: State) -> bool {
         self.states() & (1 << (state.0 & 31)) != 0
     }
