@@ -179,30 +179,30 @@ fn builder_words() -> [&'static str; 5] {
     ]
 }
 
-/// Waits until the last use is over: a node stays `in-use` for the window, no look shorter and none longer.
-pub(crate) fn wait_for_the_window(release: &Release<'_>) -> Result<()> {
+/// Waits until the verdict is another one: a node keeps it for the window after the last of `seen` (the report's `clients` or
+/// `exposures`), no look shorter and none longer.
+pub(crate) fn wait_for_the_window(release: &Release<'_>, verdict: &str, seen: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    let mut last_use = None;
+    let mut last_seen = None;
     while Instant::now() < deadline {
         let report = release.report()?;
         let time = timestamp(&report["time"])?;
-        if report["verdict"] != "in-use" {
-            let last_use: Timestamp = last_use.context("no look has said in-use")?;
-            let after = time.since(last_use);
-            ensure!(after >= WINDOW, "{} only {after:?} after {last_use}", report["verdict"]);
+        if report["verdict"] != verdict {
+            let last: Timestamp = last_seen.with_context(|| format!("no look has said {verdict}"))?;
+            let after = time.since(last);
+            ensure!(after >= WINDOW, "{} only {after:?} after {last}", report["verdict"]);
             return Ok(());
         }
-        let clients = report["clients"]["value"].as_array().context("clients")?;
-        for client in clients {
-            last_use = last_use.max(Some(timestamp(&client["lastSeen"])?));
+        for one in report[seen]["value"].as_array().with_context(|| seen.to_owned())? {
+            last_seen = last_seen.max(Some(timestamp(&one["lastSeen"])?));
         }
-        let used = last_use.context("in use, by nobody")?;
+        let last = last_seen.with_context(|| format!("{verdict}, and no {seen}"))?;
         // Both are cut to whole seconds.
         let bound = WINDOW + Duration::from_secs(1);
-        ensure!(time.since(used) <= bound, "in-use at {time}, last used at {used}");
+        ensure!(time.since(last) <= bound, "{verdict} at {time}, last seen at {last}");
         thread::sleep(PERIOD / 4);
     }
-    anyhow::bail!("in use for {PATIENCE:?}: {:#}", release.report()?)
+    anyhow::bail!("{verdict} for {PATIENCE:?}: {:#}", release.report()?)
 }
 
 fn timestamp(value: &Value) -> Result<Timestamp> {

@@ -55,13 +55,15 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
 
     builder::deploy(cluster, &socket, Habit::Mounted)?;
     builder::wait_for(cluster, Habit::Mounted)?;
-    steps::wait_for_the_window(castoff)?;
+    steps::wait_for_the_window(castoff, "in-use", "clients")?;
     let told = Told::at_once(cluster, castoff, "exposed")?;
     steps::exposed(&told)?;
     table.add("the build agent without a connection, its mount kept", &told);
 
     builder::deploy(cluster, &socket, Habit::Free)?;
     builder::wait_for(cluster, Habit::Free)?;
+    // A mount is remembered as a use is.
+    steps::wait_for_the_window(castoff, "exposed", "exposures")?;
     let told = Told::at_once(cluster, castoff, "idle")?;
     steps::idle(&told)?;
     table.add("the build agent without the mount", &told);
