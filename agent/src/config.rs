@@ -99,19 +99,17 @@ impl Reader {
     /// The duration that `text` gives, between `least` and `most`. A mistake is kept, and `least` stands in for it.
     pub fn duration(&mut self, flag: &str, text: &str, least: Duration, most: Duration) -> Duration {
         let allowed = || {
-            format!(
-                "a duration from {} to {}",
-                humantime::format_duration(least),
-                humantime::format_duration(most)
-            )
+            let examples = ["15s", "5m", "7d"].into_iter();
+            let fit = |text: &&str| humantime::parse_duration(text).is_ok_and(|one| (least..=most).contains(&one));
+            let example = examples.filter(fit).next_back();
+            let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+            let such_as = example.map_or_else(String::new, |example| format!(", such as {example}"));
+            format!("wants a duration from {least} to {most}{such_as}")
         };
         match humantime::parse_duration(text) {
             Ok(duration) if (least..=most).contains(&duration) => duration,
-            Ok(_) => self.mistake(least, format!("{flag} {text:?}: out of bounds, wants {}", allowed())),
-            Err(error) => self.mistake(
-                least,
-                format!("{flag} {text:?}: {error}; wants {} such as 15s, 5m or 7d", allowed()),
-            ),
+            Ok(_) => self.mistake(least, format!("{flag} {text:?}: out of bounds; {}", allowed())),
+            Err(error) => self.mistake(least, format!("{flag} {text:?}: {error}; {}", allowed())),
         }
     }
 
@@ -225,7 +223,7 @@ mod tests {
             "--label-prefix \"kubernetes.io/\"",
             "--node-name \"../secrets\"",
             "--period \"soon\"",
-            "1s to 1m",
+            "1s to 1m, such as 15s",
             "--window \"0s\"",
             "--listen",
             "--proc /nowhere",

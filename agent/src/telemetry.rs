@@ -20,6 +20,19 @@ pub enum Format {
     Json,
 }
 
+/// The filter that `text` gives: levels, by module where it names some. A bare word that is no level is refused: it would
+/// be taken for a module's name, and the log would be silent.
+pub fn filter(text: &str) -> Result<Targets, String> {
+    let mut parts = text.split(',').map(str::trim);
+    let is_word = |part: &&str| !part.contains('=') && (part.is_empty() || part.parse::<LevelFilter>().is_err());
+    match parts.find(is_word) {
+        Some(part) => Err(format!(
+            "{part:?} is not a level (error, warn, info, debug, trace, off)"
+        )),
+        None => text.parse().map_err(|error| format!("{error}")),
+    }
+}
+
 /// Starts the log. `filter` is levels by module; by fields too would take an engine of regular expressions.
 pub fn start(filter: Targets, format: Format) {
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
@@ -66,6 +79,16 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for right in ["info", "WARN", "off", "castoff=trace", "warn,castoff::agent=debug"] {
+            assert!(filter(right).is_ok(), "{right}");
+        }
+        for wrong in ["LOUD", "", "info,verbose", "castoff=loud", "castoff"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
         }
     }
 

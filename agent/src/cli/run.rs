@@ -106,7 +106,11 @@ fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
         let why = "tokens would cross the network readable; wants --tls-cert and --tls-key, or --listen 127.0.0.1:9559";
         reader.mistake((), format!("--auth kubernetes: {why}"));
     }
-    let filter = args.log.parse().unwrap_or_else(|error| {
+    if serve.window < serve.period {
+        let why = "a use would be forgotten before the next look; wants at least --period";
+        reader.mistake((), format!("--window {}: {why} ({})", args.window, args.period));
+    }
+    let filter = telemetry::filter(&args.log).unwrap_or_else(|error| {
         reader.mistake(
             Targets::default(),
             format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),

@@ -29,7 +29,7 @@ codes! {
         Idle = "idle",
         /// No Docker here.
         Clear = "clear",
-        /// A sight that the better verdict needs is missing.
+        /// castoff could not see enough to decide.
         Unknown = "unknown",
     }
 }
@@ -146,11 +146,11 @@ pub struct Report {
     pub time: Timestamp,
     /// What holds.
     pub verdict: Verdict,
-    /// Why: one sentence. For `unknown`, which sight is missing.
+    /// Why: one sentence. For `unknown`, the reason castoff could not decide.
     pub verdict_reason: String,
     /// The runtime.
     pub runtime: Reading<Runtime>,
-    /// Endpoints that were tried in vain.
+    /// Endpoints that did not answer.
     pub refused_endpoints: Vec<RefusedEndpoint>,
     /// The newest kubelet that the runtime can serve.
     pub kubelet_ceiling: Reading<KubeletCeiling>,

@@ -1,4 +1,4 @@
-//! The verdict: the worst that holds, and `unknown` where a better one would rest on a sight that is missing.
+//! The verdict: the worst that holds, and `unknown` where castoff could not see enough to claim a better one.
 
 use super::report::Verdict;
 use super::runtime::docker_is_the_runtime;
@@ -109,7 +109,7 @@ fn starts_docker(kind: LeftOverKind) -> bool {
     }
 }
 
-/// The first sight that `exposed`, `idle` and `clear` need and that is missing.
+/// The first gap that keeps castoff from claiming `exposed`, `idle` or `clear`.
 pub(super) fn missing_sight(facts: &Facts<'_>) -> Option<String> {
     let needed = |hides: Hides| match hides {
         Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure | Hides::ShadowContainer => true,
@@ -119,7 +119,7 @@ pub(super) fn missing_sight(facts: &Facts<'_>) -> Option<String> {
     if let Some((source, gap)) = gaps.next() {
         let more = match gaps.count() {
             0 => String::new(),
-            n => format!("; {n} more sights are missing"),
+            n => format!("; {n} more gaps"),
         };
         return Some(format!("{source} could not see all: {gap}{more}"));
     }

@@ -251,7 +251,7 @@ codes! {
         Malformed = "malformed",
         /// More than castoff keeps.
         LimitReached = "limit-reached",
-        /// It rests on another sight that is missing.
+        /// It depends on something else that could not be seen.
         DependsOnAnother = "depends-on-another",
         /// Any other error of the host.
         HostError = "host-error",
@@ -277,9 +277,7 @@ impl Reason {
     /// What would show the thing after all: one sentence for people.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::PermissionDenied => {
-                "Run castoff as root; in a pod also with hostPID and the capabilities of the chart."
-            }
+            Self::PermissionDenied => "castoff needs root with the capabilities of the chart; in a pod also hostPID.",
             Self::NotFound => "Check the path that was asked; in a pod, that the host's directory is mounted.",
             Self::ConnectionRefused => "Start the service behind it, or take the endpoint out of the settings.",
             Self::DeadlineExceeded => "See whether the peer hangs; if it is only slow, give castoff a longer deadline.",
@@ -291,7 +289,7 @@ impl Reason {
             Self::NoKernelSupport => "Load the kernel's unix_diag module, and run castoff in the host's PID namespace.",
             Self::Malformed => "Look at the file: it is not of the form that is expected.",
             Self::LimitReached => "Look at the node itself: there is more of it than castoff keeps.",
-            Self::DependsOnAnother => "Close the other gap that it rests on.",
+            Self::DependsOnAnother => "Fix the other gap that the message names.",
             Self::HostError => "See the answer, and the kernel's log.",
         }
     }
@@ -312,7 +310,7 @@ codes! {
         Exposure = "exposure",
         /// A container that Docker runs by itself.
         ShadowContainer = "shadow-container",
-        /// A detail that no verdict rests on.
+        /// A detail that does not affect the verdict.
         Detail = "detail",
     }
 }

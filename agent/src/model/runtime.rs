@@ -93,7 +93,7 @@ pub struct RuntimeSighting {
     pub runtime: Sighting<Runtime>,
     /// The socket file that it answered on.
     pub socket: Option<FileIdentity>,
-    /// Every candidate that was tried in vain.
+    /// Every candidate that did not answer.
     pub refused: Vec<RefusedEndpoint>,
     /// Its pods.
     pub pods: Sighting<Vec<Pod>>,

@@ -9,7 +9,7 @@ use super::any_path;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "HTTP")]
 pub(in crate::cli) struct HttpArgs {
-    /// The address to serve HTTP on. On another than this machine's own, --auth keeps strangers out
+    /// The address to serve HTTP on. If this is not a loopback address, set --auth
     #[arg(
         long,
         env = "CASTOFF_LISTEN",

@@ -140,7 +140,7 @@ const fn meaning(verdict: Verdict) -> &'static str {
         Verdict::Exposed => "A container could use an engine of this node, and none did.",
         Verdict::Idle => "An engine of this node is here, and nobody uses it.",
         Verdict::Clear => "This node has no Docker of its own.",
-        Verdict::Unknown => "A sight that a better verdict needs is missing.",
+        Verdict::Unknown => "castoff could not see enough to decide.",
     }
 }
 

@@ -28,7 +28,7 @@ pub fn render_table(report: &Report, style: &Style) -> String {
         ("SHADOW CONTAINERS", others::write_shadow_containers),
         ("FINDINGS", findings::write),
         ("NOT SEEN", unseen::write_gaps),
-        ("ENDPOINTS TRIED IN VAIN", unseen::write_refused),
+        ("RUNTIME ENDPOINTS THAT DID NOT ANSWER", unseen::write_refused),
     ];
     for (heading, write) in sections {
         let mut section = String::new();

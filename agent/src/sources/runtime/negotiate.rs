@@ -155,7 +155,7 @@ async fn ask(client: &Client, api: CriApi) -> Result<v1::VersionResponse, CallEr
 pub(crate) struct Chosen {
     /// The runtime.
     pub answered: Reading<Answered>,
-    /// Every candidate that was tried in vain.
+    /// Every candidate that did not answer.
     pub refused: Vec<RefusedEndpoint>,
     /// Why another than the one that was taken may be the kubelet's.
     pub gaps: Vec<Gap>,

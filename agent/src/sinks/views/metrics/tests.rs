@@ -302,5 +302,9 @@ fn the_agents_own_process_is_measured() {
     let text = Metrics::new(BUILD)
         .render(None, &Standing::default(), &CycleCounters::default())
         .expect("it encodes");
-    assert!(samples(&text).contains_key("process_resident_memory_bytes"), "{text}");
+    let samples = samples(&text);
+    assert!(samples.contains_key("process_resident_memory_bytes"), "{text}");
+    // No test process has used whole seconds to the nanosecond.
+    let used: f64 = samples["process_cpu_seconds_total"].parse().expect("a number");
+    assert!(used > 0.0 && used.fract() > 0.0, "{used}");
 }

@@ -130,7 +130,7 @@ fn inside_pods(count: usize) -> String {
 fn add_runtime(runtime: &Runtime, facts: &mut Vec<Fact>) {
     let driver = match &runtime.cgroup_driver {
         Reading::Known(driver) => format!("cgroup driver {driver}"),
-        Reading::Absent => "does not tell its cgroup driver".to_owned(),
+        Reading::Absent => "cgroup driver not reported".to_owned(),
         Reading::Unknown(gap) => format!("cgroup driver unknown ({})", gap.reason),
     };
     facts.push(fact(

@@ -124,14 +124,14 @@ pub(in crate::sinks::views) fn kubelet(kubelet: &Kubelet) -> String {
 pub(in crate::sinks::views) fn ceiling(ceiling: &KubeletCeiling) -> String {
     match ceiling {
         KubeletCeiling::None => "no release drops this runtime".to_owned(),
-        KubeletCeiling::Minor(minor) => format!("this runtime serves up to 1.{minor}"),
+        KubeletCeiling::Minor(minor) => format!("newest supported kubelet: 1.{minor}"),
     }
 }
 
 /// Who named an endpoint.
 pub(in crate::sinks::views) fn origin(origin: &EndpointOrigin) -> String {
     match origin {
-        EndpointOrigin::Configured => "by castoff's own settings".to_owned(),
+        EndpointOrigin::Configured => "from --runtime-endpoint".to_owned(),
         EndpointOrigin::KubeletFlag { flag } => format!("by the kubelet's {flag}"),
         EndpointOrigin::KubeletFile { path } => format!("by {path}"),
         EndpointOrigin::WellKnown { of } => format!("the usual path of {of}"),
@@ -147,7 +147,7 @@ pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
         Hides::Identity => "who a client is; that there is one is seen",
         Hides::Exposure => "containers that could reach a Docker socket",
         Hides::ShadowContainer => "containers that Docker runs by itself",
-        Hides::Detail => "a detail that no verdict rests on",
+        Hides::Detail => "a detail that does not affect the verdict",
     }
 }
 
