@@ -60,7 +60,9 @@ impl Access {
         let refused = |why: &dyn fmt::Display| Refusal::unconfigured(self.to_string(), why);
         let mut config = match self {
             Self::Workstation(person) => person.read().await.map_err(|error| refused(&error))?,
-            Self::ServiceAccount => Config::incluster().map_err(|error| refused(&error))?,
+            Self::ServiceAccount => {
+                Config::incluster().map_err(|error| refused(&format!("{error}; outside a pod give --kubeconfig")))?
+            }
             Self::Kubeconfig { path, programs } => {
                 refuse_other_kinds(path).map_err(|why| refused(&why))?;
                 let file = Kubeconfig::read_from(path).map_err(|error| refused(&error))?;

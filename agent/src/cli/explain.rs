@@ -32,8 +32,8 @@ fn page(code: Code) -> String {
         let _ = writeln!(text, "\n{heading}\n{}", wrap(body, "  ", "  "));
     }
     text.push_str("\nWhat to do\n");
-    for step in entry.instead {
-        let _ = writeln!(text, "{}", wrap(step, "  - ", "    "));
+    for step in entry.steps() {
+        let _ = writeln!(text, "{}", wrap(&step, "  - ", "    "));
     }
     if !entry.links.is_empty() {
         text.push_str("\nMore\n");

@@ -166,7 +166,7 @@ fn the_reference_of_findings_is_the_one_of_this_code() {
             entry.meaning,
             entry.why
         );
-        for step in entry.instead {
+        for step in entry.steps() {
             let _ = writeln!(text, "- {step}");
         }
         if !entry.links.is_empty() {

@@ -20,6 +20,18 @@ pub struct Entry {
     pub links: &'static [&'static str],
 }
 
+impl Entry {
+    /// The steps for somebody who reads the entry itself: none of them points back to it.
+    pub fn steps(&self) -> impl Iterator<Item = String> {
+        self.instead
+            .iter()
+            .map(|step| match step.split_once("; `castoff explain ") {
+                Some((step, _)) => format!("{step}."),
+                None => (*step).to_owned(),
+            })
+    }
+}
+
 const MIGRATING: &str = "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/";
 const CHECK: &str = "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/check-if-dockershim-removal-affects-you/";
 const TELEMETRY: &str = "https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/migrating-telemetry-and-security-agents/";
@@ -292,6 +304,7 @@ mod tests {
         for &code in Code::ALL {
             let entry = entry(code);
             assert!(!entry.instead.is_empty(), "{code}");
+            assert!(entry.steps().all(|step| !step.contains("castoff explain")), "{code}");
             for text in [entry.title, entry.meaning, entry.why].iter().chain(entry.instead) {
                 assert!(!text.is_empty() && !text.contains("  "), "{code}: {text:?}");
             }

@@ -55,7 +55,8 @@ fn node(report: &Report) -> String {
 
 fn rule(code: Code) -> Value {
     let entry = entry(code);
-    let steps = entry.instead.join("\n- ");
+    let steps: Vec<String> = entry.steps().collect();
+    let steps = steps.join("\n- ");
     let mut rule = json!({
         "id": code,
         "shortDescription": { "text": entry.title },
