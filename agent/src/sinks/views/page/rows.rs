@@ -65,6 +65,11 @@ impl<'a, T> Rows<'a, T> {
             (None, false, count) => count.to_string(),
         }
     }
+
+    /// `one` or `several`, as [`Self::amount`] wants it.
+    pub(super) fn noun(&self, one: &'static str, several: &'static str) -> &'static str {
+        if self.count - self.of_pods == 1 { one } else { several }
+    }
 }
 
 /// Who uses a listener.

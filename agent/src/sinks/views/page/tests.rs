@@ -175,9 +175,11 @@ fn what_is_beyond_the_limit_is_counted() {
             .map(|n| sample::pod_client(&format!("p{n}"), None, 0))
             .collect(),
     );
-    let page = page(&report);
-    assert_eq!(page.matches("<span class=\"who\">").count(), 500);
-    assert!(!page.contains("more are not shown here"));
+    let many = page(&report);
+    assert_eq!(many.matches("<span class=\"who\">").count(), 500);
+    assert!(!many.contains("more are not shown here"));
+    report.clients = Reading::Known(vec![sample::pod_client("p", None, 0)]);
+    assert!(page(&report).contains("<span class=\"number\">1</span> client, 0 now"));
 }
 
 #[test]
