@@ -26,6 +26,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Instant;
 
 use self::accepted::{Open, find_closed, find_open};
 use self::by_name::find_by_name;
@@ -137,6 +138,7 @@ pub fn find_connections(
         later: ProcessTable::default(),
         open: seen.open,
         descriptors: Descriptors::default(),
+        deadline: tables.deadline(),
     };
     search.find_holders(reader, memory);
     if search.unheld().next().is_some() {
@@ -204,6 +206,7 @@ struct Search<'a> {
     later: ProcessTable,
     open: Vec<Open>,
     descriptors: Descriptors,
+    deadline: Option<Instant>,
 }
 
 impl Search<'_> {
@@ -258,7 +261,8 @@ impl Search<'_> {
     fn look_at(&mut self, reader: &ProcessReader, entries: &[&ProcessEntry], wanted: &[SocketInode]) {
         if !wanted.is_empty() && !entries.is_empty() {
             let keys: Vec<ProcessKey> = entries.iter().map(|entry| entry.key).collect();
-            self.descriptors.absorb(read_descriptors(reader, &keys, wanted));
+            self.descriptors
+                .absorb(read_descriptors(reader, &keys, wanted, self.deadline));
         }
     }
 

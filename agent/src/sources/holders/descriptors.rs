@@ -9,9 +9,10 @@ use std::panic;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use crate::model::identity::{ProcessKey, SocketInode};
-use crate::model::reading::{Gap, Hides};
+use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::ProcessReader;
 
@@ -79,17 +80,22 @@ impl Descriptors {
     }
 }
 
-/// Walks the descriptors of `processes` for the sockets in `wanted`, which is sorted.
+/// Walks the descriptors of `processes` for the sockets in `wanted`, which is sorted, until `deadline`.
 pub(super) fn read_descriptors(
     reader: &ProcessReader,
     processes: &[ProcessKey],
     wanted: &[SocketInode],
+    deadline: Option<Instant>,
 ) -> Descriptors {
     let next = AtomicUsize::new(0);
     let walk = || {
         let mut found = Descriptors::default();
         while let Some(process) = processes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            read_process(reader, *process, wanted, &mut found);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                not_looked_at(*process).fold_into(&mut found.refused);
+            } else {
+                read_process(reader, *process, wanted, &mut found);
+            }
         }
         found
     };
@@ -107,6 +113,11 @@ pub(super) fn read_descriptors(
         }
     });
     all
+}
+
+fn not_looked_at(process: ProcessKey) -> Gap {
+    let asked = format_args!("/proc/{}/fd", process.pid);
+    Gap::new(Reason::DeadlineExceeded, Hides::Identity, asked, "no time left")
 }
 
 fn read_process(reader: &ProcessReader, process: ProcessKey, wanted: &[SocketInode], found: &mut Descriptors) {

@@ -47,12 +47,16 @@ fn abstract_listener() -> ListeningSocket {
     }
 }
 
-/// Recorded tables, another directory of them for each round. The last one stays.
-struct Rounds(Vec<PathBuf>);
+/// Recorded tables, another directory of them for each round. The last one stays. And the end of the walk's time.
+struct Rounds(Vec<PathBuf>, Option<Instant>);
 
 impl SocketTables for Rounds {
     fn method(&self) -> HolderMethod {
         HolderMethod::SockDiag
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.1
     }
 
     fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
@@ -129,7 +133,12 @@ impl Node {
             namespaces: &namespaces,
             memory: &mut HolderMemory::default(),
         };
-        find_connections(&mut Rounds(self.rounds.clone()), processes, Watch::of(listeners), None)
+        find_connections(
+            &mut Rounds(self.rounds.clone(), None),
+            processes,
+            Watch::of(listeners),
+            None,
+        )
     }
 }
 

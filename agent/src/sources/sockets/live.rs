@@ -52,6 +52,10 @@ impl SocketTables for KernelTables {
         self.deadline = Instant::now() + self.time;
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.deadline)
+    }
+
     fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
         let (proc, deadline) = (&self.proc, self.deadline);
         thread::scope(|scope| {

@@ -2,6 +2,7 @@
 //! cannot be entered.
 
 use std::io;
+use std::time::Instant;
 
 use thiserror::Error;
 
@@ -21,6 +22,11 @@ pub trait SocketTables {
 
     /// Begins a walk: all visits from here on, to the next walk, take their time together.
     fn begin(&mut self) {}
+
+    /// The end of this walk's time, for whatever else is a part of it. None: there is no limit.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
 
     /// Goes into each of `namespaces` in turn and shows its table to `look`. Returns those it could not go into; one
     /// that vanished is left out.

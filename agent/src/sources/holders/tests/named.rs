@@ -10,6 +10,16 @@ fn one_connection() -> Node {
 
 /// A look at `host` with the process table as it was before `late` was added.
 fn find_with(host: &RecordedHost, tables: &Node, late: impl FnOnce()) -> Sighting<ConnectionsSeen> {
+    find_until(host, tables, None, late)
+}
+
+/// The same, with the end of the walk's time.
+fn find_until(
+    host: &RecordedHost,
+    tables: &Node,
+    deadline: Option<Instant>,
+    late: impl FnOnce(),
+) -> Sighting<ConnectionsSeen> {
     let proc = host.paths().proc;
     let mut reader = host.reader();
     let table = reader
@@ -28,7 +38,7 @@ fn find_with(host: &RecordedHost, tables: &Node, late: impl FnOnce()) -> Sightin
         memory: &mut HolderMemory::default(),
     };
     find_connections(
-        &mut Rounds(tables.rounds.clone()),
+        &mut Rounds(tables.rounds.clone(), deadline),
         processes,
         Watch::of(&[docker(&[])]),
         None,
@@ -97,6 +107,16 @@ fn who_is_not_found_leaves_the_connection_and_a_gap() {
     assert_eq!(holders(&sighting), [Vec::<u32>::new()]);
     // The unreadable one may be it. That the other has gone is nothing to tell.
     assert_eq!(reasons(&sighting), [(Reason::HostError, Hides::Identity, 1)]);
+}
+
+#[test]
+fn a_walk_without_time_left_gives_the_connection_and_says_what_is_missing() {
+    let host = RecordedHost::new();
+    host.process(1, 0, "init").netns(HOST.0);
+    host.process(7, 1, "client").netns(POD.0).socket(41);
+    let sighting = find_until(&host, &one_connection(), Some(Instant::now()), || {});
+    assert_eq!(holders(&sighting), [Vec::<u32>::new()]);
+    assert_eq!(reasons(&sighting), [(Reason::DeadlineExceeded, Hides::Identity, 2)]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl<'h> Looks<'h> {
             namespaces: &namespaces,
             memory: &mut self.memory,
         };
-        let tables = &mut Rounds(self.tables.rounds.clone());
+        let tables = &mut Rounds(self.tables.rounds.clone(), None);
         let seen = find_connections(tables, view, Watch::of(&[docker(&[])]), None);
         let connections = &seen.reading.known().expect("something was looked into").connections;
         let named = |holder: &Process| (holder.key.pid.0, holder.program().to_owned());
