@@ -1,13 +1,13 @@
 //! Which machine this is, in the words that its kubelet uses as well.
 //!
-//! Relies on random(4) for the boot id and on machine-id(5). A file that cannot be read or says nothing makes an
+//! Relies on machine-id(5). A file that cannot be read or says nothing makes an
 //! identity that is not known; nothing is concluded from that.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 
 use super::HostPaths;
 use super::kernel::rooted::Rooted;
+use super::kernel::system::read_boot_id;
 use crate::model::machine::Machine;
 
 /// Bytes of either file at most: a UUID, 32 digits.
@@ -17,16 +17,9 @@ const LIMIT: u64 = 128;
 pub fn read_machine(host: &HostPaths) -> Machine {
     let machine_id = Rooted::open(&host.root).and_then(|root| root.read_file("/etc/machine-id", LIMIT));
     Machine {
-        boot_id: identity(read_boot_id(host)),
+        boot_id: identity(read_boot_id(&host.proc, LIMIT)),
         machine_id: identity(machine_id),
     }
-}
-
-fn read_boot_id(host: &HostPaths) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let file = File::open(host.proc.join("sys/kernel/random/boot_id"))?;
-    file.take(LIMIT).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 /// `uninitialized` is what machine-id(5) has before the first boot.

@@ -64,7 +64,7 @@ impl Unplaced {
         if complete && refused.is_empty() && namespaces.unnamed.is_empty() {
             for (socket, held) in doubtful.iter().filter(|(socket, _)| !found.contains_key(**socket)) {
                 let is_of_user = engines.get(held.engine).is_some_and(EngineSighting::is_of_user);
-                find_gap(proc, **socket, held, is_of_user, &mut gaps);
+                find_gap(reader, **socket, held, is_of_user, &mut gaps);
             }
         }
         let others = found.iter().filter(|(_, is_accepted)| !**is_accepted);
@@ -79,11 +79,8 @@ fn is_accepted(row: &Row<'_>) -> bool {
 }
 
 /// Tells of one, unless it was closed meanwhile: then it need not have been in any table.
-fn find_gap(proc: &Path, socket: SocketInode, held: &HeldSocket, is_of_user: bool, gaps: &mut Vec<Gap>) {
-    let path = proc.join(format!("{}/fd/{}", held.pid, held.descriptor));
-    let still =
-        std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == format!("socket:[{}]", socket.0).as_str());
-    if still {
+fn find_gap(reader: &ProcessReader, socket: SocketInode, held: &HeldSocket, is_of_user: bool, gaps: &mut Vec<Gap>) {
+    if reader.read_socket_at(held.pid, held.descriptor) == Some(socket) {
         let asked = format_args!("socket:[{}] of the engine with pid {}", socket.0, held.pid);
         let answer =
             "made in a network namespace that no process and no mount leads to; who holds its other end cannot be seen";

@@ -8,12 +8,12 @@
 //! What a process may change while it lives (the program by execve(2), the namespace by setns(2)) is read anew once in
 //! [`ROUNDS`] readings, and at each while the process is young: between fork(2) and execve(2) it looks like its parent.
 
-use std::io::Read;
+use std::mem;
 use std::path::Path;
-use std::{fs, mem};
 
 use super::ProcessEntry;
 use crate::model::identity::{Pid, ProcessKey};
+use crate::sources::kernel::system::read_uptime;
 
 /// Each process is read anew once in so many readings, whatever it looks like: 5 minutes at a period of 15 seconds.
 pub(crate) const ROUNDS: u32 = 20;
@@ -85,16 +85,10 @@ pub(crate) const fn is_due(pid: Pid, round: u32) -> bool {
     pid.0 % ROUNDS == round % ROUNDS
 }
 
-/// Whole seconds since boot, which `/proc/uptime` begins with.
-fn read_uptime(proc: &Path) -> Option<u64> {
-    let mut line = [0; 32];
-    let length = fs::File::open(proc.join("uptime")).ok()?.read(&mut line).ok()?;
-    let seconds = line[..length].split(|b| *b == b'.').next()?;
-    std::str::from_utf8(seconds).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::*;
     use super::*;
     use crate::sources::recorded::RecordedHost;

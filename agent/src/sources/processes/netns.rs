@@ -1,19 +1,17 @@
 //! Network namespaces of processes whose `ns/net` may not be read.
 //!
-//! Relies on procfs making one `net` tree for each network namespace (`fs/proc/proc_net.c`, `get_proc_task_net`), which
-//! any user may enter: `stat` of `/proc/<pid>/net/unix` gives the same inode for two processes exactly where they share the
-//! namespace. So a process is placed by one that is alike and may be read, castoff itself at least.
+//! Any user may read which `net` tree of procfs a process has, and processes of one namespace have one tree. So a process is
+//! placed by one that is alike and may be read, castoff itself at least.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::os::linux::fs::MetadataExt;
 use std::path::Path;
 
 use super::known::Row;
 use super::refused;
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides};
+use crate::sources::kernel::netns::read_tree;
 
 /// A row whose `ns/net` was refused.
 pub(super) struct Refused {
@@ -28,7 +26,7 @@ pub(super) fn find_alike(proc: &Path, rows: &mut [Row], refused_rows: Vec<Refuse
     if refused_rows.is_empty() {
         return;
     }
-    let trees: Vec<Option<u64>> = refused_rows.iter().map(|row| read_tree(proc, row.pid)).collect();
+    let trees: Vec<Option<(u64, u64)>> = refused_rows.iter().map(|row| read_tree(proc, row.pid)).collect();
     let known = read_known(proc, rows, trees.iter().flatten().copied().collect());
     for (row, tree) in refused_rows.into_iter().zip(trees) {
         let alike = tree.and_then(|tree| known.iter().find(|(of, _)| *of == tree));
@@ -50,8 +48,8 @@ fn hides(error: &io::Error) -> Hides {
 }
 
 /// The `net` tree of each namespace that some row is known to be in, until all of `wanted` are among them.
-fn read_known(proc: &Path, rows: &[Row], mut wanted: BTreeSet<u64>) -> Vec<(u64, NetNs)> {
-    let mut known: Vec<(u64, NetNs)> = Vec::new();
+fn read_known(proc: &Path, rows: &[Row], mut wanted: BTreeSet<(u64, u64)>) -> Vec<((u64, u64), NetNs)> {
+    let mut known: Vec<((u64, u64), NetNs)> = Vec::new();
     for Row { entry, .. } in rows {
         if wanted.is_empty() {
             break;
@@ -65,9 +63,4 @@ fn read_known(proc: &Path, rows: &[Row], mut wanted: BTreeSet<u64>) -> Vec<(u64,
         }
     }
     known
-}
-
-fn read_tree(proc: &Path, pid: Pid) -> Option<u64> {
-    let file = fs::metadata(proc.join(format!("{pid}/net/unix"))).ok()?;
-    Some(file.st_ino())
 }

@@ -1,24 +1,17 @@
 //! What a procfs does not show at all: processes behind `hidepid`, and those outside its PID namespace.
 //!
-//! Relies on Documentation/filesystems/proc.rst (hidepid, gid) and on the initial PID namespace's fixed inode. Never
-//! claims a full view where it cannot tell.
+//! Relies on Documentation/filesystems/proc.rst (hidepid, gid). Never claims a full view where it cannot tell.
 
-use std::fs;
-use std::os::linux::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-
-use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use std::path::Path;
 
 use super::standing::{Standing, read_standing};
 use super::{ProcessEntry, ProcessTable};
-use crate::model::identity::{Device, Pid};
+use crate::model::identity::Pid;
 use crate::model::kubelet::KubeletProgram;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::kernel::mountinfo::{MountWatch, read_mounts};
 use crate::sources::kernel::process::ProcessDirectory;
-
-/// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace on every kernel since 3.8.
-const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
+use crate::sources::kernel::system::{is_in_initial_pid_namespace, is_live, read_device};
 
 /// Bit 19 of a capability set, `CAP_SYS_PTRACE` of include/uapi/linux/capability.h.
 const CAP_SYS_PTRACE: u64 = 1 << 19;
@@ -52,9 +45,9 @@ fn find_gaps(proc: &Path, live: bool, hidepid: Option<&Hidepid>, table: &Process
         );
         hide_all(&mut gaps, proc, &answer);
     }
-    let link = read_namespace(proc, &["1/ns/pid", "self/ns/pid"]); // an ordinary user may only read castoff's own
+    let is_initial = is_in_initial_pid_namespace(proc, &["1", "self"]);
     let is_the_nodes = || table.entries.iter().any(|entry| is_kubelet(proc, entry));
-    if live && !is_initial(link) && !is_the_nodes() {
+    if live && !is_initial && !is_the_nodes() {
         let answer = "not of the host's PID namespace: hostPID, or the host's /proc mounted, would show all processes";
         hide_all(&mut gaps, proc, answer);
     }
@@ -63,12 +56,7 @@ fn find_gaps(proc: &Path, live: bool, hidepid: Option<&Hidepid>, table: &Process
 
 /// The process that is the host's own init: pid 1, where castoff itself is seen to be in the initial PID namespace.
 pub(super) fn find_init(proc: &Path) -> Option<Pid> {
-    (is_live(proc) && is_initial(read_namespace(proc, &["self/ns/pid"]))).then_some(Pid(1))
-}
-
-/// A recorded tree is an ordinary directory: it shows what it has.
-fn is_live(proc: &Path) -> bool {
-    statfs(proc).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
+    (is_live(proc) && is_in_initial_pid_namespace(proc, &["self"])).then_some(Pid(1))
 }
 
 fn hide_all(gaps: &mut Vec<Gap>, proc: &Path, answer: &str) {
@@ -85,7 +73,7 @@ struct Hidepid {
 }
 
 fn read_hidepid(proc: &Path, live: bool) -> Option<Hidepid> {
-    let device = fs::metadata(proc).ok().map(|m| Device::from_stat(m.st_dev()));
+    let device = read_device(proc);
     let mut found = None;
     // An unreadable mountinfo hides nothing by itself: where processes are refused one by one, each is counted.
     let _ = read_mounts(&proc.join("self/mountinfo"), |mount| {
@@ -119,14 +107,6 @@ fn sees_through_hidepid(proc: &Path, table: &ProcessTable, mode: &Hidepid) -> bo
 fn may_trace(proc: &Path) -> bool {
     let status = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_status());
     status.is_ok_and(|status| status.capabilities().is_some_and(|set| set & CAP_SYS_PTRACE != 0))
-}
-
-fn read_namespace(proc: &Path, links: &[&str]) -> Option<PathBuf> {
-    links.iter().find_map(|link| fs::read_link(proc.join(link)).ok())
-}
-
-fn is_initial(namespace: Option<PathBuf>) -> bool {
-    namespace.is_some_and(|target| target.as_os_str().as_encoded_bytes() == INITIAL_PID_NAMESPACE)
 }
 
 /// True if this is, carries or starts a kubelet of the node's own root: where one is seen, the procfs is the node's, in

@@ -3,29 +3,22 @@
 //! No other thread ever changes its namespace: one thread is made for each round, visits castoff's own namespace first,
 //! then enters the others one after the other, and ends, so that no namespace is kept alive by castoff. Needs
 //! `CAP_SYS_PTRACE` to open another process's namespace and `CAP_SYS_ADMIN` to enter it; castoff's own needs neither.
-//! Relies on setns(2) and on `/proc/<pid>/ns/net` (namespaces(7)).
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::namespaces::{Namespace, namespace_path};
+use super::namespaces::Namespace;
 use super::tables::{EnterError, NotEntered, SocketTables, Visitor};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::netlink::{BUFFER_LEN, DiagTable};
-
-/// `NSFS_MAGIC` of <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/magic.h>.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
+use crate::sources::kernel::netns::{self, namespace_path, open_expected};
 
 /// The kernel's socket tables.
 #[derive(Clone, Debug)]
@@ -78,7 +71,7 @@ impl SocketTables for KernelTables {
 
 /// Runs on a thread that ends after it: it leaves that thread in the last namespace.
 fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &mut Visitor<'_>) -> Vec<NotEntered> {
-    let own = own_netns();
+    let own = netns::own();
     let mut buffer = vec![0; BUFFER_LEN];
     let mut not_entered = Vec::new();
     let is_own = |namespace: &&&Namespace| Some(namespace.netns) == own;
@@ -98,11 +91,6 @@ fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &
     not_entered
 }
 
-/// The calling thread's network namespace, of which castoff's own `/proc` tells, not the host's.
-fn own_netns() -> Option<NetNs> {
-    fs::metadata("/proc/thread-self/ns/net").ok().map(|m| NetNs(m.ino()))
-}
-
 /// Moves the calling thread into `namespace`. False: it has gone.
 fn enter(proc: &Path, namespace: &Namespace, deadline: Instant) -> Result<bool, EnterError> {
     if Instant::now() >= deadline {
@@ -111,8 +99,7 @@ fn enter(proc: &Path, namespace: &Namespace, deadline: Instant) -> Result<bool, 
     let Some(file) = open_namespace(proc, namespace)? else {
         return Ok(false);
     };
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-        .map_err(|errno| EnterError::Enter(errno.into()))?;
+    netns::enter(&file).map_err(EnterError::Enter)?;
     Ok(true)
 }
 
@@ -146,19 +133,6 @@ fn open_mounted(proc: &Path, point: &Path, netns: NetNs) -> Result<OwnedFd, Ente
     }
 }
 
-/// The file at `path` where it is the namespace that is expected there.
-fn open_expected(path: &Path, netns: NetNs) -> Result<Option<OwnedFd>, Errno> {
-    // NONBLOCK: should it be a pipe by now, nobody waits for its other end.
-    let file = openat(
-        CWD,
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-    )?;
-    let is_namespace = u64::try_from(fstatfs(&file)?.f_type) == Ok(NSFS_MAGIC);
-    Ok((is_namespace && fstat(&file)?.st_ino == netns.0).then_some(file))
-}
-
 fn open_error(path: &Path, errno: Errno) -> EnterError {
     EnterError::Open {
         path: path.display().to_string(),
@@ -177,7 +151,7 @@ mod tests {
     fn all_rounds_of_a_walk_share_its_time() {
         let mut tables = KernelTables::new("/proc".into(), Duration::from_millis(20));
         let own = Namespace {
-            netns: own_netns().expect("it has one"),
+            netns: netns::own().expect("it has one"),
             members: vec![Pid(std::process::id())],
             mounted: None,
         };

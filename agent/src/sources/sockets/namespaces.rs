@@ -8,18 +8,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::kernel::mountinfo::{MountWatch, read_mounts, unescaped};
+use crate::sources::kernel::netns::{self, namespace_path};
 use crate::sources::kernel::process::parse_bracketed;
 use crate::sources::kernel::refusal::{self, Right};
-use crate::sources::kernel::unix_table::table_path;
 use crate::sources::processes::ProcessTable;
 
 /// A network namespace and the ways into it.
@@ -144,24 +142,21 @@ fn find_inhabited(proc: &Path, table: &ProcessTable) -> Namespaces {
 
 /// A zombie has no namespace and a process that ended has none any more: only a refusal hides one.
 fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
-    match fs::read_link(namespace_path(proc, pid)) {
-        Ok(target) => Ok(parse_bracketed(target.as_os_str().as_bytes(), b"net:[").map(NetNs)),
+    match netns::read(proc, pid) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        Err(_) => Ok(None),
+        read => Ok(read.unwrap_or_default()),
     }
 }
 
-/// Groups processes whose namespace may not be read by a fact that anyone may read: each network namespace has its own
-/// entry in procfs for its table of Unix sockets, with an inode of its own (`proc_create_net_data` of
-/// `fs/proc/proc_net.c`; seen on 6.18). Those that share a namespace with a readable process, the process table has placed.
+/// Groups processes whose namespace may not be read by the `net` tree of procfs that they share. Those that share a namespace with a readable process, the process table has placed.
 fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Namespaces) {
     let mut groups: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (pid, error) in refused {
         // No table: it ended.
-        let Ok(table) = fs::metadata(table_path(proc, pid)) else {
+        let Some(tree) = netns::read_tree(proc, pid) else {
             continue;
         };
-        let group = *groups.entry((table.dev(), table.ino())).or_insert(found.unnamed.len());
+        let group = *groups.entry(tree).or_insert(found.unnamed.len());
         if let Some(members) = found.unnamed.get_mut(group) {
             members.push(pid);
             continue;
@@ -193,13 +188,10 @@ fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
     }
 }
 
-/// The file by which the network namespace of a process is entered.
-pub(super) fn namespace_path(proc: &Path, pid: Pid) -> PathBuf {
-    proc.join(format!("{pid}/ns/net"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::model::identity::ProcessKey;
     use crate::sources::processes::ProcessEntry;
