@@ -13,12 +13,13 @@ use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
 use crate::model::client::OpenClient;
-use crate::model::exposure::{LostMount, Reach};
+use crate::model::exposure::Reach;
 use crate::model::history::History;
 use crate::model::host::HostFiles;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::join::{self, Joined};
 use crate::model::kubelet::Kubelet;
+use crate::model::last_connect::moment_of;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
@@ -95,7 +96,7 @@ impl Agent {
     }
 
     async fn ask_and_conclude(&mut self) -> Report {
-        let taken = Timestamp::from(SystemTime::now());
+        let begun = SystemTime::now();
         let table = self.host.run(HOST_DEADLINE, HostSide::read_table).await;
         let (kubelet, host, runtime) = (&mut self.kubelet, &mut self.host, &mut self.runtime);
         let ask = async {
@@ -118,7 +119,7 @@ impl Agent {
         let ((kubelet, mut host, runtime), files) = tokio::join!(ask, files);
         let files = files.unwrap_or_else(|error| unanswered(Source::HostFiles, error, Hides::Engine));
         self.name_containers(&mut host).await;
-        self.conclude(taken, kubelet, runtime, host, files).await
+        self.conclude(begun, kubelet, runtime, host, files).await
     }
 
     /// Adds to Docker's containers what Docker keeps of them on the disk. Where that hangs they are there all the same.
@@ -158,12 +159,13 @@ impl Agent {
 
     async fn conclude(
         &mut self,
-        taken: Timestamp,
+        begun: SystemTime,
         kubelet: Timed<Sighting<Kubelet>>,
         runtime: Timed<RuntimeSighting>,
         host: HostSightings,
         files: Timed<Sighting<HostFiles>>,
     ) -> Report {
+        let taken = Timestamp::from(begun);
         let mut sources = host.statuses();
         sources.extend([kubelet.status(), files_status(&files)]);
         let mut snapshot = Snapshot {
@@ -175,6 +177,7 @@ impl Agent {
             connections: host.connections.sighting,
             reaches: Sighting::absent(),
             lost_mounts: Vec::new(),
+            clocks: Vec::new(),
             host: files.sighting,
         };
         let unlisted = join::unlisted_containers(&snapshot);
@@ -184,14 +187,16 @@ impl Agent {
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let listening = (Arc::clone(&host.listening), host.sees_machine);
-        let (reaches, lost) = self.look_at_mounts(&snapshot, host.contained, listening).await;
+        let (reaches, mounts) = self.look_at_mounts(&snapshot, host.contained, listening).await;
         sources.push(reaches.status());
         self.heed_the_clock(taken);
         sources.push(self.history_status());
-        (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, lost);
+        (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, mounts.lost);
+        snapshot.clocks = mounts.clocks;
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
-        self.remember(&snapshot, &joined, &host.listening, &sources).await;
+        self.remember(&snapshot, begun, &joined, &host.listening, &sources)
+            .await;
         evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 
@@ -199,6 +204,7 @@ impl Agent {
     async fn remember(
         &mut self,
         snapshot: &Snapshot,
+        begun: SystemTime,
         joined: &Joined,
         listening: &ListeningFiles,
         sources: &[SourceStatus],
@@ -212,6 +218,7 @@ impl Agent {
             if saw_every_client(sources) {
                 history.mark_whole(snapshot.taken);
             }
+            history.record_marks(moment_of(begun), &join::marks(snapshot, joined));
         }
         if let Some(mounted) = join::mounted(snapshot, joined).known() {
             history.record_exposures(snapshot.taken, mounted);
@@ -255,7 +262,7 @@ impl Agent {
         snapshot: &Snapshot,
         contained: Sighting<Vec<ContainerProcess>>,
         (listening, sees_machine): (Arc<ListeningFiles>, bool),
-    ) -> (Timed<Sighting<Vec<Reach>>>, Vec<LostMount>) {
+    ) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
         let pods = snapshot.runtime.pods.reading.items().iter();
         let facts = MountFacts {
             containers: snapshot.runtime.containers.clone(),
@@ -274,13 +281,14 @@ impl Agent {
         let seen = seen.unwrap_or_else(|error| MountsSeen {
             reaches: Sighting::unknown(gap_of(error, Hides::Exposure)),
             lost: Vec::new(),
+            clocks: Vec::new(),
         });
         let reaches = Timed {
             source: Source::Mounts,
             took: start.elapsed(),
-            sighting: seen.reaches,
+            sighting: seen.reaches.clone(),
         };
-        (reaches, seen.lost)
+        (reaches, seen)
     }
 }
 

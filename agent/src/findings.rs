@@ -29,6 +29,7 @@ use crate::model::history::History;
 use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
 use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
 use report::{API_VERSION, Finding, KubeletCeiling, Report, SourceStatus};
 
 /// What the user decides.
@@ -95,10 +96,11 @@ pub fn evaluate(
     settings: &Settings,
 ) -> Report {
     let exposures = join::exposures(snapshot, &joined, history, settings.window);
-    let remembered = clients(&[], history, snapshot, settings.window);
+    let unseen = latest_unseen(&joined.engines);
+    let remembered = clients(&[], history, &unseen, snapshot, settings.window);
     let clients = joined
         .clients
-        .map(|open| clients(&open, history, snapshot, settings.window));
+        .map(|open| clients(&open, history, &unseen, snapshot, settings.window));
     let ceiling = runtime::ceiling(snapshot);
     let gaps: Vec<(Source, &Gap)> = sources
         .iter()
@@ -169,14 +171,30 @@ fn ready_pods(snapshot: &Snapshot) -> Reading<u32> {
     pods.map(|pods| count(pods.iter().filter(|pod| pod.ready).count()))
 }
 
+/// Until when somebody whom no look saw may have connected to each listener: where access times are kept once a day, a day
+/// longer than was seen.
+fn latest_unseen(engines: &Reading<Vec<Engine>>) -> HashMap<ClientKey, Timestamp> {
+    let listeners = seen(engines).flat_map(|engine| engine.listeners.iter().map(move |listener| (engine, listener)));
+    listeners
+        .filter_map(|(engine, listener)| Some((join::unseen_key(engine, listener), listener.last_connect?.latest()?)))
+        .collect()
+}
+
 /// The clients of now and of the window: now first, then the latest seen.
-fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: Duration) -> Vec<Client> {
+fn clients(
+    open: &[OpenClient],
+    history: &History,
+    unseen: &HashMap<ClientKey, Timestamp>,
+    snapshot: &Snapshot,
+    window: Duration,
+) -> Vec<Client> {
     let open: HashMap<&ClientKey, &OpenClient> = open.iter().map(|client| (&client.key, client)).collect();
     let mut clients: Vec<Client> = history
         .clients()
         .filter_map(|(key, seen)| {
             let now = open.get(key);
-            let past = seen.as_runtime || snapshot.taken.since(seen.last) > window;
+            let last = unseen.get(key).map_or(seen.last, |latest| seen.last.max(*latest));
+            let past = seen.as_runtime || snapshot.taken.since(last) > window;
             if now.is_none() && past {
                 return None;
             }
@@ -190,7 +208,10 @@ fn clients(open: &[OpenClient], history: &History, snapshot: &Snapshot, window: 
                 connections: now.map_or(0, |n| n.connections),
                 pending: now.map_or(0, |n| n.pending),
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),
-                origin: Origin::Polled,
+                origin: match key.identity {
+                    ClientIdentity::Unseen => Origin::FileTimes,
+                    _ => Origin::Polled,
+                },
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,

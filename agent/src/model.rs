@@ -10,6 +10,7 @@ pub mod hours;
 pub mod identity;
 pub mod join;
 pub mod kubelet;
+pub mod last_connect;
 pub mod machine;
 pub mod name;
 pub mod process;

@@ -46,6 +46,6 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
 /// Writes it down.
 pub(crate) fn save(clients: Vec<(ClientKey, Seen)>, looked: Hours, state: &Path) -> Result<()> {
     let mut keeper = StateKeeper::load(state, StateKeeper::REST, Instant::now()).keeper;
-    keeper.save(&History::restore(clients, [], looked), Instant::now())?;
+    keeper.save(&History::restore(clients, [], looked, []), Instant::now())?;
     Ok(())
 }

@@ -126,7 +126,7 @@ async fn a_use_in_the_future_counts_as_one_of_now_and_that_is_said() -> Result<(
         };
         (key.clone(), seen)
     });
-    let history = History::restore(future, [], Hours::default());
+    let history = History::restore(future, [], Hours::default(), []);
     let mut agent = agent_with(&host, history);
     let report = agent.look().await;
     let clients = report.clients.known().context("somebody looked")?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::folded;
 use super::host_side::Timed;
@@ -12,6 +13,7 @@ use crate::model::engine::EngineSighting;
 use crate::model::host::{CgroupVersion, HostFiles};
 use crate::model::identity::ContainerId;
 use crate::model::kubelet::Kubelet;
+use crate::model::last_connect::moment_of;
 use crate::model::reading::{Gap, Reading, Sighting, Source};
 use crate::model::socket::ListeningFiles;
 use crate::sources::HostPaths;
@@ -72,6 +74,7 @@ impl DiskSide {
             engines: &facts.engines,
             listening: &listening,
             sees_machine: facts.sees_machine,
+            now: moment_of(SystemTime::now()),
         };
         find_mounts(&looked, &mut self.mounts)
     }

@@ -1,6 +1,7 @@
 //! Tables that start from a node that is fully seen and clear, and change or hide one thing.
 
 mod docker_containers;
+mod last_connect;
 mod taking_docker_away;
 mod whose_engine;
 

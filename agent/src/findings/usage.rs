@@ -3,7 +3,7 @@
 use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
-use crate::model::client::Client;
+use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::Scope;
 use crate::model::exposure::{Access, Exposure, Via};
 
@@ -17,6 +17,9 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
 fn client(client: &Client) -> Finding {
     let key = &client.key;
     let target = format!("{} ({}) at {}", key.engine, key.scope, key.listener);
+    if key.identity == ClientIdentity::Unseen {
+        return unseen(client, &target);
+    }
     let message = match (client.connections, client.pending) {
         (0, 0) => format!("used {target}, last seen {}", client.last_seen),
         (0, n) => format!("waits with {} for {target}, which does not accept", connections(n)),
@@ -30,6 +33,20 @@ fn client(client: &Client) -> Finding {
         Severity::Warning
     };
     finding(Code::SocketClient, severity, &key.identity, message)
+}
+
+/// Somebody whom no look saw: the advice is how to see him.
+fn unseen(client: &Client, target: &str) -> Finding {
+    let message = format!(
+        "connected to {target}, last at {}, by the times of the socket's file",
+        client.last_seen
+    );
+    Finding {
+        advice:
+            "Find out who it is: look more often at that time (`castoff check --sample 10m`, or a shorter --period)."
+                .to_owned(),
+        ..finding(Code::SocketClient, Severity::Warning, &client.key.identity, message)
+    }
 }
 
 fn connections(n: u32) -> String {

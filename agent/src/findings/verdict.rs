@@ -3,9 +3,10 @@
 use super::report::Verdict;
 use super::runtime::docker_is_the_runtime;
 use super::{Facts, seen};
-use crate::model::client::Client;
+use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::Scope;
 use crate::model::host::LeftOverKind;
+use crate::model::last_connect::{LastConnect, NoMark};
 use crate::model::reading::{Hides, Reading};
 use crate::model::time::Timestamp;
 
@@ -23,9 +24,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     if let Some(why) = exposed(facts) {
         return (Verdict::Exposed, why);
     }
-    match idle(facts) {
-        Some(why) => (Verdict::Idle, why),
-        None => (Verdict::Clear, clear(facts)),
+    match (idle(facts), without_mark(facts)) {
+        (Some(why), Some(missing)) => (Verdict::Unknown, format!("{why}, but {missing}")),
+        (Some(why), None) => (Verdict::Idle, format!("{why}{}", last_connect(facts))),
+        (None, _) => (Verdict::Clear, clear(facts)),
     }
 }
 
@@ -53,7 +55,52 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
         let all = counted(facts.node_exposures().count(), "mount", "mounts");
         format!("{all} led to an engine, last seen {latest}")
     };
-    Some(format!("{way}, and nothing was seen using one"))
+    let missing = match (
+        without_mark(facts),
+        facts.node_exposures().any(|e| e.mounted && e.readonly),
+    ) {
+        (Some(missing), _) => format!("; {missing}"),
+        (None, true) => {
+            format!("; {SHORT} where it comes through a read-only mount, which keeps no mark of it; {HOW_TO_SEE}")
+        }
+        (None, false) => String::new(),
+    };
+    Some(format!("{way}, and nothing was seen using one{missing}"))
+}
+
+/// What looks miss.
+const SHORT: &str = "a use between two looks is not seen";
+
+/// How to miss less.
+const HOW_TO_SEE: &str = "look more often (a shorter --period, or --sample)";
+
+/// Why a use of the node's engines between two looks would leave no trace. A TCP port has a finding of its own, and a
+/// listener whose file was not looked at has a gap.
+fn without_mark(facts: &Facts<'_>) -> Option<String> {
+    let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
+    let mut missing = listeners.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
+    let (listener, why) = missing.find(|(_, why)| *why != NoMark::Tcp)?;
+    let remedy = why.remedy().unwrap_or(HOW_TO_SEE);
+    Some(format!(
+        "{SHORT} at {}, because {}; {remedy}",
+        listener.name,
+        why.words()
+    ))
+}
+
+/// What the files of the node's sockets say of the last connect.
+fn last_connect(facts: &Facts<'_>) -> String {
+    let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
+    let told = listeners.filter_map(|listener| Some((listener.last_connect?, &listener.name)));
+    match told.max_by_key(|(told, _)| told.time()) {
+        Some((LastConnect::NoneSince { since: at } | LastConnect::Exact { at }, name)) => {
+            format!("; nobody connected to {name} since {at}")
+        }
+        Some((LastConnect::AtLeast { at }, name)) => {
+            format!("; somebody connected to {name} at {at}, and perhaps within 24 hours after that")
+        }
+        Some((LastConnect::NoMark { .. }, _)) | None => String::new(),
+    }
 }
 
 fn used(clients: &[&Client], last: Timestamp) -> String {
@@ -62,6 +109,12 @@ fn used(clients: &[&Client], last: Timestamp) -> String {
         Scope::User { .. } if clients.iter().all(|c| c.key.scope == *first) => format!("an engine of {first}"),
         _ => "an engine".to_owned(),
     };
+    if clients
+        .iter()
+        .all(|client| client.key.identity == ClientIdentity::Unseen)
+    {
+        return format!("somebody whom no look saw connected to {engine}, last at {last}");
+    }
     let open = clients.iter().filter(|client| client.is_open()).count();
     match (open, clients.len()) {
         (0, 1) => format!("1 client used {engine}, last seen {last}"),

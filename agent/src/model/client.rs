@@ -50,10 +50,12 @@ pub enum ClientIdentity {
     },
     /// The connection is seen and its holder could not be named; a gap says why.
     Unnamed,
+    /// Somebody connected, by the times of the socket's file, and was gone before a look could see who.
+    Unseen,
 }
 
 impl ClientIdentity {
-    /// The closed word for a metric label: `pod`, `engine-container`, `host`, `remote` or `unnamed`.
+    /// The closed word for a metric label: `pod`, `engine-container`, `host`, `remote`, `unnamed` or `unseen`.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Pod(_) => "pod",
@@ -61,11 +63,12 @@ impl ClientIdentity {
             Self::Host { .. } => "host",
             Self::Remote { .. } => "remote",
             Self::Unnamed => "unnamed",
+            Self::Unseen => "unseen",
         }
     }
 
     /// Every word that [`ClientIdentity::code`] gives.
-    pub const CODES: [&'static str; 5] = ["pod", "engine-container", "host", "remote", "unnamed"];
+    pub const CODES: [&'static str; 6] = ["pod", "engine-container", "host", "remote", "unnamed", "unseen"];
 }
 
 impl ClientIdentity {
@@ -78,7 +81,7 @@ impl ClientIdentity {
                 executable,
                 uid,
             },
-            Self::Pod(_) | Self::EngineContainer { .. } | Self::Remote { .. } | Self::Unnamed => self,
+            Self::Pod(_) | Self::EngineContainer { .. } | Self::Remote { .. } | Self::Unnamed | Self::Unseen => self,
         }
     }
 
@@ -119,6 +122,7 @@ impl fmt::Display for ClientIdentity {
             Self::Remote { address: Some(address) } => write!(f, "remote address {address}"),
             Self::Remote { address: None } => f.write_str("other remote addresses"),
             Self::Unnamed => f.write_str("a process that could not be named"),
+            Self::Unseen => f.write_str("a client that no look saw"),
         }
     }
 }
@@ -180,6 +184,8 @@ codes! {
     Origin {
         /// A look at the node's open connections.
         Polled = "polled",
+        /// The times of the socket's file.
+        FileTimes = "file-times",
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::PodContainer;
 use super::identity::{NetNs, SocketInode};
+use super::last_connect::LastConnect;
 use super::process::Process;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
@@ -94,6 +95,9 @@ pub struct Listener {
     /// How it is secured; none for a Unix socket, which the file's permissions guard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
+    /// When somebody last connected; none where that was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_connect: Option<LastConnect>,
 }
 
 /// An engine as a source saw it, before it is known whose container it may be in.

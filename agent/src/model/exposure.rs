@@ -212,7 +212,7 @@ fn serialize_names<S: Serializer>(identity: &ClientIdentity, serializer: S) -> R
             (None, Some(container_label(name, image.as_deref())), *engine)
         }
         ClientIdentity::Host { executable, .. } => (None, Some(executable.clone()), None),
-        ClientIdentity::Remote { .. } | ClientIdentity::Unnamed => (None, None, None),
+        ClientIdentity::Remote { .. } | ClientIdentity::Unnamed | ClientIdentity::Unseen => (None, None, None),
     };
     let names = Names {
         namespace: pod.map(|place| place.namespace.as_str()),

@@ -6,12 +6,14 @@
 //! mount of a container it is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::time::Duration;
 
 use super::client::{ClientIdentity, ClientKey, OpenClient};
 use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
 use super::identity::{ProcessKey, SocketInode};
+use super::last_connect::Moment;
 use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::turns::in_turns;
@@ -54,10 +56,27 @@ pub struct History {
     /// The sockets of the last look, which are not worth keeping over a restart.
     open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
     mounted: BTreeSet<ExposureKey>,
+    /// The last connect to each listener that was judged, under the key of [`ClientIdentity::Unseen`].
+    marks: BTreeMap<ClientKey, Moment>,
+    /// Connects that are later than the begin of the look that saw their mark: the next look judges them.
+    early: BTreeMap<ClientKey, Early>,
+    /// The listeners to which the last look saw a connection that the look before had not.
+    connected: BTreeSet<ClientKey>,
     forgotten: u64,
 }
 
+/// A connect that may be later than the list of connections of the look that saw its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Early {
+    mark: Moment,
+    /// True if that look saw a new connection to the listener.
+    connected: bool,
+}
+
 impl History {
+    /// How many listeners' last connects are remembered.
+    pub const MARKS: usize = 256;
+
     /// How many clients are remembered: 110 pods' containers with room for churn, about 1 MiB of state at the most.
     pub const LIMIT: usize = 2048;
 
@@ -69,10 +88,12 @@ impl History {
         clients: impl IntoIterator<Item = (ClientKey, Seen)>,
         exposures: impl IntoIterator<Item = (ExposureKey, SeenMounted)>,
         looked: Hours,
+        marks: impl IntoIterator<Item = (ClientKey, Moment)>,
     ) -> Self {
         let mut history = Self {
             exposures: exposures.into_iter().collect(),
             looked,
+            marks: marks.into_iter().take(Self::MARKS).collect(),
             ..Self::default()
         };
         for (key, seen) in clients {
@@ -91,6 +112,7 @@ impl History {
 
     /// Takes in one look at the time `at`.
     pub fn record(&mut self, at: Timestamp, open: &[OpenClient]) {
+        self.connected.clear();
         for client in open {
             let before = self.open.get(&client.key);
             let new = client
@@ -108,6 +130,12 @@ impl History {
             seen.last = seen.last.max(at);
             seen.hours.mark(at);
             seen.connects = seen.connects.saturating_add(new as u64);
+            if new > 0 {
+                self.connected.insert(ClientKey {
+                    identity: ClientIdentity::Unseen,
+                    ..client.key.clone()
+                });
+            }
         }
         let is_new = |client: &OpenClient| !self.open.contains_key(&client.key);
         if open.len() != self.open.len() || open.iter().any(is_new) {
@@ -131,6 +159,71 @@ impl History {
                 seen.as_runtime |= is_runtime;
             }
         }
+    }
+
+    /// Takes in the last connects to listeners by the times of their files, in the look that [`History::record`] took in last
+    /// and that began at `begun`. A connect that no connection of that look explains was somebody's whom no look saw.
+    ///
+    /// One that is later than `begun` may be later than the look's list of connections; the next look judges it.
+    pub fn record_marks(&mut self, begun: Moment, marks: &[(ClientKey, Moment)]) {
+        let early = mem::take(&mut self.early);
+        for (key, mark) in marks {
+            let before = early.get(key);
+            let connected = self.connected.contains(key);
+            let judged = match before {
+                _ if *mark <= begun => Some(*mark),
+                before => before.map(|before| before.mark),
+            };
+            if *mark > begun {
+                self.early.insert(key.clone(), Early { mark: *mark, connected });
+            }
+            let Some(mark) = judged.filter(|mark| self.marks.get(key).is_none_or(|last| last < mark)) else {
+                continue;
+            };
+            let is_first = self.marks.insert(key.clone(), mark).is_none();
+            let explained = connected || before.is_some_and(|before| before.connected);
+            if !explained && !(is_first && self.covers(key, Timestamp::from_unix(mark.as_secs()))) {
+                self.record_unseen(key, Timestamp::from_unix(mark.as_secs()));
+            }
+        }
+        while self.marks.len() > Self::MARKS {
+            let oldest = self.marks.iter().min_by_key(|(_, mark)| **mark);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                break;
+            };
+            self.marks.remove(&oldest);
+        }
+        self.bound();
+    }
+
+    /// True if a client of the listener was known around that time: where nothing is remembered of the listener's marks, the
+    /// one that is found first may be that client's.
+    fn covers(&self, listener: &ClientKey, at: Timestamp) -> bool {
+        self.clients.iter().any(|(key, seen)| {
+            let is_of_it = ClientKey {
+                identity: ClientIdentity::Unseen,
+                ..key.clone()
+            } == *listener;
+            is_of_it && at <= seen.last && seen.first.since(at) <= SKEW
+        })
+    }
+
+    fn record_unseen(&mut self, key: &ClientKey, at: Timestamp) {
+        let seen = self.clients.entry(key.clone()).or_insert(Seen {
+            first: at,
+            last: at,
+            connects: 0,
+            hours: Hours::default(),
+            as_runtime: false,
+        });
+        seen.last = seen.last.max(at);
+        seen.hours.mark(at);
+        seen.connects = seen.connects.saturating_add(1);
+    }
+
+    /// The last connect to each listener that was judged, for the state file.
+    pub fn marks(&self) -> impl Iterator<Item = (&ClientKey, Moment)> {
+        self.marks.iter().map(|(key, mark)| (key, *mark))
     }
 
     /// Takes in which containers had a way to a socket at the time `at`.
@@ -212,6 +305,9 @@ impl History {
             clamped += usize::from(last.since(now) > SKEW);
             *first = now.min(*first);
             *last = now.min(*last);
+        }
+        for mark in self.marks.values_mut() {
+            *mark = (*mark).min(Moment::from_secs(now.as_unix()));
         }
         self.looked = self.looked.until(now);
         clamped

@@ -16,6 +16,7 @@ use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_lab
 use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
 use super::identity::ContainerId;
+use super::last_connect::{ListenerClock, Moment};
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
@@ -36,11 +37,19 @@ pub struct Joined {
 /// Joins engines, connections and containers with what the runtime knows.
 pub fn join(snapshot: &Snapshot) -> Joined {
     let places = Places::new(snapshot);
+    let with_clocks = |sighting: EngineSighting| {
+        let mut engine = engine(&places, sighting);
+        for listener in &mut engine.listeners {
+            let clock = snapshot.clocks.iter().find(|clock| clock.listener == listener.id);
+            listener.last_connect = clock.map(|clock| clock.last_connect);
+        }
+        engine
+    };
     let engines = snapshot
         .engines
         .reading
         .clone()
-        .map(|e| e.into_iter().map(|e| engine(&places, e)).collect());
+        .map(|engines| engines.into_iter().map(with_clocks).collect());
     let clients = snapshot.connections.reading.clone().map(|seen| {
         let engines: &[Engine] = engines.items();
         open_clients(&places, engines, &seen.connections)
@@ -92,6 +101,27 @@ fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
         scope,
         process: sighting.process,
         listeners: sighting.listeners,
+    }
+}
+
+/// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look saw.
+pub fn marks(snapshot: &Snapshot, joined: &Joined) -> Vec<(ClientKey, Moment)> {
+    let engines = joined.engines.items();
+    let mark = |clock: &ListenerClock| {
+        let (engine, listener) = served(engines, &clock.listener).next()?;
+        Some((unseen_key(engine, listener), clock.mark?))
+    };
+    snapshot.clocks.iter().filter_map(mark).collect()
+}
+
+/// The key of a client of this listener whom no look saw.
+pub fn unseen_key(engine: &Engine, listener: &Listener) -> ClientKey {
+    ClientKey {
+        identity: ClientIdentity::Unseen,
+        engine: engine.kind,
+        scope: engine.scope.clone(),
+        api: listener.api,
+        listener: listener.name.clone(),
     }
 }
 

@@ -82,6 +82,7 @@ pub(crate) fn clear_node() -> Snapshot {
         }),
         reaches: Sighting::full(Vec::new()),
         lost_mounts: Vec::new(),
+        clocks: Vec::new(),
         host: Sighting::full(HostFiles {
             cgroups: Reading::Known(CgroupVersion::V2),
             left_overs: Reading::Known(Vec::new()),
@@ -153,6 +154,7 @@ pub(crate) fn dockerd() -> EngineSighting {
             netns: NetNs(4_026_531_840),
             activated: false,
             transport: None,
+            last_connect: None,
         }],
     }
 }

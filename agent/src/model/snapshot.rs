@@ -5,6 +5,7 @@ use super::engine::EngineSighting;
 use super::exposure::{LostMount, Reach};
 use super::host::HostFiles;
 use super::kubelet::Kubelet;
+use super::last_connect::ListenerClock;
 use super::reading::{Sighting, codes};
 use super::runtime::RuntimeSighting;
 use super::socket::Connection;
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub reaches: Sighting<Vec<Reach>>,
     /// Mounts that are named as a Docker socket and lead to no listener.
     pub lost_mounts: Vec<LostMount>,
+    /// When somebody last connected to the engines' listeners, as far as their files tell.
+    pub clocks: Vec<ListenerClock>,
     /// Files of the host.
     pub host: Sighting<HostFiles>,
 }

@@ -24,6 +24,8 @@ enum Kind {
     Remote,
     /// Those that could not be named.
     Unnamed,
+    /// Those that no look saw: one for each listener.
+    Unseen,
 }
 
 /// Within a kind: a namespace, an image, a unit or a user.
@@ -49,6 +51,7 @@ fn owner_of(identity: &ClientIdentity, scope: &Scope) -> (Kind, Owner) {
         },
         ClientIdentity::Remote { .. } => (Kind::Remote, Owner::new()),
         ClientIdentity::Unnamed => (Kind::Unnamed, Owner::new()),
+        ClientIdentity::Unseen => (Kind::Unseen, Owner::new()),
     }
 }
 

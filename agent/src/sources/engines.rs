@@ -273,6 +273,7 @@ impl<'a> Search<'a> {
                 netns: socket.netns,
                 activated: self.activated.contains_key(&at),
                 transport: None,
+                last_connect: None,
             });
         }
         self.claimed.extend(claimed);

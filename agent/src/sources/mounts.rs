@@ -27,7 +27,7 @@ use std::path::Path;
 
 use self::search::{KnownMounts, Search};
 use self::table::MountTable;
-use self::targets::{Host, Target, find_targets};
+use self::targets::{Host, Target, Targets, find_targets};
 use super::HostPaths;
 use super::kernel::mountinfo::MountWatch;
 use super::kernel::refusal::{self, Right};
@@ -37,6 +37,7 @@ use crate::model::container::{Container, SupervisedContainer};
 use crate::model::engine::EngineSighting;
 use crate::model::exposure::{LostMount, Reach};
 use crate::model::identity::{ContainerId, FileIdentity};
+use crate::model::last_connect::{ListenerClock, Moment};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 pub use contained::{ContainerProcess, MembershipMemory, find_container_processes};
 
@@ -64,6 +65,8 @@ pub struct Looked<'a> {
     pub listening: &'a BTreeSet<FileIdentity>,
     /// True if that is every socket of this machine: castoff is in its first PID namespace, and missed none.
     pub sees_machine: bool,
+    /// The time.
+    pub now: Moment,
 }
 
 /// What the mounts of the containers amount to.
@@ -73,6 +76,8 @@ pub struct MountsSeen {
     pub reaches: Sighting<Vec<Reach>>,
     /// Those that are named as an engine's socket and lead to no listener.
     pub lost: Vec<LostMount>,
+    /// When somebody last connected to each listener.
+    pub clocks: Vec<ListenerClock>,
 }
 
 /// The state that is kept from look to look (ADR 4).
@@ -90,6 +95,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
     let without = |reaches| MountsSeen {
         reaches,
         lost: Vec::new(),
+        clocks: Vec::new(),
     };
     let engines = match &looked.engines.reading {
         Reading::Known(engines) => engines.as_slice(),
@@ -106,7 +112,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         root,
         table: &memory.host,
     };
-    let targets = find_targets(&host, looked, engines, &mut gaps);
+    let Targets { all: targets, clocks } = find_targets(&host, looked, engines, &mut gaps);
     if memory.targets != targets {
         memory.own.clear();
     }
@@ -143,7 +149,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         gaps.extend(is_unlisted.then(|| depends("the containers' mounts")));
         Sighting::partial(reaches, gaps)
     };
-    MountsSeen { reaches, lost }
+    MountsSeen { reaches, lost, clocks }
 }
 
 fn depends(on: &str) -> Gap {

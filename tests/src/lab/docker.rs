@@ -96,7 +96,16 @@ impl Docker {
         this.daemon
             .wait_until(|| this.ask(["version", "--format", "{{.Server.Version}}"]).map(drop))?;
         this.import(&images::write_lab(room.path(), &options.programs)?)?;
+        this.forget_uses()?;
         Ok(this)
+    }
+
+    /// Begins the times of the socket's file anew, as a change of its mode does: what the lab itself asked is no use that a
+    /// test is about.
+    pub fn forget_uses(&self) -> Result<()> {
+        let mode = fs::metadata(&self.socket).map(|file| file.permissions());
+        mode.and_then(|mode| fs::set_permissions(&self.socket, mode))
+            .context("begin the socket's times anew")
     }
 
     /// Its socket in its room; the only file in its folder.

@@ -1,3 +1,5 @@
+mod marks;
+
 use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::container::PodContainer;
@@ -99,7 +101,7 @@ fn a_rollout_makes_no_new_client() {
         hours: Hours::default(),
         as_runtime: false,
     };
-    let mut history = History::restore([(before.key, seen)], [], Hours::default());
+    let mut history = History::restore([(before.key, seen)], [], Hours::default(), []);
     history.record(at(9), &[old]);
     assert_eq!(kept(&history), [("pod ci/a (build)".to_owned(), 1)], "the same pod");
 }
@@ -318,7 +320,7 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
         (unit("run-u1.service"), seen(1, 2)),
         (unit("run-u2.service"), seen(3, 4)),
     ];
-    let history = History::restore(of_before, [], Hours::default());
+    let history = History::restore(of_before, [], Hours::default(), []);
     let kept = history.get(&unit("run-u.service")).expect("both are one");
     assert_eq!((kept.first.as_unix(), kept.last.as_unix(), kept.connects), (1, 4, 4));
     assert_eq!(history.clients().count(), 1);

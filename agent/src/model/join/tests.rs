@@ -387,6 +387,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
         history.clients().map(|(key, seen)| (of_another(key), seen.clone())),
         [],
         *history.looked(),
+        [],
     );
     assert_eq!(used(&node, &elsewhere), [("build".to_owned(), false)]);
 }

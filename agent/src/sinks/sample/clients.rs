@@ -153,6 +153,10 @@ pub(super) fn all() -> Vec<Client> {
         host_client(None, "evil\u{1b}]0;owned\u{7}\n\"name\\", None, 1),
         remote,
         client(ClientIdentity::Unnamed, 1, Vec::new()),
+        Client {
+            origin: Origin::FileTimes,
+            ..client(ClientIdentity::Unseen, 0, Vec::new())
+        },
         host_client(
             Some(Unit::System {
                 name: "backup.service".to_owned(),

@@ -1,10 +1,12 @@
 //! The sample's runtime, kubelet, engines and sources.
 
+use super::ago;
 use super::clients::place;
 use crate::findings::report::SourceStatus;
 use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
+use crate::model::last_connect::{LastConnect, NoMark};
 use crate::model::process::Process;
 use crate::model::publishing::{
     Dropped, DroppedEvents, EventRequests, Events, Outcome, PublishedLabels, Publishing, Requests, Verb, Way,
@@ -95,6 +97,18 @@ pub(super) fn kubelet() -> Kubelet {
     }
 }
 
+/// Each kind of what a socket's file may tell.
+fn last_connect(inode: u32) -> LastConnect {
+    match inode % 4 {
+        0 => LastConnect::NoneSince {
+            since: ago(40 * 86_400),
+        },
+        1 => LastConnect::Exact { at: ago(60) },
+        2 => LastConnect::AtLeast { at: ago(7_200) },
+        _ => LastConnect::NoMark { because: NoMark::Mount },
+    }
+}
+
 fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
     let netns = NetNs(4_026_531_840);
     let id = match &name {
@@ -113,6 +127,7 @@ fn listener(inode: u32, name: SocketName, activated: bool) -> Listener {
         netns,
         activated,
         transport: None,
+        last_connect: Some(last_connect(inode)),
     }
 }
 
@@ -210,10 +225,10 @@ pub(super) fn publishing() -> Publishing {
         way: Way::Api,
         labels: Reading::Known(PublishedLabels {
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            confirmed: super::ago(400),
+            confirmed: ago(400),
         }),
         failing: None,
-        last_success: Some(super::ago(400)),
+        last_success: Some(ago(400)),
         requests: vec![
             requests(Verb::Read, Outcome::Succeeded, 4),
             requests(Verb::Read, Outcome::Throttled, 1),
@@ -225,7 +240,7 @@ pub(super) fn publishing() -> Publishing {
 pub(super) fn events() -> Events {
     Events {
         failing: Some(Outcome::Forbidden),
-        last_success: Some(super::ago(3_600)),
+        last_success: Some(ago(3_600)),
         waiting: 1,
         requests: [(Outcome::Succeeded, 3), (Outcome::Forbidden, 2)]
             .map(|(outcome, count)| EventRequests { outcome, count })

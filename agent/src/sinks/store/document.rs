@@ -2,6 +2,7 @@
 //!
 //! Version 1 had no hours. It is read, and of each client's hours those are known in which it was first and last seen.
 //! Version 2 had no exposures and no images of containers. It is read, and the exposures begin anew.
+//! Version 3 had no marks of last connects. It is read.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -10,10 +11,12 @@ use crate::model::client::ClientKey;
 use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{History, Seen, SeenMounted};
 use crate::model::hours::Hours;
+use crate::model::last_connect::Moment;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+const WITHOUT_MARKS: u32 = 3;
 const WITHOUT_EXPOSURES: u32 = 2;
 const WITHOUT_HOURS: u32 = 1;
 
@@ -65,6 +68,17 @@ struct Document {
     clients: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     exposures: Vec<ExposureEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<MarkEntry>,
+}
+
+/// The last connect to a listener that was judged.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MarkEntry {
+    listener: ClientKey,
+    seconds: u64,
+    nanoseconds: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +185,14 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 last_seen: seen.last,
             })
             .collect(),
+        marks: history
+            .marks()
+            .map(|(key, mark)| MarkEntry {
+                listener: key.clone(),
+                seconds: mark.as_secs(),
+                nanoseconds: mark.subsec_nanos(),
+            })
+            .collect(),
     };
     let mut bytes = serde_json::to_vec(&document).map_err(DocumentError::Json)?;
     bytes.push(b'\n');
@@ -189,7 +211,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
     if header.format != FORMAT {
         return Err(DocumentError::OtherFormat);
     }
-    if ![WITHOUT_HOURS, WITHOUT_EXPOSURES, VERSION].contains(&header.version) {
+    if ![WITHOUT_HOURS, WITHOUT_EXPOSURES, WITHOUT_MARKS, VERSION].contains(&header.version) {
         return Err(DocumentError::OtherVersion(header.version));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
@@ -221,5 +243,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         };
         (entry.client, seen)
     });
-    Ok(History::restore(known, exposures, document.looked))
+    let marks = document.marks.into_iter().map(|entry| {
+        // More nanoseconds than a second has would be added to the seconds.
+        let nanoseconds = entry.nanoseconds.min(999_999_999);
+        (entry.listener, Moment::new(entry.seconds, nanoseconds))
+    });
+    Ok(History::restore(known, exposures, document.looked, marks))
 }

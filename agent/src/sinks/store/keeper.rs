@@ -142,6 +142,9 @@ impl Digest {
             (key, seen.first).hash(&mut clients);
             (seen.last, &seen.mount).hash(&mut figures);
         }
+        for mark in history.marks() {
+            mark.hash(&mut figures);
+        }
         history.looked().hash(&mut figures);
         Self {
             clients: clients.finish(),

@@ -14,6 +14,7 @@ use super::*;
 use crate::model::client::{ClientIdentity, OpenClient};
 use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{History, Seen, SeenMounted};
+use crate::model::last_connect::Moment;
 use crate::model::time::Timestamp;
 use crate::sinks::sample;
 
@@ -45,7 +46,13 @@ fn history() -> History {
         (c.key.clone(), seen)
     });
     let looked = (0..60).map(|hours| sample::ago(hours * 3_600)).collect();
-    History::restore(clients, exposures, looked)
+    let clients: Vec<_> = clients.collect();
+    let marks = clients.iter().map(|(key, seen)| {
+        let moment = Moment::new(seen.last.as_unix(), 999_999_999);
+        (key.clone(), moment)
+    });
+    let marks: Vec<_> = marks.collect();
+    History::restore(clients, exposures, looked, marks)
 }
 
 fn place() -> (TempDir, PathBuf) {
@@ -149,8 +156,8 @@ fn bad_documents_are_told_apart() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":4,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 4 instead of 3",
+            "{\"format\":\"castoff-state\",\"version\":5,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 5 instead of 4",
         ),
         (
             entry(&day(24), &day(23)),
@@ -405,7 +412,7 @@ fn a_file_of_the_second_version_is_read() {
 fn every_hour_of_a_week_survives() {
     let times = |step: usize| (0..168).step_by(step).map(|hours| sample::ago(hours * 3_600));
     for step in 1..40 {
-        let history = History::restore([], [], times(step).collect());
+        let history = History::restore([], [], times(step).collect(), []);
         let bytes = encode(&history).expect("it encodes");
         assert!(bytes.len() < 160, "{} bytes for a week", bytes.len());
         assert_eq!(decode(&bytes).expect("it decodes"), history, "every {step} hours");

@@ -40,6 +40,7 @@ pub fn add_tcp_listeners(
             netns: socket.netns,
             activated: false,
             transport: Some(transport),
+            last_connect: None,
         });
     }
 }

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::refusal::is_missing;
 use crate::model::identity::FileIdentity;
+use crate::model::last_connect::{FileTimes, Moment};
 
 /// As many links as the kernel follows in one path (`MAXSYMLINKS` of `include/linux/namei.h`).
 const LINK_LIMIT: usize = 40;
@@ -41,6 +42,8 @@ pub(crate) struct Walked {
     pub ancestors: Vec<FileIdentity>,
     /// Who may do what with it.
     pub owner: Owner,
+    /// When it was accessed and changed.
+    pub times: FileTimes,
 }
 
 /// Owner and mode of a file.
@@ -251,6 +254,10 @@ impl Walk<'_> {
                 names: stat.st_nlink,
                 has_list: has_access_list(&file),
             },
+            times: FileTimes {
+                accessed: moment(stat.st_atime, stat.st_atime_nsec),
+                changed: moment(stat.st_ctime, stat.st_ctime_nsec),
+            },
         })
     }
 
@@ -260,6 +267,12 @@ impl Walk<'_> {
             None => self.root.try_clone_to_owned(),
         }
     }
+}
+
+/// A time before 1970 counts as 1970.
+fn moment(seconds: i64, nanoseconds: u64) -> Moment {
+    let nanoseconds = u32::try_from(nanoseconds).unwrap_or_default();
+    Moment::new(u64::try_from(seconds).unwrap_or_default(), nanoseconds)
 }
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::model::identity::Device;
+use crate::model::last_connect::AccessTimes;
 use crate::sources::kernel::mountinfo::{MountLine, read_mounts_from, unescaped};
 use crate::sources::kernel::rooted::Walked;
 
@@ -42,6 +43,8 @@ pub(super) struct Entry {
     pub(super) readonly: bool,
     /// True if it maps users to others (`mount_setattr(2)`).
     pub(super) maps_users: bool,
+    /// How it keeps access times.
+    pub(super) access_times: AccessTimes,
 }
 
 /// A way on which a process reaches a file.
@@ -144,7 +147,26 @@ impl Entry {
             point: without_slash(&unescaped(line.point)).to_vec(),
             readonly: has(b"ro"),
             maps_users: has(b"idmapped"),
+            access_times: access_times(line, has),
         }
+    }
+}
+
+/// File systems that were seen to keep the access times of sockets as their mount says. overlayfs hands them on to another
+/// file system's mount, and Btrfs' and network file systems' were not tried.
+const KEEPS_AS_MOUNTED: [&[u8]; 5] = [b"tmpfs", b"ext4", b"ext3", b"ext2", b"xfs"];
+
+/// How a mount keeps access times: `strictatime` is what stands there where neither `relatime` nor `noatime` does
+/// (`show_mnt_opts` of `fs/proc_namespace.c`).
+fn access_times(line: &MountLine<'_>, has: impl Fn(&[u8]) -> bool) -> AccessTimes {
+    if !KEEPS_AS_MOUNTED.contains(&line.fs_type) {
+        AccessTimes::Unknown
+    } else if has(b"ro") || has(b"noatime") || line.option(b"ro").is_some() {
+        AccessTimes::Never
+    } else if has(b"relatime") {
+        AccessTimes::Daily
+    } else {
+        AccessTimes::Each
     }
 }
 

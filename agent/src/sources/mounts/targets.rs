@@ -12,6 +12,7 @@ use super::{Looked, unreadable};
 use crate::model::engine::{EngineSighting, Listener};
 use crate::model::exposure::Reached;
 use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
+use crate::model::last_connect::{AccessTimes, LastConnect, ListenerClock, Moment, NoMark};
 use crate::model::reading::Gap;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::sources::kernel::refusal::leads_nowhere;
@@ -77,36 +78,92 @@ impl Target {
     }
 }
 
+/// What mounts may lead to, and when somebody last connected to each listener.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    pub(super) all: Vec<Target>,
+    pub(super) clocks: Vec<ListenerClock>,
+}
+
+impl Targets {
+    fn tell(&mut self, listener: &Listener, (last_connect, mark): (LastConnect, Option<Moment>)) {
+        self.clocks.push(ListenerClock {
+            listener: listener.id.clone(),
+            last_connect,
+            mark,
+        });
+    }
+}
+
 /// Finds what mounts may lead to. A listener with an abstract name is none: no file system leads to it.
 pub(super) fn find_targets(
     host: &Host<'_>,
     looked: &Looked<'_>,
     engines: &[EngineSighting],
     gaps: &mut Vec<Gap>,
-) -> Vec<Target> {
-    let mut targets = Vec::new();
+) -> Targets {
+    let mut targets = Targets::default();
+    let no_mark = |because| (LastConnect::NoMark { because }, None);
     for engine in engines {
         for listener in &engine.listeners {
-            let ListenerId::File(file) = &listener.id else { continue };
+            let file = match &listener.id {
+                ListenerId::File(file) => file,
+                ListenerId::Abstract(..) => {
+                    targets.tell(listener, no_mark(NoMark::Abstract));
+                    continue;
+                }
+                ListenerId::Tcp(..) => {
+                    targets.tell(listener, no_mark(NoMark::Tcp));
+                    continue;
+                }
+            };
             let mut target = Target::new(Reached::Listener(listener.id.clone()), listener.name.clone(), *file);
             let containers = engine.process.iter().flat_map(|p| &p.membership.containers);
             target.own = containers.map(|container| container.id.clone()).collect();
             match find_listener(host, looked.reader, engine, listener, *file) {
-                Ok(Some((walked, place))) => target.fill(walked, place, host),
+                Ok(Some((walked, place))) => {
+                    let keeps = access_times(host, looked.reader, engine, place.as_ref());
+                    targets.tell(listener, LastConnect::judge(walked.times, keeps, looked.now));
+                    target.fill(walked, place, host);
+                }
                 // Its file was removed or replaced under the engine: no directory leads to it any more.
-                Ok(None) => {}
+                Ok(None) => targets.tell(listener, no_mark(NoMark::Removed)),
                 Err(error) => {
+                    targets.tell(listener, no_mark(NoMark::Unread));
                     let asked = format_args!("the directories above {}", listener.name);
                     unreadable(asked, &error).fold_into(gaps);
                 }
             }
-            targets.push(target);
+            targets.all.push(target);
         }
     }
     if !looked.sees_machine {
-        add_foreign(host, looked, &mut targets);
+        add_foreign(host, looked, &mut targets.all);
     }
     targets
+}
+
+/// How access times are kept by the mounts through which the host's processes reach a file, or those of the engine where the
+/// host's do not: the least of them, because a client may have come by it.
+fn access_times(
+    host: &Host<'_>,
+    reader: &ProcessReader,
+    engine: &EngineSighting,
+    place: Option<&Place>,
+) -> AccessTimes {
+    let Some(place) = place else {
+        return AccessTimes::Unknown;
+    };
+    let of = |table: &MountTable| {
+        let kept = table.ways(place).map(|way| way.entry.access_times);
+        kept.reduce(AccessTimes::weaker)
+    };
+    let own = || {
+        let process = engine.process.as_ref()?;
+        let mounts = reader.open(process.key).and_then(|process| process.open_mountinfo());
+        of(&mounts.and_then(MountTable::read).ok()?)
+    };
+    of(host.table).or_else(own).unwrap_or(AccessTimes::Unknown)
 }
 
 /// Sockets of another machine's engine that are mounted into this node, as kind mounts the socket of the machine that its

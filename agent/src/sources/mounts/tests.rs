@@ -4,12 +4,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::*;
 use crate::model::container::Mount;
 use crate::model::engine::{Api, EngineKind, Listener};
 use crate::model::exposure::{Access, Lost, Reached, Via};
 use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
+use crate::model::last_connect::{LastConnect, NoMark, moment_of};
 use crate::model::process::Process;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::model::workload::{CgroupContainer, Manager, Membership};
@@ -70,6 +72,7 @@ impl Node {
                 netns: NetNs(1),
                 activated: false,
                 transport: None,
+                last_connect: None,
             }],
         }
     }
@@ -185,6 +188,7 @@ fn look(
         engines,
         listening: &BTreeSet::new(),
         sees_machine,
+        now: moment_of(SystemTime::now()),
     };
     find_mounts(&looked, memory)
 }
@@ -354,4 +358,69 @@ fn what_was_not_seen_is_said() {
         reason(node.look(&empty, &engines, &[], true)),
         Some((Reason::NotFound, Hides::Exposure))
     );
+}
+
+#[test]
+fn a_socket_that_was_only_made_tells_as_much_as_the_mounts_that_lead_to_it_keep() {
+    let since = |told: LastConnect| matches!(told, LastConnect::NoneSince { .. });
+    let no_mark = |because| move |told: LastConnect| told == LastConnect::NoMark { because };
+    let (mount, system) = (no_mark(NoMark::Mount), no_mark(NoMark::FileSystem));
+    let cases: [(&str, &dyn Fn(LastConnect) -> bool); 8] = [
+        ("1 0 DISK / / rw - tmpfs x rw\n", &since),
+        ("1 0 DISK / / rw,nosuid,relatime - ext4 x rw\n", &since),
+        ("1 0 DISK / / rw,noatime - ext4 x rw\n", &mount),
+        ("1 0 DISK / / ro,relatime - ext4 x rw\n", &mount),
+        ("1 0 DISK / / rw,relatime - ext4 x ro\n", &mount),
+        ("1 0 DISK / / rw,relatime - overlay x rw\n", &system),
+        ("1 0 DISK / / rw,relatime - btrfs x rw\n", &system),
+        // Another way to it that leaves no mark.
+        (
+            "1 0 DISK / / rw,relatime - ext4 x rw\n2 1 DISK /run /srv/alias rw,noatime - ext4 x rw\n",
+            &mount,
+        ),
+    ];
+    for (mounts, is_told) in cases {
+        let node = Node::new();
+        node.mountinfo(1, mounts);
+        node.mountinfo(10, mounts);
+        let engines = Sighting::full(vec![node.engine("/run/docker.sock")]);
+        let seen = node.look(&Sighting::full(Vec::new()), &engines, &[], true);
+        let [clock] = seen.clocks.as_slice() else {
+            panic!("{mounts}: {:?}", seen.clocks)
+        };
+        assert!(is_told(clock.last_connect), "{mounts}: {:?}", clock.last_connect);
+    }
+}
+
+#[test]
+fn a_socket_without_a_file_tells_why_it_tells_nothing() {
+    let node = Node::new();
+    node.engines();
+    let mut engine = node.engine("/run/docker.sock");
+    let listener = engine.listeners[0].clone();
+    let of = |id: ListenerId, name: SocketName| Listener {
+        id,
+        name,
+        ..listener.clone()
+    };
+    let address = "127.0.0.1:2375".parse().expect("an address");
+    engine.listeners = vec![
+        of(
+            ListenerId::Abstract(NetNs(1), "docker".into()),
+            SocketName::Abstract("docker".into()),
+        ),
+        of(ListenerId::Tcp(NetNs(1), address), SocketName::Tcp(address)),
+        of(ListenerId::File(FileIdentity::from_stat(1, 1)), listener.name.clone()),
+    ];
+    let seen = node.look(&Sighting::full(Vec::new()), &Sighting::full(vec![engine]), &[], true);
+    let told: Vec<_> = seen
+        .clocks
+        .iter()
+        .filter_map(|clock| clock.last_connect.missing())
+        .collect();
+    assert_eq!(told, [NoMark::Abstract, NoMark::Tcp]);
+    let removed = LastConnect::NoMark {
+        because: NoMark::Removed,
+    };
+    assert_eq!(seen.clocks[2].last_connect, removed, "another file has its name");
 }

@@ -112,6 +112,14 @@ catalogue! {
         "When a connection to a Docker socket was last seen whose holder could not be named.";
     UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
         "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
+    UNSEEN_FIRST_SEEN = Gauge "castoff_unseen_client_first_seen_timestamp_seconds" ["engine", "scope"]:
+        "When somebody first connected to a Docker socket, by the times of its file, whom no look saw, as far as the state file reaches back.";
+    UNSEEN_LAST_SEEN = Gauge "castoff_unseen_client_last_seen_timestamp_seconds" ["engine", "scope"]:
+        "When somebody last connected to a Docker socket, by the times of its file, whom no look saw.";
+    UNSEEN_CONNECTS = Counter "castoff_unseen_client_connects_total" ["engine", "scope"]:
+        "Looks before which somebody had connected to a Docker socket whom no look saw: a lower bound of the connections.";
+    LISTENER_LAST_CONNECT = Gauge "castoff_listener_last_connect_timestamp_seconds" ["engine", "scope", "kind"]:
+        "When somebody last connected to an engine's socket, by the times of its file. kind is exact, at-least (then, and perhaps within 24 hours after) or none-since (nobody since). A socket whose file tells nothing has no series.";
     POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
         "Mounts through which a container of a pod can reach a Docker socket now; 0 where it could within the window. used tells whether it was ever seen doing so.";
     POD_EXPOSURE_FIRST_SEEN = Gauge "castoff_pod_exposure_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:

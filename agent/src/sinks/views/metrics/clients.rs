@@ -20,6 +20,7 @@ const UNKNOWN: &str = "(unknown)";
 
 pub(super) fn families(report: &Report) -> Vec<Family> {
     let mut families = exposures(report);
+    families.push(last_connects(report));
     if let Some(clients) = seen(&report.clients) {
         let docker: Vec<&Client> = clients.iter().filter(|c| c.key.api == Api::Docker).collect();
         families.push(counted(&docker));
@@ -108,6 +109,7 @@ fn uses() -> [Use; 5] {
 
 fn named(clients: &[&Client]) -> Vec<Family> {
     let [mut pods, mut hosts, mut engine_containers, mut remotes, mut unnamed] = uses();
+    let mut unseen = [&c::UNSEEN_FIRST_SEEN, &c::UNSEEN_LAST_SEEN, &c::UNSEEN_CONNECTS].map(Family::new);
     // Where there are more than a family has room for, each owner's come in turn.
     for client in in_turns(clients.to_vec(), |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
@@ -147,12 +149,32 @@ fn named(clients: &[&Client]) -> Vec<Family> {
                 remotes.add([&address, engine, scope], client);
             }
             ClientIdentity::Unnamed => unnamed.add([engine, scope], client),
+            ClientIdentity::Unseen => add_unseen(&mut unseen, [engine, scope], client),
         }
     }
-    [pods, hosts, engine_containers, remotes, unnamed]
-        .into_iter()
-        .flat_map(Use::into_families)
-        .collect()
+    let known = [pods, hosts, engine_containers, remotes, unnamed].into_iter();
+    known.flat_map(Use::into_families).chain(unseen).collect()
+}
+
+/// Somebody whom no look saw never has a connection open.
+fn add_unseen([first_seen, last_seen, connects]: &mut [Family; 3], labels: [&str; 2], client: &Client) {
+    first_seen.lower(labels, number(client.first_seen.as_unix()));
+    last_seen.raise(labels, number(client.last_seen.as_unix()));
+    connects.add(labels, number(client.connects));
+}
+
+/// When somebody last connected to each listener, by its file.
+fn last_connects(report: &Report) -> Family {
+    let mut family = Family::new(&c::LISTENER_LAST_CONNECT);
+    for engine in seen(&report.engines).unwrap_or_default() {
+        let [kind, scope] = [engine.kind.code(), engine.scope.code()];
+        for told in engine.listeners.iter().filter_map(|listener| listener.last_connect) {
+            if let Some(time) = told.time() {
+                family.raise([kind, scope, told.code()], number(time.as_unix()));
+            }
+        }
+    }
+    family
 }
 
 /// What is published of each mount, for containers of one kind.
@@ -218,7 +240,10 @@ fn exposures(report: &Report) -> Vec<Family> {
                 let name = container_label(name, image.as_deref());
                 others.add([or_unknown(&name), owner, engine, scope, via, used], e);
             }
-            ClientIdentity::Host { .. } | ClientIdentity::Remote { .. } | ClientIdentity::Unnamed => {}
+            ClientIdentity::Host { .. }
+            | ClientIdentity::Remote { .. }
+            | ClientIdentity::Unnamed
+            | ClientIdentity::Unseen => {}
         }
     }
     let families = |of: Exposed| [of.mounts, of.first_seen, of.last_seen];

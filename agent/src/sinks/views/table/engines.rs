@@ -16,7 +16,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         whole("BY"),
     ];
     if style.wide {
-        columns.extend([whole("PROGRAM"), whole("FILE"), whole("NETNS")]);
+        columns.extend([whole("PROGRAM"), whole("FILE"), whole("NETNS"), whole("LAST CONNECT")]);
     }
     let mut grid = Grid::new(&columns);
     for engine in report.engines.items() {
@@ -78,5 +78,9 @@ fn push(engine: &Engine, listener: Option<&Listener>, first: bool, style: Style,
         ),
         file.into(),
         listener.map(|l| l.netns.0.to_string()).unwrap_or_default().into(),
+        listener
+            .and_then(|l| l.last_connect)
+            .map_or_else(String::new, words::last_connect)
+            .into(),
     ]);
 }

@@ -7,6 +7,7 @@ use crate::model::client::Client;
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
+use crate::model::last_connect::LastConnect;
 use crate::model::reading::Hides;
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
@@ -117,6 +118,16 @@ pub(in crate::sinks::views) fn kubelet(kubelet: &Kubelet) -> String {
         (Some(program), Some(true)) => format!("{program} with its built-in dockershim"),
         (Some(program), _) => program.clone(),
         (None, _) => "not running".to_owned(),
+    }
+}
+
+/// What a socket's file tells of the last connect.
+pub(in crate::sinks::views) fn last_connect(told: LastConnect) -> String {
+    match told {
+        LastConnect::Exact { at } => at.to_string(),
+        LastConnect::AtLeast { at } => format!("{at}, or up to 24h later"),
+        LastConnect::NoneSince { since } => format!("none since {since}"),
+        LastConnect::NoMark { because } => format!("unknown: {}", because.words()),
     }
 }
 

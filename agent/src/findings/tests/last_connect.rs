@@ -1,0 +1,169 @@
+//! What the times of a socket's file say of a node that no look saw in use.
+
+use super::*;
+use crate::model::client::ClientIdentity;
+use crate::model::exposure::Reach;
+use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
+use crate::model::workload::Manager;
+
+/// A node with an engine that nobody was seen using, whose socket's file tells `last_connect`.
+fn told(last_connect: LastConnect) -> Snapshot {
+    let mut node = with_engine();
+    node.clocks = vec![ListenerClock {
+        listener: docker_socket(),
+        last_connect,
+        mark: None,
+    }];
+    node
+}
+
+fn ago(seconds: u64) -> Timestamp {
+    Timestamp::from_unix(NOW.as_unix() - seconds)
+}
+
+fn no_mark(because: NoMark) -> LastConnect {
+    LastConnect::NoMark { because }
+}
+
+/// The report of a look that found the access time at `mark`, and no connection.
+fn connected(last_connect: LastConnect, mark: Timestamp) -> Report {
+    let mut node = told(last_connect);
+    node.clocks[0].mark = Some(Moment::from_secs(mark.as_unix()));
+    let joined = join::join(&node);
+    let mut history = History::default();
+    history.record(node.taken, joined.clients.items());
+    history.record_marks(Moment::from_secs(NOW.as_unix()), &join::marks(&node, &joined));
+    evaluate(&node, joined, &history, Vec::new(), &settings())
+}
+
+#[test]
+fn a_use_that_no_look_saw_is_one() {
+    let report = connected(LastConnect::Exact { at: ago(60) }, ago(60));
+    assert_eq!(report.verdict, Verdict::InUse);
+    assert!(
+        report
+            .verdict_reason
+            .starts_with("somebody whom no look saw connected to an engine")
+    );
+    let client = &report.clients.known().expect("they were seen")[0];
+    assert_eq!(client.key.identity, ClientIdentity::Unseen);
+    assert_eq!((client.origin, client.last_seen), (Origin::FileTimes, ago(60)));
+    assert_eq!(codes(&report), [Code::SocketClient]);
+    assert!(
+        report.findings[0].advice.contains("--sample"),
+        "{:?}",
+        report.findings[0]
+    );
+}
+
+#[test]
+fn a_use_of_before_the_window_counts_no_more() {
+    let long_ago = ago(8 * DAY + 1);
+    let report = connected(LastConnect::Exact { at: long_ago }, long_ago);
+    assert_eq!(report.verdict, Verdict::Idle);
+    assert!(
+        report
+            .verdict_reason
+            .ends_with(&format!("nobody connected to /run/docker.sock since {long_ago}"))
+    );
+    // Where access times are kept once a day, the last use may be a day later.
+    assert_eq!(
+        connected(LastConnect::AtLeast { at: long_ago }, long_ago).verdict,
+        Verdict::Idle
+    );
+    let a_day_less = ago(8 * DAY - 1);
+    assert_eq!(
+        connected(LastConnect::AtLeast { at: a_day_less }, a_day_less).verdict,
+        Verdict::InUse
+    );
+    assert_eq!(
+        connected(LastConnect::Exact { at: a_day_less }, a_day_less).verdict,
+        Verdict::Idle
+    );
+}
+
+#[test]
+fn a_socket_that_nobody_connected_to_is_told_as_that() {
+    let report = judge(&told(LastConnect::NoneSince { since: ago(30 * DAY) }));
+    assert_eq!(report.verdict, Verdict::Idle);
+    let since = ago(30 * DAY);
+    assert!(
+        report
+            .verdict_reason
+            .ends_with(&format!("nobody connected to /run/docker.sock since {since}"))
+    );
+    let listener = &report.engines.known().expect("they were seen")[0].listeners[0];
+    assert_eq!(listener.last_connect, Some(LastConnect::NoneSince { since }));
+}
+
+#[test]
+fn idle_is_not_claimed_where_a_use_leaves_no_mark() {
+    for because in [NoMark::Mount, NoMark::FileSystem, NoMark::Future, NoMark::Abstract] {
+        let report = judge(&told(no_mark(because)));
+        assert_eq!(report.verdict, Verdict::Unknown, "{because}");
+        assert!(
+            report.verdict_reason.contains("a use between two looks is not seen"),
+            "{}",
+            report.verdict_reason
+        );
+        assert!(
+            report.verdict_reason.contains(because.words()),
+            "{}",
+            report.verdict_reason
+        );
+    }
+    // Nobody new can connect, or another finding tells of the port.
+    for because in [NoMark::Removed, NoMark::Tcp] {
+        assert_eq!(judge(&told(no_mark(because))).verdict, Verdict::Idle, "{because}");
+    }
+}
+
+#[test]
+fn exposed_says_which_uses_leave_no_mark() {
+    let mut node = told(LastConnect::NoneSince { since: ago(DAY) });
+    let mut mount = Reach {
+        readonly: false,
+        ..reach()
+    };
+    known(&mut node.reaches).push(mount.clone());
+    let marked = judge(&node);
+    assert_eq!(marked.verdict, Verdict::Exposed);
+    assert!(
+        !marked.verdict_reason.contains("between two looks"),
+        "{}",
+        marked.verdict_reason
+    );
+    mount.readonly = true;
+    *known(&mut node.reaches) = vec![mount];
+    let readonly = judge(&node);
+    assert_eq!(readonly.verdict, Verdict::Exposed);
+    assert!(
+        readonly
+            .verdict_reason
+            .contains("where it comes through a read-only mount"),
+        "{}",
+        readonly.verdict_reason
+    );
+    node.clocks[0].last_connect = no_mark(NoMark::Mount);
+    let unmarked = judge(&node);
+    assert_eq!(unmarked.verdict, Verdict::Exposed);
+    assert!(
+        unmarked.verdict_reason.contains(NoMark::Mount.words()),
+        "{}",
+        unmarked.verdict_reason
+    );
+}
+
+#[test]
+fn the_socket_of_an_engine_inside_a_pod_says_nothing_of_the_node() {
+    let mut node = told(LastConnect::Exact { at: ago(60) });
+    let engine = &mut known(&mut node.engines)[0];
+    engine.process = Some(contained(800, Manager::CriContainerd, &[id(1)]));
+    node.clocks[0].mark = Some(Moment::from_secs(ago(60).as_unix()));
+    let joined = join::join(&node);
+    let mut history = History::default();
+    history.record_marks(Moment::from_secs(NOW.as_unix()), &join::marks(&node, &joined));
+    let report = evaluate(&node, joined, &history, Vec::new(), &settings());
+    assert_eq!(report.verdict, Verdict::Clear);
+    assert_eq!(report.clients.known().map(Vec::len), Some(1), "it is shown");
+}

@@ -1,0 +1,137 @@
+//! Connects that only the times of a socket's file tell of.
+
+use super::*;
+
+fn unseen() -> ClientKey {
+    ClientKey {
+        identity: ClientIdentity::Unseen,
+        ..open(0, &[]).key
+    }
+}
+
+/// Looks begin every ten seconds; each is a time, the sockets that are open then, and the last connect by the file.
+fn looks(history: &mut History, looks: &[(u64, &[u32], Option<f64>)]) {
+    for (at, sockets, mark) in looks {
+        let clients: Vec<OpenClient> = (!sockets.is_empty()).then(|| open(0, sockets)).into_iter().collect();
+        history.record(Timestamp::from_unix(*at), &clients);
+        let mark = mark.map(|mark| (unseen(), Moment::from_secs_f64(mark)));
+        history.record_marks(Moment::from_secs(*at), mark.as_slice());
+    }
+}
+
+/// When somebody was seen first and last whom no look saw, and before how many looks he had connected.
+fn seen(history: &History) -> Option<(u64, u64, u64)> {
+    let seen = history.get(&unseen())?;
+    Some((seen.first.as_unix(), seen.last.as_unix(), seen.connects))
+}
+
+#[test]
+fn a_connect_that_no_look_saw_is_a_client() {
+    let mut history = History::default();
+    looks(
+        &mut history,
+        &[(100, &[], None), (110, &[], Some(105.5)), (120, &[], Some(105.5))],
+    );
+    assert_eq!(seen(&history), Some((105, 105, 1)));
+    looks(&mut history, &[(130, &[], Some(129.0)), (140, &[], Some(139.0))]);
+    assert_eq!(seen(&history), Some((105, 139, 3)));
+    let hours: Vec<_> = history.get(&unseen()).expect("it was seen").hours.iter().collect();
+    assert_eq!(hours.len(), 1, "the hour of the connects");
+}
+
+#[test]
+fn a_connection_that_a_look_sees_explains_its_connect() {
+    let mut history = History::default();
+    looks(
+        &mut history,
+        &[(100, &[], None), (110, &[5], Some(105.0)), (120, &[5], Some(105.0))],
+    );
+    assert_eq!(seen(&history), None);
+    // One that was open before does not explain another connect.
+    looks(&mut history, &[(130, &[5], Some(125.0))]);
+    assert_eq!(seen(&history), Some((125, 125, 1)));
+}
+
+#[test]
+fn a_connect_during_a_look_is_judged_by_the_next() {
+    let mut history = History::default();
+    // After the list of connections was read, and the next look sees it.
+    looks(&mut history, &[(100, &[], Some(100.2)), (110, &[5], Some(100.2))]);
+    assert_eq!(seen(&history), None);
+    // Before the list was read, so that this look saw it already.
+    looks(
+        &mut history,
+        &[(120, &[5, 6], Some(120.1)), (130, &[5, 6], Some(120.1))],
+    );
+    assert_eq!(seen(&history), None);
+    // Nobody ever sees it, and others come at each look.
+    looks(
+        &mut history,
+        &[
+            (140, &[], Some(140.2)),
+            (150, &[], Some(150.2)),
+            (160, &[], Some(160.2)),
+        ],
+    );
+    assert_eq!(seen(&history), Some((140, 150, 2)));
+}
+
+#[test]
+fn the_first_look_takes_an_open_connection_for_the_last_connect() {
+    let mut history = History::default();
+    looks(&mut history, &[(100, &[5], Some(50.0))]);
+    assert_eq!(seen(&history), None);
+    let mut other = History::default();
+    looks(&mut other, &[(100, &[], Some(50.0))]);
+    assert_eq!(seen(&other), Some((50, 50, 1)), "from before castoff came");
+}
+
+#[test]
+fn a_restart_reports_no_connect_twice_and_none_too_few() {
+    let mut history = History::default();
+    looks(&mut history, &[(100, &[5], Some(95.0)), (110, &[], Some(95.0))]);
+    let restart = |history: &History| {
+        let clients: Vec<_> = history
+            .clients()
+            .map(|(key, seen)| (key.clone(), seen.clone()))
+            .collect();
+        let marks: Vec<_> = history.marks().map(|(key, mark)| (key.clone(), mark)).collect();
+        History::restore(clients, [], *history.looked(), marks)
+    };
+    let mut history = restart(&history);
+    looks(&mut history, &[(200, &[], Some(95.0))]);
+    assert_eq!(seen(&history), None);
+    let mut history = restart(&history);
+    looks(&mut history, &[(300, &[], Some(250.0))]);
+    assert_eq!(seen(&history), Some((250, 250, 1)), "while castoff was away");
+}
+
+#[test]
+fn a_mark_of_which_nothing_is_remembered_may_be_a_known_clients() {
+    let known = |first, last| {
+        let mut history = History::default();
+        history.record(Timestamp::from_unix(first), &[open(0, &[5])]);
+        history.record(Timestamp::from_unix(last), &[open(0, &[5])]);
+        history.record(Timestamp::from_unix(last + 10), &[]);
+        history
+    };
+    let mut around = known(1_000, 2_000);
+    looks(&mut around, &[(3_000, &[], Some(995.0))]);
+    assert_eq!(seen(&around), None);
+    let mut before = known(1_000, 2_000);
+    looks(&mut before, &[(3_000, &[], Some(2_500.0))]);
+    assert_eq!(seen(&before), Some((2_500, 2_500, 1)));
+}
+
+#[test]
+fn the_listeners_that_are_remembered_are_bounded() {
+    let mut history = History::default();
+    let marks = (0..10_000_u64).map(|n| {
+        let listener = SocketName::Path(format!("/run/{n}.sock"));
+        (ClientKey { listener, ..unseen() }, Moment::from_secs(n))
+    });
+    let marks: Vec<_> = marks.collect();
+    history.record_marks(Moment::from_secs(20_000), &marks);
+    assert_eq!(history.marks().count(), History::MARKS);
+    assert!(history.marks().all(|(_, mark)| mark >= Moment::from_secs(9_744)));
+}

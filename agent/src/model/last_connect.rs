@@ -1,0 +1,298 @@
+//! When somebody last connected to a socket, by the times of its file: a proof that needs no look at the right moment.
+//!
+//! connect(2) by a path touches the access time of the socket's inode and no other of its times (`unix_find_bsd` of
+//! `net/unix/af_unix.c`), as far as the mount that the path is on keeps access times. Whoever sets the access time by hand
+//! (touch(1), utimensat(2)) sets the change time to now with it. So an access time that is later than the change time is a
+//! connect, and one that is not says that nobody connected since the change. ADR 13.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::reading::codes;
+use super::socket::ListenerId;
+use super::time::Timestamp;
+
+/// A point in time since the Unix epoch, as finely as the kernel keeps it for files.
+pub type Moment = Duration;
+
+/// The moment of a wall clock. A clock before 1970 is a broken clock.
+pub fn moment_of(time: SystemTime) -> Moment {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+codes! {
+    /// How a mount keeps the access times of its files.
+    AccessTimes {
+        /// With each access (`strictatime`).
+        Each = "each",
+        /// With the first access after a change, and then once in 24 hours (`relatime`).
+        Daily = "daily",
+        /// Not at all (`noatime`, or read-only).
+        Never = "never",
+        /// castoff does not know how this file system keeps them.
+        Unknown = "unknown",
+    }
+}
+
+impl AccessTimes {
+    /// The one of both that keeps less.
+    #[must_use]
+    pub fn weaker(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
+/// The times of a socket's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileTimes {
+    /// When it was last accessed: for a socket, made or connected to.
+    pub accessed: Moment,
+    /// When its owner, mode, names or times were last changed, or it was made.
+    pub changed: Moment,
+}
+
+codes! {
+    /// Why a socket's file does not tell when somebody last connected.
+    NoMark {
+        /// A mount that leads to it keeps no access times.
+        Mount = "mount",
+        /// castoff does not know how its file system keeps access times.
+        FileSystem = "file-system",
+        /// Its access time lies in the future: the clock was wrong, or its owner set it.
+        Future = "future",
+        /// Its file could not be looked at.
+        Unread = "unread",
+        /// It is an abstract name, which has no file.
+        Abstract = "abstract",
+        /// It is a TCP port, which has no file.
+        Tcp = "tcp",
+        /// Its name leads to it no more, so nobody new can connect by it.
+        Removed = "removed",
+    }
+}
+
+/// When somebody last connected to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LastConnect {
+    /// Somebody connected then, and nobody since.
+    Exact {
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody connected then, perhaps also within the 24 hours after it, and nobody after those.
+    AtLeast {
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody connected since then, when the socket was made or its file was last changed.
+    NoneSince {
+        /// When.
+        since: Timestamp,
+    },
+    /// The file does not tell.
+    NoMark {
+        /// Why.
+        because: NoMark,
+    },
+}
+
+/// The kernel writes access times by its tick, up to 10 ms behind the clock; change times may be finer (since 6.13).
+const TICK: Duration = Duration::from_millis(20);
+
+/// How long a mount that keeps access times daily leaves one alone (`relatime_need_update` of `fs/inode.c`).
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl LastConnect {
+    /// Judges the `times` of a file on mounts that keep access times as `keeps` says, at the time `now`. With it comes the
+    /// moment of the connect, where there was one.
+    pub fn judge(times: FileTimes, keeps: AccessTimes, now: Moment) -> (Self, Option<Moment>) {
+        let FileTimes { accessed, changed } = times;
+        let no_mark = |because| (Self::NoMark { because }, None);
+        if accessed > now + TICK {
+            return no_mark(NoMark::Future);
+        }
+        // A connect that left its mark did so whatever other mounts lead to the socket.
+        let connected = accessed > changed + TICK;
+        let at = Timestamp::from_unix(accessed.as_secs());
+        match keeps {
+            AccessTimes::Never => (Self::NoMark { because: NoMark::Mount }, connected.then_some(accessed)),
+            AccessTimes::Unknown => no_mark(NoMark::FileSystem),
+            AccessTimes::Each if connected => (Self::Exact { at }, Some(accessed)),
+            AccessTimes::Daily if connected => (Self::AtLeast { at }, Some(accessed)),
+            AccessTimes::Each | AccessTimes::Daily => (
+                Self::NoneSince {
+                    since: Timestamp::from_unix(changed.as_secs()),
+                },
+                None,
+            ),
+        }
+    }
+
+    /// The latest time at which somebody may have connected without another mark, where a connect was seen.
+    pub fn latest(&self) -> Option<Timestamp> {
+        match self {
+            Self::Exact { at } => Some(*at),
+            Self::AtLeast { at } => Some(Timestamp::from_unix(at.as_unix() + DAY.as_secs())),
+            Self::NoneSince { .. } | Self::NoMark { .. } => None,
+        }
+    }
+
+    /// The time that it tells of.
+    pub const fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Exact { at } | Self::AtLeast { at } | Self::NoneSince { since: at } => Some(*at),
+            Self::NoMark { .. } => None,
+        }
+    }
+
+    /// The closed word for a metric label.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Exact { .. } => "exact",
+            Self::AtLeast { .. } => "at-least",
+            Self::NoneSince { .. } => "none-since",
+            Self::NoMark { .. } => "no-mark",
+        }
+    }
+
+    /// Why a use between two looks may leave no trace; none where every use leaves one, or nobody can connect.
+    pub const fn missing(&self) -> Option<NoMark> {
+        match self {
+            Self::NoMark {
+                because: NoMark::Removed,
+            }
+            | Self::Exact { .. }
+            | Self::AtLeast { .. }
+            | Self::NoneSince { .. } => None,
+            Self::NoMark { because } => Some(*because),
+        }
+    }
+}
+
+impl NoMark {
+    /// What it means for who connects, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Mount => "a mount that leads to it keeps no access times (noatime or read-only)",
+            Self::FileSystem => "castoff does not know how its file system keeps access times",
+            Self::Future => "its access time lies in the future",
+            Self::Unread => "its file could not be looked at",
+            Self::Abstract => "an abstract name has no file",
+            Self::Tcp => "a TCP port has no file",
+            Self::Removed => "its name leads to it no more",
+        }
+    }
+}
+
+impl NoMark {
+    /// What would make a mark, where something would.
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Mount => Some("mount it with relatime or strictatime"),
+            Self::Future => Some("correct the clock, and set the time of the socket's file with touch(1)"),
+            Self::FileSystem | Self::Unread | Self::Abstract | Self::Tcp | Self::Removed => None,
+        }
+    }
+}
+
+/// When somebody last connected to one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerClock {
+    /// The listener.
+    pub listener: ListenerId,
+    /// What its file tells.
+    pub last_connect: LastConnect,
+    /// The moment of the connect, where it tells one.
+    pub mark: Option<Moment>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MADE: Duration = Duration::from_secs(1_000_000);
+
+    fn judge(accessed: Duration, changed: Duration, keeps: AccessTimes) -> LastConnect {
+        let (reading, mark) = LastConnect::judge(FileTimes { accessed, changed }, keeps, MADE + 100 * DAY);
+        if matches!(reading, LastConnect::Exact { .. } | LastConnect::AtLeast { .. }) {
+            assert_eq!(mark, Some(accessed));
+        }
+        reading
+    }
+
+    fn at(moment: Duration) -> Timestamp {
+        Timestamp::from_unix(moment.as_secs())
+    }
+
+    #[test]
+    fn an_access_after_the_last_change_is_a_connect() {
+        let later = MADE + 5 * SECOND;
+        assert_eq!(
+            judge(later, MADE, AccessTimes::Each),
+            LastConnect::Exact { at: at(later) }
+        );
+        let daily = judge(later, MADE, AccessTimes::Daily);
+        assert_eq!(daily, LastConnect::AtLeast { at: at(later) });
+        assert_eq!(daily.latest(), Some(at(later + DAY)));
+    }
+
+    #[test]
+    fn nobody_connected_to_a_socket_as_it_was_made() {
+        let since = LastConnect::NoneSince { since: at(MADE) };
+        for keeps in [AccessTimes::Each, AccessTimes::Daily] {
+            assert_eq!(judge(MADE, MADE, keeps), since);
+            // The daemon gave it to its group after it had made it.
+            assert_eq!(judge(MADE - SECOND, MADE, keeps), since);
+        }
+    }
+
+    #[test]
+    fn a_tool_that_touches_the_file_is_no_client() {
+        // touch(1): both times are the time of the call. What came before it is not known.
+        let touched = MADE + 60 * SECOND;
+        let since = LastConnect::NoneSince { since: at(touched) };
+        assert_eq!(judge(touched, touched, AccessTimes::Each), since);
+        // The access time is the kernel's tick; the change time is finer.
+        assert_eq!(judge(touched, touched + SECOND / 250, AccessTimes::Each), since);
+        assert_eq!(judge(touched + SECOND / 250, touched, AccessTimes::Each), since);
+        // A backup that sets the old access time again.
+        assert_eq!(judge(MADE, touched, AccessTimes::Each), since);
+    }
+
+    #[test]
+    fn where_no_access_times_are_kept_their_absence_proves_nothing() {
+        let mount = LastConnect::NoMark { because: NoMark::Mount };
+        assert_eq!(judge(MADE, MADE, AccessTimes::Never), mount);
+        assert_eq!(mount.missing(), Some(NoMark::Mount));
+        let unknown = judge(MADE, MADE, AccessTimes::Unknown);
+        assert_eq!(unknown.missing(), Some(NoMark::FileSystem));
+        // A mark of before the mount was changed, or of another way: a connect, and no proof that it was the last.
+        let times = FileTimes {
+            accessed: MADE + 5 * SECOND,
+            changed: MADE,
+        };
+        let judged = LastConnect::judge(times, AccessTimes::Never, MADE + DAY);
+        assert_eq!(judged, (mount, Some(times.accessed)));
+    }
+
+    #[test]
+    fn an_access_in_the_future_is_no_client() {
+        let future = judge(MADE + 101 * DAY, MADE, AccessTimes::Each);
+        assert_eq!(
+            future,
+            LastConnect::NoMark {
+                because: NoMark::Future
+            }
+        );
+    }
+
+    #[test]
+    fn the_weaker_of_two_mounts_counts() {
+        assert_eq!(AccessTimes::Each.weaker(AccessTimes::Daily), AccessTimes::Daily);
+        assert_eq!(AccessTimes::Never.weaker(AccessTimes::Each), AccessTimes::Never);
+    }
+}
