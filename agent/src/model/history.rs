@@ -181,9 +181,10 @@ impl History {
                 continue;
             };
             let is_first = self.marks.insert(key.clone(), mark).is_none();
+            let at = Timestamp::from_unix(mark.as_secs());
             let explained = connected || before.is_some_and(|before| before.connected);
-            if !explained && !(is_first && self.covers(key, Timestamp::from_unix(mark.as_secs()))) {
-                self.record_unseen(key, Timestamp::from_unix(mark.as_secs()));
+            if !(explained || is_first && self.covers(key, at)) {
+                self.record_unseen(key, at);
             }
         }
         while self.marks.len() > Self::MARKS {
