@@ -218,9 +218,9 @@ impl Agent {
             if saw_every_client(sources) {
                 history.mark_whole(snapshot.taken);
             }
-            history.record_marks(moment_of(begun), &join::marks(snapshot, joined));
+            history.record_marks(moment_of(begun), &joined.marks);
         }
-        if let Some(mounted) = join::mounted(snapshot, joined).known() {
+        if let Some(mounted) = joined.mounted.known() {
             history.record_exposures(snapshot.taken, mounted);
         }
     }

@@ -9,12 +9,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use exposures::{exposures, lost_mounts, mounted};
+pub use exposures::exposures;
+use exposures::{lost_mounts, mounted};
 use place::{Place, Places};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};
 use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
+use super::exposure::{ExposureKey, LostMount, Mounted};
 use super::identity::ContainerId;
 use super::last_connect::{ListenerClock, Moment};
 use super::process::Process;
@@ -32,6 +34,13 @@ pub struct Joined {
     pub clients: Reading<Vec<OpenClient>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
+    /// The ways of containers to an engine's socket.
+    pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
+    /// The mounts that lead to no listener, with whose they are.
+    pub lost_mounts: Vec<(ClientIdentity, LostMount)>,
+    /// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look
+    /// saw.
+    pub marks: Vec<(ClientKey, Moment)>,
 }
 
 /// Joins engines, connections and containers with what the runtime knows.
@@ -57,6 +66,9 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     Joined {
         clients,
         shadow_containers: shadow_containers(snapshot, &places),
+        mounted: mounted(snapshot, &places, engines.items()),
+        lost_mounts: lost_mounts(snapshot, &places),
+        marks: marks(snapshot, engines.items()),
         engines,
     }
 }
@@ -104,9 +116,7 @@ fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
     }
 }
 
-/// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look saw.
-pub fn marks(snapshot: &Snapshot, joined: &Joined) -> Vec<(ClientKey, Moment)> {
-    let engines = joined.engines.items();
+fn marks(snapshot: &Snapshot, engines: &[Engine]) -> Vec<(ClientKey, Moment)> {
     let mark = |clock: &ListenerClock| {
         let (engine, listener) = served(engines, &clock.listener).next()?;
         Some((unseen_key(engine, listener), clock.mark?))
