@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 pub use exposures::exposures;
 use exposures::{lost_mounts, mounted};
-use place::{Place, Places};
+use place::{Places, ProcessPlace};
 
 use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};
 use super::container::{ShadowContainer, SupervisedContainer};
@@ -100,11 +100,11 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
 fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
     let scope = match &sighting.process {
         Some(process) => match places.of(process) {
-            Place::Pod(place) => Scope::Pod(place),
-            Place::EngineContainer { name, image, .. } => Scope::Container {
+            ProcessPlace::Pod(place) => Scope::Pod(place),
+            ProcessPlace::EngineContainer { name, image, .. } => Scope::Container {
                 name: container_label(&name, image.as_deref()),
             },
-            Place::Host => host_scope(process.uid.unwrap_or(0)),
+            ProcessPlace::Host => host_scope(process.uid.unwrap_or(0)),
         },
         None => host_scope(sighting.listeners.iter().find_map(|l| user_of(&l.name)).unwrap_or(0)),
     };
@@ -230,9 +230,11 @@ fn by_identity<'a>(
 
 fn identity(places: &Places<'_>, process: &Process) -> ClientIdentity {
     match places.of(process) {
-        Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
-        Place::Host => ClientIdentity::Host {
+        ProcessPlace::Pod(place) => ClientIdentity::Pod(place),
+        ProcessPlace::EngineContainer { engine, name, image } => {
+            ClientIdentity::EngineContainer { engine, name, image }
+        }
+        ProcessPlace::Host => ClientIdentity::Host {
             unit: process.membership.unit.clone().map(Unit::lasting),
             executable: process.executable.clone().unwrap_or_else(|| process.name.clone()),
             uid: process.uid,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::place::{Place, Places};
+use super::place::{Places, ProcessPlace};
 use super::{Joined, served};
 use crate::model::client::{ClientIdentity, ClientKey};
 use crate::model::engine::{Api, Engine, EngineKind, Scope};
@@ -71,9 +71,11 @@ fn engine_of(engines: &[Engine], reached: &Reached) -> Option<(EngineKind, Scope
 
 fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
     match places.of_membership(membership) {
-        Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
-        Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+        ProcessPlace::Pod(place) => ClientIdentity::Pod(place),
+        ProcessPlace::EngineContainer { engine, name, image } => {
+            ClientIdentity::EngineContainer { engine, name, image }
+        }
+        ProcessPlace::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
     }
 }
 
