@@ -197,12 +197,10 @@ impl History {
                 self.record_unseen(key, at);
             }
         }
-        while self.marks.len() > Self::MARKS {
-            let oldest = self.marks.iter().min_by_key(|(_, mark)| **mark);
-            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-                break;
-            };
-            self.marks.remove(&oldest);
+        if let Some(surplus @ 1..) = self.marks.len().checked_sub(Self::MARKS) {
+            let mut by_age: Vec<Moment> = self.marks.values().copied().collect();
+            by_age.sort_unstable();
+            self.marks.retain(|_, mark| *mark >= by_age[surplus]);
         }
         self.bound();
     }
@@ -218,10 +216,9 @@ impl History {
     /// one that is found first may be that client's.
     fn covers(&self, listener: &ClientKey, at: Timestamp) -> bool {
         self.clients.iter().any(|(key, seen)| {
-            let is_of_it = ClientKey {
-                identity: ClientIdentity::Unseen,
-                ..key.clone()
-            } == *listener;
+            let is_of_it = key.listener == listener.listener
+                && (key.engine, key.api) == (listener.engine, listener.api)
+                && key.scope == listener.scope;
             is_of_it && at <= seen.last && seen.first.since(at) <= SKEW
         })
     }
