@@ -12,6 +12,7 @@ use crate::sinks::http::tls::Files;
 use crate::sinks::publishing::events::sender::EventSettings;
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sources::HostPaths;
+use crate::sources::connects::Wanted;
 
 /// Everything that was wrong with the arguments.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub struct Look {
     pub runtime_timeout: Duration,
     /// The node's name.
     pub node: Option<String>,
+    /// How the kernel shall tell of connects.
+    pub connect_events: Wanted,
 }
 
 /// How to serve.

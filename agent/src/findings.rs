@@ -144,6 +144,7 @@ pub fn evaluate(
         exposures,
         shadow_containers: joined.shadow_containers,
         findings,
+        connect_events: snapshot.connects.reading.as_ref().map(|seen| seen.events.clone()),
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
     }
@@ -213,6 +214,7 @@ fn clients(
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),
                 origin: match key.identity {
                     ClientIdentity::Unseen => Origin::FileTimes,
+                    _ if seen.by_event => Origin::Event,
                     _ => Origin::Polled,
                 },
                 first_seen: seen.first,

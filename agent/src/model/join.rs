@@ -13,7 +13,8 @@ pub use exposures::exposures;
 use exposures::{lost_mounts, mounted};
 use place::{Places, ProcessPlace};
 
-use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};
+use super::client::{Client, ClientIdentity, ClientKey, Connected, OpenClient, container_label};
+use super::connect::Connects;
 use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
 use super::exposure::{ExposureKey, LostMount, Mounted};
@@ -61,7 +62,9 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         .map(|engines| engines.into_iter().map(with_clocks).collect());
     let clients = snapshot.connections.reading.clone().map(|seen| {
         let engines: &[Engine] = engines.items();
-        open_clients(&places, engines, &seen.connections)
+        let connects = snapshot.connects.reading.known();
+        let connects = connects.map_or(&[][..], |seen| &seen.connects);
+        open_clients(&places, engines, &seen.connections, connects)
     });
     Joined {
         clients,
@@ -89,8 +92,14 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         .into_iter()
         .flat_map(|seen| &seen.connections);
     let engines = snapshot.engines.reading.items().iter();
+    let connects = snapshot.connects.reading.known().into_iter();
     holders
         .flat_map(|connection| &connection.holders)
+        .chain(
+            connects
+                .flat_map(|seen| &seen.connects)
+                .filter_map(|told| told.process.as_ref()),
+        )
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
         .filter(|p| places.lack(p))
         .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
@@ -153,7 +162,12 @@ fn served<'a>(engines: &'a [Engine], id: &'a ListenerId) -> impl Iterator<Item =
         .take(1)
 }
 
-fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connection]) -> Vec<OpenClient> {
+fn open_clients(
+    places: &Places<'_>,
+    engines: &[Engine],
+    connections: &[Connection],
+    connects: &[Connects],
+) -> Vec<OpenClient> {
     let mut clients: BTreeMap<ClientKey, OpenClient> = BTreeMap::new();
     let mut remotes = Remotes::default();
     for connection in connections {
@@ -161,34 +175,71 @@ fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connecti
             continue;
         };
         for (identity, holders) in by_identity(places, connection, &mut remotes) {
-            let key = ClientKey {
-                identity,
-                engine: engine.kind,
-                scope: engine.scope.clone(),
-                api: listener.api,
-                listener: listener.name.clone(),
-            };
-            let client = clients.entry(key.clone()).or_insert_with(|| OpenClient {
-                key,
-                connections: 0,
-                pending: 0,
-                holders: Vec::new(),
-                sockets: BTreeSet::new(),
-            });
+            let client = client_of(&mut clients, identity, engine, listener);
             match connection.state {
                 ConnectionState::Accepted => client.connections += 1,
                 ConnectionState::Pending => client.pending += 1,
             }
             client.sockets.insert(connection.client);
             for holder in holders {
-                let shown = client.holders.iter().any(|h| h.key == holder.key);
-                if !shown && client.holders.len() < Client::HOLDERS_SHOWN {
-                    client.holders.push(holder.clone());
-                }
+                show(&mut client.holders, holder);
             }
         }
     }
+    for told in connects {
+        let Some((engine, listener)) = served(engines, &told.listener).next() else {
+            continue;
+        };
+        let who = told
+            .process
+            .as_ref()
+            .map_or(ClientIdentity::Unnamed, |process| identity(places, process));
+        let client = client_of(&mut clients, who, engine, listener);
+        let connected = client.connects.get_or_insert_with(|| Connected {
+            count: 0,
+            first: told.first,
+            last: told.last,
+            processes: Vec::new(),
+        });
+        connected.count = connected.count.saturating_add(told.count);
+        connected.first = connected.first.min(told.first);
+        connected.last = connected.last.max(told.last);
+        if let Some(process) = &told.process {
+            show(&mut connected.processes, process);
+        }
+    }
     clients.into_values().collect()
+}
+
+fn client_of<'c>(
+    clients: &'c mut BTreeMap<ClientKey, OpenClient>,
+    identity: ClientIdentity,
+    engine: &Engine,
+    listener: &Listener,
+) -> &'c mut OpenClient {
+    let key = ClientKey {
+        identity,
+        engine: engine.kind,
+        scope: engine.scope.clone(),
+        api: listener.api,
+        listener: listener.name.clone(),
+    };
+    clients.entry(key.clone()).or_insert_with(|| OpenClient {
+        key,
+        connections: 0,
+        pending: 0,
+        holders: Vec::new(),
+        sockets: BTreeSet::new(),
+        connects: None,
+    })
+}
+
+/// Adds a process to those that are shown of a client.
+fn show(shown: &mut Vec<Process>, process: &Process) {
+    let is_there = shown.iter().any(|other| other.key == process.key);
+    if !is_there && shown.len() < Client::HOLDERS_SHOWN {
+        shown.push(process.clone());
+    }
 }
 
 /// The remote addresses that are clients of their own, for each listener: whoever sends from many would push others out.
