@@ -4,7 +4,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use castoff_tests::lab::kubernetes::Cluster;
 use castoff_tests::lab::release::Release;
 use castoff_tests::wait;
 use serde_json::{Map, Value};
