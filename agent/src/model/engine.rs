@@ -103,7 +103,7 @@ pub struct Listener {
 /// Which containerd a dockerd uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Containerd {
-    /// One that it started itself, or none: it is no dockerd.
+    /// One that it started itself. Also for what is no dockerd, and for an ordinary user's.
     Own,
     /// The one at this socket, every link followed: it was told so.
     Told(String),

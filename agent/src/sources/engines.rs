@@ -34,7 +34,7 @@ pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
 use program::Program;
 pub(super) use settings::Configuration;
-use settings::Settings;
+use settings::DaemonSettings;
 pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised, read_records};
 pub use tcp::add_tcp_listeners;
@@ -48,7 +48,7 @@ pub fn find_engines(
     memory: &mut ListenerMemory,
 ) -> Sighting<Vec<EngineSighting>> {
     memory.begin(reader, table, listening);
-    let mut search = Search::new(reader, table, listening, memory);
+    let mut search = EngineSearch::new(reader, table, listening, memory);
     let candidates = search.find_candidates();
     search.mark_activated();
     let hidden = search.take_readable(candidates);
@@ -78,11 +78,11 @@ pub fn read_engine_sockets(reader: &ProcessReader, table: &ProcessTable) -> BTre
 struct Candidate<'a> {
     entry: &'a ProcessEntry,
     kind: EngineKind,
-    /// Positions in `Search::listening`; the error where the descriptors may not be read.
+    /// Positions in `EngineSearch::listening`; the error where the descriptors may not be read.
     sockets: io::Result<BTreeSet<usize>>,
 }
 
-struct Search<'a> {
+struct EngineSearch<'a> {
     reader: &'a ProcessReader,
     table: &'a ProcessTable,
     listening: &'a [ListeningSocket],
@@ -98,7 +98,7 @@ struct Search<'a> {
     memory: &'a mut ListenerMemory,
 }
 
-impl<'a> Search<'a> {
+impl<'a> EngineSearch<'a> {
     fn new(
         reader: &'a ProcessReader,
         table: &'a ProcessTable,
@@ -242,7 +242,7 @@ impl<'a> Search<'a> {
     /// The containerd of a dockerd: the one that it was told, else its own, else the node's (`initContainerd` of moby's
     /// `daemon/command`).
     fn find_containerd(&self, owner: &ProcessEntry, process: Option<&Process>) -> Containerd {
-        let settings = process.and_then(|process| Settings::read(self.reader, owner, process));
+        let settings = process.and_then(|process| DaemonSettings::read(self.reader, owner, process));
         match settings {
             Some(settings) => match settings.containerd() {
                 Some(path) => Containerd::Told(self.follow(owner, path)),
@@ -304,7 +304,7 @@ impl<'a> Search<'a> {
             gap.fold_into(&mut self.gaps);
         }
         let containerd = match owner {
-            Some(owner) if kind == EngineKind::Dockerd => self.find_containerd(owner, process.as_ref()),
+            Some(owner) if kind == EngineKind::Dockerd && !is_of_user => self.find_containerd(owner, process.as_ref()),
             _ => Containerd::Own,
         };
         self.engines.push(EngineSighting {
@@ -317,7 +317,7 @@ impl<'a> Search<'a> {
 
     /// Where root's dockerd was told to keep its own sockets.
     fn read_exec_root(&self, owner: Option<&ProcessEntry>, process: Option<&Process>) -> Option<String> {
-        let settings = Settings::read(self.reader, owner?, process?)?;
+        let settings = DaemonSettings::read(self.reader, owner?, process?)?;
         settings.exec_root().map(str::to_owned)
     }
 }
