@@ -77,7 +77,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// What became of what was printed.
+/// The outcome of printing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Printed {
     /// All of it was taken.

@@ -75,7 +75,7 @@ pub enum Publish {
     Api {
         /// The Node's name.
         node: String,
-        /// Whose labels they are.
+        /// The prefix of the labels' keys.
         prefix: Prefix,
         /// How to get to the API server.
         access: Access,
@@ -84,7 +84,7 @@ pub enum Publish {
     },
     /// As a file for Node Feature Discovery.
     Nfd {
-        /// Whose labels they are.
+        /// The prefix of the labels' keys.
         prefix: Prefix,
         /// Its `features.d`.
         directory: PathBuf,

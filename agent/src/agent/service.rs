@@ -42,7 +42,7 @@ pub enum ServiceError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
     /// The certificate cannot be used.

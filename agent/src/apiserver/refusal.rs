@@ -23,9 +23,9 @@ const OWN_LIMIT: usize = 2048;
 pub struct Refusal {
     /// From the closed list.
     pub outcome: Outcome,
-    /// What was asked.
+    /// The request.
     pub asked: String,
-    /// What came back; safe to print.
+    /// The answer, safe to print.
     pub answer: String,
     /// For how long the server asks to be left alone.
     pub retry_after: Option<Duration>,

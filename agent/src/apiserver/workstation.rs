@@ -37,7 +37,7 @@ pub enum Unusable {
     File {
         /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         why: String,
     },
     /// No context was chosen.
@@ -46,9 +46,9 @@ pub enum Unusable {
     /// The chosen context is not there.
     #[error("there is no context {asked:?} in it; it has {}", listed(contexts))]
     OtherContexts {
-        /// What was asked for.
+        /// The name that was asked for.
         asked: String,
-        /// What there is.
+        /// The names that there are.
         contexts: Vec<String>,
     },
     /// Whatever else does not fit together.

@@ -145,7 +145,7 @@ pub struct Report {
     pub node: Option<String>,
     /// When the look began.
     pub time: Timestamp,
-    /// What holds.
+    /// The node's verdict.
     pub verdict: Verdict,
     /// Why: one sentence. For `unknown`, the reason castoff could not decide.
     pub verdict_reason: String,

@@ -10,7 +10,7 @@ use crate::findings::report::Verdict;
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
 
-/// What an agent answered.
+/// The answer of an agent.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     pub(super) bytes: &'a [u8],

@@ -16,7 +16,7 @@ const RENEWALS: u32 = 1000;
 /// Pages of one list at most; a million Nodes have 4,000.
 const PAGES: u32 = 4000;
 
-/// Which list.
+/// A list of the API server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     /// The Nodes.
@@ -34,9 +34,9 @@ pub(super) enum Found {
     Pods(Page<AgentPod>),
     /// A list broke off.
     Broke {
-        /// Which.
+        /// The list.
         list: List,
-        /// What came back.
+        /// The answer.
         refusal: Refusal,
         /// True if not one page of it was read.
         at_once: bool,

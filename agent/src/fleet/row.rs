@@ -38,7 +38,7 @@ codes! {
     }
 }
 
-/// What a report tells of one thing. Unknown is not zero.
+/// One fact of a report. Unknown is not zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
 #[schemars(rename = "Reported_of_{T}")]
@@ -115,7 +115,7 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
-    /// What it is.
+    /// The kind of user.
     pub kind: UserKind,
     /// The namespace, of a workload.
     pub namespace: Option<String>,
@@ -171,7 +171,7 @@ impl Clients {
 pub struct NodeRow {
     /// Its name.
     pub node: String,
-    /// What holds.
+    /// The node's verdict.
     pub verdict: Verdict,
     /// Why, in one sentence.
     pub reason: String,

@@ -28,7 +28,7 @@ const USERS_OF_A_NODE: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Count<T> {
-    /// What.
+    /// The thing that is counted.
     pub what: T,
     /// How many.
     pub nodes: u64,

@@ -1,4 +1,4 @@
-//! Who uses a listener.
+//! Clients of an engine's listener.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -143,7 +143,7 @@ pub fn container_label(name: &str, image: Option<&str>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientKey {
-    /// Who.
+    /// The client's identity.
     pub identity: ClientIdentity,
     /// The engine's program.
     pub engine: EngineKind,
@@ -195,7 +195,7 @@ codes! {
 /// A client's connections as one snapshot has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenClient {
-    /// Who, and of what.
+    /// The client, and the listener that it uses.
     pub key: ClientKey,
     /// Connections that are open and accepted.
     pub connections: u32,
@@ -242,7 +242,7 @@ impl OpenClient {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
-    /// Who, and of what.
+    /// The client, and the listener that it uses.
     #[serde(flatten)]
     pub key: ClientKey,
     /// The pod's uid as the runtime has it; none for what is no pod, or is one no more.

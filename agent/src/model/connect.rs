@@ -28,7 +28,7 @@ codes! {
 pub struct RefusedMethod {
     /// The method.
     pub method: ConnectMethod,
-    /// What it lacks, or what the kernel answered.
+    /// The missing feature, or the kernel's answer.
     pub answer: String,
 }
 
@@ -91,6 +91,6 @@ pub struct ConnectEvents {
 pub struct ConnectsSeen {
     /// How they stand.
     pub events: ConnectEvents,
-    /// Who connected since the look before.
+    /// The connects since the last look.
     pub connects: Vec<Connects>,
 }

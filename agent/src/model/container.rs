@@ -22,7 +22,7 @@ pub struct Pod {
     pub name: String,
     /// `metadata.uid` as the kubelet gave it to the runtime; a hash for a static pod.
     pub uid: String,
-    /// What made it, as far as its sandbox tells.
+    /// The workload that made it, as far as its sandbox tells.
     pub workload: Option<Workload>,
     /// True if the sandbox is ready.
     pub ready: bool,
@@ -50,7 +50,7 @@ pub struct PodContainer {
     pub pod: String,
     /// The container's name. None where the runtime did not know the container (it was just made or removed).
     pub container: Option<String>,
-    /// What the pod belongs to, as far as its sandbox tells.
+    /// The workload of the pod, as far as its sandbox tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
 }
@@ -117,7 +117,7 @@ pub struct Mount {
 pub struct SupervisedContainer {
     /// Its id.
     pub id: ContainerId,
-    /// Whose container it is.
+    /// The engine that runs the container.
     pub engine: EngineKind,
     /// The supervisor's process.
     pub supervisor: Pid,
@@ -140,7 +140,7 @@ pub struct SupervisedContainer {
 pub struct ShadowContainer {
     /// Its id.
     pub id: ContainerId,
-    /// Whose container it is.
+    /// The engine that runs the container.
     pub engine: EngineKind,
     /// Whom that engine serves, by the user that the container's supervisor runs as.
     pub scope: Scope,

@@ -13,7 +13,7 @@ use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
 
 codes! {
-    /// Which program an engine is.
+    /// The program of an engine.
     EngineKind {
         /// dockerd, of any vendor.
         Dockerd = "dockerd",
@@ -25,7 +25,7 @@ codes! {
 }
 
 codes! {
-    /// Which API a listener serves.
+    /// The API that a listener serves.
     Api {
         /// The Docker Engine API (Podman's service speaks it too).
         Docker = "docker",
@@ -72,7 +72,7 @@ codes! {
 pub struct Transport {
     /// How it is secured.
     pub security: Security,
-    /// What that rests on.
+    /// The source of that knowledge.
     pub basis: SecurityBasis,
 }
 
@@ -80,9 +80,9 @@ pub struct Transport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
-    /// What it is known by.
+    /// The identity of the listener.
     pub id: ListenerId,
-    /// What it serves.
+    /// The API that it serves.
     pub api: Api,
     /// The name it was bound to, in the engine's own mount namespace.
     pub name: SocketName,
@@ -116,7 +116,7 @@ pub enum Containerd {
 /// An engine as a source saw it, before it is known whose container it may be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSighting {
-    /// Which program.
+    /// The program that it is.
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
@@ -134,7 +134,7 @@ impl EngineSighting {
     }
 }
 
-/// Who an engine serves.
+/// The host, user, pod or container that an engine serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Scope {
@@ -208,13 +208,13 @@ impl fmt::Display for Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Engine {
-    /// Which program.
+    /// The program that it is.
     pub kind: EngineKind,
-    /// Who it serves.
+    /// The host, user, pod or container that it serves.
     pub scope: Scope,
     /// Its process; none where only systemd's socket is there, and where castoff does not see it.
     pub process: Option<Process>,
-    /// What it accepts on.
+    /// The sockets that it accepts on.
     pub listeners: Vec<Listener>,
 }
 

@@ -40,7 +40,7 @@ codes! {
 pub struct Reach {
     /// The container that mounts it, by the control groups around it.
     pub membership: Membership,
-    /// What it leads to.
+    /// The socket that it leads to.
     pub reached: Reached,
     /// How.
     pub via: Via,
@@ -50,11 +50,11 @@ pub struct Reach {
     pub container_path: String,
     /// True if it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
-    /// Whether the container's user may open the socket.
+    /// The container's right to open the socket.
     pub access: Access,
 }
 
-/// What a mount leads to.
+/// The socket that a mount leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reached {
     /// An engine's listener.
@@ -120,7 +120,7 @@ pub struct Mounted {
     pub host_path: String,
     /// True if it is read-only.
     pub readonly: bool,
-    /// Whether the container's user may open the socket.
+    /// The container's right to open the socket.
     pub access: Access,
 }
 
@@ -149,7 +149,7 @@ pub struct Exposure {
     pub container_path: String,
     /// True if it is read-only, which does not keep anyone from a socket.
     pub readonly: bool,
-    /// Whether the container's user may open the socket now.
+    /// The container's right to open the socket now.
     pub access: Access,
     /// True if the container has the mount now.
     pub mounted: bool,
@@ -181,7 +181,7 @@ impl Exposure {
         }
     }
 
-    /// What its pod belongs to, as far as its sandbox tells.
+    /// The workload of its pod, as far as its sandbox tells.
     pub fn workload(&self) -> Option<&Workload> {
         self.place()?.workload.as_ref()
     }
@@ -197,7 +197,7 @@ struct Names<'a> {
     pod: Option<&'a str>,
     /// The container's name, else its short id; null where only the pod is known.
     container: Option<String>,
-    /// What the pod belongs to, as far as its sandbox tells.
+    /// The workload of the pod, as far as its sandbox tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<&'a Workload>,
     /// The engine that runs a container of no pod, where that is known.

@@ -369,13 +369,13 @@ impl Seen {
     }
 }
 
-/// What a record is kept under.
+/// The key of a record.
 trait Key: Ord + Clone {
     fn client(&self) -> &ClientKey;
     fn continues(&self, other: &Self) -> bool;
 }
 
-/// What is kept.
+/// A record that is kept.
 trait Record {
     fn first(&self) -> Timestamp;
     fn last(&self) -> Timestamp;

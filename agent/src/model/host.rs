@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::reading::{Reading, codes};
 
 codes! {
-    /// Which control groups the node runs.
+    /// The version of the node's control groups.
     CgroupVersion {
         /// Version 1, or the hybrid of both, which a kubelet counts as version 1.
         V1 = "v1",
@@ -16,7 +16,7 @@ codes! {
 }
 
 codes! {
-    /// What of Docker is on the disk.
+    /// The parts of Docker that are on the disk.
     LeftOverKind {
         /// The daemon's program.
         Binary = "binary",
@@ -33,18 +33,18 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeftOver {
-    /// What it is.
+    /// The kind of thing that is left.
     pub kind: LeftOverKind,
     /// Where, on the host.
     pub path: String,
 }
 
-/// What the host's files say.
+/// The facts in the host's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFiles {
     /// The control group version.
     pub cgroups: Reading<CgroupVersion>,
-    /// What of Docker is on the disk.
+    /// The parts of Docker that are on the disk.
     pub left_overs: Reading<Vec<LeftOver>>,
     /// The file that shows that Docker's package `containerd.io` is installed; absent where the host's packages were looked
     /// at and it is not among them, unknown where no list of packages was found.

@@ -25,12 +25,12 @@ use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
 
-/// What the snapshot amounts to.
+/// The joined facts of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
     /// The engines with their scope.
     pub engines: Reading<Vec<Engine>>,
-    /// Who holds connections to them now.
+    /// The clients that hold connections to them now.
     pub clients: Reading<Vec<OpenClient>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,

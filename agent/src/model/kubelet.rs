@@ -35,7 +35,7 @@ pub enum EndpointOrigin {
 pub struct EndpointCandidate {
     /// The socket's path on the host, without `unix://`.
     pub path: String,
-    /// Who named it.
+    /// The setting that named it.
     pub origin: EndpointOrigin,
 }
 

@@ -203,7 +203,7 @@ impl NoMark {
 pub struct ListenerClock {
     /// The listener.
     pub listener: ListenerId,
-    /// What its file tells.
+    /// The last connect, by the socket's file.
     pub last_connect: LastConnect,
     /// The moment of the connect, where it tells one.
     pub mark: Option<Moment>,

@@ -68,7 +68,7 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {
-    /// What for.
+    /// The purpose of the request.
     pub verb: Verb,
     /// How they ended.
     pub outcome: Outcome,

@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What a source returned for one question.
+/// The answer of a source to one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
 #[schemars(rename = "Reading_of_{T}")]
@@ -129,7 +129,7 @@ pub struct Gap {
     pub asked: String,
     /// What came back, as the kernel or the peer said it. For people; bounded likewise.
     pub answer: String,
-    /// Which kind of fact may be missing because of it.
+    /// The kind of fact that may be missing because of it.
     pub hides: Hides,
     /// How many alike were folded into this one; at least 1.
     pub count: u32,
@@ -274,7 +274,7 @@ impl Reason {
         }
     }
 
-    /// What would show the thing after all: one sentence for people.
+    /// Says in one sentence how to see it after all.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::PermissionDenied => "castoff needs root with the capabilities of the chart; in a pod also hostPID.",
@@ -298,7 +298,7 @@ impl Reason {
 codes! {
     /// Which kind of fact a gap may hide; decides what the verdict may still claim.
     Hides {
-        /// Which runtime the kubelet uses.
+        /// The runtime that the kubelet uses.
         Runtime = "runtime",
         /// An engine or one of its listeners.
         Engine = "engine",
@@ -330,11 +330,11 @@ codes! {
         Holders = "holders",
         /// Connects as the kernel tells of them.
         Connects = "connects",
-        /// Which containers could reach a listener.
+        /// The containers that could reach a listener.
         Mounts = "mounts",
         /// Files of the host: units, binaries, data, cgroup version.
         HostFiles = "host-files",
-        /// What earlier looks saw, from the state file.
+        /// The facts of earlier looks, from the state file.
         History = "history",
     }
 }

@@ -50,7 +50,7 @@ pub struct ListeningSocket {
     pub inode: SocketInode,
     /// The network namespace it was listed in.
     pub netns: NetNs,
-    /// What it was bound to.
+    /// The name that it was bound to.
     pub name: SocketName,
     /// The file it was bound to; none for an abstract name, and for TCP.
     pub file: Option<FileIdentity>,

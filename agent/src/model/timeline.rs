@@ -8,7 +8,7 @@ use super::time::Timestamp;
 
 const HOUR: u64 = 3_600;
 
-/// What is known of one hour.
+/// The facts of one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hour {
     /// No look of this hour saw all: castoff did not run, or something was hidden from it.
@@ -41,7 +41,7 @@ pub struct Timeline {
 /// Hours of one kind without a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// What is known of them.
+    /// The facts of each of them.
     pub hour: Hour,
     /// Hours between the beginning of the timeline and the first of them.
     pub at: usize,

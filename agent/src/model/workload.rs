@@ -40,7 +40,7 @@ codes! {
 pub struct CgroupContainer {
     /// The id in the path.
     pub id: ContainerId,
-    /// Who made it.
+    /// The program that made the group.
     pub manager: Manager,
     /// The user in whose own part of the hierarchy it is. He names the groups there as he likes, so the id is his claim.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ pub enum StateError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
     /// It was read and is no history: truncated, garbage, too large, or of another version.
@@ -33,7 +33,7 @@ pub enum StateError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error.
         source: DocumentError,
     },
     /// A bad file could not be set aside, so nothing may be written in its place.
@@ -41,7 +41,7 @@ pub enum StateError {
     SetAside {
         /// The file.
         path: PathBuf,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
     /// A directory, a FIFO, a socket or a device stands in its place.
@@ -63,7 +63,7 @@ pub enum StateError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
 }

@@ -114,7 +114,7 @@ impl RecordedProcess<'_> {
         self
     }
 
-    /// What it executes.
+    /// The program that it executes.
     pub fn exe(self, target: &str) -> Self {
         self.link("exe", target)
     }

@@ -61,7 +61,7 @@ codes! {
     }
 }
 
-/// What made a pod, and will make its successor.
+/// The workload that made a pod and will make its successor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
@@ -81,7 +81,7 @@ impl fmt::Display for Workload {
     }
 }
 
-/// What a sandbox tells of its pod.
+/// The labels and annotations by which a sandbox tells its pod's workload.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks<'a> {
     /// The pod's name.
@@ -102,7 +102,7 @@ const BASE_MAX: usize = 58;
 /// Random characters after it.
 const RANDOM: usize = 5;
 
-/// What random names and hashes are made of.
+/// The letters of random names and hashes.
 const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Characters of a template's hash at most: a `u32` in decimal digits, each encoded as one.

@@ -31,7 +31,7 @@ pub enum Drained {
 /// How to serve.
 #[derive(Clone)]
 pub struct Server {
-    /// What connections may take.
+    /// The limits of a connection.
     pub limits: Limits,
     /// The other side of the handshake, where there is one.
     pub tls: Option<Acceptor>,

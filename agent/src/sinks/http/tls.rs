@@ -50,25 +50,25 @@ pub enum TlsError {
     /// It cannot be read.
     #[error("read {path}")]
     Read {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
     /// It is not in PEM, or not of the kind that is needed.
     #[error("{path} holds no {what} in PEM")]
     Pem {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// What was looked for.
+        /// The thing that was looked for.
         what: &'static str,
-        /// What was found.
+        /// The thing that was found instead.
         source: pem::Error,
     },
     /// TLS cannot use it.
     #[error("{path} cannot be used for TLS")]
     Unusable {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
         /// Why.
         source: Error,
@@ -84,7 +84,7 @@ pub enum TlsError {
     /// Its time is over.
     #[error("the certificate {path} has expired on {since}")]
     Expired {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
         /// Its last moment.
         since: Timestamp,
@@ -92,7 +92,7 @@ pub enum TlsError {
     /// Its time has not come.
     #[error("the certificate {path} is not valid yet; is the clock right?")]
     NotYet {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
     },
 }

@@ -31,7 +31,7 @@ use family::Family;
 /// The media type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Which castoff this is.
+/// The version and the commit of this castoff.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
     /// Its version.

@@ -132,7 +132,7 @@ const fn class(tone: Tone) -> &'static str {
     }
 }
 
-/// What a verdict means.
+/// The meaning of a verdict, in a sentence.
 const fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Runtime => "The kubelet's own runtime is Docker.",

@@ -11,7 +11,7 @@ use crate::model::identity::{Pid, SocketInode};
 use crate::sources::processes::ProcessReader;
 use crate::sources::sockets::tcp::TcpHeld;
 
-/// What a socket speaks.
+/// The protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// A stream between processes: `unix_stream_proto.name` of `net/unix/af_unix.c`.
@@ -33,7 +33,7 @@ pub struct HeldSocket {
     pub pid: Pid,
     /// A descriptor of it.
     pub descriptor: u32,
-    /// What it speaks.
+    /// The protocol of the socket.
     pub protocol: Protocol,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Record {
     pub name: Option<String>,
     /// The image as it was asked for.
     pub image: Option<String>,
-    /// What it mounts.
+    /// The mounts that it has.
     pub mounts: Vec<Mount>,
 }
 

@@ -32,15 +32,15 @@ pub(crate) struct Rooted {
 /// What a path led to, and past which directories.
 #[derive(Debug)]
 pub(crate) struct Walked {
-    /// What it is called once every link is followed: an absolute path below the root.
+    /// Its absolute path below the root, every link followed.
     pub name: PathBuf,
-    /// What it is.
+    /// The type of the file.
     pub kind: FileType,
     /// Its identity.
     pub identity: FileIdentity,
     /// The directories above it in which it really is, the root first.
     pub ancestors: Vec<FileIdentity>,
-    /// Who may do what with it.
+    /// Its owner and mode.
     pub owner: Owner,
     /// When it was accessed and changed.
     pub times: FileTimes,
@@ -69,7 +69,7 @@ pub(crate) struct Unresolved {
     pub at: PathBuf,
     /// True if the path itself is a link, whose target is what is missing.
     pub is_link: bool,
-    /// What the kernel said.
+    /// The kernel's error.
     #[source]
     pub error: io::Error,
 }

@@ -27,7 +27,7 @@ pub struct Line<'a> {
     pub inode: SocketInode,
     /// Its type.
     pub kind: Kind,
-    /// What it does.
+    /// The state of the socket.
     pub state: LineState,
     /// What it was bound to: bytes of a path, or `@` and an abstract name with `@` for each zero byte. An accepted socket,
     /// and one that waits to be accepted, carries its listener's.

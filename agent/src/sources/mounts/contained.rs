@@ -16,7 +16,7 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 /// The first process of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerProcess {
-    /// Which process.
+    /// The process.
     pub key: ProcessKey,
     /// Its control groups; the innermost container is the one.
     pub membership: Membership,

@@ -15,7 +15,7 @@ use crate::sources::kernel::netns::read_tree;
 
 /// A row whose `ns/net` was refused.
 pub(super) struct Refused {
-    /// Whose.
+    /// The process.
     pub pid: Pid,
     /// With what.
     pub error: io::Error,

@@ -23,7 +23,7 @@ use crate::sources::processes::ProcessTable;
 /// A network namespace and the ways into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Which.
+    /// The namespace.
     pub netns: NetNs,
     /// The processes in it, by ascending pid. Any of them may have gone by now.
     pub members: Vec<Pid>,

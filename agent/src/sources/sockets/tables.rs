@@ -36,7 +36,7 @@ pub trait SocketTables {
 /// A network namespace that could not be entered.
 #[derive(Debug)]
 pub struct NotEntered {
-    /// Which.
+    /// The namespace.
     pub netns: NetNs,
     /// Why.
     pub error: EnterError,
@@ -45,7 +45,7 @@ pub struct NotEntered {
 /// A network namespace whose table was not seen, with why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
-    /// Which.
+    /// The namespace.
     pub netns: NetNs,
     /// Why, in a word.
     pub reason: Reason,
@@ -88,7 +88,7 @@ pub enum EnterError {
     Open {
         /// The file.
         path: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The file that was opened is another namespace, or none.

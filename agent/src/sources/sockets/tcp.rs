@@ -26,7 +26,7 @@ pub struct TcpSeen {
     pub listening: Vec<ListeningSocket>,
     /// Their connections.
     pub connections: Vec<TcpConnection>,
-    /// What was not seen.
+    /// The gaps.
     pub gaps: Vec<Gap>,
 }
 

@@ -31,13 +31,13 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// What to remove, and how to get there.
 #[derive(Clone, Debug)]
 pub struct Removal {
-    /// Whose labels.
+    /// The prefix of the labels' keys.
     pub prefix: Prefix,
     /// How to get to the API server.
     pub access: Access,
 }
 
-/// What became of one Node.
+/// The outcome for one Node.
 #[derive(Debug)]
 pub struct Removed {
     /// Its name.

@@ -24,7 +24,7 @@ use crate::sinks::publishing::labels::settled::Settled;
 pub struct NodeSettings {
     /// The Node's name.
     pub node: String,
-    /// Whose labels they are.
+    /// The prefix of the labels' keys.
     pub prefix: Prefix,
     /// How to get to the API server.
     pub access: Access,

@@ -20,7 +20,7 @@ pub struct Description {
     pub name: &'static str,
     /// One or two sentences.
     pub help: &'static str,
-    /// What kind.
+    /// The kind of the family.
     pub kind: Kind,
     /// The labels' names in order.
     pub labels: &'static [&'static str],

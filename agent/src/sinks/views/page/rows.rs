@@ -72,7 +72,7 @@ impl<'a, T> Rows<'a, T> {
     }
 }
 
-/// Who uses a listener.
+/// Clients of an engine's listener.
 #[derive(Debug)]
 pub(super) struct ClientRow<'a> {
     pub(super) client: &'a Client,

@@ -122,7 +122,7 @@ pub(in crate::sinks::views) fn kubelet(kubelet: &Kubelet) -> String {
     }
 }
 
-/// What a socket's file tells of the last connect.
+/// Says when somebody last connected, by the socket's file.
 pub(in crate::sinks::views) fn last_connect(told: LastConnect) -> String {
     match told {
         LastConnect::Exact { at } => at.to_string(),
@@ -140,7 +140,7 @@ pub(in crate::sinks::views) fn ceiling(ceiling: &KubeletCeiling) -> String {
     }
 }
 
-/// Who named an endpoint.
+/// Names the setting that an endpoint comes from.
 pub(in crate::sinks::views) fn origin(origin: &EndpointOrigin) -> String {
     match origin {
         EndpointOrigin::Configured => "from --runtime-endpoint".to_owned(),
@@ -150,7 +150,7 @@ pub(in crate::sinks::views) fn origin(origin: &EndpointOrigin) -> String {
     }
 }
 
-/// What a gap may hide.
+/// Names the facts that a gap may hide.
 pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
     match hides {
         Hides::Runtime => "which runtime the kubelet uses",

@@ -101,7 +101,7 @@ pub enum DumpError {
     Recording {
         /// The file.
         path: String,
-        /// What the host said.
+        /// The host's error.
         source: io::Error,
     },
 }
