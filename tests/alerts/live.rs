@@ -40,7 +40,17 @@ const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
     ),
     ("node", "Open connections", "D", "every client of the lab can be named"),
     ("node", "New connections", "D", "every client of the lab can be named"),
+    ("node", "New connections", "F", "a look may see every client of the lab"),
+    ("node", "Open connections", "E", FROM_ELSEWHERE),
+    ("node", "New connections", "E", FROM_ELSEWHERE),
+    ("node", "Other machines that use Docker", "A", FROM_ELSEWHERE),
+    ("node", "Other machines that use Docker", "B", FROM_ELSEWHERE),
+    ("node", "Other machines that use Docker", "C", FROM_ELSEWHERE),
+    ("fleet", "Other machines that use Docker", "A", FROM_ELSEWHERE),
+    ("fleet", "Other machines that use Docker", "B", FROM_ELSEWHERE),
+    ("fleet", "Other machines that use Docker", "C", FROM_ELSEWHERE),
 ];
+const FROM_ELSEWHERE: &str = "no other machine connects to the lab's Docker";
 
 #[test]
 fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {

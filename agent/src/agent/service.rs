@@ -6,20 +6,21 @@ mod transitions;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Agent, HOST_DEADLINE, unanswered_gap};
 use crate::config::{Look, Serve};
 use crate::findings::Settings;
 use crate::findings::report::Report;
+use crate::model::history::History;
 use crate::model::machine::Machine;
 use crate::model::reading::{Gap, Hides};
 use crate::sinks::http::tls::{self, Acceptor, TlsError};
@@ -73,11 +74,13 @@ impl Service {
         let listen = |source| ServiceError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let (tls, state, host) = (settings.tls.take(), settings.state.take(), look.host.clone());
-        let files = spawn_blocking(move || Files::read(tls, state.as_deref(), &host)).await;
-        let Files { tls, loaded, machine } = files.map_err(|_| ServiceError::Ended("with a panic"))??;
-        let (keeper, history, trouble) = loaded.map_or_else(Default::default, |loaded| {
-            (Some(loaded.keeper), loaded.history, loaded.trouble)
-        });
+        let files = spawn_blocking(move || Files::read(tls, &host)).await;
+        let Files { tls, machine } = files.map_err(|_| ServiceError::Ended("with a panic"))??;
+        let load = |path: &Path| StateKeeper::load(path, StateKeeper::REST, Instant::now());
+        let (keeper, history, trouble) = match state {
+            Some(path) => load_within(STATE_DEADLINE, path, load).await?,
+            None => Default::default(),
+        };
         for error in &trouble {
             tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
         }
@@ -123,17 +126,36 @@ impl Service {
 /// What is read of the disk at the start, off the async runtime.
 struct Files {
     tls: Option<Acceptor>,
-    loaded: Option<Loaded>,
     machine: Machine,
 }
 
 impl Files {
-    fn read(tls: Option<tls::Files>, state: Option<&Path>, host: &HostPaths) -> Result<Self, TlsError> {
+    fn read(tls: Option<tls::Files>, host: &HostPaths) -> Result<Self, TlsError> {
         Ok(Self {
             tls: tls.map(Acceptor::read).transpose()?,
-            loaded: state.map(|path| StateKeeper::load(path, StateKeeper::REST, Instant::now())),
             machine: read_machine(host),
         })
+    }
+}
+
+/// How long the state file may take: a disk that hangs must not keep castoff from looking.
+const STATE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Reads the history with `load`. Where that takes too long there is none, and nothing is written in its place until the
+/// next start.
+async fn load_within(
+    deadline: Duration,
+    path: PathBuf,
+    load: impl FnOnce(&Path) -> Loaded + Send + 'static,
+) -> Result<(Option<StateKeeper>, History, Vec<StateError>), ServiceError> {
+    let at = path.clone();
+    match timeout(deadline, spawn_blocking(move || load(&at))).await {
+        Ok(Ok(loaded)) => Ok((Some(loaded.keeper), loaded.history, loaded.trouble)),
+        Ok(Err(_)) => Err(ServiceError::Ended("with a panic")),
+        Err(_) => {
+            let source = io::ErrorKind::TimedOut.into();
+            Ok((None, History::default(), vec![StateError::Read { path, source }]))
+        }
     }
 }
 
@@ -306,5 +328,23 @@ mod tests {
         let of_history = first.sources.iter().find(|s| s.source == Source::History);
         let gaps = &of_history.expect("it has a status").gaps;
         assert_eq!(gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>(), [Hides::Client]);
+    }
+
+    #[tokio::test]
+    async fn a_state_file_whose_disk_hangs_does_not_keep_the_agent_from_starting() {
+        let hangs = |path: &Path| {
+            std::thread::sleep(Duration::from_millis(500));
+            StateKeeper::load(path, StateKeeper::REST, Instant::now())
+        };
+        let path = PathBuf::from("/nowhere/state.json");
+        let started = load_within(Duration::from_millis(10), path, hangs).await;
+        let (keeper, history, trouble) = started.expect("it starts");
+        assert!(keeper.is_none(), "nothing is written over what was not read");
+        assert_eq!(history, History::default());
+        let gap = trouble.first().expect("it is said").gap();
+        assert!(
+            gap.asked.contains("/nowhere/state.json") || gap.answer.contains("timed out"),
+            "{gap}"
+        );
     }
 }
