@@ -83,7 +83,7 @@ fn the_containerfile_makes_the_same_image() -> Result<()> {
         Ok(serde_json::from_str::<Value>(&text)?[0].take())
     };
     let (ours, theirs) = (inspected(&image.tag)?, inspected("registry.test/built:1")?);
-    for field in ["User", "WorkingDir", "Entrypoint", "Cmd", "Labels"] {
+    for field in ["User", "WorkingDir", "Env", "Entrypoint", "Cmd", "Labels"] {
         assert_eq!(ours["Config"][field], theirs["Config"][field], "{field}");
     }
     assert_eq!(ours["Architecture"], theirs["Architecture"]);
