@@ -256,6 +256,45 @@ fn mount(n: usize) -> BTreeMap<ExposureKey, Mounted> {
 }
 
 #[test]
+fn a_mount_keeps_its_first_and_last_time_over_a_restart() {
+    let at = Timestamp::from_unix;
+    let times = |history: &History| -> Vec<(Timestamp, Timestamp)> {
+        history.exposures().map(|(_, seen)| (seen.first, seen.last)).collect()
+    };
+    let mut before = History::default();
+    before.record_exposures(at(1), &mount(1));
+    before.record_exposures(at(5), &mount(1));
+    assert_eq!(times(&before), [(at(1), at(5))]);
+    let kept = before.exposures().map(|(key, seen)| (key.clone(), seen.clone()));
+    let mut after = History::restore([], kept, Hours::default(), []);
+    after.record_exposures(at(9), &mount(1));
+    assert_eq!(times(&after), [(at(1), at(9))]);
+}
+
+#[test]
+fn a_client_that_is_connected_keeps_its_place_before_those_that_are_known_for_longer() {
+    let at = Timestamp::from_unix;
+    let mut history = History::default();
+    let known: Vec<_> = (0..History::LIMIT).map(|name| open(name, &[1])).collect();
+    history.record(at(1), &known);
+    history.record(at(10), &known);
+    let new = open(History::LIMIT, &[1]);
+    history.record(at(11), std::slice::from_ref(&new));
+    assert!(history.get(&new.key).is_some());
+    assert_eq!(history.clients().count(), History::LIMIT);
+}
+
+#[test]
+fn a_last_connect_that_has_not_come_is_brought_back_to_now() {
+    let now = Timestamp::from_unix(100);
+    let mark = (open(1, &[]).key, Moment::from_secs(10_000));
+    let mut history = History::restore([], [], Hours::default(), [mark]);
+    history.clamp(now);
+    assert!(history.marks().all(|(_, mark)| mark == Moment::from_secs(100)));
+    assert_eq!(history.marks().count(), 1);
+}
+
+#[test]
 fn the_next_run_takes_over_the_mount_of_the_last() {
     let at = Timestamp::from_unix;
     let mut history = History::default();

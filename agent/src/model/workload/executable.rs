@@ -1,9 +1,9 @@
 //! The path of an executable that its next run has too: without the parts that a program made up for one run or one
 //! release.
 //!
-//! Relies on how such paths are made: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an AppImage's
+//! Relies on how such paths are made: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an `AppImage`'s
 //! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`,
-//! PyInstaller and `go run`. What a person names stays.
+//! `PyInstaller` and `go run`. What a person names stays.
 
 use super::generated::{self, is_decimal};
 

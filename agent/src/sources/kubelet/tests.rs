@@ -112,6 +112,21 @@ fn drop_ins_are_read_below_their_directory_in_the_order_of_their_paths() {
 }
 
 #[test]
+fn a_directory_of_drop_ins_that_is_a_link_is_not_followed_and_too_many_are_a_gap() {
+    let host = RecordedHost::new();
+    with_kubelet(&host, &["--config-dir=/link"]);
+    host.link_in_root("/link", "/d");
+    host.file("/d/1.conf", naming("/one"));
+    assert_eq!(endpoints(&look(&host)), []);
+    let host = RecordedHost::new();
+    with_kubelet(&host, &["--config-dir=/d"]);
+    for n in 0..257 {
+        host.file(&format!("/d/{n}.conf"), naming("/one"));
+    }
+    assert_eq!(gaps(&look(&host)), [(Reason::LimitReached, "/d")]);
+}
+
+#[test]
 fn only_the_first_document_of_a_file_counts() {
     let (one, other) = (naming("/one"), naming("/other"));
     for content in [

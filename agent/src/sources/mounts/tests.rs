@@ -10,7 +10,7 @@ use super::*;
 use crate::model::container::Mount;
 use crate::model::engine::{Api, EngineKind, Listener};
 use crate::model::exposure::{Access, Lost, Reached, Via};
-use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
+use crate::model::identity::{Device, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::last_connect::{LastConnect, NoMark, moment_of};
 use crate::model::process::Process;
 use crate::model::socket::{ListenerId, SocketName};

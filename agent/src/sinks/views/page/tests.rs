@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::findings::report::{Code, Finding, Severity};
+use crate::model::reading::Reading;
 use crate::model::text::visible;
 use crate::sinks::sample;
 use crate::sinks::views::json::render_json_line;
@@ -195,6 +196,20 @@ fn nothing_there_and_nothing_seen_are_told_apart() {
     let partial = text(&page(&partial));
     assert_eq!(partial.matches("None seen, and not all could be seen").count(), 3);
     assert!(partial.contains("Nothing of what was seen asks for anything. Not all could be seen"));
+}
+
+#[test]
+fn connections_to_an_engine_inside_a_pod_are_none_of_the_nodes() {
+    let mut report = sample::report();
+    let Reading::Known(clients) = &mut report.clients else {
+        panic!("the sample has clients")
+    };
+    for client in clients {
+        client.connections = u32::from(!client.key.scope.is_of_node());
+        client.pending = 0;
+    }
+    let page = text(&page(&report));
+    assert!(page.contains(", 0 now; 1 of engines inside pods"), "{page}");
 }
 
 #[test]

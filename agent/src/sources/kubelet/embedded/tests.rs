@@ -162,6 +162,15 @@ fn what_k3s_hands_on_to_its_kubelet_wins_and_then_its_drop_ins() {
         ),
         (
             "k3s",
+            vec!["k3s server"],
+            vec![(
+                config,
+                "kubelet-arg: v=2\nkubelet-arg+: container-runtime-endpoint=/run/crio/crio.sock\n",
+            )],
+            ENDPOINT,
+        ),
+        (
+            "k3s",
             vec!["k3s", "agent", "--kubelet-arg", "config=/c"],
             vec![("/c", of_crio)],
             "/c",

@@ -162,6 +162,45 @@ fn a_docker_socket_that_is_none_is_told_by_its_name() {
 }
 
 #[test]
+fn a_socket_on_which_somebody_listens_is_not_stale() {
+    let node = Node::new();
+    let path = node.host.paths().root.join("home/podman.sock");
+    let _live = UnixListener::bind(&path).expect("fresh");
+    let file = identity(&path);
+    // As Btrfs and overlayfs have it: the kernel and stat(2) tell different devices.
+    let elsewhere = FileIdentity {
+        device: Device { major: 0, minor: 9999 },
+        ..file
+    };
+    for (listening, sees_machine, foreign) in [
+        (file, true, 0),
+        (file, false, 0),
+        (elsewhere, true, 0),
+        (elsewhere, false, 1), // perhaps another machine's, with the same number by chance
+    ] {
+        let looked = Looked {
+            host: &node.host.paths(),
+            reader: &node.host.reader(),
+            containers: &declaring(&[("/home/podman.sock", "/x")]),
+            sandboxes: &BTreeSet::new(),
+            supervised: &[],
+            processes: &Sighting::full(Vec::new()),
+            engines: &Sighting::absent(),
+            listening: &BTreeSet::from([listening]),
+            sees_machine,
+            now: moment_of(SystemTime::now()),
+        };
+        let seen = find_mounts(&looked, &mut MountMemory::default());
+        assert_eq!(seen.lost, [], "{listening} {sees_machine}");
+        assert_eq!(
+            seen.reaches.reading.items().len(),
+            foreign,
+            "{listening} {sees_machine}"
+        );
+    }
+}
+
+#[test]
 fn a_removed_file_is_the_listeners_own_or_a_stale_one() {
     let node = Node::new();
     let engines = node.engines();
