@@ -165,6 +165,7 @@ fn it_says_what_it_is_and_holds_nothing_else() -> Result<()> {
     let config = unpacked.config()?;
     assert_eq!(config["config"]["User"], "0:0");
     assert_eq!(config["config"]["Entrypoint"], json!(["/castoff"]));
+    assert_eq!(config["config"]["Env"], json!(["MALLOC_TRIM_THRESHOLD_=131072"]));
     assert_eq!(
         config["config"]["Labels"]["org.opencontainers.image.version"],
         env!("CARGO_PKG_VERSION")

@@ -86,6 +86,12 @@ fn the_containerfile_makes_the_same_image() -> Result<()> {
     for field in ["User", "WorkingDir", "Entrypoint", "Cmd", "Labels"] {
         assert_eq!(ours["Config"][field], theirs["Config"][field], "{field}");
     }
+    // Docker adds a PATH.
+    let has = |environment: &Value| {
+        let variables = environment.as_array().into_iter().flatten();
+        variables.clone().any(|variable| *variable == ours["Config"]["Env"][0])
+    };
+    assert!(has(&theirs["Config"]["Env"]), "{}", theirs["Config"]["Env"]);
     assert_eq!(ours["Architecture"], theirs["Architecture"]);
     assert_eq!(
         docker.ask(["run", "--rm", "--network=none", "registry.test/built:1", "--version"])?,

@@ -2,10 +2,16 @@
 //! and the ring that it writes to. The kernel drops all of it with castoff.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::{panic, thread};
 
-use aya::maps::{HashMap, MapData, MapError, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, RingBuf};
+use aya::programs::fentry::FEntryLink;
+use aya::programs::kprobe::KProbeLink;
+use aya::programs::lsm::LsmLink;
+use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{Program as BpfProgram, ProgramError};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::{Btf, EbpfError, EbpfLoader, include_bytes_aligned};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::method::{Attempt, KernelFacts, Plan};
@@ -34,8 +40,24 @@ pub(super) struct Program {
     pub(super) method: ConnectMethod,
     listeners: HashMap<MapData, Key, Counts>,
     records: RingBuf<MapData>,
-    /// Holds the program and its attachment.
-    _object: Ebpf,
+    /// Keeps the program attached.
+    _link: AttachedBy,
+}
+
+/// The attachment of a program. The kernel keeps the program for as long as it is held.
+#[expect(dead_code, reason = "held until castoff ends, and never read")]
+enum AttachedBy {
+    FEntry(FEntryLink),
+    Lsm(LsmLink),
+    KProbe(KProbeLink),
+    TracePoint(BtfTracePointLink),
+}
+
+/// The parts of the kernel program that stay when it is loaded.
+struct Loaded {
+    link: AttachedBy,
+    listeners: OwnedFd,
+    records: OwnedFd,
 }
 
 /// Connects to one listener.
@@ -56,7 +78,7 @@ pub(super) fn attach(plan: &mut Plan, facts: &KernelFacts) -> Option<Program> {
     }
     for attempt in &plan.attempts {
         // Anew for each: a kernel that knows no typed programs may refuse more than the one.
-        match load(attempt) {
+        match load_apart(attempt) {
             Ok(program) => return Some(program),
             Err(error) => plan.refused.push(RefusedMethod {
                 method: attempt.method,
@@ -93,39 +115,66 @@ enum LoadError {
     Map(#[from] MapError),
     #[error("castoff's object has no {0}")]
     Missing(&'static str),
+    #[error("no thread or descriptor to load it with: {0}")]
+    Thread(io::Error),
 }
 
-fn load(attempt: &Attempt) -> Result<Program, LoadError> {
+/// Loads a program on a thread of its own. The kernel's types take some 30 MB while they are read: what a thread has
+/// allocated and given back is the system's again, and on one that goes on it would be castoff's for good. glibc may keep
+/// half of it all the same, unless MALLOC_TRIM_THRESHOLD_ tells it not to, as the image does.
+fn load_apart(attempt: &Attempt) -> Result<Program, LoadError> {
+    let loaded = thread::scope(|scope| {
+        let loading = thread::Builder::new().spawn_scoped(scope, || load(attempt));
+        let loading = loading.map_err(LoadError::Thread)?;
+        loading.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })?;
+    Ok(Program {
+        method: attempt.method,
+        listeners: Map::HashMap(MapData::from_fd(loaded.listeners)?).try_into()?,
+        records: Map::RingBuf(MapData::from_fd(loaded.records)?).try_into()?,
+        _link: loaded.link,
+    })
+}
+
+fn load(attempt: &Attempt) -> Result<Loaded, LoadError> {
     let types = Btf::from_sys_fs()?;
     let mut object = EbpfLoader::new().btf(Some(&types)).load(OBJECT)?;
     let program = object
         .program_mut(attempt.program)
         .ok_or(LoadError::Missing(attempt.program))?;
-    match program {
+    let link = match program {
         BpfProgram::FEntry(program) => {
             program.load(FUNCTION, &types)?;
-            program.attach()?;
+            let link = program.attach()?;
+            AttachedBy::FEntry(program.take_link(link)?)
         }
         BpfProgram::Lsm(program) => {
             program.load(LSM_HOOK, &types)?;
-            program.attach()?;
+            let link = program.attach()?;
+            AttachedBy::Lsm(program.take_link(link)?)
         }
         BpfProgram::KProbe(program) => {
             program.load()?;
-            program.attach(FUNCTION, 0)?;
+            let link = program.attach(FUNCTION, 0)?;
+            AttachedBy::KProbe(program.take_link(link)?)
         }
         BpfProgram::BtfTracePoint(program) => {
             program.load(TRACEPOINT, &types)?;
-            program.attach()?;
+            let link = program.attach()?;
+            AttachedBy::TracePoint(program.take_link(link)?)
         }
         _ => return Err(LoadError::Missing("program of this kind")),
-    }
-    let mut map = |name| object.take_map(name).ok_or(LoadError::Missing(name));
-    Ok(Program {
-        method: attempt.method,
-        listeners: map("LISTENERS")?.try_into()?,
-        records: map("RECORDS")?.try_into()?,
-        _object: object,
+    };
+    let map = |name| {
+        let (Map::HashMap(data) | Map::RingBuf(data)) = object.map(name).ok_or(LoadError::Missing(name))? else {
+            return Err(LoadError::Missing(name));
+        };
+        data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Thread)
+    };
+    Ok(Loaded {
+        link,
+        listeners: map("LISTENERS")?,
+        records: map("RECORDS")?,
     })
 }
 
