@@ -51,7 +51,7 @@ fn paces() -> Paces {
         annotation: Duration::ZERO,
         reads: often,
         writes: often,
-        deadline: Duration::from_millis(500),
+        deadline: Duration::from_secs(5),
     }
 }
 
