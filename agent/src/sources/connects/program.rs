@@ -121,7 +121,7 @@ enum LoadError {
 
 /// Loads a program on a thread of its own. The kernel's types take some 30 MB while they are read: what a thread has
 /// allocated and given back is the system's again, and on one that goes on it would be castoff's for good. glibc may keep
-/// half of it all the same, unless MALLOC_TRIM_THRESHOLD_ tells it not to, as the image does.
+/// half of it all the same, unless `MALLOC_TRIM_THRESHOLD_` tells it not to, as the image does.
 fn load_apart(attempt: &Attempt) -> Result<Program, LoadError> {
     let loaded = thread::scope(|scope| {
         let loading = thread::Builder::new().spawn_scoped(scope, || load(attempt));
