@@ -66,7 +66,7 @@ impl Agent {
     /// One that reads the socket tables elsewhere than in the kernel: recorded ones, in tests.
     pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
-            host: Offload::new(HostSide::new(look.host.clone(), tables)),
+            host: Offload::new(HostSide::new(look.host.clone(), look.connect_events, tables)),
             kubelet: Offload::new(DiskSide::new(look.host.clone())),
             files: Offload::new(DiskSide::new(look.host.clone())),
             mounts: Offload::new(DiskSide::new(look.host.clone())),
@@ -148,7 +148,7 @@ impl Agent {
             let name = runtime.canonical_path.rsplit('/').next().unwrap_or_default();
             Some(listening.find(file, name)?.socket)
         });
-        let holders: Vec<ProcessKey> = open.iter().flat_map(|c| &c.holders).map(|holder| holder.key).collect();
+        let holders: Vec<ProcessKey> = open.iter().flat_map(OpenClient::processes).map(|p| p.key).collect();
         let mut found: BTreeSet<ProcessKey> = kubelet.into_iter().collect();
         if let (Some(socket), false) = (served, holders.is_empty()) {
             let look = move |host: &mut HostSide| host.find_servers(socket, &holders);
@@ -175,6 +175,7 @@ impl Agent {
             engines: host.engines.sighting,
             supervised: host.supervised,
             connections: host.connections.sighting,
+            connects: host.connects.sighting,
             reaches: Sighting::absent(),
             lost_mounts: Vec::new(),
             clocks: Vec::new(),
@@ -218,9 +219,9 @@ impl Agent {
             if saw_every_client(sources) {
                 history.mark_whole(snapshot.taken);
             }
-            history.record_marks(moment_of(begun), &join::marks(snapshot, joined));
+            history.record_marks(moment_of(begun), &joined.marks);
         }
-        if let Some(mounted) = join::mounted(snapshot, joined).known() {
+        if let Some(mounted) = joined.mounted.known() {
             history.record_exposures(snapshot.taken, mounted);
         }
     }
@@ -378,6 +379,7 @@ mod tests {
     use super::*;
     use crate::model::identity::{FileIdentity, NetNs};
 
+    use crate::sources::connects::Wanted;
     use crate::sources::kernel::diag::Envelope;
     use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
     use crate::sources::recorded::RecordedHost;
@@ -420,6 +422,7 @@ mod tests {
             runtime_endpoint: None,
             runtime_timeout: Duration::from_secs(60),
             node: None,
+            connect_events: Wanted::Off,
         };
         let settings = Settings {
             node: None,

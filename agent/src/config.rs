@@ -12,6 +12,7 @@ use crate::sinks::http::tls::Files;
 use crate::sinks::publishing::events::sender::EventSettings;
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sources::HostPaths;
+use crate::sources::connects::Wanted;
 
 /// Everything that was wrong with the arguments.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub struct Look {
     pub runtime_timeout: Duration,
     /// The node's name.
     pub node: Option<String>,
+    /// How the kernel shall tell of connects.
+    pub connect_events: Wanted,
 }
 
 /// How to serve.
@@ -99,9 +102,9 @@ impl Reader {
     /// The duration that `text` gives, between `least` and `most`. A mistake is kept, and `least` stands in for it.
     pub fn duration(&mut self, flag: &str, text: &str, least: Duration, most: Duration) -> Duration {
         let allowed = || {
-            let examples = ["15s", "5m", "7d"].into_iter();
+            let mut examples = ["15s", "5m", "7d"].into_iter();
             let fit = |text: &&str| humantime::parse_duration(text).is_ok_and(|one| (least..=most).contains(&one));
-            let example = examples.filter(fit).next_back();
+            let example = examples.rfind(fit);
             let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
             let such_as = example.map_or_else(String::new, |example| format!(", such as {example}"));
             format!("wants a duration from {least} to {most}{such_as}")

@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::model::client::{Client, ClientIdentity, ClientKey, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
-use crate::model::exposure::Exposure;
+use crate::model::exposure::{Exposure, LostMount};
 use crate::model::history::History;
 use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
@@ -54,6 +54,8 @@ pub struct Facts<'a> {
     pub used_by: Vec<&'a Client>,
     /// Which containers could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
+    /// The mounts that lead to no listener, with whose they are.
+    pub lost_mounts: &'a [(ClientIdentity, LostMount)],
     /// Containers beside Kubernetes.
     pub shadow_containers: &'a Reading<Vec<ShadowContainer>>,
     /// The newest kubelet that the runtime can serve.
@@ -112,6 +114,7 @@ pub fn evaluate(
         clients: &clients,
         used_by: of_node(clients.known().unwrap_or(&remembered)),
         exposures: &exposures,
+        lost_mounts: &joined.lost_mounts,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
         gaps: &gaps,
@@ -141,6 +144,7 @@ pub fn evaluate(
         exposures,
         shadow_containers: joined.shadow_containers,
         findings,
+        connect_events: snapshot.connects.reading.as_ref().map(|seen| seen.events.clone()),
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
     }
@@ -210,6 +214,7 @@ fn clients(
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),
                 origin: match key.identity {
                     ClientIdentity::Unseen => Origin::FileTimes,
+                    _ if seen.by_event => Origin::Event,
                     _ => Origin::Polled,
                 },
                 first_seen: seen.first,

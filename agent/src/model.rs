@@ -1,6 +1,7 @@
 //! Plain data and the joins over it. Nothing here asks the host, fails, or knows how a fact is published.
 
 pub mod client;
+pub mod connect;
 pub mod container;
 pub mod engine;
 pub mod exposure;

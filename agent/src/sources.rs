@@ -1,6 +1,7 @@
 //! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
 //! what is made of its answer. Blocking walks are called off the async runtime.
 
+pub mod connects;
 mod docker;
 pub mod engines;
 pub mod holders;

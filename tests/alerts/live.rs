@@ -8,13 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use castoff_tests::lab::clients;
 use castoff_tests::lab::containerd::Containerd;
-use castoff_tests::lab::containers::Container;
 use castoff_tests::lab::docker::Docker;
-use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::Pod;
 use castoff_tests::lab::prometheus::{Prometheus, Tools};
+use castoff_tests::lab::scene::{Cast, Scene};
 use castoff_tests::lab::shipped::{SCRAPED, configuration, read_impatient_rules};
 use castoff_tests::report::Agent;
 use castoff_tests::wait;
@@ -48,14 +46,13 @@ const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
 fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
-    let pod = runtime.run(Pod::new("alerts", "builder-7d9c5b6f4-x2v8q").label("pod-template-hash", "7d9c5b6f4"))?;
-    let socket = "/var/run/docker.sock";
-    pod.start(Container::client("build", ["hold", socket]).mount(docker.socket(), socket))?;
-    let idle = runtime.run(Pod::new("alerts", "shipper-x7k2p").label("controller-revision-hash", "7d9c5b6f4"))?;
-    let above = docker.socket().parent().context("a socket is in a folder")?;
-    idle.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
-    let _container = docker.run_client("alerts-agent", docker.socket(), ["hold", socket])?;
-    let _unit = clients::hold(docker.socket(), Place::unit("castoff-lab-alerts.service")?)?;
+    let cast = Cast {
+        builder: Pod::new("alerts", "builder-7d9c5b6f4-x2v8q").label("pod-template-hash", "7d9c5b6f4"),
+        shipper: Pod::new("alerts", "shipper-x7k2p").label("controller-revision-hash", "7d9c5b6f4"),
+        container: "alerts-agent",
+        unit: "castoff-lab-alerts.service",
+    };
+    let scene = Scene::set(&docker, &runtime, cast)?;
 
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json").display().to_string();
@@ -112,7 +109,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     looks_that_had_nothing_to_write_are_no_writes(&agent)?;
 
     // The runtime cannot be asked any more. That it is out of support is not over before that is told.
-    drop((pod, idle, runtime));
+    drop((scene.pods, runtime));
     wait_for_alerts(
         &prometheus,
         &[

@@ -11,10 +11,9 @@ use castoff::model::workload::Unit;
 use castoff_tests::lab::browser::Browser;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::containerd::Containerd;
-use castoff_tests::lab::containers::Container;
 use castoff_tests::lab::docker::Docker;
-use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::Pod;
+use castoff_tests::lab::scene::{Cast, Scene};
 use castoff_tests::report::Agent;
 use serde_json::json;
 
@@ -25,14 +24,13 @@ use crate::{DESK, PHONE, axe_has_nothing_to_say, headers, it_was_quiet, load, no
 fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
-    let socket = "/var/run/docker.sock";
-    let pod = runtime.run(Pod::new("builds", "builder-7d9c5b6f4-x2v8q"))?;
-    pod.start(Container::client("build", ["hold", socket]).mount(docker.socket(), socket))?;
-    let idle = runtime.run(Pod::new("logs", "shipper-x7k2p"))?;
-    let above = docker.socket().parent().context("a socket is in a folder")?;
-    idle.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
-    let _container = docker.run_client("portainer", docker.socket(), ["hold", socket])?;
-    let unit = clients::hold(docker.socket(), Place::unit("castoff-lab-backup.service")?)?;
+    let cast = Cast {
+        builder: Pod::new("builds", "builder-7d9c5b6f4-x2v8q"),
+        shipper: Pod::new("logs", "shipper-x7k2p"),
+        container: "portainer",
+        unit: "castoff-lab-backup.service",
+    };
+    let scene = Scene::set(&docker, &runtime, cast)?;
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json");
     past::save(before(&docker), past::hours(looked), &state)?;
@@ -99,7 +97,7 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
     nothing_sticks_out(&browser, "with all details open")?;
     it_was_quiet(&browser, &agent)?;
 
-    it_changes_with_the_node(&browser, &agent, unit)
+    it_changes_with_the_node(&browser, &agent, scene.unit)
 }
 
 /// A client leaves: the page that is asked to load itself anew says so, with scripts forbidden and no mouse at hand.

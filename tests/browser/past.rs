@@ -38,6 +38,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
         last,
         connects: seen.iter().count() as u64,
         hours: seen,
+        by_event: false,
         as_runtime: false,
     };
     (key, seen)

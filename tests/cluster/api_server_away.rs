@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::helm::Helm;
+use castoff_tests::wait;
 use serde_json::Value;
 
 use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
@@ -32,15 +33,14 @@ fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result
         let attempts = watch_it_try(site, &address, killed)?;
         site.cluster.start_api_server()?;
 
-        site.cluster
-            .until("labels that are published again", Duration::from_secs(150), || {
-                let metrics = site.page_at(&address, "metrics")?;
-                ensure!(
-                    sample(&metrics, r#"castoff_labels_state{way="api",state="published"}"#)? > 0.0,
-                    "{metrics}"
-                );
-                Ok(())
-            })?;
+        wait::until("labels that are published again", Duration::from_secs(150), || {
+            let metrics = site.page_at(&address, "metrics")?;
+            ensure!(
+                sample(&metrics, r#"castoff_labels_state{way="api",state="published"}"#)? > 0.0,
+                "{metrics}"
+            );
+            Ok(())
+        })?;
         same_pod(site, &pod)?;
         let now = self::first_seen(&site.release().page("api/v1/report")?)?;
         ensure!(now == first_seen, "first seen {now} in place of {first_seen}");
@@ -86,7 +86,7 @@ fn sample(metrics: &str, name: &str) -> Result<f64> {
 
 /// Not restarted, and still ready.
 fn same_pod(site: &Site, before: &Value) -> Result<()> {
-    site.cluster.until("the agent's pod ready", PATIENCE, || {
+    wait::until("the agent's pod ready", PATIENCE, || {
         let now = site.release().agent()?;
         let (was, is) = (
             &before["status"]["containerStatuses"][0],

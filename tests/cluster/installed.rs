@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::release::NAME;
+use castoff_tests::wait;
 use serde_json::Value;
 
 use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
@@ -28,10 +29,8 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Resu
         let summary = site.release().annotations(NODE)?;
         ensure!(summary.contains_key("summary"), "{summary:?}");
         // The lab's own docker, which has loaded an image, was a client too: the builder may show a look later.
-        site.cluster
-            .until("metrics that name the builder", PATIENCE, || the_metrics_name_it(site))?;
-        site.cluster
-            .until("an event on the builder", PATIENCE, || an_event_tells_of_it(site))?;
+        wait::until("metrics that name the builder", PATIENCE, || the_metrics_name_it(site))?;
+        wait::until("an event on the builder", PATIENCE, || an_event_tells_of_it(site))?;
         the_fleet_names_it(site)
     })
 }
@@ -120,7 +119,7 @@ fn the_fleet_names_it(site: &Site) -> Result<()> {
         "kind": "Node",
         "metadata": { "name": "node-2", "labels": { "kubernetes.io/os": "linux" } },
     }))?;
-    site.cluster.until("node-1 in use and node-2 unknown", PATIENCE, || {
+    wait::until("node-1 in use and node-2 unknown", PATIENCE, || {
         let fleet = site.release().fleet()?;
         let nodes = fleet["nodes"].as_array().context("no list of nodes")?;
         let verdict = |name: &str| {

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::release::NAME;
+use castoff_tests::wait;
 
 use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 
@@ -52,7 +53,7 @@ fn nothing_is_left(site: &Site) -> Result<()> {
     let kinds = "daemonsets,pods,jobs,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
                  priorityclasses,validatingadmissionpolicies,validatingadmissionpolicybindings";
     let instance = format!("app.kubernetes.io/instance={NAME}");
-    site.cluster.until("nothing left of the release", PATIENCE, || {
+    wait::until("nothing left of the release", PATIENCE, || {
         let question = ["get", kinds, "--all-namespaces", "-l", &instance, "-o", "name"];
         let left = site.cluster.kubectl(question)?;
         ensure!(left.is_empty(), "left of the release: {left}");

@@ -9,6 +9,7 @@ use castoff_tests::lab::images;
 use castoff_tests::lab::kubernetes::{Cluster, Node};
 use castoff_tests::lab::packages::{self, Programs};
 use castoff_tests::lab::release::{AGENTS, NAME, Release};
+use castoff_tests::wait;
 use serde_json::{Value, json};
 
 /// The node.
@@ -51,7 +52,7 @@ impl Site {
 
     /// Waits until the node's label says this verdict.
     pub(crate) fn wait_for_verdict(&self, verdict: &str) -> Result<()> {
-        self.cluster.until("the verdict in the node's label", PATIENCE, || {
+        wait::until("the verdict in the node's label", PATIENCE, || {
             let labels = self.release().labels(NODE)?;
             let said = labels.get("docker-dependency");
             ensure!(

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::packages;
 use castoff_tests::lab::release::NAME;
+use castoff_tests::wait;
 use serde_json::{Value, json};
 
 use crate::site::{NODE, OFTEN, Site, on_a_cluster};
@@ -20,7 +21,7 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
         let token = read_token(site)?;
         // A policy that was just made is in force only some moments later: what it refuses tells when.
         let foreign = r#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":"x"}}}"#;
-        site.cluster.until("the policy in force", crate::site::PATIENCE, || {
+        wait::until("the policy in force", crate::site::PATIENCE, || {
             refused(site, &token, NODE, foreign, "only labels under")
         })?;
 

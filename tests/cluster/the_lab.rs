@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use castoff_tests::lab::images;
 use castoff_tests::lab::kubernetes::Cluster;
+use castoff_tests::wait;
 use serde_json::json;
 
 #[test]
@@ -25,7 +26,7 @@ fn a_pod_runs_and_reaches_the_api_server_through_its_service() -> Result<()> {
             }],
         },
     }))?;
-    let said = cluster.until("a word of the pod", Duration::from_secs(90), || {
+    let said = wait::until("a word of the pod", Duration::from_secs(90), || {
         let said = cluster.kubectl(["logs", "caller"])?;
         ensure!(said == "reached", "the pod says {said:?}");
         Ok(said)

@@ -90,6 +90,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         exposures: Reading::Known(Vec::new()),
         shadow_containers: Reading::Known(Vec::new()),
         findings: Vec::new(),
+        connect_events: Reading::Absent,
         holder_method: None,
         sources: Vec::new(),
         timeline: Timeline::new(Timestamp::from_unix(1_795_521_600 + second), &[], &Hours::default()),

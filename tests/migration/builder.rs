@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use castoff_tests::lab::images;
 use castoff_tests::lab::kubernetes::Cluster;
+use castoff_tests::wait;
 use serde_json::{Value, json};
 
 pub(crate) const NAMESPACE: &str = "builds";
@@ -41,7 +42,7 @@ pub(crate) fn wait_for(cluster: &Cluster, habit: Habit) -> Result<()> {
     } else {
         ""
     };
-    cluster.until("the build agent as it should be", ROLLOUT, || {
+    wait::until("the build agent as it should be", ROLLOUT, || {
         let pods = cluster.get(["pods", "-n", NAMESPACE])?;
         let [pod] = pods["items"].as_array().map_or(&[][..], Vec::as_slice) else {
             anyhow::bail!("pods of the build agent: {}", pods["items"]);

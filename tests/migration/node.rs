@@ -10,6 +10,7 @@ use castoff_tests::lab::image::Image;
 use castoff_tests::lab::kubernetes::{Cluster, Node};
 use castoff_tests::lab::release::{AGENTS, NAME as CASTOFF};
 use castoff_tests::lab::suites::{self, Kind, Suite};
+use castoff_tests::wait;
 
 /// The Node's name, before and after.
 pub(crate) const NODE: &str = "node-1";
@@ -68,7 +69,7 @@ impl Machine {
         let node = self.new.insert(cluster.join(NODE)?);
         node.import(&image.archive)?;
         cluster.kubectl(["uncordon", NODE])?;
-        cluster.until("the agent on containerd", AGENT, || {
+        wait::until("the agent on containerd", AGENT, || {
             let pods = cluster.get(["pods", "-n", CASTOFF, "-l", AGENTS])?;
             let status = &pods["items"][0]["status"]["containerStatuses"][0];
             let id = status["containerID"].as_str().unwrap_or_default();

@@ -9,6 +9,7 @@ use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::image::Image;
 use castoff_tests::lab::kubernetes::Cluster;
 use castoff_tests::lab::release::{AGENTS, NAME, Release};
+use castoff_tests::wait;
 
 use crate::builder::{self, Habit};
 use crate::node::{Machine, NODE};
@@ -38,25 +39,25 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
     castoff.install(Helm::Four, &[&period, &window, "log.format=json", "runtime.timeout=5s"])?;
     builder::deploy(cluster, &socket, Habit::Connected)?;
     builder::wait_for(cluster, Habit::Connected)?;
-    let told = Told::at_once(cluster, castoff, "runtime")?;
+    let told = Told::at_once(castoff, "runtime")?;
     steps::on_dockershim(&told)?;
     table.add("kubelet 1.23 with dockershim", &told);
     let record = Record::start(cluster, castoff)?;
 
     machine.stop_kubelet(cluster)?;
     let old_agent = machine.clear_docker()?;
-    nobody_answers(cluster, castoff, table)?;
+    nobody_answers(castoff, table)?;
 
     machine.start_containerd(cluster, image)?;
     builder::wait_for(cluster, Habit::Connected)?;
-    let told = Told::at_once(cluster, castoff, "in-use")?;
+    let told = Told::at_once(castoff, "in-use")?;
     steps::in_use(&told)?;
     table.add("containerd, a build agent still on docker.sock", &told);
 
     builder::deploy(cluster, &socket, Habit::Mounted)?;
     builder::wait_for(cluster, Habit::Mounted)?;
     steps::wait_for_the_window(castoff, "in-use", "clients")?;
-    let told = Told::at_once(cluster, castoff, "exposed")?;
+    let told = Told::at_once(castoff, "exposed")?;
     steps::exposed(&told)?;
     table.add("the build agent without a connection, its mount kept", &told);
 
@@ -64,12 +65,12 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
     builder::wait_for(cluster, Habit::Free)?;
     // A mount is remembered as a use is.
     steps::wait_for_the_window(castoff, "exposed", "exposures")?;
-    let told = Told::at_once(cluster, castoff, "idle")?;
+    let told = Told::at_once(castoff, "idle")?;
     steps::idle(&told)?;
     table.add("the build agent without the mount", &told);
 
     machine.remove_docker()?;
-    let told = Told::at_once(cluster, castoff, "clear")?;
+    let told = Told::at_once(castoff, "clear")?;
     steps::clear(&told)?;
     table.add("Docker stopped, its socket gone", &told);
 
@@ -81,11 +82,11 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
 }
 
 /// While no agent runs the fleet says so, whatever the Node's label was.
-fn nobody_answers(cluster: &Cluster, castoff: &Release<'_>, table: &mut Table) -> Result<()> {
+fn nobody_answers(castoff: &Release<'_>, table: &mut Table) -> Result<()> {
     let labels = castoff.labels(NODE)?;
     let last = labels.get("docker-dependency").and_then(|value| value.as_str());
     let last = last.unwrap_or("none");
-    let fleet = cluster.until("the fleet without this node's agent", PERIOD * 10, || {
+    let fleet = wait::until("the fleet without this node's agent", PERIOD * 10, || {
         let fleet = row(castoff)?;
         ensure!(fleet["verdict"] == "unknown", "the fleet says {fleet}");
         Ok(fleet)

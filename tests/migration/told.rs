@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use castoff_tests::lab::kubernetes::Cluster;
 use castoff_tests::lab::release::Release;
+use castoff_tests::wait;
 use serde_json::{Map, Value};
 
 use crate::node::NODE;
@@ -35,10 +35,10 @@ pub(crate) struct Told {
 
 impl Told {
     /// Waits for the first look that began after now; then all must say this verdict.
-    pub(crate) fn at_once(cluster: &Cluster, release: &Release<'_>, verdict: &str) -> Result<Self> {
+    pub(crate) fn at_once(release: &Release<'_>, verdict: &str) -> Result<Self> {
         let report = look_for(release, verdict)?;
         let since = Instant::now();
-        let labels = cluster.until("the label", LABEL, || {
+        let labels = wait::until("the label", LABEL, || {
             let labels = release.labels(NODE)?;
             let said = labels.get("docker-dependency");
             ensure!(

@@ -4,7 +4,8 @@
 pub(crate) mod mounted;
 pub(crate) mod strangers;
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ const HOST_NETNS: u64 = 4_026_531_840;
 /// The network namespace of a pod.
 const POD_NETNS: u64 = 4_026_532_300;
 const POD_UID: &str = "0a1b2c3d-1111-4222-8333-444455556666";
+const SHIPPER_UID: &str = "bbbbbbbb-1111-4222-8333-444455556666";
 const STATIC_UID: &str = "77a1c5d0e9b84f2d8c3b6a5f4e3d2c1b";
 const DOCKER_SOCKET: &str = "/run/docker.sock";
 
@@ -93,6 +95,31 @@ impl Host {
         let listener = &self.bound[0];
         listener.set_nonblocking(true)?;
         listener.accept().map(|_| ())
+    }
+
+    /// Where dockerd's socket really is.
+    pub(crate) fn docker_socket(&self) -> PathBuf {
+        self.paths().root.join(DOCKER_SOCKET.trim_start_matches('/'))
+    }
+
+    /// Lets every user of this machine connect to dockerd's socket.
+    pub(crate) fn let_everybody_connect(&self) -> Result<()> {
+        let socket = self.docker_socket();
+        for path in socket.ancestors().take_while(|path| path.starts_with(self.folder())) {
+            std::fs::set_permissions(path, Permissions::from_mode(0o777))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file of dockerd's socket anew, as a restart does.
+    pub(crate) fn restart_dockerd(&mut self) -> Result<()> {
+        let old = Some(identity(&self.docker_socket())?);
+        std::fs::remove_file(self.docker_socket())?;
+        let new = Some(self.socket(DOCKER_SOCKET)?);
+        for socket in self.sockets.iter_mut().filter(|socket| socket.file == old) {
+            socket.file = new;
+        }
+        self.record(HOST_NETNS, &self.sockets)
     }
 
     /// Makes every socket table one that cannot be read.
@@ -233,8 +260,17 @@ fn identity(path: &Path) -> Result<FileIdentity> {
     Ok(FileIdentity::from_stat(file.dev(), file.ino()))
 }
 
+/// The control group of a container that no recorded process is in.
+pub(crate) fn shipper_cgroup() -> String {
+    cgroup_of(SHIPPER_UID, &id(0x21))
+}
+
 fn pod_cgroup(container: &str) -> String {
-    let uid = POD_UID.replace('-', "_");
+    cgroup_of(POD_UID, container)
+}
+
+fn cgroup_of(pod: &str, container: &str) -> String {
+    let uid = pod.replace('-', "_");
     format!(
         "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{uid}.slice/cri-containerd-{container}.scope"
     )
@@ -252,12 +288,7 @@ fn script(name: &str, version: &str, apis: &[Api]) -> Script {
             "build",
             &[("/run/docker.sock", "/var/run/docker.sock")],
         )
-        .pod(
-            &id(0x20),
-            "logging",
-            "shipper-x7k2p",
-            "bbbbbbbb-1111-4222-8333-444455556666",
-        )
+        .pod(&id(0x20), "logging", "shipper-x7k2p", SHIPPER_UID)
         .label(b"controller-revision-hash", b"6f8bd4c5d7")
         .label(b"pod-template-generation", b"2")
         .container(&id(0x20), &id(0x21), "ship", &[("/var/run", "/host/run")])

@@ -1,6 +1,7 @@
 //! From a host to the reader's eye without a kernel: a recorded host tree and a fake runtime on a real Unix socket in, the
 //! JSON and the metrics out, held against golden files. `CASTOFF_BLESS=1` writes them anew; read the difference.
 
+mod connects;
 mod fence;
 mod hosts;
 mod mounts;
@@ -25,6 +26,7 @@ use castoff::sinks::views::metrics::cycles::CycleCounters;
 use castoff::sinks::views::metrics::{Build, Metrics};
 use castoff::sinks::views::style::Style;
 use castoff::sinks::views::table::render_table;
+use castoff::sources::connects::Wanted;
 use castoff::sources::sockets::recorded::RecordedTables;
 use castoff_tests::fake::cri::{Api, Method};
 use hosts::Host;
@@ -55,13 +57,30 @@ fn agent_with(host: &Host, history: History) -> Agent {
 
 /// An agent that is told where the runtime is.
 fn agent_told(host: &Host, runtime_endpoint: Option<String>, history: History) -> Agent {
+    agent_of(host, look_at(host, runtime_endpoint), history)
+}
+
+/// An agent that the kernel tells of connects.
+fn agent_with_events(host: &Host) -> Agent {
     let look = Look {
+        connect_events: Wanted::Tracepoint,
+        ..look_at(host, None)
+    };
+    agent_of(host, look, History::default())
+}
+
+fn look_at(host: &Host, runtime_endpoint: Option<String>) -> Look {
+    Look {
         host: host.paths(),
         runtime_endpoint,
         // Long, so that a busy machine is no runtime that hangs.
         runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),
-    };
+        connect_events: Wanted::Off,
+    }
+}
+
+fn agent_of(host: &Host, look: Look, history: History) -> Agent {
     let settings = Settings {
         node: look.node.clone(),
         window: DEFAULT_WINDOW,

@@ -11,6 +11,7 @@ use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use castoff_tests::lab::podman::Podman;
 use castoff_tests::lab::pods::Pod;
+use castoff_tests::lab::scene::{Cast, Scene};
 use castoff_tests::report::{Agent, check, clients_of, list, report};
 use serde_json::{Value, json};
 
@@ -21,14 +22,13 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     let docker = Docker::start()?;
     docker.open_to_all()?;
     let runtime = Containerd::start()?;
-    let pod = runtime.run(Pod::new("builds", "builder-0"))?;
-    let mounted = Container::client("build", ["hold", "/var/run/docker.sock"]);
-    pod.start(mounted.mount(docker.socket(), "/var/run/docker.sock"))?;
-    let idle = runtime.run(Pod::new("logging", "shipper-x"))?;
-    let above = docker.socket().parent().context("a socket is in a folder")?;
-    idle.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
-    let _container = docker.run_client("agent", docker.socket(), ["hold", "/var/run/docker.sock"])?;
-    let _unit = clients::hold(docker.socket(), Place::unit("castoff-lab-backup.service")?)?;
+    let cast = Cast {
+        builder: Pod::new("builds", "builder-0"),
+        shipper: Pod::new("logging", "shipper-x"),
+        container: "agent",
+        unit: "castoff-lab-backup.service",
+    };
+    let _scene = Scene::set(&docker, &runtime, cast)?;
     let _rootless = clients::hold(docker.socket(), Place::rootless().network_namespace())?;
 
     let endpoint = runtime.endpoint();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{folded, micros};
 use crate::findings::report::SourceStatus;
+use crate::model::connect::ConnectsSeen;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::{EngineKind, EngineSighting};
 use crate::model::identity::{Pid, ProcessKey, SocketInode};
@@ -15,6 +16,7 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
+use crate::sources::connects::{ConnectSource, Wanted};
 use crate::sources::engines::held::{HeldMemory, HeldSocket, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
@@ -84,6 +86,7 @@ pub(super) struct HostSightings {
     pub(super) engines: Timed<Sighting<Vec<EngineSighting>>>,
     pub(super) supervised: Sighting<Vec<SupervisedContainer>>,
     pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
+    pub(super) connects: Timed<Sighting<ConnectsSeen>>,
     /// What listens, for whoever is about to open a socket.
     pub(super) listening: Arc<ListeningFiles>,
     /// The first process of each container.
@@ -101,6 +104,8 @@ impl HostSightings {
             engines: Timed::of(Source::Engines, Sighting::unknown(gap(Hides::Engine))),
             supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
             connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
+            // What the kernel told waits for the next look.
+            connects: Timed::of(Source::Connects, Sighting::absent()),
             listening: Arc::default(),
             contained: Sighting::unknown(gap(Hides::Exposure)),
             sees_machine: false,
@@ -113,7 +118,8 @@ impl HostSightings {
         self.supervised
             .all_gaps()
             .for_each(|gap| gap.clone().fold_into(&mut engines.gaps));
-        vec![self.processes.status(), engines, self.connections.status()]
+        let [connections, connects] = [self.connections.status(), self.connects.status()];
+        vec![self.processes.status(), engines, connections, connects]
     }
 }
 
@@ -130,11 +136,13 @@ pub(super) struct HostSide {
     holders: HolderMemory,
     held: HeldMemory,
     unplaced: Unplaced,
+    connects: ConnectSource,
 }
 
 impl HostSide {
-    pub(super) fn new(paths: HostPaths, tables: Box<dyn SocketTables + Send>) -> Self {
+    pub(super) fn new(paths: HostPaths, connect_events: Wanted, tables: Box<dyn SocketTables + Send>) -> Self {
         let reader = ProcessReader::new(paths.proc.clone());
+        let connects = ConnectSource::new(connect_events, paths.clone());
         Self {
             paths,
             reader,
@@ -147,6 +155,7 @@ impl HostSide {
             holders: HolderMemory::default(),
             held: HeldMemory::default(),
             unplaced: Unplaced::default(),
+            connects,
         }
     }
 
@@ -186,6 +195,7 @@ impl HostSide {
             took: start.elapsed(),
             sighting: engines,
         };
+        let connects = Timed::measure(Source::Connects, || self.connects.look(&engines.sighting));
         let begun = Instant::now();
         let connections = self.find_connections(&table, &namespaces, &engines.sighting, sockets, held);
         let connections = Timed {
@@ -199,6 +209,7 @@ impl HostSide {
             engines,
             supervised,
             connections,
+            connects,
             listening: files,
             contained,
             sees_machine,

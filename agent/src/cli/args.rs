@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod connects;
 mod explain;
 mod host;
 mod http;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 pub(super) use check::{Check, Colour, Output};
 pub(super) use cluster::{Cluster, FleetOutput};
+pub(super) use connects::ConnectArgs;
 pub(super) use explain::Explain;
 pub(super) use host::HostArgs;
 pub(super) use http::{Auth, HttpArgs};

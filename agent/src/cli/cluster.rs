@@ -23,8 +23,8 @@ use crate::apiserver::path::is_name;
 use crate::apiserver::refusal::Refusal;
 use crate::apiserver::workstation::Workstation;
 use crate::config::{Mistakes, Reader};
-use crate::fleet::look::{Ending, Progress, Settings, look, now};
-use crate::fleet::row::Row;
+use crate::fleet::look::{Ending, FleetSettings, Progress, look, now};
+use crate::fleet::row::NodeRow;
 use crate::fleet::summary::Tally;
 use crate::fleet::{Cluster, Door, Where};
 use crate::model::publishing::Outcome;
@@ -40,7 +40,7 @@ const TICK: Duration = Duration::from_millis(100);
 struct Task {
     access: Access,
     place: Where,
-    settings: Settings,
+    settings: FleetSettings,
     timeout: Duration,
     interval: Duration,
 }
@@ -168,7 +168,7 @@ impl Round<'_> {
     /// Takes the rows as they come. True where it was stopped before the last one.
     async fn take_rows(
         &mut self,
-        came: &mut mpsc::Receiver<Row>,
+        came: &mut mpsc::Receiver<NodeRow>,
         progress: &Progress,
         interrupt: &mut Signal,
     ) -> Result<bool, Stop> {
@@ -192,7 +192,7 @@ impl Round<'_> {
         Ok(true)
     }
 
-    async fn take(&mut self, row: Row) -> Result<(), Stop> {
+    async fn take(&mut self, row: NodeRow) -> Result<(), Stop> {
         self.tally.add(&row);
         let of_row = judge_verdict(row.verdict, row.runtime_is_hidden, &self.args.fail_on);
         self.judgement = worse(self.judgement, of_row);
@@ -258,7 +258,7 @@ struct Changes {
 }
 
 impl Changes {
-    fn are_in(&mut self, row: &Row) -> bool {
+    fn are_in(&mut self, row: &NodeRow) -> bool {
         let mut hasher = self.hash.build_hasher();
         row.verdict.hash(&mut hasher);
         row.doubt.hash(&mut hasher);
@@ -298,7 +298,7 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
         },
         timeout: reader.duration("--timeout", &args.timeout, Duration::from_millis(10), 600 * second),
         interval: reader.duration("--interval", &args.interval, second / 10, 86_400 * second),
-        settings: Settings {
+        settings: FleetSettings {
             at_once: usize::from(args.concurrency),
             stale_after: reader.duration("--stale-after", &args.stale_after, second, 365 * 86_400 * second),
             door,

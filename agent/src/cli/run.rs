@@ -86,7 +86,8 @@ fn forced(by: &str) -> anyhow::Result<u8> {
 fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut reader = Reader::default();
-    let look = look(&mut reader, &args.host);
+    let mut look = look(&mut reader, &args.host);
+    look.connect_events = args.connects.connect_events.wanted();
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
     let serve = Serve {
         period: reader.duration("--period", &args.period, second, hour),

@@ -5,12 +5,11 @@ use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use crate::model::client::ClientIdentity;
 use crate::model::exposure::{Lost, LostMount};
-use crate::model::join;
 
 /// The findings of this family: one for each mount.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let lost = join::lost_mounts(facts.snapshot);
-    lost.iter().map(|(who, mount)| lost_mount(who, mount)).collect()
+    let lost = facts.lost_mounts.iter();
+    lost.map(|(who, mount)| lost_mount(who, mount)).collect()
 }
 
 fn lost_mount(who: &ClientIdentity, mount: &LostMount) -> Finding {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::client::Client;
+use crate::model::connect::ConnectEvents;
 use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
@@ -174,6 +175,8 @@ pub struct Report {
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The conclusions, most severe first.
     pub findings: Vec<Finding>,
+    /// How the kernel tells of connects; absent where it was not asked.
+    pub connect_events: Reading<ConnectEvents>,
     /// How connections were found; none where that could not be done.
     pub holder_method: Option<HolderMethod>,
     /// What each source did.

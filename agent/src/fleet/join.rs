@@ -57,7 +57,7 @@ impl AgentPod {
 
 /// A Node, and the agent to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct NodeAndAgent {
     /// The Node.
     pub node: Node,
     /// Its agent; none where it has none.
@@ -68,7 +68,7 @@ pub struct Place {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LeftOver {
     /// Nodes without a ready agent.
-    pub places: Vec<Place>,
+    pub places: Vec<NodeAndAgent>,
     /// Agents' pods on Nodes that are not in the list.
     pub strays: Vec<AgentPod>,
     /// Nodes that have more than one ready agent.
@@ -83,7 +83,7 @@ enum Half {
     Node(Node),
     Pod(AgentPod),
     /// A Node with an agent that is not ready: a ready one may follow.
-    Unready(Place),
+    Unready(NodeAndAgent),
 }
 
 /// The join.
@@ -99,7 +99,7 @@ pub struct Join {
 
 impl Join {
     /// Takes a Node; gives it back with its agent where that is known.
-    pub fn add_node(&mut self, node: Node) -> Option<Place> {
+    pub fn add_node(&mut self, node: Node) -> Option<NodeAndAgent> {
         // A list that was read anew brings a Node again.
         if self.gone_on.contains(&self.hash.hash_one(&node.name)) {
             return None;
@@ -113,7 +113,7 @@ impl Join {
                 let Half::Pod(pod) = entry.get() else {
                     return None;
                 };
-                let place = Place {
+                let place = NodeAndAgent {
                     node,
                     pod: Some(pod.clone()),
                 };
@@ -128,7 +128,7 @@ impl Join {
     }
 
     /// Takes an agent's pod; gives its Node with it where that is known and the pod is ready.
-    pub fn add_pod(&mut self, pod: AgentPod) -> Option<Place> {
+    pub fn add_pod(&mut self, pod: AgentPod) -> Option<NodeAndAgent> {
         // What has done its work (the job that removes labels, an evicted agent) is no agent.
         if matches!(pod.status.as_str(), "Completed" | "Succeeded" | "Evicted") {
             return None;
@@ -158,16 +158,16 @@ impl Join {
                     }
                     None
                 }
-                Half::Node(node) | Half::Unready(Place { node, pod: None }) => {
-                    let place = Place {
+                Half::Node(node) | Half::Unready(NodeAndAgent { node, pod: None }) => {
+                    let place = NodeAndAgent {
                         node: node.clone(),
                         pod: Some(pod),
                     };
                     self.settle(place)
                 }
-                Half::Unready(Place { node, pod: Some(other) }) => {
+                Half::Unready(NodeAndAgent { node, pod: Some(other) }) => {
                     let better = if pod.rank() < other.rank() { pod } else { other.clone() };
-                    let place = Place {
+                    let place = NodeAndAgent {
                         node: node.clone(),
                         pod: Some(better),
                     };
@@ -177,7 +177,7 @@ impl Join {
         }
     }
 
-    fn settle(&mut self, place: Place) -> Option<Place> {
+    fn settle(&mut self, place: NodeAndAgent) -> Option<NodeAndAgent> {
         if place.pod.as_ref().is_some_and(|pod| pod.ready) {
             self.waiting.remove(&place.node.name);
             return Some(self.go_on(place));
@@ -186,7 +186,7 @@ impl Join {
         None
     }
 
-    fn go_on(&mut self, place: Place) -> Place {
+    fn go_on(&mut self, place: NodeAndAgent) -> NodeAndAgent {
         // Two names of one hash among 100,000: one in four thousand million fleets.
         self.gone_on.insert(self.hash.hash_one(&place.node.name));
         place
@@ -206,7 +206,7 @@ impl Join {
         };
         for half in self.waiting.into_values() {
             match half {
-                Half::Node(node) => left.places.push(Place { node, pod: None }),
+                Half::Node(node) => left.places.push(NodeAndAgent { node, pod: None }),
                 Half::Unready(place) => left.places.push(place),
                 Half::Pod(pod) if nodes_are_complete => left.strays.push(pod),
                 Half::Pod(_) => {}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::join::{AgentPod, Barren, Node};
-use super::row::{AgentSeen, Doubt, Row};
+use super::row::{AgentSeen, Doubt, NodeRow};
 use super::told::{NoReport, Report};
 use crate::apiserver::refusal::Refusal;
 use crate::findings::report::Verdict;
@@ -12,14 +12,14 @@ use crate::model::time::Timestamp;
 
 /// What an agent answered.
 #[derive(Debug)]
-pub(super) struct Told<'a> {
+pub(super) struct Answer<'a> {
     pub(super) bytes: &'a [u8],
     /// By the clock of the agent where it told, else by our own.
     pub(super) now: Timestamp,
 }
 
 /// A Node that no agent was asked for.
-pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> Row {
+pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> NodeRow {
     let not_ready = if node.status.split(',').any(|word| word == "Ready") {
         String::new()
     } else {
@@ -27,21 +27,21 @@ pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> Row {
     };
     if let Some(pod) = pod {
         let reason = format!("the agent's pod {} is {}{not_ready}", pod.name, pod.status);
-        return Row {
+        return NodeRow {
             agent: Some(agent(pod)),
-            ..Row::unknown(&node.name, Doubt::AgentNotReady, reason)
+            ..NodeRow::unknown(&node.name, Doubt::AgentNotReady, reason)
         };
     }
     match &node.barren {
         Some(Barren::System(system)) => {
             let reason = format!("no agent can run on {system}");
-            Row::unknown(&node.name, Doubt::NotLinux, reason)
+            NodeRow::unknown(&node.name, Doubt::NotLinux, reason)
         }
         Some(Barren::Virtual(label)) => {
             let reason = format!("no agent can run there: it has no machine of its own ({label})");
-            Row::unknown(&node.name, Doubt::VirtualNode, reason)
+            NodeRow::unknown(&node.name, Doubt::VirtualNode, reason)
         }
-        None => Row::unknown(
+        None => NodeRow::unknown(
             &node.name,
             Doubt::NoAgent,
             format!("no castoff pod is on it{not_ready}"),
@@ -50,7 +50,7 @@ pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> Row {
 }
 
 /// A Node whose agent gave no report.
-pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> Row {
+pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> NodeRow {
     let doubt = match refusal.outcome {
         Outcome::Unauthenticated => Doubt::Unauthenticated,
         Outcome::Forbidden => Doubt::Refused,
@@ -64,14 +64,14 @@ pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> Row {
         format!(" (pod is {})", pod.status)
     };
     let reason = format!("{}{state}", refusal.answer);
-    Row {
+    NodeRow {
         agent: Some(agent(pod)),
-        ..Row::unknown(&node.name, doubt, reason)
+        ..NodeRow::unknown(&node.name, doubt, reason)
     }
 }
 
 /// A Node whose agent answered.
-pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after: Duration) -> Row {
+pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, stale_after: Duration) -> NodeRow {
     let report = match Report::read(told.bytes) {
         Ok(report) => report,
         Err(why) => {
@@ -79,9 +79,9 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after
                 NoReport::NotOne(_) => Doubt::NotUnderstood,
                 NoReport::OtherSchema(_) | NoReport::OtherVerdict(_) => Doubt::OtherSchema,
             };
-            return Row {
+            return NodeRow {
                 agent: Some(agent(pod)),
-                ..Row::unknown(&node.name, doubt, why.to_string())
+                ..NodeRow::unknown(&node.name, doubt, why.to_string())
             };
         }
     };
@@ -94,9 +94,9 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after
     };
     if let Some(other) = report.node.as_ref().filter(|named| **named != node.name) {
         // Nothing in it is of this Node.
-        return Row {
+        return NodeRow {
             agent: Some(agent),
-            ..Row::unknown(
+            ..NodeRow::unknown(
                 &node.name,
                 Doubt::OtherNode,
                 format!("the agent on it reports node {other}"),
@@ -111,7 +111,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Told<'_>, stale_after
     } else {
         (report.verdict, report.reason, None)
     };
-    Row {
+    NodeRow {
         node: node.name.clone(),
         verdict,
         reason,

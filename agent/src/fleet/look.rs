@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
 use super::door::Door;
-use super::join::{AgentPod, Join, LeftOver, Place};
+use super::join::{AgentPod, Join, LeftOver, NodeAndAgent};
 use super::judge;
 use super::pages::{Found, List};
-use super::row::Row;
+use super::row::NodeRow;
 use crate::apiserver::answer::Answer;
 use crate::apiserver::patience::rest;
 use crate::apiserver::refusal::Refusal;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// How to look.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FleetSettings {
     /// Agents at a time.
     pub at_once: usize,
     /// How old a report may be.
@@ -75,9 +75,9 @@ pub struct Ending {
 /// Where one of the lists could not be read at all.
 pub async fn look(
     cluster: Cluster,
-    settings: Settings,
+    settings: FleetSettings,
     progress: Arc<Progress>,
-    rows: mpsc::Sender<Row>,
+    rows: mpsc::Sender<NodeRow>,
 ) -> Result<Ending, Refusal> {
     // One page waits beside those that are being read.
     let (found, pages) = mpsc::channel(1);
@@ -107,15 +107,15 @@ pub async fn look(
 struct Looking {
     /// None when both lists are read.
     join: Option<Join>,
-    waiting: VecDeque<Place>,
-    asking: JoinSet<Row>,
+    waiting: VecDeque<NodeAndAgent>,
+    asking: JoinSet<NodeRow>,
     door: Option<Door>,
     ending: Ending,
     nodes_are_complete: bool,
     cluster: Cluster,
-    settings: Settings,
+    settings: FleetSettings,
     progress: Arc<Progress>,
-    rows: mpsc::Sender<Row>,
+    rows: mpsc::Sender<NodeRow>,
 }
 
 impl Looking {
@@ -178,7 +178,7 @@ impl Looking {
         self.ending.left = left;
     }
 
-    async fn start(&mut self, place: Place) {
+    async fn start(&mut self, place: NodeAndAgent) {
         let Some(pod) = place.pod.as_ref().filter(|pod| pod.may_answer()) else {
             let row = judge::without_agent(&place.node, place.pod.as_ref());
             return self.hand_on(row).await;
@@ -192,19 +192,19 @@ impl Looking {
         self.asking.spawn(ask(cluster, place, door, stale_after));
     }
 
-    async fn hand_on(&self, row: Row) {
+    async fn hand_on(&self, row: NodeRow) {
         // Nobody takes it: the look ends with the next turn.
         let _ = self.rows.send(row).await;
     }
 }
 
-async fn ask(mut cluster: Cluster, place: Place, door: Door, stale_after: Duration) -> Row {
-    let Place { node, pod: Some(pod) } = place else {
+async fn ask(mut cluster: Cluster, place: NodeAndAgent, door: Door, stale_after: Duration) -> NodeRow {
+    let NodeAndAgent { node, pod: Some(pod) } = place else {
         return judge::without_agent(&place.node, None);
     };
     match fetch(&mut cluster, &pod, &door).await {
         Ok(answer) => {
-            let told = judge::Told {
+            let told = judge::Answer {
                 bytes: answer.bytes(),
                 now: answer.date.unwrap_or_else(|| SystemTime::now().into()),
             };

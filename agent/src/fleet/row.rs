@@ -41,8 +41,8 @@ codes! {
 /// What a report tells of one thing. Unknown is not zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
-#[schemars(rename = "Told_of_{T}")]
-pub enum Told<T> {
+#[schemars(rename = "Reported_of_{T}")]
+pub enum Reported<T> {
     /// This is all of it.
     Known(T),
     /// There may be more: something that the agent could not see may hide it.
@@ -51,7 +51,7 @@ pub enum Told<T> {
     Unknown,
 }
 
-impl<T> Told<T> {
+impl<T> Reported<T> {
     /// What was told, all of it or not.
     pub const fn seen(&self) -> Option<&T> {
         match self {
@@ -168,7 +168,7 @@ impl Clients {
 /// A Node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct NodeRow {
     /// Its name.
     pub node: String,
     /// What holds.
@@ -180,20 +180,20 @@ pub struct Row {
     /// The agent; none where there is none.
     pub agent: Option<AgentSeen>,
     /// The runtime; null in a known state is a node without one.
-    pub runtime: Told<Option<RuntimeSeen>>,
+    pub runtime: Reported<Option<RuntimeSeen>>,
     /// The last Kubernetes 1.x minor whose kubelet starts on the runtime; null in a known state: no release drops it.
-    pub kubelet_ceiling: Told<Option<u32>>,
+    pub kubelet_ceiling: Reported<Option<u32>>,
     /// Who uses its engines.
-    pub clients: Told<Clients>,
+    pub clients: Reported<Clients>,
     /// How many containers could reach one.
-    pub exposures: Told<u64>,
+    pub exposures: Reported<u64>,
     /// How many containers engines run by themselves.
-    pub shadow_containers: Told<u64>,
+    pub shadow_containers: Reported<u64>,
     /// True if something hides which runtime the kubelet uses: an `in-use` node may be a `runtime` one.
     pub runtime_is_hidden: bool,
 }
 
-impl Row {
+impl NodeRow {
     /// A Node of which nothing is known.
     pub fn unknown(node: impl Into<String>, doubt: Doubt, reason: impl Into<String>) -> Self {
         Self {
@@ -202,11 +202,11 @@ impl Row {
             reason: reason.into(),
             doubt: Some(doubt),
             agent: None,
-            runtime: Told::Unknown,
-            kubelet_ceiling: Told::Unknown,
-            clients: Told::Unknown,
-            exposures: Told::Unknown,
-            shadow_containers: Told::Unknown,
+            runtime: Reported::Unknown,
+            kubelet_ceiling: Reported::Unknown,
+            clients: Reported::Unknown,
+            exposures: Reported::Unknown,
+            shadow_containers: Reported::Unknown,
             runtime_is_hidden: true,
         }
     }

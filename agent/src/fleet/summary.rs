@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::cluster::Where;
 use super::look::Ending;
 use super::notes;
-use super::row::{Clients, Doubt, Row, User, severity};
+use super::row::{Clients, Doubt, NodeRow, User, severity};
 use crate::findings::report::Verdict;
 
 /// Users that are told apart while the fleet is read.
@@ -92,12 +92,12 @@ pub struct Tally {
     namespaces: BTreeMap<Option<String>, u64>,
     runtimes: BTreeMap<String, u64>,
     versions: BTreeMap<String, u64>,
-    worst: BTreeMap<(u8, Reverse<u64>, String), Row>,
+    worst: BTreeMap<(u8, Reverse<u64>, String), NodeRow>,
 }
 
 impl Tally {
     /// Counts `row`, and keeps it where it is one of the worst.
-    pub fn add(&mut self, row: &Row) {
+    pub fn add(&mut self, row: &NodeRow) {
         self.nodes += 1;
         *self.verdicts.entry(row.verdict).or_default() += 1;
         if let Some(doubt) = row.doubt {
@@ -129,7 +129,7 @@ impl Tally {
         }
     }
 
-    fn keep(&mut self, row: &Row) {
+    fn keep(&mut self, row: &NodeRow) {
         let clients = row.clients.seen().map_or(0, |clients| clients.now + clients.before);
         let rank = (severity(row.verdict), Reverse(clients), row.node.clone());
         let full = self.worst.len() >= NODES_SHOWN;
@@ -137,7 +137,7 @@ impl Tally {
             return;
         }
         let mut row = row.clone();
-        if let super::row::Told::Known(clients) | super::row::Told::AtLeast(clients) = &mut row.clients {
+        if let super::row::Reported::Known(clients) | super::row::Reported::AtLeast(clients) = &mut row.clients {
             let over = clients.users.len().saturating_sub(USERS_OF_A_NODE);
             clients.more_users += over as u64;
             clients.users.truncate(USERS_OF_A_NODE);
@@ -154,7 +154,7 @@ impl Tally {
     }
 
     /// The worst Nodes, worst first; at most [`NODES_SHOWN`].
-    pub fn worst(&self) -> impl Iterator<Item = &Row> {
+    pub fn worst(&self) -> impl Iterator<Item = &NodeRow> {
         self.worst.values()
     }
 

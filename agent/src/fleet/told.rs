@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::row::{Clients, RuntimeSeen, Told, Use, User, UserKind};
+use super::row::{Clients, Reported, RuntimeSeen, Use, User, UserKind};
 use crate::findings::report::{API_VERSION, Verdict};
 use crate::model::engine;
 use crate::model::reading::Hides;
@@ -27,11 +27,11 @@ pub(super) struct Report {
     pub(super) time: Timestamp,
     pub(super) verdict: Verdict,
     pub(super) reason: String,
-    pub(super) runtime: Told<Option<RuntimeSeen>>,
-    pub(super) kubelet_ceiling: Told<Option<u32>>,
-    pub(super) clients: Told<Clients>,
-    pub(super) exposures: Told<u64>,
-    pub(super) shadow_containers: Told<u64>,
+    pub(super) runtime: Reported<Option<RuntimeSeen>>,
+    pub(super) kubelet_ceiling: Reported<Option<u32>>,
+    pub(super) clients: Reported<Clients>,
+    pub(super) exposures: Reported<u64>,
+    pub(super) shadow_containers: Reported<u64>,
     pub(super) runtime_is_hidden: bool,
 }
 
@@ -229,27 +229,29 @@ impl Report {
 }
 
 /// A reading: none in a known state where it was asked and nothing is there.
-fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T) -> Option<U>) -> Told<Option<U>> {
+fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T) -> Option<U>) -> Reported<Option<U>> {
     let understood = || {
         let reading: Reading<'a> = serde_json::from_str(raw?.get()).ok()?;
         match (reading.state.as_str(), reading.value) {
-            ("known", Some(value)) => of(serde_json::from_str(value.get()).ok()?).map(|value| Told::Known(Some(value))),
-            ("absent", _) => Some(Told::Known(None)),
+            ("known", Some(value)) => {
+                of(serde_json::from_str(value.get()).ok()?).map(|value| Reported::Known(Some(value)))
+            }
+            ("absent", _) => Some(Reported::Known(None)),
             _ => None,
         }
     };
-    understood().unwrap_or(Told::Unknown)
+    understood().unwrap_or(Reported::Unknown)
 }
 
-fn counted<T: Default>(told: Told<Option<T>>, hidden: bool) -> Told<T> {
+fn counted<T: Default>(told: Reported<Option<T>>, hidden: bool) -> Reported<T> {
     match told {
-        Told::Known(value) if !hidden => Told::Known(value.unwrap_or_default()),
-        Told::Known(value) | Told::AtLeast(value) => Told::AtLeast(value.unwrap_or_default()),
-        Told::Unknown => Told::Unknown,
+        Reported::Known(value) if !hidden => Reported::Known(value.unwrap_or_default()),
+        Reported::Known(value) | Reported::AtLeast(value) => Reported::AtLeast(value.unwrap_or_default()),
+        Reported::Unknown => Reported::Unknown,
     }
 }
 
-fn runtime(raw: Option<&RawValue>) -> Told<Option<RuntimeSeen>> {
+fn runtime(raw: Option<&RawValue>) -> Reported<Option<RuntimeSeen>> {
     told(raw, |runtime: Runtime| {
         Some(RuntimeSeen {
             name: name(runtime.name),
@@ -258,16 +260,16 @@ fn runtime(raw: Option<&RawValue>) -> Told<Option<RuntimeSeen>> {
     })
 }
 
-fn ceiling(raw: Option<&RawValue>) -> Told<Option<u32>> {
+fn ceiling(raw: Option<&RawValue>) -> Reported<Option<u32>> {
     let seen = told(raw, |ceiling: Ceiling| match (ceiling.kind.as_str(), ceiling.minor) {
         ("none", _) => Some(None),
         ("minor", Some(minor)) => Some(Some(minor)),
         _ => None,
     });
     match seen {
-        Told::Known(Some(minor)) | Told::AtLeast(Some(minor)) => Told::Known(minor),
+        Reported::Known(Some(minor)) | Reported::AtLeast(Some(minor)) => Reported::Known(minor),
         // Without a runtime there is no ceiling either, and nobody should upgrade on the strength of that.
-        Told::Known(None) | Told::AtLeast(None) | Told::Unknown => Told::Unknown,
+        Reported::Known(None) | Reported::AtLeast(None) | Reported::Unknown => Reported::Unknown,
     }
 }
 

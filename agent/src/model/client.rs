@@ -184,6 +184,8 @@ codes! {
     Origin {
         /// A look at the node's open connections.
         Polled = "polled",
+        /// The kernel told of its connects, and no look has seen one of its connections open.
+        Event = "event",
         /// The times of the socket's file.
         FileTimes = "file-times",
     }
@@ -202,9 +204,35 @@ pub struct OpenClient {
     pub holders: Vec<Process>,
     /// The client's ends, by which one look tells its connections from those of the look before.
     pub sockets: BTreeSet<SocketInode>,
+    /// Its connects since the look before, as the kernel told of them; most are closed again.
+    pub connects: Option<Connected>,
+}
+
+/// Connects of one client between two looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// How many; at least 1.
+    pub count: u64,
+    /// When the first of them was.
+    pub first: Timestamp,
+    /// When the last of them was.
+    pub last: Timestamp,
+    /// The processes that connected, at most [`Client::HOLDERS_SHOWN`].
+    pub processes: Vec<Process>,
 }
 
 impl OpenClient {
+    /// True if it has a connection now, accepted or waiting.
+    pub const fn is_open(&self) -> bool {
+        self.connections > 0 || self.pending > 0
+    }
+
+    /// The processes that hold its connections, and those that connected since the look before.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        let connected = self.connects.iter().flat_map(|connects| &connects.processes);
+        self.holders.iter().chain(connected)
+    }
+
     /// How many remote addresses of one listener are clients of their own.
     pub const REMOTES_SHOWN: usize = 64;
 }
@@ -229,9 +257,10 @@ pub struct Client {
     pub origin: Origin,
     /// When it was first seen.
     pub first_seen: Timestamp,
-    /// When a connection of it was last seen open.
+    /// When it last connected, or a connection of it was last seen open.
     pub last_seen: Timestamp,
-    /// In how many looks a connection was seen that the look before had not: a lower bound of its connects.
+    /// How often it connected, where the kernel tells of connects. Else in how many looks a connection was seen that the look
+    /// before had not: a lower bound.
     pub connects: u64,
     /// True if it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
     /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts

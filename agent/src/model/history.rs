@@ -23,11 +23,14 @@ use super::turns::in_turns;
 pub struct Seen {
     /// First.
     pub first: Timestamp,
-    /// Last, with a connection open.
+    /// Last, with a connection open or made.
     pub last: Timestamp,
-    /// In how many looks a connection was seen that the look before had not, of this pod where it is one.
+    /// How many connects are known of, of this pod where it is one: those that the kernel told of, else those that one look
+    /// saw and the look before had not.
     pub connects: u64,
-    /// In which hours a connection was seen open.
+    /// True if only the kernel told of it: no look saw a connection open.
+    pub by_event: bool,
+    /// In which hours a connection was seen open, or made.
     pub hours: Hours,
     /// True if it was seen to be the node's own runtime, or its kubelet: its past is that of the runtime.
     pub as_runtime: bool,
@@ -62,6 +65,8 @@ pub struct History {
     early: BTreeMap<ClientKey, Early>,
     /// The listeners to which the last look saw a connection that the look before had not.
     connected: BTreeSet<ClientKey>,
+    /// When the last connect was that the kernel told the last look of, for each listener.
+    told: BTreeMap<ClientKey, Timestamp>,
     forgotten: u64,
 }
 
@@ -113,6 +118,7 @@ impl History {
     /// Takes in one look at the time `at`.
     pub fn record(&mut self, at: Timestamp, open: &[OpenClient]) {
         self.connected.clear();
+        self.told.clear();
         for client in open {
             let before = self.open.get(&client.key);
             let new = client
@@ -124,17 +130,21 @@ impl History {
                 first: at,
                 last: at,
                 connects: 0,
+                by_event: true,
                 hours: Hours::default(),
                 as_runtime: false,
             });
-            seen.last = seen.last.max(at);
-            seen.hours.mark(at);
-            seen.connects = seen.connects.saturating_add(new as u64);
+            seen.see(at, client, new as u64);
+            let listener = ClientKey {
+                identity: ClientIdentity::Unseen,
+                ..client.key.clone()
+            };
+            if let Some(told) = &client.connects {
+                let last = self.told.entry(listener.clone()).or_insert(told.last);
+                *last = told.last.max(*last);
+            }
             if new > 0 {
-                self.connected.insert(ClientKey {
-                    identity: ClientIdentity::Unseen,
-                    ..client.key.clone()
-                });
+                self.connected.insert(listener);
             }
         }
         let is_new = |client: &OpenClient| !self.open.contains_key(&client.key);
@@ -154,7 +164,7 @@ impl History {
     /// Marks those of the `open` clients that `runtime`, the processes of the node's kubelet and of its runtime, are.
     pub fn mark_runtime(&mut self, open: &[OpenClient], runtime: &BTreeSet<ProcessKey>) {
         for client in open {
-            let is_runtime = client.holders.iter().any(|holder| runtime.contains(&holder.key));
+            let is_runtime = client.processes().any(|process| runtime.contains(&process.key));
             if let Some(seen) = self.clients.get_mut(&client.key) {
                 seen.as_runtime |= is_runtime;
             }
@@ -169,41 +179,46 @@ impl History {
         let early = mem::take(&mut self.early);
         for (key, mark) in marks {
             let before = early.get(key);
-            let connected = self.connected.contains(key);
             let judged = match before {
                 _ if *mark <= begun => Some(*mark),
                 before => before.map(|before| before.mark),
             };
             if *mark > begun {
+                let connected = self.explains(key, *mark);
                 self.early.insert(key.clone(), Early { mark: *mark, connected });
             }
             let Some(mark) = judged.filter(|mark| self.marks.get(key).is_none_or(|last| last < mark)) else {
                 continue;
             };
             let is_first = self.marks.insert(key.clone(), mark).is_none();
-            let explained = connected || before.is_some_and(|before| before.connected);
-            if !explained && !(is_first && self.covers(key, Timestamp::from_unix(mark.as_secs()))) {
-                self.record_unseen(key, Timestamp::from_unix(mark.as_secs()));
+            let at = Timestamp::from_unix(mark.as_secs());
+            let explained = self.explains(key, mark) || before.is_some_and(|before| before.connected);
+            if !(explained || is_first && self.covers(key, at)) {
+                self.record_unseen(key, at);
             }
         }
-        while self.marks.len() > Self::MARKS {
-            let oldest = self.marks.iter().min_by_key(|(_, mark)| **mark);
-            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-                break;
-            };
-            self.marks.remove(&oldest);
+        if let Some(surplus @ 1..) = self.marks.len().checked_sub(Self::MARKS) {
+            let mut by_age: Vec<Moment> = self.marks.values().copied().collect();
+            by_age.sort_unstable();
+            self.marks.retain(|_, mark| *mark >= by_age[surplus]);
         }
         self.bound();
+    }
+
+    /// True if the last look saw who connected: a new connection, or the kernel told of a connect at that time.
+    fn explains(&self, listener: &ClientKey, mark: Moment) -> bool {
+        // The file's clock is up to a tick behind the record's, and both are cut to seconds.
+        let is_of_then = |told: &Timestamp| told.as_unix() + 1 >= mark.as_secs();
+        self.connected.contains(listener) || self.told.get(listener).is_some_and(is_of_then)
     }
 
     /// True if a client of the listener was known around that time: where nothing is remembered of the listener's marks, the
     /// one that is found first may be that client's.
     fn covers(&self, listener: &ClientKey, at: Timestamp) -> bool {
         self.clients.iter().any(|(key, seen)| {
-            let is_of_it = ClientKey {
-                identity: ClientIdentity::Unseen,
-                ..key.clone()
-            } == *listener;
+            let is_of_it = key.listener == listener.listener
+                && (key.engine, key.api) == (listener.engine, listener.api)
+                && key.scope == listener.scope;
             is_of_it && at <= seen.last && seen.first.since(at) <= SKEW
         })
     }
@@ -213,6 +228,7 @@ impl History {
             first: at,
             last: at,
             connects: 0,
+            by_event: false,
             hours: Hours::default(),
             as_runtime: false,
         });
@@ -322,11 +338,33 @@ impl History {
 }
 
 impl Seen {
+    /// Takes in one look at the time `at`, with so many connections that the look before had not.
+    fn see(&mut self, at: Timestamp, client: &OpenClient, new: u64) {
+        let mut connects = new;
+        if let Some(told) = &client.connects {
+            // The clock may have been set since.
+            let (first, last) = (told.first.min(at), told.last.min(at));
+            self.first = self.first.min(first);
+            // A client that the first of these connects made is not there since the look.
+            self.last = if self.connects == 0 { last } else { self.last.max(last) };
+            self.hours.mark(first);
+            self.hours.mark(last);
+            connects = connects.max(told.count);
+        }
+        if client.is_open() {
+            self.by_event = false;
+            self.last = self.last.max(at);
+            self.hours.mark(at);
+        }
+        self.connects = self.connects.saturating_add(connects);
+    }
+
     /// Takes in another record of the same client.
     fn merge(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.connects = self.connects.saturating_add(other.connects);
+        self.by_event &= other.by_event;
         self.hours.absorb(&other.hours);
     }
 }

@@ -64,6 +64,11 @@ impl Device {
             minor: dev & 0xf_ffff,
         }
     }
+
+    /// In the kernel's own packing.
+    pub const fn to_kernel(self) -> u32 {
+        self.major << 20 | self.minor
+    }
 }
 
 impl fmt::Display for Device {
@@ -130,6 +135,7 @@ mod tests {
         // Seen on ext4 at 254:0: st_dev 0xfe00, UNIX_DIAG_VFS 266338304.
         assert_eq!(Device::from_stat(0xfe00), Device { major: 254, minor: 0 });
         assert_eq!(Device::from_kernel(266_338_304), Device::from_stat(0xfe00));
+        assert_eq!(Device::from_stat(0xfe00).to_kernel(), 266_338_304);
     }
 
     #[test]

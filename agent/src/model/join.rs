@@ -9,12 +9,15 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use exposures::{exposures, lost_mounts, mounted};
-use place::{Place, Places};
+pub use exposures::exposures;
+use exposures::{lost_mounts, mounted};
+use place::{Places, ProcessPlace};
 
-use super::client::{Client, ClientIdentity, ClientKey, OpenClient, container_label};
+use super::client::{Client, ClientIdentity, ClientKey, Connected, OpenClient, container_label};
+use super::connect::Connects;
 use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
+use super::exposure::{ExposureKey, LostMount, Mounted};
 use super::identity::ContainerId;
 use super::last_connect::{ListenerClock, Moment};
 use super::process::Process;
@@ -32,6 +35,13 @@ pub struct Joined {
     pub clients: Reading<Vec<OpenClient>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
+    /// The ways of containers to an engine's socket.
+    pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
+    /// The mounts that lead to no listener, with whose they are.
+    pub lost_mounts: Vec<(ClientIdentity, LostMount)>,
+    /// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look
+    /// saw.
+    pub marks: Vec<(ClientKey, Moment)>,
 }
 
 /// Joins engines, connections and containers with what the runtime knows.
@@ -52,11 +62,16 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         .map(|engines| engines.into_iter().map(with_clocks).collect());
     let clients = snapshot.connections.reading.clone().map(|seen| {
         let engines: &[Engine] = engines.items();
-        open_clients(&places, engines, &seen.connections)
+        let connects = snapshot.connects.reading.known();
+        let connects = connects.map_or(&[][..], |seen| &seen.connects);
+        open_clients(&places, engines, &seen.connections, connects)
     });
     Joined {
         clients,
         shadow_containers: shadow_containers(snapshot, &places),
+        mounted: mounted(snapshot, &places, engines.items()),
+        lost_mounts: lost_mounts(snapshot, &places),
+        marks: marks(snapshot, engines.items()),
         engines,
     }
 }
@@ -77,8 +92,14 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         .into_iter()
         .flat_map(|seen| &seen.connections);
     let engines = snapshot.engines.reading.items().iter();
+    let connects = snapshot.connects.reading.known().into_iter();
     holders
         .flat_map(|connection| &connection.holders)
+        .chain(
+            connects
+                .flat_map(|seen| &seen.connects)
+                .filter_map(|told| told.process.as_ref()),
+        )
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
         .filter(|p| places.lack(p))
         .filter_map(|p| p.membership.containers.first().map(|c| c.id.clone()))
@@ -88,11 +109,11 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
 fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
     let scope = match &sighting.process {
         Some(process) => match places.of(process) {
-            Place::Pod(place) => Scope::Pod(place),
-            Place::EngineContainer { name, image, .. } => Scope::Container {
+            ProcessPlace::Pod(place) => Scope::Pod(place),
+            ProcessPlace::EngineContainer { name, image, .. } => Scope::Container {
                 name: container_label(&name, image.as_deref()),
             },
-            Place::Host => host_scope(process.uid.unwrap_or(0)),
+            ProcessPlace::Host => host_scope(process.uid.unwrap_or(0)),
         },
         None => host_scope(sighting.listeners.iter().find_map(|l| user_of(&l.name)).unwrap_or(0)),
     };
@@ -104,9 +125,7 @@ fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
     }
 }
 
-/// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look saw.
-pub fn marks(snapshot: &Snapshot, joined: &Joined) -> Vec<(ClientKey, Moment)> {
-    let engines = joined.engines.items();
+fn marks(snapshot: &Snapshot, engines: &[Engine]) -> Vec<(ClientKey, Moment)> {
     let mark = |clock: &ListenerClock| {
         let (engine, listener) = served(engines, &clock.listener).next()?;
         Some((unseen_key(engine, listener), clock.mark?))
@@ -143,7 +162,12 @@ fn served<'a>(engines: &'a [Engine], id: &'a ListenerId) -> impl Iterator<Item =
         .take(1)
 }
 
-fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connection]) -> Vec<OpenClient> {
+fn open_clients(
+    places: &Places<'_>,
+    engines: &[Engine],
+    connections: &[Connection],
+    connects: &[Connects],
+) -> Vec<OpenClient> {
     let mut clients: BTreeMap<ClientKey, OpenClient> = BTreeMap::new();
     let mut remotes = Remotes::default();
     for connection in connections {
@@ -151,34 +175,71 @@ fn open_clients(places: &Places<'_>, engines: &[Engine], connections: &[Connecti
             continue;
         };
         for (identity, holders) in by_identity(places, connection, &mut remotes) {
-            let key = ClientKey {
-                identity,
-                engine: engine.kind,
-                scope: engine.scope.clone(),
-                api: listener.api,
-                listener: listener.name.clone(),
-            };
-            let client = clients.entry(key.clone()).or_insert_with(|| OpenClient {
-                key,
-                connections: 0,
-                pending: 0,
-                holders: Vec::new(),
-                sockets: BTreeSet::new(),
-            });
+            let client = client_of(&mut clients, identity, engine, listener);
             match connection.state {
                 ConnectionState::Accepted => client.connections += 1,
                 ConnectionState::Pending => client.pending += 1,
             }
             client.sockets.insert(connection.client);
             for holder in holders {
-                let shown = client.holders.iter().any(|h| h.key == holder.key);
-                if !shown && client.holders.len() < Client::HOLDERS_SHOWN {
-                    client.holders.push(holder.clone());
-                }
+                show(&mut client.holders, holder);
             }
         }
     }
+    for told in connects {
+        let Some((engine, listener)) = served(engines, &told.listener).next() else {
+            continue;
+        };
+        let who = told
+            .process
+            .as_ref()
+            .map_or(ClientIdentity::Unnamed, |process| identity(places, process));
+        let client = client_of(&mut clients, who, engine, listener);
+        let connected = client.connects.get_or_insert_with(|| Connected {
+            count: 0,
+            first: told.first,
+            last: told.last,
+            processes: Vec::new(),
+        });
+        connected.count = connected.count.saturating_add(told.count);
+        connected.first = connected.first.min(told.first);
+        connected.last = connected.last.max(told.last);
+        if let Some(process) = &told.process {
+            show(&mut connected.processes, process);
+        }
+    }
     clients.into_values().collect()
+}
+
+fn client_of<'c>(
+    clients: &'c mut BTreeMap<ClientKey, OpenClient>,
+    identity: ClientIdentity,
+    engine: &Engine,
+    listener: &Listener,
+) -> &'c mut OpenClient {
+    let key = ClientKey {
+        identity,
+        engine: engine.kind,
+        scope: engine.scope.clone(),
+        api: listener.api,
+        listener: listener.name.clone(),
+    };
+    clients.entry(key.clone()).or_insert_with(|| OpenClient {
+        key,
+        connections: 0,
+        pending: 0,
+        holders: Vec::new(),
+        sockets: BTreeSet::new(),
+        connects: None,
+    })
+}
+
+/// Adds a process to those that are shown of a client.
+fn show(shown: &mut Vec<Process>, process: &Process) {
+    let is_there = shown.iter().any(|other| other.key == process.key);
+    if !is_there && shown.len() < Client::HOLDERS_SHOWN {
+        shown.push(process.clone());
+    }
 }
 
 /// The remote addresses that are clients of their own, for each listener: whoever sends from many would push others out.
@@ -220,9 +281,11 @@ fn by_identity<'a>(
 
 fn identity(places: &Places<'_>, process: &Process) -> ClientIdentity {
     match places.of(process) {
-        Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
-        Place::Host => ClientIdentity::Host {
+        ProcessPlace::Pod(place) => ClientIdentity::Pod(place),
+        ProcessPlace::EngineContainer { engine, name, image } => {
+            ClientIdentity::EngineContainer { engine, name, image }
+        }
+        ProcessPlace::Host => ClientIdentity::Host {
             unit: process.membership.unit.clone().map(Unit::lasting),
             executable: process.executable.clone().unwrap_or_else(|| process.name.clone()),
             uid: process.uid,

@@ -246,7 +246,12 @@ mod tests {
         for keeps in [AccessTimes::Each, AccessTimes::Daily] {
             assert_eq!(judge(MADE, MADE, keeps), since);
             // The daemon gave it to its group after it had made it.
-            assert_eq!(judge(MADE - SECOND, MADE, keeps), since);
+            assert_eq!(
+                judge(MADE, MADE + SECOND, keeps),
+                LastConnect::NoneSince {
+                    since: at(MADE + SECOND)
+                }
+            );
         }
     }
 

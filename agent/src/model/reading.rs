@@ -328,6 +328,8 @@ codes! {
         Engines = "engines",
         /// The connections to the listeners and the processes that hold them.
         Holders = "holders",
+        /// Connects as the kernel tells of them.
+        Connects = "connects",
         /// Which containers could reach a listener.
         Mounts = "mounts",
         /// Files of the host: units, binaries, data, cgroup version.

@@ -36,6 +36,7 @@ pub(crate) fn clear_node() -> Snapshot {
         },
     };
     Snapshot {
+        connects: Sighting::absent(),
         taken: NOW,
         kubelet: Sighting::full(Kubelet {
             program: Some("kubelet".into()),

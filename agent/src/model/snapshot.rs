@@ -1,5 +1,6 @@
 //! One look at the node: everything that the sources saw in one cycle.
 
+use super::connect::ConnectsSeen;
 use super::container::{PodContainer, SupervisedContainer};
 use super::engine::EngineSighting;
 use super::exposure::{LostMount, Reach};
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub supervised: Sighting<Vec<SupervisedContainer>>,
     /// The connections to the engines' listeners.
     pub connections: Sighting<ConnectionsSeen>,
+    /// Connects since the look before, as the kernel told of them; absent where it was not asked.
+    pub connects: Sighting<ConnectsSeen>,
     /// Mounts that lead to a listener.
     pub reaches: Sighting<Vec<Reach>>,
     /// Mounts that are named as a Docker socket and lead to no listener.

@@ -51,6 +51,7 @@ pub(crate) fn report() -> Report {
         exposures: Reading::Known(exposures()),
         shadow_containers: Reading::Known(shadows()),
         findings: findings(),
+        connect_events: Reading::Known(node::connect_events()),
         holder_method: Some(HolderMethod::SockDiag),
         sources: node::sources(),
     }
@@ -114,6 +115,7 @@ pub(crate) fn blind() -> Report {
     report.timeline = Timeline::new(ago(0), &[], &Hours::default());
     report.exposures = Reading::Unknown(gap());
     report.shadow_containers = Reading::Unknown(gap());
+    report.connect_events = Reading::Absent;
     report.holder_method = None;
     for source in &mut report.sources {
         source.up = false;

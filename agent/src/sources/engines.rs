@@ -33,7 +33,7 @@ pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
 use program::Program;
 pub(super) use settings::Configuration;
-use settings::Settings;
+use settings::DaemonSettings;
 pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised, read_records};
 pub use tcp::add_tcp_listeners;
@@ -47,7 +47,7 @@ pub fn find_engines(
     memory: &mut ListenerMemory,
 ) -> Sighting<Vec<EngineSighting>> {
     memory.begin(reader, table, listening);
-    let mut search = Search::new(reader, table, listening, memory);
+    let mut search = EngineSearch::new(reader, table, listening, memory);
     let candidates = search.find_candidates();
     search.mark_activated();
     let hidden = search.take_readable(candidates);
@@ -77,11 +77,11 @@ pub fn read_engine_sockets(reader: &ProcessReader, table: &ProcessTable) -> BTre
 struct Candidate<'a> {
     entry: &'a ProcessEntry,
     kind: EngineKind,
-    /// Positions in `Search::listening`; the error where the descriptors may not be read.
+    /// Positions in `EngineSearch::listening`; the error where the descriptors may not be read.
     sockets: io::Result<BTreeSet<usize>>,
 }
 
-struct Search<'a> {
+struct EngineSearch<'a> {
     reader: &'a ProcessReader,
     table: &'a ProcessTable,
     listening: &'a [ListeningSocket],
@@ -97,7 +97,7 @@ struct Search<'a> {
     memory: &'a mut ListenerMemory,
 }
 
-impl<'a> Search<'a> {
+impl<'a> EngineSearch<'a> {
     fn new(
         reader: &'a ProcessReader,
         table: &'a ProcessTable,
@@ -291,7 +291,7 @@ impl<'a> Search<'a> {
 
     /// Where root's dockerd was told to keep its own sockets.
     fn read_exec_root(&self, owner: Option<&ProcessEntry>, process: Option<&Process>) -> Option<String> {
-        let settings = Settings::read(self.reader, owner?, process?)?;
+        let settings = DaemonSettings::read(self.reader, owner?, process?)?;
         settings.exec_root().map(str::to_owned)
     }
 }

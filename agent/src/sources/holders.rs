@@ -133,7 +133,7 @@ pub fn find_connections(
     let seen = find_open(tables, namespaces, &watched, watch, connected);
     let mut gaps = seen.gaps;
     gaps.extend(watch.unlisted_gaps());
-    let mut search = Search {
+    let mut search = HolderSearch {
         table,
         later: ProcessTable::default(),
         open: seen.open,
@@ -201,7 +201,7 @@ fn elsewhere(watched: &Watched<'_>, tcp: &[TcpConnection]) -> Vec<Connection> {
 }
 
 /// The search for the holders of open connections.
-struct Search<'a> {
+struct HolderSearch<'a> {
     table: &'a ProcessTable,
     later: ProcessTable,
     open: Vec<Open>,
@@ -209,7 +209,7 @@ struct Search<'a> {
     deadline: Option<Instant>,
 }
 
-impl Search<'_> {
+impl HolderSearch<'_> {
     /// First those who held it last time. Where a connection has no holder then, the processes in the namespaces of the
     /// connections, then, where one has none yet, all others; else a share of them.
     fn find_holders(&mut self, reader: &ProcessReader, memory: &HolderMemory) {

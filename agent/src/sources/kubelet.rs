@@ -115,7 +115,7 @@ fn unread(entry: &ProcessEntry, what: &str, error: &io::Error) -> Gap {
 
 /// What is collected on the way.
 #[derive(Debug, Default)]
-struct Told {
+struct KubeletFacts {
     /// The kubelet's process, where it is seen.
     process: Option<ProcessKey>,
     flags: Flags,
@@ -130,7 +130,7 @@ struct Told {
     gaps: Vec<Gap>,
 }
 
-impl Told {
+impl KubeletFacts {
     /// Takes a kubelet's configuration. Gives whether there is such a file.
     fn add(&mut self, read: Result<Configuration, Gap>) -> bool {
         let Configuration {
@@ -207,9 +207,9 @@ fn read_process(
     entry: &ProcessEntry,
     program: Program,
 ) -> Option<Sighting<Kubelet>> {
-    let mut told = Told {
+    let mut told = KubeletFacts {
         process: Some(entry.key),
-        ..Told::default()
+        ..KubeletFacts::default()
     };
     let arguments = match reader.read_arguments(entry.key) {
         Ok(arguments) => arguments,
@@ -242,7 +242,7 @@ fn read_process(
 }
 
 /// The files that flags name. One that is named and not there is a gap.
-fn add_named_files(files: &Files, told: &mut Told) {
+fn add_named_files(files: &Files, told: &mut KubeletFacts) {
     if let Some(directory) = told.flags.config_dir.clone() {
         told.add(files.read_drop_ins(&directory));
     }
@@ -256,7 +256,7 @@ fn add_named_files(files: &Files, told: &mut Told) {
 
 /// The kubelet by its files alone.
 fn read_files(files: &Files) -> Sighting<Kubelet> {
-    let mut told = Told::default();
+    let mut told = KubeletFacts::default();
     let mut is_there = false;
     for path in FLAG_FILES {
         match files.read(path) {

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use self::search::{KnownMounts, Search};
+use self::search::{KnownMounts, MountSearch};
 use self::table::MountTable;
 use self::targets::{Host, Target, Targets, find_targets};
 use super::HostPaths;
@@ -116,7 +116,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
     if memory.targets != targets {
         memory.own.clear();
     }
-    let mut search = Search {
+    let mut search = MountSearch {
         looked,
         host: &host,
         targets: &targets,
@@ -128,7 +128,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         gaps,
     };
     search.take_all();
-    let Search {
+    let MountSearch {
         own,
         reaches,
         lost,

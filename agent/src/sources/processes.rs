@@ -22,7 +22,7 @@ use crate::model::workload::Membership;
 use crate::sources::kernel::process::{ProcessDirectory, Procfs};
 use crate::sources::kernel::refusal::{self, Right};
 pub(super) use known::is_due;
-use known::{Known, Row};
+use known::{Known, ProcessRow};
 
 /// One row of the process table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +123,11 @@ impl ProcessReader {
             if let Some(row) = last.next_if(|row| row.entry.key.pid == pid)
                 && self.known.holds(&row, inode)
             {
-                rows.push(Row { kept: true, ..row });
+                rows.push(ProcessRow { kept: true, ..row });
                 continue;
             }
             match read_entry(&procfs, pid, &mut refusals) {
-                Ok((entry, is_whole)) => rows.push(Row {
+                Ok((entry, is_whole)) => rows.push(ProcessRow {
                     settled: is_whole && self.known.is_grown(entry.key.start),
                     kept: false,
                     entry,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::stage::Stage;
 use crate::lab::cgroups::UnitCgroup;
@@ -12,11 +12,10 @@ use crate::lab::containers::Container;
 use crate::lab::docker::{Docker, DockerContainer};
 use crate::lab::places::Place;
 use crate::lab::pods::{Pod, RunningPod};
+use crate::lab::scene::{self, SOCKET};
 
 /// The node's name.
 pub(super) const NAME: &str = "demo-node";
-/// Where a container finds the socket.
-const SOCKET: &str = "/var/run/docker.sock";
 /// How long the visitor is away, and how long it stays.
 const AWAY: Duration = Duration::from_secs(20);
 const HERE: Duration = Duration::from_secs(10);
@@ -62,19 +61,20 @@ impl<'a> Inhabitants<'a> {
 /// Labelled as their controllers do it.
 fn pods(Daemons { docker, runtime }: &Daemons) -> Result<Vec<RunningPod>> {
     let socket = docker.socket();
-    let above = socket.parent().context("a socket is in a folder")?;
     let of_deployment = |namespace: &str, name: &str, hash: &str, end: &str| {
         Pod::new(namespace, format!("{name}-{hash}-{end}")).label("pod-template-hash", hash)
     };
     let of_daemon_set = |namespace: &str, name: &str, end: &str| {
         Pod::new(namespace, format!("{name}-{end}")).label("controller-revision-hash", "6f5d8c9b7f")
     };
-    let builder = runtime.run(of_deployment("ci", "builder", "7d9c5b6f4", "x2v8q"))?;
-    builder.start(Container::client("build", ["hold", SOCKET]).mount(socket, SOCKET))?;
+    let [builder, shipper] = scene::pods(
+        socket,
+        runtime,
+        of_deployment("ci", "builder", "7d9c5b6f4", "x2v8q"),
+        of_daemon_set("logging", "log-shipper", "p9v4c"),
+    )?;
     let agent = runtime.run(of_daemon_set("monitoring", "metrics-agent", "k7d2z"))?;
     agent.start(Container::client("agent", ["blink", SOCKET, "3000", "4000"]).mount_read_only(socket, SOCKET))?;
-    let shipper = runtime.run(of_daemon_set("logging", "log-shipper", "p9v4c"))?;
-    shipper.start(Container::sleeper("ship").mount_read_only(above, "/host/run"))?;
     let mut pods = vec![builder, agent, shipper];
     for end in ["c8d5n", "m4t7w"] {
         let web = runtime.run(of_deployment("shop", "web", "5b8f7c6d9d", end))?;

@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
-use super::HostArgs;
+use super::{ConnectArgs, HostArgs};
 use crate::findings::report::Verdict;
 
 #[derive(Debug, Args)]
@@ -34,6 +34,8 @@ pub(in crate::cli) struct Check {
     /// When to colour; auto: on a terminal, unless `$NO_COLOR` is set
     #[arg(long, visible_alias = "color", value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(in crate::cli) colour: Colour,
+    #[command(flatten)]
+    pub(in crate::cli) connects: ConnectArgs,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use super::{HostArgs, HttpArgs, LabelArgs, Way, any_path};
+use super::{ConnectArgs, HostArgs, HttpArgs, LabelArgs, Way, any_path};
 
 #[derive(Debug, Args)]
 #[command(after_help = RUN_HELP)]
@@ -58,6 +58,8 @@ pub(in crate::cli) struct Run {
     /// events in events.k8s.io
     #[arg(long, env = "CASTOFF_EVENTS", value_parser = BoolishValueParser::new(), help_heading = "Events")]
     pub(in crate::cli) events: bool,
+    #[command(flatten)]
+    pub(in crate::cli) connects: ConnectArgs,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }

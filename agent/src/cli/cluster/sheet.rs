@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::printer::Printer;
 use crate::cli::args::{Cluster as Args, FleetOutput};
-use crate::fleet::row::Row;
+use crate::fleet::row::NodeRow;
 use crate::fleet::summary::{Summary, Tally};
 use crate::model::time::Timestamp;
 use crate::sinks::views::fleet::digest::{render_digest, render_line};
@@ -25,7 +25,7 @@ pub(super) struct Sheet {
     format: Format,
     style: Style,
     watched: bool,
-    waiting: Vec<Row>,
+    waiting: Vec<NodeRow>,
     begun: bool,
 }
 
@@ -52,7 +52,7 @@ impl Sheet {
     }
 
     /// Takes a row, to be printed with the next.
-    pub(super) fn add(&mut self, row: Row) {
+    pub(super) fn add(&mut self, row: NodeRow) {
         // A page has the worst of all, which the tally keeps.
         if !matches!(self.format, Format::Page) {
             self.waiting.push(row);
@@ -93,10 +93,10 @@ impl Sheet {
         server: &str,
     ) -> anyhow::Result<bool> {
         if !self.begun {
-            self.waiting.sort_by_cached_key(Row::rank);
+            self.waiting.sort_by_cached_key(NodeRow::rank);
         }
         let mut text = self.part(time)?;
-        let worst: Vec<&Row> = tally.worst().collect();
+        let worst: Vec<&NodeRow> = tally.worst().collect();
         match &self.format {
             Format::Table(_) if self.watched => text = format!("{text}{time}: {}\n", render_line(summary)),
             Format::Table(_) => text.push_str(&render_digest(summary, &worst, self.style)),

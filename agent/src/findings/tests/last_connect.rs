@@ -32,7 +32,7 @@ fn connected(last_connect: LastConnect, mark: Timestamp) -> Report {
     let joined = join::join(&node);
     let mut history = History::default();
     history.record(node.taken, joined.clients.items());
-    history.record_marks(Moment::from_secs(NOW.as_unix()), &join::marks(&node, &joined));
+    history.record_marks(Moment::from_secs(NOW.as_unix()), &joined.marks);
     evaluate(&node, joined, &history, Vec::new(), &settings())
 }
 
@@ -162,7 +162,7 @@ fn the_socket_of_an_engine_inside_a_pod_says_nothing_of_the_node() {
     node.clocks[0].mark = Some(Moment::from_secs(ago(60).as_unix()));
     let joined = join::join(&node);
     let mut history = History::default();
-    history.record_marks(Moment::from_secs(NOW.as_unix()), &join::marks(&node, &joined));
+    history.record_marks(Moment::from_secs(NOW.as_unix()), &joined.marks);
     let report = evaluate(&node, joined, &history, Vec::new(), &settings());
     assert_eq!(report.verdict, Verdict::Clear);
     assert_eq!(report.clients.known().map(Vec::len), Some(1), "it is shown");

@@ -42,7 +42,7 @@ fn a_node_goes_on_as_soon_as_its_ready_agent_is_known_whichever_comes_first() {
 #[test]
 fn every_node_is_given_exactly_once() {
     // Every order of two Nodes, their agents, a terminating one and a list that is read anew.
-    let steps: [fn(&mut Join) -> Option<Place>; 6] = [
+    let steps: [fn(&mut Join) -> Option<NodeAndAgent>; 6] = [
         |join| join.add_node(node("a")),
         |join| join.add_node(node("b")),
         |join| join.add_pod(ready("new", "a")),
@@ -53,7 +53,7 @@ fn every_node_is_given_exactly_once() {
     let mut order: Vec<usize> = (0..steps.len()).collect();
     permute(&mut order, 0, &mut |order| {
         let mut join = Join::default();
-        let mut given: Vec<Place> = order.iter().filter_map(|step| steps[*step](&mut join)).collect();
+        let mut given: Vec<NodeAndAgent> = order.iter().filter_map(|step| steps[*step](&mut join)).collect();
         let left = join.finish(true);
         given.extend(left.places);
         given.sort_by(|a, b| a.node.name.cmp(&b.node.name));

@@ -1,7 +1,7 @@
 //! Counts are of everything; what is named is bounded.
 
 use super::*;
-use crate::fleet::row::{Told, Use, UserKind};
+use crate::fleet::row::{Reported, Use, UserKind};
 
 fn place() -> Where {
     Where {
@@ -11,7 +11,7 @@ fn place() -> Where {
     }
 }
 
-fn row(node: &str, verdict: Verdict, users: &[&str]) -> Row {
+fn row(node: &str, verdict: Verdict, users: &[&str]) -> NodeRow {
     let users: Vec<Use> = users
         .iter()
         .map(|name| Use {
@@ -24,16 +24,16 @@ fn row(node: &str, verdict: Verdict, users: &[&str]) -> Row {
             last_seen: None,
         })
         .collect();
-    Row {
+    NodeRow {
         verdict,
         doubt: None,
-        clients: Told::Known(Clients {
+        clients: Reported::Known(Clients {
             now: users.len() as u64,
             before: 0,
             users,
             more_users: 0,
         }),
-        ..Row::unknown(node, Doubt::NoAgent, "")
+        ..NodeRow::unknown(node, Doubt::NoAgent, "")
     }
 }
 

@@ -17,12 +17,15 @@ fn read(extra: &str) -> Report {
 #[test]
 fn what_is_not_told_is_unknown_and_never_none() {
     let report = read("");
-    assert_eq!(report.clients, Told::Unknown);
-    assert_eq!(report.exposures, Told::Unknown);
-    assert_eq!(report.runtime, Told::Unknown);
+    assert_eq!(report.clients, Reported::Unknown);
+    assert_eq!(report.exposures, Reported::Unknown);
+    assert_eq!(report.runtime, Reported::Unknown);
     // Without the sources nobody can say that nothing is hidden.
     assert!(report.runtime_is_hidden);
-    assert_eq!(read(r#","exposures":{"state":"absent"}"#).exposures, Told::AtLeast(0));
+    assert_eq!(
+        read(r#","exposures":{"state":"absent"}"#).exposures,
+        Reported::AtLeast(0)
+    );
 }
 
 #[test]
@@ -34,9 +37,9 @@ fn a_gap_that_may_hide_more_makes_a_lower_bound() {
         ))
         .exposures
     };
-    assert_eq!(list("exposure"), Told::AtLeast(2));
-    assert_eq!(list("engine"), Told::AtLeast(2));
-    assert_eq!(list("detail"), Told::Known(2));
+    assert_eq!(list("exposure"), Reported::AtLeast(2));
+    assert_eq!(list("engine"), Reported::AtLeast(2));
+    assert_eq!(list("detail"), Reported::Known(2));
 }
 
 #[test]
@@ -44,8 +47,8 @@ fn one_part_that_makes_no_sense_does_not_take_the_others() {
     let report = read(
         r#","clients":{"state":"known","value":[7]},"runtime":{"state":"known","value":{"name":"cri-o","version":"1.34"}},"sources":[]"#,
     );
-    assert_eq!(report.clients, Told::Unknown);
-    assert!(matches!(report.runtime, Told::Known(Some(runtime)) if runtime.name == "cri-o"));
+    assert_eq!(report.clients, Reported::Unknown);
+    assert!(matches!(report.runtime, Reported::Known(Some(runtime)) if runtime.name == "cri-o"));
 }
 
 #[test]
@@ -137,8 +140,8 @@ fn clients_and_exposures_of_an_engine_inside_a_pod_do_not_count_for_the_node() {
         ));
         (report.clients.seen().expect("told").now, report.exposures)
     };
-    assert_eq!(counts("pod"), (0, Told::Known(0)));
+    assert_eq!(counts("pod"), (0, Reported::Known(0)));
     for scope in ["host", "user", "container", "another"] {
-        assert_eq!(counts(scope), (1, Told::Known(1)), "{scope}");
+        assert_eq!(counts(scope), (1, Reported::Known(1)), "{scope}");
     }
 }

@@ -2,6 +2,7 @@ mod marks;
 
 use super::*;
 use crate::model::client::ClientIdentity;
+use crate::model::client::Connected;
 use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
 use crate::model::exposure::{Access, Via};
@@ -26,6 +27,7 @@ fn open(name: usize, sockets: &[u32]) -> OpenClient {
         pending: 0,
         holders: Vec::new(),
         sockets: sockets.iter().map(|s| SocketInode(*s)).collect(),
+        connects: None,
     }
 }
 
@@ -98,6 +100,7 @@ fn a_rollout_makes_no_new_client() {
         first: at(1),
         last: at(2),
         connects: 1,
+        by_event: false,
         hours: Hours::default(),
         as_runtime: false,
     };
@@ -313,6 +316,7 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
         first: Timestamp::from_unix(first),
         last: Timestamp::from_unix(last),
         connects: 2,
+        by_event: false,
         hours: Hours::default(),
         as_runtime: false,
     };
@@ -324,4 +328,43 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
     let kept = history.get(&unit("run-u.service")).expect("both are one");
     assert_eq!((kept.first.as_unix(), kept.last.as_unix(), kept.connects), (1, 4, 4));
     assert_eq!(history.clients().count(), 1);
+}
+
+/// A client whose `count` connects the kernel told of, the last at `last`.
+fn told(count: u64, first: u64, last: u64) -> OpenClient {
+    OpenClient {
+        connections: 0,
+        connects: Some(Connected {
+            count,
+            first: Timestamp::from_unix(first),
+            last: Timestamp::from_unix(last),
+            processes: Vec::new(),
+        }),
+        ..open(0, &[])
+    }
+}
+
+#[test]
+fn a_client_that_only_the_kernel_told_of_was_there_when_it_connected() {
+    let mut history = History::default();
+    history.record(Timestamp::from_unix(7_300), &[told(3, 7_190, 7_210)]);
+    let seen = |history: &History| history.get(&open(0, &[]).key).cloned().expect("it was seen");
+    let first = seen(&history);
+    assert_eq!(
+        (first.first.as_unix(), first.last.as_unix(), first.connects),
+        (7_190, 7_210, 3)
+    );
+    assert!(first.by_event);
+    assert_eq!(first.hours.iter().count(), 2, "7,200 is a full hour");
+    history.record(Timestamp::from_unix(7_310), &[]);
+    assert_eq!(seen(&history), first, "not since");
+    // Two of its connects are still open: they are counted once.
+    let both = OpenClient {
+        connections: 2,
+        sockets: [5, 6].map(SocketInode).into(),
+        ..told(2, 7_315, 7_316)
+    };
+    history.record(Timestamp::from_unix(7_320), &[both]);
+    let then = seen(&history);
+    assert_eq!((then.last.as_unix(), then.connects, then.by_event), (7_320, 5, false));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::place::{Place, Places};
+use super::place::{Places, ProcessPlace};
 use super::{Joined, served};
 use crate::model::client::{ClientIdentity, ClientKey};
 use crate::model::engine::{Api, Engine, EngineKind, Scope};
@@ -15,9 +15,11 @@ use crate::model::socket::{ListenerId, SocketName};
 use crate::model::workload::Membership;
 
 /// The ways of containers to an engine's socket that this look sees.
-pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<ExposureKey, Mounted>> {
-    let places = Places::new(snapshot);
-    let engines = joined.engines.items();
+pub(super) fn mounted(
+    snapshot: &Snapshot,
+    places: &Places<'_>,
+    engines: &[Engine],
+) -> Reading<BTreeMap<ExposureKey, Mounted>> {
     snapshot.reaches.reading.clone().map(|reaches| {
         let mut mounted = BTreeMap::new();
         for reach in reaches {
@@ -25,7 +27,7 @@ pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<Exposur
                 continue; // an engine that went between the two looks
             };
             let client = ClientKey {
-                identity: identity_of(&places, &reach.membership),
+                identity: identity_of(places, &reach.membership),
                 engine,
                 scope,
                 api: Api::Docker,
@@ -48,10 +50,9 @@ pub fn mounted(snapshot: &Snapshot, joined: &Joined) -> Reading<BTreeMap<Exposur
 }
 
 /// The mounts that lead to no listener, with whose they are.
-pub fn lost_mounts(snapshot: &Snapshot) -> Vec<(ClientIdentity, &LostMount)> {
-    let places = Places::new(snapshot);
+pub(super) fn lost_mounts(snapshot: &Snapshot, places: &Places<'_>) -> Vec<(ClientIdentity, LostMount)> {
     let lost = snapshot.lost_mounts.iter();
-    lost.map(|mount| (identity_of(&places, &mount.membership), mount))
+    lost.map(|mount| (identity_of(places, &mount.membership), mount.clone()))
         .collect()
 }
 
@@ -70,9 +71,11 @@ fn engine_of(engines: &[Engine], reached: &Reached) -> Option<(EngineKind, Scope
 
 fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
     match places.of_membership(membership) {
-        Place::Pod(place) => ClientIdentity::Pod(place),
-        Place::EngineContainer { engine, name, image } => ClientIdentity::EngineContainer { engine, name, image },
-        Place::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+        ProcessPlace::Pod(place) => ClientIdentity::Pod(place),
+        ProcessPlace::EngineContainer { engine, name, image } => {
+            ClientIdentity::EngineContainer { engine, name, image }
+        }
+        ProcessPlace::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
     }
 }
 
@@ -81,10 +84,11 @@ fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Reading<Vec<Exposure>> {
     let open = joined.clients.items().iter().map(|client| &client.key);
     let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
-    let now = match mounted(snapshot, joined) {
+    let none = BTreeMap::new();
+    let now = match &joined.mounted {
         Reading::Known(now) => now,
-        Reading::Absent => BTreeMap::new(),
-        Reading::Unknown(gap) => return Reading::Unknown(gap),
+        Reading::Absent => &none,
+        Reading::Unknown(gap) => return Reading::Unknown(gap.clone()),
     };
     let remembered: BTreeMap<&ExposureKey, &SeenMounted> = history.exposures().collect();
     let earlier = remembered

@@ -12,7 +12,7 @@ use crate::model::workload::{CgroupContainer, Manager, Membership, container_nam
 
 /// Where a process belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ProcessPlace {
     /// A pod that the runtime knows.
     Pod(PodContainer),
     /// A container that the runtime does not know.
@@ -27,7 +27,7 @@ pub(super) enum Place {
 
 /// A pod that the runtime lists, or a container.
 struct Listed<'a> {
-    place: Place,
+    place: ProcessPlace,
     /// The uid of its pod, where that is listed.
     pod_uid: Option<&'a str>,
 }
@@ -35,7 +35,7 @@ struct Listed<'a> {
 /// Everything that places are looked up in.
 pub(super) struct Places<'a> {
     containers: HashMap<&'a ContainerId, Listed<'a>>,
-    pods: HashMap<&'a str, Place>,
+    pods: HashMap<&'a str, ProcessPlace>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Places<'a> {
         let mut by_sandbox = HashMap::new();
         for pod in listed_pods {
             // A pod whose sandbox was made anew is listed twice under one uid, and both entries say the same.
-            places.pods.insert(&pod.uid, Place::Pod(pod.place(None)));
+            places.pods.insert(&pod.uid, ProcessPlace::Pod(pod.place(None)));
             places.list(&pod.sandbox, pod, None);
             by_sandbox.insert(&pod.sandbox, pod);
         }
@@ -60,7 +60,7 @@ impl<'a> Places<'a> {
                 continue;
             }
             // The list of pods failed, or was taken before this pod was made.
-            let place = Place::EngineContainer {
+            let place = ProcessPlace::EngineContainer {
                 engine: None,
                 name: format!("{} ({})", container.name, container.id.short()),
                 image: None,
@@ -74,30 +74,30 @@ impl<'a> Places<'a> {
     }
 
     fn list(&mut self, id: &'a ContainerId, pod: &'a Pod, container: Option<&str>) {
-        let place = Place::Pod(pod.place(container));
+        let place = ProcessPlace::Pod(pod.place(container));
         let pod_uid = Some(pod.uid.as_str());
         self.containers.insert(id, Listed { place, pod_uid });
     }
 
     /// The place of a container that the runtime lists; none for any other.
-    pub(super) fn of_container(&self, id: &ContainerId) -> Option<&Place> {
+    pub(super) fn of_container(&self, id: &ContainerId) -> Option<&ProcessPlace> {
         self.containers.get(id).map(|listed| &listed.place)
     }
 
     /// The place of a process: its pod, else the outermost container (a nested engine's container belongs to the one that
     /// carries the engine), else the host.
-    pub(super) fn of(&self, process: &Process) -> Place {
+    pub(super) fn of(&self, process: &Process) -> ProcessPlace {
         self.of_membership(&process.membership)
     }
 
     /// The place of whatever is in these control groups.
-    pub(super) fn of_membership(&self, membership: &Membership) -> Place {
+    pub(super) fn of_membership(&self, membership: &Membership) -> ProcessPlace {
         if let Some(place) = self.in_pod(membership) {
             return place.clone();
         }
         match membership.containers.first() {
             Some(outermost) => self.unlisted(outermost, membership.pod_uid.as_deref()),
-            None => Place::Host,
+            None => ProcessPlace::Host,
         }
     }
 
@@ -105,7 +105,7 @@ impl<'a> Places<'a> {
     /// runtime knows tells the pod: whoever is in a container may call a group of his own within it after another pod's. (A
     /// node inside a container has the outer engine's first, which this runtime does not know.) Of that pod the innermost
     /// counts.
-    fn in_pod(&self, membership: &Membership) -> Option<&Place> {
+    fn in_pod(&self, membership: &Membership) -> Option<&ProcessPlace> {
         let trusted = membership.containers.iter().filter(|c| c.user.is_none());
         let mut listed = trusted.filter_map(|c| self.listed(&c.id));
         let of_path = membership.pod_uid.as_deref();
@@ -137,10 +137,10 @@ impl<'a> Places<'a> {
     }
 
     /// A container that the runtime does not list. One that only its user claims is none, unless he supervises it.
-    fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> Place {
+    fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> ProcessPlace {
         let supervised = self.supervised.get(&container.id).filter(|s| s.user == container.user);
         if container.user.is_some() && supervised.is_none() {
-            return Place::Host;
+            return ProcessPlace::Host;
         }
         let engine = supervised.map(|s| s.engine).or(match container.manager {
             Manager::Docker => Some(EngineKind::Dockerd),
@@ -157,6 +157,6 @@ impl<'a> Places<'a> {
             (None, Some(uid)) if own.is_none() => format!("{name} of pod {uid}"),
             (None, _) => name,
         };
-        Place::EngineContainer { engine, name, image }
+        ProcessPlace::EngineContainer { engine, name, image }
     }
 }

@@ -3,6 +3,7 @@
 use super::ago;
 use super::clients::place;
 use crate::findings::report::SourceStatus;
+use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, RefusedMethod};
 use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -31,6 +32,26 @@ pub(crate) fn process(pid: u32, executable: &str, uid: u32, unit: Option<Unit>) 
             containers: Vec::new(),
             pod_uid: None,
             unit,
+        },
+    }
+}
+
+/// fentry is refused, LSM runs.
+pub(super) fn connect_events() -> ConnectEvents {
+    ConnectEvents {
+        method: Some(ConnectMethod::Lsm),
+        refused: vec![RefusedMethod {
+            method: ConnectMethod::Fentry,
+            answer: "the kernel refuses the program: Operation not permitted (os error 1)".to_owned(),
+        }],
+        since: Some(ago(7_200)),
+        listeners: 2,
+        recorded: 1_203,
+        lost: 4,
+        attributed: Attributions {
+            process: 200,
+            record: 1_003,
+            none: 4,
         },
     }
 }

@@ -102,6 +102,9 @@ struct Entry {
     /// Left out where it is false, and by castoff before it knew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     as_runtime: bool,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_event: bool,
 }
 
 /// A set of hours as the newest of them and its bits: four a hexadecimal digit, the newest hour in the highest bit of the
@@ -174,6 +177,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 connects: seen.connects,
                 hours: seen.hours,
                 as_runtime: seen.as_runtime,
+                by_event: seen.by_event,
             })
             .collect(),
         exposures: history
@@ -240,6 +244,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
             connects: entry.connects,
             hours,
             as_runtime: entry.as_runtime,
+            by_event: entry.by_event,
         };
         (entry.client, seen)
     });

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::document::{decode, encode};
 use super::*;
-use crate::model::client::{ClientIdentity, OpenClient};
+use crate::model::client::{ClientIdentity, OpenClient, Origin};
 use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{History, Seen, SeenMounted};
 use crate::model::last_connect::Moment;
@@ -40,6 +40,7 @@ fn history() -> History {
             first: c.first_seen,
             last: c.last_seen,
             connects: c.connects,
+            by_event: c.origin == Origin::Event,
             hours: [c.first_seen, c.last_seen].into_iter().collect(),
             as_runtime: c.as_runtime,
         };
@@ -332,6 +333,7 @@ fn written_when_due_and_not_more_often() {
                 pending: 0,
                 holders: Vec::new(),
                 sockets: BTreeSet::new(),
+                connects: None,
             })
             .collect();
         history.record(Timestamp::from_unix(sample::NOW + seconds), &open);

@@ -75,6 +75,7 @@ struct View<'a> {
     /// Each gap, with whose it is.
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
     /// How connections were found: the code and the words.
+    connects: Option<String>,
     method: Option<(&'static str, &'static str)>,
     /// When the labels were last confirmed.
     confirmed: Option<When>,
@@ -108,6 +109,7 @@ impl<'a> View<'a> {
             method: report
                 .holder_method
                 .map(|method| (method.code(), words::method(method))),
+            connects: report.connect_events.known().map(words::connect_events),
             confirmed: looked
                 .standing
                 .publishing

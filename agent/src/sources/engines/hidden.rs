@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::program::{self, options};
-use super::{Candidate, Search, is_of_user, refused};
+use super::{Candidate, EngineSearch, is_of_user, refused};
 use crate::model::engine::EngineKind;
 use crate::model::reading::Hides;
 use crate::model::socket::SocketName;
@@ -17,7 +17,7 @@ enum Asked {
     Usual,
 }
 
-impl Search<'_> {
+impl EngineSearch<'_> {
     /// An engine whose descriptors are hidden is there all the same, with the listeners that can be told without.
     pub(super) fn take_hidden(&mut self, mut candidates: Vec<Candidate<'_>>) {
         // Root's come before those of users, who may call any program so; then those that are seen to share a namespace with a

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::{Search, refused};
+use super::{EngineSearch, refused};
 use crate::model::engine::EngineKind;
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::processes::ProcessEntry;
 
-impl<'a> Search<'a> {
+impl<'a> EngineSearch<'a> {
     /// Makes engines of the listening sockets that only their name tells of.
     pub(super) fn take_named(&mut self) {
         let named: BTreeMap<usize, EngineKind> = self.unclaimed_named().collect();

@@ -40,13 +40,13 @@ impl Configuration {
 
 /// What one dockerd was told.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct DaemonSettings {
     command: Vec<String>,
     /// None where it is not root's.
     file: Option<Configuration>,
 }
 
-impl Settings {
+impl DaemonSettings {
     /// Reads what `process` was told. None where that cannot be read.
     pub(super) fn read(reader: &ProcessReader, entry: &ProcessEntry, process: &Process) -> Option<Self> {
         let command = program::read_command(reader, entry).ok()?;
@@ -142,8 +142,8 @@ pub(super) fn port_of(host: &str, security: Security) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn settings(command: &[&str], file: &str) -> Settings {
-        Settings {
+    fn settings(command: &[&str], file: &str) -> DaemonSettings {
+        DaemonSettings {
             command: command.iter().map(|a| (*a).to_owned()).collect(),
             file: Some(serde_json::from_str(file).expect("a configuration")),
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::held::HeldSocket;
-use super::settings::{Settings, port_of};
+use super::settings::{DaemonSettings, port_of};
 use crate::model::engine::{Api, EngineKind, EngineSighting, Listener, Security, SecurityBasis, Transport};
 use crate::model::identity::SocketInode;
 use crate::model::process::Process;
@@ -45,19 +45,19 @@ pub fn add_tcp_listeners(
     }
 }
 
-fn read_settings(reader: &ProcessReader, table: &ProcessTable, process: &Process) -> Option<Settings> {
-    Settings::read(reader, table.get(process.key.pid)?, process)
+fn read_settings(reader: &ProcessReader, table: &ProcessTable, process: &Process) -> Option<DaemonSettings> {
+    DaemonSettings::read(reader, table.get(process.key.pid)?, process)
 }
 
 /// How the API on `port` is secured; none where it is no API.
-fn transport(kind: EngineKind, settings: Option<&Settings>, port: u16) -> Option<Transport> {
+fn transport(kind: EngineKind, settings: Option<&DaemonSettings>, port: u16) -> Option<Transport> {
     let of_port = match port {
         2375 => Some(Security::Plain),
         2376 => Some(Security::VerifiedTls),
         _ => None,
     };
-    let told = settings.and_then(Settings::security);
-    let is_told = |settings: &Settings| {
+    let told = settings.and_then(DaemonSettings::security);
+    let is_told = |settings: &DaemonSettings| {
         let expected = told.unwrap_or(Security::Plain);
         settings.hosts().any(|host| port_of(host, expected) == Some(port))
     };

@@ -11,7 +11,7 @@ use crate::model::identity::{NetNs, SocketInode};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::socket::{ConnectionState, SocketName};
 use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
-use crate::sources::kernel::diag::{Ask, Row};
+use crate::sources::kernel::diag::{Ask, SocketRow};
 use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::{Namespace, Namespaces};
 use crate::sources::sockets::tables::{SocketTables, Unseen};
@@ -133,7 +133,7 @@ fn read_open(netns: NetNs, table: &mut dyn SocketTable, watched: &Watched<'_>) -
 }
 
 /// The connection that a row is an end of.
-fn judge(netns: NetNs, row: &Row<'_>, watched: &Watched<'_>) -> Option<Open> {
+fn judge(netns: NetNs, row: &SocketRow<'_>, watched: &Watched<'_>) -> Option<Open> {
     let (client, listener, state) = if let Some(listener) = watched.accepted_by(netns, row) {
         // No peer: the client closed its end and the server did not yet.
         let client = row.peer.filter(|client| client.0 != 0)?;

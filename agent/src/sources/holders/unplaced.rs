@@ -14,7 +14,7 @@ use crate::model::identity::SocketInode;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::engines::held::{HeldSocket, Protocol};
 use crate::sources::kernel::diag::table::collect_dump;
-use crate::sources::kernel::diag::{Ask, Row, State};
+use crate::sources::kernel::diag::{Ask, SocketRow, State};
 use crate::sources::processes::ProcessReader;
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
 use crate::sources::sockets::tables::SocketTables;
@@ -53,7 +53,8 @@ impl Unplaced {
         let plan: Vec<&Namespace> = namespaces.known.iter().collect();
         let (mut found, mut complete) = (BTreeMap::new(), true);
         let refused = tables.visit(&plan, &mut |_, table| {
-            let pick = &mut |row: &Row<'_>| doubtful.contains_key(&row.inode).then(|| (row.inode, is_accepted(row)));
+            let pick =
+                &mut |row: &SocketRow<'_>| doubtful.contains_key(&row.inode).then(|| (row.inode, is_accepted(row)));
             match collect_dump(table, Ask::Any, pick) {
                 Ok(sockets) => found.extend(sockets),
                 Err(_) => complete = false,
@@ -74,7 +75,7 @@ impl Unplaced {
 }
 
 /// True if a socket is the server's end of a connection. One that was only made, or that listens, is none.
-fn is_accepted(row: &Row<'_>) -> bool {
+fn is_accepted(row: &SocketRow<'_>) -> bool {
     row.state == State::CONNECTED && (row.name.is_some() || row.file.is_some())
 }
 
@@ -109,12 +110,12 @@ mod tests {
             Ok(())
         }
 
-        fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+        fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError> {
             self.1 += 1;
             let envelope = Envelope { sequence: 1, port: 1 };
             let sockets = self.0.ok_or(DumpError::Unended)?;
             for message in Messages::new(&Reply::dump(envelope, sockets), envelope) {
-                if let Message::Row(row) = message?
+                if let Message::SocketRow(row) = message?
                     && ask.takes(row.state)
                 {
                     each(&row);

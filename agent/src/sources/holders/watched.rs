@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::model::identity::{FileIdentity, NetNs, SocketInode};
 use crate::model::socket::{ListenerId, ListeningSocket, SocketName};
-use crate::sources::kernel::diag::Row;
+use crate::sources::kernel::diag::SocketRow;
 use crate::sources::sockets::listening::bound_name;
 
 /// The watched listeners, arranged for looking up.
@@ -72,7 +72,7 @@ impl<'a> Watched<'a> {
     }
 
     /// The listener that accepted the connection whose server's end this row of `netns` is.
-    pub(super) fn accepted_by(&self, netns: NetNs, row: &Row<'_>) -> Option<usize> {
+    pub(super) fn accepted_by(&self, netns: NetNs, row: &SocketRow<'_>) -> Option<usize> {
         if !row.kind.connects() {
             return None;
         }

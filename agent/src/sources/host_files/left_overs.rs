@@ -17,7 +17,7 @@ const UNIT_DIRECTORIES: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system
 
 /// Finds what is left of Docker below `root`. What could not be looked at is in `gaps`.
 pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
-    let mut search = Search {
+    let mut search = LeftOverSearch {
         root,
         found: Vec::new(),
         refused: Vec::new(),
@@ -37,13 +37,13 @@ pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>>
     }
 }
 
-struct Search<'a> {
+struct LeftOverSearch<'a> {
     root: &'a Rooted,
     found: Vec<LeftOver>,
     refused: Vec<Gap>,
 }
 
-impl Search<'_> {
+impl LeftOverSearch<'_> {
     fn take_binaries(&mut self) {
         let mut seen = BTreeSet::new(); // where /usr/sbin is /usr/bin, one file is found twice
         for path in BINARIES {

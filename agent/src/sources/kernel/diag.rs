@@ -86,7 +86,7 @@ impl Kind {
 
 /// One socket, borrowed from the bytes that the kernel sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row<'a> {
+pub struct SocketRow<'a> {
     /// Its inode; never 0 (the kernel leaves out what has none: closed, or not accepted yet).
     pub inode: SocketInode,
     /// Its type.
@@ -105,7 +105,7 @@ pub struct Row<'a> {
     icons: &'a [u8],
 }
 
-impl<'a> Row<'a> {
+impl<'a> SocketRow<'a> {
     /// A row without attributes.
     pub(crate) const fn bare(inode: SocketInode, state: State) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl<'a> Row<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A Unix socket.
-    Row(Row<'a>),
+    SocketRow(SocketRow<'a>),
     /// A TCP socket.
     Tcp(TcpRow),
     /// The dump is complete.
@@ -253,7 +253,7 @@ fn decode_message(kind: u16, flags: u16, payload: &[u8]) -> Result<Message<'_>, 
         _ if flags & NLM_F_DUMP_INTR != 0 => Ok(Message::Interrupted),
         SOCK_DIAG_BY_FAMILY => match payload.first() {
             Some(&(AF_INET | AF_INET6)) => tcp::decode(payload).map(Message::Tcp),
-            _ => decode_row(payload).map(Message::Row),
+            _ => decode_row(payload).map(Message::SocketRow),
         },
         NLMSG_OVERRUN => Ok(Message::Overrun),
         // Both begin with an `int`: 0 or a negative error number. Without one, DONE still means done.
@@ -269,7 +269,7 @@ fn decode_message(kind: u16, flags: u16, payload: &[u8]) -> Result<Message<'_>, 
     }
 }
 
-fn decode_row(payload: &[u8]) -> Result<Row<'_>, DecodeError> {
+fn decode_row(payload: &[u8]) -> Result<SocketRow<'_>, DecodeError> {
     let (Some(head), Some(inode)) = (payload.get(..ROW_LEN), u32_at(payload, 4)) else {
         return Err(length_error("row", ROW_LEN, payload));
     };
@@ -279,9 +279,9 @@ fn decode_row(payload: &[u8]) -> Result<Row<'_>, DecodeError> {
     if inode == 0 {
         return Err(DecodeError::NoInode);
     }
-    let mut row = Row {
+    let mut row = SocketRow {
         kind: Kind(head[1]),
-        ..Row::bare(SocketInode(inode), State(head[2]))
+        ..SocketRow::bare(SocketInode(inode), State(head[2]))
     };
     let mut rest = &payload[ROW_LEN..];
     while !rest.is_empty() {
@@ -297,7 +297,7 @@ fn decode_row(payload: &[u8]) -> Result<Row<'_>, DecodeError> {
     Ok(row)
 }
 
-fn decode_attribute<'a>(row: &mut Row<'a>, kind: u16, value: &'a [u8]) -> Result<(), DecodeError> {
+fn decode_attribute<'a>(row: &mut SocketRow<'a>, kind: u16, value: &'a [u8]) -> Result<(), DecodeError> {
     match kind {
         // Empty: bound to no name.
         ATTR_NAME => row.name = Some(value).filter(|name| !name.is_empty()),

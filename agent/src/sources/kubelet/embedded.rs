@@ -2,7 +2,7 @@
 
 use super::files::{Files, named_by};
 use super::flags::{ENDPOINT, Flags};
-use super::{Told, add_named_files, by_flag};
+use super::{KubeletFacts, add_named_files, by_flag};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, KubeletProgram};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::processes::ProcessEntry;
@@ -124,7 +124,7 @@ fn runs_k3s(arguments: &[String]) -> bool {
 /// What k3s tells its kubelet: by the flags that it hands on, else by the drop-ins that it writes, else by what it was told
 /// itself, else its own containerd, or, where it was told to use Docker and does not let it be seen, its own cri-dockerd:
 /// whichever serves tells. `executable` lies below its data (`<data-dir>/data/<hash>/bin/k3s`).
-pub(super) fn add_k3s(files: &Files, told: &mut Told, executable: Option<&str>) {
+pub(super) fn add_k3s(files: &Files, told: &mut KubeletFacts, executable: Option<&str>) {
     let own = std::mem::take(&mut told.flags);
     let path = own.config.as_deref().unwrap_or(K3S.configuration);
     let file = files.read_distribution(path).unwrap_or_else(|gap| {
@@ -178,7 +178,7 @@ fn data_of(executable: &str) -> Option<&str> {
 }
 
 /// The flags of microk8s' kubelet are in a file that a flag of kubelite names.
-pub(super) fn add_microk8s(files: &Files, told: &mut Told) {
+pub(super) fn add_microk8s(files: &Files, told: &mut KubeletFacts) {
     let path = told
         .flags
         .args_file
@@ -210,7 +210,7 @@ pub(super) fn expand(text: &str) -> String {
 }
 
 /// What distributions left in their configuration, where no process is seen. Gives whether there is any.
-pub(super) fn add_distributions(files: &Files, told: &mut Told) -> bool {
+pub(super) fn add_distributions(files: &Files, told: &mut KubeletFacts) -> bool {
     let mut is_there = false;
     for distribution in [K3S, RKE2] {
         let file = match files.read_distribution(distribution.configuration) {

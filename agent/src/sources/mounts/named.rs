@@ -2,7 +2,7 @@
 
 use rustix::fs::FileType;
 
-use super::search::Search;
+use super::search::MountSearch;
 use crate::model::engine::EngineKind;
 use crate::model::exposure::{Access, Lost, LostMount, Reach, Reached, Via};
 use crate::model::identity::FileIdentity;
@@ -51,7 +51,7 @@ pub(super) struct Named {
     pub(super) is_deleted: bool,
 }
 
-impl Search<'_> {
+impl MountSearch<'_> {
     /// Says what is wrong with a mount that is named as an engine's socket and leads to none.
     pub(super) fn judge(&mut self, membership: &Membership, named: Named) {
         let looked = self.looked;

@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 
 use super::access;
 use super::named::{Named, Suggested, suggested};
-use super::table::{Entry, MountTable, Place, below};
+use super::table::{Entry, FilePlace, MountTable, below};
 use super::targets::{Host, Target};
 use crate::model::exposure::Access;
 use crate::model::identity::{FileIdentity, ProcessKey};
@@ -117,7 +117,7 @@ fn named(entry: &Entry, host: &Host<'_>, name: Suggested, what: (FileIdentity, F
 
 /// What is mounted, by a path of the host where it has one.
 fn source_of(entry: &Entry, host: &Host<'_>) -> String {
-    let Place { path, .. } = &entry.source;
+    let FilePlace { path, .. } = &entry.source;
     let on_host = host.table.ways(&entry.source).map(|way| way.path).next();
     shown(on_host.as_ref().filter(|_| !entry.is_deleted).unwrap_or(path))
 }

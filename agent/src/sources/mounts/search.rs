@@ -45,7 +45,7 @@ impl Subject<'_> {
 /// What a path of the host leads to.
 type Resolved = Option<(FileIdentity, FileType, Vec<u8>)>;
 
-pub(super) struct Search<'a> {
+pub(super) struct MountSearch<'a> {
     pub(super) looked: &'a Looked<'a>,
     pub(super) host: &'a Host<'a>,
     pub(super) targets: &'a [Target],
@@ -61,7 +61,7 @@ pub(super) struct Search<'a> {
 /// What the mounts of each container led to, and by which process.
 pub(super) type KnownMounts = BTreeMap<Chain, (ProcessKey, OwnMounts)>;
 
-impl<'a> Search<'a> {
+impl<'a> MountSearch<'a> {
     pub(super) fn take_all(&mut self) {
         let subjects = self.subjects();
         if subjects.len() > CONTAINERS_KEPT {

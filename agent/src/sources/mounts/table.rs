@@ -17,7 +17,7 @@ const DELETED: &[u8] = b"//deleted";
 
 /// A file by the file system that it is on and its path there. The path of the file system's own root is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FilePlace {
     pub(super) device: Device,
     pub(super) path: Vec<u8>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Entry {
     /// True if the mount that it is on is out of the process's sight: its root is mounted so.
     is_top: bool,
     /// What is mounted.
-    pub(super) source: Place,
+    pub(super) source: FilePlace,
     /// True if that was removed since.
     pub(super) is_deleted: bool,
     /// Where.
@@ -82,17 +82,17 @@ impl MountTable {
     }
 
     /// The file that `path`, which has no links in it, leads to. None below a mount that is not seen, as in a changed root.
-    pub(super) fn locate(&self, path: &[u8]) -> Option<Place> {
+    pub(super) fn locate(&self, path: &[u8]) -> Option<FilePlace> {
         let entry = self.covering(path).filter(|entry| !entry.is_deleted)?;
         let rest = below(path, &entry.point)?;
-        Some(Place {
+        Some(FilePlace {
             device: entry.source.device,
             path: [&entry.source.path, rest].concat(),
         })
     }
 
     /// The ways to a file that nothing is mounted over.
-    pub(super) fn ways<'t>(&'t self, to: &Place) -> impl Iterator<Item = Way<'t>> {
+    pub(super) fn ways<'t>(&'t self, to: &FilePlace) -> impl Iterator<Item = Way<'t>> {
         let candidates = self.entries.iter().filter(|entry| !entry.is_deleted);
         candidates.filter_map(|entry| {
             if entry.source.device != to.device {
@@ -139,7 +139,7 @@ impl Entry {
             id: line.id,
             parent: line.parent,
             is_top: false,
-            source: Place {
+            source: FilePlace {
                 device: line.device,
                 path: without_slash(kept.unwrap_or(&root)).to_vec(),
             },
@@ -203,7 +203,7 @@ mod tests {
 
     fn ways(device: (u32, u32), path: &str) -> Vec<String> {
         let table = MountTable::read(CONTAINER.as_bytes()).expect("it is text");
-        let place = Place {
+        let place = FilePlace {
             device: Device {
                 major: device.0,
                 minor: device.1,
@@ -251,7 +251,7 @@ mod tests {
     fn a_mount_over_a_mount_at_one_place_hides_the_lower() {
         let stacked = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:20 / /run rw - tmpfs x rw\n3 2 0:30 / /run rw - tmpfs x rw\n";
         let table = MountTable::read(stacked.as_bytes()).expect("it is text");
-        let at = |minor| Place {
+        let at = |minor| FilePlace {
             device: Device { major: 0, minor },
             path: b"/docker.sock".to_vec(),
         };

@@ -7,7 +7,7 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::named::suggested;
-use super::table::{MountTable, Place, path_of};
+use super::table::{FilePlace, MountTable, path_of};
 use super::{Looked, unreadable};
 use crate::model::engine::{EngineSighting, Listener};
 use crate::model::exposure::Reached;
@@ -42,7 +42,7 @@ pub(super) struct Target {
     /// The directories that it is in.
     pub(super) directories: BTreeSet<FileIdentity>,
     /// Where it is on its file system. None where its name leads to it no more, or that is not known.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<FilePlace>,
     pub(super) owner: Option<Owner>,
     /// Its paths on the host.
     pub(super) on_host: Vec<Vec<u8>>,
@@ -64,7 +64,7 @@ impl Target {
         }
     }
 
-    fn fill(&mut self, walked: Walked, place: Option<Place>, host: &Host<'_>) {
+    fn fill(&mut self, walked: Walked, place: Option<FilePlace>, host: &Host<'_>) {
         if !self.socket.contains(&walked.identity) {
             self.socket.push(walked.identity);
         }
@@ -149,7 +149,7 @@ fn access_times(
     host: &Host<'_>,
     reader: &ProcessReader,
     engine: &EngineSighting,
-    place: Option<&Place>,
+    place: Option<&FilePlace>,
 ) -> AccessTimes {
     let Some(place) = place else {
         return AccessTimes::Unknown;
@@ -195,7 +195,7 @@ fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) 
     }
 }
 
-type Found = (Walked, Option<Place>);
+type Found = (Walked, Option<FilePlace>);
 
 /// Walks the listener's name in the engine's own mount namespace, else on the host, and makes sure that it still leads to
 /// the listener. None where it certainly does not.
@@ -254,7 +254,7 @@ fn locate_own(
     key: ProcessKey,
     walked: &Walked,
     is_it: &dyn Fn(&Walked) -> bool,
-) -> Option<Place> {
+) -> Option<FilePlace> {
     let process = reader.open(key).ok()?;
     let root = process.read_root().ok()?;
     let path = path_of(walked);

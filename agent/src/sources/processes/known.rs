@@ -26,7 +26,7 @@ const YOUTH: u64 = 5;
 
 /// A row, and what makes it hold.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct ProcessRow {
     pub(super) entry: ProcessEntry,
     /// The inode of `/proc/<pid>` in the listing that led to it.
     pub(super) inode: u64,
@@ -39,7 +39,7 @@ pub(super) struct Row {
 /// The rows of the last reading, by ascending pid.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    rows: Vec<Row>,
+    rows: Vec<ProcessRow>,
     round: u32,
     /// Seconds since boot as of this reading; none where that is not told, and nothing is taken again.
     uptime: Option<u64>,
@@ -47,19 +47,19 @@ pub(super) struct Known {
 
 impl Known {
     /// Begins a reading: gives out the last one's rows.
-    pub(super) fn begin(&mut self, proc: &Path) -> Vec<Row> {
+    pub(super) fn begin(&mut self, proc: &Path) -> Vec<ProcessRow> {
         self.round = self.round.wrapping_add(1);
         self.uptime = read_uptime(proc);
         mem::take(&mut self.rows)
     }
 
     /// Ends it: these are the rows now.
-    pub(super) fn end(&mut self, rows: Vec<Row>) {
+    pub(super) fn end(&mut self, rows: Vec<ProcessRow>) {
         self.rows = rows;
     }
 
     /// True if `row` is a row of the process that is now listed with `inode`, and need not be read anew.
-    pub(super) fn holds(&self, row: &Row, inode: u64) -> bool {
+    pub(super) fn holds(&self, row: &ProcessRow, inode: u64) -> bool {
         row.settled && row.inode == inode && !is_due(row.entry.key.pid, self.round)
     }
 
@@ -69,7 +69,7 @@ impl Known {
     }
 
     /// The row of a process.
-    pub(super) fn get(&self, key: ProcessKey) -> Option<&Row> {
+    pub(super) fn get(&self, key: ProcessKey) -> Option<&ProcessRow> {
         let at = self.rows.binary_search_by_key(&key.pid, |row| row.entry.key.pid).ok()?;
         self.rows.get(at).filter(|row| row.entry.key == key)
     }

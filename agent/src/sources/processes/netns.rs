@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use super::known::Row;
+use super::known::ProcessRow;
 use super::refused;
 use crate::model::identity::{NetNs, Pid};
 use crate::model::reading::{Gap, Hides};
@@ -22,7 +22,7 @@ pub(super) struct Refused {
 }
 
 /// Completes the rows, by ascending pid, that `refused` names, and counts those that no readable process is alike with.
-pub(super) fn find_alike(proc: &Path, rows: &mut [Row], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
+pub(super) fn find_alike(proc: &Path, rows: &mut [ProcessRow], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
     if refused_rows.is_empty() {
         return;
     }
@@ -48,9 +48,9 @@ fn hides(error: &io::Error) -> Hides {
 }
 
 /// The `net` tree of each namespace that some row is known to be in, until all of `wanted` are among them.
-fn read_known(proc: &Path, rows: &[Row], mut wanted: BTreeSet<(u64, u64)>) -> Vec<((u64, u64), NetNs)> {
+fn read_known(proc: &Path, rows: &[ProcessRow], mut wanted: BTreeSet<(u64, u64)>) -> Vec<((u64, u64), NetNs)> {
     let mut known: Vec<((u64, u64), NetNs)> = Vec::new();
-    for Row { entry, .. } in rows {
+    for ProcessRow { entry, .. } in rows {
         if wanted.is_empty() {
             break;
         }

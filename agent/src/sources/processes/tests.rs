@@ -234,13 +234,13 @@ fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
     };
     tree(host.process(20, 1, "alike"), "two");
     tree(host.process(21, 1, "apart"), "three");
-    let row = |entry| Row {
+    let row = |entry| ProcessRow {
         entry,
         inode: 0,
         settled: false,
         kept: false,
     };
-    let mut rows: Vec<Row> = table(&host).0.entries.into_iter().map(row).collect();
+    let mut rows: Vec<ProcessRow> = table(&host).0.entries.into_iter().map(row).collect();
     for row in &mut rows[2..] {
         row.entry.netns = None;
     }

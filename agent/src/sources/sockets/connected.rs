@@ -6,7 +6,7 @@
 
 use super::tables::Unseen;
 use crate::model::identity::{FileIdentity, NetNs, SocketInode};
-use crate::sources::kernel::diag::{Kind, Row, State};
+use crate::sources::kernel::diag::{Kind, SocketRow, State};
 
 /// What one sweep saw.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub struct ConnectedSocket {
 
 impl ConnectedSocket {
     /// What is kept of a row; none where it can belong to no listener.
-    pub(super) fn of(netns: NetNs, row: &Row<'_>) -> Option<Self> {
+    pub(super) fn of(netns: NetNs, row: &SocketRow<'_>) -> Option<Self> {
         let waits = row.peer.is_none_or(|peer| peer.0 == 0);
         let matters = row.kind.connects() && (row.file.is_some() || row.name.is_some() || waits);
         matters.then(|| Self {
@@ -47,8 +47,8 @@ impl ConnectedSocket {
     }
 
     /// The row that it was.
-    pub fn row(&self) -> Row<'_> {
-        let mut row = Row::bare(self.inode, State::CONNECTED);
+    pub fn row(&self) -> SocketRow<'_> {
+        let mut row = SocketRow::bare(self.inode, State::CONNECTED);
         row.kind = self.kind;
         row.name = self.name.as_deref();
         row.file = self.file;

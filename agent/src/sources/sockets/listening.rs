@@ -21,7 +21,7 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::docker::SOCKETS;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
-use crate::sources::kernel::diag::{Ask, Row, State};
+use crate::sources::kernel::diag::{Ask, SocketRow, State};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::kernel::unix_table::{self, LineState};
 
@@ -220,11 +220,11 @@ enum Picked {
 }
 
 /// A listener, and how many wait for it.
-fn listener(netns: NetNs, row: &Row<'_>) -> Option<(ListeningSocket, u32)> {
+fn listener(netns: NetNs, row: &SocketRow<'_>) -> Option<(ListeningSocket, u32)> {
     Some((listening_socket(netns, row)?, row.waiting.unwrap_or(0)))
 }
 
-fn listening_socket(netns: NetNs, row: &Row<'_>) -> Option<ListeningSocket> {
+fn listening_socket(netns: NetNs, row: &SocketRow<'_>) -> Option<ListeningSocket> {
     Some(ListeningSocket {
         inode: row.inode,
         netns,

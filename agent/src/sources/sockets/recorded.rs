@@ -15,7 +15,7 @@ use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable};
 use crate::sources::kernel::diag::tcp::{Family, TcpRow};
-use crate::sources::kernel::diag::{Ask, Envelope, Message, Messages, Row};
+use crate::sources::kernel::diag::{Ask, Envelope, Message, Messages, SocketRow};
 
 /// The ending of a file of TCP sockets.
 const TCP: &str = "tcp";
@@ -69,9 +69,9 @@ struct RecordedTable {
 }
 
 impl SocketTable for RecordedTable {
-    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError> {
         replay(&self.path, &mut |record| match record {
-            Message::Row(row) if ask.takes(row.state) => each(row),
+            Message::SocketRow(row) if ask.takes(row.state) => each(row),
             _ => {}
         })
     }
@@ -97,7 +97,7 @@ fn replay(path: &Path, each: &mut dyn FnMut(&Message<'_>)) -> Result<(), DumpErr
     let envelope = Envelope::of(&bytes).ok_or(DumpError::Unended)?;
     for message in Messages::new(&bytes, envelope) {
         match message? {
-            record @ (Message::Row(_) | Message::Tcp(_)) => each(&record),
+            record @ (Message::SocketRow(_) | Message::Tcp(_)) => each(&record),
             Message::Done => return Ok(()),
             Message::Refused(errno) => return Err(DumpError::Refused(io::Error::from_raw_os_error(errno))),
             Message::Interrupted | Message::Overrun => return Err(DumpError::Interrupted),

@@ -67,7 +67,7 @@ fn find_places(host: &Rooted) -> Vec<(&'static str, FileIdentity)> {
 mod tests {
     use super::*;
     use crate::model::identity::{NetNs, SocketInode};
-    use crate::sources::kernel::diag::{Row, State};
+    use crate::sources::kernel::diag::{SocketRow, State};
     use crate::sources::sockets::connected::ConnectedSocket;
 
     fn file(inode: u32) -> FileIdentity {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn accepted(inode: u32, netns: u64, name: &[u8], file: Option<FileIdentity>) -> ConnectedSocket {
-        let mut row = Row::bare(SocketInode(inode), State::CONNECTED);
+        let mut row = SocketRow::bare(SocketInode(inode), State::CONNECTED);
         (row.name, row.file, row.peer) = (Some(name), file, Some(SocketInode(9)));
         ConnectedSocket::of(NetNs(netns), &row).expect("it has a name")
     }

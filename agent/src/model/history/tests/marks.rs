@@ -135,3 +135,20 @@ fn the_listeners_that_are_remembered_are_bounded() {
     assert_eq!(history.marks().count(), History::MARKS);
     assert!(history.marks().all(|(_, mark)| mark >= Moment::from_secs(9_744)));
 }
+
+#[test]
+fn a_connect_that_the_kernel_told_of_explains_its_mark_and_no_later_one() {
+    let mut history = History::default();
+    for (at, last, mark, expected) in [
+        (100, 99, 99.1, None),
+        // The record is read before the file: the next look has the record.
+        (110, 105, 110.5, None),
+        (120, 110, 110.5, None),
+        (130, 121, 127.0, Some((127, 127, 1))),
+    ] {
+        history.record(Timestamp::from_unix(at), &[told(1, last, last)]);
+        let mark = (unseen(), Moment::from_secs_f64(mark));
+        history.record_marks(Moment::from_secs(at), &[mark]);
+        assert_eq!(seen(&history), expected, "at {at}");
+    }
+}

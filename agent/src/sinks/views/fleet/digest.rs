@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::rows::RowTable;
 use super::words::{self, thousands};
-use crate::fleet::row::Row;
+use crate::fleet::row::NodeRow;
 use crate::fleet::summary::{Count, Summary};
 use crate::sinks::text::visible;
 use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole, write_paragraph};
@@ -22,7 +22,7 @@ const SEEN_WHOLE: u64 = 20;
 const BAR: u64 = 24;
 
 /// The lines for `summary`; `worst` are the worst Nodes, worst first.
-pub fn render_digest(summary: &Summary, worst: &[&Row], style: Style) -> String {
+pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> String {
     let mut out = String::new();
     write_heading(&head(summary), style, &mut out);
     write_verdicts(summary, style, &mut out);
@@ -43,7 +43,7 @@ pub fn render_digest(summary: &Summary, worst: &[&Row], style: Style) -> String 
     }
     if summary.nodes > SEEN_WHOLE {
         write_heading("WORST NODES", style, &mut out);
-        let worst: Vec<Row> = worst.iter().take(NODES).map(|row| (*row).clone()).collect();
+        let worst: Vec<NodeRow> = worst.iter().take(NODES).map(|row| (*row).clone()).collect();
         out.push_str(&RowTable::new(style).part(&worst));
     }
     if !summary.notes.is_empty() {

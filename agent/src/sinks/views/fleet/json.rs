@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::fleet::row::Row;
+use crate::fleet::row::NodeRow;
 use crate::fleet::summary::Summary;
 use crate::model::time::Timestamp;
 use crate::sinks::views::json::escaped;
@@ -22,7 +22,7 @@ struct Document {
     /// When the look began.
     time: Timestamp,
     /// Every Node, in the order in which they were known.
-    nodes: Vec<Row>,
+    nodes: Vec<NodeRow>,
     /// What holds for all of them.
     summary: Summary,
 }
@@ -47,7 +47,7 @@ impl JsonDocument {
     ///
     /// # Errors
     /// None that a row can cause: every map in it has strings for keys.
-    pub fn part(&mut self, rows: &[Row]) -> Result<String, serde_json::Error> {
+    pub fn part(&mut self, rows: &[NodeRow]) -> Result<String, serde_json::Error> {
         let mut text = String::new();
         for row in rows {
             text.push_str(if self.rows == 0 { "\n" } else { ",\n" });

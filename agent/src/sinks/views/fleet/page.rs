@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::words::{self, thousands};
 use crate::findings::report::Verdict;
-use crate::fleet::row::Row;
+use crate::fleet::row::NodeRow;
 use crate::fleet::summary::{Count, NODES_SHOWN, Summary};
 use crate::model::time::Timestamp;
 
@@ -68,7 +68,7 @@ struct Page<'a> {
 ///
 /// # Errors
 /// None that a fleet can cause.
-pub fn render_page(summary: &Summary, worst: &[&Row], of: &str, time: Timestamp) -> Result<String, askama::Error> {
+pub fn render_page(summary: &Summary, worst: &[&NodeRow], of: &str, time: Timestamp) -> Result<String, askama::Error> {
     let lines: Vec<NodeLine> = worst
         .iter()
         .filter(|row| is_worth_a_line(row.verdict))
@@ -196,7 +196,7 @@ fn nodes(count: u64) -> String {
     format!("{} node{plural}", thousands(count))
 }
 
-fn line(row: &Row) -> NodeLine {
+fn line(row: &NodeRow) -> NodeLine {
     NodeLine {
         node: row.node.clone(),
         word: row.verdict.code(),

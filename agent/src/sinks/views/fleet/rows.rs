@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::words;
-use crate::fleet::row::Row;
+use crate::fleet::row::NodeRow;
 use crate::sinks::views::grid::{Cell, Column, Cut, Grid, shortened, whole};
 use crate::sinks::views::style::{Style, Tone};
 use crate::sinks::views::table::words::{age, verdict_tone};
@@ -44,7 +44,7 @@ impl RowTable {
     }
 
     /// The next rows, in this order.
-    pub fn part(&mut self, rows: &[Row]) -> String {
+    pub fn part(&mut self, rows: &[NodeRow]) -> String {
         let mut out = String::new();
         if rows.is_empty() {
             return out;
@@ -57,7 +57,7 @@ impl RowTable {
         out
     }
 
-    fn cells(&self, row: &Row) -> Vec<Cell> {
+    fn cells(&self, row: &NodeRow) -> Vec<Cell> {
         let wide = self.style.wide;
         let agent = row.agent.as_ref();
         let look = agent.and_then(|agent| agent.age_seconds);

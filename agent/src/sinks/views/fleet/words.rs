@@ -1,25 +1,25 @@
 //! Words for what a row tells.
 
 use crate::findings::report::Verdict;
-use crate::fleet::row::{Clients, Doubt, Row, RuntimeSeen, Told};
+use crate::fleet::row::{Clients, Doubt, NodeRow, Reported, RuntimeSeen};
 
 /// `3`, `≥3`, `?`.
-pub(super) fn count(told: &Told<u64>) -> String {
+pub(super) fn count(told: &Reported<u64>) -> String {
     number(told, |n| *n)
 }
 
-fn number<T>(told: &Told<T>, of: impl Fn(&T) -> u64) -> String {
+fn number<T>(told: &Reported<T>, of: impl Fn(&T) -> u64) -> String {
     match told {
-        Told::Known(value) => of(value).to_string(),
+        Reported::Known(value) => of(value).to_string(),
         // Nothing seen, and not all could be seen.
-        Told::AtLeast(value) if of(value) == 0 => "?".to_owned(),
-        Told::AtLeast(value) => format!("≥{}", of(value)),
-        Told::Unknown => "?".to_owned(),
+        Reported::AtLeast(value) if of(value) == 0 => "?".to_owned(),
+        Reported::AtLeast(value) => format!("≥{}", of(value)),
+        Reported::Unknown => "?".to_owned(),
     }
 }
 
 /// Of the connections that are open now; `+2` before.
-pub(super) fn clients(told: &Told<Clients>) -> String {
+pub(super) fn clients(told: &Reported<Clients>) -> String {
     let now = number(told, |clients| clients.now);
     match told.seen().map_or(0, |clients| clients.before) {
         0 => now,
@@ -29,7 +29,7 @@ pub(super) fn clients(told: &Told<Clients>) -> String {
 }
 
 /// Who they are, `most` of them.
-pub(super) fn who(told: &Told<Clients>, most: usize) -> String {
+pub(super) fn who(told: &Reported<Clients>, most: usize) -> String {
     let Some(clients) = told.seen() else {
         return String::new();
     };
@@ -43,7 +43,7 @@ pub(super) fn who(told: &Told<Clients>, most: usize) -> String {
 }
 
 /// `containerd 1.7.2`, `none`, `?`.
-pub(super) fn runtime(told: &Told<Option<RuntimeSeen>>) -> String {
+pub(super) fn runtime(told: &Reported<Option<RuntimeSeen>>) -> String {
     match told.seen() {
         Some(Some(runtime)) => format!("{} {}", runtime.name, runtime.version),
         Some(None) => "none".to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn runtime(told: &Told<Option<RuntimeSeen>>) -> String {
 }
 
 /// `1.37`, `any`, `?`.
-pub(super) fn ceiling(told: &Told<Option<u32>>) -> String {
+pub(super) fn ceiling(told: &Reported<Option<u32>>) -> String {
     match told.seen() {
         Some(Some(minor)) => format!("1.{minor}"),
         Some(None) => "any".to_owned(),
@@ -61,7 +61,7 @@ pub(super) fn ceiling(told: &Told<Option<u32>>) -> String {
 }
 
 /// What is to be said beside the verdict, where something is.
-pub(super) fn note(row: &Row) -> &str {
+pub(super) fn note(row: &NodeRow) -> &str {
     if row.doubt.is_some() { &row.reason } else { "" }
 }
 
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn unknown_is_never_zero() {
-        assert_eq!(count(&Told::Known(0)), "0");
-        assert_eq!(count(&Told::AtLeast(0)), "?");
-        assert_eq!(count(&Told::AtLeast(3)), "≥3");
-        assert_eq!(count(&Told::Unknown), "?");
-        assert_eq!(clients(&Told::Unknown), "?");
-        assert_eq!(runtime(&Told::Unknown), "?");
+        assert_eq!(count(&Reported::Known(0)), "0");
+        assert_eq!(count(&Reported::AtLeast(0)), "?");
+        assert_eq!(count(&Reported::AtLeast(3)), "≥3");
+        assert_eq!(count(&Reported::Unknown), "?");
+        assert_eq!(clients(&Reported::Unknown), "?");
+        assert_eq!(runtime(&Reported::Unknown), "?");
     }
 
     #[test]

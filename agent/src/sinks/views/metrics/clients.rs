@@ -11,10 +11,10 @@ use super::family::{Family, number};
 use super::node::seen;
 use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity, container_label};
+use crate::model::container::PodContainer;
 use crate::model::engine::Api;
 use crate::model::exposure::Exposure;
 use crate::model::turns::in_turns;
-use crate::model::workload::owner::Workload;
 
 const UNKNOWN: &str = "(unknown)";
 
@@ -116,19 +116,8 @@ fn named(clients: &[&Client]) -> Vec<Family> {
         let scope = client.key.scope.code();
         match &client.key.identity {
             ClientIdentity::Pod(place) => {
-                let [workload, kind] = owner(place.workload.as_ref(), &place.pod);
-                pods.add(
-                    [
-                        or_unknown(&place.namespace),
-                        or_unknown(&place.pod),
-                        or_unknown(place.container.as_deref().unwrap_or_default()),
-                        workload,
-                        kind,
-                        engine,
-                        scope,
-                    ],
-                    client,
-                );
+                let [namespace, pod, container, workload, kind] = labels_of(place);
+                pods.add([namespace, pod, container, workload, kind, engine, scope], client);
             }
             ClientIdentity::Host { unit, executable, uid } => {
                 let unit = unit.as_ref().map_or_else(|| "(none)".to_owned(), ToString::to_string);
@@ -217,19 +206,8 @@ fn exposures(report: &Report) -> Vec<Family> {
         let used = if e.used { "true" } else { "false" };
         match &e.identity {
             ClientIdentity::Pod(place) => {
-                let [workload, kind] = owner(place.workload.as_ref(), &place.pod);
-                let labels = [
-                    or_unknown(&place.namespace),
-                    or_unknown(&place.pod),
-                    or_unknown(place.container.as_deref().unwrap_or_default()),
-                    workload,
-                    kind,
-                    engine,
-                    scope,
-                    via,
-                    used,
-                ];
-                pods.add(labels, e);
+                let [namespace, pod, container, workload, kind] = labels_of(place);
+                pods.add([namespace, pod, container, workload, kind, engine, scope, via, used], e);
             }
             ClientIdentity::EngineContainer {
                 engine: owner,
@@ -250,12 +228,15 @@ fn exposures(report: &Report) -> Vec<Family> {
     [pods, others].into_iter().flat_map(families).collect()
 }
 
-/// Name and kind of what a pod belongs to: itself where that is not known, or is a guess.
-fn owner<'a>(workload: Option<&'a Workload>, pod: &'a str) -> [&'a str; 2] {
-    match workload {
+/// Namespace, pod and container, and name and kind of what the pod belongs to: itself where that is not known, or is a guess.
+fn labels_of(place: &PodContainer) -> [&str; 5] {
+    let pod = or_unknown(&place.pod);
+    let container = or_unknown(place.container.as_deref().unwrap_or_default());
+    let [workload, kind] = match &place.workload {
         Some(workload) if workload.certain => [or_unknown(&workload.name), workload.kind.code()],
-        _ => [or_unknown(pod), "Pod"],
-    }
+        _ => [pod, "Pod"],
+    };
+    [or_unknown(&place.namespace), pod, container, workload, kind]
 }
 
 fn or_unknown(name: &str) -> &str {

@@ -116,6 +116,13 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     if let Some(method) = report.holder_method.filter(|_| style.wide) {
         facts.push(fact("Method", words::method(method)));
     }
+    if style.wide {
+        facts.push(match &report.connect_events {
+            Reading::Known(events) => fact("Connects", words::connect_events(events)),
+            Reading::Absent => fact("Connects", "the kernel was not asked to tell of them"),
+            Reading::Unknown(gap) => unknown("Connects", gap),
+        });
+    }
     facts
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
+use crate::model::connect::ConnectEvents;
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
@@ -160,6 +161,28 @@ pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
         Hides::ShadowContainer => "containers that Docker runs by itself",
         Hides::Detail => "a detail that does not affect the verdict",
     }
+}
+
+/// How the kernel tells of connects, and why it is not by a method that comes before.
+pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String {
+    let method = match (events.method, events.since) {
+        (Some(method), Some(since)) => format!(
+            "told by {method} for {} sockets since {since}: {} recorded, {} lost; who it was came from the process ({}), \
+             from its record ({}), from nothing ({})",
+            events.listeners,
+            events.recorded,
+            events.lost,
+            events.attributed.process,
+            events.attributed.record,
+            events.attributed.none
+        ),
+        _ => "not told by the kernel: no method can be used".to_owned(),
+    };
+    let refused = events
+        .refused
+        .iter()
+        .map(|refused| format!("; {}: {}", refused.method, refused.answer));
+    method + &refused.collect::<String>()
 }
 
 /// How connections were found.

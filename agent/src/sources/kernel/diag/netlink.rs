@@ -15,7 +15,7 @@ use rustix::net::{bind, getsockname, recvfrom, sendto, socket_with};
 
 use super::table::{DumpError, SocketTable};
 use super::tcp::{self, TcpRow};
-use super::{Ask, DecodeError, Envelope, Message, Messages, Row};
+use super::{Ask, DecodeError, Envelope, Message, Messages, SocketRow};
 
 /// The kernel makes no part of a dump larger than 32 KiB, and makes each as large as the reader's buffer was before
 /// (`netlink_recvmsg` and `netlink_dump` of `net/netlink/af_netlink.c`, Linux 6.12). It makes the next part only while
@@ -49,10 +49,10 @@ impl<'b> DiagTable<'b> {
 }
 
 impl SocketTable for DiagTable<'_> {
-    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError> {
         let request = |sequence| ask.request(sequence).to_vec();
         self.dump_records(&request, &mut |record| match record {
-            Message::Row(row) => {
+            Message::SocketRow(row) => {
                 each(row);
                 Ok(())
             }
@@ -118,7 +118,7 @@ impl Socket {
             let length = self.receive(deadline, buffer)?;
             for message in Messages::new(&buffer[..length], envelope) {
                 match message? {
-                    record @ (Message::Row(_) | Message::Tcp(_)) => take(&record)?,
+                    record @ (Message::SocketRow(_) | Message::Tcp(_)) => take(&record)?,
                     Message::Done => return Ok(()),
                     Message::Refused(errno) => return Err(DumpError::Refused(io::Error::from_raw_os_error(errno))),
                     Message::Interrupted => return Err(DumpError::Interrupted),

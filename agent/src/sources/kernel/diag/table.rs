@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::tcp::{Family, TcpRow};
-use super::{Ask, DecodeError, Row};
+use super::{Ask, DecodeError, SocketRow};
 use crate::model::reading::Reason;
 
 /// The Unix sockets of one network namespace.
@@ -18,7 +18,7 @@ pub trait SocketTable {
     /// chain. A socket that is missed once is there in the next look.
     ///
     /// After an error rows may be missing, and those that came may not be used.
-    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError>;
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError>;
 
     /// Calls `each` with every TCP socket of `family` that listens or is connected; for the rest as [`SocketTable::dump`].
     fn dump_tcp(&mut self, family: Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError>;
@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 3;
 pub fn collect_dump<T>(
     table: &mut dyn SocketTable,
     ask: Ask,
-    pick: &mut dyn FnMut(&Row<'_>) -> Option<T>,
+    pick: &mut dyn FnMut(&SocketRow<'_>) -> Option<T>,
 ) -> Result<Vec<T>, DumpError> {
     collect(&mut |picked| table.dump(ask, &mut |row| picked.extend(pick(row))))
 }
@@ -146,11 +146,11 @@ mod tests {
             Ok(())
         }
 
-        fn dump(&mut self, _: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+        fn dump(&mut self, _: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError> {
             let envelope = Envelope { sequence: 1, port: 1 };
             let bytes = Reply::dump(envelope, &[SocketFacts::client(self.0 + 1, 9)]);
             for message in Messages::new(&bytes, envelope) {
-                if let Message::Row(row) = message? {
+                if let Message::SocketRow(row) = message? {
                     each(&row);
                 }
             }

@@ -69,8 +69,8 @@ fn read(bytes: &[u8]) -> Vec<Result<Message<'_>, DecodeError>> {
 fn a_captured_reply_is_read() {
     let messages = read(CAPTURED);
     let [
-        Ok(Message::Row(listener)),
-        Ok(Message::Row(accepted)),
+        Ok(Message::SocketRow(listener)),
+        Ok(Message::SocketRow(accepted)),
         Ok(Message::Done),
     ] = *messages
     else {
@@ -116,7 +116,7 @@ fn no_single_wrong_byte_panics() {
         for wrong in [0, 1, 3, 4, 0x7f, 0x80, 0xff] {
             bytes[at] = wrong;
             for message in read(&bytes).into_iter().flatten() {
-                if let Message::Row(row) = message {
+                if let Message::SocketRow(row) = message {
                     assert_ne!(row.inode.0, 0);
                     let _ = row.icons().count();
                 }
@@ -144,10 +144,10 @@ fn what_is_written_is_read_back() {
     let bytes = Reply::dump(OURS, &sockets);
     let messages = read(&bytes);
     assert_eq!(messages.last(), Some(&Ok(Message::Done)));
-    let rows: Vec<Row<'_>> = messages
+    let rows: Vec<SocketRow<'_>> = messages
         .iter()
         .filter_map(|message| match message {
-            Ok(Message::Row(row)) => Some(*row),
+            Ok(Message::SocketRow(row)) => Some(*row),
             _ => None,
         })
         .collect();
@@ -239,7 +239,7 @@ fn rows_that_no_kernel_sends_are_errors() {
     let newer = [head(1, 5), attribute(0xc063, &[1, 2, 3, 4]), attribute(ATTR_NAME, &[])].concat();
     let bytes = message(SOCK_DIAG_BY_FAMILY, 2, &newer);
     let messages = read(&bytes);
-    let [Ok(Message::Row(row))] = *messages else {
+    let [Ok(Message::SocketRow(row))] = *messages else {
         panic!("{messages:?}");
     };
     assert_eq!((row.inode.0, row.name), (5, None));

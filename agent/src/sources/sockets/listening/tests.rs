@@ -199,9 +199,9 @@ impl SocketTable for CutBacklog<'_> {
         Ok(())
     }
 
-    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&Row<'_>)) -> Result<(), DumpError> {
+    fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError> {
         for message in Messages::new(self.0, ENVELOPE) {
-            if let (Message::Row(row), Ask::Listening) = (message?, ask) {
+            if let (Message::SocketRow(row), Ask::Listening) = (message?, ask) {
                 each(&row);
             }
         }

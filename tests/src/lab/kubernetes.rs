@@ -66,7 +66,7 @@ impl Cluster {
         let plane = ControlPlane::start(&stage, &program)?;
         let this = Self { plane, stage, program };
         // Without it no pod is admitted.
-        this.until("the default service account", READY, || {
+        wait::until("the default service account", READY, || {
             this.kubectl(["get", "serviceaccount", "default"])
         })?;
         Ok(this)
@@ -183,14 +183,6 @@ impl Cluster {
         let mut events = self.plane.read_audit()?;
         events.retain(|event| event["user"]["username"] == user && event["stage"] != "ResponseStarted");
         Ok(events)
-    }
-
-    /// Asks again and again until there is an answer.
-    ///
-    /// # Errors
-    /// The last refusal, where there was none within this time.
-    pub fn until<T>(&self, what: &str, within: Duration, ask: impl FnMut() -> Result<T>) -> Result<T> {
-        wait::until(what, within, ask)
     }
 
     /// The state of everything, for a failure's message: nodes, pods, events, the logs of these pods, the daemons' logs.

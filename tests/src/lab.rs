@@ -49,6 +49,7 @@ pub mod program;
 pub mod prometheus;
 pub mod release;
 pub mod rooms;
+pub mod scene;
 pub mod shipped;
 pub mod sockets;
 pub mod stage;

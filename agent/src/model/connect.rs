@@ -1,0 +1,96 @@
+//! Connects that the kernel told castoff of as they happened, and the method by which it does.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::process::Process;
+use super::reading::codes;
+use super::socket::ListenerId;
+use super::time::Timestamp;
+
+codes! {
+    /// How the kernel tells of connects.
+    ConnectMethod {
+        /// A program on entry of `security_unix_stream_connect`.
+        Fentry = "fentry",
+        /// A BPF LSM program on the hook `unix_stream_connect`.
+        Lsm = "lsm",
+        /// A kprobe on `security_unix_stream_connect`.
+        Kprobe = "kprobe",
+        /// A program on the exit of every system call, which each of them pays for.
+        SyscallExit = "syscall-exit",
+    }
+}
+
+/// A method that was not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedMethod {
+    /// The method.
+    pub method: ConnectMethod,
+    /// What it lacks, or what the kernel answered.
+    pub answer: String,
+}
+
+/// Connects of one client to one listener since the look before, whether or not it still runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connects {
+    /// The listener.
+    pub listener: ListenerId,
+    /// The last process that connected; none where the kernel counted the connects and could not say whose they were.
+    pub process: Option<Process>,
+    /// How many there were; at least 1.
+    pub count: u64,
+    /// When the first of them was.
+    pub first: Timestamp,
+    /// When the last of them was.
+    pub last: Timestamp,
+}
+
+/// How many connects were attributed, by what told who it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attributions {
+    /// By the process itself, which still ran.
+    pub process: u64,
+    /// By the kernel's record alone: the process had ended.
+    pub record: u64,
+    /// By nothing: there was no record, or no room for one more client.
+    pub none: u64,
+}
+
+impl Attributions {
+    /// The figures with their words for a metric label.
+    pub const fn by_source(self) -> [(&'static str, u64); 3] {
+        [("process", self.process), ("record", self.record), ("none", self.none)]
+    }
+}
+
+/// The state of connect events in one look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectEvents {
+    /// The method that runs; none where none does.
+    pub method: Option<ConnectMethod>,
+    /// The methods that come before it and were not used, with the reason.
+    pub refused: Vec<RefusedMethod>,
+    /// Since when the method runs; none where none does.
+    pub since: Option<Timestamp>,
+    /// Listeners that are watched.
+    pub listeners: u32,
+    /// Connects that the kernel recorded since castoff started.
+    pub recorded: u64,
+    /// Connects since castoff started for which the kernel had no room; they count as those of an unnamed client.
+    pub lost: u64,
+    /// How those connects were attributed.
+    pub attributed: Attributions,
+}
+
+/// Connect events of one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectsSeen {
+    /// How they stand.
+    pub events: ConnectEvents,
+    /// Who connected since the look before.
+    pub connects: Vec<Connects>,
+}

@@ -1,0 +1,108 @@
+//! Connects to the engines' sockets as the kernel tells of them: a client is seen however short its connection is.
+//!
+//! A kernel program (`agent/bpf`) records each connect to a watched socket in a ring, which a thread reads ten times a
+//! second. The ring never wakes castoff up: that is what would cost. Each listener is watched by its file's device and
+//! inode; the thread follows a file that is made anew under the same name.
+//!
+//! Relies on aya for the loading, and on `security_unix_stream_connect` of net/unix/af_unix.c, which the kernel calls
+//! after it found the listener and before the connection stands.
+
+mod facts;
+mod gathered;
+mod method;
+mod program;
+mod record;
+mod running;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMethod};
+use crate::model::engine::EngineSighting;
+use crate::model::reading::{Gap, Hides, Reason, Sighting};
+use crate::sources::HostPaths;
+pub use method::Wanted;
+use method::plan;
+use running::{Running, keep_reading};
+
+/// Sees connects. The kernel program is loaded in the first look.
+pub struct ConnectSource {
+    wanted: Wanted,
+    paths: HostPaths,
+    started: Option<Started>,
+}
+
+struct Started {
+    running: Option<Arc<Mutex<Running>>>,
+    refused: Vec<RefusedMethod>,
+    gaps: Vec<Gap>,
+}
+
+impl ConnectSource {
+    /// One that uses the methods that were asked for. Nothing is loaded yet.
+    pub const fn new(wanted: Wanted, paths: HostPaths) -> Self {
+        Self {
+            wanted,
+            paths,
+            started: None,
+        }
+    }
+
+    /// Who connected since the look before; from now on the listeners of `engines` are watched. Blocks.
+    pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<ConnectsSeen> {
+        if self.wanted == Wanted::Off {
+            return Sighting::absent();
+        }
+        let (wanted, paths) = (self.wanted, &self.paths);
+        let started = self.started.get_or_insert_with(|| Started::new(wanted, paths));
+        let mut gaps = started.gaps.clone();
+        let Some(running) = &started.running else {
+            return Sighting::partial(unseen(started.refused.clone()), gaps);
+        };
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.read();
+        if let Some(engines) = engines.reading.known() {
+            running.watch(engines, &mut gaps);
+        }
+        let seen = running.take(&started.refused, &mut gaps);
+        Sighting::partial(seen, gaps)
+    }
+}
+
+impl Started {
+    fn new(wanted: Wanted, paths: &HostPaths) -> Self {
+        let facts = facts::read(&paths.proc);
+        let mut plan = plan(wanted, &facts);
+        let program = program::attach(&mut plan, &facts);
+        let mut gaps = Vec::new();
+        let running = program.map(|program| Arc::new(Mutex::new(Running::new(program, paths))));
+        if let Some(Err(error)) = running.as_ref().map(keep_reading) {
+            let asked = "the system for a thread that reads connects";
+            gaps.push(Gap::new(Reason::of(&error), Hides::Detail, asked, error));
+        }
+        if let (Wanted::Tracepoint, None, Some(refused)) = (wanted, &running, plan.refused.last()) {
+            let asked = "--connect-events=tracepoint";
+            gaps.push(Gap::new(Reason::NoKernelSupport, Hides::Detail, asked, &refused.answer));
+        }
+        Self {
+            running,
+            refused: plan.refused,
+            gaps,
+        }
+    }
+}
+
+/// What is known where no method runs.
+fn unseen(refused: Vec<RefusedMethod>) -> ConnectsSeen {
+    ConnectsSeen {
+        events: ConnectEvents {
+            method: None,
+            refused,
+            since: None,
+            listeners: 0,
+            recorded: 0,
+            lost: 0,
+            attributed: Attributions::default(),
+        },
+        connects: Vec::new(),
+    }
+}

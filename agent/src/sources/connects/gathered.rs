@@ -1,0 +1,315 @@
+//! Who connected since the look before. What was read of a process while it still ran is kept beside what the kernel
+//! recorded; where it had ended the record stands.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::record::{Origin, Record};
+use crate::model::connect::{Attributions, Connects};
+use crate::model::identity::{Device, FileIdentity};
+use crate::model::process::Process;
+use crate::model::socket::ListenerId;
+use crate::model::time::Timestamp;
+use crate::model::workload::Membership;
+use crate::sources::kernel::process::ProcessDirectory;
+use crate::sources::kernel::rooted::Rooted;
+
+/// How many clients of one listener are told apart until the next look. The connects of all others count as those of a
+/// client without a name: whoever floods one listener pushes out nobody at another.
+const PER_LISTENER: usize = 256;
+
+/// Where programs are looked for whose process has ended: the shell's usual search path.
+const PROGRAMS: [&str; 6] = [
+    "/usr/bin",
+    "/usr/local/bin",
+    "/bin",
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/sbin",
+];
+
+/// The connects of one client to one listener.
+#[derive(Clone, Debug)]
+struct Group {
+    process: Option<Process>,
+    /// True if it was read of the process itself.
+    alive: bool,
+    count: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+/// The connects until the next look.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    proc: PathBuf,
+    root: PathBuf,
+    groups: BTreeMap<FileIdentity, BTreeMap<Option<Origin>, Group>>,
+    pub(super) attributed: Attributions,
+}
+
+impl Gathered {
+    pub(super) const fn new(proc: PathBuf, root: PathBuf) -> Self {
+        Self {
+            proc,
+            root,
+            groups: BTreeMap::new(),
+            attributed: Attributions {
+                process: 0,
+                record: 0,
+                none: 0,
+            },
+        }
+    }
+
+    /// Adds one connect at the time `at`.
+    pub(super) fn add(&mut self, record: &Record, at: Timestamp) {
+        let groups = self.groups.entry(record.listener).or_default();
+        let known = Some(record.origin.clone());
+        if let Some(group) = groups.get_mut(&known) {
+            group.add(1, at);
+            self.attributed.count(Some(group.alive), 1);
+        } else if groups.len() < PER_LISTENER {
+            let alive = read_process(&self.proc, record);
+            let is_alive = alive.is_some();
+            let process = alive.unwrap_or_else(|| self.from_record(record));
+            let group = Group::new(Some(process), is_alive, 1, at);
+            self.groups.entry(record.listener).or_default().insert(known, group);
+            self.attributed.count(Some(is_alive), 1);
+        } else {
+            self.add_unnamed(record.listener, 1, at);
+        }
+    }
+
+    /// Adds connects of which no record tells who made them.
+    pub(super) fn add_unnamed(&mut self, listener: FileIdentity, count: u64, at: Timestamp) {
+        let groups = self.groups.entry(listener).or_default();
+        match groups.get_mut(&None) {
+            Some(group) => group.add(count, at),
+            None => {
+                groups.insert(None, Group::new(None, false, count, at));
+            }
+        }
+        self.attributed.count(None, count);
+    }
+
+    /// Takes what was gathered for those listeners that `name` knows, under the name that it gives. The rest stays.
+    pub(super) fn take(&mut self, name: &dyn Fn(FileIdentity) -> Option<ListenerId>) -> Vec<Connects> {
+        let mut taken = Vec::new();
+        self.groups.retain(|file, groups| {
+            let Some(listener) = name(*file) else { return true };
+            taken.extend(std::mem::take(groups).into_values().map(|group| Connects {
+                listener: listener.clone(),
+                process: group.process,
+                count: group.count,
+                first: group.first,
+                last: group.last,
+            }));
+            false
+        });
+        taken
+    }
+
+    /// Drops what was gathered for listeners that are not among `kept`.
+    pub(super) fn retain(&mut self, kept: &dyn Fn(FileIdentity) -> bool) {
+        self.groups.retain(|file, _| kept(*file));
+    }
+
+    fn from_record(&self, record: &Record) -> Process {
+        let mut process = record.describe();
+        if process.membership.containers.is_empty() {
+            process.executable = find_program(&self.root, &record.origin);
+        }
+        process
+    }
+}
+
+impl Group {
+    const fn new(process: Option<Process>, alive: bool, count: u64, at: Timestamp) -> Self {
+        Self {
+            process,
+            alive,
+            count,
+            first: at,
+            last: at,
+        }
+    }
+
+    fn add(&mut self, count: u64, at: Timestamp) {
+        self.count = self.count.saturating_add(count);
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+    }
+}
+
+impl Attributions {
+    /// Counts connects of a process that was alive, or had ended, or is not known.
+    const fn count(&mut self, alive: Option<bool>, connects: u64) {
+        let counter = match alive {
+            Some(true) => &mut self.process,
+            Some(false) => &mut self.record,
+            None => &mut self.none,
+        };
+        *counter = counter.saturating_add(connects);
+    }
+}
+
+/// The process of a record, while it runs. What it executes now counts only where the record names the same program.
+fn read_process(proc: &Path, record: &Record) -> Option<Process> {
+    let directory = ProcessDirectory::open(&proc.join(record.process.pid.to_string())).ok()?;
+    let stat = directory.read_stat().ok()?;
+    if stat.start != record.process.start {
+        return None;
+    }
+    let process = record.describe();
+    let groups = directory.read_cgroups().ok()?;
+    let executable = directory.read_executable().ok().flatten();
+    let is_same = |path: &String| path.rsplit('/').next() == Some(&record.origin.program);
+    Some(Process {
+        executable: executable.filter(is_same),
+        // In castoff's user namespace, as that of a process that holds a connection.
+        uid: directory.read_status().ok().and_then(|status| status.uid()),
+        membership: Membership::from_cgroups(&groups),
+        ..process
+    })
+}
+
+/// The path of a program of the host, where the very file that was executed lies at a usual place.
+fn find_program(root: &Path, origin: &Origin) -> Option<String> {
+    let root = Rooted::open(root).ok()?;
+    let (device, inode) = origin.program_file;
+    #[expect(clippy::cast_possible_truncation, reason = "cut as FileIdentity cuts it")]
+    let executed = FileIdentity {
+        device: Device::from_kernel(device),
+        inode: inode as u32,
+    };
+    let mut paths = PROGRAMS.iter().map(|folder| format!("{folder}/{}", origin.program));
+    paths.find(|path| root.read_identity(path).is_ok_and(|(file, _)| file == executed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::bytes;
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_000);
+    const SERVICE: &str = "cron.service/system.slice//";
+
+    fn record(program: &str, group: &str) -> Record {
+        Record::parse(&bytes(program, group)).expect("it is one")
+    }
+
+    fn gathered(host: &RecordedHost) -> Gathered {
+        Gathered::new(host.paths().proc, host.paths().root)
+    }
+
+    fn take(gathered: &mut Gathered) -> Vec<Connects> {
+        gathered.take(&|file| Some(ListenerId::File(file)))
+    }
+
+    /// Process 4711, with the start time that the records give it.
+    fn running(host: &RecordedHost, start: u64) {
+        let line = format!("4711 (curl) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {start} 1 1\n");
+        let process = host.process(4711, 1, "curl").file("stat", line);
+        process.exe("/opt/own/curl").cgroup("/system.slice/of-now.service");
+    }
+
+    #[test]
+    fn connects_of_one_client_are_counted_and_not_listed() {
+        let host = RecordedHost::new();
+        let mut gathered = gathered(&host);
+        for at in [5, 3, 9] {
+            gathered.add(&record("curl", SERVICE), Timestamp::from_unix(at));
+        }
+        gathered.add(&record("wget", SERVICE), NOW);
+        let connects = take(&mut gathered);
+        let figures = |c: &Connects| (c.count, c.first.as_unix(), c.last.as_unix());
+        assert_eq!(
+            connects.iter().map(figures).collect::<Vec<_>>(),
+            [(3, 3, 9), (1, 1_000, 1_000)]
+        );
+        assert_eq!(gathered.attributed.record, 4);
+        assert!(take(&mut gathered).is_empty());
+    }
+
+    #[test]
+    fn a_process_that_runs_tells_more_than_its_record_and_another_with_its_pid_nothing() {
+        for (start, executable, unit) in [
+            (8_999, Some("/opt/own/curl"), "of-now.service"),
+            (9_000, None, "cron.service"),
+        ] {
+            let host = RecordedHost::new();
+            running(&host, start);
+            let mut gathered = gathered(&host);
+            gathered.add(&record("curl", SERVICE), NOW);
+            let process = take(&mut gathered).remove(0).process.expect("a record names it");
+            assert_eq!(process.executable.as_deref(), executable, "{start}");
+            let of = process.membership.unit.expect("it is in one").to_string();
+            assert_eq!(of, unit, "{start}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_was_executed_since_is_not_the_one_that_connected() {
+        let host = RecordedHost::new();
+        running(&host, 8_999);
+        let mut gathered = gathered(&host);
+        gathered.add(&record("docker", SERVICE), NOW);
+        let process = take(&mut gathered).remove(0).process.expect("a record names it");
+        assert_eq!((process.executable.as_deref(), process.program()), (None, "docker"));
+    }
+
+    #[test]
+    fn the_path_of_a_program_that_ended_is_that_of_the_same_file() {
+        use std::os::unix::fs::MetadataExt;
+        let host = RecordedHost::new();
+        let file = std::fs::metadata(host.file("/usr/bin/docker", "")).expect("a file");
+        let mut record = record("docker", SERVICE);
+        let mut gathered = gathered(&host);
+        gathered.add(&record, NOW);
+        record.origin.program_file = (Device::from_stat(file.dev()).to_kernel(), file.ino());
+        gathered.add(&record, NOW);
+        let found: Vec<_> = take(&mut gathered)
+            .into_iter()
+            .filter_map(|c| c.process?.executable)
+            .collect();
+        assert_eq!(
+            found,
+            ["/usr/bin/docker"],
+            "another file of that name is another program"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_clients_is_one_client_without_a_name() {
+        let host = RecordedHost::new();
+        let mut gathered = gathered(&host);
+        let more = 50;
+        for n in 0..PER_LISTENER + more {
+            gathered.add(&record(&format!("p{n}"), SERVICE), NOW);
+        }
+        let mut other = record("curl", SERVICE);
+        other.listener.inode += 1;
+        gathered.add(&other, NOW);
+        let connects = take(&mut gathered);
+        assert_eq!(connects.len(), PER_LISTENER + 2);
+        let unnamed: Vec<u64> = connects
+            .iter()
+            .filter(|c| c.process.is_none())
+            .map(|c| c.count)
+            .collect();
+        assert_eq!(unnamed, [more as u64]);
+        let figures = gathered.attributed.by_source().map(|(_, n)| n);
+        assert_eq!(figures, [0, PER_LISTENER as u64 + 1, more as u64]);
+    }
+
+    #[test]
+    fn what_no_listener_is_known_for_waits() {
+        let host = RecordedHost::new();
+        let mut gathered = gathered(&host);
+        gathered.add(&record("curl", SERVICE), NOW);
+        assert!(gathered.take(&|_| None).is_empty());
+        assert_eq!(take(&mut gathered).len(), 1);
+    }
+}

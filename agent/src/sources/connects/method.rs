@@ -1,0 +1,242 @@
+//! Which methods to try, in which order, and why the others are not: a pure function of what is known of the kernel.
+
+use crate::model::connect::{ConnectMethod, RefusedMethod};
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// A method that costs nothing but Unix connects, where the kernel has one.
+    #[default]
+    Auto,
+    /// The exit of every system call.
+    Tracepoint,
+    /// None.
+    Off,
+}
+
+/// What is known of the kernel and of castoff's rights. None where it could not be found out: then the kernel is asked by
+/// loading the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KernelFacts {
+    /// True if the kernel describes its types.
+    pub(super) btf: bool,
+    /// Major and minor of its version.
+    pub(super) version: Option<(u32, u32)>,
+    /// As Rust names it.
+    pub(super) architecture: &'static str,
+    /// True if lockdown keeps programs from reading the kernel's memory.
+    pub(super) confidential: Option<bool>,
+    /// True if castoff may load programs of tracing: `CAP_BPF` with `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
+    pub(super) may_load: Option<bool>,
+    /// True if it has kprobes.
+    pub(super) kprobes: bool,
+    /// True if `bpf` is among the active security modules.
+    pub(super) bpf_lsm: Option<bool>,
+}
+
+/// How a program reads the kernel's structures; see `bpf/connects.bpf.c`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadBy {
+    /// By pointers whose types the verifier knows.
+    Types,
+    /// By the helper `bpf_probe_read_kernel`.
+    Helper,
+}
+
+/// One thing to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) method: ConnectMethod,
+    /// The program's name in the object.
+    pub(super) program: &'static str,
+}
+
+/// What to try, in this order, and what not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) refused: Vec<RefusedMethod>,
+}
+
+/// The first kernel that has ring buffers of BPF.
+const RING_BUFFERS: (u32, u32) = (5, 8);
+/// The first kernel with `bpf_skc_to_unix_sock`, without which a typed program does not know the listener.
+const UNIX_SOCK: (u32, u32) = (5, 16);
+/// The first kernel with fentry on x86; BPF trampolines and LSM programs attach by the same means.
+const FENTRY_X86: (u32, u32) = (5, 5);
+/// The first kernel with fentry on arm64.
+const FENTRY_ARM64: (u32, u32) = (6, 4);
+
+/// What to try on this kernel.
+pub(super) fn plan(wanted: Wanted, facts: &KernelFacts) -> Plan {
+    let methods: &[ConnectMethod] = match wanted {
+        Wanted::Off => &[],
+        Wanted::Auto => &[ConnectMethod::Fentry, ConnectMethod::Lsm, ConnectMethod::Kprobe],
+        Wanted::Tracepoint => &[ConnectMethod::SyscallExit],
+    };
+    let mut plan = Plan::default();
+    for method in methods {
+        match choose(*method, facts) {
+            Ok(program) => plan.attempts.push(Attempt {
+                method: *method,
+                program,
+            }),
+            Err(answer) => plan.refused.push(RefusedMethod {
+                method: *method,
+                answer,
+            }),
+        }
+    }
+    plan
+}
+
+/// The program for a method, or what is missing for it.
+fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, String> {
+    let is_x86 = match facts.architecture {
+        "x86_64" => true,
+        "aarch64" => false,
+        other => return Err(format!("castoff has no program for {other}")),
+    };
+    if !facts.btf {
+        return Err("the kernel does not describe its types (no /sys/kernel/btf/vmlinux)".to_owned());
+    }
+    needs(facts, RING_BUFFERS, "BPF ring buffers")?;
+    if facts.may_load == Some(false) {
+        return Err("needs CAP_BPF and CAP_PERFMON".to_owned());
+    }
+    let trampolines = if is_x86 { FENTRY_X86 } else { FENTRY_ARM64 };
+    let typed = facts.version.is_none_or(|version| version >= UNIX_SOCK);
+    let read_by = if typed && matches!(method, ConnectMethod::Fentry | ConnectMethod::Lsm) {
+        ReadBy::Types
+    } else {
+        ReadBy::Helper
+    };
+    if read_by == ReadBy::Helper && facts.confidential == Some(true) {
+        return Err("lockdown=confidentiality lets no program read the kernel's memory".to_owned());
+    }
+    match method {
+        ConnectMethod::Fentry => {
+            needs(facts, trampolines, "fentry")?;
+            Ok(if typed { "fentry_typed" } else { "fentry_probed" })
+        }
+        ConnectMethod::Lsm => {
+            needs(facts, trampolines.max(UNIX_SOCK), "LSM programs that know Unix sockets")?;
+            match facts.bpf_lsm {
+                Some(false) => Err("`bpf` is not among the active security modules (boot parameter lsm=)".to_owned()),
+                Some(true) | None => Ok("lsm_typed"),
+            }
+        }
+        ConnectMethod::Kprobe if !facts.kprobes => Err("the kernel has no kprobes".to_owned()),
+        ConnectMethod::Kprobe => Ok(if is_x86 { "kprobe_x86" } else { "kprobe_arm64" }),
+        ConnectMethod::SyscallExit => Ok(if is_x86 { "sys_exit_x86" } else { "sys_exit_arm64" }),
+    }
+}
+
+fn needs(facts: &KernelFacts, least: (u32, u32), feature: &str) -> Result<(), String> {
+    match facts.version {
+        Some(version) if version < least => {
+            let ((major, minor), (at, dot)) = (least, version);
+            Err(format!("{feature}: needs Linux {major}.{minor}, this is {at}.{dot}"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usual() -> KernelFacts {
+        KernelFacts {
+            btf: true,
+            version: Some((6, 1)),
+            architecture: "x86_64",
+            confidential: Some(false),
+            may_load: Some(true),
+            kprobes: true,
+            bpf_lsm: Some(true),
+        }
+    }
+
+    fn tried(wanted: Wanted, facts: &KernelFacts) -> Vec<&'static str> {
+        plan(wanted, facts).attempts.iter().map(|a| a.program).collect()
+    }
+
+    #[test]
+    fn each_kernel_has_its_order_of_methods() {
+        let all = ["fentry_typed", "lsm_typed", "kprobe_x86"];
+        let auto = |change: &dyn Fn(&mut KernelFacts)| {
+            let mut facts = usual();
+            change(&mut facts);
+            tried(Wanted::Auto, &facts)
+        };
+        assert_eq!(auto(&|_| {}), all);
+        assert_eq!(auto(&|f| f.version = Some((5, 10))), ["fentry_probed", "kprobe_x86"]);
+        assert_eq!(auto(&|f| f.version = Some((5, 15))), ["fentry_probed", "kprobe_x86"]);
+        assert_eq!(auto(&|f| f.version = Some((5, 7))), [""; 0]);
+        assert_eq!(auto(&|f| f.bpf_lsm = Some(false)), ["fentry_typed", "kprobe_x86"]);
+        assert_eq!(auto(&|f| f.kprobes = false), ["fentry_typed", "lsm_typed"]);
+        assert_eq!(auto(&|f| f.confidential = Some(true)), ["fentry_typed", "lsm_typed"]);
+        assert_eq!(auto(&|f| f.btf = false), [""; 0]);
+        assert_eq!(auto(&|f| f.may_load = Some(false)), [""; 0]);
+        assert_eq!(auto(&|f| f.architecture = "aarch64"), ["kprobe_arm64"]);
+        assert_eq!(auto(&|f| f.architecture = "s390x"), [""; 0]);
+        let arm = |f: &mut KernelFacts| (f.architecture, f.version) = ("aarch64", Some((6, 4)));
+        assert_eq!(auto(&arm), ["fentry_typed", "lsm_typed", "kprobe_arm64"]);
+        let old_and_locked = |f: &mut KernelFacts| (f.version, f.confidential) = (Some((5, 10)), Some(true));
+        assert_eq!(auto(&old_and_locked), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_tried() {
+        let facts = KernelFacts {
+            version: None,
+            confidential: None,
+            may_load: None,
+            bpf_lsm: None,
+            ..usual()
+        };
+        assert_eq!(tried(Wanted::Auto, &facts), ["fentry_typed", "lsm_typed", "kprobe_x86"]);
+    }
+
+    #[test]
+    fn every_system_call_is_looked_at_only_on_request() {
+        assert_eq!(tried(Wanted::Tracepoint, &usual()), ["sys_exit_x86"]);
+        assert_eq!(tried(Wanted::Off, &usual()), [""; 0]);
+        let locked = KernelFacts {
+            confidential: Some(true),
+            ..usual()
+        };
+        assert_eq!(tried(Wanted::Tracepoint, &locked), [""; 0]);
+    }
+
+    #[test]
+    fn a_method_that_is_not_tried_says_what_it_lacks() {
+        let facts = KernelFacts {
+            version: Some((5, 10)),
+            kprobes: false,
+            ..usual()
+        };
+        let refused = plan(Wanted::Auto, &facts).refused;
+        let told: Vec<(ConnectMethod, &str)> = refused.iter().map(|r| (r.method, r.answer.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    ConnectMethod::Lsm,
+                    "LSM programs that know Unix sockets: needs Linux 5.16, this is 5.10"
+                ),
+                (ConnectMethod::Kprobe, "the kernel has no kprobes"),
+            ]
+        );
+        let plan = plan(
+            Wanted::Auto,
+            &KernelFacts {
+                may_load: Some(false),
+                ..usual()
+            },
+        );
+        assert_eq!(plan.refused.len(), 3);
+        assert!(plan.refused.iter().all(|r| r.answer == "needs CAP_BPF and CAP_PERFMON"));
+    }
+}

@@ -1,0 +1,227 @@
+//! What the kernel program writes of one connect: `struct record` of `bpf/connects.bpf.c`, byte for byte.
+
+use std::ops::Range;
+
+use crate::model::identity::{Device, FileIdentity, NetNs, Pid, ProcessKey};
+use crate::model::process::Process;
+use crate::model::workload::Membership;
+
+/// Nanoseconds of a clock tick as proc(5) counts them: `USER_HZ` is 100 on every architecture that castoff runs on.
+const TICK: u64 = 10_000_000;
+
+/// One connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Nanoseconds from boot to the connect.
+    pub(super) time: u64,
+    /// The file of the listener that was connected to.
+    pub(super) listener: FileIdentity,
+    /// Who connected, in the initial PID namespace.
+    pub(super) process: ProcessKey,
+    /// The process that started it.
+    pub(super) parent: Pid,
+    pub(super) origin: Origin,
+}
+
+/// What does not differ between the runs of one client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin {
+    /// The user, in the initial user namespace.
+    pub(super) uid: u32,
+    pub(super) netns: u64,
+    /// Device and inode of the executable's file.
+    pub(super) program_file: (u32, u64),
+    /// The name of that file; `comm` where there is none.
+    pub(super) program: String,
+    /// The control groups, as `/proc/<pid>/cgroup` shows them; only those that the kernel gave whole.
+    pub(super) groups: String,
+}
+
+/// Bytes of a record.
+pub(super) const LENGTH: usize = 896;
+
+const COMM: Range<usize> = 72..88;
+const PROGRAM: Range<usize> = 88..128;
+const UNIFIED: Range<usize> = 128..512;
+const MEMORY: Range<usize> = 512..896;
+
+impl Record {
+    /// Reads a record. None where it is not one.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != LENGTH {
+            return None;
+        }
+        let name = match text(&bytes[PROGRAM]) {
+            name if name.is_empty() => text(&bytes[COMM]),
+            name => name,
+        };
+        let unified = path(bytes, UNIFIED, short(bytes, 60)?).map(|path| format!("0::{path}\n"));
+        let memory = path(bytes, MEMORY, short(bytes, 64)?).map(|path| format!("1:memory:{path}\n"));
+        Some(Self {
+            time: long(bytes, 0)?,
+            listener: FileIdentity {
+                device: Device::from_kernel(short(bytes, 32)?),
+                inode: short(bytes, 36)?,
+            },
+            process: ProcessKey {
+                pid: Pid(short(bytes, 44)?),
+                start: long(bytes, 8)? / TICK,
+            },
+            parent: Pid(short(bytes, 48)?),
+            origin: Origin {
+                uid: short(bytes, 52)?,
+                netns: short(bytes, 56)?.into(),
+                program_file: (short(bytes, 40)?, long(bytes, 16)?),
+                program: name,
+                groups: unified.into_iter().chain(memory).collect(),
+            },
+        })
+    }
+
+    /// The process by this record alone.
+    pub(super) fn describe(&self) -> Process {
+        Process {
+            key: self.process,
+            name: self.origin.program.clone(),
+            executable: None,
+            uid: Some(self.origin.uid),
+            netns: Some(NetNs(self.origin.netns)),
+            membership: self.membership(),
+        }
+    }
+
+    /// Where its control group places it.
+    pub(super) fn membership(&self) -> Membership {
+        Membership::from_cgroups(self.origin.groups.as_bytes())
+    }
+}
+
+/// The path that names are, which the kernel gives from the innermost group on out, each ended by a slash. The root's is
+/// empty. Where the names do not reach it the path is not known: whose the groups are is told by the outer ones.
+fn path(record: &[u8], names: Range<usize>, length: u32) -> Option<String> {
+    let names = record.get(names)?;
+    let names = names.get(..usize::try_from(length).ok()?).unwrap_or(names);
+    let names = String::from_utf8_lossy(names);
+    if names == "/" {
+        return Some(names.into_owned());
+    }
+    let (below_root, _) = names.split_once("//")?;
+    Some(
+        below_root
+            .rsplit('/')
+            .fold(String::new(), |path, name| path + "/" + name),
+    )
+}
+
+fn text(bytes: &[u8]) -> String {
+    let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::workload::Manager;
+
+    const POD: &str = "kubepods-burstable-pod0c2ab1c5_7a3e_4f0e_9d3b_1f2e3d4c5b6a.slice";
+
+    /// A record as the kernel writes it: of process 4711, which user 33 runs.
+    pub(in crate::sources::connects) fn bytes(program: &str, group: &str) -> Vec<u8> {
+        let mut bytes = vec![0xee; LENGTH];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(0, &90_000_000_000_u64.to_ne_bytes());
+        put(8, &89_995_000_000_u64.to_ne_bytes());
+        put(16, &77_u64.to_ne_bytes());
+        let length = u32::try_from(group.len()).expect("short");
+        let numbers: [u32; 9] = [27, 1301, 0xfe00, 4711, 4700, 33, 4_026_531_840, length, 0];
+        for (at, number) in numbers.iter().enumerate() {
+            put(32 + 4 * at, &number.to_ne_bytes());
+        }
+        put(72, b"renamed\0");
+        put(88, program.as_bytes());
+        put(88 + program.len(), b"\0");
+        put(128, group.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_record_names_listener_process_and_container() {
+        let id = "4f2a".repeat(16);
+        let group = format!("cri-containerd-{id}.scope/{POD}/kubepods-burstable.slice/kubepods.slice//");
+        let record = Record::parse(&bytes("docker", &group)).expect("it is one");
+        assert_eq!((record.time, record.process.start), (90_000_000_000, 8_999));
+        assert_eq!((record.process.pid, record.parent), (Pid(4711), Pid(4700)));
+        assert_eq!(record.listener.to_string(), "0:27 inode 1301");
+        let process = record.describe();
+        assert_eq!((process.program(), process.uid), ("docker", Some(33)));
+        assert_eq!(process.netns, Some(NetNs(4_026_531_840)));
+        let container = &process.membership.containers[0];
+        assert_eq!(
+            (container.id.0.as_str(), container.manager),
+            (id.as_str(), Manager::CriContainerd)
+        );
+        let uid = "0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
+        assert_eq!(process.membership.pod_uid.as_deref(), Some(uid));
+    }
+
+    #[test]
+    fn a_group_that_a_user_made_is_his_claim() {
+        let id = "4f2a".repeat(16);
+        let group = format!("cri-containerd-{id}.scope/{POD}/user@1000.service/user-1000.slice/user.slice//");
+        let record = Record::parse(&bytes("docker", &group)).expect("it is one");
+        let membership = record.membership();
+        assert_eq!(membership.pod_uid, None);
+        assert_eq!(membership.containers[0].user, Some(1000));
+    }
+
+    #[test]
+    fn names_that_do_not_reach_the_root_place_nobody() {
+        for (names, whole) in [
+            ("cron.service/system.slice//", "0::/system.slice/cron.service\n"),
+            ("cron.service/system.slice//////", "0::/system.slice/cron.service\n"),
+            ("/", "0::/\n"),
+            ("cron.service/system.slice/", ""),
+            ("cron.service/system.sli", ""),
+            ("", ""),
+        ] {
+            let record = Record::parse(&bytes("curl", names)).expect("it is one");
+            assert_eq!(record.origin.groups, whole, "{names}");
+        }
+    }
+
+    #[test]
+    fn a_container_is_named_by_the_hierarchy_that_has_it() {
+        let mut bytes = bytes("docker", "containerd.service/system.slice//");
+        let id = "4f2a".repeat(16);
+        let group = format!("{id}/docker//");
+        bytes[512..512 + group.len()].copy_from_slice(group.as_bytes());
+        bytes[64..68].copy_from_slice(&u32::try_from(group.len()).expect("short").to_ne_bytes());
+        let membership = Record::parse(&bytes).expect("it is one").membership();
+        assert_eq!(membership.containers[0].id.0, id);
+        assert_eq!(membership.unit, None);
+    }
+
+    #[test]
+    fn without_an_executable_the_processs_own_name_stands() {
+        let record = Record::parse(&bytes("", "/")).expect("it is one");
+        assert_eq!(record.describe().program(), "renamed");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let whole = bytes("curl", "/");
+        assert_eq!(Record::parse(&whole[..LENGTH - 8]), None);
+        assert_eq!(Record::parse(&[]), None);
+        let mut long = whole;
+        long[60..64].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert_eq!(Record::parse(&long).expect("it is cut").origin.groups, "");
+    }
+}

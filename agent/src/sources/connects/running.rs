@@ -1,0 +1,275 @@
+//! The attached program with the listeners that it watches, and the thread that reads its ring.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::FileType;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::gathered::Gathered;
+use super::program::{Count, Program};
+use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod};
+use crate::model::engine::EngineSighting;
+use crate::model::identity::{FileIdentity, Pid};
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::socket::{ListenerId, SocketName};
+use crate::model::time::Timestamp;
+use crate::sources::HostPaths;
+use crate::sources::kernel::rooted::Rooted;
+
+/// How often the ring is read. It has room for 1,100 connects.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many listeners that are gone keep their connects until one of the same name is seen again.
+const GONE: usize = 64;
+
+/// A listener that is watched.
+#[derive(Clone, Debug)]
+struct Watched {
+    name: SocketName,
+    /// True if an ordinary user runs the engine: what is hidden there concerns nobody but him.
+    of_user: bool,
+    /// What was counted of it already.
+    counted: Count,
+    /// The file that its name leads to on the host, as stat(2) tells it; none where the name is another's, and for one that
+    /// was replaced.
+    file: Option<FileIdentity>,
+}
+
+/// What is watched, and what was seen.
+pub(super) struct Running {
+    program: Program,
+    since: Timestamp,
+    gathered: Gathered,
+    root: PathBuf,
+    watched: BTreeMap<FileIdentity, Watched>,
+    /// The names of listeners that are watched no more, with connects that no look has taken.
+    gone: BTreeMap<FileIdentity, SocketName>,
+    total: Count,
+    /// Lost since the last look: of the node's engines, and of users' own.
+    lost: [u64; 2],
+}
+
+impl Running {
+    pub(super) fn new(program: Program, paths: &HostPaths) -> Self {
+        Self {
+            program,
+            since: SystemTime::now().into(),
+            gathered: Gathered::new(paths.proc.clone(), paths.root.clone()),
+            root: paths.root.clone(),
+            watched: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            total: Count::default(),
+            lost: [0; 2],
+        }
+    }
+
+    /// Reads what the kernel wrote, and follows the listeners' files.
+    pub(super) fn read(&mut self) {
+        self.follow();
+        let own = Pid(process::id());
+        let clocks = Clocks::read();
+        let gathered = &mut self.gathered;
+        self.program.drain(&mut |record| {
+            if record.process.pid != own {
+                gathered.add(&record, clocks.time_of(record.time));
+            }
+        });
+        for (file, watched) in &mut self.watched {
+            let now = self.program.count(*file);
+            let lost = now.lost.saturating_sub(watched.counted.lost);
+            self.total.recorded += now.recorded.saturating_sub(watched.counted.recorded);
+            self.total.lost += lost;
+            self.lost[usize::from(watched.of_user)] += lost;
+            if lost > 0 {
+                self.gathered.add_unnamed(*file, lost, clocks.wall);
+            }
+            watched.counted = now;
+        }
+    }
+
+    /// Watches a file that was made anew under the name of a watched one: an engine that restarts between two looks.
+    fn follow(&mut self) {
+        let Ok(root) = Rooted::open(&self.root) else { return };
+        let mut made = Vec::new();
+        for (file, watched) in &mut self.watched {
+            let (Some(before), SocketName::Path(path)) = (watched.file, &watched.name) else {
+                continue;
+            };
+            if let Ok((now, FileType::Socket)) = root.read_identity(path)
+                && now != before
+            {
+                watched.file = None;
+                // Btrfs and overlayfs show stat(2) another device than the kernel has.
+                let device = if now.device == before.device {
+                    file.device
+                } else {
+                    now.device
+                };
+                let fresh = Watched {
+                    file: Some(now),
+                    counted: Count::default(),
+                    ..watched.clone()
+                };
+                made.push((FileIdentity { device, ..now }, fresh));
+            }
+        }
+        for (file, watched) in made {
+            // Where the map is full the next look says so.
+            if !self.watched.contains_key(&file) && self.program.watch(file).is_ok() {
+                self.watched.insert(file, watched);
+            }
+        }
+    }
+
+    /// Watches the listeners of `engines`, and those no more that are gone.
+    pub(super) fn watch(&mut self, engines: &[EngineSighting], gaps: &mut Vec<Gap>) {
+        let mut now: BTreeMap<FileIdentity, (&SocketName, bool)> = BTreeMap::new();
+        for engine in engines {
+            for listener in &engine.listeners {
+                if let ListenerId::File(file) = listener.id {
+                    now.insert(file, (&listener.name, engine.is_of_user()));
+                }
+            }
+        }
+        let is_ahead =
+            |watched: &Watched| watched.file.is_some() && now.values().any(|(name, _)| **name == watched.name);
+        let gone = self
+            .watched
+            .iter()
+            .filter(|(file, w)| !now.contains_key(file) && !is_ahead(w));
+        let gone: Vec<FileIdentity> = gone.map(|(file, _)| *file).collect();
+        for file in gone {
+            self.program.forget(file);
+            if let Some(watched) = self.watched.remove(&file) {
+                self.gone.insert(file, watched.name);
+            }
+        }
+        while self.gone.len() > GONE {
+            self.gone.pop_first();
+        }
+        for (file, (name, of_user)) in now {
+            if !self.watched.contains_key(&file) {
+                self.watch_one(file, name, of_user, gaps);
+            }
+        }
+    }
+
+    fn watch_one(&mut self, file: FileIdentity, name: &SocketName, of_user: bool, gaps: &mut Vec<Gap>) {
+        if let Err(error) = self.program.watch(file) {
+            let hides = if of_user { Hides::Identity } else { Hides::Client };
+            let asked = format_args!("the kernel for connects to {name}");
+            Gap::new(Reason::LimitReached, hides, asked, error).fold_into(gaps);
+            return;
+        }
+        let found = match name {
+            SocketName::Path(path) => Rooted::open(&self.root).and_then(|root| root.read_identity(path)).ok(),
+            SocketName::Abstract(_) | SocketName::Tcp(_) => None,
+        };
+        let watched = Watched {
+            name: name.clone(),
+            of_user,
+            counted: Count::default(),
+            // Else the name is that of another mount namespace, and leads elsewhere here.
+            file: found.map(|(found, _)| found).filter(|found| found.inode == file.inode),
+        };
+        self.watched.insert(file, watched);
+    }
+
+    /// Takes what was seen since the last look.
+    pub(super) fn take(&mut self, refused: &[RefusedMethod], gaps: &mut Vec<Gap>) -> ConnectsSeen {
+        let connects = self.take_connects();
+        for (lost, hides) in std::mem::take(&mut self.lost)
+            .into_iter()
+            .zip([Hides::Client, Hides::Identity])
+        {
+            if lost > 0 {
+                let answer = format!("the ring was full; {lost} connects have no name");
+                Gap::new(Reason::LimitReached, hides, "the kernel for connects", answer).fold_into(gaps);
+            }
+        }
+        ConnectsSeen {
+            events: ConnectEvents {
+                method: Some(self.program.method),
+                refused: refused.to_vec(),
+                since: Some(self.since),
+                listeners: u32::try_from(self.watched.len()).unwrap_or(u32::MAX),
+                recorded: self.total.recorded,
+                lost: self.total.lost,
+                attributed: self.gathered.attributed,
+            },
+            connects,
+        }
+    }
+
+    fn take_connects(&mut self) -> Vec<Connects> {
+        let (watched, gone) = (&self.watched, &self.gone);
+        let connects = self.gathered.take(&|file| {
+            let name = watched
+                .get(&file)
+                .map(|watched| &watched.name)
+                .or_else(|| gone.get(&file))?;
+            // A listener that was replaced since goes on under the same name.
+            let is_of_now = |(_, watched): &(&FileIdentity, &Watched)| watched.name == *name;
+            let heir = || {
+                watched
+                    .iter()
+                    .filter(is_of_now)
+                    .max_by_key(|(_, watched)| watched.file.is_some())
+            };
+            let now = watched
+                .contains_key(&file)
+                .then_some(file)
+                .or_else(|| heir().map(|(file, _)| *file))?;
+            Some(ListenerId::File(now))
+        });
+        self.gathered
+            .retain(&|file| watched.contains_key(&file) || gone.contains_key(&file));
+        connects
+    }
+}
+
+/// Two clocks at one moment: records count from boot.
+struct Clocks {
+    wall: Timestamp,
+    now: SystemTime,
+    boot: Duration,
+}
+
+impl Clocks {
+    fn read() -> Self {
+        let now = SystemTime::now();
+        let boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        Self {
+            wall: now.into(),
+            now,
+            boot,
+        }
+    }
+
+    fn time_of(&self, nanoseconds: u64) -> Timestamp {
+        let ago = self.boot.saturating_sub(Duration::from_nanos(nanoseconds));
+        self.now.checked_sub(ago).map_or(self.wall, Timestamp::from)
+    }
+}
+
+/// Reads the ring until the last owner of `running` is gone.
+pub(super) fn keep_reading(running: &Arc<Mutex<Running>>) -> io::Result<()> {
+    let running = Arc::downgrade(running);
+    let read = move || {
+        while let Some(running) = running.upgrade() {
+            running.lock().unwrap_or_else(PoisonError::into_inner).read();
+            drop(running);
+            thread::sleep(PAUSE);
+        }
+    };
+    thread::Builder::new()
+        .name("connects".to_owned())
+        .spawn(read)
+        .map(|_| ())
+}

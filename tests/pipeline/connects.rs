@@ -1,0 +1,123 @@
+//! Clients that are gone before a look could see them, by what the kernel tells of their connects. The kernel, the clients
+//! and their control groups are real; by the exit of the system call, which every kernel with BPF lets castoff attach to.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use castoff::findings::report::{Report, Verdict};
+use castoff::model::client::{Client, ClientIdentity, Origin};
+use castoff::model::connect::ConnectMethod;
+use castoff_tests::lab::cgroups::UnitCgroup;
+use castoff_tests::lab::clients;
+use castoff_tests::lab::places::{ORDINARY_UID, Place};
+
+use super::hosts::{self, Host};
+use super::{agent, agent_with_events};
+
+/// How long a client holds its connection, and how long it then waits.
+const HOLD: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(20);
+
+/// Looks before clients come, and after `clients` were there for a second.
+async fn look_around(host: &Host, places: Vec<Place>) -> Result<Report> {
+    let mut agent = agent_with_events(host);
+    let before = agent.look().await;
+    let events = before.connect_events.known().context("the kernel was asked")?;
+    ensure!(events.method == Some(ConnectMethod::SyscallExit), "{events:?}");
+    let socket = host.docker_socket();
+    let come = |place| clients::blink(&socket, HOLD, REST, place);
+    let clients: Vec<_> = places.into_iter().map(come).collect::<Result<_>>()?;
+    thread::sleep(Duration::from_secs(1));
+    drop(clients);
+    Ok(agent.look().await)
+}
+
+fn told(report: &Report) -> Result<Vec<&Client>> {
+    let clients = report.clients.known().context("clients are known")?;
+    Ok(clients.iter().filter(|client| client.origin == Origin::Event).collect())
+}
+
+#[tokio::test]
+async fn a_client_of_one_millisecond_is_named_with_its_unit_its_user_and_its_program() -> Result<()> {
+    let host = hosts::docker_only()?;
+    host.let_everybody_connect()?;
+    let unit = Place::unit("castoff-lab-cron.service")?;
+    let report = look_around(&host, vec![unit, Place::host().ordinary_user()]).await?;
+    let told = told(&report)?;
+    let of = |uid: u32| {
+        let mut clients = told.iter();
+        clients.find(|c| matches!(&c.key.identity, ClientIdentity::Host { uid: Some(user), .. } if *user == uid))
+    };
+    let service = of(0).with_context(|| format!("{told:#?}"))?;
+    let ClientIdentity::Host { unit, executable, .. } = &service.key.identity else {
+        anyhow::bail!("{service:?}");
+    };
+    assert_eq!(
+        unit.as_ref().map(ToString::to_string).as_deref(),
+        Some("castoff-lab-cron.service")
+    );
+    assert_eq!(
+        Path::new(executable).file_name().and_then(|name| name.to_str()),
+        Some("client")
+    );
+    assert!(service.connects > 10, "a second of connects: {}", service.connects);
+    assert!(!service.is_open() && service.last_seen <= report.time);
+    assert!(of(ORDINARY_UID).is_some(), "{told:#?}");
+    assert_eq!(report.verdict, Verdict::InUse);
+    let events = report.connect_events.known().context("the kernel was asked")?;
+    let connects: u64 = told.iter().map(|client| client.connects).sum();
+    assert_eq!((events.lost, events.attributed.none), (0, 0));
+    assert!(events.recorded >= connects, "{events:?} {connects}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_container_that_is_gone_is_named_by_the_control_group_of_its_connect() -> Result<()> {
+    let host = hosts::containerd()?;
+    let cgroup = UnitCgroup::make(hosts::shipper_cgroup())?;
+    let report = look_around(&host, vec![Place::host().cgroup(cgroup)]).await?;
+    let told = told(&report)?;
+    let names: Vec<String> = told.iter().map(|client| client.key.identity.to_string()).collect();
+    assert_eq!(names, ["pod logging/shipper-x7k2p (ship)"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_not_asked_of_the_kernel_is_absent() -> Result<()> {
+    let host = hosts::docker_only()?;
+    let report = agent(&host).look().await;
+    assert_eq!(report.connect_events.known(), None);
+    assert_eq!(report.connect_events.gap(), None);
+    Ok(())
+}
+
+/// The socket's file is made anew between two looks, as by an engine that restarts: it is watched within a moment.
+#[tokio::test]
+async fn an_engine_that_restarts_between_two_looks_stays_watched() -> Result<()> {
+    let mut host = hosts::docker_only()?;
+    let mut agent = agent_with_events(&host);
+    agent.look().await;
+    let start = Instant::now();
+    let watched = |report: &Report| report.connect_events.known().map(|events| events.recorded);
+    for _ in 0..3 {
+        host.restart_dockerd()?;
+        thread::sleep(Duration::from_millis(300));
+        let client = clients::blink(&host.docker_socket(), HOLD, REST, Place::host())?;
+        thread::sleep(Duration::from_millis(200));
+        drop(client);
+    }
+    let report = agent.look().await;
+    ensure!(
+        start.elapsed() < Duration::from_secs(30),
+        "the machine is too slow for this test"
+    );
+    assert!(
+        watched(&report).is_some_and(|recorded| recorded > 3),
+        "{:?}",
+        report.connect_events
+    );
+    assert!(!told(&report)?.is_empty(), "{:?}", report.clients);
+    Ok(())
+}
