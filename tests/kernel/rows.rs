@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     version: &'static str,
     /// Beside those of every guest.
     parameters: &'static str,
+    /// How the kernel tells of connects there; none where it lets no program do it.
+    method: Option<&'static str>,
 }
 
 /// What came of a row.
@@ -40,21 +42,25 @@ pub(crate) struct Row {
     pub(crate) outcome: Outcome,
 }
 
-/// Debian's kernels as they are, and the newest of them that is locked down, and one without what castoff asks first.
+/// Debian's kernels as they are, locked down, and one without the module that castoff asks first.
 pub(crate) fn plans() -> Vec<Plan> {
+    const FENTRY: Option<&str> = Some("fentry");
+    const LOCKED: &str = "lockdown=confidentiality";
     [
-        (Suite::Bullseye, "5.10.", ""),
-        (Suite::Bookworm, "6.1.", ""),
-        (Suite::Bookworm, "6.1.", "lockdown=confidentiality"),
-        (Suite::Bookworm, "6.1.", cases::WITHOUT_UNIX_DIAG),
-        (Suite::Trixie, "6.12.", ""),
-        (Suite::Sid, "7.", ""),
-        (Suite::Sid, "7.", "lockdown=confidentiality"),
+        (Suite::Bullseye, "5.10.", "", FENTRY),
+        (Suite::Bullseye, "5.10.", LOCKED, None),
+        (Suite::Bookworm, "6.1.", "", FENTRY),
+        (Suite::Bookworm, "6.1.", LOCKED, FENTRY),
+        (Suite::Bookworm, "6.1.", cases::WITHOUT_UNIX_DIAG, FENTRY),
+        (Suite::Trixie, "6.12.", "", FENTRY),
+        (Suite::Sid, "7.", "", FENTRY),
+        (Suite::Sid, "7.", LOCKED, FENTRY),
     ]
-    .map(|(suite, version, parameters)| Plan {
+    .map(|(suite, version, parameters, method)| Plan {
         suite,
         version,
         parameters,
+        method,
     })
     .into()
 }
@@ -98,7 +104,7 @@ impl Plan {
             let source = self.suite.name();
             return Err(Unavailable(format!("Debian {source} has Linux {release} now")).into());
         }
-        cases::judge(self.parameters, &answers)
+        cases::judge(self.parameters, self.method, &answers)
     }
 
     fn boot(&self, kernel: &Kernel, castoff: &Path) -> Result<Answers> {
@@ -109,7 +115,7 @@ impl Plan {
             ("bin/castoff", castoff.to_owned()),
             ("bin/client", client.clone()),
             // The name by which castoff knows the engine.
-            ("usr/bin/dockerd", client),
+            ("opt/dockerd", client),
         ];
         let guest = Guest {
             kernel,

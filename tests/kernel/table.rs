@@ -9,8 +9,8 @@ const HEAD: &str = "# Kernels that castoff is tested on
 Written by `CASTOFF_BLESS=1 tests/run kernel`, which boots Debian's cloud kernels in virtual machines, each as a node with an
 engine and clients in a pod, in a unit and on the host.
 
-| Linux | from | castoff was right about | result |
-|---|---|---|---|
+| Linux | from | connects by | castoff was right about | result |
+|---|---|---|---|---|
 ";
 
 /// The whole document.
@@ -24,7 +24,11 @@ pub(crate) fn write(rows: &[Row]) -> String {
         };
         let right = row.judged.right.join(", ");
         // Writing to a string cannot fail.
-        let _ = writeln!(table, "| {} | {} | {right} | {result} |", row.name, row.source);
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {right} | {result} |",
+            row.name, row.source, row.judged.method
+        );
     }
     table
 }
