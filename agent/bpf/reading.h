@@ -14,15 +14,6 @@ INLINE struct counts *READING(find)(struct unix_sock *socket, struct listener *l
 	return bpf_map_lookup_elem(&LISTENERS, listener);
 }
 
-INLINE struct kernfs_node *READING(above)(struct kernfs_node *node)
-{
-	struct kernfs_node___renamed *renamed = (void *)node;
-
-	if (field_exists(renamed->__parent))
-		return READ(renamed, __parent);
-	return READ(node, parent);
-}
-
 // The control group in the hierarchy of the memory controller, where that is not the unified one.
 INLINE struct kernfs_node *READING(memory_group)(struct css_set *set, struct cgroup *unified)
 {

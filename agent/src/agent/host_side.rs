@@ -384,3 +384,44 @@ fn shared<T>(sighting: Sighting<T>) -> Sighting<Arc<T>> {
 fn never_read(hides: Hides) -> Gap {
     Gap::new(Reason::DependsOnAnother, hides, "the process table", "it was not read")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::NetNs;
+    use crate::model::sample;
+    use crate::model::snapshot::HolderMethod;
+    use crate::model::socket::{Connection, ConnectionState, ListenerId};
+    use crate::sources::recorded::RecordedHost;
+
+    fn held_by(pids: &[u32]) -> Connection {
+        Connection {
+            listener: ListenerId::Abstract(NetNs(1), "docker.sock".to_owned()),
+            client: SocketInode(2),
+            netns: None,
+            state: ConnectionState::Accepted,
+            holders: pids.iter().map(|pid| sample::process(*pid, "/bin/x")).collect(),
+            remote: None,
+        }
+    }
+
+    #[test]
+    fn castoff_is_never_its_own_client() {
+        let host = RecordedHost::new();
+        let proc = host.paths().proc;
+        std::os::unix::fs::symlink("40", proc.join("self")).expect("a link");
+        let mut seen = Sighting::partial(
+            ConnectionsSeen {
+                method: HolderMethod::SockDiag,
+                connections: vec![held_by(&[40]), held_by(&[40, 41]), held_by(&[41]), held_by(&[])],
+                namespaces: 1,
+            },
+            Vec::new(),
+        );
+        leave_out_own(&proc, &mut seen);
+        let left = seen.reading.known().expect("known").connections.iter();
+        let pids = left.map(|c| c.holders.iter().map(|h| h.key.pid.0).collect());
+        let expected: [Vec<u32>; 3] = [vec![41], vec![41], vec![]];
+        assert_eq!(pids.collect::<Vec<Vec<u32>>>(), expected);
+    }
+}

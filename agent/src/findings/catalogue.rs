@@ -273,7 +273,8 @@ const CRI_PLUGIN_OFF: Entry = Entry {
 const SHARED_CONTAINERD: Entry = Entry {
     title: "Docker and the kubelet share one containerd",
     meaning: "The containerd that serves the kubelet comes from Docker's package containerd.io, or dockerd uses it too. \
-              castoff looks for the package's files and for a dockerd without a containerd of its own.",
+              castoff looks for the package's files and for what dockerd was told (--containerd, daemon.json); a dockerd \
+              that was told nothing and started no containerd of its own uses the one at the usual path.",
     why: "Removing all of Docker's packages, or /var/lib/containerd, takes the kubelet's runtime and its pods away.",
     instead: &[
         "Remove docker-ce, docker-ce-cli and /var/lib/docker only; keep containerd.io and /var/lib/containerd.",

@@ -3,7 +3,7 @@
 use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
-use crate::model::engine::{EngineKind, EngineSighting};
+use crate::model::engine::{Containerd, EngineKind, EngineSighting};
 use crate::model::reading::Reading;
 use crate::model::snapshot::Snapshot;
 
@@ -13,44 +13,60 @@ const DEFAULT_SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// The containerd that serves the kubelet, as far as Docker goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Containerd {
-    /// Docker brought it or uses it; why.
-    Shared(String),
+pub(super) enum Shared {
+    /// Docker brought the one at this path, or uses it; why.
+    Yes { path: String, why: String },
     /// It stays when Docker goes.
-    NotShared,
+    No,
     /// That cannot be told.
     Unknown,
 }
 
 /// Judges the containerd that serves the kubelet.
-pub(super) fn containerd(snapshot: &Snapshot) -> Containerd {
+pub(super) fn shared(snapshot: &Snapshot) -> Shared {
     let runtime = match &snapshot.runtime.runtime.reading {
-        Reading::Known(runtime) => runtime,
-        Reading::Absent => return Containerd::NotShared,
-        Reading::Unknown(_) => return Containerd::Unknown,
+        Reading::Known(runtime) if runtime.name == "containerd" => runtime,
+        Reading::Known(_) | Reading::Absent => return Shared::No,
+        Reading::Unknown(_) => return Shared::Unknown,
     };
-    if runtime.name != "containerd" || runtime.canonical_path != DEFAULT_SOCKET {
-        return Containerd::NotShared;
+    let path = &runtime.canonical_path;
+    let yes = |why: String| Shared::Yes {
+        path: path.clone(),
+        why,
+    };
+    let is_usual = path == DEFAULT_SOCKET;
+    let package = match snapshot.host.reading.known().map(|host| &host.containerd_io) {
+        _ if !is_usual => &Reading::Absent,
+        Some(package) => package,
+        None => return Shared::Unknown,
+    };
+    if let Reading::Known(of) = package {
+        return yes(format!("it comes from Docker's package containerd.io ({of})"));
     }
-    let package = snapshot.host.reading.known().map(|host| &host.containerd_io);
-    if let Some(Reading::Known(path)) = package {
-        return Containerd::Shared(format!("it comes from Docker's package containerd.io ({path})"));
+    let mut is_unknown = package.gap().is_some();
+    for daemon in daemons(snapshot) {
+        match &daemon.containerd {
+            Containerd::Told(told) if told == path => {
+                return yes("dockerd was told to use it (--containerd or daemon.json)".to_owned());
+            }
+            Containerd::Found if is_usual => {
+                return yes("dockerd runs without a containerd of its own, so it uses this one".to_owned());
+            }
+            Containerd::Unknown => is_unknown = true,
+            Containerd::Told(_) | Containerd::Found | Containerd::Own => {}
+        }
     }
+    if is_unknown { Shared::Unknown } else { Shared::No }
+}
+
+/// The node's own dockerds: root's, in no container.
+fn daemons(snapshot: &Snapshot) -> impl Iterator<Item = &EngineSighting> {
     let engines = snapshot.engines.reading.items().iter();
-    let is_the_hosts = |engine: &&EngineSighting| {
+    engines.filter(|engine| {
         let process = engine.process.as_ref();
-        process.is_some_and(|p| p.uid == Some(0) && p.membership.containers.is_empty())
-    };
-    let mut daemons = engines
-        .filter(|engine| engine.kind == EngineKind::Dockerd)
-        .filter(is_the_hosts);
-    if daemons.any(|daemon| !daemon.own_containerd) {
-        return Containerd::Shared("dockerd runs without a containerd of its own, so it uses this one".to_owned());
-    }
-    match package {
-        Some(Reading::Absent) => Containerd::NotShared,
-        Some(Reading::Known(_) | Reading::Unknown(_)) | None => Containerd::Unknown,
-    }
+        engine.kind == EngineKind::Dockerd
+            && process.is_some_and(|p| p.uid == Some(0) && p.membership.containers.is_empty())
+    })
 }
 
 /// The finding of this family, where Docker is here.
@@ -58,15 +74,10 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let engine = facts.node_engines().any(|engine| engine.kind == EngineKind::Dockerd);
     let host = facts.snapshot.host.reading.known();
     let on_disk = host.is_some_and(|host| host.left_overs.known().is_some_and(|left| !left.is_empty()));
-    match containerd(facts.snapshot) {
-        Containerd::Shared(why) if engine || on_disk => {
-            let message = format!("the kubelet's containerd goes when Docker's packages go: {why}");
-            vec![finding(
-                Code::SharedContainerd,
-                Severity::Warning,
-                DEFAULT_SOCKET,
-                message,
-            )]
+    match shared(facts.snapshot) {
+        Shared::Yes { path, why } if engine || on_disk => {
+            let message = format!("Docker and the kubelet share this containerd: {why}");
+            vec![finding(Code::SharedContainerd, Severity::Warning, path, message)]
         }
         _ => Vec::new(),
     }

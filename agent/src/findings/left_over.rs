@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::catalogue::{entry, finding};
-use super::containerd::{Containerd, containerd};
+use super::containerd::{Shared, shared};
 use super::report::{Code, Finding, Severity};
 use super::runtime::docker_is_the_runtime;
 use super::verdict::{in_use, missing_sight};
@@ -38,10 +38,10 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
             parts.join(", ")
         );
         let mut left = finding(Code::EngineLeftOver, Severity::Info, "node", message);
-        match containerd(facts.snapshot) {
-            Containerd::Shared(_) => entry(Code::SharedContainerd).instead[0].clone_into(&mut left.advice),
-            Containerd::Unknown => CHECK_CONTAINERD.clone_into(&mut left.advice),
-            Containerd::NotShared => {}
+        match shared(facts.snapshot) {
+            Shared::Yes { .. } => entry(Code::SharedContainerd).instead[0].clone_into(&mut left.advice),
+            Shared::Unknown => CHECK_CONTAINERD.clone_into(&mut left.advice),
+            Shared::No => {}
         }
         found.push(left);
     }

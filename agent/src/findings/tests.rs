@@ -8,7 +8,7 @@ mod whose_engine;
 use std::time::Duration;
 
 use super::*;
-use crate::model::engine::EngineSighting;
+use crate::model::engine::{Containerd, EngineSighting};
 use crate::model::host::{CgroupVersion, LeftOver, LeftOverKind};
 use crate::model::reading::{Hides, Reason, Sighting};
 use crate::model::runtime::{CriApi, Deprecation};

@@ -4,7 +4,9 @@ use super::report::Verdict;
 use super::runtime::docker_is_the_runtime;
 use super::{Facts, seen};
 use crate::model::client::{Client, ClientIdentity};
+use crate::model::connect::ConnectMethod;
 use crate::model::engine::Scope;
+use crate::model::exposure::Exposure;
 use crate::model::host::LeftOverKind;
 use crate::model::last_connect::{LastConnect, NoMark};
 use crate::model::reading::{Hides, Reading};
@@ -55,10 +57,9 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
         let all = counted(facts.node_exposures().count(), "mount", "mounts");
         format!("{all} led to an engine, last seen {latest}")
     };
-    let missing = match (
-        without_mark(facts),
-        facts.node_exposures().any(|e| e.mounted && e.readonly),
-    ) {
+    let is_readonly = |e: &Exposure| e.mounted && e.readonly;
+    let leaves_none = told_by(facts).is_none() && facts.node_exposures().any(is_readonly);
+    let missing = match (without_mark(facts), leaves_none) {
         (Some(missing), _) => format!("; {missing}"),
         (None, true) => {
             format!("; {SHORT} where it comes through a read-only mount, which keeps no mark of it; {HOW_TO_SEE}")
@@ -72,11 +73,14 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
 const SHORT: &str = "a use between two looks is not seen";
 
 /// How to miss less.
-const HOW_TO_SEE: &str = "look more often (a shorter --period, or --sample)";
+const HOW_TO_SEE: &str = "let the kernel tell (--connect-events), or look more often (a shorter --period, or --sample)";
 
-/// Why a use of the node's engines between two looks would leave no trace. A TCP port has a finding of its own, and a
+/// Why a use of the node's engines between two looks would leave no trace: none where the kernel tells of each connect. A TCP port has a finding of its own, and a
 /// listener whose file was not looked at has a gap.
 fn without_mark(facts: &Facts<'_>) -> Option<String> {
+    if told_by(facts).is_some() {
+        return None;
+    }
     let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
     let mut missing = listeners.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
     let (listener, why) = missing.find(|(_, why)| *why != NoMark::Tcp)?;
@@ -88,8 +92,20 @@ fn without_mark(facts: &Facts<'_>) -> Option<String> {
     ))
 }
 
-/// What the files of the node's sockets say of the last connect.
+/// The method by which the kernel tells of each connect, and since when.
+fn told_by(facts: &Facts<'_>) -> Option<(ConnectMethod, Timestamp)> {
+    let events = &facts.snapshot.connects.reading.known()?.events;
+    events.method.zip(events.since)
+}
+
+/// What the files of the node's sockets say of the last connect, and what the kernel tells.
 fn last_connect(facts: &Facts<'_>) -> String {
+    let told =
+        told_by(facts).map(|(method, since)| format!("; the kernel tells of each connect ({method}) since {since}"));
+    format!("{}{}", last_connect_by_file(facts), told.unwrap_or_default())
+}
+
+fn last_connect_by_file(facts: &Facts<'_>) -> String {
     let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
     let told = listeners.filter_map(|listener| Some((listener.last_connect?, &listener.name)));
     match told.max_by_key(|(told, _)| told.time()) {

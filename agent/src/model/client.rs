@@ -15,7 +15,7 @@ use super::reading::codes;
 use super::socket::SocketName;
 use super::time::Timestamp;
 use super::timeline::Timeline;
-use super::workload::Unit;
+use super::workload::{Unit, executable};
 
 /// Who a client is, in words that survive its processes: never a pid. A pod's name is that of now; whether it is the
 /// client of before is [`ClientIdentity::continues`]'s to say.
@@ -28,7 +28,8 @@ pub enum ClientIdentity {
     EngineContainer {
         /// The engine that runs it, where that is known.
         engine: Option<EngineKind>,
-        /// Its name, with a `*` for what was made up for this run alone; else its short id.
+        /// Its name, with a `*` for what was made up for this run alone; `without a known name`
+        /// where neither it nor the image is known, and the short id while a list of the runtime is missing.
         name: String,
         /// The image without its tag, where the name was made up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +39,7 @@ pub enum ClientIdentity {
     Host {
         /// The unit of the host's init system, where the process is in one.
         unit: Option<Unit>,
-        /// The executable's path, else the kernel's name for the process.
+        /// The executable's path, with a `*` for what is new in each run or release; else the kernel's name for the process.
         executable: String,
         /// The user it runs as.
         uid: Option<u32>,
@@ -78,7 +79,7 @@ impl ClientIdentity {
         match self {
             Self::Host { unit, executable, uid } => Self::Host {
                 unit: unit.map(Unit::lasting),
-                executable,
+                executable: executable::lasting(&executable).unwrap_or(executable),
                 uid,
             },
             Self::Pod(_) | Self::EngineContainer { .. } | Self::Remote { .. } | Self::Unnamed | Self::Unseen => self,

@@ -100,6 +100,19 @@ pub struct Listener {
     pub last_connect: Option<LastConnect>,
 }
 
+/// Which containerd a dockerd uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Containerd {
+    /// One that it started itself. Also for what is no dockerd, and for an ordinary user's.
+    Own,
+    /// The one at this socket, every link followed: it was told so.
+    Told(String),
+    /// The one at containerd's usual socket, which it found there.
+    Found,
+    /// That cannot be told.
+    Unknown,
+}
+
 /// An engine as a source saw it, before it is known whose container it may be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSighting {
@@ -107,8 +120,8 @@ pub struct EngineSighting {
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
-    /// True if it started a containerd of its own. One that did not uses the node's.
-    pub own_containerd: bool,
+    /// Which containerd it runs its containers by.
+    pub containerd: Containerd,
     /// What it accepts on. Empty for an engine that listens on nothing that castoff sees.
     pub listeners: Vec<Listener>,
 }

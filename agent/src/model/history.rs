@@ -244,7 +244,7 @@ impl History {
 
     /// Takes in which containers had a way to a socket at the time `at`.
     pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
-        // One whose engine is not known was named by its id: another in the next look.
+        // One whose engine is not known may have another name in the next look.
         let named = |key: &ExposureKey| {
             !matches!(
                 key.client.identity,

@@ -24,7 +24,6 @@ use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
 use super::snapshot::Snapshot;
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
-use super::workload::Unit;
 
 /// What the snapshot amounts to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -286,10 +285,11 @@ fn identity(places: &Places<'_>, process: &Process) -> ClientIdentity {
             ClientIdentity::EngineContainer { engine, name, image }
         }
         ProcessPlace::Host => ClientIdentity::Host {
-            unit: process.membership.unit.clone().map(Unit::lasting),
+            unit: process.membership.unit.clone(),
             executable: process.executable.clone().unwrap_or_else(|| process.name.clone()),
             uid: process.uid,
-        },
+        }
+        .lasting(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A node that is fully seen and has no Docker, and the parts to change it with. For tests.
 
 use super::container::{Container, Pod, SupervisedContainer};
-use super::engine::{Api, EngineKind, EngineSighting, Listener};
+use super::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
 use super::exposure::{Access, Reach, Reached, Via};
 use super::host::{CgroupVersion, HostFiles};
 use super::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
@@ -146,7 +146,7 @@ pub(crate) fn dockerd() -> EngineSighting {
     EngineSighting {
         kind: EngineKind::Dockerd,
         process: Some(process(800, "/usr/bin/dockerd")),
-        own_containerd: true,
+        containerd: Containerd::Own,
         listeners: vec![Listener {
             id: docker_socket(),
             api: Api::Docker,

@@ -3,6 +3,7 @@
 
 mod cgroup;
 pub mod container_name;
+pub(in crate::model) mod executable;
 pub(in crate::model) mod generated;
 pub mod owner;
 mod unit_name;

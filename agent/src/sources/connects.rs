@@ -4,7 +4,7 @@
 //! second. The ring never wakes castoff up: that is what would cost. Each listener is watched by its file's device and
 //! inode; the thread follows a file that is made anew under the same name.
 //!
-//! Relies on aya for the loading, and on `security_unix_stream_connect` of net/unix/af_unix.c, which the kernel calls
+//! Relies on aya for the loading, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel calls
 //! after it found the listener and before the connection stands.
 
 mod facts;

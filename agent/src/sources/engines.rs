@@ -22,12 +22,13 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::model::engine::{Api, EngineKind, EngineSighting, Listener};
+use crate::model::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
 use crate::model::identity::{Pid, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::kernel::refusal::{self, Right};
+use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
@@ -238,6 +239,28 @@ impl<'a> EngineSearch<'a> {
         entries.any(|entry| entry.parent == owner.key.pid && is_containerd(entry))
     }
 
+    /// The containerd of a dockerd: the one that it was told, else its own, else the node's (`initContainerd` of moby's
+    /// `daemon/command`).
+    fn find_containerd(&self, owner: &ProcessEntry, process: Option<&Process>) -> Containerd {
+        let settings = process.and_then(|process| DaemonSettings::read(self.reader, owner, process));
+        match settings {
+            Some(settings) => match settings.containerd() {
+                Some(path) => Containerd::Told(self.follow(owner, path)),
+                None if self.has_own_containerd(owner) => Containerd::Own,
+                None => Containerd::Found,
+            },
+            None if self.has_own_containerd(owner) => Containerd::Own,
+            None => Containerd::Unknown,
+        }
+    }
+
+    /// Where a path leads to in the root of a process; the path itself where that cannot be told.
+    fn follow(&self, owner: &ProcessEntry, path: &str) -> String {
+        let root = self.reader.open_root(owner.key).ok().map(Rooted::new);
+        let walked = root.and_then(|root| root.walk(path).ok());
+        walked.map_or_else(|| path.to_owned(), |walked| walked.name.to_string_lossy().into_owned())
+    }
+
     fn add_engine(&mut self, kind: EngineKind, owner: Option<&ProcessEntry>, sockets: BTreeSet<usize>) {
         let process = owner.and_then(|entry| self.reader.describe(entry));
         if owner.is_some() && process.is_none() {
@@ -280,11 +303,14 @@ impl<'a> EngineSearch<'a> {
         for gap in gaps {
             gap.fold_into(&mut self.gaps);
         }
-        let own_containerd = owner.is_some_and(|owner| self.has_own_containerd(owner));
+        let containerd = match owner {
+            Some(owner) if kind == EngineKind::Dockerd && !is_of_user => self.find_containerd(owner, process.as_ref()),
+            _ => Containerd::Own,
+        };
         self.engines.push(EngineSighting {
             kind,
             process,
-            own_containerd,
+            containerd,
             listeners,
         });
     }

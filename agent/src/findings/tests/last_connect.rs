@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::client::ClientIdentity;
+use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, ConnectsSeen};
 use crate::model::exposure::Reach;
 use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
 use crate::model::workload::Manager;
@@ -116,6 +117,31 @@ fn idle_is_not_claimed_where_a_use_leaves_no_mark() {
     for because in [NoMark::Removed, NoMark::Tcp] {
         assert_eq!(judge(&told(no_mark(because))).verdict, Verdict::Idle, "{because}");
     }
+}
+
+#[test]
+fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
+    let mut node = told(no_mark(NoMark::Mount));
+    let events = ConnectEvents {
+        method: Some(ConnectMethod::Fentry),
+        refused: Vec::new(),
+        since: Some(ago(DAY)),
+        listeners: 1,
+        recorded: 0,
+        lost: 0,
+        attributed: Attributions::default(),
+    };
+    node.connects = Sighting::full(ConnectsSeen {
+        events,
+        connects: Vec::new(),
+    });
+    let report = judge(&node);
+    assert_eq!(report.verdict, Verdict::Idle, "{}", report.verdict_reason);
+    assert!(
+        report
+            .verdict_reason
+            .contains("the kernel tells of each connect (fentry)")
+    );
 }
 
 #[test]

@@ -28,12 +28,40 @@ fn dockers_package_of_containerd_is_kept_where_the_kubelet_runs_on_it() {
 #[test]
 fn a_dockerd_without_a_containerd_of_its_own_uses_the_kubelets() {
     let mut node = with_engine();
-    known(&mut node.engines)[0].own_containerd = false;
+    known(&mut node.engines)[0].containerd = Containerd::Found;
     assert!(find(&judge(&node), Code::SharedContainerd).is_some());
     known(&mut node.runtime.runtime).canonical_path = "/run/k3s/containerd/containerd.sock".into();
     let report = judge(&node);
     assert!(find(&report, Code::SharedContainerd).is_none(), "k3s has its own");
     assert!(advice(&report).contains("remove the package"));
+}
+
+#[test]
+fn a_dockerd_that_was_told_a_containerd_uses_that_one() {
+    const K3S: &str = "/run/k3s/containerd/containerd.sock";
+    let mut node = with_engine();
+    let mut shared = |told: Containerd, kubelets: &str| {
+        known(&mut node.engines)[0].containerd = told;
+        known(&mut node.runtime.runtime).canonical_path = kubelets.into();
+        let found = find(&judge(&node), Code::SharedContainerd).cloned();
+        found.map(|finding| (finding.subject, finding.message))
+    };
+    let (subject, message) = shared(Containerd::Told(K3S.into()), K3S).expect("both use k3s' containerd");
+    assert_eq!(subject, K3S);
+    assert!(message.contains("dockerd was told to use it"), "{message}");
+    let usual = "/run/containerd/containerd.sock";
+    assert!(shared(Containerd::Told(usual.into()), usual).is_some());
+    assert_eq!(shared(Containerd::Told("/run/docker-ctrd.sock".into()), usual), None);
+    assert_eq!(shared(Containerd::Told(usual.into()), K3S), None);
+}
+
+#[test]
+fn a_dockerd_whose_settings_cannot_be_read_may_share_the_kubelets() {
+    let mut node = with_engine();
+    known(&mut node.engines)[0].containerd = Containerd::Unknown;
+    let report = judge(&node);
+    assert!(find(&report, Code::SharedContainerd).is_none());
+    assert!(advice(&report).starts_with("First check"), "{}", advice(&report));
 }
 
 #[test]

@@ -49,6 +49,22 @@ fn a_connection_counts_once_however_often_it_is_seen() {
     assert_eq!((seen.first.as_unix(), seen.last.as_unix()), (1, 6));
 }
 
+#[test]
+fn the_runtimes_own_client_stays_marked_once_the_runtime_has_changed() {
+    let process = |pid| crate::model::sample::process(pid, "/usr/bin/x");
+    let held = |name, pid| OpenClient {
+        holders: vec![process(pid)],
+        ..open(name, &[1])
+    };
+    let clients = [held(0, 10), held(1, 11)];
+    let mut history = History::default();
+    history.record(Timestamp::from_unix(1), &clients);
+    history.mark_runtime(&clients, &BTreeSet::from([process(10).key]));
+    history.mark_runtime(&clients, &BTreeSet::new());
+    let marked = |name| history.get(&open(name, &[]).key).map(|seen| seen.as_runtime);
+    assert_eq!((marked(0), marked(1)), (Some(true), Some(false)));
+}
+
 /// A client in a pod of a Deployment, or of what may be one.
 fn in_pod(pod: &str, certain: bool) -> OpenClient {
     let mut client = open(0, &[1]);

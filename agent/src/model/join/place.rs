@@ -37,6 +37,8 @@ pub(super) struct Places<'a> {
     containers: HashMap<&'a ContainerId, Listed<'a>>,
     pods: HashMap<&'a str, ProcessPlace>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
+    /// True if a list of the runtime failed: what is not listed may be in the next look.
+    is_list_missing: bool,
 }
 
 impl<'a> Places<'a> {
@@ -45,6 +47,8 @@ impl<'a> Places<'a> {
             containers: HashMap::new(),
             pods: HashMap::new(),
             supervised: HashMap::new(),
+            is_list_missing: snapshot.runtime.pods.reading.gap().is_some()
+                || snapshot.runtime.containers.reading.gap().is_some(),
         };
         let listed_pods = snapshot.runtime.pods.reading.items().iter();
         let mut by_sandbox = HashMap::new();
@@ -147,14 +151,17 @@ impl<'a> Places<'a> {
             Manager::Podman => Some(EngineKind::Podman),
             Manager::CriContainerd | Manager::Crio | Manager::Nerdctl | Manager::Unnamed => None,
         });
-        let own = supervised.and_then(|s| Some((s.name.as_deref()?, s.image.as_deref())));
-        let (name, image) = match own {
-            Some((name, image)) => container_name::pattern(name, image).unwrap_or_else(|| (name.to_owned(), None)),
-            None => (container.id.short().to_owned(), None),
-        };
+        let (name, image) =
+            match supervised.and_then(|s| container_name::lasting(s.name.as_deref(), s.image.as_deref())) {
+                Some(named) => named,
+                None if engine.is_none() && self.is_list_missing => (container.id.short().to_owned(), None),
+                None => (container_name::NOT_KNOWN.to_owned(), None),
+            };
+        let is_named = supervised.is_some_and(|s| s.name.is_some());
         let name = match (container.user, pod_uid) {
             (Some(user), _) => format!("{name}{OF_USER}{user}"),
-            (None, Some(uid)) if own.is_none() => format!("{name} of pod {uid}"),
+            (None, Some(uid)) if !is_named && self.is_list_missing => format!("{name} of pod {uid}"),
+            (None, Some(_)) if !is_named => format!("{name} of a pod"),
             (None, _) => name,
         };
         ProcessPlace::EngineContainer { engine, name, image }

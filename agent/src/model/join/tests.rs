@@ -83,7 +83,7 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
         },
         ..process(1, "/usr/bin/curl")
     };
-    let unlisted = format!("{} of pod ffff", id(9).short());
+    let unlisted = "without a known name of a pod".to_owned();
     let cases: Vec<(&str, Process, ClientIdentity)> = vec![
         (
             "a container of a pod",
@@ -159,7 +159,7 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
         (
             "Docker's, by the path alone",
             contained(1, Manager::Docker, &[id(8)]),
-            engine_container(Some(EngineKind::Dockerd), id(8).short()),
+            engine_container(Some(EngineKind::Dockerd), "without a known name"),
         ),
         (
             "a nested engine's container whose path hides the outer one",
@@ -297,7 +297,7 @@ fn the_scope_of_an_engine() {
         (
             boxed,
             Scope::Container {
-                name: id(9).short().into(),
+                name: "without a known name".into(),
             },
         ),
         (activated, Scope::User { uid: 1000 }),
@@ -507,6 +507,33 @@ fn two_containers_with_made_up_names_are_one_client() {
         "dockerd container * of maven",
         "dockerd container portainer",
         "dockerd container ryuk-* of testcontainers/ryuk",
+    ];
+    assert_eq!(clients_of(&mut node, holders), expected.map(str::to_owned).into());
+}
+
+#[test]
+fn containers_without_a_known_name_are_one_client_of_their_engine() {
+    let mut node = clear_node();
+    let by_image = |n: u8| SupervisedContainer {
+        image: Some("maven:3".into()),
+        ..supervised(n, None)
+    };
+    known(&mut node.supervised).extend([by_image(10), by_image(11), supervised(12, None)]);
+    let of = |manager, n| contained(1, manager, &[id(n)]);
+    let holders = vec![
+        of(Manager::Docker, 10),
+        of(Manager::Docker, 11),
+        of(Manager::Docker, 12),
+        of(Manager::Docker, 13),
+        of(Manager::Podman, 14),
+        of(Manager::Nerdctl, 15),
+        of(Manager::Nerdctl, 16),
+    ];
+    let expected = [
+        "container without a known name",
+        "dockerd container * of maven",
+        "dockerd container without a known name",
+        "podman container without a known name",
     ];
     assert_eq!(clients_of(&mut node, holders), expected.map(str::to_owned).into());
 }

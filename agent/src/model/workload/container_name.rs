@@ -14,9 +14,21 @@ const MADE_UP: &str = "*";
 /// What buildx calls the container of a builder, before the builder's name and the node's number.
 const BUILDX: &str = "buildx_buildkit_";
 
+/// Stands for the name of a container of which neither name nor image is known: such containers are one client.
+pub const NOT_KNOWN: &str = "without a known name";
+
+/// The name that the container's next run has too, and its image where the name was made up or is not known. None where
+/// neither is known.
+pub fn lasting(name: Option<&str>, image: Option<&str>) -> Option<(String, Option<String>)> {
+    match name {
+        Some(name) => Some(pattern(name, image).unwrap_or_else(|| (name.to_owned(), None))),
+        None => Some((MADE_UP.to_owned(), Some(repository(image?)?))),
+    }
+}
+
 /// The pattern and the image of a container whose name was made up; none where a person named it, or where the name is
 /// all that tells it from others.
-pub fn pattern(name: &str, image: Option<&str>) -> Option<(String, Option<String>)> {
+fn pattern(name: &str, image: Option<&str>) -> Option<(String, Option<String>)> {
     let repository = image.and_then(repository);
     let pattern = of_random(name)
         .or_else(|| of_gitlab(name))
@@ -167,6 +179,15 @@ mod tests {
         ] {
             assert_eq!(pattern(name, Some("shop/web:1")), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_container_without_a_name_goes_by_its_image() {
+        let by_image = Some(("*".to_owned(), Some("ci/maven".to_owned())));
+        assert_eq!(lasting(None, Some("ci/maven:3.9")), by_image);
+        assert_eq!(lasting(None, Some("sha256:0c2ab1c57a3e")), None, "an id is no name");
+        assert_eq!(lasting(None, None), None);
+        assert_eq!(lasting(Some("web"), Some("nginx:1")), Some(("web".to_owned(), None)));
     }
 
     #[test]

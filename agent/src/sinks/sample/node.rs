@@ -215,7 +215,7 @@ pub(super) fn sources() -> Vec<SourceStatus> {
     );
     Source::ALL
         .iter()
-        .zip([2_311, 840, 15_020, 960, 41_777, 3_004, 155])
+        .zip([2_311, 840, 15_020, 960, 41_777, 3_004, 155, 120])
         .map(|(source, duration_micros)| SourceStatus {
             source: *source,
             up: *source != Source::HostFiles,

@@ -35,14 +35,15 @@ fn history() -> History {
         (key, SeenMounted { first, last, mount })
     });
     let clients = sample::report().clients;
-    let clients = clients.known().expect("the sample has clients").iter().map(|c| {
+    let clients = clients.known().expect("the sample has clients").iter().enumerate();
+    let clients = clients.map(|(at, c)| {
         let seen = Seen {
             first: c.first_seen,
             last: c.last_seen,
             connects: c.connects,
             by_event: c.origin == Origin::Event,
             hours: [c.first_seen, c.last_seen].into_iter().collect(),
-            as_runtime: c.as_runtime,
+            as_runtime: at == 0,
         };
         (c.key.clone(), seen)
     });

@@ -72,7 +72,7 @@ impl Gathered {
         } else if groups.len() < PER_LISTENER {
             let alive = read_process(&self.proc, record);
             let is_alive = alive.is_some();
-            let process = alive.unwrap_or_else(|| self.from_record(record));
+            let process = alive.unwrap_or_else(|| self.described_by(record));
             let group = Group::new(Some(process), is_alive, 1, at);
             self.groups.entry(record.listener).or_default().insert(known, group);
             self.attributed.count(Some(is_alive), 1);
@@ -115,7 +115,7 @@ impl Gathered {
         self.groups.retain(|file, _| kept(*file));
     }
 
-    fn from_record(&self, record: &Record) -> Process {
+    fn described_by(&self, record: &Record) -> Process {
         let mut process = record.describe();
         if process.membership.containers.is_empty() {
             process.executable = find_program(&self.root, &record.origin);

@@ -25,6 +25,8 @@ pub(in crate::sources) struct Configuration {
     pub(in crate::sources) data_root: Option<String>,
     #[serde(rename = "exec-root")]
     exec_root: Option<String>,
+    /// The socket of the containerd that it uses.
+    containerd: Option<String>,
     hosts: Option<Vec<String>>,
     tls: Option<bool>,
     tlsverify: Option<bool>,
@@ -73,6 +75,13 @@ impl DaemonSettings {
     pub(super) fn exec_root(&self) -> Option<&str> {
         let file = self.file.as_ref()?;
         option(&self.command, &["--exec-root"]).or(file.exec_root.as_deref())
+    }
+
+    /// The path of the containerd's socket that it was told; none where it looks for one itself.
+    pub(super) fn containerd(&self) -> Option<&str> {
+        let in_file = self.file.as_ref().and_then(|file| file.containerd.as_deref());
+        let told = option(&self.command, &["--containerd"]).or(in_file)?;
+        Some(told.strip_prefix("unix://").unwrap_or(told)).filter(|path| !path.is_empty())
     }
 
     /// What it was told to listen on.
@@ -146,6 +155,22 @@ mod tests {
         DaemonSettings {
             command: command.iter().map(|a| (*a).to_owned()).collect(),
             file: Some(serde_json::from_str(file).expect("a configuration")),
+        }
+    }
+
+    #[test]
+    fn the_containerd_that_it_was_told() {
+        #[rustfmt::skip]
+        let table: [(&[&str], &str, Option<&str>); 6] = [
+            (&["dockerd"], "{}", None),
+            (&["dockerd", "--containerd=/run/a.sock"], "{}", Some("/run/a.sock")),
+            (&["dockerd", "--containerd", "unix:///run/a.sock"], "{}", Some("/run/a.sock")),
+            (&["dockerd"], r#"{"containerd":"/run/b.sock"}"#, Some("/run/b.sock")),
+            (&["dockerd", "--containerd=/run/a.sock"], r#"{"containerd":"/run/b.sock"}"#, Some("/run/a.sock")),
+            (&["dockerd", "--containerd-namespace=x"], r#"{"containerd":""}"#, None),
+        ];
+        for (command, file, expected) in table {
+            assert_eq!(settings(command, file).containerd(), expected, "{command:?} {file}");
         }
     }
 

@@ -111,7 +111,7 @@ mod tests {
             let mut engines = [EngineSighting {
                 kind,
                 process: host.reader().describe(&table.entries[0]),
-                own_containerd: false,
+                containerd: crate::model::engine::Containerd::Own,
                 listeners: Vec::new(),
             }];
             let socket = ListeningSocket {

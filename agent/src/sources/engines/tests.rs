@@ -172,6 +172,40 @@ fn a_named_listener_of_an_unknown_program_is_an_engine_of_another_kind() {
 }
 
 #[test]
+fn the_containerd_of_each_dockerd_is_the_one_that_it_was_told() {
+    let host = RecordedHost::new();
+    systemd(&host);
+    host.file("/run/containerd/containerd.sock", "");
+    host.link_in_root("/var/run", "/run");
+    let dockerd = |pid, arguments: &[&str]| {
+        let command = [&["/usr/bin/dockerd"], arguments].concat();
+        let process = host.process(pid, 1, "dockerd").exe("/usr/bin/dockerd");
+        process.arguments(&command).in_host_root();
+    };
+    dockerd(20, &["--containerd", "/var/run/containerd/containerd.sock"]);
+    dockerd(21, &["--containerd=/run/gone.sock"]);
+    dockerd(22, &[]);
+    host.process(30, 22, "containerd").exe("/usr/bin/containerd");
+    dockerd(23, &[]);
+    host.process(24, 1, "dockerd").exe("/usr/bin/dockerd"); // its root may not be read
+    let table = host.reader().read_table();
+    let table = table.reading.known().expect("processes are recorded");
+    let seen = find_engines(&host.reader(), table, &[], &mut ListenerMemory::default());
+    let found = seen.reading.known().expect("five").iter();
+    let found: Vec<Containerd> = found.map(|engine| engine.containerd.clone()).collect();
+    assert_eq!(
+        found,
+        [
+            Containerd::Told("/run/containerd/containerd.sock".to_owned()),
+            Containerd::Told("/run/gone.sock".to_owned()),
+            Containerd::Own,
+            Containerd::Found,
+            Containerd::Unknown,
+        ]
+    );
+}
+
+#[test]
 fn systemd_alone_stands_for_an_engine_that_nobody_started() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").exe("/sbin/some-init").socket(10).socket(11); // whatever pid 1 is

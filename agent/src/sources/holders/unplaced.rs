@@ -150,7 +150,7 @@ mod tests {
         let engines = [EngineSighting {
             kind: EngineKind::Dockerd,
             process: reader.describe(&entry),
-            own_containerd: false,
+            containerd: crate::model::engine::Containerd::Own,
             listeners: Vec::new(),
         }];
         let protocols = [Protocol::UnixStream, Protocol::UnixStream, Protocol::Other];

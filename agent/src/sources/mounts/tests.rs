@@ -63,7 +63,7 @@ impl Node {
         EngineSighting {
             kind: EngineKind::Dockerd,
             process: Some(self.process()),
-            own_containerd: false,
+            containerd: crate::model::engine::Containerd::Own,
             listeners: vec![Listener {
                 id: ListenerId::File(file),
                 api: Api::Docker,

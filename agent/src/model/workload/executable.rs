@@ -1,0 +1,188 @@
+//! The path of an executable that its next run has too: without the parts that a program made up for one run or one
+//! release.
+//!
+//! Relies on how such paths are made: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an AppImage's
+//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`,
+//! PyInstaller and `go run`. What a person names stays.
+
+use super::generated::{self, is_decimal};
+
+/// Stands for what was made up, as in a container's name.
+const MADE_UP: &str = "*";
+
+/// Where anybody makes a directory for a while.
+const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+
+/// The path without what is new in each run; none where nothing is.
+pub(in crate::model) fn lasting(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return None; // the kernel's name of a process
+    }
+    let mut folded = String::with_capacity(path.len());
+    // `before` is the path up to a component as it is, `folded` as it lasts.
+    for (at, component) in components(path) {
+        let before = &path[..at];
+        folded.push('/');
+        match of_component(before, component) {
+            Some(kept) => folded.push_str(&kept),
+            None => folded.push_str(component),
+        }
+    }
+    (folded != path).then_some(folded)
+}
+
+/// The components, each with where the slash before it is.
+fn components(path: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    path.split('/').skip(1).map(move |component| {
+        let slash = at;
+        at += 1 + component.len();
+        (slash, component)
+    })
+}
+
+fn of_component(before: &str, component: &str) -> Option<String> {
+    let parent = before.rsplit('/').next().unwrap_or_default();
+    if ["/nix/store", "/gnu/store"].contains(&before) {
+        return of_store(component);
+    }
+    let is_revision = |part: &str| is_decimal(part) || part.strip_prefix('x').is_some_and(is_decimal);
+    let is_of_snap = before
+        .rsplit_once('/')
+        .is_some_and(|(above, _)| above.ends_with("/snap"));
+    let is_of_proc = before == "/proc" || (before.starts_with("/proc/") && parent == "fd") || before == "/dev/fd";
+    let is_pid = is_decimal(component) || component == "self";
+    let is_of_uv = parent.starts_with("archive-v") && before.contains("/uv/");
+    if (is_of_snap && is_revision(component)) || (is_of_proc && is_pid) || is_of_uv {
+        return Some(MADE_UP.to_owned());
+    }
+    let made_up = generated::fold(component, MADE_UP);
+    let is_temporary = TEMPORARY.contains(&before) || component.starts_with(".tmp");
+    made_up.or_else(|| is_temporary.then(|| of_temporary(component))?)
+}
+
+/// `<hash>-<name>-<version>` as `*-<name>-*`. The version begins at the first digit after a dash, as Nix reads it.
+fn of_store(component: &str) -> Option<String> {
+    let (_, name) = component.split_once('-')?;
+    let begins = |(at, _): &(usize, &str)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    Some(match name.match_indices('-').find(begins) {
+        Some((at, _)) => format!("{MADE_UP}-{}-{MADE_UP}", &name[..at]),
+        None => format!("{MADE_UP}-{name}"),
+    })
+}
+
+/// A directory that a program made in a temporary one: what comes before the part that it made up.
+fn of_temporary(component: &str) -> Option<String> {
+    let kept = by_maker(component).or_else(|| {
+        let at = component.rfind(['-', '_', '.'])? + 1;
+        is_random(&component[at..]).then(|| &component[..at])
+    })?;
+    Some(format!("{kept}{MADE_UP}"))
+}
+
+/// By the prefixes of programs that write the random part right after them, and by how long it is.
+fn by_maker(component: &str) -> Option<&str> {
+    // The runtime of an AppImage puts up to six letters of its name before the six random ones.
+    let length = match component {
+        _ if component.starts_with(".mount_") => 6,
+        _ if component.starts_with("tmp.") => 10,
+        _ if component.starts_with(".tmp") || component.starts_with("_MEI") => 6,
+        _ if component.starts_with("tmp") || component.starts_with("pip-") => 8,
+        _ => return None,
+    };
+    let at = component.len().checked_sub(length)?;
+    let (kept, random) = component.split_at_checked(at)?;
+    let fits = random.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_whole = kept.ends_with(['-', '_', '.']) || ["tmp", ".tmp", "_MEI"].contains(&kept);
+    (fits && (is_whole || kept.starts_with(".mount_"))).then_some(kept)
+}
+
+/// True for six, eight or ten letters and digits, as mkdtemp(3) and its kin make them, that are no word with a number.
+fn is_random(part: &str) -> bool {
+    let word = part.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_word = word.bytes().all(|b| b.is_ascii_lowercase());
+    [6, 8, 10].contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()) && !is_word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_in_each_run_or_release_is_left_out() {
+        let table = [
+            ("/tmp/.mount_abc123/usr/bin/agent", "/tmp/.mount_*/usr/bin/agent"),
+            (
+                "/tmp/.mount_LensDe9xYz1a/usr/bin/lens",
+                "/tmp/.mount_LensDe*/usr/bin/lens",
+            ),
+            ("/proc/self/fd/7", "/proc/*/fd/*"),
+            ("/proc/4711/fd/7", "/proc/*/fd/*"),
+            ("/dev/fd/9", "/dev/fd/*"),
+            (
+                "/nix/store/1b9p07z77phvv2hf6gm9f28syp39f1ag-docker-compose-2.29.1/bin/docker-compose",
+                "/nix/store/*-docker-compose-*/bin/docker-compose",
+            ),
+            (
+                "/nix/store/1b9p07z77phvv2hf6gm9f28syp39f1ag-etc/bin/x",
+                "/nix/store/*-etc/bin/x",
+            ),
+            ("/snap/docker/2915/bin/docker", "/snap/docker/*/bin/docker"),
+            (
+                "/var/lib/snapd/snap/docker/x2/bin/docker",
+                "/var/lib/snapd/snap/docker/*/bin/docker",
+            ),
+            (
+                "/tmp/pip-build-env-k3j4_x2a/overlay/bin/build",
+                "/tmp/pip-build-env-*/overlay/bin/build",
+            ),
+            ("/tmp/tmpq7_w2e8r/bin/python3", "/tmp/tmp*/bin/python3"),
+            ("/var/tmp/tmp.Ab3dEf6hIj/run", "/var/tmp/tmp.*/run"),
+            ("/tmp/_MEIa1B2c3/agent", "/tmp/_MEI*/agent"),
+            ("/tmp/go-build2814710285/b001/exe/main", "/tmp/go-build*/b001/exe/main"),
+            ("/tmp/runner-aB3xYz/agent", "/tmp/runner-*/agent"),
+            (
+                "/root/.cache/uv/archive-v0/x7Kd_aB-93kLmNoPqRsTu/bin/python",
+                "/root/.cache/uv/archive-v0/*/bin/python",
+            ),
+            (
+                "/root/.cache/uv/builds-v0/.tmpAbCdEf/bin/python",
+                "/root/.cache/uv/builds-v0/.tmp*/bin/python",
+            ),
+            (
+                "/root/.vscode-server/bin/0c2ab1c57a3e4f0e9d3b1f2e3d4c5b6a0c2ab1c5/node",
+                "/root/.vscode-server/bin/*/node",
+            ),
+        ];
+        for (path, expected) in table {
+            assert_eq!(lasting(path).as_deref(), Some(expected), "{path}");
+            assert_eq!(lasting(expected), None, "{expected} lasts");
+        }
+    }
+
+    #[test]
+    fn what_a_person_names_stays() {
+        for path in [
+            "/usr/bin/docker",
+            "/usr/lib/postgresql/15/bin/postgres",
+            "/opt/actions-runner/bin.2.319.1/Runner.Listener",
+            "/opt/backup-orders/run",
+            "/home/2915/bin/docker",
+            "/tmp/agent/bin/x",
+            "/tmp/release2/bin/x",
+            "/tmp/my-stage2/bin/x",
+            "/tmp/tmp/x",
+            "/srv/runner-aB3xYz/agent",
+            "/snap/docker/current/bin/docker",
+            "/snap/bin/docker",
+            "/proc/sys/x",
+            "/deadbeef",
+            "python3",
+            "12345678",
+            "/",
+            "",
+        ] {
+            assert_eq!(lasting(path), None, "{path}");
+        }
+    }
+}
