@@ -6,11 +6,12 @@
 //! - `hold PATH`: connects and holds the connection
 //! - `say PATH LINE`: connects, sends the line, holds
 //! - `blink PATH HOLD_MS PAUSE_MS`: again and again a new process that connects, holds for so long, and exits
+//! - `burst PATH TIMES`: so many processes, one after the other, that connect and exit at once; then it is ready and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
 //! - `pass PATH stay|leave`: the same, but the descriptor goes to a process that already runs, by `SCM_RIGHTS`
 //! - `abstract NAME`: connects to an abstract name and holds
 //! - `listen PATH`: binds and never accepts
-//! - `mute PATH`: binds, accepts and never answers
+//! - `mute PATH`: binds, accepts, reads until the end and never answers
 //! - `pause`: holds a sandbox; also when the program is called `pause`
 //!
 //! SIGTERM ends it at once, also as PID 1. With `--until-eof` the end of standard input does too, in every process it
@@ -113,6 +114,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
         }
         ["mute", path] => mute(path, until_eof),
         ["blink", path, hold, pause] => blink(path, millis(hold)?, millis(pause)?, until_eof),
+        ["burst", path, times] => burst(path, times),
         ["fork", path, connector] => hand_by_fork(path, connector == "leave", until_eof),
         ["pass", path, connector] => hand_by_message(path, connector == "leave", until_eof),
         ["pause"] => stand(until_eof, std::process::id()),
@@ -145,9 +147,8 @@ fn stay(until_eof: bool) -> io::Result<()> {
 fn mute(path: &str, until_eof: bool) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || {
-        let mut kept = Vec::new();
-        for connection in listener.incoming() {
-            kept.push(connection);
+        for mut connection in listener.incoming().flatten() {
+            thread::spawn(move || io::copy(&mut connection, &mut io::sink()));
         }
     });
     stand(until_eof, std::process::id())
@@ -173,6 +174,16 @@ fn blink(path: &str, hold: Duration, pause: Duration, until_eof: bool) -> io::Re
             return Ok(());
         }
     }
+}
+
+fn burst(path: &str, times: &str) -> io::Result<()> {
+    let times: u32 = times.parse().map_err(io::Error::other)?;
+    for _ in 0..times {
+        let child = split(|| UnixStream::connect(path).map(drop))?;
+        wait(child, 0);
+    }
+    println!("ready {} {0}", std::process::id());
+    Ok(())
 }
 
 fn hand_by_fork(path: &str, connector_leaves: bool, until_eof: bool) -> io::Result<()> {

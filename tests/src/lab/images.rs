@@ -27,7 +27,7 @@ const LOAD_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/load.rs");
 const APPLETS: &[&str] = &["cat", "ls", "nc", "sh", "sleep", "true"];
 
 /// The client program, static, compiled into the cache when its source is newer.
-pub(crate) fn client() -> Result<PathBuf> {
+pub fn client() -> Result<PathBuf> {
     static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     compiled(&COMPILED, "client", CLIENT_SOURCE)
 }

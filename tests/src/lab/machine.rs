@@ -19,6 +19,8 @@ pub enum Tier {
     Runtime,
     /// A real Kubernetes, and all that it stands on.
     Cluster,
+    /// Kernels in virtual machines.
+    Kernel,
 }
 
 impl Tier {
@@ -27,6 +29,7 @@ impl Tier {
         match name {
             "runtime" => Some(Self::Runtime),
             "cluster" => Some(Self::Cluster),
+            "kernel" => Some(Self::Kernel),
             _ => None,
         }
     }
@@ -35,6 +38,8 @@ impl Tier {
 /// What was found on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
+    /// The processor's architecture, as Rust calls it.
+    pub architecture: &'static str,
     /// The effective capabilities of this process, as in `/proc/self/status`.
     pub capabilities: u64,
     /// Filesystems that the kernel knows now.
@@ -95,12 +100,45 @@ const CLUSTER_PROGRAMS: &[(&str, &str)] = &[
     ("python3", "unpacks helm"),
 ];
 
+/// What tier `kernel` calls: what it looks at is inside of virtual machines.
+const KERNEL_PROGRAMS: &[(&str, &str)] = &[
+    ("rustc", "compiles the client program"),
+    ("apt-get", "gets kernels and the emulator"),
+    ("dpkg", "unpacks kernels and the emulator"),
+    ("tar", "makes castoff's image"),
+];
+
 /// What the machine lacks for the tier; empty where it can run.
 pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
     let programs = match tier {
         Tier::Runtime => PROGRAMS.to_vec(),
         Tier::Cluster => [PROGRAMS, CLUSTER_PROGRAMS].concat(),
+        Tier::Kernel => KERNEL_PROGRAMS.to_vec(),
     };
+    let mut missing = missing_programs(&programs, facts);
+    if tier != Tier::Kernel {
+        missing.extend(missing_for_daemons(facts));
+    } else if facts.architecture != "x86_64" {
+        missing.push(Missing {
+            what: format!("an x86_64 processor (this is {})", facts.architecture),
+            why: "a guest runs the same static castoff",
+        });
+    }
+    missing
+}
+
+fn missing_programs(programs: &[(&str, &'static str)], facts: &Facts) -> Vec<Missing> {
+    let absent = |program: &str| facts.absent_programs.iter().any(|absent| absent == program);
+    let programs = programs.iter().filter(|(program, _)| absent(program));
+    let lack = |(program, why): &(&str, &'static str)| Missing {
+        what: format!("program {program}"),
+        why,
+    };
+    programs.map(lack).collect()
+}
+
+/// What daemons, pods and clients need of the machine itself.
+fn missing_for_daemons(facts: &Facts) -> Vec<Missing> {
     let mut missing = Vec::new();
     let mut lack = |what: &str, why| {
         missing.push(Missing {
@@ -111,11 +149,6 @@ pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
     for (bit, name, why) in CAPABILITIES {
         if facts.capabilities & (1 << bit) == 0 {
             lack(&format!("{name} (run as root)"), why);
-        }
-    }
-    for (program, why) in programs {
-        if facts.absent_programs.iter().any(|absent| absent == program) {
-            lack(&format!("program {program}"), why);
         }
     }
     if !facts.filesystems.iter().any(|known| known == "overlay") {
@@ -156,6 +189,7 @@ pub fn read_facts() -> Facts {
     let filesystems = filesystems.lines().filter_map(|line| line.split('\t').next_back());
     let user_namespaces = fs::read_to_string("/proc/sys/user/max_user_namespaces").ok();
     Facts {
+        architecture: std::env::consts::ARCH,
         capabilities: capabilities.unwrap_or(0),
         filesystems: filesystems.map(str::to_owned).collect(),
         user_namespaces: user_namespaces.and_then(|limit| limit.trim().parse().ok()),
@@ -230,6 +264,7 @@ mod tests {
 
     fn capable() -> Facts {
         Facts {
+            architecture: "x86_64",
             capabilities: u64::MAX,
             filesystems: vec!["ext4".to_owned(), "overlay".to_owned()],
             user_namespaces: Some(1000),
@@ -252,6 +287,24 @@ mod tests {
         assert_eq!(missing(Tier::Runtime, &facts), []);
         let lines: Vec<String> = missing(Tier::Cluster, &facts).iter().map(Missing::to_string).collect();
         assert_eq!(lines, ["program go: builds Kubernetes"]);
+    }
+
+    #[test]
+    fn a_virtual_machine_needs_its_processor_and_no_rights() {
+        let mut facts = capable();
+        facts.capabilities = 0;
+        facts.unix_diag = Err("EPERM".to_owned());
+        assert_eq!(missing(Tier::Kernel, &facts), []);
+        facts.architecture = "aarch64";
+        facts.absent_programs = vec!["ss".to_owned(), "dpkg".to_owned()];
+        let lines: Vec<String> = missing(Tier::Kernel, &facts).iter().map(Missing::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "program dpkg: unpacks kernels and the emulator",
+                "an x86_64 processor (this is aarch64): a guest runs the same static castoff"
+            ]
+        );
     }
 
     #[test]

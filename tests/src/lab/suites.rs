@@ -189,14 +189,13 @@ fn prepare(suite: Suite, folder: &Path) -> Result<bool> {
         }
     }
     let work = tempfile::tempdir_in(folder).context("make a folder for the packages")?;
-    let configuration = write_configuration(suite, work.path())?;
-    let updated = apt_get(&configuration, &["update", "-o", "APT::Update::Error-Mode=any"]);
+    let apt = Private::of(suite, work.path())?;
+    let updated = apt.update();
     let mut complete = true;
     for kind in Kind::ALL {
         let had = updated.as_ref().map_err(ToString::to_string).and_then(|()| {
-            let mut words = vec!["install", "-y", "--download-only", "--no-install-recommends"];
-            words.extend(suite.packages(kind));
-            apt_get(&configuration, &words).map_err(|error| error.to_string())
+            let had = apt.download_with_dependencies(&suite.packages(kind));
+            had.map_err(|error| error.to_string())
         });
         match had {
             Ok(()) => drop(fs::remove_file(missing(folder, kind))),
@@ -217,22 +216,23 @@ fn prepare(suite: Suite, folder: &Path) -> Result<bool> {
     Ok(complete)
 }
 
-fn apt_get(configuration: &Path, words: &[&str]) -> Result<()> {
-    let mut command = Command::new("apt-get");
-    packages::run(command.arg("-q").args(words).env("APT_CONFIG", configuration))
+/// apt for one release, with a configuration that shares nothing with the machine's but the address of the archive.
+pub(crate) struct Private {
+    configuration: PathBuf,
 }
 
-/// A configuration that shares nothing with the machine's but the address of the archive.
-fn write_configuration(suite: Suite, work: &Path) -> Result<PathBuf> {
-    for folder in ["lists/partial", "archives/partial"] {
-        fs::create_dir_all(work.join(folder)).context("make apt's folders")?;
-    }
-    fs::write(work.join("status"), "").context("write an empty status")?;
-    let source = format!("deb [signed-by={KEYRING}] {} {} main\n", find_archive()?, suite.name());
-    fs::write(work.join("sources.list"), source).context("write apt's sources")?;
-    let place = work.display();
-    let configuration = format!(
-        r#"Dir::Etc::sourcelist "{place}/sources.list";
+impl Private {
+    /// Its lists and downloads are in `work`.
+    pub(crate) fn of(suite: Suite, work: &Path) -> Result<Self> {
+        for folder in ["lists/partial", "archives/partial"] {
+            fs::create_dir_all(work.join(folder)).context("make apt's folders")?;
+        }
+        fs::write(work.join("status"), "").context("write an empty status")?;
+        let source = format!("deb [signed-by={KEYRING}] {} {} main\n", find_archive()?, suite.name());
+        fs::write(work.join("sources.list"), source).context("write apt's sources")?;
+        let place = work.display();
+        let words = format!(
+            r#"Dir::Etc::sourcelist "{place}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
@@ -244,10 +244,40 @@ Dir::Cache::archives "{place}/archives";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
 "#
-    );
-    let path = work.join("apt.conf");
-    fs::write(&path, configuration).context("write apt's configuration")?;
-    Ok(path)
+        );
+        let configuration = work.join("apt.conf");
+        fs::write(&configuration, words).context("write apt's configuration")?;
+        Ok(Self { configuration })
+    }
+
+    /// Reads the archive's lists.
+    pub(crate) fn update(&self) -> Result<()> {
+        packages::run(&mut self.command("apt-get", &["update", "-o", "APT::Update::Error-Mode=any"]))
+    }
+
+    /// Downloads packages with all that they depend on.
+    fn download_with_dependencies(&self, wanted: &[&str]) -> Result<()> {
+        let words = ["install", "-y", "--download-only", "--no-install-recommends"];
+        packages::run(self.command("apt-get", &words).args(wanted))
+    }
+
+    /// Downloads these packages alone into a folder.
+    pub(crate) fn download(&self, wanted: &[String], folder: &Path) -> Result<()> {
+        packages::run(self.command("apt-get", &["download"]).args(wanted).current_dir(folder))
+    }
+
+    /// What a package depends on.
+    pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let listed = packages::output(&mut self.command("apt-cache", &["depends", package]))?;
+        let names = listed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    fn command(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-q").args(words).env("APT_CONFIG", &self.configuration);
+        command
+    }
 }
 
 /// The address of Debian's archive in this machine's own apt sources.

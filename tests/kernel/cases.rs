@@ -1,0 +1,119 @@
+//! What castoff has to say in a guest, in the order in which its init asks.
+
+use std::path::Path;
+
+use anyhow::Result;
+use castoff_tests::lab::guests::Answers;
+use castoff_tests::report::{clients_of, list};
+use serde_json::Value;
+
+/// The parameter with which init does not load the module that lists Unix sockets.
+pub(crate) const WITHOUT_UNIX_DIAG: &str = "castoff.unix_diag=no";
+
+/// The client in the control group of a pod. No runtime in the guest can name the pod.
+const POD: &str = "? container 5f0c2b7a9d1e of pod 8f0c1d52-9f5e-4a30-b6d1-2f1f5f0a7c11";
+
+const SOCKET: &str = "/run/docker.sock";
+
+/// What was held against what is true.
+#[derive(Default)]
+pub(crate) struct Judged {
+    /// Short words for what castoff was right about.
+    pub(crate) right: Vec<&'static str>,
+    /// How the kernel tells of connects, as castoff says it.
+    pub(crate) method: String,
+    /// What it said instead, a line each.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Judged {
+    fn is(&mut self, what: &'static str, said: impl Into<Value>, expected: impl Into<Value>) {
+        let (said, expected) = (said.into(), expected.into());
+        if said == expected {
+            self.right.push(what);
+        } else {
+            self.wrong.push(format!("{what}: {said}, and it is {expected}"));
+        }
+    }
+}
+
+/// Holds all answers of a guest with these parameters against what is true in it; `method` is how its kernel tells of
+/// connects.
+pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -> Result<Judged> {
+    let mut judged = Judged::default();
+    if parameters.contains("lockdown=") {
+        let lockdown = answers.text("lockdown")?;
+        judged.is("lockdown", lockdown.contains("[confidentiality]"), true);
+    }
+    let nothing = answers.json("nothing")?;
+    judged.is("no engine", verdict(&nothing), "clear");
+    let quiet = answers.json("quiet")?;
+    judged.is("an engine nobody uses", verdict(&quiet), "idle");
+    judged.is("nobody connected", last_connect(&quiet)?, "none-since");
+    let left = answers.json("left")?;
+    judged.is("a client that left", who(&left)?, vec!["unseen"]);
+    judged.is("when it connected", last_connect(&left)?, "exact");
+    let held = answers.json("held")?;
+    // The table of Unix sockets as text does not tell who is at the other end, unless it is alone in its network namespace.
+    let holders = if parameters == WITHOUT_UNIX_DIAG {
+        vec![POD, "unnamed"]
+    } else {
+        vec![POD, "client of 0", "unit backup.service"]
+    };
+    judged.is("holders", who(&held)?, holders);
+    let with_events = answers.json("auto")?;
+    judge_events(&mut judged, method, &with_events)?;
+    let without = answers.json("off")?;
+    judged.is("in use without events", verdict(&without), "in-use");
+    judged.is(
+        "events switched off",
+        without["connectEvents"]["state"].clone(),
+        "absent",
+    );
+    Ok(judged)
+}
+
+/// The looks during which 200 processes of the pod and 100 of the unit connected and exited at once.
+fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Result<()> {
+    let events = &report["connectEvents"]["value"];
+    judged.method = events["method"].as_str().unwrap_or("none").to_owned();
+    judged.is("method", events["method"].clone(), method);
+    judged.is("in use by short connects", verdict(report), "in-use");
+    if method.is_none() {
+        let refused = events["refused"].as_array().map(Vec::len);
+        judged.is("why no method runs", refused, 3);
+        return Ok(());
+    }
+    let clients = list(report, "clients")?.iter().map(|client| {
+        let name = castoff_tests::report::who(&client["identity"]);
+        format!("{name}: {} by {}", client["connects"], client["origin"])
+    });
+    let mut clients: Vec<String> = clients.collect();
+    clients.sort();
+    let expected = [
+        format!(r#"{POD}: 200 by "event""#),
+        r#"unit backup.service: 100 by "event""#.to_owned(),
+    ];
+    judged.is("every short client by name", clients, expected.to_vec());
+    judged.is("all connects recorded", events["recorded"].clone(), 300);
+    judged.is("none lost", events["lost"].clone(), 0);
+    judged.is("all attributed", events["attributed"]["none"].clone(), 0);
+    Ok(())
+}
+
+fn verdict(report: &Value) -> Value {
+    report["verdict"].clone()
+}
+
+/// The kind of reading that the engine's socket gives of the last connect.
+fn last_connect(report: &Value) -> Result<Value> {
+    let engines = list(report, "engines")?;
+    Ok(engines[0]["listeners"][0]["lastConnect"]["kind"].clone())
+}
+
+/// The clients, in the words of the table, in order.
+fn who(report: &Value) -> Result<Vec<String>> {
+    let mut who = clients_of(report, Path::new(SOCKET))?;
+    who.sort();
+    Ok(who)
+}

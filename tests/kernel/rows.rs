@@ -1,0 +1,147 @@
+//! A row: a kernel with its parameters, and what came of it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use castoff_tests::lab::guests::{Answers, Guest};
+use castoff_tests::lab::images;
+use castoff_tests::lab::kernels::{self, Kernel};
+use castoff_tests::lab::suites::{Suite, Unavailable};
+
+use crate::cases::{self, Judged};
+
+const INIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernel/init");
+
+/// A kernel to be booted.
+pub(crate) struct Plan {
+    suite: Suite,
+    /// What its release starts with.
+    version: &'static str,
+    /// Beside those of every guest.
+    parameters: &'static str,
+    /// How the kernel tells of connects there; none where it lets no program do it.
+    method: Option<&'static str>,
+}
+
+/// What came of a row.
+pub(crate) enum Outcome {
+    /// Castoff was right about everything.
+    Right,
+    /// Everything that is wrong, a line each; a guest that broke off has the end of its console here.
+    Wrong(String),
+    /// Why it could not be had.
+    NotRun(String),
+}
+
+/// A row of the table.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) source: String,
+    pub(crate) judged: Judged,
+    pub(crate) outcome: Outcome,
+}
+
+/// Debian's kernels as they are, locked down, and one without the module that castoff asks first.
+pub(crate) fn plans() -> Vec<Plan> {
+    const FENTRY: Option<&str> = Some("fentry");
+    const LOCKED: &str = "lockdown=confidentiality";
+    [
+        (Suite::Bullseye, "5.10.", "", FENTRY),
+        (Suite::Bullseye, "5.10.", LOCKED, None),
+        (Suite::Bookworm, "6.1.", "", FENTRY),
+        (Suite::Bookworm, "6.1.", LOCKED, FENTRY),
+        (Suite::Bookworm, "6.1.", cases::WITHOUT_UNIX_DIAG, FENTRY),
+        (Suite::Trixie, "6.12.", "", FENTRY),
+        (Suite::Sid, "7.", "", FENTRY),
+        (Suite::Sid, "7.", LOCKED, FENTRY),
+    ]
+    .map(|(suite, version, parameters, method)| Plan {
+        suite,
+        version,
+        parameters,
+        method,
+    })
+    .into()
+}
+
+impl Plan {
+    /// Like `6.1 lockdown=confidentiality`.
+    pub(crate) fn name(&self) -> String {
+        let version = self.version.trim_end_matches('.');
+        format!("{version} {}", self.parameters).trim_end().to_owned()
+    }
+
+    /// Boots it with this castoff.
+    pub(crate) fn run(&self, castoff: &Path) -> Row {
+        let (judged, outcome) = match self.judge(castoff) {
+            Ok(judged) if judged.wrong.is_empty() => (judged, Outcome::Right),
+            Ok(judged) => {
+                let wrong = judged.wrong.join("\n");
+                (judged, Outcome::Wrong(wrong))
+            }
+            Err(error) => {
+                let outcome = match error.downcast_ref::<Unavailable>() {
+                    Some(why) => Outcome::NotRun(why.0.split_whitespace().collect::<Vec<_>>().join(" ")),
+                    None => Outcome::Wrong(format!("{error:#}")),
+                };
+                (Judged::default(), outcome)
+            }
+        };
+        Row {
+            name: self.name(),
+            source: format!("Debian {}", self.suite.name()),
+            judged,
+            outcome,
+        }
+    }
+
+    fn judge(&self, castoff: &Path) -> Result<Judged> {
+        let kernel = kernels::kernel(self.suite)?;
+        let answers = self.boot(&kernel, castoff)?;
+        let release = answers.text("kernel")?;
+        if !release.starts_with(self.version) {
+            let source = self.suite.name();
+            return Err(Unavailable(format!("Debian {source} has Linux {release} now")).into());
+        }
+        cases::judge(self.parameters, self.method, &answers)
+    }
+
+    fn boot(&self, kernel: &Kernel, castoff: &Path) -> Result<Answers> {
+        let client = images::client()?;
+        let files = [
+            ("init", PathBuf::from(INIT)),
+            ("lib/unix_diag.ko", kernel.unix_diag.clone()),
+            ("bin/castoff", castoff.to_owned()),
+            ("bin/client", client.clone()),
+            // The name by which castoff knows the engine.
+            ("opt/dockerd", client),
+        ];
+        let guest = Guest {
+            kernel,
+            parameters: self.parameters,
+            files: &files,
+        };
+        guest.run().with_context(|| format!("the guest of {}", self.name()))
+    }
+}
+
+impl Outcome {
+    pub(crate) fn is_right(&self) -> bool {
+        matches!(self, Self::Right)
+    }
+
+    pub(crate) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong(_))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Right => out.write_str("ok"),
+            Self::Wrong(what) => write!(out, "FAILED: {what}"),
+            Self::NotRun(words) => write!(out, "not run: {words}"),
+        }
+    }
+}
