@@ -64,37 +64,33 @@ impl Guest<'_> {
             .arg("-append")
             .arg(format!("console=ttyS0 panic=1 quiet {}", self.parameters));
         let qemu = Daemon::start("qemu", &room, &command, &[])?;
-        let mut text = String::new();
         let read = || {
             let bytes = fs::read(&answers).context("it has not said anything")?;
-            let said = String::from_utf8_lossy(&bytes);
+            let said = String::from_utf8_lossy(&bytes).into_owned();
             ensure!(is_whole(&said), "it has not said all");
-            Ok(())
+            Ok(said)
         };
-        qemu.wait_so_long(PATIENCE, read)?;
-        text.push_str(&String::from_utf8_lossy(
-            &fs::read(&answers).context("read the guest's answers")?,
-        ));
-        Answers::read(&text)
+        qemu.wait_so_long(PATIENCE, || read().map(drop))?;
+        Answers::read(&read()?)
     }
 
     /// Writes its file system as the archive that the kernel unpacks.
     fn pack(&self, room: &Room, archive: &Path) -> Result<()> {
         let programs = Programs::debian()?;
-        let root = room.folder("root")?;
+        let tree = room.folder("root")?;
         let busybox = programs.path("busybox")?;
         let own = [("bin/busybox", busybox.clone())];
         for (name, file) in own.iter().chain(self.files) {
-            let inside = root.join(name);
+            let inside = tree.join(name);
             let folder = inside.parent().context("a file of the guest is in a folder")?;
             fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
             fs::copy(file, &inside).with_context(|| format!("copy {}", file.display()))?;
             fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).context("make it executable")?;
         }
-        symlink("busybox", root.join("bin/sh")).context("link the shell")?;
+        symlink("busybox", tree.join("bin/sh")).context("link the shell")?;
         let mut pack = Command::new(&busybox);
         pack.args(["sh", "-c", r#""$0" find . | "$0" cpio -o -H newc >"$1""#]);
-        packages::run(pack.arg(&busybox).arg(archive).current_dir(&root))
+        packages::run(pack.arg(&busybox).arg(archive).current_dir(&tree))
     }
 }
 
@@ -130,7 +126,9 @@ impl Answers {
                 (None, _) => bail!("the guest says {line:?} outside of an answer"),
             }
         }
-        ensure!(open.is_none(), "the guest began and did not end {open:?}");
+        if let Some((name, text)) = open {
+            bail!("the guest did not end its answer {name}: {text}");
+        }
         Ok(Self(answers))
     }
 

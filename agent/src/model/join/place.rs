@@ -37,7 +37,7 @@ pub(super) struct Places<'a> {
     containers: HashMap<&'a ContainerId, Listed<'a>>,
     pods: HashMap<&'a str, ProcessPlace>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
-    /// True if a list of the runtime failed: what is not listed may be in the next look.
+    /// True without both lists of the runtime: what is not listed now may be in the next look, under a name of its own.
     is_list_missing: bool,
 }
 
@@ -47,8 +47,8 @@ impl<'a> Places<'a> {
             containers: HashMap::new(),
             pods: HashMap::new(),
             supervised: HashMap::new(),
-            is_list_missing: snapshot.runtime.pods.reading.gap().is_some()
-                || snapshot.runtime.containers.reading.gap().is_some(),
+            is_list_missing: snapshot.runtime.pods.reading.known().is_none()
+                || snapshot.runtime.containers.reading.known().is_none(),
         };
         let listed_pods = snapshot.runtime.pods.reading.items().iter();
         let mut by_sandbox = HashMap::new();
