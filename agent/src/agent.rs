@@ -66,7 +66,7 @@ impl Agent {
     /// One that reads the socket tables elsewhere than in the kernel: recorded ones, in tests.
     pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
-            host: Offload::new(HostSide::new(look.host.clone(), look.connect_events, tables)),
+            host: Offload::new(HostSide::new(look.host.clone(), look.connect_events.clone(), tables)),
             kubelet: Offload::new(DiskSide::new(look.host.clone())),
             files: Offload::new(DiskSide::new(look.host.clone())),
             mounts: Offload::new(DiskSide::new(look.host.clone())),
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
     use crate::model::identity::{FileIdentity, NetNs};
 
-    use crate::sources::connects::Wanted;
+    use crate::sources::connects::Asked;
     use crate::sources::kernel::diag::Envelope;
     use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
     use crate::sources::recorded::RecordedHost;
@@ -422,7 +422,7 @@ mod tests {
             runtime_endpoint: None,
             runtime_timeout: Duration::from_secs(60),
             node: None,
-            connect_events: Wanted::Off,
+            connect_events: Asked::default(),
         };
         let settings = Settings {
             node: None,

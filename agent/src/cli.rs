@@ -17,12 +17,14 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::sources::connects::self_test;
 use args::{Args, Command};
 
 /// Nothing at or above the bar.
@@ -38,6 +40,16 @@ const FAILED: u8 = 70;
 
 /// Runs castoff with the program's arguments and gives its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let [_, first, path] = arguments.as_slice()
+        && first == self_test::ARGUMENT
+    {
+        // No command: castoff executes itself so, to see whether the kernel tells of it.
+        return match self_test::connect(Path::new(path)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(FAILED),
+        };
+    }
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
         Err(error) => return usage(&error),

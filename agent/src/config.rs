@@ -12,7 +12,7 @@ use crate::sinks::http::tls::Files;
 use crate::sinks::publishing::events::sender::EventSettings;
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sources::HostPaths;
-use crate::sources::connects::Wanted;
+use crate::sources::connects::Asked;
 
 /// Everything that was wrong with the arguments.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub struct Look {
     /// The node's name.
     pub node: Option<String>,
     /// How the kernel shall tell of connects.
-    pub connect_events: Wanted,
+    pub connect_events: Asked,
 }
 
 /// How to serve.

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use castoff::findings::report::{Report, Verdict};
+use castoff::findings::report::{Code, Report, Verdict};
 use castoff::model::client::{Client, ClientIdentity, Origin};
 use castoff::model::connect::ConnectMethod;
+use castoff_tests::lab::castoff::castoff_binary;
 use castoff_tests::lab::cgroups::UnitCgroup;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::places::{ORDINARY_UID, Place};
@@ -22,7 +23,7 @@ const REST: Duration = Duration::from_millis(20);
 
 /// Looks before clients come, and after `clients` were there for a second.
 async fn look_around(host: &Host, places: Vec<Place>) -> Result<Report> {
-    let mut agent = agent_with_events(host);
+    let mut agent = agent_with_events(host, None);
     let before = agent.look().await;
     let events = before.connect_events.known().context("the kernel was asked")?;
     ensure!(events.method == Some(ConnectMethod::SyscallExit), "{events:?}");
@@ -93,11 +94,55 @@ async fn what_was_not_asked_of_the_kernel_is_absent() -> Result<()> {
     Ok(())
 }
 
+/// What the first self-test found.
+async fn self_test(program: &Path) -> Result<Report> {
+    let host = hosts::docker_only()?;
+    let mut agent = agent_with_events(&host, Some(program.to_owned()));
+    let start = Instant::now();
+    loop {
+        let report = agent.look().await;
+        let events = report.connect_events.known().context("the kernel was asked")?;
+        if events.self_test.is_some() {
+            return Ok(report);
+        }
+        ensure!(start.elapsed() < Duration::from_secs(30), "no self-test: {events:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[tokio::test]
+async fn castoffs_own_connect_is_told_and_makes_no_client() -> Result<()> {
+    let report = self_test(&castoff_binary()?).await?;
+    let events = report.connect_events.known().context("the kernel was asked")?;
+    assert_eq!(events.self_test.as_ref().and_then(|test| test.failure.as_deref()), None);
+    assert_eq!((events.method, events.recorded), (Some(ConnectMethod::SyscallExit), 0));
+    assert!(told(&report)?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connect_that_is_not_told_makes_the_method_one_that_failed() -> Result<()> {
+    // A child that connects to nothing: as where somebody detached the program.
+    let report = self_test(Path::new("/bin/true")).await?;
+    let events = report.connect_events.known().context("the kernel was asked")?;
+    assert_eq!(events.method, None);
+    let last = events.refused.last().context("it is told")?;
+    assert_eq!(last.method, ConnectMethod::SyscallExit);
+    assert!(
+        last.answer.contains("did not tell of castoff's own connect"),
+        "{}",
+        last.answer
+    );
+    let mut spots = report.findings.iter().filter(|finding| finding.code == Code::BlindSpot);
+    assert!(spots.any(|spot| spot.subject == "connects"), "{:?}", report.findings);
+    Ok(())
+}
+
 /// The socket's file is made anew between two looks, as by an engine that restarts: it is watched within a moment.
 #[tokio::test]
 async fn an_engine_that_restarts_between_two_looks_stays_watched() -> Result<()> {
     let mut host = hosts::docker_only()?;
-    let mut agent = agent_with_events(&host);
+    let mut agent = agent_with_events(&host, None);
     agent.look().await;
     let start = Instant::now();
     let watched = |report: &Report| report.connect_events.known().map(|events| events.recorded);

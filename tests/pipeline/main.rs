@@ -26,7 +26,7 @@ use castoff::sinks::views::metrics::cycles::CycleCounters;
 use castoff::sinks::views::metrics::{Build, Metrics};
 use castoff::sinks::views::style::Style;
 use castoff::sinks::views::table::render_table;
-use castoff::sources::connects::Wanted;
+use castoff::sources::connects::{Asked, Wanted};
 use castoff::sources::sockets::recorded::RecordedTables;
 use castoff_tests::fake::cri::{Api, Method};
 use hosts::Host;
@@ -61,9 +61,12 @@ fn agent_told(host: &Host, runtime_endpoint: Option<String>, history: History) -
 }
 
 /// An agent that the kernel tells of connects.
-fn agent_with_events(host: &Host) -> Agent {
+fn agent_with_events(host: &Host, self_test: Option<PathBuf>) -> Agent {
     let look = Look {
-        connect_events: Wanted::Tracepoint,
+        connect_events: Asked {
+            method: Wanted::Tracepoint,
+            self_test,
+        },
         ..look_at(host, None)
     };
     agent_of(host, look, History::default())
@@ -76,7 +79,7 @@ fn look_at(host: &Host, runtime_endpoint: Option<String>) -> Look {
         // Long, so that a busy machine is no runtime that hangs.
         runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),
-        connect_events: Wanted::Off,
+        connect_events: Asked::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use castoff::config::{Look, Serve};
 use castoff::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
 use castoff::sinks::views::metrics::{Build, Metrics};
 use castoff::sources::HostPaths;
-use castoff::sources::connects::Wanted;
+use castoff::sources::connects::Asked;
 use castoff_tests::fake::api::FakeApi;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,7 +77,7 @@ impl Pages {
             runtime_endpoint: None,
             runtime_timeout: Duration::from_millis(100),
             node: None,
-            connect_events: Wanted::Off,
+            connect_events: Asked::default(),
         };
         let settings = Serve {
             period: Duration::from_secs(60),

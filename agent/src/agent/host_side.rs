@@ -16,7 +16,7 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
-use crate::sources::connects::{ConnectSource, Wanted};
+use crate::sources::connects::{Asked, ConnectSource};
 use crate::sources::engines::held::{HeldMemory, HeldSocket, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
@@ -140,7 +140,7 @@ pub(super) struct HostSide {
 }
 
 impl HostSide {
-    pub(super) fn new(paths: HostPaths, connect_events: Wanted, tables: Box<dyn SocketTables + Send>) -> Self {
+    pub(super) fn new(paths: HostPaths, connect_events: Asked, tables: Box<dyn SocketTables + Send>) -> Self {
         let reader = ProcessReader::new(paths.proc.clone());
         let connects = ConnectSource::new(connect_events, paths.clone());
         Self {

@@ -294,7 +294,7 @@ impl Cycle {
 mod tests {
     use super::*;
     use crate::model::reading::Source;
-    use crate::sources::connects::Wanted;
+    use crate::sources::connects::Asked;
 
     #[tokio::test]
     async fn a_lost_history_is_said_from_the_first_report_on() {
@@ -310,7 +310,7 @@ mod tests {
             runtime_endpoint: None,
             runtime_timeout: Duration::from_millis(100),
             node: None,
-            connect_events: Wanted::Off,
+            connect_events: Asked::default(),
         };
         let settings = Serve {
             period: Duration::from_secs(1),

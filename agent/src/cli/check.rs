@@ -24,7 +24,7 @@ use crate::sinks::views::junit::{Outcome, render_junit};
 use crate::sinks::views::sarif::render_sarif;
 use crate::sinks::views::table::render_table;
 use crate::sources::HostPaths;
-use crate::sources::connects::Wanted;
+use crate::sources::connects::Asked;
 
 /// From the end of one look of a sample to the start of the next: what comes and goes within it is missed, and a look
 /// costs a few milliseconds.
@@ -154,7 +154,7 @@ fn resolve(args: &Check) -> Result<(Look, Looks), Mistakes> {
     let mut look = look(&mut reader, &args.host);
     // One look has no look before, since which the kernel could tell of connects.
     if args.watch || args.sample.is_some() {
-        look.connect_events = args.connects.connect_events.wanted();
+        look.connect_events = args.connects.asked();
     }
     let hour = Duration::from_secs(3600);
     let looks = if args.watch {
@@ -186,7 +186,7 @@ pub(super) fn look(reader: &mut Reader, args: &HostArgs) -> Look {
         runtime_timeout: reader.duration("--runtime-timeout", &args.runtime_timeout, least, most),
         node: reader.text("--node-name", args.node_name.as_deref()).or_else(node_name),
         host: HostPaths { proc, root },
-        connect_events: Wanted::Off,
+        connect_events: Asked::default(),
     }
 }
 

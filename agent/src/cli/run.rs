@@ -87,7 +87,7 @@ fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     const DAY: Duration = Duration::from_secs(86_400);
     let mut reader = Reader::default();
     let mut look = look(&mut reader, &args.host);
-    look.connect_events = args.connects.connect_events.wanted();
+    look.connect_events = args.connects.asked();
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
     let serve = Serve {
         period: reader.duration("--period", &args.period, second, hour),

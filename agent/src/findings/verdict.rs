@@ -10,6 +10,7 @@ use crate::model::exposure::Exposure;
 use crate::model::host::LeftOverKind;
 use crate::model::last_connect::{LastConnect, NoMark};
 use crate::model::reading::{Hides, Reading};
+use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
 
 /// The verdict and one sentence that says why.
@@ -75,14 +76,13 @@ const SHORT: &str = "a use between two looks is not seen";
 /// How to miss less.
 const HOW_TO_SEE: &str = "let the kernel tell (--connect-events), or look more often (a shorter --period, or --sample)";
 
-/// Why a use of the node's engines between two looks would leave no trace: none where the kernel tells of each connect. A TCP port has a finding of its own, and a
-/// listener whose file was not looked at has a gap.
+/// Why a use of the node's engines between two looks would leave no trace. Where the kernel tells of each connect to a file,
+/// only an abstract name is left. A TCP port has a finding of its own, and a listener whose file was not looked at has a gap.
 fn without_mark(facts: &Facts<'_>) -> Option<String> {
-    if told_by(facts).is_some() {
-        return None;
-    }
+    let is_told = told_by(facts).is_some();
     let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
-    let mut missing = listeners.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
+    let untold = listeners.filter(|listener| !(is_told && matches!(listener.id, ListenerId::File(_))));
+    let mut missing = untold.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
     let (listener, why) = missing.find(|(_, why)| *why != NoMark::Tcp)?;
     let remedy = why.remedy().unwrap_or(HOW_TO_SEE);
     Some(format!(

@@ -66,6 +66,16 @@ impl Attributions {
     }
 }
 
+/// How a self-test ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfTest {
+    /// When.
+    pub at: Timestamp,
+    /// Why it failed; none where it passed.
+    pub failure: Option<String>,
+}
+
 /// The state of connect events in one look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +86,8 @@ pub struct ConnectEvents {
     pub refused: Vec<RefusedMethod>,
     /// Since when the method runs; none where none does.
     pub since: Option<Timestamp>,
+    /// The last self-test of the method: a connect of castoff's own that has to be told. None before the first.
+    pub self_test: Option<SelfTest>,
     /// Listeners that are watched.
     pub listeners: u32,
     /// Connects that the kernel recorded since castoff started.

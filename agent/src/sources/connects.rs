@@ -13,7 +13,9 @@ mod method;
 mod program;
 mod record;
 mod running;
+pub mod self_test;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMethod};
@@ -23,10 +25,20 @@ use crate::sources::HostPaths;
 pub use method::Wanted;
 use method::plan;
 use running::{Running, keep_reading};
+use self_test::Schedule;
+
+/// What of connect events was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// By which method.
+    pub method: Wanted,
+    /// castoff's own program, which the self-test executes; none where nothing is tested.
+    pub self_test: Option<PathBuf>,
+}
 
 /// Sees connects. The kernel program is loaded in the first look.
 pub struct ConnectSource {
-    wanted: Wanted,
+    asked: Asked,
     paths: HostPaths,
     started: Option<Started>,
 }
@@ -39,9 +51,9 @@ struct Started {
 
 impl ConnectSource {
     /// One that uses the methods that were asked for. Nothing is loaded yet.
-    pub const fn new(wanted: Wanted, paths: HostPaths) -> Self {
+    pub const fn new(asked: Asked, paths: HostPaths) -> Self {
         Self {
-            wanted,
+            asked,
             paths,
             started: None,
         }
@@ -49,11 +61,11 @@ impl ConnectSource {
 
     /// Who connected since the look before; from now on the listeners of `engines` are watched. Blocks.
     pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<ConnectsSeen> {
-        if self.wanted == Wanted::Off {
+        if self.asked.method == Wanted::Off {
             return Sighting::absent();
         }
-        let (wanted, paths) = (self.wanted, &self.paths);
-        let started = self.started.get_or_insert_with(|| Started::new(wanted, paths));
+        let (asked, paths) = (&self.asked, &self.paths);
+        let started = self.started.get_or_insert_with(|| Started::new(asked, paths));
         let mut gaps = started.gaps.clone();
         let Some(running) = &started.running else {
             return Sighting::partial(unseen(started.refused.clone()), gaps);
@@ -69,17 +81,23 @@ impl ConnectSource {
 }
 
 impl Started {
-    fn new(wanted: Wanted, paths: &HostPaths) -> Self {
+    fn new(asked: &Asked, paths: &HostPaths) -> Self {
         let facts = facts::read(&paths.proc);
-        let mut plan = plan(wanted, &facts);
+        let mut plan = plan(asked.method, &facts);
         let program = program::attach(&mut plan, &facts);
         let mut gaps = Vec::new();
         let running = program.map(|program| Arc::new(Mutex::new(Running::new(program, paths))));
-        if let Some(Err(error)) = running.as_ref().map(keep_reading) {
+        if let Some(Err(error)) = running.as_ref().map(|running| {
+            let program = asked.self_test.clone();
+            keep_reading(
+                running,
+                program.map(|program| Schedule::new(program, paths.proc.clone())),
+            )
+        }) {
             let asked = "the system for a thread that reads connects";
             gaps.push(Gap::new(Reason::of(&error), Hides::Detail, asked, error));
         }
-        if let (Wanted::Tracepoint, None, Some(refused)) = (wanted, &running, plan.refused.last()) {
+        if let (Wanted::Tracepoint, None, Some(refused)) = (asked.method, &running, plan.refused.last()) {
             let asked = "--connect-events=tracepoint";
             gaps.push(Gap::new(Reason::NoKernelSupport, Hides::Detail, asked, &refused.answer));
         }
@@ -98,6 +116,7 @@ fn unseen(refused: Vec<RefusedMethod>) -> ConnectsSeen {
             method: None,
             refused,
             since: None,
+            self_test: None,
             listeners: 0,
             recorded: 0,
             lost: 0,

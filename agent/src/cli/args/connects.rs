@@ -1,8 +1,10 @@
 //! How castoff learns of connects that no look sees.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
-use crate::sources::connects::Wanted;
+use crate::sources::connects::{Asked, Wanted};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConnectArgs {
@@ -21,12 +23,15 @@ pub(in crate::cli) enum ConnectEvents {
     Tracepoint,
 }
 
-impl ConnectEvents {
-    pub(in crate::cli) const fn wanted(self) -> Wanted {
-        match self {
-            Self::Auto => Wanted::Auto,
-            Self::Off => Wanted::Off,
-            Self::Tracepoint => Wanted::Tracepoint,
+impl ConnectArgs {
+    pub(in crate::cli) fn asked(&self) -> Asked {
+        Asked {
+            method: match self.connect_events {
+                ConnectEvents::Auto => Wanted::Auto,
+                ConnectEvents::Off => Wanted::Off,
+                ConnectEvents::Tracepoint => Wanted::Tracepoint,
+            },
+            self_test: Some(PathBuf::from("/proc/self/exe")),
         }
     }
 }

@@ -4,7 +4,9 @@ use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, ConnectsSeen};
 use crate::model::exposure::Reach;
+use crate::model::identity::NetNs;
 use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
+use crate::model::socket::ListenerId;
 use crate::model::workload::Manager;
 
 /// A node with an engine that nobody was seen using, whose socket's file tells `last_connect`.
@@ -126,6 +128,7 @@ fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
         method: Some(ConnectMethod::Fentry),
         refused: Vec::new(),
         since: Some(ago(DAY)),
+        self_test: None,
         listeners: 1,
         recorded: 0,
         lost: 0,
@@ -142,6 +145,11 @@ fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
             .verdict_reason
             .contains("the kernel tells of each connect (fentry)")
     );
+    let name = ListenerId::Abstract(NetNs(1), "docker".to_owned());
+    node.clocks[0].last_connect = no_mark(NoMark::Abstract);
+    node.clocks[0].listener = name.clone();
+    known(&mut node.engines)[0].listeners[0].id = name;
+    assert_eq!(judge(&node).verdict, Verdict::Unknown, "an abstract name has no file");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::ago;
 use super::clients::place;
 use crate::findings::report::SourceStatus;
-use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, RefusedMethod};
+use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, RefusedMethod, SelfTest};
 use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -45,6 +45,10 @@ pub(super) fn connect_events() -> ConnectEvents {
             answer: "the kernel refuses the program: Operation not permitted (os error 1)".to_owned(),
         }],
         since: Some(ago(7_200)),
+        self_test: Some(SelfTest {
+            at: ago(7_190),
+            failure: None,
+        }),
         listeners: 2,
         recorded: 1_203,
         lost: 4,

@@ -6,11 +6,11 @@ use crate::model::connect::{ConnectMethod, RefusedMethod};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
     /// A method that costs nothing but Unix connects, where the kernel has one.
-    #[default]
     Auto,
     /// The exit of every system call.
     Tracepoint,
     /// None.
+    #[default]
     Off,
 }
 

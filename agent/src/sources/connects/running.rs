@@ -13,7 +13,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::gathered::Gathered;
 use super::program::{Count, Program};
-use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod};
+use super::record::Record;
+use super::self_test::Schedule;
+use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod, SelfTest};
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
@@ -53,6 +55,10 @@ pub(super) struct Running {
     total: Count,
     /// Lost since the last look: of the node's engines, and of users' own.
     lost: [u64; 2],
+    /// The socket of a self-test that is under way, and what was told of it: never a client.
+    own: Option<(FileIdentity, Vec<Record>)>,
+    /// How the last self-test ended.
+    pub(super) self_test: Option<SelfTest>,
 }
 
 impl Running {
@@ -66,6 +72,8 @@ impl Running {
             gone: BTreeMap::new(),
             total: Count::default(),
             lost: [0; 2],
+            own: None,
+            self_test: None,
         }
     }
 
@@ -74,9 +82,13 @@ impl Running {
         self.follow();
         let own = Pid(process::id());
         let clocks = Clocks::read();
-        let gathered = &mut self.gathered;
+        let (gathered, of_test) = (&mut self.gathered, &mut self.own);
         self.program.drain(&mut |record| {
-            if record.process.pid != own {
+            if let Some((file, records)) = of_test
+                && record.listener == *file
+            {
+                records.push(record);
+            } else if record.process.pid != own {
                 gathered.add(&record, clocks.time_of(record.time));
             }
         });
@@ -91,6 +103,20 @@ impl Running {
             }
             watched.counted = now;
         }
+    }
+
+    /// Watches a socket of castoff's own.
+    pub(super) fn watch_own(&mut self, file: FileIdentity) -> io::Result<()> {
+        self.program.watch(file)?;
+        self.own = Some((file, Vec::new()));
+        Ok(())
+    }
+
+    /// What was told of a socket of castoff's own, which is watched no more.
+    pub(super) fn take_own(&mut self, file: FileIdentity) -> Vec<Record> {
+        self.read();
+        self.program.forget(file);
+        self.own.take().map(|(_, records)| records).unwrap_or_default()
     }
 
     /// Watches a file that was made anew under the name of a watched one: an engine that restarts between two looks.
@@ -193,10 +219,21 @@ impl Running {
                 Gap::new(Reason::LimitReached, hides, "the kernel for connects", answer).fold_into(gaps);
             }
         }
+        let mut refused = refused.to_vec();
+        let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
+        if let Some(failure) = failure {
+            let asked = format_args!("the self-test of {}", self.program.method);
+            Gap::new(Reason::ProtocolError, Hides::Identity, asked, failure).fold_into(gaps);
+            refused.push(RefusedMethod {
+                method: self.program.method,
+                answer: format!("the self-test failed: {failure}"),
+            });
+        }
         ConnectsSeen {
             events: ConnectEvents {
-                method: Some(self.program.method),
-                refused: refused.to_vec(),
+                method: failure.is_none().then_some(self.program.method),
+                refused,
+                self_test: self.self_test.clone(),
                 since: Some(self.since),
                 listeners: u32::try_from(self.watched.len()).unwrap_or(u32::MAX),
                 recorded: self.total.recorded,
@@ -258,12 +295,15 @@ impl Clocks {
     }
 }
 
-/// Reads the ring until the last owner of `running` is gone.
-pub(super) fn keep_reading(running: &Arc<Mutex<Running>>) -> io::Result<()> {
+/// Reads the ring until the last owner of `running` is gone, and tests now and then whether it tells.
+pub(super) fn keep_reading(running: &Arc<Mutex<Running>>, mut test: Option<Schedule>) -> io::Result<()> {
     let running = Arc::downgrade(running);
     let read = move || {
         while let Some(running) = running.upgrade() {
             running.lock().unwrap_or_else(PoisonError::into_inner).read();
+            if let Some(test) = &mut test {
+                test.test(&running);
+            }
             drop(running);
             thread::sleep(PAUSE);
         }

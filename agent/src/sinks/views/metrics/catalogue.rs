@@ -132,6 +132,18 @@ catalogue! {
         "When a container outside Kubernetes was first seen with such a mount, as far as the state file reaches back.";
     ENGINE_CONTAINER_EXPOSURE_LAST_SEEN = Gauge "castoff_engine_container_exposure_last_seen_timestamp_seconds" ["name", "owner", "engine", "scope", "via", "used"] OFFENDERS:
         "When a container outside Kubernetes was last seen with such a mount.";
+    CONNECT_METHOD = Gauge "castoff_connect_events_method" ["method"]:
+        "How the kernel tells of connects: 1 for the method that runs, 0 for the others. No series where it was not asked.";
+    CONNECT_LISTENERS = Gauge "castoff_connect_events_listeners" []:
+        "Sockets whose connects the kernel tells of.";
+    CONNECT_RECORDED = Counter "castoff_connect_events_recorded_total" []:
+        "Connects that the kernel recorded.";
+    CONNECT_LOST = Counter "castoff_connect_events_lost_total" []:
+        "Connects for whose record the kernel had no room. They count as connects of a client that could not be named.";
+    CONNECT_ATTRIBUTED = Counter "castoff_connect_events_attributed_total" ["source"]:
+        "Connects by what told who it was: the process, which still ran; its record alone; or nothing (none).";
+    CONNECT_SELF_TEST = Gauge "castoff_connect_events_self_test_passed" []:
+        "Whether the kernel told of castoff's own last connect, which it makes at the start and hourly. No series before the first.";
     SOURCE_UP = Gauge "castoff_source_up" ["source"]:
         "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";
     SOURCE_DURATION = Gauge "castoff_source_duration_seconds" ["source"]:

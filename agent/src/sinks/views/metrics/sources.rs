@@ -4,6 +4,7 @@ use super::catalogue as c;
 use super::cycles::CycleCounters;
 use super::family::{Family, number};
 use crate::findings::report::Report;
+use crate::model::connect::{ConnectEvents, ConnectMethod};
 use crate::model::reading::{Reason, Source};
 
 pub(super) fn families(report: Option<&Report>, cycles: &CycleCounters) -> Vec<Family> {
@@ -31,5 +32,31 @@ pub(super) fn families(report: Option<&Report>, cycles: &CycleCounters) -> Vec<F
             );
         }
     }
-    vec![up, duration, gaps, last_success, failures]
+    let mut families = vec![up, duration, gaps, last_success, failures];
+    let events = report.and_then(|report| report.connect_events.known());
+    families.extend(events.into_iter().flat_map(connect_events));
+    families
+}
+
+fn connect_events(events: &ConnectEvents) -> [Family; 6] {
+    let mut method = Family::new(&c::CONNECT_METHOD);
+    for other in ConnectMethod::ALL {
+        let runs = events.method == Some(*other);
+        method.add([other.code()], f64::from(u8::from(runs)));
+    }
+    let mut listeners = Family::new(&c::CONNECT_LISTENERS);
+    listeners.add([], f64::from(events.listeners));
+    let mut recorded = Family::new(&c::CONNECT_RECORDED);
+    recorded.add([], number(events.recorded));
+    let mut lost = Family::new(&c::CONNECT_LOST);
+    lost.add([], number(events.lost));
+    let mut attributed = Family::new(&c::CONNECT_ATTRIBUTED);
+    for (source, connects) in events.attributed.by_source() {
+        attributed.add([source], number(connects));
+    }
+    let mut passed = Family::new(&c::CONNECT_SELF_TEST);
+    if let Some(test) = &events.self_test {
+        passed.add([], f64::from(u8::from(test.failure.is_none())));
+    }
+    [method, listeners, recorded, lost, attributed, passed]
 }

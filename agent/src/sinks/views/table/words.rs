@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
-use crate::model::connect::ConnectEvents;
+use crate::model::connect::{ConnectEvents, SelfTest};
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
@@ -178,11 +178,16 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
         ),
         _ => "not told by the kernel: no method can be used".to_owned(),
     };
+    let tested = match &events.self_test {
+        Some(SelfTest { at, failure: None }) => format!("; self-test passed {at}"),
+        Some(SelfTest { at, failure: Some(why) }) => format!("; self-test failed {at}: {why}"),
+        None => String::new(),
+    };
     let refused = events
         .refused
         .iter()
         .map(|refused| format!("; {}: {}", refused.method, refused.answer));
-    method + &refused.collect::<String>()
+    method + &tested + &refused.collect::<String>()
 }
 
 /// How connections were found.

@@ -1,0 +1,223 @@
+//! A connect of castoff's own that has to be told: a program that silently tells nothing is worse than none.
+//!
+//! A child executes castoff itself, connects to a socket of castoff's and exits at once. The file is in a file system in
+//! memory where there is one, whose device stat(2) and the kernel call the same.
+
+use std::fs::{Permissions, metadata, remove_file, set_permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::getuid;
+
+use super::record::Record;
+use super::running::Running;
+use crate::model::connect::SelfTest;
+use crate::model::identity::FileIdentity;
+use crate::model::workload::Membership;
+use crate::sources::kernel::process::ProcessDirectory;
+
+/// The argument with which castoff executes itself; the socket's path follows.
+pub const ARGUMENT: &str = "self-test-connect";
+
+/// From one test to the next.
+const PAUSE: Duration = Duration::from_secs(3600);
+/// How long the child may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where the socket is made: the first that lets castoff write.
+const FOLDERS: [&str; 3] = ["/dev/shm", "/run", "/tmp"];
+
+/// Connects to the socket at `path` and closes the connection: what the child does.
+///
+/// # Errors
+/// As connect(2).
+pub fn connect(path: &Path) -> io::Result<()> {
+    UnixStream::connect(path).map(|_| ())
+}
+
+/// When the next test is due.
+pub(super) struct Schedule {
+    /// castoff's own program.
+    program: PathBuf,
+    proc: PathBuf,
+    last: Option<Instant>,
+}
+
+impl Schedule {
+    pub(super) const fn new(program: PathBuf, proc: PathBuf) -> Self {
+        Self {
+            program,
+            proc,
+            last: None,
+        }
+    }
+
+    /// Tests `running` where that is due.
+    pub(super) fn test(&mut self, running: &Mutex<Running>) {
+        if self.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let failure = match self.run(running) {
+            Ok(records) => judge(&records, &self.proc),
+            Err(error) => Some(format!("it could not be run: {error}")),
+        };
+        if let Some(failure) = &failure {
+            tracing::warn!(%failure, "the self-test of connect events failed");
+        }
+        let at = SystemTime::now().into();
+        lock(running).self_test = Some(SelfTest { at, failure });
+    }
+
+    /// What was recorded of a child's connect.
+    fn run(&self, running: &Mutex<Running>) -> io::Result<Vec<Record>> {
+        let socket = OwnSocket::bind()?;
+        lock(running).watch_own(socket.file)?;
+        let ended = self.execute(&socket.path);
+        let records = lock(running).take_own(socket.file);
+        ended.map(|()| records)
+    }
+
+    fn execute(&self, socket: &Path) -> io::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.arg(ARGUMENT).arg(socket).env_clear();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            match child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(io::Error::other(format!("castoff's own child failed: {status}"))),
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        child.kill()?;
+        child.wait()?;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+fn lock(running: &Mutex<Running>) -> std::sync::MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why what was recorded is not the child's connect; none where it is.
+fn judge(records: &[Record], proc: &Path) -> Option<String> {
+    let Some(record) = records.first() else {
+        return Some("the kernel did not tell of castoff's own connect".to_owned());
+    };
+    let process = record.describe();
+    let uid = getuid().as_raw();
+    if process.uid != Some(uid) {
+        return Some(format!(
+            "castoff's own connect was told as one of user {:?}, not {uid}",
+            process.uid
+        ));
+    }
+    let own = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_cgroups());
+    let own = own.map(|groups| Membership::from_cgroups(&groups)).unwrap_or_default();
+    // In a namespace of control groups castoff does not know its own container.
+    let is_alike = own.containers.is_empty() || own.containers == process.membership.containers;
+    if record.origin.groups.is_empty() || !is_alike {
+        return Some("castoff's own connect was told without its control group".to_owned());
+    }
+    None
+}
+
+/// A listening socket that goes with its file.
+struct OwnSocket {
+    path: PathBuf,
+    file: FileIdentity,
+    _listener: UnixListener,
+}
+
+impl OwnSocket {
+    fn bind() -> io::Result<Self> {
+        let mut failure = io::ErrorKind::NotFound.into();
+        let moment = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        for folder in FOLDERS {
+            // No name that somebody could have taken before.
+            let name = format!(".castoff-{}-{}.sock", process::id(), moment.as_nanos());
+            let path = Path::new(folder).join(name);
+            match UnixListener::bind(&path) {
+                Ok(listener) => return Self::of(path, listener),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn of(path: PathBuf, listener: UnixListener) -> io::Result<Self> {
+        let made = metadata(&path)?;
+        let socket = Self {
+            file: FileIdentity::from_stat(made.dev(), made.ino()),
+            path,
+            _listener: listener,
+        };
+        set_permissions(&socket.path, Permissions::from_mode(0o600))?;
+        Ok(socket)
+    }
+}
+
+impl Drop for OwnSocket {
+    fn drop(&mut self) {
+        let _ = remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::bytes;
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    fn record(uid: u32, group: &str) -> Record {
+        let mut record = Record::parse(&bytes("castoff", group)).expect("it is one");
+        record.origin.uid = uid;
+        record
+    }
+
+    fn failure(group_of_castoff: &str, records: &[Record]) -> Option<String> {
+        let host = RecordedHost::new();
+        host.process(40, 1, "castoff").cgroup(group_of_castoff);
+        std::os::unix::fs::symlink("40", host.paths().proc.join("self")).expect("a fresh link");
+        judge(records, &host.paths().proc)
+    }
+
+    #[test]
+    fn a_connect_that_is_not_told_or_told_of_another_fails_the_test() {
+        let own = getuid().as_raw();
+        let id = "4f2a".repeat(16);
+        let (inside, told) = (format!("/docker/{id}"), format!("{id}/docker//"));
+        assert_eq!(failure(&inside, &[record(own, &told)]), None);
+        assert_eq!(failure("/", &[record(own, &told)]), None, "a namespace of its own");
+        assert_eq!(failure("/", &[record(own, "/")]), None);
+        for records in [
+            vec![],
+            vec![record(own + 1, &told)],
+            vec![record(own, "")],
+            vec![record(own, "cron.service/system.slice//")],
+        ] {
+            assert!(failure(&inside, &records).is_some(), "{records:?}");
+        }
+    }
+
+    #[test]
+    fn the_socket_goes_with_the_test() {
+        let socket = OwnSocket::bind().expect("a folder to write to");
+        let path = socket.path.clone();
+        assert!(connect(&path).is_ok());
+        drop(socket);
+        assert!(!path.exists());
+    }
+}
