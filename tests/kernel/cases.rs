@@ -76,7 +76,10 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
 /// What the agent says after 200 processes of the pod and 100 of the unit have connected and exited at once.
 fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Result<()> {
     let events = &report["connectEvents"]["value"];
-    events["method"].as_str().unwrap_or("none").clone_into(&mut judged.method);
+    events["method"]
+        .as_str()
+        .unwrap_or("none")
+        .clone_into(&mut judged.method);
     judged.is("method", events["method"].clone(), method);
     judged.is("in use by short connects", verdict(report), "in-use");
     let clients = list(report, "clients")?.iter().map(|client| {
