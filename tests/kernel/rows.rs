@@ -16,7 +16,7 @@ const INIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernel/init");
 /// A kernel to be booted.
 pub(crate) struct Plan {
     suite: Suite,
-    /// What its release starts with.
+    /// Its release, with an `x` for what differs from month to month.
     version: &'static str,
     /// Beside those of every guest.
     parameters: &'static str,
@@ -47,14 +47,14 @@ pub(crate) fn plans() -> Vec<Plan> {
     const FENTRY: Option<&str> = Some("fentry");
     const LOCKED: &str = "lockdown=confidentiality";
     [
-        (Suite::Bullseye, "5.10.", "", FENTRY),
-        (Suite::Bullseye, "5.10.", LOCKED, None),
-        (Suite::Bookworm, "6.1.", "", FENTRY),
-        (Suite::Bookworm, "6.1.", LOCKED, FENTRY),
-        (Suite::Bookworm, "6.1.", cases::WITHOUT_UNIX_DIAG, FENTRY),
-        (Suite::Trixie, "6.12.", "", FENTRY),
-        (Suite::Sid, "7.", "", FENTRY),
-        (Suite::Sid, "7.", LOCKED, FENTRY),
+        (Suite::Bullseye, "5.10.x", "", FENTRY),
+        (Suite::Bullseye, "5.10.x", LOCKED, None),
+        (Suite::Bookworm, "6.1.x", "", FENTRY),
+        (Suite::Bookworm, "6.1.x", LOCKED, FENTRY),
+        (Suite::Bookworm, "6.1.x", cases::WITHOUT_UNIX_DIAG, FENTRY),
+        (Suite::Trixie, "6.12.x", "", FENTRY),
+        (Suite::Sid, "7.x", "", FENTRY),
+        (Suite::Sid, "7.x", LOCKED, FENTRY),
     ]
     .map(|(suite, version, parameters, method)| Plan {
         suite,
@@ -66,10 +66,9 @@ pub(crate) fn plans() -> Vec<Plan> {
 }
 
 impl Plan {
-    /// Like `6.1 lockdown=confidentiality`.
+    /// Like `6.1.x lockdown=confidentiality`.
     pub(crate) fn name(&self) -> String {
-        let version = self.version.trim_end_matches('.');
-        format!("{version} {}", self.parameters).trim_end().to_owned()
+        format!("{} {}", self.version, self.parameters).trim_end().to_owned()
     }
 
     /// Boots it with this castoff.
@@ -100,7 +99,7 @@ impl Plan {
         let kernel = kernels::kernel(self.suite)?;
         let answers = self.boot(&kernel, castoff)?;
         let release = answers.text("kernel")?;
-        if !release.starts_with(self.version) {
+        if !release.starts_with(self.version.trim_end_matches('x')) {
             let source = self.suite.name();
             return Err(Unavailable(format!("Debian {source} has Linux {release} now")).into());
         }
@@ -114,6 +113,7 @@ impl Plan {
             ("lib/unix_diag.ko", kernel.unix_diag.clone()),
             ("bin/castoff", castoff.to_owned()),
             ("bin/client", client.clone()),
+            ("opt/pause", client.clone()),
             // The name by which castoff knows the engine.
             ("opt/dockerd", client),
         ];

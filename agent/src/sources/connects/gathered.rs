@@ -154,7 +154,8 @@ impl Attributions {
     }
 }
 
-/// The process of a record, while it runs. What it executes now counts only where the record names the same program.
+/// The process of a record, while it runs that program. One that is exiting, or runs another program by now, is known by
+/// its record alone.
 fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     let directory = ProcessDirectory::open(&proc.join(record.process.pid.to_string())).ok()?;
     let stat = directory.read_stat().ok()?;
@@ -163,10 +164,10 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     }
     let process = record.describe();
     let groups = directory.read_cgroups().ok()?;
-    let executable = directory.read_executable().ok().flatten();
     let is_same = |path: &String| path.rsplit('/').next() == Some(&record.origin.program);
+    let executable = directory.read_executable().ok().flatten().filter(is_same)?;
     Some(Process {
-        executable: executable.filter(is_same),
+        executable: Some(executable),
         // In castoff's user namespace, as that of a process that holds a connection.
         uid: directory.read_status().ok().and_then(|status| status.uid()),
         membership: Membership::from_cgroups(&groups),
@@ -279,6 +280,24 @@ mod tests {
             ["/usr/bin/docker"],
             "another file of that name is another program"
         );
+    }
+
+    /// A process that has exited and is not yet reaped still has its start time and its groups, and no executable.
+    #[test]
+    fn a_process_that_is_exiting_is_named_as_one_that_ended() {
+        use std::os::unix::fs::MetadataExt;
+        let host = RecordedHost::new();
+        let file = std::fs::metadata(host.file("/usr/bin/docker", "")).expect("a file");
+        let line = "4711 (docker) Z 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 8999 1 1\n";
+        let exiting = host.process(4711, 1, "docker").file("stat", line);
+        exiting.cgroup("/system.slice/cron.service");
+        let mut record = record("docker", SERVICE);
+        record.origin.program_file = (Device::from_stat(file.dev()).to_kernel(), file.ino());
+        let mut gathered = gathered(&host);
+        gathered.add(&record, NOW);
+        let process = take(&mut gathered).remove(0).process.expect("a record names it");
+        assert_eq!(process.executable.as_deref(), Some("/usr/bin/docker"));
+        assert_eq!(gathered.attributed.record, 1);
     }
 
     #[test]
