@@ -39,6 +39,23 @@ pub struct ProcessEntry {
     pub netns: Option<NetNs>,
 }
 
+#[cfg(test)]
+impl ProcessEntry {
+    /// A process of which only its network namespace matters.
+    pub(crate) fn in_netns(pid: u32, netns: Option<NetNs>) -> Self {
+        Self {
+            key: ProcessKey {
+                pid: Pid(pid),
+                start: 1,
+            },
+            parent: Pid(0),
+            name: "x".into(),
+            executable: None,
+            netns,
+        }
+    }
+}
+
 /// All processes, by ascending pid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessTable {

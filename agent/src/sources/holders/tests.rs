@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::identity::{FileIdentity, Pid};
+use crate::model::identity::FileIdentity;
 use crate::model::socket::{ConnectionState, ListenerId, SocketName};
 use crate::sources::kernel::diag::Envelope;
 use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
@@ -112,16 +112,7 @@ impl Node {
 
     fn find(&self, listeners: &[ListeningSocket]) -> Sighting<ConnectionsSeen> {
         let proc = self.directory.path().join("proc");
-        let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry {
-            key: ProcessKey {
-                pid: Pid(pid),
-                start: 1,
-            },
-            parent: Pid(0),
-            name: "x".into(),
-            executable: None,
-            netns: Some(netns),
-        });
+        let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry::in_netns(pid, Some(netns)));
         let table = ProcessTable {
             entries: entries.into(),
         };

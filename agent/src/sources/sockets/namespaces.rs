@@ -193,20 +193,10 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::model::identity::ProcessKey;
     use crate::sources::processes::ProcessEntry;
 
     fn entry(pid: u32, netns: Option<u64>) -> ProcessEntry {
-        ProcessEntry {
-            key: ProcessKey {
-                pid: Pid(pid),
-                start: 1,
-            },
-            parent: Pid(0),
-            name: "x".into(),
-            executable: None,
-            netns: netns.map(NetNs),
-        }
+        ProcessEntry::in_netns(pid, netns.map(NetNs))
     }
 
     #[test]

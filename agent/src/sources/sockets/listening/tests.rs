@@ -4,7 +4,6 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::identity::ProcessKey;
 use crate::model::socket::ListenerId;
 use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
 use crate::sources::kernel::diag::tcp::{Family, TcpRow};
@@ -24,16 +23,7 @@ fn file(inode: u64) -> FileIdentity {
 
 /// One process in each namespace: 1 in the host's, 2 in the pod's.
 fn namespaces(proc: &Path) -> Namespaces {
-    let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry {
-        key: ProcessKey {
-            pid: Pid(pid),
-            start: 1,
-        },
-        parent: Pid(0),
-        name: "x".into(),
-        executable: None,
-        netns: Some(netns),
-    });
+    let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry::in_netns(pid, Some(netns)));
     find_namespaces(
         proc,
         &ProcessTable {
