@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use castoff_tests::lab::image::Image;
+use castoff_tests::matrix::Outcome;
 
 const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/docs/kernel-support.md");
 
@@ -50,10 +51,14 @@ fn run(words: &[String]) -> Result<ExitCode> {
     } else {
         true
     };
-    let failed = rows.iter().filter(|row| row.outcome.is_wrong()).count() + usize::from(!document);
-    let passed = rows.iter().filter(|row| row.outcome.is_right()).count() + usize::from(document);
+    let failed = rows
+        .iter()
+        .filter(|row| matches!(row.outcome, Outcome::Wrong(_)))
+        .count()
+        + usize::from(!document);
+    let passed = rows.iter().filter(|row| matches!(row.outcome, Outcome::Right)).count() + usize::from(document);
     for row in &rows {
-        if let rows::Outcome::NotRun(why) = &row.outcome {
+        if let Outcome::NotRun(why) = &row.outcome {
             println!("check {}: skipped, {why}", row.name);
         }
     }
@@ -68,7 +73,7 @@ fn run(words: &[String]) -> Result<ExitCode> {
 
 /// True if the document has the lines of the rows that ran; `CASTOFF_BLESS=1` makes it so where none of them is wrong.
 fn compare(table: &str, rows: &[rows::Row]) -> Result<bool> {
-    let is_right = rows.iter().all(|row| !row.outcome.is_wrong());
+    let is_right = rows.iter().all(|row| !matches!(row.outcome, Outcome::Wrong(_)));
     if is_right && std::env::var_os("CASTOFF_BLESS").is_some_and(|value| value == "1") {
         std::fs::write(REPORT, table).with_context(|| format!("write {REPORT}"))?;
         return Ok(true);
@@ -76,7 +81,7 @@ fn compare(table: &str, rows: &[rows::Row]) -> Result<bool> {
     let kept = std::fs::read_to_string(REPORT).with_context(|| format!("read {REPORT}"))?;
     let gone: Vec<String> = rows
         .iter()
-        .filter(|row| matches!(row.outcome, rows::Outcome::NotRun(_)))
+        .filter(|row| matches!(row.outcome, Outcome::NotRun(_)))
         .map(|row| format!("| {} |", row.name))
         .collect();
     // A kernel that cannot be had says nothing against the document.

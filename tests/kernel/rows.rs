@@ -1,6 +1,5 @@
 //! A row: a kernel with its parameters, and what came of it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,6 +7,7 @@ use castoff_tests::lab::guests::{Answers, Guest};
 use castoff_tests::lab::images;
 use castoff_tests::lab::kernels::{self, Kernel};
 use castoff_tests::lab::suites::{Suite, Unavailable};
+use castoff_tests::matrix::Outcome;
 
 use crate::cases::{self, Judged};
 
@@ -22,16 +22,6 @@ pub(crate) struct Plan {
     parameters: &'static str,
     /// How the kernel tells of connects there; none where it lets no program do it.
     method: Option<&'static str>,
-}
-
-/// What came of a row.
-pub(crate) enum Outcome {
-    /// Castoff was right about everything.
-    Right,
-    /// Everything that is wrong, a line each; a guest that broke off has the end of its console here.
-    Wrong(String),
-    /// Why it could not be had.
-    NotRun(String),
 }
 
 /// A row of the table.
@@ -79,13 +69,7 @@ impl Plan {
                 let wrong = judged.wrong.join("\n");
                 (judged, Outcome::Wrong(wrong))
             }
-            Err(error) => {
-                let outcome = match error.downcast_ref::<Unavailable>() {
-                    Some(why) => Outcome::NotRun(why.0.split_whitespace().collect::<Vec<_>>().join(" ")),
-                    None => Outcome::Wrong(format!("{error:#}")),
-                };
-                (Judged::default(), outcome)
-            }
+            Err(error) => (Judged::default(), Outcome::of_error(&error)),
         };
         Row {
             name: self.name(),
@@ -123,25 +107,5 @@ impl Plan {
             files: &files,
         };
         guest.run().with_context(|| format!("the guest of {}", self.name()))
-    }
-}
-
-impl Outcome {
-    pub(crate) fn is_right(&self) -> bool {
-        matches!(self, Self::Right)
-    }
-
-    pub(crate) fn is_wrong(&self) -> bool {
-        matches!(self, Self::Wrong(_))
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Right => out.write_str("ok"),
-            Self::Wrong(what) => write!(out, "FAILED: {what}"),
-            Self::NotRun(words) => write!(out, "not run: {words}"),
-        }
     }
 }

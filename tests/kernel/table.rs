@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::rows::{Outcome, Row};
+use castoff_tests::matrix::Outcome;
+
+use crate::rows::Row;
 
 const HEAD: &str = "# Kernels that castoff is tested on
 

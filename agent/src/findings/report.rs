@@ -147,7 +147,7 @@ pub struct Report {
     pub time: Timestamp,
     /// The node's verdict.
     pub verdict: Verdict,
-    /// Why: one sentence. For `unknown`, the reason castoff could not decide.
+    /// The reason in one sentence. For `unknown`, the reason castoff could not decide.
     pub verdict_reason: String,
     /// The runtime.
     pub runtime: Reading<Runtime>,

@@ -70,13 +70,13 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
     Some(format!("{way}, and nothing was seen using one{missing}"))
 }
 
-/// What looks miss.
+/// A use that looks miss.
 const SHORT: &str = "a use between two looks is not seen";
 
-/// How to miss less.
+/// The ways to miss less.
 const HOW_TO_SEE: &str = "let the kernel tell (--connect-events), or look more often (a shorter --period, or --sample)";
 
-/// Why a use of the node's engines between two looks would leave no trace. Where the kernel tells of each connect to a file,
+/// The reason for which a use of the node's engines between two looks would leave no trace. Where the kernel tells of each connect to a file,
 /// only an abstract name is left. A TCP port has a finding of its own, and a listener whose file was not looked at has a gap.
 fn without_mark(facts: &Facts<'_>) -> Option<String> {
     let is_told = told_by(facts).is_some();
@@ -98,7 +98,7 @@ fn told_by(facts: &Facts<'_>) -> Option<(ConnectMethod, Timestamp)> {
     events.method.zip(events.since)
 }
 
-/// What the files of the node's sockets say of the last connect, and what the kernel tells.
+/// Says what the files of the node's sockets tell of the last connect, and since when the kernel tells of each.
 fn last_connect(facts: &Facts<'_>) -> String {
     let told =
         told_by(facts).map(|(method, since)| format!("; the kernel tells of each connect ({method}) since {since}"));

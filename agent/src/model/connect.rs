@@ -66,13 +66,13 @@ impl Attributions {
     }
 }
 
-/// How a self-test ended.
+/// The end of a self-test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfTest {
-    /// When.
+    /// The time of it.
     pub at: Timestamp,
-    /// Why it failed; none where it passed.
+    /// The reason for which it failed; none where it passed.
     pub failure: Option<String>,
 }
 
@@ -101,7 +101,7 @@ pub struct ConnectEvents {
 /// Connect events of one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectsSeen {
-    /// How they stand.
+    /// The state of connect events.
     pub events: ConnectEvents,
     /// The connects since the last look.
     pub connects: Vec<Connects>,

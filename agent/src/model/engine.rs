@@ -100,7 +100,7 @@ pub struct Listener {
     pub last_connect: Option<LastConnect>,
 }
 
-/// Which containerd a dockerd uses.
+/// The containerd that a dockerd uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Containerd {
     /// One that it started itself. Also for what is no dockerd, and for an ordinary user's.
@@ -120,7 +120,7 @@ pub struct EngineSighting {
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
-    /// Which containerd it runs its containers by.
+    /// The containerd that it runs its containers by.
     pub containerd: Containerd,
     /// What it accepts on. Empty for an engine that listens on nothing that castoff sees.
     pub listeners: Vec<Listener>,

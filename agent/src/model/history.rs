@@ -127,12 +127,8 @@ impl History {
                 .filter(|s| !before.is_some_and(|b| b.contains(s)))
                 .count();
             let seen = self.clients.entry(client.key.clone()).or_insert(Seen {
-                first: at,
-                last: at,
-                connects: 0,
                 by_event: true,
-                hours: Hours::default(),
-                as_runtime: false,
+                ..Seen::at(at)
             });
             seen.see(at, client, new as u64);
             let listener = ClientKey {
@@ -224,14 +220,7 @@ impl History {
     }
 
     fn record_unseen(&mut self, key: &ClientKey, at: Timestamp) {
-        let seen = self.clients.entry(key.clone()).or_insert(Seen {
-            first: at,
-            last: at,
-            connects: 0,
-            by_event: false,
-            hours: Hours::default(),
-            as_runtime: false,
-        });
+        let seen = self.clients.entry(key.clone()).or_insert(Seen::at(at));
         seen.last = seen.last.max(at);
         seen.hours.mark(at);
         seen.connects = seen.connects.saturating_add(1);
@@ -338,6 +327,18 @@ impl History {
 }
 
 impl Seen {
+    /// The record of a client that was seen at this time only, of which nothing is counted yet.
+    fn at(at: Timestamp) -> Self {
+        Self {
+            first: at,
+            last: at,
+            connects: 0,
+            by_event: false,
+            hours: Hours::default(),
+            as_runtime: false,
+        }
+    }
+
     /// Takes in one look at the time `at`, with so many connections that the look before had not.
     fn see(&mut self, at: Timestamp, client: &OpenClient, new: u64) {
         let mut connects = new;

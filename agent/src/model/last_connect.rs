@@ -54,7 +54,7 @@ pub struct FileTimes {
 }
 
 codes! {
-    /// Why a socket's file does not tell when somebody last connected.
+    /// The reason for which a socket's file does not tell of the last connect.
     NoMark {
         /// A mount that leads to it keeps no access times.
         Mount = "mount",
@@ -73,28 +73,28 @@ codes! {
     }
 }
 
-/// When somebody last connected to a socket.
+/// The last connect to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum LastConnect {
     /// Somebody connected then, and nobody since.
     Exact {
-        /// When.
+        /// The time of it.
         at: Timestamp,
     },
     /// Somebody connected then, perhaps also within the 24 hours after it, and nobody after those.
     AtLeast {
-        /// When.
+        /// The time of it.
         at: Timestamp,
     },
     /// Nobody connected since then, when the socket was made or its file was last changed.
     NoneSince {
-        /// When.
+        /// The time of it.
         since: Timestamp,
     },
     /// The file does not tell.
     NoMark {
-        /// Why.
+        /// The reason.
         because: NoMark,
     },
 }
@@ -158,7 +158,7 @@ impl LastConnect {
         }
     }
 
-    /// Why a use between two looks may leave no trace; none where every use leaves one, or nobody can connect.
+    /// The reason for which a use between two looks may leave no trace; none where every use leaves one, or nobody can connect.
     pub const fn missing(&self) -> Option<NoMark> {
         match self {
             Self::NoMark {
@@ -173,7 +173,7 @@ impl LastConnect {
 }
 
 impl NoMark {
-    /// What it means for who connects, in words.
+    /// The reason in words.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Mount => "a mount that leads to it keeps no access times (noatime or read-only)",
@@ -188,7 +188,7 @@ impl NoMark {
 }
 
 impl NoMark {
-    /// What would make a mark, where something would.
+    /// The change that would make a mark, where one would.
     pub const fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Mount => Some("mount it with relatime or strictatime"),
@@ -198,7 +198,7 @@ impl NoMark {
     }
 }
 
-/// When somebody last connected to one listener.
+/// The last connect to one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerClock {
     /// The listener.

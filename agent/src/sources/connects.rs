@@ -59,7 +59,7 @@ impl ConnectSource {
         }
     }
 
-    /// Who connected since the look before; from now on the listeners of `engines` are watched. Blocks.
+    /// Gives who connected since the look before; from now on the listeners of `engines` are watched. Blocks.
     pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<ConnectsSeen> {
         if self.asked.method == Wanted::Off {
             return Sighting::absent();
@@ -109,7 +109,7 @@ impl Started {
     }
 }
 
-/// What is known where no method runs.
+/// The facts where no method runs.
 fn unseen(refused: Vec<RefusedMethod>) -> ConnectsSeen {
     ConnectsSeen {
         events: ConnectEvents {

@@ -146,6 +146,16 @@ pub enum Outcome {
     NotRun(String),
 }
 
+impl Outcome {
+    /// The outcome of a row that broke off with `error`. The reason why something could not be had is one line.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        match error.downcast_ref() {
+            Some(Unavailable(words)) => Self::NotRun(words.split_whitespace().collect::<Vec<_>>().join(" ")),
+            None => Self::Wrong(format!("{error:#}")),
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -180,13 +190,7 @@ impl Row {
                 let wrong = format!("{}{}", seen.wrong.join("\n"), seen.gaps.concat());
                 (seen, Outcome::Wrong(wrong))
             }
-            Err(error) => {
-                let outcome = match error.downcast_ref::<Unavailable>() {
-                    Some(Unavailable(words)) => Outcome::NotRun(words.clone()),
-                    None => Outcome::Wrong(format!("{error:#}")),
-                };
-                (Seen::default(), outcome)
-            }
+            Err(error) => (Seen::default(), Outcome::of_error(&error)),
         };
         Self {
             name: plan.name.clone(),

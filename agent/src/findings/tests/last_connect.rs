@@ -1,4 +1,4 @@
-//! What the times of a socket's file say of a node that no look saw in use.
+//! Nodes that no look saw in use, judged by the times of the socket's file.
 
 use super::*;
 use crate::model::client::ClientIdentity;

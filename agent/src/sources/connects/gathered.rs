@@ -1,4 +1,4 @@
-//! Who connected since the look before. What was read of a process while it still ran is kept beside what the kernel
+//! The clients that connected since the look before. What was read of a process while it still ran is kept beside what the kernel
 //! recorded; where it had ended the record stands.
 
 use std::collections::BTreeMap;
