@@ -193,8 +193,12 @@ fn each_capability_and_each_path_of_the_host_has_its_reason() -> Result<()> {
             .lines()
             .any(|line| starts.iter().any(|start| line.starts_with(start)))
     };
-    for publish in ["api", "nfd"] {
-        let objects = Rendering::new().set(&format!("labels.publish={publish}")).objects()?;
+    for values in [
+        "labels.publish=api",
+        "labels.publish=nfd",
+        "security.capabilities={SYS_PTRACE}",
+    ] {
+        let objects = Rendering::new().set(values).objects()?;
         let pod = &agent(&objects)?["spec"]["template"]["spec"];
         ensure!(has_reason("hostPID"), "hostPID");
         let added = pod["containers"][0]["securityContext"]["capabilities"]["add"]
@@ -207,6 +211,39 @@ fn each_capability_and_each_path_of_the_host_has_its_reason() -> Result<()> {
         for path in host_paths(pod) {
             ensure!(has_reason(&path), "{path}");
         }
+    }
+    Ok(())
+}
+
+/// A kernel program needs `BPF` and `PERFMON`, which `SYS_ADMIN` includes: a runtime that does not know their names starts no
+/// container that asks for them, so they are added only where they give something.
+#[test]
+fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<()> {
+    let (all, without_admin) = ("DAC_READ_SEARCH,SYS_ADMIN,SYS_PTRACE", "DAC_READ_SEARCH,SYS_PTRACE");
+    for (events, given, more) in [
+        ("auto", all, [].as_slice()),
+        ("auto", without_admin, &["BPF", "PERFMON"]),
+        ("tracepoint", without_admin, &["BPF", "PERFMON"]),
+        ("off", without_admin, &[]),
+        ("auto", "DAC_READ_SEARCH", &[]),
+    ] {
+        let objects = Rendering::new()
+            .set(&format!("connectEvents={events},security.capabilities={{{given}}}"))
+            .set("openshift.scc=true")
+            .objects()?;
+        let container = &agent(&objects)?["spec"]["template"]["spec"]["containers"][0];
+        let wanted: Vec<&str> = given.split(',').chain(more.iter().copied()).collect();
+        let added = &container["securityContext"]["capabilities"]["add"];
+        assert_eq!(added, &json!(wanted), "{events}, {given}");
+        assert_eq!(
+            &the(&objects, "SecurityContextConstraints", "castoff")?["allowedCapabilities"],
+            added
+        );
+        let flag = json!(format!("--connect-events={events}"));
+        ensure!(
+            container["args"].as_array().context("arguments")?.contains(&flag),
+            "{flag}"
+        );
     }
     Ok(())
 }

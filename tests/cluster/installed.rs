@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::helm::Helm;
 use castoff_tests::lab::release::NAME;
+use castoff_tests::report::{list, who};
 use castoff_tests::wait;
 use serde_json::Value;
 
@@ -14,7 +15,8 @@ use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 #[test]
 fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Result<()> {
     on_a_cluster(|site| {
-        site.release().install(Helm::Four, &[OFTEN, "events.enabled=true"])?;
+        site.release()
+            .install(Helm::Four, &[OFTEN, "events.enabled=true", EVENTS])?;
         the_pod_runs_the_image(site)?;
         // Nobody on the stage has a Docker, whatever the machine has.
         site.wait_for_verdict("clear")?;
@@ -31,8 +33,30 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Resu
         // The lab's own docker, which has loaded an image, was a client too: the builder may show a look later.
         wait::until("metrics that name the builder", PATIENCE, || the_metrics_name_it(site))?;
         wait::until("an event on the builder", PATIENCE, || an_event_tells_of_it(site))?;
+        site.run_step(docker.socket())?;
+        wait::until("a client that was there for a moment", PATIENCE, || {
+            the_step_is_named(site)
+        })?;
         the_fleet_names_it(site)
     })
+}
+
+/// The kernel program by what the test machine's kernel attaches it to.
+const EVENTS: &str = "connectEvents=tracepoint";
+
+/// The unprivileged agent's kernel program tells of a pod that has ended.
+fn the_step_is_named(site: &Site) -> Result<()> {
+    let report = site.release().report()?;
+    let events = &report["connectEvents"]["value"];
+    ensure!(events["method"] == "syscall-exit", "{events:#}");
+    ensure!(events["selfTest"]["failure"].is_null(), "{events:#}");
+    let clients = list(&report, "clients")?;
+    let step = clients
+        .iter()
+        .find(|client| who(&client["identity"]) == "pod builds/step/ask")
+        .with_context(|| format!("no client of the step: {clients:#?}"))?;
+    ensure!(step["origin"] == "event" && step["connects"] == 1, "{step:#}");
+    Ok(())
 }
 
 /// The selector that the documentation gives: now, and in seven hours.

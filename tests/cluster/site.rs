@@ -63,6 +63,28 @@ impl Site {
         })
     }
 
+    /// Runs a pod that connects to this Docker socket once, for a moment, and ends.
+    pub(crate) fn run_step(&self, socket: &Path) -> Result<()> {
+        let inside = "/var/run/docker.sock";
+        self.cluster.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "namespace": "builds", "name": "step" },
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": false,
+                "containers": [{
+                    "name": "ask",
+                    "image": images::LAB,
+                    "imagePullPolicy": "Never",
+                    "command": ["/client", "burst", inside, "1"],
+                    "volumeMounts": [{ "name": "docker", "mountPath": inside }],
+                }],
+                "volumes": [{ "name": "docker", "hostPath": { "path": socket, "type": "Socket" } }],
+            },
+        }))
+    }
+
     /// Deploys a build agent that holds a connection to this Docker socket, and waits until it does.
     pub(crate) fn deploy_builder(&self, socket: &Path) -> Result<()> {
         let inside = "/var/run/docker.sock";

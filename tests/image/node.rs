@@ -52,7 +52,12 @@ impl Node {
 
     /// The report of `castoff check` in a container of the image.
     pub(crate) fn look(&self, way: &Way) -> Result<Value> {
-        let (_pod, running) = self.run(way, &["check", "-o", "json"])?;
+        self.look_with(way, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn look_with(&self, way: &Way, more: &[&str]) -> Result<Value> {
+        let (_pod, running) = self.run(way, &[&["check", "-o", "json"], more].concat())?;
         let code = running.wait()?;
         let log = running.log();
         ensure!(code == 1 || code == 2 || code == 0, "exit code {code}: {log}");

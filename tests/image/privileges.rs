@@ -130,6 +130,37 @@ fn the_agent_has_these_rights_and_no_others_and_stays_small() -> Result<()> {
     Ok(())
 }
 
+/// What the kernel program needs. The test machine's kernel attaches it to the exit of system calls.
+#[test]
+fn the_kernel_program_runs_with_its_two_capabilities_or_with_the_widest_and_with_nothing_less() -> Result<()> {
+    let node = Node::start()?;
+    let least = ["SYS_PTRACE", "DAC_READ_SEARCH"];
+    let cases: [(&[&str], bool); 4] = [
+        (&["BPF", "PERFMON"], true),
+        (&["SYS_ADMIN"], true),
+        (&["BPF"], false),
+        (&["PERFMON"], false),
+    ];
+    for (more, runs) in cases {
+        let way = Way {
+            capabilities: least.iter().chain(more).map(ToString::to_string).collect(),
+            ..as_documented()?
+        };
+        let seen = node.look_with(&way, &["--connect-events", "tracepoint", "--sample", "3s"])?;
+        let events = &seen["connectEvents"]["value"];
+        let method = if runs { json!("syscall-exit") } else { Value::Null };
+        assert_eq!(events["method"], method, "{more:?}: {events:#}");
+        if runs {
+            assert_eq!(events["selfTest"]["failure"], Value::Null, "{more:?}: {events:#}");
+            assert!(events["selfTest"]["at"].is_string(), "{more:?}: {events:#}");
+        } else {
+            let refused = events["refused"].to_string();
+            assert!(refused.contains("needs CAP_BPF and CAP_PERFMON"), "{more:?}: {refused}");
+        }
+    }
+    Ok(())
+}
+
 /// One node for all, for it is looked at only.
 #[test]
 fn what_is_documented_is_enough_and_nothing_of_it_is_too_much() -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! A kernel program (`agent/bpf`) records each connect to a watched socket in a ring, which a thread reads ten times a
 //! second. The ring never wakes castoff up: that is what would cost. Each listener is watched by its file's device and
-//! inode; the thread follows a file that is made anew under the same name.
+//! inode; another thread follows a file that is made anew under the same name.
 //!
 //! Relies on aya for the loading, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel calls
 //! after it found the listener and before the connection stands.
@@ -16,7 +16,7 @@ mod running;
 pub mod self_test;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMethod};
 use crate::model::engine::EngineSighting;
@@ -24,7 +24,7 @@ use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::HostPaths;
 pub use method::Wanted;
 use method::plan;
-use running::{Running, keep_reading};
+use running::{Running, keep_following, keep_reading, lock};
 use self_test::Schedule;
 
 /// What of connect events was asked for.
@@ -70,7 +70,7 @@ impl ConnectSource {
         let Some(running) = &started.running else {
             return Sighting::partial(unseen(started.refused.clone()), gaps);
         };
-        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(running);
         running.read();
         if let Some(engines) = engines.reading.known() {
             running.watch(engines, &mut gaps);
@@ -87,15 +87,14 @@ impl Started {
         let program = program::attach(&mut plan, &facts);
         let mut gaps = Vec::new();
         let running = program.map(|program| Arc::new(Mutex::new(Running::new(program, paths))));
-        if let Some(Err(error)) = running.as_ref().map(|running| {
-            let program = asked.self_test.clone();
-            keep_reading(
-                running,
-                program.map(|program| Schedule::new(program, paths.proc.clone())),
-            )
-        }) {
-            let asked = "the system for a thread that reads connects";
-            gaps.push(Gap::new(Reason::of(&error), Hides::Detail, asked, error));
+        if let Some(running) = &running {
+            let test = asked.self_test.clone();
+            let test = test.map(|program| Schedule::new(program, paths.proc.clone()));
+            let threads = keep_reading(running, test).and_then(|()| keep_following(running, paths.root.clone()));
+            if let Err(error) = threads {
+                let asked = "the system for the threads of connect events";
+                gaps.push(Gap::new(Reason::of(&error), Hides::Detail, asked, error));
+            }
         }
         if let (Wanted::Tracepoint, None, Some(refused)) = (asked.method, &running, plan.refused.last()) {
             let asked = "--connect-events=tracepoint";

@@ -9,6 +9,7 @@
 - {{ printf "--grace=%ds" (int .Values.graceSeconds) | quote }}
 - {{ printf "--log=%s" .Values.log.filter | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}
+- {{ printf "--connect-events=%s" (include "castoff.connectEvents" .) | quote }}
 - {{ printf "--runtime-timeout=%s" .Values.runtime.timeout | quote }}
 {{- with .Values.runtime.endpoint }}
 - {{ printf "--runtime-endpoint=%s" . | quote }}

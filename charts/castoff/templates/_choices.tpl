@@ -10,6 +10,21 @@
 {{- end }}
 {{- end }}
 
+{{- define "castoff.connectEvents" -}}
+{{- $method := toString .Values.connectEvents }}
+{{- ternary "off" $method (eq $method "false") }}
+{{- end }}
+
+{{/*
+The agent's capabilities. A kernel program needs BPF and PERFMON. SYS_ADMIN includes both, and a runtime that does not know their names
+(Docker 19.03) starts no container that asks for them. Without SYS_PTRACE no socket is found whose connects could be recorded.
+*/}}
+{{- define "castoff.capabilities" -}}
+{{- $given := .Values.security.capabilities }}
+{{- $recorded := and (ne (include "castoff.connectEvents" .) "off") (has "SYS_PTRACE" $given) (not (has "SYS_ADMIN" $given)) }}
+{{- ternary (concat $given (list "BPF" "PERFMON")) $given $recorded | toYaml }}
+{{- end }}
+
 {{/* Whether the agent talks to the API server at all. */}}
 {{- define "castoff.asksTheApiServer" -}}
 {{- if or (eq (include "castoff.publish" .) "api") .Values.events.enabled (eq .Values.http.auth "kubernetes") }}yes{{ end }}

@@ -1,10 +1,11 @@
-//! The attached program with the listeners that it watches, and the thread that reads its ring.
+//! The attached program with the listeners that it watches, and the threads that read its ring and follow the listeners'
+//! files.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -38,9 +39,18 @@ struct Watched {
     of_user: bool,
     /// What was counted of it already.
     counted: Count,
-    /// The file that its name leads to on the host, as stat(2) tells it; none where the name is another's, and for one that
-    /// was replaced.
-    file: Option<FileIdentity>,
+    place: Place,
+}
+
+/// Where a listener's file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nobody has looked yet.
+    Unknown,
+    /// At its name on the host, as stat(2) tells it.
+    Here(FileIdentity),
+    /// Elsewhere: the name is that of another mount namespace, or of a file that was made since.
+    Elsewhere,
 }
 
 /// What is watched, and what was seen.
@@ -48,7 +58,6 @@ pub(super) struct Running {
     program: Program,
     since: Timestamp,
     gathered: Gathered,
-    root: PathBuf,
     watched: BTreeMap<FileIdentity, Watched>,
     /// The names of listeners that are watched no more, with connects that no look has taken.
     gone: BTreeMap<FileIdentity, SocketName>,
@@ -67,7 +76,6 @@ impl Running {
             program,
             since: SystemTime::now().into(),
             gathered: Gathered::new(paths.proc.clone(), paths.root.clone()),
-            root: paths.root.clone(),
             watched: BTreeMap::new(),
             gone: BTreeMap::new(),
             total: Count::default(),
@@ -77,9 +85,8 @@ impl Running {
         }
     }
 
-    /// Reads what the kernel wrote, and follows the listeners' files.
+    /// Reads what the kernel wrote.
     pub(super) fn read(&mut self) {
-        self.follow();
         let own = Pid(process::id());
         let clocks = Clocks::read();
         let (gathered, of_test) = (&mut self.gathered, &mut self.own);
@@ -119,37 +126,53 @@ impl Running {
         self.own.take().map(|(_, records)| records).unwrap_or_default()
     }
 
-    /// Watches a file that was made anew under the name of a watched one: an engine that restarts between two looks.
-    fn follow(&mut self) {
-        let Ok(root) = Rooted::open(&self.root) else { return };
-        let mut made = Vec::new();
-        for (file, watched) in &mut self.watched {
-            let (Some(before), SocketName::Path(path)) = (watched.file, &watched.name) else {
-                continue;
-            };
-            if let Ok((now, FileType::Socket)) = root.read_identity(path)
-                && now != before
-            {
-                watched.file = None;
-                // Btrfs and overlayfs show stat(2) another device than the kernel has.
-                let device = if now.device == before.device {
-                    file.device
-                } else {
-                    now.device
-                };
-                let fresh = Watched {
-                    file: Some(now),
-                    counted: Count::default(),
-                    ..watched.clone()
-                };
-                made.push((FileIdentity { device, ..now }, fresh));
+    /// The listeners to follow, by the paths of their files on the host. Those of users' own engines are not: a path that
+    /// its user makes hang would keep the others from being followed.
+    fn followed(&self) -> Vec<(FileIdentity, String)> {
+        let is_followed = |watched: &Watched| !watched.of_user && watched.place != Place::Elsewhere;
+        let watched = self.watched.iter().filter(|(_, watched)| is_followed(watched));
+        watched
+            .filter_map(|(file, watched)| match &watched.name {
+                SocketName::Path(path) => Some((*file, path.clone())),
+                SocketName::Abstract(_) | SocketName::Tcp(_) => None,
+            })
+            .collect()
+    }
+
+    /// Takes what stat(2) tells now of the name of a followed listener. A file that was made anew under it is watched too: an
+    /// engine that restarts between two looks.
+    fn follow(&mut self, file: FileIdentity, now: FileIdentity) {
+        let Some(watched) = self.watched.get_mut(&file) else {
+            return;
+        };
+        let before = match watched.place {
+            Place::Unknown if now.inode == file.inode => {
+                watched.place = Place::Here(now);
+                return;
             }
-        }
-        for (file, watched) in made {
-            // Where the map is full the next look says so.
-            if !self.watched.contains_key(&file) && self.program.watch(file).is_ok() {
-                self.watched.insert(file, watched);
+            Place::Here(before) if before != now => before,
+            Place::Here(_) => return,
+            Place::Unknown | Place::Elsewhere => {
+                watched.place = Place::Elsewhere;
+                return;
             }
+        };
+        watched.place = Place::Elsewhere;
+        let fresh = Watched {
+            place: Place::Here(now),
+            counted: Count::default(),
+            ..watched.clone()
+        };
+        // Btrfs and overlayfs show stat(2) another device than the kernel has.
+        let device = if now.device == before.device {
+            file.device
+        } else {
+            now.device
+        };
+        let made = FileIdentity { device, ..now };
+        // Where the map is full the next look says so.
+        if !self.watched.contains_key(&made) && self.program.watch(made).is_ok() {
+            self.watched.insert(made, fresh);
         }
     }
 
@@ -163,8 +186,9 @@ impl Running {
                 }
             }
         }
-        let is_ahead =
-            |watched: &Watched| watched.file.is_some() && now.values().any(|(name, _)| **name == watched.name);
+        let is_ahead = |watched: &Watched| {
+            matches!(watched.place, Place::Here(_)) && now.values().any(|(name, _)| **name == watched.name)
+        };
         let gone = self
             .watched
             .iter()
@@ -193,16 +217,11 @@ impl Running {
             Gap::new(Reason::LimitReached, hides, asked, error).fold_into(gaps);
             return;
         }
-        let found = match name {
-            SocketName::Path(path) => Rooted::open(&self.root).and_then(|root| root.read_identity(path)).ok(),
-            SocketName::Abstract(_) | SocketName::Tcp(_) => None,
-        };
         let watched = Watched {
             name: name.clone(),
             of_user,
             counted: Count::default(),
-            // Else the name is that of another mount namespace, and leads elsewhere here.
-            file: found.map(|(found, _)| found).filter(|found| found.inode == file.inode),
+            place: Place::Unknown,
         };
         self.watched.insert(file, watched);
     }
@@ -257,7 +276,7 @@ impl Running {
                 watched
                     .iter()
                     .filter(is_of_now)
-                    .max_by_key(|(_, watched)| watched.file.is_some())
+                    .max_by_key(|(_, watched)| matches!(watched.place, Place::Here(_)))
             };
             let now = watched
                 .contains_key(&file)
@@ -295,21 +314,48 @@ impl Clocks {
     }
 }
 
+/// Locks it, whatever happened to who locked it before.
+pub(super) fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Reads the ring until the last owner of `running` is gone, and tests now and then whether it tells.
 pub(super) fn keep_reading(running: &Arc<Mutex<Running>>, mut test: Option<Schedule>) -> io::Result<()> {
-    let running = Arc::downgrade(running);
-    let read = move || {
-        while let Some(running) = running.upgrade() {
-            running.lock().unwrap_or_else(PoisonError::into_inner).read();
-            if let Some(test) = &mut test {
-                test.test(&running);
+    repeat("connects", running, move |running| {
+        lock(running).read();
+        if let Some(test) = &mut test {
+            test.test(running);
+        }
+    })
+}
+
+/// Follows the listeners' files below `root` until the last owner of `running` is gone. A path that hangs holds this thread
+/// alone: no lock is held while a path is asked.
+pub(super) fn keep_following(running: &Arc<Mutex<Running>>, root: PathBuf) -> io::Result<()> {
+    repeat("connects-files", running, move |running| {
+        let Ok(root) = Rooted::open(&root) else { return };
+        let followed = lock(running).followed();
+        for (file, path) in followed {
+            if let Ok((now, FileType::Socket)) = root.read_identity(&path) {
+                lock(running).follow(file, now);
             }
+        }
+    })
+}
+
+/// Does `work` every [`PAUSE`], on a thread of this name.
+fn repeat(
+    name: &str,
+    running: &Arc<Mutex<Running>>,
+    mut work: impl FnMut(&Mutex<Running>) + Send + 'static,
+) -> io::Result<()> {
+    let running = Arc::downgrade(running);
+    let work = move || {
+        while let Some(running) = running.upgrade() {
+            work(&running);
             drop(running);
             thread::sleep(PAUSE);
         }
     };
-    thread::Builder::new()
-        .name("connects".to_owned())
-        .spawn(read)
-        .map(|_| ())
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(|_| ())
 }

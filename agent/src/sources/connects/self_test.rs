@@ -9,14 +9,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::getuid;
 
 use super::record::Record;
-use super::running::Running;
+use super::running::{Running, lock};
 use crate::model::connect::SelfTest;
 use crate::model::identity::FileIdentity;
 use crate::model::workload::Membership;
@@ -78,12 +78,12 @@ impl Schedule {
     fn run(&self, running: &Mutex<Running>) -> io::Result<Vec<Record>> {
         let socket = OwnSocket::bind()?;
         lock(running).watch_own(socket.file)?;
-        let ended = self.execute(&socket.path);
+        let ended = self.execute(&socket.path, running);
         let records = lock(running).take_own(socket.file);
         ended.map(|()| records)
     }
 
-    fn execute(&self, socket: &Path) -> io::Result<()> {
+    fn execute(&self, socket: &Path, running: &Mutex<Running>) -> io::Result<()> {
         let mut command = Command::new(&self.program);
         command.arg(ARGUMENT).arg(socket).env_clear();
         let mut child = command
@@ -96,17 +96,17 @@ impl Schedule {
             match child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(io::Error::other(format!("castoff's own child failed: {status}"))),
-                None => thread::sleep(Duration::from_millis(5)),
+                // The ring goes on filling meanwhile.
+                None => {
+                    lock(running).read();
+                    thread::sleep(Duration::from_millis(5));
+                }
             }
         }
         child.kill()?;
         child.wait()?;
         Err(io::ErrorKind::TimedOut.into())
     }
-}
-
-fn lock(running: &Mutex<Running>) -> std::sync::MutexGuard<'_, Running> {
-    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why what was recorded is not the child's connect; none where it is.
