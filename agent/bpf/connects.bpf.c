@@ -11,12 +11,6 @@
 #define NAME_MOST 96
 #define GROUP_MOST 384
 
-// The file of a listening socket. `dev` is the kernel's packing, and the inode is cut to the 32 bits that sock_diag gives.
-struct listener {
-	u32 dev;
-	u32 inode;
-};
-
 // Of one listener: connects that have a record, and those that found the ring full.
 struct counts {
 	u64 recorded;

@@ -1,4 +1,4 @@
-// The few types and helpers of the kernel that connects.bpf.c uses, declared by hand: a field is found in the running
+// The few types and helpers of the kernel that the programs beside it use, declared by hand: a field is found in the running
 // kernel by its name (CO-RE), so that order and size do not matter here.
 #pragma once
 
@@ -16,8 +16,20 @@ typedef unsigned long long u64;
 #define __type(name, value) typeof(value) *name
 
 enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_RINGBUF = 27 };
+enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_RB_NO_WAKEUP = 1 };
 enum { AF_UNIX = 1 };
+enum { S_IFMT = 0170000, S_IFSOCK = 0140000 };
+
+// The file of a listening socket. `dev` is the kernel's packing, and the inode is cut to the 32 bits that sock_diag gives.
+struct listener {
+	u32 dev;
+	u32 inode;
+};
+
+struct file;
+struct seq_file;
+struct socket;
 
 // Helpers by their number in include/uapi/linux/bpf.h.
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
@@ -29,18 +41,20 @@ static u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;
 static long (*const bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const bpf_probe_read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
 static u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
+static long (*const bpf_seq_write)(struct seq_file *to, const void *data, u32 size) = (void *)127;
 static void *(*const bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *record, u64 flags) = (void *)132;
 static void *(*const bpf_get_current_task_btf)(void) = (void *)158;
+static struct socket *(*const bpf_sock_from_file)(struct file *file) = (void *)162;
 static long (*const bpf_snprintf)(char *to, u32 size, const char *format, u64 *values, u32 length) = (void *)165;
 static void *(*const bpf_skc_to_unix_sock)(void *sock) = (void *)178;
 
 struct super_block { u32 s_dev; } CORE;
-struct inode { unsigned long i_ino; struct super_block *i_sb; } CORE;
+struct inode { u16 i_mode; unsigned long i_ino; struct super_block *i_sb; } CORE;
 struct qstr { const u8 *name; } CORE;
 struct dentry { struct inode *d_inode; struct qstr d_name; } CORE;
 struct path { struct dentry *dentry; } CORE;
-struct file { struct path f_path; void *private_data; } CORE;
+struct file { struct path f_path; struct inode *f_inode; void *private_data; } CORE;
 struct mm_struct { struct file *exe_file; } CORE;
 struct ns_common { u32 inum; } CORE;
 struct net { struct ns_common ns; } CORE;
@@ -57,6 +71,7 @@ struct css_set { struct cgroup_subsys_state *subsys[16]; struct cgroup *dfl_cgrp
 enum cgroup_subsys_id { memory_cgrp_id = 4 };
 
 struct task_struct {
+	int pid;
 	int tgid;
 	u64 start_boottime;
 	struct task_struct *group_leader;
@@ -67,10 +82,17 @@ struct task_struct {
 	struct files_struct *files;
 } CORE;
 
-struct sock_common { u16 skc_family; } CORE;
-struct sock { struct sock_common __sk_common; } CORE;
+struct upid { int nr; } CORE;
+struct pid { struct upid numbers[1]; } CORE;
+typedef struct { struct net *net; } CORE possible_net_t;
+struct sock_common { u16 skc_family; possible_net_t skc_net; } CORE;
+struct sock { struct sock_common __sk_common; struct pid *sk_peer_pid; } CORE;
 struct socket { struct sock *sk; } CORE;
 struct unix_sock { struct path path; struct sock *peer; } CORE;
+
+// What an iterator over open files is called with: nothing but `meta` once more after the last one.
+struct bpf_iter_meta { struct seq_file *seq; } CORE;
+struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; } CORE;
 
 // The registers of a system call when it returns: its number and its first argument.
 struct pt_regs___x86 { unsigned long di; unsigned long orig_ax; } CORE;

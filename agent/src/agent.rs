@@ -111,7 +111,8 @@ impl Agent {
             let kubelet = kubelet.unwrap_or_else(|error| unanswered(Source::Kubelet, error, Hides::Runtime));
             let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
             // Only now: what engines listen on must be known before a socket is opened.
-            let answer = ask_runtime(runtime, host, &kubelet.sighting, &engines.listening);
+            let none_ended = BTreeSet::new();
+            let answer = ask_runtime(runtime, host, &kubelet.sighting, &engines.listening, &none_ended);
             let runtime = Timed::measure_async(Source::Runtime, answer).await;
             (kubelet, engines, runtime)
         };
@@ -183,7 +184,14 @@ impl Agent {
         };
         let unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
-            snapshot.runtime = ask_runtime(&mut self.runtime, &mut self.host, &snapshot.kubelet, &host.listening).await;
+            snapshot.runtime = ask_runtime(
+                &mut self.runtime,
+                &mut self.host,
+                &snapshot.kubelet,
+                &host.listening,
+                &unlisted,
+            )
+            .await;
         }
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
@@ -299,8 +307,9 @@ async fn ask_runtime(
     host: &mut Offload<HostSide>,
     kubelet: &Sighting<Kubelet>,
     listening: &Arc<ListeningFiles>,
+    wanted: &BTreeSet<ContainerId>,
 ) -> RuntimeSighting {
-    let seen = runtime.query(kubelet, listening).await;
+    let seen = runtime.query(kubelet, listening, wanted).await;
     if !matches!(seen.runtime.reading, Reading::Absent) {
         return seen;
     }

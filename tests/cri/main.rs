@@ -4,6 +4,7 @@ mod bad;
 mod choice;
 mod lists;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +80,7 @@ impl Source {
             files: listening(&self.root),
             whole: true,
         };
-        self.source.query(kubelet, &Arc::new(listening)).await
+        self.source.query(kubelet, &Arc::new(listening), &BTreeSet::new()).await
     }
 }
 

@@ -100,6 +100,17 @@ pub struct Container {
     pub mounts: Reading<Vec<Mount>>,
 }
 
+/// A container that has ended and that the runtime still lists: whose a connect was that the kernel told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedContainer {
+    /// Its id.
+    pub id: ContainerId,
+    /// The sandbox it belongs to.
+    pub sandbox: ContainerId,
+    /// The container's name in the pod's spec.
+    pub name: String,
+}
+
 /// One mount that the kubelet asked the runtime for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {

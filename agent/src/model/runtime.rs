@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::container::{Container, Pod};
+use super::container::{Container, EndedContainer, Pod};
 use super::identity::FileIdentity;
 use super::kubelet::EndpointCandidate;
 use super::reading::{Gap, Reading, Sighting, codes};
@@ -99,4 +99,6 @@ pub struct RuntimeSighting {
     pub pods: Sighting<Vec<Pod>>,
     /// Its running containers.
     pub containers: Sighting<Vec<Container>>,
+    /// Those of the containers that were asked for by their ids which have ended, and are still listed.
+    pub ended: Vec<EndedContainer>,
 }

@@ -73,6 +73,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 image: "registry.test/build:1".into(),
                 mounts: Reading::Known(Vec::new()),
             }]),
+            ended: Vec::new(),
         },
         engines: Sighting::full(Vec::new()),
         supervised: Sighting::full(Vec::new()),

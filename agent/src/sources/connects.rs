@@ -7,7 +7,6 @@
 //! Relies on aya for the loading, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel calls
 //! after it found the listener and before the connection stands.
 
-mod facts;
 mod gathered;
 mod method;
 mod program;
@@ -22,6 +21,7 @@ use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMe
 use crate::model::engine::EngineSighting;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::HostPaths;
+use crate::sources::kernel::bpf::facts;
 pub use method::Wanted;
 use method::plan;
 use running::{Running, keep_following, keep_reading, lock};

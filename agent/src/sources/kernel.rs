@@ -8,8 +8,10 @@
 //! - [`netns`] opens and enters network namespaces
 //! - [`unix_table`] reads `/proc/<pid>/net/unix`
 //! - [`diag`] asks `sock_diag`, its records and the netlink socket that asks for them
+//! - [`bpf`] loads the programs of `agent/bpf` into the kernel
 //! - [`refusal`] says what an error of any of them amounts to
 
+pub(crate) mod bpf;
 pub mod diag;
 pub(crate) mod mountinfo;
 pub(crate) mod netns;

@@ -19,7 +19,7 @@ mod mounts;
 mod negotiate;
 mod refusal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ use self::mounts::KnownMounts;
 use self::negotiate::{Answered, Chosen};
 use super::HostPaths;
 use super::offload::{Offload, OffloadError};
-use crate::model::container::{Container, Pod};
-use crate::model::identity::FileIdentity;
+use crate::model::container::{Container, EndedContainer, Pod};
+use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::runtime::{CgroupDriver, CriApi, RefusedEndpoint, Runtime, RuntimeSighting};
@@ -77,9 +77,14 @@ impl RuntimeSource {
         }
     }
 
-    /// Asks once. Opens no socket that by what is `listening` is, or may be, an engine's. Ends within the deadline of a
-    /// cycle, whatever the runtime does.
-    pub async fn query(&mut self, kubelet: &Sighting<Kubelet>, listening: &Arc<ListeningFiles>) -> RuntimeSighting {
+    /// Asks once; also for those of `wanted` that have ended. Opens no socket that by what is `listening` is, or may be, an
+    /// engine's. Ends within the deadline of a cycle, whatever the runtime does.
+    pub async fn query(
+        &mut self,
+        kubelet: &Sighting<Kubelet>,
+        listening: &Arc<ListeningFiles>,
+        wanted: &BTreeSet<ContainerId>,
+    ) -> RuntimeSighting {
         let allowance = Allowance::new(self.deadline, self.deadline * Self::DEADLINES_IN_ALL);
         let chosen = self.choose(kubelet.reading.known(), listening, allowance).await;
         let Chosen {
@@ -92,7 +97,7 @@ impl RuntimeSource {
             Reading::Absent => return without(Reading::Absent, gaps, refused),
             Reading::Unknown(gap) => return without(Reading::Unknown(gap), gaps, refused),
         };
-        let (mut runtime, pods, mut containers) = query_all(&answered, self.node.as_deref()).await;
+        let (mut runtime, pods, (mut containers, ended)) = query_all(&answered, self.node.as_deref(), wanted).await;
         runtime.gaps.extend(gaps);
         if let Reading::Known(list) = &mut containers.reading {
             let path = &answered.socket.candidate.path;
@@ -107,6 +112,7 @@ impl RuntimeSource {
             refused,
             pods,
             containers,
+            ended,
         }
     }
 }
@@ -187,6 +193,7 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
         runtime: Sighting { reading: runtime, gaps },
         socket: None,
         refused,
+        ended: Vec::new(),
     }
 }
 
@@ -194,7 +201,12 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
 async fn query_all(
     runtime: &Answered,
     node: Option<&str>,
-) -> (Sighting<Runtime>, Sighting<Vec<Pod>>, Sighting<Vec<Container>>) {
+    wanted: &BTreeSet<ContainerId>,
+) -> (
+    Sighting<Runtime>,
+    Sighting<Vec<Pod>>,
+    (Sighting<Vec<Container>>, Vec<EndedContainer>),
+) {
     let Answered {
         socket,
         client,
@@ -205,7 +217,10 @@ async fn query_all(
     let running = v1::ContainerStateValue {
         state: v1::ContainerState::ContainerRunning as i32,
     };
-    let filter = Some(v1::ContainerFilter { state: Some(running) });
+    // A node has many that have ended: only where one of these is asked for.
+    let filter = wanted
+        .is_empty()
+        .then_some(v1::ContainerFilter { state: Some(running) });
     // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
     let verbose = name == "containerd";
     let (status, cgroup_driver, pods, containers) = tokio::join!(
@@ -230,10 +245,16 @@ async fn query_all(
         |e| Sighting::unknown(e.gap(Hides::Identity, *api, v1::ListPodSandboxRequest::METHOD, path)),
         |answer| convert::pods(answer, node),
     );
-    let containers = containers.map_or_else(
-        |e| Sighting::unknown(e.gap(Hides::Exposure, *api, v1::ListContainersRequest::METHOD, path)),
-        convert::containers,
-    );
+    let containers = match containers {
+        Ok(mut answer) => {
+            let ended = convert::ended(&mut answer, wanted);
+            (convert::containers(answer), ended)
+        }
+        Err(error) => {
+            let gap = error.gap(Hides::Exposure, *api, v1::ListContainersRequest::METHOD, path);
+            (Sighting::unknown(gap), Vec::new())
+        }
+    };
     let runtime = Runtime {
         endpoint: socket.candidate.clone(),
         canonical_path: socket.canonical.to_string_lossy().into_owned(),
@@ -283,7 +304,9 @@ mod tests {
         let stuck = source.root.run(Duration::from_millis(1), move |_| hang.recv());
         assert!(stuck.await.is_err());
         for _ in 0..3 {
-            let seen = source.query(&Sighting::absent(), &Arc::default()).await;
+            let seen = source
+                .query(&Sighting::absent(), &Arc::default(), &BTreeSet::new())
+                .await;
             let gap = seen.runtime.reading.gap().expect("nothing was looked at");
             assert_eq!(gap.reason, Reason::DeadlineExceeded);
             assert_eq!(gap.answer, OffloadError::StillRunning.to_string());

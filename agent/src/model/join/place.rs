@@ -71,6 +71,11 @@ impl<'a> Places<'a> {
             };
             places.containers.insert(&container.id, Listed { place, pod_uid: None });
         }
+        for ended in &snapshot.runtime.ended {
+            if let Some(pod) = by_sandbox.get(&ended.sandbox) {
+                places.list(&ended.id, pod, Some(&ended.name));
+            }
+        }
         for supervised in snapshot.supervised.reading.items() {
             places.supervised.insert(&supervised.id, supervised);
         }
@@ -165,5 +170,32 @@ impl<'a> Places<'a> {
             (None, _) => name,
         };
         ProcessPlace::EngineContainer { engine, name, image }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::container::EndedContainer;
+    use crate::model::sample::{clear_node, contained, id};
+
+    /// The kernel told of its connect: it was gone before the look.
+    #[test]
+    fn a_container_that_has_ended_is_named_with_its_pod() {
+        let mut node = clear_node();
+        node.runtime.ended = vec![EndedContainer {
+            id: id(8),
+            sandbox: id(2),
+            name: "step".into(),
+        }];
+        let process = contained(1, Manager::CriContainerd, &[id(8)]);
+        let place = Places::new(&node).of(&process);
+        let ProcessPlace::Pod(pod) = place else {
+            panic!("{place:?}")
+        };
+        assert_eq!(
+            (pod.pod.as_str(), pod.container.as_deref()),
+            ("builder-0", Some("step"))
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Which methods to try, in which order, and why the others are not: a pure function of what is known of the kernel.
 
 use crate::model::connect::{ConnectMethod, RefusedMethod};
+use crate::sources::kernel::bpf::facts::{KernelFacts, UNIX_SOCK};
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,26 +13,6 @@ pub enum Wanted {
     /// None.
     #[default]
     Off,
-}
-
-/// What is known of the kernel and of castoff's rights. None where it could not be found out: then the kernel is asked by
-/// loading the program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KernelFacts {
-    /// True if the kernel describes its types.
-    pub(super) btf: bool,
-    /// Major and minor of its version.
-    pub(super) version: Option<(u32, u32)>,
-    /// As Rust names it.
-    pub(super) architecture: &'static str,
-    /// True if lockdown keeps programs from reading the kernel's memory.
-    pub(super) confidential: Option<bool>,
-    /// True if castoff may load programs of tracing: `CAP_BPF` with `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
-    pub(super) may_load: Option<bool>,
-    /// True if it has kprobes.
-    pub(super) kprobes: bool,
-    /// True if `bpf` is among the active security modules.
-    pub(super) bpf_lsm: Option<bool>,
 }
 
 /// How a program reads the kernel's structures; see `bpf/connects.bpf.c`.
@@ -60,8 +41,6 @@ pub(super) struct Plan {
 
 /// The first kernel that has ring buffers of BPF.
 const RING_BUFFERS: (u32, u32) = (5, 8);
-/// The first kernel with `bpf_skc_to_unix_sock`, without which a typed program does not know the listener.
-const UNIX_SOCK: (u32, u32) = (5, 16);
 /// The first kernel with fentry on x86; BPF trampolines and LSM programs attach by the same means.
 const FENTRY_X86: (u32, u32) = (5, 5);
 /// The first kernel with fentry on arm64.
@@ -97,13 +76,8 @@ fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, St
         "aarch64" => false,
         other => return Err(format!("castoff has no program for {other}")),
     };
-    if !facts.btf {
-        return Err("the kernel does not describe its types (no /sys/kernel/btf/vmlinux)".to_owned());
-    }
-    needs(facts, RING_BUFFERS, "BPF ring buffers")?;
-    if facts.may_load == Some(false) {
-        return Err("needs CAP_BPF and CAP_PERFMON".to_owned());
-    }
+    facts.may_run()?;
+    facts.needs(RING_BUFFERS, "BPF ring buffers")?;
     let trampolines = if is_x86 { FENTRY_X86 } else { FENTRY_ARM64 };
     let typed = facts.version.is_none_or(|version| version >= UNIX_SOCK);
     let read_by = if typed && matches!(method, ConnectMethod::Fentry | ConnectMethod::Lsm) {
@@ -116,11 +90,11 @@ fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, St
     }
     match method {
         ConnectMethod::Fentry => {
-            needs(facts, trampolines, "fentry")?;
+            facts.needs(trampolines, "fentry")?;
             Ok(if typed { "fentry_typed" } else { "fentry_probed" })
         }
         ConnectMethod::Lsm => {
-            needs(facts, trampolines.max(UNIX_SOCK), "LSM programs that know Unix sockets")?;
+            facts.needs(trampolines.max(UNIX_SOCK), "LSM programs that know Unix sockets")?;
             match facts.bpf_lsm {
                 Some(false) => Err("`bpf` is not among the active security modules (boot parameter lsm=)".to_owned()),
                 Some(true) | None => Ok("lsm_typed"),
@@ -129,16 +103,6 @@ fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, St
         ConnectMethod::Kprobe if !facts.kprobes => Err("the kernel has no kprobes".to_owned()),
         ConnectMethod::Kprobe => Ok(if is_x86 { "kprobe_x86" } else { "kprobe_arm64" }),
         ConnectMethod::SyscallExit => Ok(if is_x86 { "sys_exit_x86" } else { "sys_exit_arm64" }),
-    }
-}
-
-fn needs(facts: &KernelFacts, least: (u32, u32), feature: &str) -> Result<(), String> {
-    match facts.version {
-        Some(version) if version < least => {
-            let ((major, minor), (at, dot)) = (least, version);
-            Err(format!("{feature}: needs Linux {major}.{minor}, this is {at}.{dot}"))
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

@@ -2,23 +2,22 @@
 //! and the ring that it writes to. The kernel drops all of it with castoff.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::{panic, thread};
+use std::os::fd::OwnedFd;
 
-use aya::maps::{HashMap, Map, MapData, MapError, RingBuf};
+use aya::maps::{HashMap, Map, MapData, RingBuf};
+use aya::programs::Program as BpfProgram;
 use aya::programs::fentry::FEntryLink;
 use aya::programs::kprobe::KProbeLink;
 use aya::programs::lsm::LsmLink;
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::{Program as BpfProgram, ProgramError};
-use aya::{Btf, EbpfError, EbpfLoader, include_bytes_aligned};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use aya::{Btf, Ebpf, include_bytes_aligned};
 
-use super::method::{Attempt, KernelFacts, Plan};
+use super::method::{Attempt, Plan};
 use super::record::Record;
 use crate::model::connect::{ConnectMethod, RefusedMethod};
 use crate::model::identity::FileIdentity;
-use crate::model::reading::Gap;
+use crate::sources::kernel::bpf::facts::KernelFacts;
+use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, map_of};
 
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.bpf.o");
 
@@ -27,11 +26,6 @@ const FUNCTION: &str = "security_unix_stream_connect";
 const LSM_HOOK: &str = "unix_stream_connect";
 const TRACEPOINT: &str = "sys_exit";
 
-/// The first kernel that accounts maps to the control group; before, they count against the limit of locked memory.
-const MAPS_IN_CGROUP: (u32, u32) = (5, 11);
-
-/// `struct listener` of the program: device and inode.
-type Key = [u32; 2];
 /// `struct counts`: connects that were recorded, and those for which the ring had no room.
 type Counts = [u64; 2];
 
@@ -70,15 +64,9 @@ pub(super) struct Count {
 /// Loads and attaches the first program of `plan` that the kernel takes. The others are added to those that were refused,
 /// with the kernel's words.
 pub(super) fn attach(plan: &mut Plan, facts: &KernelFacts) -> Option<Program> {
-    if plan.attempts.is_empty() {
-        return None;
-    }
-    if facts.version.is_some_and(|version| version < MAPS_IN_CGROUP) {
-        raise_locked_memory();
-    }
     for attempt in &plan.attempts {
         // Anew for each: a kernel that knows no typed programs may refuse more than the one.
-        match load_apart(attempt) {
+        match load_program(attempt, facts) {
             Ok(program) => return Some(program),
             Err(error) => plan.refused.push(RefusedMethod {
                 method: attempt.method,
@@ -89,45 +77,8 @@ pub(super) fn attach(plan: &mut Plan, facts: &KernelFacts) -> Option<Program> {
     None
 }
 
-/// Lets castoff lock as much memory as it may. Where that is too little the kernel refuses the maps, which is told.
-fn raise_locked_memory() {
-    let mut limit = getrlimit(Resource::Memlock);
-    limit.current = limit.maximum;
-    let unlimited = rustix::process::Rlimit {
-        current: None,
-        maximum: None,
-    };
-    if setrlimit(Resource::Memlock, unlimited).is_err() {
-        let _ = setrlimit(Resource::Memlock, limit);
-    }
-}
-
-/// Why a program cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error("the kernel's types cannot be read: {}", Gap::chain(.0))]
-    Types(#[from] aya::BtfError),
-    #[error("{}", Gap::chain(.0))]
-    Object(#[from] EbpfError),
-    #[error("{}", refusal(.0))]
-    Program(#[from] ProgramError),
-    #[error("{}", Gap::chain(.0))]
-    Map(#[from] MapError),
-    #[error("castoff's object has no {0}")]
-    Missing(&'static str),
-    #[error("no thread or descriptor to load it with: {0}")]
-    Thread(io::Error),
-}
-
-/// Loads a program on a thread of its own. The kernel's types take some 30 MB while they are read: what a thread has
-/// allocated and given back is the system's again, and on one that goes on it would be castoff's for good. glibc may keep
-/// half of it all the same, unless `MALLOC_TRIM_THRESHOLD_` tells it not to, as the image does.
-fn load_apart(attempt: &Attempt) -> Result<Program, LoadError> {
-    let loaded = thread::scope(|scope| {
-        let loading = thread::Builder::new().spawn_scoped(scope, || load(attempt));
-        let loading = loading.map_err(LoadError::Thread)?;
-        loading.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-    })?;
+fn load_program(attempt: &Attempt, facts: &KernelFacts) -> Result<Program, LoadError> {
+    let loaded = load_apart(facts, OBJECT, |object, types| load(attempt, object, types))?;
     Ok(Program {
         method: attempt.method,
         listeners: Map::HashMap(MapData::from_fd(loaded.listeners)?).try_into()?,
@@ -136,20 +87,18 @@ fn load_apart(attempt: &Attempt) -> Result<Program, LoadError> {
     })
 }
 
-fn load(attempt: &Attempt) -> Result<Loaded, LoadError> {
-    let types = Btf::from_sys_fs()?;
-    let mut object = EbpfLoader::new().btf(Some(&types)).load(OBJECT)?;
+fn load(attempt: &Attempt, mut object: Ebpf, types: &Btf) -> Result<Loaded, LoadError> {
     let program = object
         .program_mut(attempt.program)
         .ok_or(LoadError::Missing(attempt.program))?;
     let link = match program {
         BpfProgram::FEntry(program) => {
-            program.load(FUNCTION, &types)?;
+            program.load(FUNCTION, types)?;
             let link = program.attach()?;
             AttachedBy::FEntry(program.take_link(link)?)
         }
         BpfProgram::Lsm(program) => {
-            program.load(LSM_HOOK, &types)?;
+            program.load(LSM_HOOK, types)?;
             let link = program.attach()?;
             AttachedBy::Lsm(program.take_link(link)?)
         }
@@ -159,39 +108,17 @@ fn load(attempt: &Attempt) -> Result<Loaded, LoadError> {
             AttachedBy::KProbe(program.take_link(link)?)
         }
         BpfProgram::BtfTracePoint(program) => {
-            program.load(TRACEPOINT, &types)?;
+            program.load(TRACEPOINT, types)?;
             let link = program.attach()?;
             AttachedBy::TracePoint(program.take_link(link)?)
         }
         _ => return Err(LoadError::Missing("program of this kind")),
     };
-    let map = |name| {
-        let (Map::HashMap(data) | Map::RingBuf(data)) = object.map(name).ok_or(LoadError::Missing(name))? else {
-            return Err(LoadError::Missing(name));
-        };
-        data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Thread)
-    };
     Ok(Loaded {
         link,
-        listeners: map("LISTENERS")?,
-        records: map("RECORDS")?,
+        listeners: map_of(&object, "LISTENERS")?,
+        records: map_of(&object, "RECORDS")?,
     })
-}
-
-/// The kernel's answer without the verifier's whole log, of which the last line but its statistics says why.
-fn refusal(error: &ProgramError) -> String {
-    let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return Gap::chain(error);
-    };
-    let log = verifier_log.to_string();
-    let is_reason = |line: &&str| {
-        let statistics = ["processed ", "verification time", "stack depth"];
-        !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word))
-    };
-    match log.lines().map(str::trim).rev().find(is_reason) {
-        Some(reason) => format!("the kernel refuses the program: {io_error}: {reason}"),
-        None => format!("the kernel refuses the program: {io_error}"),
-    }
 }
 
 impl Program {
@@ -226,8 +153,4 @@ impl Program {
         // It may be gone already.
         let _ = self.listeners.remove(&key(listener));
     }
-}
-
-const fn key(listener: FileIdentity) -> Key {
-    [listener.device.to_kernel(), listener.inode]
 }

@@ -4,12 +4,12 @@
 //! cannot be identified is left out and counted; lists end at [`LISTED_MAX`]. What would make a wrong path is not kept
 //! at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use castoff_cri::v1;
 use serde::Deserialize;
 
-use crate::model::container::{Container, Mount, Pod};
+use crate::model::container::{Container, EndedContainer, Mount, Pod};
 use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::runtime::{CgroupDriver, Condition, Deprecation};
@@ -173,6 +173,29 @@ fn workload(pod: &v1::PodSandbox, name: &str, node: Option<&str>) -> Option<Work
     })
 }
 
+/// Takes the containers that do not run out of an answer, and gives those of them that are `wanted`.
+pub(crate) fn ended(answer: &mut v1::ListContainersResponse, wanted: &BTreeSet<ContainerId>) -> Vec<EndedContainer> {
+    let (running, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut answer.containers)
+        .into_iter()
+        .partition(|c| c.state == v1::ContainerState::ContainerRunning as i32);
+    answer.containers = running;
+    let ended = ended.into_iter().filter_map(|container| {
+        let id = id(container.id).filter(|id| wanted.contains(id))?;
+        Some(EndedContainer {
+            name: name_of(container.metadata.as_ref(), &id),
+            sandbox: ContainerId(printable(&container.pod_sandbox_id)),
+            id,
+        })
+    });
+    ended.collect()
+}
+
+/// A container's name. One that the kubelet did not make may have none.
+fn name_of(metadata: Option<&v1::ContainerMetadata>, id: &ContainerId) -> String {
+    let name = metadata.map(|metadata| printable(&metadata.name)).unwrap_or_default();
+    if name.is_empty() { id.short().to_owned() } else { name }
+}
+
 /// The running containers of `ListContainers`, their mounts still to be asked. One without an id is left out, as is
 /// one that does not run: a runtime need not heed the filter.
 pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Container>> {
@@ -181,7 +204,6 @@ pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Con
     let mut known = HashSet::new();
     listed("ListContainers", Hides::Exposure, all, |container| {
         let id = id(container.id)?;
-        let name = printable(&container.metadata.map(|m| m.name).unwrap_or_default());
         let image = container.image.unwrap_or_default();
         let image = if image.user_specified_image.is_empty() {
             image.image
@@ -189,8 +211,7 @@ pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Con
             image.user_specified_image
         };
         known.insert(id.clone()).then(|| Container {
-            // A container that the kubelet did not make may have no name.
-            name: if name.is_empty() { id.short().to_owned() } else { name },
+            name: name_of(container.metadata.as_ref(), &id),
             id,
             sandbox: ContainerId(printable(&container.pod_sandbox_id)),
             image: printable(&image),

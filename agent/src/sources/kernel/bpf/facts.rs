@@ -1,11 +1,10 @@
-//! What the kernel and castoff's own rights allow, for [`plan`](super::method::plan).
+//! What the kernel and castoff's own rights allow.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::system::uname;
 
-use super::method::KernelFacts;
 use crate::sources::kernel::process::ProcessDirectory;
 
 /// Bits of `CapEff` (capabilities(7)).
@@ -19,8 +18,57 @@ const SECURITY_MODULES: &str = "/sys/kernel/security/lsm";
 /// The kernel's own name for kprobes among the sources of events.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
+/// What is known of the kernel and of castoff's rights. None where it could not be found out: then the kernel is asked by
+/// loading the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KernelFacts {
+    /// True if the kernel describes its types.
+    pub(crate) btf: bool,
+    /// Major and minor of its version.
+    pub(crate) version: Option<(u32, u32)>,
+    /// As Rust names it.
+    pub(crate) architecture: &'static str,
+    /// True if lockdown keeps programs from reading the kernel's memory.
+    pub(crate) confidential: Option<bool>,
+    /// True if castoff may load programs of tracing: `CAP_BPF` with `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
+    pub(crate) may_load: Option<bool>,
+    /// True if it has kprobes.
+    pub(crate) kprobes: bool,
+    /// True if `bpf` is among the active security modules.
+    pub(crate) bpf_lsm: Option<bool>,
+}
+
+/// The first kernel with `bpf_skc_to_unix_sock`, without which a typed program does not know a socket's listener.
+pub(crate) const UNIX_SOCK: (u32, u32) = (5, 16);
+
+impl KernelFacts {
+    /// # Errors
+    /// What is missing for any program of castoff's.
+    pub(crate) fn may_run(&self) -> Result<(), String> {
+        if !self.btf {
+            return Err("the kernel does not describe its types (no /sys/kernel/btf/vmlinux)".to_owned());
+        }
+        if self.may_load == Some(false) {
+            return Err("needs CAP_BPF and CAP_PERFMON".to_owned());
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// Says that `feature` came with Linux `least`, where this is an older one.
+    pub(crate) fn needs(&self, least: (u32, u32), feature: &str) -> Result<(), String> {
+        match self.version {
+            Some(version) if version < least => {
+                let ((major, minor), (at, dot)) = (least, version);
+                Err(format!("{feature}: needs Linux {major}.{minor}, this is {at}.{dot}"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Reads them of this machine. `proc` is a procfs that has castoff itself.
-pub(super) fn read(proc: &Path) -> KernelFacts {
+pub(crate) fn read(proc: &Path) -> KernelFacts {
     let status = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_status());
     KernelFacts {
         btf: Path::new(BTF).exists(),
