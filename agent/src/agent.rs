@@ -36,6 +36,9 @@ use host_side::{HostSide, HostSightings, Timed};
 /// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
 const HOST_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long the look at the sockets waits for what is at a few paths.
+const PLACES_DEADLINE: Duration = Duration::from_secs(1);
+
 /// How long all rounds of one walk through the network namespaces may take, together: less than the walk, so that a slow
 /// node gives a part of the answer and says what is missing.
 const SOCKETS_DEADLINE: Duration = Duration::from_secs(5);
@@ -97,7 +100,12 @@ impl Agent {
 
     async fn ask_and_conclude(&mut self) -> Report {
         let begun = SystemTime::now();
-        let table = self.host.run(HOST_DEADLINE, HostSide::read_table).await;
+        let look_at_places = self.files.run(PLACES_DEADLINE, DiskSide::look_at_socket_places);
+        let read_table = self.host.run(HOST_DEADLINE, HostSide::read_table);
+        let (places, table) = tokio::join!(look_at_places, read_table);
+        let asked = "the files where engines have their sockets";
+        let unknown_places = |error| Sighting::unknown(unanswered_gap(&error, Hides::Engine, asked));
+        let places = places.unwrap_or_else(unknown_places);
         let (kubelet, host, runtime) = (&mut self.kubelet, &mut self.host, &mut self.runtime);
         let ask = async {
             let look_at_kubelet = async {
@@ -106,7 +114,7 @@ impl Agent {
                     .run(HOST_DEADLINE, move |disk| disk.look_at_kubelet(&table))
                     .await
             };
-            let look_at_engines = host.run(HOST_DEADLINE, HostSide::look_at_engines);
+            let look_at_engines = host.run(HOST_DEADLINE, move |host| host.look_at_engines(&places));
             let (kubelet, engines) = tokio::join!(look_at_kubelet, look_at_engines);
             let kubelet = kubelet.unwrap_or_else(|error| unanswered(Source::Kubelet, error, Hides::Runtime));
             let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
@@ -391,6 +399,7 @@ mod tests {
     use crate::sources::connects::Asked;
     use crate::sources::kernel::diag::Envelope;
     use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
+    use crate::sources::kernel::rooted::Rooted;
     use crate::sources::recorded::RecordedHost;
     use crate::sources::sockets::recorded::RecordedTables;
 
@@ -414,16 +423,20 @@ mod tests {
 
     /// A node with dockerd and one client of it.
     fn node() -> (RecordedHost, Agent) {
-        let (host, netns) = (RecordedHost::new(), 4_026_531_840);
-        host.process(800, 1, "dockerd").exe("/usr/bin/dockerd").socket(11);
-        host.process(900, 1, "curl").exe("/usr/bin/curl").socket(21);
         let (name, file) = (&b"/run/docker.sock\0"[..], Some(FileIdentity::from_stat(0x19, 99)));
-        let sockets = [
+        node_with(&[
             SocketFacts::listening(11, name, file),
             SocketFacts::accepted(12, name, file, 21),
             SocketFacts::client(21, 12),
-        ];
-        let bytes = Reply::dump(Envelope { sequence: 1, port: 2 }, &sockets);
+        ])
+    }
+
+    /// The same with other `sockets`.
+    fn node_with(sockets: &[SocketFacts<'_>]) -> (RecordedHost, Agent) {
+        let (host, netns) = (RecordedHost::new(), 4_026_531_840);
+        host.process(800, 1, "dockerd").exe("/usr/bin/dockerd").socket(11);
+        host.process(900, 1, "curl").exe("/usr/bin/curl").socket(21);
+        let bytes = Reply::dump(Envelope { sequence: 1, port: 2 }, sockets);
         let tables = host.folder().to_owned();
         std::fs::write(RecordedTables::file(&tables, NetNs(netns)), bytes).expect("a file");
         let look = Look {
@@ -439,6 +452,38 @@ mod tests {
         };
         let tables = Box::new(RecordedTables::new(tables));
         (host, Agent::with_tables(look, settings, History::default(), tables))
+    }
+
+    /// A mounted socket of another machine is known by its path, which only the disk tells.
+    #[tokio::test]
+    async fn sockets_are_looked_at_without_the_disk() {
+        let listener = tempfile::tempdir().expect("a temporary directory");
+        let path = listener.path().join("outer.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a free name");
+        let outer = Rooted::open(listener.path()).and_then(|root| root.read_identity("/outer.sock"));
+        let (file, _) = outer.expect("it is there");
+        let name = &b"/home/outer.sock\0"[..];
+        let sockets = [
+            SocketFacts::accepted(12, name, Some(file), 21),
+            SocketFacts::client(21, 12),
+        ];
+        for hangs in [false, true] {
+            let (host, mut agent) = node_with(&sockets);
+            std::fs::create_dir_all(host.paths().root.join("run")).expect("a directory");
+            std::fs::hard_link(&path, host.paths().root.join("run/docker.sock")).expect("one file system");
+            let (_release, hang) = mpsc::channel::<()>();
+            if hangs {
+                let stuck = agent.files.run(Duration::from_millis(1), move |_| hang.recv());
+                assert!(stuck.await.is_err());
+            }
+            let report = agent.look().await;
+            let clients = report.clients.known().map_or(0, Vec::len);
+            assert_eq!(clients, usize::from(!hangs));
+            let is_said = |gap: &Gap| gap.asked.contains("where engines have their sockets");
+            let engines = report.sources.iter().find(|s| s.source == Source::Engines);
+            let gaps = &engines.expect("it was asked").gaps;
+            assert_eq!(gaps.iter().any(is_said), hangs, "{gaps:?}");
+        }
     }
 
     #[tokio::test]

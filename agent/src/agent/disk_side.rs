@@ -18,7 +18,7 @@ use crate::model::reading::{Gap, Reading, Sighting, Source};
 use crate::model::socket::ListeningFiles;
 use crate::sources::HostPaths;
 use crate::sources::engines::read_records;
-use crate::sources::host_files::read_host_files;
+use crate::sources::host_files::{SocketPlaces, read_host_files, read_socket_places};
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::{ProcessReader, ProcessTable};
@@ -44,6 +44,11 @@ impl DiskSide {
 
     pub(super) fn look_at_kubelet(&self, table: &ProcessTable) -> Timed<Sighting<Kubelet>> {
         Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
+    }
+
+    /// The files where engines have their sockets, which the look at the sockets compares.
+    pub(super) fn look_at_socket_places(&mut self) -> SocketPlaces {
+        read_socket_places(&self.paths)
     }
 
     pub(super) fn look_at_files(&mut self) -> Timed<Sighting<HostFiles>> {

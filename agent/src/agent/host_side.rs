@@ -22,6 +22,7 @@ use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
 use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, Watch, find_connections};
+use crate::sources::host_files::SocketPlaces;
 use crate::sources::kubelet::find_evidence;
 use crate::sources::mounts::{ContainerProcess, MembershipMemory, find_container_processes};
 use crate::sources::processes::{ProcessReader, ProcessTable};
@@ -165,15 +166,16 @@ impl HostSide {
         self.table.sighting.reading.known().cloned().unwrap_or_default()
     }
 
-    /// Second step: everything else, while the kubelet is looked at, and before the runtime is asked.
-    pub(super) fn look_at_engines(&mut self) -> HostSightings {
+    /// Second step: everything else, while the kubelet is looked at, and before the runtime is asked. `places` tells what is
+    /// where engines have their sockets.
+    pub(super) fn look_at_engines(&mut self, places: &SocketPlaces) -> HostSightings {
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known().cloned() else {
             return self.without_table();
         };
         self.tables.begin();
         let namespaces = self.namespaces.find(&self.paths.proc, &table);
-        let sockets = self.find_sockets(&table, &namespaces);
+        let sockets = self.find_sockets(&table, &namespaces, places);
         let listening = sockets.listening.reading.items();
         if self.listeners.finds_new(listening) {
             // Whoever listens anew may have become an engine since its row was read.
@@ -241,10 +243,10 @@ struct Held {
 }
 
 impl HostSide {
-    fn find_sockets(&mut self, table: &ProcessTable, namespaces: &Namespaces) -> SocketsSeen {
+    fn find_sockets(&mut self, table: &ProcessTable, namespaces: &Namespaces, places: &SocketPlaces) -> SocketsSeen {
         let mut seen = find_sockets(self.tables.as_mut(), &self.paths.proc, namespaces, true);
         seen.bound(&|| read_engine_sockets(&self.reader, table));
-        seen.add_vanished(&self.paths.root);
+        seen.add_vanished(places);
         seen
     }
 

@@ -10,9 +10,12 @@ mod packages;
 use std::io;
 
 use super::HostPaths;
+use super::docker::SOCKET_PATHS;
 use super::kernel::mountinfo::read_mounts;
+use super::kernel::refusal::{self, Right, leads_nowhere};
 use super::kernel::rooted::Rooted;
 use crate::model::host::{CgroupVersion, HostFiles};
+use crate::model::identity::FileIdentity;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 
 /// Where the control groups are mounted, by the file hierarchy that every runtime expects.
@@ -52,6 +55,27 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
         containerd_io,
     };
     Sighting::partial(files, gaps)
+}
+
+/// The files where engines have their sockets, by their paths.
+pub type SocketPlaces = Sighting<Vec<(&'static str, FileIdentity)>>;
+
+/// Reads which files are where engines have their sockets.
+pub fn read_socket_places(host: &HostPaths) -> SocketPlaces {
+    let gap = |asked: &dyn std::fmt::Display, error: &io::Error| refusal::gap(error, Hides::Engine, asked, Right::Root);
+    let root = match Rooted::open(&host.root) {
+        Ok(root) => root,
+        Err(error) => return Sighting::unknown(gap(&host.root.display(), &error)),
+    };
+    let (mut found, mut gaps) = (Vec::new(), Vec::new());
+    for path in SOCKET_PATHS {
+        match root.read_identity(path) {
+            Ok((file, _)) => found.push((path, file)),
+            Err(error) if leads_nowhere(&error) => {}
+            Err(error) => gap(&path, &error).fold_into(&mut gaps),
+        }
+    }
+    Sighting::partial(found, gaps)
 }
 
 /// Where nothing of a host is in the directory that stands for its root, no sight of it means anything: not the host's was

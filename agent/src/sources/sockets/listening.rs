@@ -20,9 +20,9 @@ use crate::model::identity::{FileIdentity, NetNs, Pid, SocketInode};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::docker::SOCKETS;
+use crate::sources::host_files::SocketPlaces;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
 use crate::sources::kernel::diag::{Ask, SocketRow, State};
-use crate::sources::kernel::rooted::Rooted;
 use crate::sources::kernel::unix_table::{self, LineState};
 
 /// Listening sockets that are kept.
@@ -72,8 +72,8 @@ impl SocketsSeen {
         self.is_cut = true;
     }
 
-    /// Adds the listeners that only their connections tell of. `root` is the host's root directory.
-    pub fn add_vanished(&mut self, root: &Path) {
+    /// Adds the listeners that only their connections tell of. `places` tells what is where engines have their sockets.
+    pub fn add_vanished(&mut self, places: &SocketPlaces) {
         let (Reading::Known(found), Some(connected)) = (&mut self.listening.reading, &self.connected) else {
             return;
         };
@@ -81,7 +81,8 @@ impl SocketsSeen {
         if self.is_cut || !connected.unseen.is_empty() {
             return;
         }
-        found.extend(find_vanished(found, connected, Rooted::open(root).ok().as_ref()));
+        let gaps = &mut self.listening.gaps;
+        found.extend(find_vanished(found, connected, places, gaps));
         found.sort_by_key(|socket| socket.inode);
     }
 

@@ -7,17 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::connected::Connected;
 use super::listening::bound_name;
-use crate::model::identity::FileIdentity;
+use crate::model::reading::Gap;
 use crate::model::socket::{ListenerId, ListeningSocket, SocketName};
-use crate::sources::docker::SOCKET_PATHS;
-use crate::sources::kernel::rooted::Rooted;
+use crate::sources::host_files::SocketPlaces;
 
 /// The listeners of accepted connections that are not among `listening`, each with the server's end of one of them. One whose
-/// file is where engines have theirs is called so, whatever its own machine called it.
+/// file is where engines have theirs is called so, whatever its own machine called it. Adds to `gaps` what is not known of
+/// those places, where a listener may be in one of them.
 pub(super) fn find_vanished(
     listening: &[ListeningSocket],
     connected: &Connected,
-    host: Option<&Rooted>,
+    places: &SocketPlaces,
+    gaps: &mut Vec<Gap>,
 ) -> Vec<ListeningSocket> {
     let known: BTreeSet<ListenerId> = listening.iter().filter_map(ListeningSocket::id).collect();
     let mut found: BTreeMap<ListenerId, ListeningSocket> = BTreeMap::new();
@@ -43,30 +44,25 @@ pub(super) fn find_vanished(
         }
     }
     let mut found: Vec<ListeningSocket> = found.into_values().collect();
-    if let Some(host) = host
-        && found.iter().any(|listener| listener.file.is_some())
-    {
-        let places = find_places(host);
-        for listener in &mut found {
-            let place = places.iter().find(|(_, file)| Some(*file) == listener.file);
-            if let Some((path, _)) = place {
-                listener.name = SocketName::Path((*path).to_owned());
-            }
+    let mut is_complete = true;
+    for listener in &mut found {
+        let Some(file) = listener.file else { continue };
+        match places.reading.items().iter().find(|(_, there)| *there == file) {
+            Some((path, _)) => listener.name = SocketName::Path((*path).to_owned()),
+            None => is_complete = false,
         }
     }
+    if !is_complete {
+        places.all_gaps().for_each(|gap| gap.clone().fold_into(gaps));
+    }
     found
-}
-
-/// What is where engines have their sockets.
-fn find_places(host: &Rooted) -> Vec<(&'static str, FileIdentity)> {
-    let place = |path: &&'static str| Some((*path, host.read_identity(path).ok()?.0));
-    SOCKET_PATHS.iter().filter_map(place).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::identity::{NetNs, SocketInode};
+    use crate::model::identity::{FileIdentity, NetNs, SocketInode};
+    use crate::model::reading::{Hides, Reason, Sighting};
     use crate::sources::kernel::diag::{SocketRow, State};
     use crate::sources::sockets::connected::ConnectedSocket;
 
@@ -82,12 +78,14 @@ mod tests {
 
     #[test]
     fn a_connection_whose_listener_is_gone_tells_of_it() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(root.path().join("run")).expect("an empty directory");
-        let mounted = root.path().join("run/docker.sock");
-        let _listener = std::os::unix::net::UnixListener::bind(&mounted).expect("a free name");
-        let host = Rooted::open(root.path()).expect("it is there");
-        let (foreign, _) = host.read_identity("/run/docker.sock").expect("it is there");
+        let foreign = file(3);
+        let lost = Gap::new(
+            Reason::PermissionDenied,
+            Hides::Engine,
+            "/run/podman/podman.sock",
+            "EACCES",
+        );
+        let places = Sighting::partial(vec![("/run/docker.sock", foreign)], vec![lost.clone()]);
         let known = ListeningSocket {
             inode: SocketInode(1),
             netns: NetNs(10),
@@ -107,7 +105,8 @@ mod tests {
             ],
             ..Connected::default()
         };
-        let found = find_vanished(&[known], &connected, Some(&host));
+        let mut gaps = Vec::new();
+        let found = find_vanished(&[known], &connected, &places, &mut gaps);
         let mut said: Vec<_> = found.iter().map(|l| (l.inode.0, l.name.to_string())).collect();
         said.sort();
         let expected = [
@@ -117,5 +116,28 @@ mod tests {
             (55, "@engine"),
         ];
         assert_eq!(said, expected.map(|(inode, name)| (inode, name.to_owned())));
+        assert_eq!(gaps, [lost]);
+    }
+
+    #[test]
+    fn places_that_are_not_known_are_told_only_where_a_listener_may_be_there() {
+        let foreign = file(3);
+        let lost = Gap::new(
+            Reason::PermissionDenied,
+            Hides::Engine,
+            "/run/podman/podman.sock",
+            "EACCES",
+        );
+        let places = Sighting::partial(vec![("/run/docker.sock", foreign)], vec![lost]);
+        let connected = Connected {
+            sockets: vec![
+                accepted(53, 10, b"/home/outer.sock\0", Some(foreign)),
+                accepted(54, 10, b"\0engine", None),
+            ],
+            ..Connected::default()
+        };
+        let mut gaps = Vec::new();
+        find_vanished(&[], &connected, &places, &mut gaps);
+        assert_eq!(gaps, []);
     }
 }
