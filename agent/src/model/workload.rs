@@ -42,10 +42,15 @@ pub struct CgroupContainer {
     pub id: ContainerId,
     /// The program that made the group.
     pub manager: Manager,
-    /// The user in whose own part of the hierarchy it is. He names the groups there as he likes, so the id is his claim.
+    /// The user in whose own part of the hierarchy it is: below his slice, or below a group that he owns. He names the
+    /// groups there as he likes, so the id is his claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
 }
+
+/// Tells the user who owns the directory of a control group, by the controllers of its hierarchy as `/proc/<pid>/cgroup`
+/// names them and by its path. None where there is no such directory.
+pub type GroupOwner<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<u32>;
 
 /// The unit of the host's init system that a process belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -119,8 +124,14 @@ impl Membership {
         }
     }
 
-    /// From the bytes of `/proc/<pid>/cgroup`. What is not understood places the process nowhere.
-    pub fn from_cgroups(file: &[u8]) -> Self {
-        cgroup::parse(file)
+    /// From the bytes of `/proc/<pid>/cgroup`. What is not understood places the process nowhere. `owner` tells who owns
+    /// the directory of a control group: whoever does names the groups below it.
+    pub fn from_cgroups(file: &[u8], owner: GroupOwner<'_>) -> Self {
+        cgroup::parse(file, owner)
+    }
+
+    /// The same by the names alone.
+    pub fn from_names(file: &[u8]) -> Self {
+        cgroup::parse(file, &|_, _| None)
     }
 }

@@ -4,6 +4,7 @@
 //! - [`rooted`] reads paths below another root directory, and their links
 //! - [`mountinfo`] reads `/proc/<pid>/mountinfo`
 //! - [`process`] reads the directory of one process, `/proc/<pid>`: one more of its files is one more method there
+//! - [`cgroups`] places a process by its control groups and their owners
 //! - [`system`] reads the files of `/proc` that are of no process
 //! - [`netns`] opens and enters network namespaces
 //! - [`unix_table`] reads `/proc/<pid>/net/unix`
@@ -12,6 +13,7 @@
 //! - [`refusal`] says what an error of any of them amounts to
 
 pub(crate) mod bpf;
+pub(crate) mod cgroups;
 pub mod diag;
 pub(crate) mod mountinfo;
 pub(crate) mod netns;

@@ -19,6 +19,7 @@ use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::workload::Membership;
+use crate::sources::kernel::cgroups;
 use crate::sources::kernel::process::{ProcessDirectory, Procfs};
 use crate::sources::kernel::refusal::{self, Right};
 pub(super) use known::is_due;
@@ -172,7 +173,8 @@ impl ProcessReader {
         // Refused or malformed: the field says that it is not known, and an empty membership places nobody.
         let uid = dir.read_status().ok().and_then(|status| status.uid());
         let cgroups = dir.read_cgroups();
-        let membership = cgroups.map_or_else(|_| Membership::default(), |cgroups| Membership::from_cgroups(&cgroups));
+        let place = |cgroups: Vec<u8>| cgroups::read_membership(&self.proc, &cgroups);
+        let membership = cgroups.map_or_else(|_| Membership::default(), place);
         let process = Process {
             key: entry.key,
             name: entry.name.to_string(),
@@ -232,7 +234,8 @@ impl ProcessReader {
     /// # Errors
     /// As [`ProcessReader::open`].
     pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
-        Ok(Membership::from_cgroups(&self.open(key)?.read_cgroups()?))
+        let cgroups = self.open(key)?.read_cgroups()?;
+        Ok(cgroups::read_membership(&self.proc, &cgroups))
     }
 
     /// True if a process is in the mount namespace of the host's first. False also where that may not be read.

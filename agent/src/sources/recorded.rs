@@ -65,6 +65,24 @@ impl RecordedHost {
         ProcessReader::new(self.paths().proc)
     }
 
+    /// Makes the directory of a control group (version 2) that an ordinary user owns, and tells who that is.
+    #[cfg(test)]
+    pub(crate) fn delegated_group(&self, path: &str) -> u32 {
+        let paths = self.paths();
+        let init = paths.proc.join("1");
+        fs::create_dir_all(&init).expect("directories can be made");
+        symlink(&paths.root, init.join("root")).expect("a fresh link");
+        let group = paths.root.join("sys/fs/cgroup").join(path.trim_start_matches('/'));
+        fs::create_dir_all(&group).expect("directories can be made");
+        match rustix::process::getuid().as_raw() {
+            0 => {
+                std::os::unix::fs::chown(&group, Some(1001), None).expect("root may");
+                1001
+            }
+            own => own,
+        }
+    }
+
     /// Writes a file under the host's root.
     pub fn file(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.paths().root.join(path.trim_start_matches('/'));

@@ -7,13 +7,14 @@
 //! Paths are relative to the *reader's* control group namespace and may begin with `/..`, so everything is told by
 //! segments, never by what a path begins with.
 //!
-//! An ordinary user makes groups of any name below `user@N.service`. What such a name says is marked as his.
+//! An ordinary user makes groups of any name below `user@N.service`, and below every group whose directory is his (a
+//! service with `User=` and `Delegate=`). What such a name says is marked as his.
 
 #[cfg(test)]
 mod tests;
 mod unit;
 
-use super::{CgroupContainer, Manager, Membership};
+use super::{CgroupContainer, GroupOwner, Manager, Membership};
 use crate::model::identity::ContainerId;
 
 /// How many nested containers are kept. The kernel's paths end at 4,096 bytes, which 60 ids fill.
@@ -26,12 +27,12 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 const ID_DIGITS: usize = 64;
 
 /// Reads the file of one process.
-pub(super) fn parse(file: &[u8]) -> Membership {
+pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>) -> Membership {
     let mut lines: Vec<Line<'_>> = file.split(|b| *b == b'\n').filter_map(Line::parse).collect();
     lines.sort_by_key(|line| line.rank); // stable: the others keep the kernel's order
     let mut placed = Membership::default();
     for line in &lines {
-        let (containers, pod_uid) = walk(line.path);
+        let (containers, pod_uid) = line.walk(owner);
         // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right. A
         // claim of a user's never outweighs a group that he could not make.
         if weight(&containers) > weight(&placed.containers) {
@@ -56,7 +57,16 @@ fn weight(containers: &[CgroupContainer]) -> (bool, usize) {
 struct Line<'a> {
     /// Where to look first: systemd's own hierarchy, the unified one, any other.
     rank: u8,
+    controllers: &'a [u8],
     path: &'a [u8],
+}
+
+/// A part of a path that an ordinary user may name.
+#[derive(Clone, Copy)]
+struct Claim {
+    uid: u32,
+    /// The first segment that he may name.
+    from: usize,
 }
 
 impl<'a> Line<'a> {
@@ -72,7 +82,37 @@ impl<'a> Line<'a> {
         };
         // The unified hierarchy says so of a group that was removed while the process is a zombie (cgroups(7)).
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
-        Some(Self { rank, path })
+        Some(Self {
+            rank,
+            controllers,
+            path,
+        })
+    }
+
+    /// The containers along the path and the pod's uid. Owners are asked for only where the names alone place the process
+    /// in a container or a pod of nobody's own.
+    fn walk(&self, owner: GroupOwner<'_>) -> (Vec<CgroupContainer>, Option<String>) {
+        let (containers, pod_uid) = walk(self.path, None);
+        let is_trusted = pod_uid.is_some() || containers.first().is_some_and(|c| c.user.is_none());
+        let claim = if is_trusted { self.find_claim(owner) } else { None };
+        match claim {
+            Some(_) => walk(self.path, claim),
+            None => (containers, pod_uid),
+        }
+    }
+
+    /// The part below the outermost group that an ordinary user owns.
+    fn find_claim(&self, owner: GroupOwner<'_>) -> Option<Claim> {
+        let mut path = Vec::new();
+        for (from, segment) in (1..).zip(segments(self.path)) {
+            path.push(b'/');
+            path.extend_from_slice(segment);
+            match owner(self.controllers, &path)? {
+                0 => {}
+                uid => return Some(Claim { uid, from }),
+            }
+        }
+        None
     }
 }
 
@@ -82,14 +122,16 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 
 /// The containers along a path, outermost first, and the outermost pod's uid: what the node's own kubelet made stands
 /// outside of what a nested one makes.
-fn walk(path: &[u8]) -> (Vec<CgroupContainer>, Option<String>) {
+fn walk(path: &[u8], claim: Option<Claim>) -> (Vec<CgroupContainer>, Option<String>) {
     let mut containers: Vec<CgroupContainer> = Vec::new();
     let mut pod_uid = None;
     let mut user = None;
     let mut parent: &[u8] = b"";
-    for segment in segments(path) {
+    for (at, segment) in segments(path).enumerate() {
         if containers.is_empty() {
-            user = unit::owner_of(segment).or(user);
+            // The outermost owner counts: below it the names are his, another user's name too.
+            let by_owner = claim.filter(|claim| at >= claim.from).map(|claim| claim.uid);
+            user = user.or(by_owner).or_else(|| unit::owner_of(segment));
         }
         // `kubepods-pod<uid>.slice:cri-containerd:<id>`: a cgroupfs runtime that was given systemd's spelling.
         let mut parts = segment.rsplitn(3, |b| *b == b':');

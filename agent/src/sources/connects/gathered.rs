@@ -10,7 +10,7 @@ use crate::model::identity::{Device, FileIdentity};
 use crate::model::process::Process;
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
-use crate::model::workload::Membership;
+use crate::sources::kernel::cgroups;
 use crate::sources::kernel::process::ProcessDirectory;
 use crate::sources::kernel::rooted::Rooted;
 
@@ -116,7 +116,11 @@ impl Gathered {
     }
 
     fn described_by(&self, record: &Record) -> Process {
-        let mut process = record.describe();
+        let groups = record.origin.groups.as_bytes();
+        let mut process = Process {
+            membership: cgroups::read_membership(&self.proc, groups),
+            ..record.describe()
+        };
         if process.membership.containers.is_empty() {
             process.executable = find_program(&self.root, &record.origin);
         }
@@ -170,7 +174,7 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
         executable: Some(executable),
         // In castoff's user namespace, as that of a process that holds a connection.
         uid: directory.read_status().ok().and_then(|status| status.uid()),
-        membership: Membership::from_cgroups(&groups),
+        membership: cgroups::read_membership(proc, &groups),
         ..process
     })
 }
@@ -249,6 +253,18 @@ mod tests {
             let of = process.membership.unit.expect("it is in one").to_string();
             assert_eq!(of, unit, "{start}");
         }
+    }
+
+    #[test]
+    fn a_client_that_has_ended_in_a_users_own_group_frames_no_container() {
+        let host = RecordedHost::new();
+        let owner = host.delegated_group("/system.slice/ci.service");
+        let group = format!("docker-{}.scope/ci.service/system.slice//", "4f2a".repeat(16));
+        let mut gathered = gathered(&host);
+        gathered.add(&record("curl", &group), NOW);
+        let process = take(&mut gathered).remove(0).process.expect("a record names it");
+        let users: Vec<_> = process.membership.containers.iter().map(|c| c.user).collect();
+        assert_eq!(users, [Some(owner)]);
     }
 
     #[test]

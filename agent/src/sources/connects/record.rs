@@ -90,9 +90,9 @@ impl Record {
         }
     }
 
-    /// Where its control group places it.
+    /// Where its control group places it, by the names alone.
     pub(super) fn membership(&self) -> Membership {
-        Membership::from_cgroups(self.origin.groups.as_bytes())
+        Membership::from_names(self.origin.groups.as_bytes())
     }
 }
 

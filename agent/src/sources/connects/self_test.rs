@@ -123,7 +123,7 @@ fn judge(records: &[Record], proc: &Path) -> Option<String> {
         ));
     }
     let own = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_cgroups());
-    let own = own.map(|groups| Membership::from_cgroups(&groups)).unwrap_or_default();
+    let own = own.map(|groups| Membership::from_names(&groups)).unwrap_or_default();
     // In a namespace of control groups castoff does not know its own container.
     let is_alike = own.containers.is_empty() || own.containers == process.membership.containers;
     if record.origin.groups.is_empty() || !is_alike {

@@ -23,7 +23,7 @@ pub(in crate::sources) enum Standing {
 /// Reads for whom a process speaks. All of it may be read by everyone.
 pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Result<Standing> {
     let placed = match process.read_cgroups() {
-        Ok(cgroups) => Membership::from_cgroups(&cgroups),
+        Ok(cgroups) => Membership::from_names(&cgroups),
         // A kernel without control groups.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Membership::default(),
         Err(error) => return Err(error),

@@ -251,3 +251,21 @@ fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
     assert_eq!(only_hides(&gaps), [(Reason::PermissionDenied, Hides::Detail, 1)]);
     assert_eq!(gaps[0].asked, "/proc/21/ns/net");
 }
+
+#[test]
+fn a_group_below_one_that_a_user_owns_is_his_claim() {
+    let host = RecordedHost::new();
+    let owner = host.delegated_group("/system.slice/ci.service");
+    let below = "kubepods/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
+    let group = format!("/system.slice/ci.service/{below}/{}", "4f2a".repeat(16));
+    host.process(40, 1, "tool").cgroup(&group);
+    let (table, _) = table(&host);
+    let entry = table.get(Pid(40)).expect("it is recorded");
+    let described = host.reader().describe(entry).map(|process| process.membership);
+    let read = host.reader().read_membership(entry.key).ok();
+    for membership in [described, read] {
+        let membership = membership.expect("it is readable");
+        let users: Vec<_> = membership.containers.iter().map(|c| c.user).collect();
+        assert_eq!((users, membership.pod_uid), (vec![Some(owner)], None));
+    }
+}

@@ -1,3 +1,4 @@
+use super::parse as parse_owned;
 use super::*;
 use crate::model::workload::Unit;
 
@@ -6,6 +7,11 @@ const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb1
 const DASHES: &str = "0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
 const UNDERSCORES: &str = "0c2ab1c5_7a3e_4f0e_9d3b_1f2e3d4c5b6a";
 const STATIC: &str = "7a2c1e0f9b8d4c6e5f3a2b1c0d9e8f7a";
+
+/// Parses a file whose groups are all root's.
+fn parse(file: &[u8]) -> Membership {
+    parse_owned(file, &|_, _| Some(0))
+}
 
 /// What a path is expected to say, in short: `manager:A manager:B pod <uid>` or a unit.
 fn said(membership: &Membership) -> String {
@@ -190,6 +196,48 @@ fn the_line_that_names_a_container_is_chosen() {
     for (lines, expected) in table {
         assert_eq!(said(&parse(path(&lines.join("\n")).as_bytes())), expected, "{lines:?}");
     }
+}
+
+/// A service with `User=` and `Delegate=` owns its group, and names those below it.
+#[test]
+fn a_group_that_a_user_owns_frames_neither_a_pod_nor_another_user() {
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 9] = [
+        (&["0::/system.slice/ci.service/kubepods/pod{U}/{A}"], "unnamed:A of 1001 system ci.service"),
+        (&["0::/system.slice/ci.service/kubepods.slice/kubepods-pod{_}.slice/cri-containerd-{A}.scope"], "cri-containerd:A of 1001 system ci.service"),
+        (&["0::/system.slice/ci.service/pod{U}"], "system ci.service"),
+        (&["0::/system.slice/ci.service/user-1000.slice/docker-{A}.scope"], "docker:A of 1001 system ci.service"),
+        (&["0::/../../system.slice/ci.service/kubepods/pod{U}/{A}"], "unnamed:A of 1001 system ci.service"),
+        // each hierarchy has owners of its own, and a group that is not his outweighs his own
+        (&["4:memory:/docker/{B}", "1:name=systemd:/system.slice/ci.service/docker/{A}"], "docker:B"),
+        (&["4:memory:/system.slice/ci.service/docker/{A}"], "docker:A"),
+        // root's service, and what is within a container
+        (&["0::/system.slice/containerd.service/kubepods-pod{_}.slice:cri-containerd:{A}"], "cri-containerd:A pod U"),
+        (&["0::/kubepods/pod{U}/{A}/docker/{B}"], "unnamed:A docker:B pod U"),
+    ];
+    let owner = |controllers: &[u8], group: &[u8]| {
+        let group = String::from_utf8_lossy(group);
+        let is_his = controllers != b"memory" && group.starts_with("/system.slice/ci.service");
+        let is_mapped = group.starts_with(&path("/kubepods/pod{U}/{A}"));
+        Some(if is_his {
+            1001
+        } else if is_mapped {
+            100_000
+        } else {
+            0
+        })
+    };
+    for (lines, expected) in table {
+        let file = path(&lines.join("\n"));
+        assert_eq!(said(&parse_owned(file.as_bytes(), &owner)), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_user_names_no_slice_of_another_below_his_own() {
+    let file = path("0::/user.slice/user-1001.slice/user@1001.service/user-1000.slice/docker-{A}.scope");
+    let containers = parse(file.as_bytes()).containers;
+    assert_eq!(containers.first().and_then(|c| c.user), Some(1001));
 }
 
 #[test]
