@@ -220,6 +220,7 @@ fn clients(
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,
+                requests: seen.requests.clone(),
                 as_runtime: seen.as_runtime,
                 timeline: history.timeline(snapshot.taken, [key]),
             })

@@ -65,6 +65,11 @@ pub const WITHOUT_CGROUP_V1: Cut = Cut {
     source: "KEP-5573",
 };
 
+/// The lowest minor of the Docker API that Docker Engine 29.0 takes by default. Source: its release notes.
+pub const DOCKER_29_0_API: u8 = 44;
+/// The lowest minor that later releases of Docker Engine 29 take by default. Source: their release notes.
+pub const DOCKER_29_API: u8 = 40;
+
 type Day = (u64, u64, u64);
 
 /// A release line: product, major, minor, and the last day of its project's support (year, month, day).

@@ -66,6 +66,8 @@ codes! {
         CgroupV1 = "cgroup-v1",
         /// A client uses a Docker socket.
         SocketClient = "socket-client",
+        /// A client asks by a version of the Docker API that newer engines refuse.
+        OldDockerApi = "old-docker-api",
         /// A container can reach a Docker socket and was not seen using it.
         SocketExposure = "socket-exposure",
         /// A container can reach a Docker socket that no process of this node serves.

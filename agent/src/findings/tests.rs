@@ -2,6 +2,7 @@
 
 mod docker_containers;
 mod last_connect;
+mod requests;
 mod taking_docker_away;
 mod whose_engine;
 

@@ -12,11 +12,13 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::FileType;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::Refused;
 use super::gathered::Gathered;
+use super::lines::Lines;
 use super::program::{Count, Program};
 use super::record::Record;
 use super::self_test::Schedule;
-use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod, SelfTest};
+use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest};
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
@@ -58,6 +60,8 @@ pub(super) struct Running {
     program: Program,
     since: Timestamp,
     gathered: Gathered,
+    /// The requests whose line is not whole yet.
+    lines: Lines,
     watched: BTreeMap<FileIdentity, Watched>,
     /// The names of listeners that are watched no more, with connects that no look has taken.
     gone: BTreeMap<FileIdentity, SocketName>,
@@ -76,6 +80,7 @@ impl Running {
             program,
             since: SystemTime::now().into(),
             gathered: Gathered::new(paths.proc.clone(), paths.root.clone()),
+            lines: Lines::default(),
             watched: BTreeMap::new(),
             gone: BTreeMap::new(),
             total: Count::default(),
@@ -99,9 +104,18 @@ impl Running {
                 gathered.add(&record, clocks.time_of(record.time));
             }
         });
+        let (gathered, lines) = (&mut self.gathered, &mut self.lines);
+        self.program.drain_requests(&mut |sent| {
+            let request = lines.add(sent.socket, sent.line);
+            if let Some(request) = request.filter(|_| sent.sender.process.pid != own) {
+                gathered.add_request(&sent.sender, request, clocks.time_of(sent.sender.time));
+            }
+        });
         for (file, watched) in &mut self.watched {
             let now = self.program.count(*file);
             let lost = now.lost.saturating_sub(watched.counted.lost);
+            self.total.requests += now.requests.saturating_sub(watched.counted.requests);
+            self.total.requests_lost += now.requests_lost.saturating_sub(watched.counted.requests_lost);
             self.total.recorded += now.recorded.saturating_sub(watched.counted.recorded);
             self.total.lost += lost;
             self.lost[usize::from(watched.of_user)] += lost;
@@ -227,8 +241,9 @@ impl Running {
     }
 
     /// Takes what was seen since the last look.
-    pub(super) fn take(&mut self, refused: &[RefusedMethod], gaps: &mut Vec<Gap>) -> ConnectsSeen {
+    pub(super) fn take(&mut self, refused: &Refused, gaps: &mut Vec<Gap>) -> ConnectsSeen {
         let connects = self.take_connects();
+        self.lines.age();
         for (lost, hides) in std::mem::take(&mut self.lost)
             .into_iter()
             .zip([Hides::Client, Hides::Identity])
@@ -238,12 +253,12 @@ impl Running {
                 Gap::new(Reason::LimitReached, hides, "the kernel for connects", answer).fold_into(gaps);
             }
         }
-        let mut refused = refused.to_vec();
+        let mut refused_connects = refused.connects.clone();
         let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
         if let Some(failure) = failure {
             let asked = format_args!("the self-test of {}", self.program.method);
             Gap::new(Reason::ProtocolError, Hides::Identity, asked, failure).fold_into(gaps);
-            refused.push(RefusedMethod {
+            refused_connects.push(RefusedMethod {
                 method: self.program.method,
                 answer: format!("the self-test failed: {failure}"),
             });
@@ -251,13 +266,19 @@ impl Running {
         ConnectsSeen {
             events: ConnectEvents {
                 method: failure.is_none().then_some(self.program.method),
-                refused,
+                refused: refused_connects,
                 self_test: self.self_test.clone(),
                 since: Some(self.since),
                 listeners: u32::try_from(self.watched.len()).unwrap_or(u32::MAX),
                 recorded: self.total.recorded,
                 lost: self.total.lost,
                 attributed: self.gathered.attributed,
+                requests: RequestEvents {
+                    method: self.program.requests.as_ref().map(|program| program.method),
+                    refused: refused.requests.clone(),
+                    recorded: self.total.requests,
+                    lost: self.total.requests_lost,
+                },
             },
             connects,
         }

@@ -21,7 +21,12 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         whole("LAST SEEN"),
     ];
     if style.wide {
-        columns.extend(["CONNECTS", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY"].map(whole));
+        columns.extend(
+            [
+                "CONNECTS", "ASKS FOR", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY",
+            ]
+            .map(whole),
+        );
     }
     let mut grid = Grid::new(&columns);
     let clients = report.clients.known().map(Vec::as_slice).unwrap_or_default();
@@ -33,7 +38,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     for client in clients.iter().filter(|_| style.wide) {
         let cells = narrow(client, report.time, style);
         let [who, of, engine, connections, since, last] = cells;
-        let [connects, pid, program, uid, unit, listener, origin] = details(client);
+        let [connects, asks, pid, program, uid, unit, listener, origin] = details(client);
         grid.push([
             who,
             of,
@@ -42,6 +47,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
             since,
             last,
             connects,
+            asks,
             pid,
             program,
             uid,
@@ -71,6 +77,7 @@ pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
         same.first_seen = same.first_seen.min(client.first_seen);
         same.last_seen = same.last_seen.max(client.last_seen);
         same.connects = same.connects.saturating_add(client.connects);
+        same.requests.absorb(&client.requests);
     }
     merged
 }
@@ -98,10 +105,11 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
     ]
 }
 
-fn details(client: &Client) -> [Cell; 7] {
+fn details(client: &Client) -> [Cell; 8] {
     let holders = &client.holders;
     [
         client.connects.to_string().into(),
+        words::requests(&client.requests).into(),
         joined(holders.iter().map(|p| p.key.pid)),
         distinct(holders, |p| {
             Some(p.executable.clone().unwrap_or_else(|| p.name.clone()))

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
-use crate::model::connect::{ConnectEvents, SelfTest};
+use crate::model::connect::{ConnectEvents, RequestEvents, SelfTest};
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::last_connect::LastConnect;
 use crate::model::reading::Hides;
+use crate::model::request::Requests;
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
 use crate::model::workload::owner::Workload;
@@ -188,6 +189,31 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
         .iter()
         .map(|refused| format!("; {}: {}", refused.method, refused.answer));
     method + &tested + &refused.collect::<String>()
+}
+
+/// How the kernel tells of requests, and why it is not by a method that comes before.
+pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String {
+    let method = match events.method {
+        Some(method) => format!("told by {method}: {} recorded, {} lost", events.recorded, events.lost),
+        None if events.refused.is_empty() => "not asked for, or connects are not told".to_owned(),
+        None => "not told by the kernel".to_owned(),
+    };
+    let refused = events
+        .refused
+        .iter()
+        .map(|refused| format!("; {}: {}", refused.method, refused.answer));
+    method + &refused.collect::<String>()
+}
+
+/// What a client asks for, most often first, with how often, and the lowest version of the Docker API that it names.
+pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
+    let count = |operation| requests.operations.get(&operation).copied().unwrap_or_default();
+    let purposes = requests.purposes().into_iter();
+    let purposes: Vec<String> = purposes
+        .map(|operation| format!("{operation} {}", count(operation)))
+        .collect();
+    let api = requests.lowest_api.map(|lowest| format!(" (API {})", lowest.version()));
+    purposes.join(", ") + &api.unwrap_or_default()
 }
 
 /// How connections were found.
