@@ -228,7 +228,9 @@ fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<
         ("auto", "DAC_READ_SEARCH", &[]),
     ] {
         let objects = Rendering::new()
-            .set(&format!("connectEvents={events},requests={events},security.capabilities={{{given}}}"))
+            .set(&format!(
+                "connectEvents={events},requests={events},security.capabilities={{{given}}}"
+            ))
             .set("openshift.scc=true")
             .objects()?;
         let container = &agent(&objects)?["spec"]["template"]["spec"]["containers"][0];
