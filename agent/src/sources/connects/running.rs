@@ -22,6 +22,7 @@ use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::request::Request;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::model::time::Timestamp;
 use crate::sources::HostPaths;
@@ -69,9 +70,19 @@ pub(super) struct Running {
     /// Lost since the last look: of the node's engines, and of users' own.
     lost: [u64; 2],
     /// The socket of a self-test that is under way, and what was told of it: never a client.
-    own: Option<(FileIdentity, Vec<Record>)>,
+    own: Option<(FileIdentity, Told)>,
     /// How the last self-test ended.
     pub(super) self_test: Option<SelfTest>,
+    /// Why the last self-test failed for requests alone.
+    pub(super) requests_failure: Option<String>,
+}
+
+/// What was told of a socket of castoff's own.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) connects: Vec<Record>,
+    /// None where no program sees requests.
+    pub(super) requests: Option<Vec<Request>>,
 }
 
 impl Running {
@@ -87,6 +98,7 @@ impl Running {
             lost: [0; 2],
             own: None,
             self_test: None,
+            requests_failure: None,
         }
     }
 
@@ -96,18 +108,24 @@ impl Running {
         let clocks = Clocks::read();
         let (gathered, of_test) = (&mut self.gathered, &mut self.own);
         self.program.drain(&mut |record| {
-            if let Some((file, records)) = of_test
+            if let Some((file, told)) = of_test
                 && record.listener == *file
             {
-                records.push(record);
+                told.connects.push(record);
             } else if record.process.pid != own {
                 gathered.add(&record, clocks.time_of(record.time));
             }
         });
-        let (gathered, lines) = (&mut self.gathered, &mut self.lines);
+        let (gathered, lines, of_test) = (&mut self.gathered, &mut self.lines, &mut self.own);
         self.program.drain_requests(&mut |sent| {
-            let request = lines.add(sent.socket, sent.line);
-            if let Some(request) = request.filter(|_| sent.sender.process.pid != own) {
+            let Some(request) = lines.add(sent.socket, sent.line) else {
+                return;
+            };
+            if let Some((file, told)) = of_test
+                && sent.sender.listener == *file
+            {
+                told.requests.get_or_insert_default().push(request);
+            } else if sent.sender.process.pid != own {
                 gathered.add_request(&sent.sender, request, clocks.time_of(sent.sender.time));
             }
         });
@@ -129,15 +147,19 @@ impl Running {
     /// Watches a socket of castoff's own.
     pub(super) fn watch_own(&mut self, file: FileIdentity) -> io::Result<()> {
         self.program.watch(file)?;
-        self.own = Some((file, Vec::new()));
+        let told = Told {
+            requests: self.program.requests.as_ref().map(|_| Vec::new()),
+            ..Told::default()
+        };
+        self.own = Some((file, told));
         Ok(())
     }
 
     /// What was told of a socket of castoff's own, which is watched no more.
-    pub(super) fn take_own(&mut self, file: FileIdentity) -> Vec<Record> {
+    pub(super) fn take_own(&mut self, file: FileIdentity) -> Told {
         self.read();
         self.program.forget(file);
-        self.own.take().map(|(_, records)| records).unwrap_or_default()
+        self.own.take().map(|(_, told)| told).unwrap_or_default()
     }
 
     /// The listeners to follow, by the paths of their files on the host. Those of users' own engines are not: a path that
@@ -273,14 +295,30 @@ impl Running {
                 recorded: self.total.recorded,
                 lost: self.total.lost,
                 attributed: self.gathered.attributed,
-                requests: RequestEvents {
-                    method: self.program.requests.as_ref().map(|program| program.method),
-                    refused: refused.requests.clone(),
-                    recorded: self.total.requests,
-                    lost: self.total.requests_lost,
-                },
+                requests: self.request_events(&refused.requests, gaps),
             },
             connects,
+        }
+    }
+
+    fn request_events(&self, refused: &[RefusedMethod], gaps: &mut Vec<Gap>) -> RequestEvents {
+        let mut refused = refused.to_vec();
+        let mut method = self.program.requests.as_ref().map(|program| program.method);
+        if let Some(failure) = &self.requests_failure
+            && let Some(method) = method.take()
+        {
+            let asked = format_args!("the self-test of requests by {method}");
+            Gap::new(Reason::ProtocolError, Hides::Detail, asked, failure).fold_into(gaps);
+            refused.push(RefusedMethod {
+                method,
+                answer: format!("the self-test failed: {failure}"),
+            });
+        }
+        RequestEvents {
+            method,
+            refused,
+            recorded: self.total.requests,
+            lost: self.total.requests_lost,
         }
     }
 
