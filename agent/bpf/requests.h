@@ -58,6 +58,15 @@ struct message {
 	struct part whole; // where there is no list
 };
 
+// Messages whose bytes could not be read when their send began, by the thread that sends: the kernel has not fetched the page
+// yet. When the send returns it has.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, struct message);
+} ABSENT SEC(".maps");
+
 // The number as the verifier sees it after a mask that the compiler would otherwise find superfluous.
 #define MASKED(number, mask)                                                                                           \
 	({                                                                                                             \
@@ -66,8 +75,8 @@ struct message {
 		masked_;                                                                                               \
 	})
 
-// Copies the first bytes of a message, and gives how many.
-INLINE u32 gather(struct scratch *scratch, const struct message *message)
+// Copies the first bytes of a message, and gives how many; -1 where one of its pages is not there.
+INLINE int gather(struct scratch *scratch, const struct message *message)
 {
 	u32 length = 0;
 
@@ -82,7 +91,7 @@ INLINE u32 gather(struct scratch *scratch, const struct message *message)
 				break;
 			if (message->of_user ? bpf_probe_read_user(&part, sizeof(part), from)
 					     : bpf_probe_read_kernel(&part, sizeof(part), from))
-				break;
+				return -1;
 		} else if (at > 0) {
 			break;
 		}
@@ -97,7 +106,7 @@ INLINE u32 gather(struct scratch *scratch, const struct message *message)
 			continue;
 		if (bpf_probe_read_user(scratch->line + MASKED(length, LINE - 1), MASKED(size, 2 * LINE - 1),
 					(void *)part.base))
-			break;
+			return -1;
 		length += size;
 	}
 	return length;
@@ -147,7 +156,7 @@ INLINE void record_request(const struct listener *listener, struct counts *count
 	bpf_ringbuf_submit(request, BPF_RB_NO_WAKEUP);
 }
 
-// A message that this socket sends. The one at the other end was accepted on a listener and has the listener's path.
+// A message that this socket sends; gives -1 where its bytes are not there. The one at the other end was accepted on a listener and has the listener's path.
 INLINE int sent(struct unix_sock *socket, const struct message *message)
 {
 	struct unix_sock *peer = (void *)READ(socket, peer);
@@ -155,7 +164,8 @@ INLINE int sent(struct unix_sock *socket, const struct message *message)
 	struct listener listener;
 	struct counts *counts = peer ? find_probed(peer, &listener) : 0;
 	struct scratch *scratch;
-	u32 zero = 0, length, so_far, *unfinished;
+	u32 zero = 0, so_far, *unfinished;
+	int length;
 
 	if (!counts)
 		return 0;
@@ -163,8 +173,8 @@ INLINE int sent(struct unix_sock *socket, const struct message *message)
 	if (!scratch)
 		return 0;
 	length = gather(scratch, message);
-	if (!length)
-		return 0;
+	if (length <= 0)
+		return length;
 	unfinished = bpf_map_lookup_elem(&UNFINISHED, &key);
 	if (!unfinished && !begins(scratch->line, length))
 		return 0;
@@ -208,6 +218,7 @@ INLINE int kind_of(struct iov_iter *iterator)
 // unix_stream_sendmsg(socket, message, length)
 SEC("fentry/unix_stream_sendmsg") int send_fentry(const u64 *arguments)
 {
+	u64 thread = bpf_get_current_pid_tgid();
 	struct unix_sock *socket = (void *)READ((struct socket *)arguments[0], sk);
 	struct iov_iter *iterator = &((struct msghdr *)arguments[1])->msg_iter;
 	struct message message = { .skip = READ(iterator, iov_offset) };
@@ -222,7 +233,26 @@ SEC("fentry/unix_stream_sendmsg") int send_fentry(const u64 *arguments)
 		message.whole.base = (u64)READ(iterator, ubuf);
 		message.whole.length = message.skip + READ(iterator, count);
 	}
-	return sent(socket, &message);
+	if (sent(socket, &message) < 0)
+		bpf_map_update_elem(&ABSENT, &thread, &message, 0);
+	return 0;
+}
+
+// The same with its result.
+SEC("fexit/unix_stream_sendmsg") int send_fexit(const u64 *arguments)
+{
+	u64 thread = bpf_get_current_pid_tgid();
+	struct message *absent = bpf_map_lookup_elem(&ABSENT, &thread);
+	struct unix_sock *socket = absent ? (void *)READ((struct socket *)arguments[0], sk) : 0;
+	struct message message;
+
+	if (!absent)
+		return 0;
+	message = *absent;
+	bpf_map_delete_elem(&ABSENT, &thread);
+	if (socket && (int)arguments[3] > 0)
+		sent(socket, &message);
+	return 0;
 }
 
 // struct msghdr of user space.
@@ -259,7 +289,8 @@ INLINE int leave_send(enum call call, u32 descriptor, u64 from, u64 size, long r
 		message.parts = header.parts;
 		message.count = header.count;
 	}
-	return sent(socket, &message);
+	sent(socket, &message);
+	return 0;
 }
 
 INLINE enum call call_x86(long number)

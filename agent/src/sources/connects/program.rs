@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use aya::maps::{HashMap, Map, MapData, RingBuf};
 use aya::programs::Program as BpfProgram;
 use aya::programs::fentry::FEntryLink;
+use aya::programs::fexit::FExitLink;
 use aya::programs::kprobe::KProbeLink;
 use aya::programs::lsm::LsmLink;
 use aya::programs::tp_btf::BtfTracePointLink;
@@ -45,14 +46,15 @@ pub(super) struct Program {
 pub(super) struct RequestsProgram {
     pub(super) method: ConnectMethod,
     records: RingBuf<MapData>,
-    /// Keeps the program attached.
-    _link: AttachedBy,
+    /// Keep the programs attached.
+    _links: Vec<AttachedBy>,
 }
 
 /// The attachment of a program. The kernel keeps the program for as long as it is held.
 #[expect(dead_code, reason = "held until castoff ends, and never read")]
 enum AttachedBy {
     FEntry(FEntryLink),
+    FExit(FExitLink),
     Lsm(LsmLink),
     KProbe(KProbeLink),
     TracePoint(BtfTracePointLink),
@@ -63,7 +65,7 @@ struct Loaded {
     link: AttachedBy,
     listeners: OwnedFd,
     records: OwnedFd,
-    requests: Option<(ConnectMethod, AttachedBy, OwnedFd)>,
+    requests: Option<(ConnectMethod, Vec<AttachedBy>, OwnedFd)>,
 }
 
 /// Connects and requests to one listener.
@@ -95,11 +97,11 @@ pub(super) fn attach(plan: &mut Plan, requests: &mut Plan, facts: &KernelFacts) 
 fn load_program(attempt: &Attempt, requests: &mut Plan, facts: &KernelFacts) -> Result<Program, LoadError> {
     let loaded = load_apart(facts, OBJECT, |object, types| load(attempt, requests, object, types))?;
     let ring = |ring| RingBuf::try_from(Map::RingBuf(MapData::from_fd(ring)?));
-    let requests = loaded.requests.map(|(method, link, records)| {
+    let requests = loaded.requests.map(|(method, links, records)| {
         Ok::<_, LoadError>(RequestsProgram {
             method,
             records: ring(records)?,
-            _link: link,
+            _links: links,
         })
     });
     Ok(Program {
@@ -112,12 +114,12 @@ fn load_program(attempt: &Attempt, requests: &mut Plan, facts: &KernelFacts) -> 
 }
 
 fn load(attempt: &Attempt, requests: &mut Plan, mut object: Ebpf, types: &Btf) -> Result<Loaded, LoadError> {
-    let link = attach_one(attempt, FUNCTION, &mut object, types)?;
+    let link = attach_one(attempt.program, FUNCTION, &mut object, types)?;
     let mut attached = None;
     for attempt in &requests.attempts {
-        match attach_one(attempt, SEND, &mut object, types) {
-            Ok(link) => {
-                attached = Some((attempt.method, link, map_of(&object, "REQUESTS")?));
+        match attach_requests(attempt, &mut object, types) {
+            Ok(links) => {
+                attached = Some((attempt.method, links, map_of(&object, "REQUESTS")?));
                 break;
             }
             Err(error) => requests.refused.push(RefusedMethod {
@@ -134,21 +136,33 @@ fn load(attempt: &Attempt, requests: &mut Plan, mut object: Ebpf, types: &Btf) -
     })
 }
 
+/// Attaches the program that sees requests, and beside fentry the one that looks again when the send returns.
+fn attach_requests(attempt: &Attempt, object: &mut Ebpf, types: &Btf) -> Result<Vec<AttachedBy>, LoadError> {
+    let mut links = vec![attach_one(attempt.program, SEND, object, types)?];
+    if attempt.method == ConnectMethod::Fentry {
+        links.push(attach_one("send_fexit", SEND, object, types)?);
+    }
+    Ok(links)
+}
+
 /// Attaches one program: to `function` where it is of a kind that attaches to a function.
 fn attach_one(
-    attempt: &Attempt,
+    name: &'static str,
     function: &'static str,
     object: &mut Ebpf,
     types: &Btf,
 ) -> Result<AttachedBy, LoadError> {
-    let program = object
-        .program_mut(attempt.program)
-        .ok_or(LoadError::Missing(attempt.program))?;
+    let program = object.program_mut(name).ok_or(LoadError::Missing(name))?;
     Ok(match program {
         BpfProgram::FEntry(program) => {
             program.load(function, types)?;
             let link = program.attach()?;
             AttachedBy::FEntry(program.take_link(link)?)
+        }
+        BpfProgram::FExit(program) => {
+            program.load(function, types)?;
+            let link = program.attach()?;
+            AttachedBy::FExit(program.take_link(link)?)
         }
         BpfProgram::Lsm(program) => {
             program.load(LSM_HOOK, types)?;
