@@ -302,6 +302,9 @@ impl History {
     pub fn clamp(&mut self, now: Timestamp) -> usize {
         let clients = self.clients.values_mut().map(|seen| {
             seen.hours = seen.hours.until(now);
+            if let Some(lowest) = &mut seen.requests.lowest_api {
+                lowest.last_seen = now.min(lowest.last_seen);
+            }
             (&mut seen.first, &mut seen.last)
         });
         let exposures = self

@@ -340,7 +340,17 @@ fn a_time_that_has_not_come_is_brought_back_to_now() {
     let (then, now) = (at(10 * 365 * 86_400), at(86_400));
     let mut history = History::default();
     history.record(at(3_600), &[open(1, &[1])]);
-    history.record(then, &[open(2, &[1])]);
+    let mut requests = Requests::default();
+    let (operation, version) = (Operation::Read, Some(ApiVersion(24)));
+    requests.add(Request { operation, version }, then);
+    let connects = told(1, 1, 1).connects.map(|told| Connected { requests, ..told });
+    history.record(
+        then,
+        &[OpenClient {
+            connects,
+            ..open(2, &[1])
+        }],
+    );
     history.record_exposures(then, &mount(1));
     history.mark_whole(then);
     assert_eq!(history.clamp(now), 2, "a client and an exposure");
@@ -348,6 +358,7 @@ fn a_time_that_has_not_come_is_brought_back_to_now() {
         let seen = history.get(&client.key).expect("it stays");
         assert!(seen.first <= now && seen.last <= now);
         assert!(seen.hours.iter().all(|hour| hour <= now));
+        assert!(seen.requests.lowest_api.is_none_or(|lowest| lowest.last_seen == now));
     }
     assert!(
         history

@@ -16,17 +16,13 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         shortened("WHO", Cut::End, 16).twice(),
         shortened("OF", Cut::End, 12),
         shortened("ENGINE", Cut::End, 7),
+        shortened("ASKS FOR", Cut::End, 8),
         whole("CONNECTIONS"),
         whole("SINCE"),
         whole("LAST SEEN"),
     ];
     if style.wide {
-        columns.extend(
-            [
-                "CONNECTS", "ASKS FOR", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY",
-            ]
-            .map(whole),
-        );
+        columns.extend(["CONNECTS", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY"].map(whole));
     }
     let mut grid = Grid::new(&columns);
     let clients = report.clients.known().map(Vec::as_slice).unwrap_or_default();
@@ -37,17 +33,17 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     }
     for client in clients.iter().filter(|_| style.wide) {
         let cells = narrow(client, report.time, style);
-        let [who, of, engine, connections, since, last] = cells;
-        let [connects, asks, pid, program, uid, unit, listener, origin] = details(client);
+        let [who, of, engine, asks, connections, since, last] = cells;
+        let [connects, pid, program, uid, unit, listener, origin] = details(client);
         grid.push([
             who,
             of,
             engine,
+            asks,
             connections,
             since,
             last,
             connects,
-            asks,
             pid,
             program,
             uid,
@@ -82,7 +78,7 @@ pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
     merged
 }
 
-fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
+fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 7] {
     let open = client.is_open();
     let key = &client.key;
     let last = if open && !style.wide {
@@ -91,6 +87,11 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
         words::when(client.last_seen, now, style)
     };
     let tone = if open { Tone::Plain } else { Tone::Faint };
+    let asks = if style.wide {
+        words::requests(&client.requests)
+    } else {
+        words::purposes(&client.requests)
+    };
     let workload = match &key.identity {
         ClientIdentity::Pod(place) => place.workload.as_ref(),
         _ => None,
@@ -99,17 +100,17 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
         Cell::toned(key.identity.to_string(), tone),
         Cell::toned(words::workload(workload, style), tone),
         Cell::toned(words::engine(key.engine, &key.scope, key.api), tone),
+        Cell::toned(asks, tone),
         Cell::toned(words::connections(client), tone),
         Cell::toned(words::when(client.first_seen, now, style), tone),
         Cell::toned(last, tone),
     ]
 }
 
-fn details(client: &Client) -> [Cell; 8] {
+fn details(client: &Client) -> [Cell; 7] {
     let holders = &client.holders;
     [
         client.connects.to_string().into(),
-        words::requests(&client.requests).into(),
         joined(holders.iter().map(|p| p.key.pid)),
         distinct(holders, |p| {
             Some(p.executable.clone().unwrap_or_else(|| p.name.clone()))

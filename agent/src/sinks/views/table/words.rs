@@ -10,7 +10,7 @@ use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::last_connect::LastConnect;
 use crate::model::reading::Hides;
-use crate::model::request::Requests;
+use crate::model::request::{Operation, Requests};
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
 use crate::model::workload::owner::Workload;
@@ -203,6 +203,12 @@ pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String 
         .iter()
         .map(|refused| format!("; {}: {}", refused.method, refused.answer));
     method + &refused.collect::<String>()
+}
+
+/// What a client asks for, most often first.
+pub(in crate::sinks::views) fn purposes(requests: &Requests) -> String {
+    let purposes: Vec<&str> = requests.purposes().into_iter().map(Operation::code).collect();
+    purposes.join(",")
 }
 
 /// What a client asks for, most often first, with how often, and the lowest version of the Docker API that it names.
