@@ -13,7 +13,7 @@ use super::time::Timestamp;
 codes! {
     /// The class of a request. Closed, because it is a metric label.
     Operation {
-        /// Builds an image, or asks BuildKit, or makes an image of a container.
+        /// Builds an image, or makes one of a container.
         Build = "build",
         /// Makes, starts, stops, changes or removes containers, or attaches to one.
         Run = "run",

@@ -222,9 +222,8 @@ mod tests {
         assert_eq!(tried(Wanted::Auto, &|f| f.confidential = Some(true)), locked);
         let unknown = tried(Wanted::Auto, &|f| f.architecture = "s390x");
         assert_eq!(unknown, ["castoff has no program for s390x"]);
-        let old = tried(Wanted::Auto, &|f| {
-            (f.architecture, f.version) = ("aarch64", Some((6, 1)))
-        });
+        let arm = |f: &mut KernelFacts| (f.architecture, f.version) = ("aarch64", Some((6, 1)));
+        let old = tried(Wanted::Auto, &arm);
         assert_eq!(old, ["fentry: needs Linux 6.4, this is 6.1"]);
     }
 

@@ -10,7 +10,7 @@ use crate::model::request::{ApiVersion, Operation, Request};
 /// Bytes of a line that the kernel program looks at: `LINE` of `bpf/requests.h`.
 pub(super) const LINE: usize = 256;
 
-/// What HTTP/2 begins with. Of the Docker API only BuildKit's gRPC is spoken by it.
+/// The beginning of HTTP/2. Of the Docker API only the gRPC of builds is spoken by it.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
