@@ -87,6 +87,7 @@ fn look_at(host: &Host, runtime_endpoint: Option<String>) -> Look {
 
 fn agent_of(host: &Host, look: Look, history: History) -> Agent {
     let settings = Settings {
+        ready_for: Vec::new(),
         node: look.node.clone(),
         window: DEFAULT_WINDOW,
     };

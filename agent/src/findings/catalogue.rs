@@ -1,6 +1,8 @@
 //! The words of each finding: what it means, why it matters, what to do instead. Feeds the advice in a report and
 //! `castoff explain`.
 
+mod upgrades;
+
 use std::fmt::Display;
 
 use super::report::{Code, Finding, Severity};
@@ -75,6 +77,9 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::EngineLeftOver => &ENGINE_LEFT_OVER,
         Code::CriPluginOff => &CRI_PLUGIN_OFF,
         Code::SharedContainerd => &SHARED_CONTAINERD,
+        Code::UnknownRelease => &upgrades::UNKNOWN_RELEASE,
+        Code::KubeletEndOfLife => &upgrades::KUBELET_END_OF_LIFE,
+        Code::RuntimeUpgradePath => &upgrades::RUNTIME_UPGRADE_PATH,
         Code::BlindSpot => &BLIND_SPOT,
     }
 }

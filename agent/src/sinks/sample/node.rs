@@ -91,6 +91,7 @@ pub(super) fn runtime() -> Runtime {
             id: "io.containerd.deprecation/cri-api-v1alpha2".to_owned(),
             message: "CRI API v1alpha2 is deprecated".to_owned(),
         }]),
+        silenced_deprecations: Vec::new(),
         cgroup_driver: Reading::Known(CgroupDriver::Systemd),
     }
 }

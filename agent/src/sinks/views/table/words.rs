@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::findings::readiness::answer::{Answer, Effect};
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
 use crate::model::connect::{ConnectEvents, RequestEvents, SelfTest};
@@ -227,6 +228,31 @@ pub(in crate::sinks::views) const fn method(method: HolderMethod) -> &'static st
     match method {
         HolderMethod::SockDiag => "sock_diag in every network namespace",
         HolderMethod::ProcNetUnix => "/proc/<pid>/net/unix: names the container, not the process",
+    }
+}
+
+/// Whether the node is ready, in words.
+pub(in crate::sinks::views) const fn answer(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Ready => "ready",
+        Answer::NotReady => "not ready",
+        Answer::CannotTell => "cannot tell",
+    }
+}
+
+pub(super) const fn answer_tone(answer: Answer) -> Tone {
+    match answer {
+        Answer::Ready => Tone::Good,
+        Answer::NotReady => Tone::Bad,
+        Answer::CannotTell => Tone::Warning,
+    }
+}
+
+pub(super) const fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Blocks => "blocks",
+        Effect::MayBlock => "may block",
+        Effect::Note => "note",
     }
 }
 
