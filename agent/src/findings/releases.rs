@@ -440,6 +440,11 @@ mod tests {
             (Version(1, 7), Version(2, 4), vec![Version(2, 3), Version(2, 4)]),
             (Version(1, 7), Version(2, 0), vec![Version(2, 0)]),
             (Version(2, 0), Version(2, 2), vec![Version(2, 1), Version(2, 2)]),
+            (
+                Version(2, 0),
+                Version(2, 3),
+                vec![Version(2, 1), Version(2, 2), Version(2, 3)],
+            ),
             (Version(1, 6), Version(2, 3), vec![Version(1, 7), Version(2, 3)]),
             (Version(2, 3), Version(2, 4), vec![Version(2, 4)]),
             (Version(2, 3), Version(2, 3), vec![]),
