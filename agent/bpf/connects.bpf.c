@@ -1,4 +1,5 @@
-// Records every connect(2) to a Unix socket that castoff watches: who connected, when, and from which control group.
+// Records every connect(2) to a Unix socket that castoff watches: who connected, when, and from which control group. And
+// the line of each HTTP request that is sent there (requests.h).
 //
 // One body in two readings. `typed` follows pointers whose types the verifier knows: it runs at every lockdown level
 // and needs Linux 5.16 (bpf_skc_to_unix_sock). `probed` asks bpf_probe_read_kernel: for older kernels, kprobes and the
@@ -11,10 +12,12 @@
 #define NAME_MOST 96
 #define GROUP_MOST 384
 
-// Of one listener: connects that have a record, and those that found the ring full.
+// Of one listener: connects that have a record, and those that found the ring full; requests likewise.
 struct counts {
 	u64 recorded;
 	u64 lost;
+	u64 requests;
+	u64 requests_lost;
 };
 
 // What user space reads: sources/connects/record.rs is the other side.
@@ -52,7 +55,19 @@ struct {
 	__uint(max_entries, 1 << 20);
 } RECORDS SEC(".maps");
 
-// A record with what both readings fill alike. None where the ring is full, which is counted.
+// Fills what both readings fill alike.
+INLINE void start(struct record *record, const struct listener *listener)
+{
+	record->time = bpf_ktime_get_boot_ns();
+	record->listener = *listener;
+	record->pid = bpf_get_current_pid_tgid() >> 32;
+	record->uid = bpf_get_current_uid_gid();
+	record->group_id = bpf_get_current_cgroup_id();
+	record->zero = 0;
+	bpf_get_current_comm(record->comm, sizeof(record->comm));
+}
+
+// A record of a connect. None where the ring is full, which is counted.
 INLINE struct record *begin(const struct listener *listener, struct counts *counts)
 {
 	struct record *record = bpf_ringbuf_reserve(&RECORDS, sizeof(*record), 0);
@@ -63,13 +78,7 @@ INLINE struct record *begin(const struct listener *listener, struct counts *coun
 		return 0;
 	}
 	__sync_fetch_and_add(&counts->recorded, 1);
-	record->time = bpf_ktime_get_boot_ns();
-	record->listener = *listener;
-	record->pid = bpf_get_current_pid_tgid() >> 32;
-	record->uid = bpf_get_current_uid_gid();
-	record->group_id = bpf_get_current_cgroup_id();
-	record->zero = 0;
-	bpf_get_current_comm(record->comm, sizeof(record->comm));
+	start(record, listener);
 	return record;
 }
 
@@ -234,8 +243,8 @@ SEC("kprobe/security_unix_stream_connect") int kprobe_arm64(struct user_pt_regs 
 	return connect_probed((void *)registers->regs[1]);
 }
 
-// The socket at the other end of the descriptor that a system call connected, where it is a Unix socket's.
-INLINE struct unix_sock *peer_of(struct task_struct *task, u32 descriptor)
+// The Unix socket that a descriptor is.
+INLINE struct unix_sock *socket_of(struct task_struct *task, u32 descriptor)
 {
 	struct files_struct *files = READ(task, files);
 	struct fdtable *table = files ? READ(files, fdt) : 0;
@@ -251,15 +260,18 @@ INLINE struct unix_sock *peer_of(struct task_struct *task, u32 descriptor)
 	sock = socket ? READ(socket, sk) : 0;
 	if (!sock || READ(sock, __sk_common.skc_family) != AF_UNIX)
 		return 0;
-	return (void *)READ((struct unix_sock *)sock, peer);
+	return (void *)sock;
 }
 
 // sys_exit(registers, result): of every system call, and only connect(2) is looked at.
 INLINE int leave(long number, long connect, u32 descriptor, long result)
 {
+	struct unix_sock *socket;
+
 	if (number != connect || result != 0)
 		return 0;
-	return connect_probed(peer_of((void *)bpf_get_current_task(), descriptor));
+	socket = socket_of((void *)bpf_get_current_task(), descriptor);
+	return socket ? connect_probed((void *)READ(socket, peer)) : 0;
 }
 
 SEC("tp_btf/sys_exit") int sys_exit_x86(const u64 *arguments)
@@ -275,6 +287,8 @@ SEC("tp_btf/sys_exit") int sys_exit_arm64(const u64 *arguments)
 
 	return leave(READ(registers, syscallno), 203, READ(registers, orig_x0), arguments[1]);
 }
+
+#include "requests.h"
 
 // Some helpers are only for programs under a licence that is compatible with the GPL.
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

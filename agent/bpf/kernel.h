@@ -15,7 +15,13 @@ typedef unsigned long long u64;
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 
-enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_RINGBUF = 27 };
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_RB_NO_WAKEUP = 1 };
 enum { AF_UNIX = 1 };
@@ -33,11 +39,14 @@ struct socket;
 
 // Helpers by their number in include/uapi/linux/bpf.h.
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
 static u64 (*const bpf_get_current_uid_gid)(void) = (void *)15;
 static long (*const bpf_get_current_comm)(void *to, u32 size) = (void *)16;
 static u64 (*const bpf_get_current_task)(void) = (void *)35;
 static u64 (*const bpf_get_current_cgroup_id)(void) = (void *)80;
+static long (*const bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*const bpf_probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const bpf_probe_read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
 static u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
@@ -94,9 +103,9 @@ struct unix_sock { struct path path; struct sock *peer; } CORE;
 struct bpf_iter_meta { struct seq_file *seq; } CORE;
 struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; } CORE;
 
-// The registers of a system call when it returns: its number and its first argument.
-struct pt_regs___x86 { unsigned long di; unsigned long orig_ax; } CORE;
-struct pt_regs___arm64 { u64 orig_x0; int syscallno; } CORE;
+// The registers of a system call when it returns: its number and its arguments.
+struct pt_regs___x86 { unsigned long di; unsigned long si; unsigned long dx; unsigned long orig_ax; } CORE;
+struct pt_regs___arm64 { u64 regs[31]; u64 orig_x0; int syscallno; } CORE;
 
 #define field_exists(field) __builtin_preserve_field_info(field, 2)
 #define enum_value(type, value) __builtin_preserve_enum_value(*(type *)value, 1)

@@ -447,6 +447,7 @@ mod tests {
             connect_events: Asked::default(),
         };
         let settings = Settings {
+            ready_for: Vec::new(),
             node: None,
             window: Duration::from_secs(60),
         };

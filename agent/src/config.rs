@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::apiserver::access::Access;
 use crate::apiserver::pace::Paces;
 use crate::apiserver::path::is_name;
+use crate::findings::readiness::target::Target;
 use crate::sinks::http::tls::Files;
 use crate::sinks::publishing::events::sender::EventSettings;
 use crate::sinks::publishing::labels::prefix::Prefix;
@@ -143,6 +144,19 @@ impl Reader {
             Some("") => self.mistake(None, is_empty(flag)),
             given => given.map(str::to_owned),
         }
+    }
+
+    /// What a node is to be ready for, each once.
+    pub fn targets(&mut self, flag: &str, texts: &[String]) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for text in texts {
+            match text.parse() {
+                Ok(target) if targets.contains(&target) => {}
+                Ok(target) => targets.push(target),
+                Err(wants) => self.mistake((), format!("{flag} {text:?}: {wants}")),
+            }
+        }
+        targets
     }
 
     /// The prefix of labels' keys that `text` gives; none stands in for a mistake.

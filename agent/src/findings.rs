@@ -9,6 +9,7 @@ pub mod containerd;
 pub mod engines;
 pub mod left_over;
 pub mod mounts;
+pub mod readiness;
 pub mod releases;
 pub mod report;
 pub mod runtime;
@@ -30,6 +31,8 @@ use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use readiness::Grounds;
+use readiness::target::Target;
 use report::{API_VERSION, Finding, KubeletCeiling, Report, SourceStatus};
 
 /// What the user decides.
@@ -39,6 +42,8 @@ pub struct Settings {
     pub node: Option<String>,
     /// How long a use counts as one.
     pub window: Duration,
+    /// What the node is to be ready for.
+    pub ready_for: Vec<Target>,
 }
 
 /// What the rules look at.
@@ -104,10 +109,7 @@ pub fn evaluate(
         .clients
         .map(|open| clients(&open, history, &unseen, snapshot, settings.window));
     let ceiling = runtime::ceiling(snapshot);
-    let gaps: Vec<(Source, &Gap)> = sources
-        .iter()
-        .flat_map(|s| s.gaps.iter().map(|g| (s.source, g)))
-        .collect();
+    let gaps = gaps_of(&sources);
     let facts = Facts {
         snapshot,
         engines: &joined.engines,
@@ -123,7 +125,7 @@ pub fn evaluate(
     let (verdict, verdict_reason) = verdict::judge(&facts);
     let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
     let findings = find(&facts);
-    Report {
+    let report = Report {
         api_version: API_VERSION,
         kind: "NodeReport",
         castoff_version: env!("CARGO_PKG_VERSION"),
@@ -143,11 +145,27 @@ pub fn evaluate(
         timeline,
         exposures,
         shadow_containers: joined.shadow_containers,
+        shared_containerd: containerd::reading(snapshot),
         findings,
+        readiness: Vec::new(),
         connect_events: snapshot.connects.reading.as_ref().map(|seen| seen.events.clone()),
         holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
         sources,
+    };
+    with_readiness(report, &settings.ready_for)
+}
+
+fn gaps_of(sources: &[SourceStatus]) -> Vec<(Source, &Gap)> {
+    let each = sources.iter();
+    each.flat_map(|s| s.gaps.iter().map(|g| (s.source, g))).collect()
+}
+
+fn with_readiness(mut report: Report, targets: &[Target]) -> Report {
+    if !targets.is_empty() {
+        let grounds = Grounds::of(&report);
+        report.readiness = targets.iter().map(|target| grounds.judge(*target)).collect();
     }
+    report
 }
 
 /// The findings of all families, most severe first.
@@ -220,6 +238,7 @@ fn clients(
                 first_seen: seen.first,
                 last_seen: seen.last,
                 connects: seen.connects,
+                requests: seen.requests.clone(),
                 as_runtime: seen.as_runtime,
                 timeline: history.timeline(snapshot.taken, [key]),
             })

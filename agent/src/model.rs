@@ -17,6 +17,7 @@ pub mod name;
 pub mod process;
 pub mod publishing;
 pub mod reading;
+pub mod request;
 pub mod runtime;
 #[cfg(test)]
 pub(crate) mod sample;

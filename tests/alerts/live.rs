@@ -41,6 +41,10 @@ const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
     ("node", "Open connections", "D", "every client of the lab can be named"),
     ("node", "New connections", "D", "every client of the lab can be named"),
     ("node", "New connections", "F", "a look may see every client of the lab"),
+    ("node", "Requests", "A", SILENT),
+    ("node", "Requests", "B", SILENT),
+    ("node", "Requests", "C", SILENT),
+    ("node", "Requests", "D", SILENT),
     ("node", "Open connections", "E", FROM_ELSEWHERE),
     ("node", "New connections", "E", FROM_ELSEWHERE),
     ("node", "Other machines that use Docker", "A", FROM_ELSEWHERE),
@@ -50,6 +54,7 @@ const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
     ("fleet", "Other machines that use Docker", "B", FROM_ELSEWHERE),
     ("fleet", "Other machines that use Docker", "C", FROM_ELSEWHERE),
 ];
+const SILENT: &str = "the lab's clients connect and ask for nothing";
 const FROM_ELSEWHERE: &str = "no other machine connects to the lab's Docker";
 
 #[test]

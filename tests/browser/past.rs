@@ -8,6 +8,7 @@ use castoff::model::client::{ClientIdentity, ClientKey};
 use castoff::model::engine::{Api, EngineKind, Scope};
 use castoff::model::history::{History, Seen};
 use castoff::model::hours::Hours;
+use castoff::model::request::Requests;
 use castoff::model::socket::SocketName;
 use castoff::model::time::Timestamp;
 use castoff::sinks::store::StateKeeper;
@@ -38,6 +39,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
         last,
         connects: seen.iter().count() as u64,
         hours: seen,
+        requests: Requests::default(),
         by_event: false,
         as_runtime: false,
     };

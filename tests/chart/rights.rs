@@ -228,7 +228,9 @@ fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<
         ("auto", "DAC_READ_SEARCH", &[]),
     ] {
         let objects = Rendering::new()
-            .set(&format!("connectEvents={events},security.capabilities={{{given}}}"))
+            .set(&format!(
+                "connectEvents={events},requests={events},security.capabilities={{{given}}}"
+            ))
             .set("openshift.scc=true")
             .objects()?;
         let container = &agent(&objects)?["spec"]["template"]["spec"]["containers"][0];
@@ -239,11 +241,13 @@ fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<
             &the(&objects, "SecurityContextConstraints", "castoff")?["allowedCapabilities"],
             added
         );
-        let flag = json!(format!("--connect-events={events}"));
-        ensure!(
-            container["args"].as_array().context("arguments")?.contains(&flag),
-            "{flag}"
-        );
+        for option in ["--connect-events", "--requests"] {
+            let flag = json!(format!("{option}={events}"));
+            ensure!(
+                container["args"].as_array().context("arguments")?.contains(&flag),
+                "{flag}"
+            );
+        }
     }
     Ok(())
 }

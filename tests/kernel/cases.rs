@@ -63,6 +63,7 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
     judged.is("holders", who(&held)?, holders);
     let with_events = answers.json("auto")?;
     judge_events(&mut judged, method, &with_events)?;
+    judge_requests(&mut judged, parameters, method, &answers.json("asked")?)?;
     let without = answers.json("off")?;
     judged.is("in use without events", verdict(&without), "in-use");
     judged.is(
@@ -106,6 +107,29 @@ fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Re
     judged.is("all connects recorded", events["recorded"].clone(), 300);
     judged.is("none lost", events["lost"].clone(), 0);
     judged.is("all attributed", events["attributed"]["none"].clone(), 0);
+    Ok(())
+}
+
+/// What the agent says of what the pod and the unit ask for. Under this lockdown no program reads it.
+fn judge_requests(judged: &mut Judged, parameters: &str, method: Option<&str>, report: &Value) -> Result<()> {
+    let method = method.filter(|_| !parameters.contains("lockdown="));
+    let requests = &report["connectEvents"]["value"]["requests"];
+    judged.is("requests by", requests["method"].clone(), method);
+    let asked = list(report, "clients")?.iter().filter_map(|client| {
+        let name = castoff_tests::report::who(&client["identity"]);
+        let operations = client["requests"]["operations"].as_object()?;
+        let operations: Vec<&str> = operations.keys().map(String::as_str).collect();
+        let api = &client["requests"]["lowestApi"]["minor"];
+        Some(format!("{name}: {} {api}", operations.join(",")))
+    });
+    let mut asked: Vec<String> = asked.collect();
+    asked.sort();
+    let all = vec![format!("{POD}: read 41"), "unit backup.service: build null".to_owned()];
+    let expected = if method.is_some() { all } else { Vec::new() };
+    judged.is("what each client asks for", asked, expected);
+    if method.is_some() {
+        judged.is("no request lost", requests["lost"].clone(), 0);
+    }
     Ok(())
 }
 

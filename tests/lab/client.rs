@@ -5,6 +5,7 @@
 //!
 //! - `hold PATH`: connects and holds the connection
 //! - `say PATH LINE`: connects, sends the line, holds
+//! - `ask PATH write|parts|message|cut LINE…`: connects, and again and again sends the lines over this one connection
 //! - `blink PATH HOLD_MS PAUSE_MS`: again and again a new process that connects, holds for so long, and exits
 //! - `burst PATH TIMES`: so many processes, one after the other, that connect and exit at once; then it is ready and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
@@ -18,7 +19,7 @@
 //! has made: whoever started it needs not know their ids.
 
 use std::ffi::{c_int, c_void};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -103,6 +104,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
             connection.write_all(format!("{line}\r\n").as_bytes())?;
             stand(until_eof, std::process::id())
         }
+        ["ask", path, how, ref lines @ ..] => ask(path, how, lines, until_eof),
         ["abstract", name] => {
             let address = SocketAddr::from_abstract_name(name)?;
             let _connection = UnixStream::connect_addr(&address)?;
@@ -152,6 +154,50 @@ fn mute(path: &str, until_eof: bool) -> io::Result<()> {
         }
     });
     stand(until_eof, std::process::id())
+}
+
+fn ask(path: &str, how: &str, lines: &[&str], until_eof: bool) -> io::Result<()> {
+    let connection = UnixStream::connect(path)?;
+    let how = how.to_owned();
+    let lines: Vec<String> = lines.iter().map(|line| format!("{line} HTTP/1.1\r\n\r\n")).collect();
+    thread::spawn(move || {
+        while lines.iter().try_for_each(|line| send(&connection, &how, line.as_bytes())).is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    stand(until_eof, std::process::id())
+}
+
+fn send(mut connection: &UnixStream, how: &str, line: &[u8]) -> io::Result<()> {
+    let (first, rest) = line.split_at(6);
+    match how {
+        "parts" => connection.write_vectored(&[IoSlice::new(first), IoSlice::new(rest)]).map(drop),
+        "message" => send_parts(connection, &[first, rest]),
+        "cut" => connection.write_all(first).and_then(|()| connection.write_all(rest)),
+        _ => connection.write_all(line),
+    }
+}
+
+fn send_parts(connection: &UnixStream, parts: &[&[u8]]) -> io::Result<()> {
+    let as_part = |part: &&[u8]| Part {
+        base: part.as_ptr().cast_mut().cast(),
+        len: part.len(),
+    };
+    let mut parts: Vec<Part> = parts.iter().map(as_part).collect();
+    let message = MessageHeader {
+        name: std::ptr::null_mut(),
+        name_len: 0,
+        parts: parts.as_mut_ptr(),
+        parts_len: parts.len(),
+        control: std::ptr::null_mut(),
+        control_len: 0,
+        flags: 0,
+    };
+    // SAFETY: what the message points to outlives the call, which only reads it.
+    match unsafe { sendmsg(connection.as_raw_fd(), &raw const message, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 fn blink(path: &str, hold: Duration, pause: Duration, until_eof: bool) -> io::Result<()> {

@@ -13,6 +13,7 @@ use castoff::model::container::PodContainer;
 use castoff::model::engine::{Api, EngineKind, Scope};
 use castoff::model::publishing::{Dropped, Events, Outcome};
 use castoff::model::reading::Reading;
+use castoff::model::request::Requests;
 use castoff::model::socket::SocketName;
 use castoff::sinks::publishing::events::event::Reporter;
 use castoff::sinks::publishing::events::sender::{EventSender, EventSettings};
@@ -47,6 +48,7 @@ fn client(namespace: &str, pod: &str, report: &Report) -> Client {
         first_seen: report.time,
         last_seen: report.time,
         connects: 1,
+        requests: Requests::default(),
         as_runtime: false,
         timeline: report.timeline.clone(),
     }

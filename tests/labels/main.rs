@@ -67,6 +67,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         name: "containerd".to_owned(),
         version: "1.6.20~ds1".to_owned(),
         conditions: Reading::Absent,
+        silenced_deprecations: Vec::new(),
         deprecations: Reading::Absent,
         cgroup_driver: Reading::Known(CgroupDriver::Systemd),
     };
@@ -80,6 +81,8 @@ fn report(verdict: Verdict, second: u64) -> Report {
         verdict_reason: format!("seen {second} s after the start"),
         runtime: Reading::Known(runtime),
         refused_endpoints: Vec::new(),
+        shared_containerd: Reading::Absent,
+        readiness: Vec::new(),
         kubelet_ceiling: Reading::Known(KubeletCeiling::Minor(37)),
         kubelet: Reading::Absent,
         cgroups: Reading::Known(CgroupVersion::V2),

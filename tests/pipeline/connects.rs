@@ -111,11 +111,16 @@ async fn self_test(program: &Path) -> Result<Report> {
 }
 
 #[tokio::test]
-async fn castoffs_own_connect_is_told_and_makes_no_client() -> Result<()> {
+async fn castoffs_own_connect_and_request_are_told_and_make_no_client() -> Result<()> {
     let report = self_test(&castoff_binary()?).await?;
     let events = report.connect_events.known().context("the kernel was asked")?;
     assert_eq!(events.self_test.as_ref().and_then(|test| test.failure.as_deref()), None);
     assert_eq!((events.method, events.recorded), (Some(ConnectMethod::SyscallExit), 0));
+    let requests = &events.requests;
+    assert_eq!(
+        (requests.method, requests.recorded),
+        (Some(ConnectMethod::SyscallExit), 0)
+    );
     assert!(told(&report)?.is_empty());
     Ok(())
 }
@@ -132,6 +137,11 @@ async fn a_connect_that_is_not_told_makes_the_method_one_that_failed() -> Result
         last.answer.contains("did not tell of castoff's own connect"),
         "{}",
         last.answer
+    );
+    let requests = events.requests.refused.last().context("it is told")?;
+    assert_eq!(
+        (events.requests.method, requests.method),
+        (None, ConnectMethod::SyscallExit)
     );
     let mut spots = report.findings.iter().filter(|finding| finding.code == Code::BlindSpot);
     assert!(spots.any(|spot| spot.subject == "connects"), "{:?}", report.findings);

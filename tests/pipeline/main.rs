@@ -6,6 +6,7 @@ mod fence;
 mod hosts;
 mod mounts;
 mod normal;
+mod requests;
 mod strangers;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,7 @@ fn agent_with_events(host: &Host, self_test: Option<PathBuf>) -> Agent {
     let look = Look {
         connect_events: Asked {
             method: Wanted::Tracepoint,
+            requests: Wanted::Tracepoint,
             self_test,
         },
         ..look_at(host, None)
@@ -85,6 +87,7 @@ fn look_at(host: &Host, runtime_endpoint: Option<String>) -> Look {
 
 fn agent_of(host: &Host, look: Look, history: History) -> Agent {
     let settings = Settings {
+        ready_for: Vec::new(),
         node: look.node.clone(),
         window: DEFAULT_WINDOW,
     };

@@ -5,5 +5,6 @@ mod the_keeper;
 mod the_lab;
 mod the_stage;
 mod what_cannot_be_seen;
+mod what_is_asked;
 mod who_uses_docker;
 mod whose_pods;

@@ -86,6 +86,7 @@ impl Service {
         }
         let (reports, latest) = watch::channel(None);
         let judged = Settings {
+            ready_for: Vec::new(),
             node: look.node.clone(),
             window: settings.window,
         };

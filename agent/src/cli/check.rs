@@ -15,6 +15,7 @@ use super::{print, progress};
 use crate::agent::Agent;
 use crate::config::{DEFAULT_WINDOW, Look, Mistakes, Reader};
 use crate::findings::Settings;
+use crate::findings::readiness::target::Target;
 use crate::findings::report::Report;
 use crate::model::history::History;
 use crate::model::publishing::Standing;
@@ -40,12 +41,12 @@ enum Looks {
 }
 
 pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
-    let (look, looks) = resolve(args)?;
+    let (look, looks, ready_for) = resolve(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    let agent = agent(look);
+    let agent = agent(look, ready_for);
     let seen = runtime.block_on(async {
         match looks {
             Looks::Sample(time) => sample(agent, time).await,
@@ -138,18 +139,19 @@ async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
 
 /// One look.
 pub(super) async fn look_once(look: Look) -> Report {
-    agent(look).look().await
+    agent(look, Vec::new()).look().await
 }
 
-fn agent(look: Look) -> Agent {
+fn agent(look: Look, ready_for: Vec<Target>) -> Agent {
     let settings = Settings {
         node: look.node.clone(),
         window: DEFAULT_WINDOW,
+        ready_for,
     };
     Agent::new(look, settings, History::default())
 }
 
-fn resolve(args: &Check) -> Result<(Look, Looks), Mistakes> {
+fn resolve(args: &Check) -> Result<(Look, Looks, Vec<Target>), Mistakes> {
     let mut reader = Reader::default();
     let mut look = look(&mut reader, &args.host);
     // One look has no look before, since which the kernel could tell of connects.
@@ -169,8 +171,9 @@ fn resolve(args: &Check) -> Result<(Look, Looks), Mistakes> {
         let sample = args.sample.as_ref();
         Looks::Sample(sample.map_or(Duration::ZERO, |s| reader.duration("--sample", s, Duration::ZERO, hour)))
     };
+    let ready_for = reader.targets("--for", &args.ready_for);
     reader.finish()?;
-    Ok((look, looks))
+    Ok((look, looks, ready_for))
 }
 
 /// What the arguments of every looking command mean.

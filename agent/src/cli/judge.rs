@@ -1,12 +1,20 @@
 //! What a verdict amounts to beside the bar of `--fail-on`, and the exit code of that, which is a contract: see [`super`].
 
 use super::{CANNOT_TELL, FOUND, OK};
+use crate::findings::readiness::answer::Answer;
 use crate::findings::report::{Report, Verdict};
 use crate::model::reading::Hides;
 use crate::sinks::views::junit::Outcome;
 
-/// How `report` stands to the bar.
+/// How `report` stands to what was asked: whether the node is ready, else to the bar.
 pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
+    if let Some(worst) = report.readiness.iter().map(|ready| ready.answer).min() {
+        return match worst {
+            Answer::Ready => Outcome::Passed,
+            Answer::NotReady => Outcome::Failed,
+            Answer::CannotTell => Outcome::CannotTell,
+        };
+    }
     judge_verdict(report.verdict, hides_the_runtime(report), fail_on)
 }
 
@@ -65,6 +73,19 @@ mod tests {
             };
             assert_eq!(exit_code(judge(&report, bar)), code, "{verdict} with --fail-on {bar}");
         }
+    }
+
+    #[test]
+    fn a_question_of_readiness_decides_in_place_of_the_verdict() {
+        let asked = sample::asked();
+        let with = |answers: &[Answer]| {
+            let mut report = asked.clone();
+            report.readiness.retain(|ready| answers.contains(&ready.answer));
+            exit_code(judge(&report, "clear"))
+        };
+        assert_eq!(with(&[Answer::Ready]), OK);
+        assert_eq!(with(&[Answer::Ready, Answer::CannotTell]), CANNOT_TELL);
+        assert_eq!(with(&[Answer::NotReady, Answer::CannotTell, Answer::Ready]), FOUND);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The words of each finding: what it means, why it matters, what to do instead. Feeds the advice in a report and
 //! `castoff explain`.
 
+mod upgrades;
+
 use std::fmt::Display;
 
 use super::report::{Code, Finding, Severity};
+use crate::model::request::Operation;
 
 /// What castoff has to say about one code.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,7 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::RuntimeDeprecation => &RUNTIME_DEPRECATION,
         Code::CgroupV1 => &CGROUP_V1,
         Code::SocketClient => &SOCKET_CLIENT,
+        Code::OldDockerApi => &OLD_DOCKER_API,
         Code::SocketExposure => &SOCKET_EXPOSURE,
         Code::ForeignSocket => &FOREIGN_SOCKET,
         Code::DanglingMount => &DANGLING_MOUNT,
@@ -73,6 +77,9 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::EngineLeftOver => &ENGINE_LEFT_OVER,
         Code::CriPluginOff => &CRI_PLUGIN_OFF,
         Code::SharedContainerd => &SHARED_CONTAINERD,
+        Code::UnknownRelease => &upgrades::UNKNOWN_RELEASE,
+        Code::KubeletEndOfLife => &upgrades::KUBELET_END_OF_LIFE,
+        Code::RuntimeUpgradePath => &upgrades::RUNTIME_UPGRADE_PATH,
         Code::BlindSpot => &BLIND_SPOT,
     }
 }
@@ -156,6 +163,39 @@ const SOCKET_CLIENT: Entry = Entry {
         "Running containers beside Kubernetes: pods, static pods, or podman without a service.",
     ],
     links: &[CHECK, TELEMETRY],
+};
+
+/// What to do instead of asking Docker for this.
+pub(super) const fn instead_of(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Build => "Build images with rootless BuildKit or Buildah in a pod.",
+        Operation::Run => "Run these containers as pods, or as static pods of this node.",
+        Operation::Exec => "Run programs in containers by kubectl exec, or by crictl exec on the node.",
+        Operation::Read => "List and inspect containers through the Kubernetes API, or by crictl on the node.",
+        Operation::Pull => "Let the kubelet pull images, or pull them by crictl on the node.",
+        Operation::Push => "Push images with Buildah, skopeo or crane, which need no engine.",
+        Operation::Events => "Watch pods and Events through the Kubernetes API.",
+        Operation::Logs => "Read logs in /var/log/pods, or through the Kubernetes API.",
+        Operation::Swarm => "Move the services of Swarm to Deployments and Services of Kubernetes.",
+        Operation::Volumes => "Use PersistentVolumeClaims or emptyDir volumes of pods in place of Docker's volumes.",
+        Operation::Networks => "Use Services and NetworkPolicies in place of Docker's networks.",
+        Operation::System => "Find out what this client needs Docker for: it only asked about the engine itself.",
+        Operation::Other => SOCKET_CLIENT.instead[0],
+    }
+}
+
+const OLD_DOCKER_API: Entry = Entry {
+    title: "a client uses an old version of the Docker API",
+    meaning: "A client asked dockerd by a version of the Docker API below 1.44: the number in the path of its requests. castoff \
+              sees it where the kernel tells of requests (`--requests`). A version that was not used for a week is forgotten \
+              when the client uses a newer one.",
+    why: "Docker Engine 29.0 refuses versions below 1.44, and later releases of 29 refuse those below 1.40: the client stops \
+          working when Docker is upgraded.",
+    instead: &[
+        "Update the client, or the Docker library in it; or move it off the Docker socket.",
+        "Until then the engine takes older versions if daemon.json sets min-api-version.",
+    ],
+    links: &["https://docs.docker.com/engine/release-notes/29/"],
 };
 
 const SOCKET_EXPOSURE: Entry = Entry {

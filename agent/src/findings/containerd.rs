@@ -4,7 +4,7 @@ use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use crate::model::engine::{Containerd, EngineKind, EngineSighting};
-use crate::model::reading::Reading;
+use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::snapshot::Snapshot;
 
 /// Where containerd listens by default: both Docker's package and dockerd use this socket, and so do distributions' own
@@ -57,6 +57,22 @@ pub(super) fn shared(snapshot: &Snapshot) -> Shared {
         }
     }
     if is_unknown { Shared::Unknown } else { Shared::No }
+}
+
+/// The same as a reading: why the kubelet's containerd is Docker's too.
+pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
+    match shared(snapshot) {
+        Shared::Yes { path, why } => Reading::Known(format!("{path}: {why}")),
+        Shared::No => Reading::Absent,
+        Shared::Unknown => {
+            let runtime = snapshot.runtime.runtime.reading.gap();
+            let package = snapshot.host.reading.known().and_then(|host| host.containerd_io.gap());
+            let gap = runtime.or(package).or(snapshot.host.reading.gap()).cloned();
+            let asked = "whether the kubelet's containerd is Docker's too";
+            let answer = "what dockerd was told could not be read";
+            Reading::Unknown(gap.unwrap_or_else(|| Gap::new(Reason::DependsOnAnother, Hides::Detail, asked, answer)))
+        }
+    }
 }
 
 /// The node's own dockerds: root's, in no container.

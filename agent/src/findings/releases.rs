@@ -1,23 +1,92 @@
-//! Dates of support and the cuts of the kubelet, as known on [`AS_OF`]. The one dated table of castoff; a newer castoff
-//! has a newer one.
+//! Dates of support and the cuts of the kubelet, from the one dated table of castoff, `agent/data/releases.json`. Its README
+//! says what each field means; a newer castoff has a newer table.
 
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::readiness::answer::Certainty;
 use crate::model::time::Timestamp;
 
-/// When this table was last checked. Sources: containerd RELEASES.md, cri-o README (a release ends with the Kubernetes minor
-/// of its number), the Kubernetes release calendar, Docker's branches.
-pub const AS_OF: &str = "2026-11-28";
+/// The table as it is in the source tree.
+const TEXT: &str = include_str!("../../data/releases.json");
 
-/// How certain it is that newer kubelets do without something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Certainty {
-    /// A release does without it.
-    Enforced,
-    /// Kubernetes says that a release will. It can still move.
-    Announced,
+static TABLE: LazyLock<Table> = LazyLock::new(|| read(TEXT).expect("a test reads the table"));
+
+/// The table.
+pub fn table() -> &'static Table {
+    &TABLE
+}
+
+fn read(text: &'static str) -> serde_json::Result<Table> {
+    serde_json::from_str(text)
+}
+
+/// Everything that castoff knows of releases.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Table {
+    /// The day on which it was last checked.
+    pub as_of: &'static str,
+    /// By the product's name.
+    products: BTreeMap<&'static str, Product>,
+    /// The versions of Kubernetes whose kubelet needs more than some runtimes have.
+    pub cuts: Cuts,
+    /// The deprecated uses that a release of containerd does without.
+    pub containerd_removals: Vec<Removal>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Product {
+    source: &'static str,
+    lines: Vec<Line>,
+}
+
+/// A release line.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, bound(deserialize = "'de: 'static"))]
+struct Line {
+    #[serde(rename = "line")]
+    version: Version,
+    #[serde(default)]
+    lts: bool,
+    #[serde(default)]
+    pre_release: bool,
+    /// The last day of its project's support; none: no end is known.
+    project_ends: Option<Day>,
+    vendor: Option<Vendor>,
+}
+
+/// A vendor that goes on where the project has ended.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vendor {
+    whom: &'static str,
+    until: Day,
+}
+
+/// The cuts by what newer kubelets do without, or want.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, bound(deserialize = "'de: 'static"))]
+pub struct Cuts {
+    /// Without dockershim.
+    pub without_dockershim: Cut,
+    /// Without CRI v1alpha2.
+    #[serde(rename = "withoutV1alpha2")]
+    pub without_v1alpha2: Cut,
+    /// With `RuntimeConfig` only.
+    pub with_runtime_config: Cut,
+    /// Without cgroup v1, unless `failCgroupV1` is set to false.
+    #[serde(rename = "withoutCgroupV1")]
+    pub without_cgroup_v1: Cut,
 }
 
 /// A version of Kubernetes whose kubelet needs more than some runtimes have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cut {
     /// The first Kubernetes 1.x minor whose kubelet does not start.
     pub first_minor: u32,
@@ -25,6 +94,8 @@ pub struct Cut {
     pub certainty: Certainty,
     /// When that version came out; for an announcement, when it was last read.
     pub date: &'static str,
+    /// A short name of the source.
+    pub name: &'static str,
     /// Where it is said.
     pub source: &'static str,
 }
@@ -36,75 +107,79 @@ impl Cut {
     }
 }
 
-/// Without dockershim.
-pub const WITHOUT_DOCKERSHIM: Cut = Cut {
-    first_minor: 24,
-    certainty: Certainty::Enforced,
-    date: "2022-05-03",
-    source: "KEP-2221",
-};
-/// Without CRI v1alpha2.
-pub const WITHOUT_V1ALPHA2: Cut = Cut {
-    first_minor: 26,
-    certainty: Certainty::Enforced,
-    date: "2022-12-09",
-    source: "kubernetes/kubernetes#110618",
-};
-/// With `RuntimeConfig` only. The removal itself (kubernetes/kubernetes#136731) was still open.
-pub const WITH_RUNTIME_CONFIG: Cut = Cut {
-    first_minor: 38,
-    certainty: Certainty::Announced,
-    date: "2026-11-28",
-    source: "KEP-4033",
-};
-/// Without cgroup v1, unless `failCgroupV1` is set to false.
-pub const WITHOUT_CGROUP_V1: Cut = Cut {
-    first_minor: 35,
-    certainty: Certainty::Enforced,
-    date: "2025-12-17",
-    source: "KEP-5573",
-};
+/// A deprecated use that a release of containerd does without.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Removal {
+    /// containerd's id for it, without `io.containerd.deprecation/`.
+    pub id: &'static str,
+    /// The release line.
+    pub removed_in: Version,
+    /// Whether that is so, or is said to come.
+    pub certainty: Certainty,
+    /// When that release came out; for an announcement, when it was last read.
+    pub date: &'static str,
+}
 
-type Day = (u64, u64, u64);
+/// The lowest minor of the Docker API that Docker Engine 29.0 takes by default. Source: its release notes.
+pub const DOCKER_29_0_API: u8 = 44;
+/// The lowest minor that later releases of Docker Engine 29 take by default. Source: their release notes.
+pub const DOCKER_29_API: u8 = 40;
 
-/// A release line: product, major, minor, and the last day of its project's support (year, month, day).
-type Line = (&'static str, u32, u32, Day);
+/// A release line: major and minor number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "&str")]
+pub struct Version(pub u32, pub u32);
 
-const LINES: &[Line] = &[
-    ("containerd", 1, 4, (2022, 3, 3)),
-    ("containerd", 1, 5, (2023, 2, 28)),
-    ("containerd", 1, 6, (2025, 8, 23)),
-    ("containerd", 1, 7, (2026, 3, 10)),
-    ("containerd", 2, 0, (2025, 11, 7)),
-    ("containerd", 2, 1, (2026, 7, 3)),
-    ("containerd", 2, 2, (2026, 11, 6)),
-    ("containerd", 2, 3, (2028, 4, 30)),
-    ("containerd", 2, 4, (2027, 4, 26)),
-    ("cri-o", 1, 23, (2023, 2, 28)),
-    ("cri-o", 1, 24, (2023, 7, 28)),
-    ("cri-o", 1, 25, (2023, 10, 27)),
-    ("cri-o", 1, 33, (2026, 6, 28)),
-    ("cri-o", 1, 34, (2026, 10, 27)),
-    ("cri-o", 1, 35, (2027, 2, 28)),
-    ("cri-o", 1, 36, (2027, 6, 28)),
-    ("cri-o", 1, 37, (2027, 10, 28)),
-    ("docker", 20, 10, (2023, 12, 10)),
-    ("docker", 23, 0, (2025, 5, 19)),
-    ("docker", 24, 0, (2024, 6, 8)),
-    ("docker", 25, 0, (2026, 12, 4)),
-    ("docker", 27, 0, (2025, 5, 3)),
-    ("docker", 28, 0, (2026, 5, 13)),
-    // The current line: it has no end yet.
-    ("docker", 29, 0, NO_END),
-];
+impl TryFrom<&str> for Version {
+    type Error = String;
 
-const NO_END: Day = (9999, 12, 31);
+    fn try_from(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
 
-/// A vendor that goes on where the project has ended: product, major, minor, for whom, and until when.
-const VENDORS: &[(&str, u32, u32, &str, Day)] = &[
-    ("containerd", 1, 7, "GKE's Kubernetes 1.30 to 1.32", (2026, 9, 30)),
-    ("containerd", 2, 0, "GKE's Kubernetes 1.33", (2027, 3, 31)),
-];
+impl FromStr for Version {
+    type Err = String;
+
+    /// `1.38`, `v2.4.1`; `29` is `29.0`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Option<Vec<u32>> = text
+            .strip_prefix('v')
+            .unwrap_or(text)
+            .split('.')
+            .map(|part| part.parse().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit())))
+            .collect();
+        match numbers.as_deref() {
+            Some([major]) => Ok(Self(*major, 0)),
+            Some([major, minor] | [major, minor, _]) => Ok(Self(*major, *minor)),
+            _ => Err(format!("{text:?} is not a version")),
+        }
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// A day, of which the last second counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "&str")]
+struct Day(Timestamp);
+
+impl TryFrom<&str> for Day {
+    type Error = String;
+
+    fn try_from(text: &str) -> Result<Self, String> {
+        let parts: Vec<u64> = text.split('-').filter_map(|part| part.parse().ok()).collect();
+        match parts[..] {
+            [year @ 1970..=9999, month @ 1..=12, day @ 1..=31] => Ok(Self(end_of((year, month, day)))),
+            _ => Err(format!("{text:?} is not a day")),
+        }
+    }
+}
 
 /// What is known of a line's support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +190,8 @@ pub enum Support {
     VendorOnly(Timestamp, &'static str, Timestamp),
     /// It ended; the line is older than the oldest in the table, or stands between two that ended before.
     Ended,
-    /// It ends at this time.
-    EndsOn(Timestamp),
+    /// It ends at this time; none: no end is known yet.
+    Goes(Option<Timestamp>),
     /// It is newer than every line in the table.
     Newer,
 }
@@ -124,44 +199,100 @@ pub enum Support {
 /// What is known of the support of `version` of `product` (`runtime_name` of CRI `Version`) at `now`. None: a product
 /// that this table does not have, or a version that no line can be read from.
 pub fn support(product: &str, version: &str, now: Timestamp) -> Option<Support> {
-    let (major, minor) = line(version)?;
-    // Docker counts its lines by the major number alone since 23.0.
-    let minor = if product == "docker" && major >= 23 { 0 } else { minor };
-    let ends = |l: &Line| end_of(l.3);
-    let of_product = || LINES.iter().filter(|l| l.0 == product);
-    if let Some(known) = of_product().find(|l| (l.1, l.2) == (major, minor)) {
-        let end = ends(known);
-        let vendor = VENDORS
-            .iter()
-            .find(|v| (v.0, v.1, v.2) == (product, major, minor) && end_of(v.4) > now);
-        return Some(match vendor {
-            _ if end > now => Support::EndsOn(end),
-            Some(vendor) => Support::VendorOnly(end, vendor.3, end_of(vendor.4)),
-            None => Support::EndedOn(end),
+    support_of(product, line(product, version)?, now)
+}
+
+/// The same, of a release line.
+pub fn support_of(product: &str, version: Version, now: Timestamp) -> Option<Support> {
+    let lines = &TABLE.products.get(product)?.lines;
+    let ended = |line: &Line| line.project_ends.map(|end| end.0).filter(|end| *end <= now);
+    if let Some(known) = lines.iter().find(|known| known.version == version) {
+        let vendor = known.vendor.as_ref().filter(|vendor| vendor.until.0 > now);
+        return Some(match (ended(known), vendor) {
+            (None, _) => Support::Goes(known.project_ends.map(|end| end.0)),
+            (Some(end), Some(vendor)) => Support::VendorOnly(end, vendor.whom, vendor.until.0),
+            (Some(end), None) => Support::EndedOn(end),
         });
-    }
-    let newest = of_product().max_by_key(|l| (l.1, l.2))?;
-    if (major, minor) > (newest.1, newest.2) {
-        return Some(Support::Newer);
     }
     // A line that the table leaves out is over once the next newer known one is: support ends in order of release
     // for every product here, but for lines that one vendor keeps longer, which are all listed.
-    let newer = of_product()
-        .filter(|l| (l.1, l.2) > (major, minor))
-        .min_by_key(|l| (l.1, l.2))?;
-    (ends(newer) <= now).then_some(Support::Ended)
+    match lines
+        .iter()
+        .filter(|known| known.version > version)
+        .min_by_key(|l| l.version)
+    {
+        None => Some(Support::Newer),
+        Some(newer) => ended(newer).map(|_| Support::Ended),
+    }
+}
+
+/// Where a version stands in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Among the lines that are out.
+    Released,
+    /// It is not out yet.
+    PreRelease,
+    /// Newer than all of them.
+    Newer,
+    /// Older than all of them.
+    Older,
+}
+
+/// Where `version` stands among the lines of `product`.
+pub fn place(product: &str, version: Version) -> Place {
+    let lines = TABLE.products.get(product).map_or(&[][..], |product| &product.lines);
+    let (first, last) = (
+        lines.iter().map(|l| l.version).min(),
+        lines.iter().map(|l| l.version).max(),
+    );
+    match lines.iter().find(|known| known.version == version) {
+        Some(known) if known.pre_release => Place::PreRelease,
+        _ if last < Some(version) => Place::Newer,
+        _ if first > Some(version) => Place::Older,
+        _ => Place::Released,
+    }
+}
+
+/// Where the dates of a product's lines are from.
+pub fn source(product: &str) -> &'static str {
+    TABLE.products.get(product).map_or("", |product| product.source)
+}
+
+/// The upgrades of containerd that lead from one line to a newer one, each to the next line or from one with long-term
+/// support to the next of its kind; the fewest. Empty where a line is not in the table.
+pub fn hops(from: Version, to: Version) -> Vec<Version> {
+    let lines = TABLE
+        .products
+        .get("containerd")
+        .map_or(&[][..], |product| &product.lines);
+    let at = |version| lines.iter().position(|known| known.version == version);
+    let (Some(mut here), Some(end)) = (at(from), at(to)) else {
+        return Vec::new();
+    };
+    let mut hops = Vec::new();
+    while here < end {
+        let next_lts = (here + 1..=end)
+            .find(|next| lines[*next].lts)
+            .filter(|_| lines[here].lts);
+        here = next_lts.unwrap_or(here + 1);
+        hops.push(lines[here].version);
+    }
+    hops
 }
 
 /// The release line of a version as runtimes spell them: `1.6.20~ds1`, `v2.0.1`, `1.7.2-k3s1`, `1.3.7+unknown`.
-pub fn line(version: &str) -> Option<(u32, u32)> {
+pub fn line(product: &str, version: &str) -> Option<Version> {
     let mut parts = version.trim().trim_start_matches('v').split('.');
     let major = parts.next()?.parse().ok()?;
     let minor = parts.next()?;
     let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
-    Some((major, minor[..digits].parse().ok()?))
+    let minor = minor[..digits].parse().ok()?;
+    // Docker counts its lines by the major number alone since 23.0.
+    let counted = if product == "docker" && major >= 23 { 0 } else { minor };
+    Some(Version(major, counted))
 }
 
-/// The last second of a day in UTC, by Howard Hinnant's days-from-civil.
 const fn end_of((year, month, day): (u64, u64, u64)) -> Timestamp {
     let y = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (y / 400, y % 400);
@@ -185,20 +316,20 @@ mod tests {
     #[test]
     fn versions_as_runtimes_spell_them() {
         for (version, expected) in [
-            ("1.6.20~ds1", Some((1, 6))),
-            ("v2.0.1", Some((2, 0))),
-            ("1.7.2-k3s1", Some((1, 7))),
-            ("1.3.7+unknown", Some((1, 3))),
-            ("1.7", Some((1, 7))),
-            ("2.1-rc.0", Some((2, 1))),
-            ("20.10.24+dfsg1", Some((20, 10))),
+            ("1.6.20~ds1", Some(Version(1, 6))),
+            ("v2.0.1", Some(Version(2, 0))),
+            ("1.7.2-k3s1", Some(Version(1, 7))),
+            ("1.3.7+unknown", Some(Version(1, 3))),
+            ("1.7", Some(Version(1, 7))),
+            ("2.1-rc.0", Some(Version(2, 1))),
+            ("20.10.24+dfsg1", Some(Version(20, 10))),
             ("", None),
             ("unknown", None),
             ("1", None),
             ("1.", None),
             ("99999999999.1", None),
         ] {
-            assert_eq!(line(version), expected, "{version}");
+            assert_eq!(line("containerd", version), expected, "{version}");
         }
     }
 
@@ -214,12 +345,12 @@ mod tests {
             let over = matches!(of("containerd", version), Some(Support::EndedOn(_) | Support::Ended));
             assert_eq!(over, ended, "{version}");
         }
-        assert!(matches!(of("containerd", "2.4.0"), Some(Support::EndsOn(_))));
+        assert!(matches!(of("containerd", "2.4.0"), Some(Support::Goes(_))));
         assert_eq!(of("cri-o", "1.30.2"), Some(Support::Ended));
-        assert!(matches!(of("cri-o", "1.37.0"), Some(Support::EndsOn(_))));
-        assert!(matches!(of("docker", "25.0.6"), Some(Support::EndsOn(_))));
+        assert!(matches!(of("cri-o", "1.37.0"), Some(Support::Goes(_))));
+        assert!(matches!(of("docker", "25.0.6"), Some(Support::Goes(_))));
         assert!(matches!(of("docker", "28.5.2"), Some(Support::EndedOn(_))));
-        assert!(matches!(of("docker", "29.7.2"), Some(Support::EndsOn(_))));
+        assert!(matches!(of("docker", "29.7.2"), Some(Support::Goes(_))));
         assert_eq!(of("frakti", "1.0.0"), None);
     }
 
@@ -229,7 +360,7 @@ mod tests {
         let project = day((2025, 11, 7));
         let vendor = Support::VendorOnly(project, "GKE's Kubernetes 1.33", day((2027, 3, 31)));
         for (now, expected) in [
-            (day((2025, 11, 6)), Support::EndsOn(project)),
+            (day((2025, 11, 6)), Support::Goes(Some(project))),
             (day((2025, 11, 7)), vendor),
             (NOW, vendor),
             (day((2027, 3, 31)), Support::EndedOn(project)),
@@ -242,6 +373,84 @@ mod tests {
     fn a_version_newer_than_the_table_is_said_to_be_that() {
         for (product, version) in [("containerd", "2.5.0"), ("cri-o", "1.38.0"), ("docker", "30.0.0")] {
             assert_eq!(support(product, version, NOW), Some(Support::Newer), "{product}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_read_whole_and_in_order() {
+        let table = read(TEXT).expect("it is read");
+        assert!(Day::try_from(table.as_of).is_ok());
+        for (name, product) in &table.products {
+            assert!(product.source.starts_with("https://"), "{name}");
+            assert!(product.lines.is_sorted_by_key(|line| line.version), "{name}");
+            for line in product.lines.iter().filter(|line| line.vendor.is_some()) {
+                let until = line.vendor.as_ref().map(|vendor| vendor.until.0);
+                assert!(until > line.project_ends.map(|end| end.0), "{name} {}", line.version);
+            }
+        }
+        let ids: Vec<&str> = table.containerd_removals.iter().map(|removal| removal.id).collect();
+        assert!(!ids.is_empty() && table.containerd_removals.iter().all(|r| Day::try_from(r.date).is_ok()));
+        for cut in [
+            table.cuts.without_dockershim,
+            table.cuts.without_v1alpha2,
+            table.cuts.with_runtime_config,
+            table.cuts.without_cgroup_v1,
+        ] {
+            assert!(
+                cut.source.starts_with("https://") && Day::try_from(cut.date).is_ok(),
+                "{cut:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_misspelt_is_no_table() {
+        for (right, wrong) in [
+            ("projectEnds", "projectEnd"),
+            ("2022-03-03", "2022-13-03"),
+            ("\"1.4\"", "\"1.x\""),
+        ] {
+            let text = TEXT.replacen(right, wrong, 1).leak();
+            assert!(read(text).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_version_has_its_place() {
+        for (product, version, place_of) in [
+            ("kubernetes", Version(1, 37), Place::Released),
+            ("kubernetes", Version(1, 38), Place::PreRelease),
+            ("kubernetes", Version(1, 39), Place::Newer),
+            ("kubernetes", Version(2, 0), Place::Newer),
+            ("kubernetes", Version(0, 1), Place::Older),
+            ("kubernetes", Version(1, 30), Place::Released),
+            ("containerd", Version(2, 4), Place::Released),
+            ("cri-o", Version(1, 37), Place::Released),
+            ("docker", Version(29, 0), Place::Released),
+            ("docker", Version(30, 0), Place::Newer),
+        ] {
+            assert_eq!(place(product, version), place_of, "{product} {version}");
+        }
+    }
+
+    #[test]
+    fn containerd_is_upgraded_line_by_line_or_between_long_term_lines() {
+        for (from, to, expected) in [
+            (Version(1, 7), Version(2, 3), vec![Version(2, 3)]),
+            (Version(1, 7), Version(2, 4), vec![Version(2, 3), Version(2, 4)]),
+            (Version(1, 7), Version(2, 0), vec![Version(2, 0)]),
+            (Version(2, 0), Version(2, 2), vec![Version(2, 1), Version(2, 2)]),
+            (
+                Version(2, 0),
+                Version(2, 3),
+                vec![Version(2, 1), Version(2, 2), Version(2, 3)],
+            ),
+            (Version(1, 6), Version(2, 3), vec![Version(1, 7), Version(2, 3)]),
+            (Version(2, 3), Version(2, 4), vec![Version(2, 4)]),
+            (Version(2, 3), Version(2, 3), vec![]),
+            (Version(2, 3), Version(9, 9), vec![]),
+        ] {
+            assert_eq!(hops(from, to), expected, "{from} to {to}");
         }
     }
 }

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::readiness::answer::Readiness;
 use crate::model::client::Client;
 use crate::model::connect::ConnectEvents;
 use crate::model::container::ShadowContainer;
@@ -66,6 +67,8 @@ codes! {
         CgroupV1 = "cgroup-v1",
         /// A client uses a Docker socket.
         SocketClient = "socket-client",
+        /// A client asks by a version of the Docker API that newer engines refuse.
+        OldDockerApi = "old-docker-api",
         /// A container can reach a Docker socket and was not seen using it.
         SocketExposure = "socket-exposure",
         /// A container can reach a Docker socket that no process of this node serves.
@@ -86,6 +89,12 @@ codes! {
         EngineLeftOver = "engine-left-over",
         /// Docker and the kubelet share one containerd.
         SharedContainerd = "shared-containerd",
+        /// castoff's table does not have this release.
+        UnknownRelease = "unknown-release",
+        /// Support of a version of Kubernetes has ended.
+        KubeletEndOfLife = "kubelet-end-of-life",
+        /// The runtime's project supports no upgrade from the one release to the other.
+        RuntimeUpgradePath = "runtime-upgrade-path",
         /// A source could not look.
         BlindSpot = "blind-spot",
     }
@@ -173,8 +182,12 @@ pub struct Report {
     pub exposures: Reading<Vec<Exposure>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
+    /// Why the containerd that serves the kubelet is Docker's too; absent where it is not.
+    pub shared_containerd: Reading<String>,
     /// The conclusions, most severe first.
     pub findings: Vec<Finding>,
+    /// Whether the node is ready for what was asked for (`--for`), in the order of the question.
+    pub readiness: Vec<Readiness>,
     /// How the kernel tells of connects; absent where it was not asked.
     pub connect_events: Reading<ConnectEvents>,
     /// How connections were found; none where that could not be done.

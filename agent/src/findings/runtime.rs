@@ -2,9 +2,11 @@
 
 use super::Facts;
 use super::catalogue::finding;
-use super::releases::{self, Certainty, Cut, Support, support};
+use super::readiness::answer::Certainty;
+use super::releases::{self, Cut, Support, support};
 use super::report::{Code, Finding, KubeletCeiling, Severity};
 use crate::model::host::CgroupVersion;
+use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Reading, Reason};
 use crate::model::runtime::{CriApi, RefusedEndpoint, Runtime};
 use crate::model::snapshot::Snapshot;
@@ -37,30 +39,27 @@ pub(super) fn docker_is_the_runtime(snapshot: &Snapshot) -> Option<String> {
 
 /// The newest kubelet that the runtime can serve.
 pub(super) fn ceiling(snapshot: &Snapshot) -> Reading<KubeletCeiling> {
-    cut(snapshot).map(|cut| cut.map_or(KubeletCeiling::None, |cut| KubeletCeiling::Minor(cut.last_minor())))
+    cut_of(snapshot).map(|cut| cut.map_or(KubeletCeiling::None, |cut| KubeletCeiling::Minor(cut.last_minor())))
 }
 
 /// What keeps newer kubelets off the runtime.
-fn cut(snapshot: &Snapshot) -> Reading<Option<Cut>> {
-    let dockershim = snapshot
-        .kubelet
-        .reading
-        .known()
-        .is_some_and(|k| k.dockershim == Some(true));
-    if dockershim {
-        return Reading::Known(Some(releases::WITHOUT_DOCKERSHIM));
+pub(super) fn cut(kubelet: &Reading<Kubelet>, runtime: &Reading<Runtime>) -> Reading<Option<Cut>> {
+    let cuts = &releases::table().cuts;
+    if kubelet.known().is_some_and(|k| k.dockershim == Some(true)) {
+        return Reading::Known(Some(cuts.without_dockershim));
     }
-    snapshot
-        .runtime
-        .runtime
-        .reading
+    runtime
         .as_ref()
         .and_then(|runtime| match (runtime.api, &runtime.cgroup_driver) {
-            (CriApi::V1alpha2, _) => Reading::Known(Some(releases::WITHOUT_V1ALPHA2)),
+            (CriApi::V1alpha2, _) => Reading::Known(Some(cuts.without_v1alpha2)),
             (CriApi::V1, Reading::Known(_)) => Reading::Known(None),
-            (CriApi::V1, Reading::Absent) => Reading::Known(Some(releases::WITH_RUNTIME_CONFIG)),
+            (CriApi::V1, Reading::Absent) => Reading::Known(Some(cuts.with_runtime_config)),
             (CriApi::V1, Reading::Unknown(gap)) => Reading::Unknown(gap.clone()),
         })
+}
+
+fn cut_of(snapshot: &Snapshot) -> Reading<Option<Cut>> {
+    cut(&snapshot.kubelet.reading, &snapshot.runtime.runtime.reading)
 }
 
 /// The findings of this family.
@@ -75,7 +74,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     } else {
         found.extend(facts.snapshot.runtime.refused.iter().filter_map(cri_plugin_off));
     }
-    if let Reading::Known(Some(cut)) = cut(facts.snapshot) {
+    if let Reading::Known(Some(cut)) = cut_of(facts.snapshot) {
         let subject = runtime.map_or_else(|| "dockershim".to_owned(), named);
         found.push(finding(
             Code::KubeletCeiling,
@@ -88,28 +87,29 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     found
 }
 
-fn reaches_no_further(cut: &Cut) -> String {
+pub(super) fn reaches_no_further(cut: &Cut) -> String {
     let Cut {
         first_minor,
         certainty,
         date,
-        source,
+        name,
+        source: _,
     } = cut;
     let last = cut.last_minor();
     match certainty {
         Certainty::Enforced => format!(
-            "a kubelet of Kubernetes 1.{first_minor} or newer does not start on this runtime (since {date}, {source}); \
+            "a kubelet of Kubernetes 1.{first_minor} or newer does not start on this runtime (since {date}, {name}); \
              newest supported kubelet: 1.{last}"
         ),
         Certainty::Announced => format!(
-            "Kubernetes announces that 1.{first_minor} will not start on this runtime ({source}, as read on {date}; the \
+            "Kubernetes announces that 1.{first_minor} will not start on this runtime ({name}, as read on {date}; the \
              version has moved before); newest supported kubelet: 1.{last}"
         ),
     }
 }
 
 /// A socket that answers and serves neither version of CRI. Where a runtime answers elsewhere, this one is Docker's own.
-fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
+pub(super) fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
     if refused.refusal.reason != Reason::Unimplemented {
         return None;
     }
@@ -118,24 +118,22 @@ fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
     Some(finding(Code::CriPluginOff, Severity::Warning, path, message))
 }
 
+/// The kubelet's setting: none in a known state where the default holds; absent where there is no kubelet.
+pub(super) fn fail_cgroup_v1(kubelet: &Reading<Kubelet>) -> Reading<Option<bool>> {
+    kubelet.as_ref().and_then(|kubelet| match &kubelet.fail_cgroup_v1 {
+        Reading::Absent => Reading::Known(None),
+        set => set.clone().map(Some),
+    })
+}
+
 /// Only where a kubelet is: nothing else refuses cgroup v1.
 fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
     let host = snapshot.host.reading.known()?;
     if host.cgroups != Reading::Known(CgroupVersion::V1) {
         return None;
     }
-    let Cut {
-        first_minor, source, ..
-    } = releases::WITHOUT_CGROUP_V1;
-    let setting = snapshot
-        .kubelet
-        .reading
-        .as_ref()
-        .and_then(|kubelet| match &kubelet.fail_cgroup_v1 {
-            Reading::Absent => Reading::Known(None),
-            set => set.clone().map(Some),
-        });
-    let (severity, message) = match setting {
+    let Cut { first_minor, name, .. } = releases::table().cuts.without_cgroup_v1;
+    let (severity, message) = match fail_cgroup_v1(&snapshot.kubelet.reading) {
         Reading::Absent => return None,
         Reading::Known(Some(false)) => (
             Severity::Info,
@@ -148,7 +146,7 @@ fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
                 Severity::Warning,
                 format!(
                     "failCgroupV1 {why}: a kubelet of Kubernetes 1.{first_minor} or newer does not start on cgroup v1 \
-                     ({source})"
+                     ({name})"
                 ),
             )
         }
@@ -188,7 +186,7 @@ fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
 
 fn end_of_life(runtime: &Runtime, now: Timestamp) -> Option<Finding> {
     let (severity, message) = match support(&runtime.name, &runtime.version, now)? {
-        Support::EndsOn(_) => return None,
+        Support::Goes(_) => return None,
         Support::EndedOn(end) => (
             Severity::Warning,
             format!("its project ended support of this release line on {}", date(end)),
@@ -210,14 +208,14 @@ fn end_of_life(runtime: &Runtime, now: Timestamp) -> Option<Finding> {
             "this release line is newer than castoff's table, so its end of support is not known".to_owned(),
         ),
     };
-    let message = format!("{message} (table of {})", releases::AS_OF);
+    let message = format!("{message} (table of {})", releases::table().as_of);
     Some(finding(Code::RuntimeEndOfLife, severity, named(runtime), message))
 }
 
-fn named(runtime: &Runtime) -> String {
+pub(super) fn named(runtime: &Runtime) -> String {
     format!("{} {}", runtime.name, runtime.version)
 }
 
-fn date(time: Timestamp) -> String {
+pub(super) fn date(time: Timestamp) -> String {
     time.to_string().chars().take(10).collect()
 }

@@ -2,6 +2,7 @@
 
 mod docker_containers;
 mod last_connect;
+mod requests;
 mod taking_docker_away;
 mod whose_engine;
 
@@ -24,10 +25,11 @@ fn settings() -> Settings {
     Settings {
         node: Some("n1".into()),
         window: Duration::from_secs(7 * DAY),
+        ready_for: Vec::new(),
     }
 }
 
-fn judge(node: &Snapshot) -> Report {
+pub(super) fn judge(node: &Snapshot) -> Report {
     judge_with(node, &mut History::default(), &[])
 }
 

@@ -1,17 +1,21 @@
 //! Clients of the node's engines, and containers that could become one.
 
 use super::Facts;
-use super::catalogue::finding;
+use super::catalogue::{finding, instead_of};
+use super::releases::{DOCKER_29_0_API, DOCKER_29_API};
 use super::report::{Code, Finding, Severity};
 use crate::model::client::{Client, ClientIdentity};
-use crate::model::engine::Scope;
+use crate::model::engine::{EngineKind, Scope};
 use crate::model::exposure::{Access, Exposure, Via};
+use crate::model::request::Operation;
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let clients = facts.used_by.iter().copied().map(client);
+    let clients = facts.used_by.iter().copied();
+    let old = clients.clone().filter_map(old_api);
+    let clients = clients.map(client);
     let exposures = facts.node_exposures().filter(|e| !e.used).map(exposure);
-    clients.chain(exposures).collect()
+    clients.chain(old).chain(exposures).collect()
 }
 
 fn client(client: &Client) -> Finding {
@@ -32,7 +36,59 @@ fn client(client: &Client) -> Finding {
     } else {
         Severity::Warning
     };
-    finding(Code::SocketClient, severity, &key.identity, message)
+    let purposes = client.requests.purposes();
+    let mut finding = finding(
+        Code::SocketClient,
+        severity,
+        &key.identity,
+        message + &asks_for(&purposes),
+    );
+    if !purposes.is_empty() {
+        finding.advice = instead_of_all(&purposes);
+    }
+    finding
+}
+
+fn asks_for(purposes: &[Operation]) -> String {
+    let codes: Vec<&str> = purposes.iter().map(|operation| operation.code()).collect();
+    if codes.is_empty() {
+        return String::new();
+    }
+    format!("; asks for: {}", codes.join(", "))
+}
+
+/// What to do instead of what a client asks for, for what it asks for most often.
+fn instead_of_all(purposes: &[Operation]) -> String {
+    let advice: Vec<&str> = purposes
+        .iter()
+        .take(ADVICE)
+        .map(|operation| instead_of(*operation))
+        .collect();
+    advice.join(" ")
+}
+
+/// How many pieces of advice one finding gives.
+const ADVICE: usize = 3;
+
+/// A client that newer releases of Docker refuse. Podman takes all versions.
+fn old_api(client: &Client) -> Option<Finding> {
+    let version = client.requests.lowest_api?.version();
+    if client.key.engine != EngineKind::Dockerd || version.0 >= DOCKER_29_0_API {
+        return None;
+    }
+    let (severity, refusing) = if version.0 < DOCKER_29_API {
+        (Severity::Warning, "Docker Engine 29 refuses")
+    } else {
+        (
+            Severity::Info,
+            "Docker Engine 29.0 refuses, and later releases of 29 take,",
+        )
+    };
+    let message = format!(
+        "uses version {version} of the Docker API at {}, which {refusing} by default",
+        client.key.listener
+    );
+    Some(finding(Code::OldDockerApi, severity, &client.key.identity, message))
 }
 
 /// Somebody whom no look saw: the advice is how to see him.

@@ -12,6 +12,7 @@ use super::engine::{Api, EngineKind, Scope};
 use super::identity::SocketInode;
 use super::process::Process;
 use super::reading::codes;
+use super::request::Requests;
 use super::socket::SocketName;
 use super::time::Timestamp;
 use super::timeline::Timeline;
@@ -209,17 +210,19 @@ pub struct OpenClient {
     pub connects: Option<Connected>,
 }
 
-/// Connects of one client between two looks.
+/// Connects of one client between two looks, and its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
-    /// How many; at least 1.
+    /// How many; none where it only asked on connections that had been open before.
     pub count: u64,
-    /// When the first of them was.
+    /// When the first of them was; without one, the first request.
     pub first: Timestamp,
-    /// When the last of them was.
+    /// When the last of them was; without one, the last request.
     pub last: Timestamp,
     /// The processes that connected, at most [`Client::HOLDERS_SHOWN`].
     pub processes: Vec<Process>,
+    /// What it asked for.
+    pub requests: Requests,
 }
 
 impl OpenClient {
@@ -263,6 +266,8 @@ pub struct Client {
     /// How often it connected, where the kernel tells of connects. Else in how many looks a connection was seen that the look
     /// before had not: a lower bound.
     pub connects: u64,
+    /// What it asked for since it is known, where the kernel tells of requests. Empty where none was seen.
+    pub requests: Requests,
     /// True if it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
     /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
     /// like any other.

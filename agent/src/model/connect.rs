@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::process::Process;
 use super::reading::codes;
+use super::request::Requests;
 use super::socket::ListenerId;
 use super::time::Timestamp;
 
@@ -39,12 +40,14 @@ pub struct Connects {
     pub listener: ListenerId,
     /// The last process that connected; none where the kernel counted the connects and could not say whose they were.
     pub process: Option<Process>,
-    /// How many there were; at least 1.
+    /// How many there were; none where there were only requests on connections that had been open before.
     pub count: u64,
-    /// When the first of them was.
+    /// When the first of them was; without one, the first request.
     pub first: Timestamp,
-    /// When the last of them was.
+    /// When the last of them was; without one, the last request.
     pub last: Timestamp,
+    /// What the client asked for.
+    pub requests: Requests,
 }
 
 /// How many connects were attributed, by what told who it was.
@@ -96,6 +99,22 @@ pub struct ConnectEvents {
     pub lost: u64,
     /// How those connects were attributed.
     pub attributed: Attributions,
+    /// The state of what the kernel tells of requests.
+    pub requests: RequestEvents,
+}
+
+/// The state of what the kernel tells of requests on watched connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestEvents {
+    /// The method that runs; none where none does.
+    pub method: Option<ConnectMethod>,
+    /// The methods that come before it and were not used, with the reason.
+    pub refused: Vec<RefusedMethod>,
+    /// Requests, and pieces of them, that the kernel recorded since castoff started.
+    pub recorded: u64,
+    /// Requests since castoff started for which the kernel had no room: nobody is said to have asked for them.
+    pub lost: u64,
 }
 
 /// Connect events of one look.

@@ -2,7 +2,7 @@
 //! first and when last; and in which hours a look saw all. Bounded; survives a restart through the state file.
 //!
 //! A client is kept under the name of its pod of now. A pod of the same workload takes over from one that has no
-//! connection any more: it was first seen when the other was, and has its hours. Connects are each pod's own. With the
+//! connection any more: it was first seen when the other was, and has its hours and requests. Connects are each pod's own. With the
 //! mount of a container it is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
 use super::identity::{ProcessKey, SocketInode};
 use super::last_connect::Moment;
+use super::request::Requests;
 use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::turns::in_turns;
@@ -28,6 +29,8 @@ pub struct Seen {
     /// How many connects are known of, of this pod where it is one: those that the kernel told of, else those that one look
     /// saw and the look before had not.
     pub connects: u64,
+    /// What it asked for, as far as the kernel told.
+    pub requests: Requests,
     /// True if only the kernel told of it: no look saw a connection open.
     pub by_event: bool,
     /// In which hours a connection was seen open, or made.
@@ -135,7 +138,7 @@ impl History {
                 identity: ClientIdentity::Unseen,
                 ..client.key.clone()
             };
-            if let Some(told) = &client.connects {
+            if let Some(told) = client.connects.as_ref().filter(|told| told.count > 0) {
                 let last = self.told.entry(listener.clone()).or_insert(told.last);
                 *last = told.last.max(*last);
             }
@@ -299,6 +302,9 @@ impl History {
     pub fn clamp(&mut self, now: Timestamp) -> usize {
         let clients = self.clients.values_mut().map(|seen| {
             seen.hours = seen.hours.until(now);
+            if let Some(lowest) = &mut seen.requests.lowest_api {
+                lowest.last_seen = now.min(lowest.last_seen);
+            }
             (&mut seen.first, &mut seen.last)
         });
         let exposures = self
@@ -333,6 +339,7 @@ impl Seen {
             first: at,
             last: at,
             connects: 0,
+            requests: Requests::default(),
             by_event: false,
             hours: Hours::default(),
             as_runtime: false,
@@ -351,6 +358,7 @@ impl Seen {
             self.hours.mark(first);
             self.hours.mark(last);
             connects = connects.max(told.count);
+            self.requests.absorb(&told.requests);
         }
         if client.is_open() {
             self.by_event = false;
@@ -365,6 +373,7 @@ impl Seen {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.connects = self.connects.saturating_add(other.connects);
+        self.requests.absorb(&other.requests);
         self.by_event &= other.by_event;
         self.hours.absorb(&other.hours);
     }
@@ -419,6 +428,7 @@ impl Record for Seen {
         self.first = self.first.min(first);
         for other in &gone {
             self.hours.absorb(&other.hours);
+            self.requests.absorb(&other.requests);
         }
     }
 }

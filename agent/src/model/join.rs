@@ -22,6 +22,7 @@ use super::identity::ContainerId;
 use super::last_connect::{ListenerClock, Moment};
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
+use super::request::Requests;
 use super::snapshot::Snapshot;
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
 
@@ -199,7 +200,9 @@ fn open_clients(
             first: told.first,
             last: told.last,
             processes: Vec::new(),
+            requests: Requests::default(),
         });
+        connected.requests.absorb(&told.requests);
         connected.count = connected.count.saturating_add(told.count);
         connected.first = connected.first.min(told.first);
         connected.last = connected.last.max(told.last);

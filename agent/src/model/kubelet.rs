@@ -1,13 +1,13 @@
 //! What the kubelet of this node was told about its runtime.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::identity::ProcessKey;
 use super::reading::{Gap, Hides, Reading, Reason};
 
 /// Where an endpoint's name comes from; also the order in which candidates are tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "from")]
 pub enum EndpointOrigin {
     /// castoff's own flag or environment.
@@ -30,7 +30,7 @@ pub enum EndpointOrigin {
 }
 
 /// A CRI endpoint that somebody named.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointCandidate {
     /// The socket's path on the host, without `unix://`.
@@ -40,7 +40,7 @@ pub struct EndpointCandidate {
 }
 
 /// The kubelet as its process and files tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kubelet {
     /// The executable that carries the kubelet: `kubelet`, `k3s`, `kubelite`, … None where only files were found.

@@ -4,10 +4,10 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The answer of a source to one question.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
 #[schemars(rename = "Reading_of_{T}")]
 pub enum Reading<T> {
@@ -120,7 +120,7 @@ impl<T> Sighting<T> {
 }
 
 /// One thing that could not be seen: what was asked, what came back, and what that hides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
     /// Why, from a closed list: the only error text that reaches a metric.

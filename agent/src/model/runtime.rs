@@ -1,7 +1,7 @@
 //! The node's container runtime as it answers over CRI.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::container::{Container, EndedContainer, Pod};
 use super::identity::FileIdentity;
@@ -29,7 +29,7 @@ codes! {
 }
 
 /// A condition of `Status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `RuntimeReady`, `NetworkReady`, or one of the runtime's own.
@@ -44,7 +44,7 @@ pub struct Condition {
 }
 
 /// A use that the runtime itself reports as deprecated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deprecation {
     /// The runtime's id for it, `io.containerd.deprecation/…`.
@@ -54,7 +54,7 @@ pub struct Deprecation {
 }
 
 /// An endpoint that was tried before the one that answered, and why it was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedEndpoint {
     /// The candidate.
@@ -65,7 +65,7 @@ pub struct RefusedEndpoint {
 }
 
 /// The runtime that answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Runtime {
     /// The endpoint that was taken.
@@ -82,6 +82,8 @@ pub struct Runtime {
     pub conditions: Reading<Vec<Condition>>,
     /// What the runtime itself says is deprecated; absent where it does not report such things.
     pub deprecations: Reading<Vec<Deprecation>>,
+    /// The ids of deprecated uses that the runtime was told to leave out of them.
+    pub silenced_deprecations: Vec<String>,
     /// What `RuntimeConfig` says; absent where the runtime has no such call, which is a fact of its own.
     pub cgroup_driver: Reading<CgroupDriver>,
 }

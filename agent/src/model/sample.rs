@@ -54,6 +54,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 version: "2.3.4".into(),
                 conditions: Reading::Known(Vec::new()),
                 deprecations: Reading::Known(Vec::new()),
+                silenced_deprecations: Vec::new(),
                 cgroup_driver: Reading::Known(CgroupDriver::Systemd),
             }),
             socket: None,

@@ -3,6 +3,7 @@
 mod clients;
 mod node;
 
+use crate::findings::readiness::Grounds;
 use crate::findings::report::{API_VERSION, Code, Finding, KubeletCeiling, Report, Severity, Verdict};
 use crate::model::client::ClientIdentity;
 use crate::model::container::{PodContainer, ShadowContainer};
@@ -40,6 +41,8 @@ pub(crate) fn report() -> Report {
         verdict_reason: "5 clients hold connections to a Docker socket; pod ci/builder-0 (build) has 3".to_owned(),
         runtime: Reading::Known(node::runtime()),
         refused_endpoints: node::refused(),
+        shared_containerd: Reading::Absent,
+        readiness: Vec::new(),
         kubelet_ceiling: Reading::Known(KubeletCeiling::Minor(35)),
         kubelet: Reading::Known(node::kubelet()),
         cgroups: Reading::Known(CgroupVersion::V2),
@@ -82,6 +85,20 @@ pub(crate) fn clear() -> Report {
         source.gaps.clear();
         source.up = true;
     }
+    report
+}
+
+/// A clear node that was asked what it is ready for: one of each answer.
+pub(crate) fn asked() -> Report {
+    let mut report = clear();
+    if let Reading::Known(runtime) = &mut report.runtime {
+        runtime.cgroup_driver = Reading::Absent;
+        runtime.silenced_deprecations = vec!["io.containerd.deprecation/cri-registry-mirrors".to_owned()];
+    }
+    let grounds = Grounds::of(&report);
+    let targets = ["kubelet=1.38", "containerd=1.7", "docker=removed"];
+    let targets = targets.map(|target| target.parse().expect("a target"));
+    report.readiness = targets.map(|target| grounds.judge(target)).into();
     report
 }
 

@@ -8,7 +8,9 @@
 //! after it found the listener and before the connection stands.
 
 mod gathered;
+mod lines;
 mod method;
+mod operation;
 mod program;
 mod record;
 mod running;
@@ -17,13 +19,13 @@ pub mod self_test;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMethod};
+use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMethod, RequestEvents};
 use crate::model::engine::EngineSighting;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::sources::HostPaths;
 use crate::sources::kernel::bpf::facts;
 pub use method::Wanted;
-use method::plan;
+use method::{plan, plan_requests};
 use running::{Running, keep_following, keep_reading, lock};
 use self_test::Schedule;
 
@@ -32,6 +34,8 @@ use self_test::Schedule;
 pub struct Asked {
     /// By which method.
     pub method: Wanted,
+    /// By which method the requests on those connections are seen; none where connects are not.
+    pub requests: Wanted,
     /// castoff's own program, which the self-test executes; none where nothing is tested.
     pub self_test: Option<PathBuf>,
 }
@@ -45,8 +49,15 @@ pub struct ConnectSource {
 
 struct Started {
     running: Option<Arc<Mutex<Running>>>,
-    refused: Vec<RefusedMethod>,
+    refused: Refused,
     gaps: Vec<Gap>,
+}
+
+/// The methods that were not used.
+#[derive(Clone, Debug, Default)]
+struct Refused {
+    connects: Vec<RefusedMethod>,
+    requests: Vec<RefusedMethod>,
 }
 
 impl ConnectSource {
@@ -84,7 +95,8 @@ impl Started {
     fn new(asked: &Asked, paths: &HostPaths) -> Self {
         let facts = facts::read(&paths.proc);
         let mut plan = plan(asked.method, &facts);
-        let program = program::attach(&mut plan, &facts);
+        let mut requests = plan_requests(asked.requests, &facts);
+        let program = program::attach(&mut plan, &mut requests, &facts);
         let mut gaps = Vec::new();
         let running = program.map(|program| Arc::new(Mutex::new(Running::new(program, paths))));
         if let Some(running) = &running {
@@ -100,26 +112,37 @@ impl Started {
             let asked = "--connect-events=tracepoint";
             gaps.push(Gap::new(Reason::NoKernelSupport, Hides::Detail, asked, &refused.answer));
         }
+        if let (Wanted::Tracepoint, Some(refused)) = (asked.requests, requests.refused.last()) {
+            let asked = "--requests=tracepoint";
+            gaps.push(Gap::new(Reason::NoKernelSupport, Hides::Detail, asked, &refused.answer));
+        }
         Self {
             running,
-            refused: plan.refused,
+            refused: Refused {
+                connects: plan.refused,
+                requests: requests.refused,
+            },
             gaps,
         }
     }
 }
 
 /// The facts where no method runs.
-fn unseen(refused: Vec<RefusedMethod>) -> ConnectsSeen {
+fn unseen(refused: Refused) -> ConnectsSeen {
     ConnectsSeen {
         events: ConnectEvents {
             method: None,
-            refused,
+            refused: refused.connects,
             since: None,
             self_test: None,
             listeners: 0,
             recorded: 0,
             lost: 0,
             attributed: Attributions::default(),
+            requests: RequestEvents {
+                refused: refused.requests,
+                ..RequestEvents::default()
+            },
         },
         connects: Vec::new(),
     }

@@ -214,13 +214,8 @@ async fn query_all(
         name,
         version,
     } = runtime;
-    let running = v1::ContainerStateValue {
-        state: v1::ContainerState::ContainerRunning as i32,
-    };
     // A node has many that have ended: only where one of these is asked for.
-    let filter = wanted
-        .is_empty()
-        .then_some(v1::ContainerFilter { state: Some(running) });
+    let filter = wanted.is_empty().then(running);
     // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
     let verbose = name == "containerd";
     let (status, cgroup_driver, pods, containers) = tokio::join!(
@@ -230,17 +225,8 @@ async fn query_all(
         client.query(*api, v1::ListContainersRequest { filter }),
     );
     let path = &socket.candidate.path;
-    let (conditions, deprecations, silenced) = match status {
-        Ok(status) => (
-            convert::conditions(&status),
-            convert::deprecations(&status),
-            convert::silenced_deprecations(&status),
-        ),
-        Err(error) => {
-            let gap = error.gap(Hides::Detail, *api, v1::StatusRequest::METHOD, path);
-            (Reading::Unknown(gap.clone()), Reading::Unknown(gap), None)
-        }
-    };
+    let status = status.map_err(|error| error.gap(Hides::Detail, *api, v1::StatusRequest::METHOD, path));
+    let (conditions, deprecations, silenced_deprecations) = convert::status(status);
     let pods = pods.map_or_else(
         |e| Sighting::unknown(e.gap(Hides::Identity, *api, v1::ListPodSandboxRequest::METHOD, path)),
         |answer| convert::pods(answer, node),
@@ -263,13 +249,18 @@ async fn query_all(
         version: version.clone(),
         conditions,
         deprecations,
+        silenced_deprecations,
         cgroup_driver,
     };
-    (
-        Sighting::partial(runtime, silenced.into_iter().collect()),
-        pods,
-        containers,
-    )
+    let gaps = convert::gap_of_silenced(&runtime.silenced_deprecations);
+    (Sighting::partial(runtime, gaps.into_iter().collect()), pods, containers)
+}
+
+fn running() -> v1::ContainerFilter {
+    let state = v1::ContainerState::ContainerRunning as i32;
+    v1::ContainerFilter {
+        state: Some(v1::ContainerStateValue { state }),
+    }
 }
 
 /// `RuntimeConfig`, which v1alpha2 never had and v1 has from cri-api 0.28 on: a runtime without it is a fact.

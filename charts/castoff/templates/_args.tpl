@@ -10,6 +10,7 @@
 - {{ printf "--log=%s" .Values.log.filter | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}
 - {{ printf "--connect-events=%s" (include "castoff.connectEvents" .) | quote }}
+- {{ printf "--requests=%s" (include "castoff.requests" .) | quote }}
 - {{ printf "--runtime-timeout=%s" .Values.runtime.timeout | quote }}
 {{- with .Values.runtime.endpoint }}
 - {{ printf "--runtime-endpoint=%s" . | quote }}

@@ -15,6 +15,11 @@
 {{- ternary "off" $method (eq $method "false") }}
 {{- end }}
 
+{{- define "castoff.requests" -}}
+{{- $method := toString .Values.requests }}
+{{- ternary "off" $method (eq $method "false") }}
+{{- end }}
+
 {{/*
 The agent's capabilities. A kernel program needs BPF and PERFMON. SYS_ADMIN includes both, and a runtime that does not know their names
 (Docker 19.03) starts no container that asks for them. Without SYS_PTRACE no socket is found whose connects could be recorded.

@@ -43,6 +43,31 @@ pub fn say(socket: &Path, line: &str, place: Place) -> Result<Client> {
     start(place, &["say", &socket.to_string_lossy(), line])
 }
 
+/// How a client sends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// In one piece.
+    Write,
+    /// In one call, from two buffers.
+    Parts,
+    /// As a message from two buffers.
+    Message,
+    /// In two calls.
+    Cut,
+}
+
+/// Connects, and again and again sends these requests over the one connection.
+pub fn ask(socket: &Path, sending: Sending, requests: &[&str], place: Place) -> Result<Client> {
+    let sending = match sending {
+        Sending::Write => "write",
+        Sending::Parts => "parts",
+        Sending::Message => "message",
+        Sending::Cut => "cut",
+    };
+    let socket = socket.to_string_lossy();
+    start(place, &[&["ask", &socket, sending], requests].concat())
+}
+
 /// Again and again a new process that connects, holds for so long, and exits; then nothing for so long.
 pub fn blink(socket: &Path, hold: Duration, pause: Duration, place: Place) -> Result<Client> {
     let (hold, pause) = (hold.as_millis().to_string(), pause.as_millis().to_string());

@@ -16,6 +16,10 @@ pub(in crate::cli) struct Check {
     #[arg(long, env = "CASTOFF_FAIL_ON", value_name = "VERDICT", default_value = Verdict::Exposed.code(),
           value_parser = PossibleValuesParser::new(fail_on_values()))]
     pub(in crate::cli) fail_on: String,
+    /// Say whether the node is ready for these, and what stands in the way: kubelet=1.38, containerd=2.4, cri-o=1.37, docker=29,
+    /// docker=removed. The exit code then answers that, whatever the verdict
+    #[arg(long = "for", value_name = "PRODUCT=VERSION", value_delimiter = ',')]
+    pub(in crate::cli) ready_for: Vec<String>,
     /// Look again and again for this long, so that clients that come and go are seen too
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(in crate::cli) sample: Option<String>,
@@ -42,8 +46,8 @@ pub(in crate::cli) struct Check {
 
 const CHECK_HELP: &str = "\
 Exit codes:
-  0   nothing at or above --fail-on
-  1   something is
+  0   nothing at or above --fail-on; with --for: ready for all of them
+  1   something is; with --for: not ready for one of them
   2   cannot tell
   64  wrong use
   70  castoff failed: what it found could not be written, for example
@@ -57,6 +61,8 @@ Examples:
   castoff check -o json | jq .verdict
   castoff check -o junit --fail-on in-use > castoff.xml
                                     for CI: red only where something uses Docker
+  castoff check --for kubelet=1.38,docker=removed
+                                    what stands in the way of an upgrade
   castoff check -o sarif > castoff.sarif
                                     for code scanning";
 

@@ -11,6 +11,9 @@ pub(in crate::cli) struct ConnectArgs {
     /// How the kernel tells of connects to Docker sockets, so that clients that come and go between two looks are seen
     #[arg(long, env = "CASTOFF_CONNECT_EVENTS", value_enum, default_value_t = ConnectEvents::Auto, value_name = "METHOD")]
     pub(in crate::cli) connect_events: ConnectEvents,
+    /// How what clients ask a Docker API for is seen: the class of each request and the API version, nothing else of it; only where the kernel tells of connects
+    #[arg(long, env = "CASTOFF_REQUESTS", value_enum, default_value_t = Requests::Auto, value_name = "METHOD")]
+    pub(in crate::cli) requests: Requests,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,6 +26,16 @@ pub(in crate::cli) enum ConnectEvents {
     Tracepoint,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Requests {
+    /// By a program that only sends to Unix sockets run: fentry
+    Auto,
+    /// Not at all
+    Off,
+    /// By a program that every system call of the node runs (about 70 ns each), where the kernel refuses fentry
+    Tracepoint,
+}
+
 impl ConnectArgs {
     pub(in crate::cli) fn asked(&self) -> Asked {
         Asked {
@@ -30,6 +43,11 @@ impl ConnectArgs {
                 ConnectEvents::Auto => Wanted::Auto,
                 ConnectEvents::Off => Wanted::Off,
                 ConnectEvents::Tracepoint => Wanted::Tracepoint,
+            },
+            requests: match self.requests {
+                Requests::Auto => Wanted::Auto,
+                Requests::Off => Wanted::Off,
+                Requests::Tracepoint => Wanted::Tracepoint,
             },
             self_test: Some(PathBuf::from("/proc/self/exe")),
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::client::ClientIdentity;
-use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, ConnectsSeen};
+use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, ConnectsSeen, RequestEvents};
 use crate::model::exposure::Reach;
 use crate::model::identity::NetNs;
 use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
@@ -121,10 +121,9 @@ fn idle_is_not_claimed_where_a_use_leaves_no_mark() {
     }
 }
 
-#[test]
-fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
-    let mut node = told(no_mark(NoMark::Mount));
-    let events = ConnectEvents {
+/// The kernel tells of each connect since a day.
+pub(super) fn events() -> ConnectEvents {
+    ConnectEvents {
         method: Some(ConnectMethod::Fentry),
         refused: Vec::new(),
         since: Some(ago(DAY)),
@@ -133,9 +132,15 @@ fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
         recorded: 0,
         lost: 0,
         attributed: Attributions::default(),
-    };
+        requests: RequestEvents::default(),
+    }
+}
+
+#[test]
+fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
+    let mut node = told(no_mark(NoMark::Mount));
     node.connects = Sighting::full(ConnectsSeen {
-        events,
+        events: events(),
         connects: Vec::new(),
     });
     let report = judge(&node);

@@ -6,6 +6,7 @@ use crate::model::client::Connected;
 use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
 use crate::model::exposure::{Access, Via};
+use crate::model::request::{ApiVersion, Operation, Request, Requests};
 use crate::model::socket::SocketName;
 use crate::model::workload::Unit;
 use crate::model::workload::owner::{Workload, WorkloadKind};
@@ -116,6 +117,7 @@ fn a_rollout_makes_no_new_client() {
         first: at(1),
         last: at(2),
         connects: 1,
+        requests: Requests::default(),
         by_event: false,
         hours: Hours::default(),
         as_runtime: false,
@@ -338,7 +340,17 @@ fn a_time_that_has_not_come_is_brought_back_to_now() {
     let (then, now) = (at(10 * 365 * 86_400), at(86_400));
     let mut history = History::default();
     history.record(at(3_600), &[open(1, &[1])]);
-    history.record(then, &[open(2, &[1])]);
+    let mut requests = Requests::default();
+    let (operation, version) = (Operation::Read, Some(ApiVersion(24)));
+    requests.add(Request { operation, version }, then);
+    let connects = told(1, 1, 1).connects.map(|told| Connected { requests, ..told });
+    history.record(
+        then,
+        &[OpenClient {
+            connects,
+            ..open(2, &[1])
+        }],
+    );
     history.record_exposures(then, &mount(1));
     history.mark_whole(then);
     assert_eq!(history.clamp(now), 2, "a client and an exposure");
@@ -346,6 +358,7 @@ fn a_time_that_has_not_come_is_brought_back_to_now() {
         let seen = history.get(&client.key).expect("it stays");
         assert!(seen.first <= now && seen.last <= now);
         assert!(seen.hours.iter().all(|hour| hour <= now));
+        assert!(seen.requests.lowest_api.is_none_or(|lowest| lowest.last_seen == now));
     }
     assert!(
         history
@@ -371,6 +384,7 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
         first: Timestamp::from_unix(first),
         last: Timestamp::from_unix(last),
         connects: 2,
+        requests: Requests::default(),
         by_event: false,
         hours: Hours::default(),
         as_runtime: false,
@@ -394,6 +408,7 @@ fn told(count: u64, first: u64, last: u64) -> OpenClient {
             first: Timestamp::from_unix(first),
             last: Timestamp::from_unix(last),
             processes: Vec::new(),
+            requests: Requests::default(),
         }),
         ..open(0, &[])
     }
@@ -422,4 +437,28 @@ fn a_client_that_only_the_kernel_told_of_was_there_when_it_connected() {
     history.record(Timestamp::from_unix(7_320), &[both]);
     let then = seen(&history);
     assert_eq!((then.last.as_unix(), then.connects, then.by_event), (7_320, 5, false));
+}
+
+/// What a client asked for is kept with it, over looks and from one pod of a workload to the next.
+#[test]
+fn what_a_client_asks_for_adds_up_and_passes_to_the_next_pod() {
+    let asks = |pod: &str, operation| {
+        let mut client = in_pod(pod, true);
+        let mut requests = Requests::default();
+        let version = Some(ApiVersion(41));
+        requests.add(Request { operation, version }, Timestamp::from_unix(1));
+        client.connects = told(0, 1, 1).connects.map(|told| Connected { requests, ..told });
+        client
+    };
+    let mut history = History::default();
+    history.record(Timestamp::from_unix(1), &[asks("a", Operation::Read)]);
+    history.record(Timestamp::from_unix(2), &[asks("a", Operation::Read)]);
+    history.record(Timestamp::from_unix(3), &[asks("b", Operation::Build)]);
+    let (_, seen) = history.clients().next().expect("it is known");
+    assert_eq!(
+        seen.requests.operations,
+        [(Operation::Read, 2), (Operation::Build, 1)].into()
+    );
+    assert_eq!(seen.requests.lowest_api.map(|lowest| lowest.minor), Some(41));
+    assert_eq!(history.clients().count(), 1);
 }

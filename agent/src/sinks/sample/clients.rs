@@ -8,6 +8,7 @@ use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
 use crate::model::hours::Hours;
 use crate::model::process::Process;
+use crate::model::request::{LowestApi, Operation, Requests};
 use crate::model::socket::SocketName;
 use crate::model::timeline::Timeline;
 use crate::model::workload::Unit;
@@ -36,8 +37,20 @@ pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Pr
         first_seen: ago(3 * 86_400),
         last_seen: ago(if connections > 0 { 0 } else { 2 * 3_600 }),
         connects: 7,
+        requests: requests(),
         as_runtime: false,
         timeline: timeline(connections > 0),
+    }
+}
+
+/// `docker ps` and a build, by an old client.
+fn requests() -> Requests {
+    Requests {
+        operations: [(Operation::Build, 2), (Operation::Read, 5), (Operation::System, 7)].into(),
+        lowest_api: Some(LowestApi {
+            minor: 41,
+            last_seen: ago(7_200),
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::ago;
 use super::clients::place;
 use crate::findings::report::SourceStatus;
-use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, RefusedMethod, SelfTest};
+use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, RefusedMethod, RequestEvents, SelfTest};
 use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -57,6 +57,15 @@ pub(super) fn connect_events() -> ConnectEvents {
             record: 1_003,
             none: 4,
         },
+        requests: RequestEvents {
+            method: None,
+            refused: vec![RefusedMethod {
+                method: ConnectMethod::Fentry,
+                answer: "the kernel refuses the program: Operation not permitted (os error 1)".to_owned(),
+            }],
+            recorded: 0,
+            lost: 0,
+        },
     }
 }
 
@@ -82,6 +91,7 @@ pub(super) fn runtime() -> Runtime {
             id: "io.containerd.deprecation/cri-api-v1alpha2".to_owned(),
             message: "CRI API v1alpha2 is deprecated".to_owned(),
         }]),
+        silenced_deprecations: Vec::new(),
         cgroup_driver: Reading::Known(CgroupDriver::Systemd),
     }
 }

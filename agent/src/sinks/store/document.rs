@@ -3,6 +3,7 @@
 //! Version 1 had no hours. It is read, and of each client's hours those are known in which it was first and last seen.
 //! Version 2 had no exposures and no images of containers. It is read, and the exposures begin anew.
 //! Version 3 had no marks of last connects. It is read.
+//! Version 4 had no requests. It is read.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -12,12 +13,11 @@ use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{History, Seen, SeenMounted};
 use crate::model::hours::Hours;
 use crate::model::last_connect::Moment;
+use crate::model::request::Requests;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 4;
-const WITHOUT_MARKS: u32 = 3;
-const WITHOUT_EXPOSURES: u32 = 2;
+const VERSION: u32 = 5;
 const WITHOUT_HOURS: u32 = 1;
 
 /// Bytes of a state file at most, read or written: [`History::LIMIT`] clients and
@@ -105,6 +105,8 @@ struct Entry {
     /// Likewise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     by_event: bool,
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    requests: Requests,
 }
 
 /// A set of hours as the newest of them and its bits: four a hexadecimal digit, the newest hour in the highest bit of the
@@ -178,6 +180,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 hours: seen.hours,
                 as_runtime: seen.as_runtime,
                 by_event: seen.by_event,
+                requests: seen.requests.clone(),
             })
             .collect(),
         exposures: history
@@ -215,7 +218,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
     if header.format != FORMAT {
         return Err(DocumentError::OtherFormat);
     }
-    if ![WITHOUT_HOURS, WITHOUT_EXPOSURES, WITHOUT_MARKS, VERSION].contains(&header.version) {
+    if !(WITHOUT_HOURS..=VERSION).contains(&header.version) {
         return Err(DocumentError::OtherVersion(header.version));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
@@ -245,6 +248,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
             hours,
             as_runtime: entry.as_runtime,
             by_event: entry.by_event,
+            requests: entry.requests,
         };
         (entry.client, seen)
     });

@@ -136,7 +136,7 @@ impl Digest {
         let mut figures = DefaultHasher::new();
         for (key, seen) in history.clients() {
             (key, seen.first).hash(&mut clients);
-            (seen.last, seen.connects, seen.hours).hash(&mut figures);
+            (seen.last, seen.connects, seen.hours, &seen.requests).hash(&mut figures);
         }
         for (key, seen) in history.exposures() {
             (key, seen.first).hash(&mut clients);

@@ -41,6 +41,7 @@ fn history() -> History {
             first: c.first_seen,
             last: c.last_seen,
             connects: c.connects,
+            requests: c.requests.clone(),
             by_event: c.origin == Origin::Event,
             hours: [c.first_seen, c.last_seen].into_iter().collect(),
             as_runtime: at == 0,
@@ -158,8 +159,8 @@ fn bad_documents_are_told_apart() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":5,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 5 instead of 4",
+            "{\"format\":\"castoff-state\",\"version\":6,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 6 instead of 5",
         ),
         (
             entry(&day(24), &day(23)),
@@ -409,6 +410,20 @@ fn a_file_of_the_second_version_is_read() {
     );
     let history = decode(text.as_bytes()).expect("it is of an old version, and well");
     assert_eq!((history.clients().count(), history.exposures().count()), (1, 0));
+}
+
+/// A release without requests wrote the same but for them.
+#[test]
+fn a_file_of_the_fourth_version_is_read() {
+    let bytes = encode(&history()).expect("it encodes");
+    let mut document: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
+    document["version"] = 4.into();
+    for client in document["clients"].as_array_mut().expect("they are listed") {
+        client.as_object_mut().expect("an object").remove("requests");
+    }
+    let read = decode(document.to_string().as_bytes()).expect("it is of an old version, and well");
+    assert_eq!(read.clients().count(), history().clients().count());
+    assert!(read.clients().all(|(_, seen)| seen.requests.is_empty()));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The report as JUnit XML, for CI: one test case for the verdict, one for each finding. The suite is red exactly where
+//! The report as JUnit XML, for CI: one test case for the verdict, one for each finding; and one for each target, where it
+//! was asked what the node is ready for. The suite is red exactly where
 //! the exit code is not 0: where the verdict passes the bar, findings are shown as skipped, with all their words.
 //!
 //! Relies on the dialect of Jenkins' xUnit plugin (`junit-10.xsd`), which GitLab and others read too.
@@ -10,6 +11,7 @@ use quick_xml::events::{BytesText, Event};
 
 use super::style::Style;
 use super::table::render_table;
+use crate::findings::readiness::answer::{Answer, Obstacle, Readiness};
 use crate::findings::report::{Code, Finding, Report, Severity};
 use crate::sinks::text::visible;
 
@@ -46,9 +48,7 @@ struct Case {
 /// # Errors
 /// None: it is written to memory.
 pub fn render_junit(report: &Report, outcome: Outcome) -> io::Result<String> {
-    let cases: Vec<Case> = std::iter::once(verdict(report, outcome))
-        .chain(report.findings.iter().map(|finding| case(finding, outcome)))
-        .collect();
+    let cases: Vec<Case> = cases(report, outcome);
     let counted = |end: End| cases.iter().filter(|case| case.end == end).count().to_string();
     let (tests, failures) = (cases.len().to_string(), counted(End::Failure));
     let (errors, skipped) = (counted(End::Error), counted(End::Skipped));
@@ -81,6 +81,48 @@ pub fn render_junit(report: &Report, outcome: Outcome) -> io::Result<String> {
     text.push_str(&String::from_utf8_lossy(&xml.into_inner()));
     text.push('\n');
     Ok(text)
+}
+
+/// Where it was asked what the node is ready for, that alone decides.
+fn cases(report: &Report, outcome: Outcome) -> Vec<Case> {
+    let targets: Vec<Case> = report.readiness.iter().map(target).collect();
+    let of_rest = if targets.is_empty() { outcome } else { Outcome::Passed };
+    let findings = report.findings.iter().map(|finding| case(finding, of_rest));
+    std::iter::once(verdict(report, of_rest))
+        .chain(targets)
+        .chain(findings)
+        .collect()
+}
+
+fn target(ready: &Readiness) -> Case {
+    let told = |obstacle: &Obstacle| {
+        let Obstacle {
+            effect,
+            code,
+            message,
+            said,
+            ..
+        } = obstacle;
+        format!(
+            "{effect}: {code}: {message} ({} {}, {})",
+            said.certainty, said.date, said.source
+        )
+    };
+    let obstacles: Vec<String> = ready.obstacles.iter().map(told).collect();
+    Case {
+        class: "castoff.readiness".to_owned(),
+        name: ready.target.to_string(),
+        end: match ready.answer {
+            Answer::Ready => End::Passed,
+            Answer::NotReady => End::Failure,
+            Answer::CannotTell => End::Error,
+        },
+        message: visible(&obstacles.join("; ")).into_owned(),
+        advice: ready
+            .obstacles
+            .first()
+            .map_or_else(String::new, |first| visible(&first.advice).into_owned()),
+    }
 }
 
 fn verdict(report: &Report, outcome: Outcome) -> Case {
@@ -174,6 +216,7 @@ mod tests {
             ("clear", sample::clear(), Outcome::Passed),
             ("blind", sample::blind(), Outcome::CannotTell),
             ("hostile", hostile(), Outcome::Failed),
+            ("asked", sample::asked(), Outcome::Failed),
         ] {
             golden::hold(
                 &format!("src/sinks/views/golden/{name}.junit.xml"),
@@ -197,6 +240,17 @@ mod tests {
             blind.contains("unknown: the engines could not be looked for"),
             "{blind}"
         );
+    }
+
+    #[test]
+    fn a_question_of_readiness_alone_decides() {
+        let mut report = sample::asked();
+        report.findings = sample::report().findings;
+        let all = junit(&report, Outcome::Failed);
+        assert_eq!((count(&all, "failure"), count(&all, "error")), (1, 1));
+        report.readiness.retain(|ready| ready.answer == Answer::Ready);
+        let passed = junit(&report, Outcome::Passed);
+        assert_eq!((count(&passed, "failure"), count(&passed, "error")), (0, 0));
     }
 
     #[test]

@@ -76,6 +76,8 @@ struct View<'a> {
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
     /// How connections were found: the code and the words.
     connects: Option<String>,
+    /// How the kernel tells of requests.
+    requests: Option<String>,
     method: Option<(&'static str, &'static str)>,
     /// When the labels were last confirmed.
     confirmed: Option<When>,
@@ -110,6 +112,10 @@ impl<'a> View<'a> {
                 .holder_method
                 .map(|method| (method.code(), words::method(method))),
             connects: report.connect_events.known().map(words::connect_events),
+            requests: report
+                .connect_events
+                .known()
+                .map(|events| words::request_events(&events.requests)),
             confirmed: looked
                 .standing
                 .publishing

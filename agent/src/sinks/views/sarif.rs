@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::json::escaped;
 use crate::apiserver::path::encoded;
 use crate::findings::catalogue::entry;
+use crate::findings::readiness::answer::{Effect, Obstacle, Readiness};
 use crate::findings::report::{Code, Finding, Report, Severity, Verdict};
 use crate::sinks::text::visible;
 
@@ -88,7 +89,37 @@ fn results(report: &Report, node: &str) -> Vec<Value> {
         let message = format!("{subject}: {}. {advice}", message.trim_end_matches('.'));
         result(*code, level(*severity), node, subject, &message, *count)
     });
-    verdict.into_iter().chain(findings).collect()
+    let mut results: Vec<Value> = verdict.into_iter().chain(findings).collect();
+    results.extend(report.readiness.iter().flat_map(|ready| obstacles(ready, node)));
+    results
+}
+
+/// A result for each obstacle, about the target that it stands in the way of.
+fn obstacles(ready: &Readiness, node: &str) -> Vec<Value> {
+    let subject = ready.target.to_string();
+    let mut met: BTreeMap<Code, u32> = BTreeMap::new();
+    let results = ready.obstacles.iter().map(|obstacle| {
+        let Obstacle {
+            effect,
+            code,
+            message,
+            advice,
+            said,
+        } = obstacle;
+        let level = match effect {
+            Effect::Blocks => "error",
+            Effect::MayBlock => "warning",
+            Effect::Note => "note",
+        };
+        let count = met.entry(*code).or_default();
+        *count += 1;
+        let message = format!(
+            "{subject}: {message} ({} {}, {}). {advice}",
+            said.certainty, said.date, said.source
+        );
+        result(*code, level, node, &subject, &message, *count)
+    });
+    results.collect()
 }
 
 const fn level(severity: Severity) -> &'static str {
@@ -167,7 +198,13 @@ mod tests {
     #[test]
     fn logs_of_every_kind_hold_against_the_published_schema() {
         let schema = schema();
-        for report in [sample::report(), sample::clear(), sample::blind(), hostile()] {
+        for report in [
+            sample::report(),
+            sample::clear(),
+            sample::blind(),
+            sample::asked(),
+            hostile(),
+        ] {
             let log = log_of(&report);
             let errors: Vec<String> = schema
                 .iter_errors(&log)
@@ -193,6 +230,22 @@ mod tests {
         );
         let clear = log_of(&sample::clear());
         assert_eq!(clear["runs"][0]["results"], json!([]));
+    }
+
+    #[test]
+    fn each_obstacle_is_a_result_about_its_target() {
+        let log = log_of(&sample::asked());
+        let results = log["runs"][0]["results"].as_array().expect("a list");
+        let told: Vec<(&str, &str)> = results
+            .iter()
+            .filter_map(|result| {
+                let target = result["locations"][0]["logicalLocations"][0]["name"].as_str()?;
+                Some((target, result["level"].as_str()?))
+            })
+            .collect();
+        assert!(told.contains(&("kubelet=1.38", "error")), "{told:?}");
+        assert!(told.contains(&("containerd=1.7", "warning")), "{told:?}");
+        assert!(!told.iter().any(|(target, _)| *target == "docker=removed"), "{told:?}");
     }
 
     #[test]

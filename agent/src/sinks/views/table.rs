@@ -6,6 +6,7 @@ mod engines;
 mod facts;
 mod findings;
 mod others;
+mod readiness;
 pub(in crate::sinks::views) mod unseen;
 pub(in crate::sinks::views) mod words;
 
@@ -21,7 +22,8 @@ pub fn render_table(report: &Report, style: &Style) -> String {
     let style = *style;
     let mut out = String::with_capacity(4096);
     facts::write(report, style, &mut out);
-    let sections: [(&str, Section); 7] = [
+    let sections: [(&str, Section); 8] = [
+        ("READY FOR", readiness::write),
         ("ENGINES", engines::write),
         ("CLIENTS", clients::write),
         ("EXPOSURES", others::write_exposures),

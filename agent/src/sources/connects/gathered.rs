@@ -8,6 +8,7 @@ use super::record::{Origin, Record};
 use crate::model::connect::{Attributions, Connects};
 use crate::model::identity::{Device, FileIdentity};
 use crate::model::process::Process;
+use crate::model::request::{Request, Requests};
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
 use crate::sources::kernel::cgroups;
@@ -37,6 +38,7 @@ struct Group {
     count: u64,
     first: Timestamp,
     last: Timestamp,
+    requests: Requests,
 }
 
 /// The connects until the next look.
@@ -64,32 +66,47 @@ impl Gathered {
 
     /// Adds one connect at the time `at`.
     pub(super) fn add(&mut self, record: &Record, at: Timestamp) {
-        let groups = self.groups.entry(record.listener).or_default();
-        let known = Some(record.origin.clone());
-        if let Some(group) = groups.get_mut(&known) {
-            group.add(1, at);
-            self.attributed.count(Some(group.alive), 1);
-        } else if groups.len() < PER_LISTENER {
+        let group = self.group_of(record, at);
+        group.add(1, at);
+        let alive = group.process.is_some().then_some(group.alive);
+        self.attributed.count(alive, 1);
+    }
+
+    /// Adds one request of the process that `record` tells of, at the time `at`.
+    pub(super) fn add_request(&mut self, record: &Record, request: Request, at: Timestamp) {
+        let group = self.group_of(record, at);
+        if group.count == 0 {
+            group.last = group.last.max(at);
+        }
+        group.requests.add(request, at);
+    }
+
+    /// The client that a record tells of; the one without a name where there are too many.
+    fn group_of(&mut self, record: &Record, at: Timestamp) -> &mut Group {
+        let groups = self.groups.get(&record.listener);
+        let origin = Some(record.origin.clone());
+        let is_known = groups.is_some_and(|groups| groups.contains_key(&origin));
+        let has_room = groups.is_none_or(|groups| groups.len() < PER_LISTENER);
+        let fresh = if has_room && !is_known {
             let alive = read_process(&self.proc, record);
             let is_alive = alive.is_some();
             let process = alive.unwrap_or_else(|| self.described_by(record));
-            let group = Group::new(Some(process), is_alive, 1, at);
-            self.groups.entry(record.listener).or_default().insert(known, group);
-            self.attributed.count(Some(is_alive), 1);
+            Group::new(Some(process), is_alive, at)
         } else {
-            self.add_unnamed(record.listener, 1, at);
-        }
+            Group::new(None, false, at)
+        };
+        let key = if is_known || has_room { origin } else { None };
+        let groups = self.groups.entry(record.listener).or_default();
+        groups.entry(key).or_insert(fresh)
     }
 
     /// Adds connects of which no record tells who made them.
     pub(super) fn add_unnamed(&mut self, listener: FileIdentity, count: u64, at: Timestamp) {
         let groups = self.groups.entry(listener).or_default();
-        match groups.get_mut(&None) {
-            Some(group) => group.add(count, at),
-            None => {
-                groups.insert(None, Group::new(None, false, count, at));
-            }
-        }
+        groups
+            .entry(None)
+            .or_insert_with(|| Group::new(None, false, at))
+            .add(count, at);
         self.attributed.count(None, count);
     }
 
@@ -104,6 +121,7 @@ impl Gathered {
                 count: group.count,
                 first: group.first,
                 last: group.last,
+                requests: group.requests,
             }));
             false
         });
@@ -129,17 +147,22 @@ impl Gathered {
 }
 
 impl Group {
-    const fn new(process: Option<Process>, alive: bool, count: u64, at: Timestamp) -> Self {
+    fn new(process: Option<Process>, alive: bool, at: Timestamp) -> Self {
         Self {
             process,
             alive,
-            count,
+            count: 0,
             first: at,
             last: at,
+            requests: Requests::default(),
         }
     }
 
     fn add(&mut self, count: u64, at: Timestamp) {
+        if self.count == 0 {
+            // Until now there were requests on connections that had been open before.
+            (self.first, self.last) = (at, at);
+        }
         self.count = self.count.saturating_add(count);
         self.first = self.first.min(at);
         self.last = self.last.max(at);

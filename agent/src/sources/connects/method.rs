@@ -69,6 +69,32 @@ pub(super) fn plan(wanted: Wanted, facts: &KernelFacts) -> Plan {
     plan
 }
 
+/// What to try on this kernel to see requests.
+pub(super) fn plan_requests(wanted: Wanted, facts: &KernelFacts) -> Plan {
+    let method = match wanted {
+        Wanted::Off => return Plan::default(),
+        Wanted::Auto => ConnectMethod::Fentry,
+        Wanted::Tracepoint => ConnectMethod::SyscallExit,
+    };
+    // What the program for connects needs this one needs too, and it reads the sender's memory.
+    let program = choose(method, facts).and_then(|_| match (method, facts.confidential, facts.architecture) {
+        (_, Some(true), _) => Err("lockdown=confidentiality lets castoff read no request".to_owned()),
+        (ConnectMethod::Fentry, ..) => Ok("send_fentry"),
+        (_, _, "x86_64") => Ok("send_x86"),
+        _ => Ok("send_arm64"),
+    });
+    match program {
+        Ok(program) => Plan {
+            attempts: vec![Attempt { method, program }],
+            refused: Vec::new(),
+        },
+        Err(answer) => Plan {
+            attempts: Vec::new(),
+            refused: vec![RefusedMethod { method, answer }],
+        },
+    }
+}
+
 /// The program for a method, or what is missing for it.
 fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, String> {
     let is_x86 = match facts.architecture {
@@ -172,6 +198,33 @@ mod tests {
             ..usual()
         };
         assert_eq!(tried(Wanted::Tracepoint, &locked), [""; 0]);
+    }
+
+    #[test]
+    fn requests_are_seen_by_fentry_or_on_request() {
+        let tried = |wanted, change: &dyn Fn(&mut KernelFacts)| {
+            let mut facts = usual();
+            change(&mut facts);
+            let plan = plan_requests(wanted, &facts);
+            let refused = plan.refused.into_iter().map(|refused| refused.answer);
+            let programs = plan.attempts.iter().map(|attempt| attempt.program.to_owned());
+            programs.chain(refused).collect::<Vec<_>>()
+        };
+        assert_eq!(tried(Wanted::Auto, &|_| ()), ["send_fentry"]);
+        assert_eq!(tried(Wanted::Auto, &|f| f.version = Some((5, 10))), ["send_fentry"]);
+        assert_eq!(tried(Wanted::Tracepoint, &|_| ()), ["send_x86"]);
+        assert_eq!(
+            tried(Wanted::Tracepoint, &|f| f.architecture = "aarch64"),
+            ["send_arm64"]
+        );
+        assert_eq!(tried(Wanted::Off, &|_| ()), [""; 0]);
+        let locked = ["lockdown=confidentiality lets castoff read no request"];
+        assert_eq!(tried(Wanted::Auto, &|f| f.confidential = Some(true)), locked);
+        let unknown = tried(Wanted::Auto, &|f| f.architecture = "s390x");
+        assert_eq!(unknown, ["castoff has no program for s390x"]);
+        let arm = |f: &mut KernelFacts| (f.architecture, f.version) = ("aarch64", Some((6, 1)));
+        let old = tried(Wanted::Auto, &arm);
+        assert_eq!(old, ["fentry: needs Linux 6.4, this is 6.1"]);
     }
 
     #[test]

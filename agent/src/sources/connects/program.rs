@@ -7,13 +7,14 @@ use std::os::fd::OwnedFd;
 use aya::maps::{HashMap, Map, MapData, RingBuf};
 use aya::programs::Program as BpfProgram;
 use aya::programs::fentry::FEntryLink;
+use aya::programs::fexit::FExitLink;
 use aya::programs::kprobe::KProbeLink;
 use aya::programs::lsm::LsmLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::{Btf, Ebpf, include_bytes_aligned};
 
 use super::method::{Attempt, Plan};
-use super::record::Record;
+use super::record::{Record, Sent};
 use crate::model::connect::{ConnectMethod, RefusedMethod};
 use crate::model::identity::FileIdentity;
 use crate::sources::kernel::bpf::facts::KernelFacts;
@@ -25,23 +26,35 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.bpf.o");
 const FUNCTION: &str = "security_unix_stream_connect";
 const LSM_HOOK: &str = "unix_stream_connect";
 const TRACEPOINT: &str = "sys_exit";
+const SEND: &str = "unix_stream_sendmsg";
 
-/// `struct counts`: connects that were recorded, and those for which the ring had no room.
-type Counts = [u64; 2];
+/// `struct counts`: connects that were recorded, and those for which the ring had no room; requests likewise.
+type Counts = [u64; 4];
 
 /// The attached program.
 pub(super) struct Program {
     pub(super) method: ConnectMethod,
     listeners: HashMap<MapData, Key, Counts>,
     records: RingBuf<MapData>,
+    /// The requests; none where no program sees them.
+    pub(super) requests: Option<RequestsProgram>,
     /// Keeps the program attached.
     _link: AttachedBy,
+}
+
+/// The attached program that sees requests.
+pub(super) struct RequestsProgram {
+    pub(super) method: ConnectMethod,
+    records: RingBuf<MapData>,
+    /// Keep the programs attached.
+    _links: Vec<AttachedBy>,
 }
 
 /// The attachment of a program. The kernel keeps the program for as long as it is held.
 #[expect(dead_code, reason = "held until castoff ends, and never read")]
 enum AttachedBy {
     FEntry(FEntryLink),
+    FExit(FExitLink),
     Lsm(LsmLink),
     KProbe(KProbeLink),
     TracePoint(BtfTracePointLink),
@@ -52,21 +65,25 @@ struct Loaded {
     link: AttachedBy,
     listeners: OwnedFd,
     records: OwnedFd,
+    requests: Option<(ConnectMethod, Vec<AttachedBy>, OwnedFd)>,
 }
 
-/// Connects to one listener.
+/// Connects and requests to one listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) recorded: u64,
     pub(super) lost: u64,
+    pub(super) requests: u64,
+    pub(super) requests_lost: u64,
 }
 
 /// Loads and attaches the first program of `plan` that the kernel takes. The others are added to those that were refused,
 /// with the kernel's words.
-pub(super) fn attach(plan: &mut Plan, facts: &KernelFacts) -> Option<Program> {
+/// With it comes the program that sees requests, where `requests` has one.
+pub(super) fn attach(plan: &mut Plan, requests: &mut Plan, facts: &KernelFacts) -> Option<Program> {
     for attempt in &plan.attempts {
         // Anew for each: a kernel that knows no typed programs may refuse more than the one.
-        match load_program(attempt, facts) {
+        match load_program(attempt, requests, facts) {
             Ok(program) => return Some(program),
             Err(error) => plan.refused.push(RefusedMethod {
                 method: attempt.method,
@@ -77,25 +94,75 @@ pub(super) fn attach(plan: &mut Plan, facts: &KernelFacts) -> Option<Program> {
     None
 }
 
-fn load_program(attempt: &Attempt, facts: &KernelFacts) -> Result<Program, LoadError> {
-    let loaded = load_apart(facts, OBJECT, |object, types| load(attempt, object, types))?;
+fn load_program(attempt: &Attempt, requests: &mut Plan, facts: &KernelFacts) -> Result<Program, LoadError> {
+    let loaded = load_apart(facts, OBJECT, |object, types| load(attempt, requests, object, types))?;
+    let ring = |ring| RingBuf::try_from(Map::RingBuf(MapData::from_fd(ring)?));
+    let requests = loaded.requests.map(|(method, links, records)| {
+        Ok::<_, LoadError>(RequestsProgram {
+            method,
+            records: ring(records)?,
+            _links: links,
+        })
+    });
     Ok(Program {
         method: attempt.method,
         listeners: Map::HashMap(MapData::from_fd(loaded.listeners)?).try_into()?,
-        records: Map::RingBuf(MapData::from_fd(loaded.records)?).try_into()?,
+        records: ring(loaded.records)?,
+        requests: requests.transpose()?,
         _link: loaded.link,
     })
 }
 
-fn load(attempt: &Attempt, mut object: Ebpf, types: &Btf) -> Result<Loaded, LoadError> {
-    let program = object
-        .program_mut(attempt.program)
-        .ok_or(LoadError::Missing(attempt.program))?;
-    let link = match program {
+fn load(attempt: &Attempt, requests: &mut Plan, mut object: Ebpf, types: &Btf) -> Result<Loaded, LoadError> {
+    let link = attach_one(attempt.program, FUNCTION, &mut object, types)?;
+    let mut attached = None;
+    for attempt in &requests.attempts {
+        match attach_requests(attempt, &mut object, types) {
+            Ok(links) => {
+                attached = Some((attempt.method, links, map_of(&object, "REQUESTS")?));
+                break;
+            }
+            Err(error) => requests.refused.push(RefusedMethod {
+                method: attempt.method,
+                answer: error.to_string(),
+            }),
+        }
+    }
+    Ok(Loaded {
+        link,
+        listeners: map_of(&object, "LISTENERS")?,
+        records: map_of(&object, "RECORDS")?,
+        requests: attached,
+    })
+}
+
+/// Attaches the program that sees requests, and beside fentry the one that looks again when the send returns.
+fn attach_requests(attempt: &Attempt, object: &mut Ebpf, types: &Btf) -> Result<Vec<AttachedBy>, LoadError> {
+    let mut links = vec![attach_one(attempt.program, SEND, object, types)?];
+    if attempt.method == ConnectMethod::Fentry {
+        links.push(attach_one("send_fexit", SEND, object, types)?);
+    }
+    Ok(links)
+}
+
+/// Attaches one program: to `function` where it is of a kind that attaches to a function.
+fn attach_one(
+    name: &'static str,
+    function: &'static str,
+    object: &mut Ebpf,
+    types: &Btf,
+) -> Result<AttachedBy, LoadError> {
+    let program = object.program_mut(name).ok_or(LoadError::Missing(name))?;
+    Ok(match program {
         BpfProgram::FEntry(program) => {
-            program.load(FUNCTION, types)?;
+            program.load(function, types)?;
             let link = program.attach()?;
             AttachedBy::FEntry(program.take_link(link)?)
+        }
+        BpfProgram::FExit(program) => {
+            program.load(function, types)?;
+            let link = program.attach()?;
+            AttachedBy::FExit(program.take_link(link)?)
         }
         BpfProgram::Lsm(program) => {
             program.load(LSM_HOOK, types)?;
@@ -104,7 +171,7 @@ fn load(attempt: &Attempt, mut object: Ebpf, types: &Btf) -> Result<Loaded, Load
         }
         BpfProgram::KProbe(program) => {
             program.load()?;
-            let link = program.attach(FUNCTION, 0)?;
+            let link = program.attach(function, 0)?;
             AttachedBy::KProbe(program.take_link(link)?)
         }
         BpfProgram::BtfTracePoint(program) => {
@@ -113,11 +180,6 @@ fn load(attempt: &Attempt, mut object: Ebpf, types: &Btf) -> Result<Loaded, Load
             AttachedBy::TracePoint(program.take_link(link)?)
         }
         _ => return Err(LoadError::Missing("program of this kind")),
-    };
-    Ok(Loaded {
-        link,
-        listeners: map_of(&object, "LISTENERS")?,
-        records: map_of(&object, "RECORDS")?,
     })
 }
 
@@ -128,6 +190,16 @@ impl Program {
             // What the program wrote has its length; anything else would be a defect of castoff, which the self-test finds.
             if let Some(record) = Record::parse(&bytes) {
                 each(record);
+            }
+        }
+    }
+
+    /// Calls `each` with every request that was written since the last call.
+    pub(super) fn drain_requests(&mut self, each: &mut dyn FnMut(Sent<'_>)) {
+        let Some(requests) = &mut self.requests else { return };
+        while let Some(bytes) = requests.records.next() {
+            if let Some(sent) = Sent::parse(&bytes) {
+                each(sent);
             }
         }
     }
@@ -144,8 +216,13 @@ impl Program {
 
     /// The connects to a listener since it is watched.
     pub(super) fn count(&self, listener: FileIdentity) -> Count {
-        let [recorded, lost] = self.listeners.get(&key(listener), 0).unwrap_or_default();
-        Count { recorded, lost }
+        let [recorded, lost, requests, requests_lost] = self.listeners.get(&key(listener), 0).unwrap_or_default();
+        Count {
+            recorded,
+            lost,
+            requests,
+            requests_lost,
+        }
     }
 
     /// Watches a listener no more.

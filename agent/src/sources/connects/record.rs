@@ -1,7 +1,9 @@
-//! What the kernel program writes of one connect: `struct record` of `bpf/connects.bpf.c`, byte for byte.
+//! What the kernel program writes, byte for byte: of one connect `struct record` of `bpf/connects.bpf.c`, of one request
+//! `struct request` of `bpf/requests.h`, which begins with one.
 
 use std::ops::Range;
 
+use super::operation::LINE;
 use crate::model::identity::{Device, FileIdentity, NetNs, Pid, ProcessKey};
 use crate::model::process::Process;
 use crate::model::workload::Membership;
@@ -44,6 +46,33 @@ const COMM: Range<usize> = 72..88;
 const PROGRAM: Range<usize> = 88..128;
 const UNIFIED: Range<usize> = 128..512;
 const MEMORY: Range<usize> = 512..896;
+
+/// One request, or a part of one: who sent it, and the first bytes of it.
+pub(super) struct Sent<'a> {
+    /// As of a connect: the time is that of the request.
+    pub(super) sender: Record,
+    /// A number that tells the sender's sockets apart.
+    pub(super) socket: u64,
+    /// The first bytes, which are not kept.
+    pub(super) line: &'a [u8],
+}
+
+/// Where the bytes of a request begin in its record.
+const SENT: usize = LENGTH + 16;
+
+impl<'a> Sent<'a> {
+    /// Reads a record. None where it is not one.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (sender, rest) = bytes.split_at_checked(LENGTH)?;
+        let length = usize::try_from(short(rest, 8)?).ok()?;
+        let line = bytes.get(SENT..).filter(|line| line.len() == LINE)?;
+        Some(Self {
+            sender: Record::parse(sender)?,
+            socket: long(rest, 0)?,
+            line: line.get(..length).unwrap_or(line),
+        })
+    }
+}
 
 impl Record {
     /// Reads a record. None where it is not one.
@@ -170,6 +199,29 @@ pub(super) mod tests {
         );
         let uid = "0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
         assert_eq!(process.membership.pod_uid.as_deref(), Some(uid));
+    }
+
+    /// A request as the kernel writes it, of the process of [`bytes`].
+    pub(in crate::sources::connects) fn sent(socket: u64, line: &[u8]) -> Vec<u8> {
+        let mut sent = bytes("docker", "/");
+        let length = u32::try_from(line.len()).expect("short");
+        sent.extend(socket.to_ne_bytes());
+        sent.extend(length.to_ne_bytes());
+        sent.extend([0; 4]);
+        sent.extend(line);
+        // What an earlier request left behind.
+        sent.resize(SENT + LINE, b'x');
+        sent
+    }
+
+    #[test]
+    fn a_request_has_its_sender_and_as_many_bytes_as_were_sent() {
+        let bytes = sent(7, b"GET /_ping");
+        let sent = Sent::parse(&bytes).expect("it is one");
+        assert_eq!((sent.socket, sent.line), (7, &b"GET /_ping"[..]));
+        assert_eq!(sent.sender.process.pid, Pid(4711));
+        assert!(Sent::parse(&bytes[..bytes.len() - 1]).is_none());
+        assert!(Sent::parse(&bytes[..LENGTH]).is_none());
     }
 
     #[test]

@@ -12,14 +12,17 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::FileType;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::Refused;
 use super::gathered::Gathered;
+use super::lines::Lines;
 use super::program::{Count, Program};
 use super::record::Record;
 use super::self_test::Schedule;
-use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod, SelfTest};
+use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest};
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::request::Request;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::model::time::Timestamp;
 use crate::sources::HostPaths;
@@ -58,6 +61,8 @@ pub(super) struct Running {
     program: Program,
     since: Timestamp,
     gathered: Gathered,
+    /// The requests whose line is not whole yet.
+    lines: Lines,
     watched: BTreeMap<FileIdentity, Watched>,
     /// The names of listeners that are watched no more, with connects that no look has taken.
     gone: BTreeMap<FileIdentity, SocketName>,
@@ -65,9 +70,19 @@ pub(super) struct Running {
     /// Lost since the last look: of the node's engines, and of users' own.
     lost: [u64; 2],
     /// The socket of a self-test that is under way, and what was told of it: never a client.
-    own: Option<(FileIdentity, Vec<Record>)>,
+    own: Option<(FileIdentity, Told)>,
     /// How the last self-test ended.
     pub(super) self_test: Option<SelfTest>,
+    /// Why the last self-test failed for requests alone.
+    pub(super) requests_failure: Option<String>,
+}
+
+/// What was told of a socket of castoff's own.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) connects: Vec<Record>,
+    /// None where no program sees requests.
+    pub(super) requests: Option<Vec<Request>>,
 }
 
 impl Running {
@@ -76,12 +91,14 @@ impl Running {
             program,
             since: SystemTime::now().into(),
             gathered: Gathered::new(paths.proc.clone(), paths.root.clone()),
+            lines: Lines::default(),
             watched: BTreeMap::new(),
             gone: BTreeMap::new(),
             total: Count::default(),
             lost: [0; 2],
             own: None,
             self_test: None,
+            requests_failure: None,
         }
     }
 
@@ -91,17 +108,32 @@ impl Running {
         let clocks = Clocks::read();
         let (gathered, of_test) = (&mut self.gathered, &mut self.own);
         self.program.drain(&mut |record| {
-            if let Some((file, records)) = of_test
+            if let Some((file, told)) = of_test
                 && record.listener == *file
             {
-                records.push(record);
+                told.connects.push(record);
             } else if record.process.pid != own {
                 gathered.add(&record, clocks.time_of(record.time));
+            }
+        });
+        let (gathered, lines, of_test) = (&mut self.gathered, &mut self.lines, &mut self.own);
+        self.program.drain_requests(&mut |sent| {
+            let Some(request) = lines.add(sent.socket, sent.line) else {
+                return;
+            };
+            if let Some((file, told)) = of_test
+                && sent.sender.listener == *file
+            {
+                told.requests.get_or_insert_default().push(request);
+            } else if sent.sender.process.pid != own {
+                gathered.add_request(&sent.sender, request, clocks.time_of(sent.sender.time));
             }
         });
         for (file, watched) in &mut self.watched {
             let now = self.program.count(*file);
             let lost = now.lost.saturating_sub(watched.counted.lost);
+            self.total.requests += now.requests.saturating_sub(watched.counted.requests);
+            self.total.requests_lost += now.requests_lost.saturating_sub(watched.counted.requests_lost);
             self.total.recorded += now.recorded.saturating_sub(watched.counted.recorded);
             self.total.lost += lost;
             self.lost[usize::from(watched.of_user)] += lost;
@@ -115,15 +147,19 @@ impl Running {
     /// Watches a socket of castoff's own.
     pub(super) fn watch_own(&mut self, file: FileIdentity) -> io::Result<()> {
         self.program.watch(file)?;
-        self.own = Some((file, Vec::new()));
+        let told = Told {
+            requests: self.program.requests.as_ref().map(|_| Vec::new()),
+            ..Told::default()
+        };
+        self.own = Some((file, told));
         Ok(())
     }
 
     /// What was told of a socket of castoff's own, which is watched no more.
-    pub(super) fn take_own(&mut self, file: FileIdentity) -> Vec<Record> {
+    pub(super) fn take_own(&mut self, file: FileIdentity) -> Told {
         self.read();
         self.program.forget(file);
-        self.own.take().map(|(_, records)| records).unwrap_or_default()
+        self.own.take().map(|(_, told)| told).unwrap_or_default()
     }
 
     /// The listeners to follow, by the paths of their files on the host. Those of users' own engines are not: a path that
@@ -227,8 +263,9 @@ impl Running {
     }
 
     /// Takes what was seen since the last look.
-    pub(super) fn take(&mut self, refused: &[RefusedMethod], gaps: &mut Vec<Gap>) -> ConnectsSeen {
+    pub(super) fn take(&mut self, refused: &Refused, gaps: &mut Vec<Gap>) -> ConnectsSeen {
         let connects = self.take_connects();
+        self.lines.age();
         for (lost, hides) in std::mem::take(&mut self.lost)
             .into_iter()
             .zip([Hides::Client, Hides::Identity])
@@ -238,12 +275,12 @@ impl Running {
                 Gap::new(Reason::LimitReached, hides, "the kernel for connects", answer).fold_into(gaps);
             }
         }
-        let mut refused = refused.to_vec();
+        let mut refused_connects = refused.connects.clone();
         let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
         if let Some(failure) = failure {
             let asked = format_args!("the self-test of {}", self.program.method);
             Gap::new(Reason::ProtocolError, Hides::Identity, asked, failure).fold_into(gaps);
-            refused.push(RefusedMethod {
+            refused_connects.push(RefusedMethod {
                 method: self.program.method,
                 answer: format!("the self-test failed: {failure}"),
             });
@@ -251,15 +288,37 @@ impl Running {
         ConnectsSeen {
             events: ConnectEvents {
                 method: failure.is_none().then_some(self.program.method),
-                refused,
+                refused: refused_connects,
                 self_test: self.self_test.clone(),
                 since: Some(self.since),
                 listeners: u32::try_from(self.watched.len()).unwrap_or(u32::MAX),
                 recorded: self.total.recorded,
                 lost: self.total.lost,
                 attributed: self.gathered.attributed,
+                requests: self.request_events(&refused.requests, gaps),
             },
             connects,
+        }
+    }
+
+    fn request_events(&self, refused: &[RefusedMethod], gaps: &mut Vec<Gap>) -> RequestEvents {
+        let mut refused = refused.to_vec();
+        let mut method = self.program.requests.as_ref().map(|program| program.method);
+        if let Some(failure) = &self.requests_failure
+            && let Some(method) = method.take()
+        {
+            let asked = format_args!("the self-test of requests by {method}");
+            Gap::new(Reason::ProtocolError, Hides::Detail, asked, failure).fold_into(gaps);
+            refused.push(RefusedMethod {
+                method,
+                answer: format!("the self-test failed: {failure}"),
+            });
+        }
+        RequestEvents {
+            method,
+            refused,
+            recorded: self.total.requests,
+            lost: self.total.requests_lost,
         }
     }
 

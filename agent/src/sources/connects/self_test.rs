@@ -1,10 +1,10 @@
-//! A connect of castoff's own that has to be told: a program that silently tells nothing is worse than none.
+//! A connect and a request of castoff's own that have to be told: a program that silently tells nothing is worse than none.
 //!
-//! A child executes castoff itself, connects to a socket of castoff's and exits at once. The file is in a file system in
+//! A child executes castoff itself, connects to a socket of castoff's, sends a request and exits at once. The file is in a file system in
 //! memory where there is one, whose device stat(2) and the kernel call the same.
 
 use std::fs::{Permissions, metadata, remove_file, set_permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,9 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::getuid;
 
 use super::record::Record;
-use super::running::{Running, lock};
+use super::running::{Running, Told, lock};
 use crate::model::connect::SelfTest;
 use crate::model::identity::FileIdentity;
+use crate::model::request::{Operation, Request};
 use crate::model::workload::Membership;
 use crate::sources::kernel::process::ProcessDirectory;
 
@@ -32,12 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where the socket is made: the first that lets castoff write.
 const FOLDERS: [&str; 3] = ["/dev/shm", "/run", "/tmp"];
 
-/// Connects to the socket at `path` and closes the connection: what the child does.
+/// Connects to the socket at `path`, sends a request, and closes the connection: what the child does.
 ///
 /// # Errors
-/// As connect(2).
+/// As connect(2) and send(2).
 pub fn connect(path: &Path) -> io::Result<()> {
-    UnixStream::connect(path).map(|_| ())
+    UnixStream::connect(path)?.write_all(b"HEAD /_ping HTTP/1.1\r\n\r\n")
 }
 
 /// When the next test is due.
@@ -63,24 +64,26 @@ impl Schedule {
             return;
         }
         self.last = Some(Instant::now());
-        let failure = match self.run(running) {
-            Ok(records) => judge(&records, &self.proc),
-            Err(error) => Some(format!("it could not be run: {error}")),
+        let (failure, requests) = match self.run(running) {
+            Ok(own) => (judge(&own.connects, &self.proc), judge_requests(own.requests)),
+            Err(error) => (Some(format!("it could not be run: {error}")), None),
         };
         if let Some(failure) = &failure {
             tracing::warn!(%failure, "the self-test of connect events failed");
         }
         let at = SystemTime::now().into();
-        lock(running).self_test = Some(SelfTest { at, failure });
+        let mut running = lock(running);
+        running.self_test = Some(SelfTest { at, failure });
+        running.requests_failure = requests;
     }
 
-    /// What was recorded of a child's connect.
-    fn run(&self, running: &Mutex<Running>) -> io::Result<Vec<Record>> {
+    /// What was recorded of a child's connect and request.
+    fn run(&self, running: &Mutex<Running>) -> io::Result<Told> {
         let socket = OwnSocket::bind()?;
         lock(running).watch_own(socket.file)?;
         let ended = self.execute(&socket.path, running);
-        let records = lock(running).take_own(socket.file);
-        ended.map(|()| records)
+        let told = lock(running).take_own(socket.file);
+        ended.map(|()| told)
     }
 
     fn execute(&self, socket: &Path, running: &Mutex<Running>) -> io::Result<()> {
@@ -107,6 +110,16 @@ impl Schedule {
         child.wait()?;
         Err(io::ErrorKind::TimedOut.into())
     }
+}
+
+/// Why what was recorded is not the child's request; none where it is, or where no program sees requests.
+fn judge_requests(requests: Option<Vec<Request>>) -> Option<String> {
+    let ping = Request {
+        operation: Operation::System,
+        version: None,
+    };
+    let is_told = requests?.contains(&ping);
+    (!is_told).then(|| "the kernel did not tell of castoff's own request".to_owned())
 }
 
 /// Why what was recorded is not the child's connect; none where it is.
@@ -210,6 +223,18 @@ mod tests {
         ] {
             assert!(failure(&inside, &records).is_some(), "{records:?}");
         }
+    }
+
+    #[test]
+    fn a_request_that_is_not_told_fails_the_test_where_requests_are_seen() {
+        let ping = |operation| Request {
+            operation,
+            version: None,
+        };
+        assert_eq!(judge_requests(None), None);
+        assert_eq!(judge_requests(Some(vec![ping(Operation::System)])), None);
+        assert!(judge_requests(Some(Vec::new())).is_some());
+        assert!(judge_requests(Some(vec![ping(Operation::Read)])).is_some());
     }
 
     #[test]

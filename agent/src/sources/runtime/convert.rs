@@ -108,12 +108,35 @@ struct ContainerdConfig {
     ignore_deprecation_warnings: Option<Vec<String>>,
 }
 
-/// The gap that containerd's own setting makes: it leaves these deprecated uses out of its conditions.
-pub(crate) fn silenced_deprecations(answer: &v1::StatusResponse) -> Option<Gap> {
-    let config = answer.info.iter().find(|entry| entry.key == b"config")?;
-    let config: ContainerdConfig = serde_json::from_slice(&config.value).ok()?;
-    let ids = config.ignore_deprecation_warnings.filter(|ids| !ids.is_empty())?;
-    let ids = printable(ids.join(", ").as_bytes());
+/// What `Status` says: its conditions, the deprecated uses, and the ids of those that are left out of them.
+pub(crate) fn status(
+    answer: Result<v1::StatusResponse, Gap>,
+) -> (Reading<Vec<Condition>>, Reading<Vec<Deprecation>>, Vec<String>) {
+    match answer {
+        Ok(answer) => (
+            conditions(&answer),
+            deprecations(&answer),
+            silenced_deprecations(&answer),
+        ),
+        Err(gap) => (Reading::Unknown(gap.clone()), Reading::Unknown(gap), Vec::new()),
+    }
+}
+
+/// The ids of the deprecated uses that containerd's own setting leaves out of its conditions.
+pub(crate) fn silenced_deprecations(answer: &v1::StatusResponse) -> Vec<String> {
+    let config = answer.info.iter().find(|entry| entry.key == b"config");
+    let config: Option<ContainerdConfig> = config.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+    let ids = config.and_then(|config| config.ignore_deprecation_warnings);
+    let ids = ids.into_iter().flatten().take(PARTS_MAX);
+    ids.map(|id| printable(id.as_bytes())).collect()
+}
+
+/// The gap that this setting makes.
+pub(crate) fn gap_of_silenced(ids: &[String]) -> Option<Gap> {
+    if ids.is_empty() {
+        return None;
+    }
+    let ids = ids.join(", ");
     let answer = format!("ignore_deprecation_warnings in containerd's configuration hides {ids}");
     Some(Gap::new(
         Reason::DependsOnAnother,

@@ -80,6 +80,8 @@ catalogue! {
         "When a connection of the container to a Docker socket was last seen.";
     POD_CONNECTS = Counter "castoff_pod_client_connects_total" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "New connections of the container to a Docker socket that were seen: a lower bound.";
+    POD_REQUESTS = Counter "castoff_pod_client_requests_total" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "operation"] OFFENDERS:
+        "Requests of the container to a Docker socket, by class, where the kernel tells of them.";
     HOST_CONNECTIONS = Gauge "castoff_host_client_connections" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "Connections that processes of the host hold to a Docker socket now; 0 for one that was seen earlier within the window.";
     HOST_FIRST_SEEN = Gauge "castoff_host_client_first_seen_timestamp_seconds" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
@@ -88,6 +90,8 @@ catalogue! {
         "When a connection of the host's processes to a Docker socket was last seen.";
     HOST_CONNECTS = Counter "castoff_host_client_connects_total" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "New connections of the host's processes to a Docker socket that were seen: a lower bound.";
+    HOST_REQUESTS = Counter "castoff_host_client_requests_total" ["unit", "executable", "uid", "engine", "scope", "operation"] OFFENDERS:
+        "Requests of the host's processes to a Docker socket, by class, where the kernel tells of them.";
     ENGINE_CONTAINER_CONNECTIONS = Gauge "castoff_engine_container_client_connections" ["name", "owner", "engine", "scope"] OFFENDERS:
         "Connections that a container outside Kubernetes holds to a Docker socket now; owner is the engine that runs it.";
     ENGINE_CONTAINER_FIRST_SEEN = Gauge "castoff_engine_container_client_first_seen_timestamp_seconds" ["name", "owner", "engine", "scope"] OFFENDERS:
@@ -96,6 +100,8 @@ catalogue! {
         "When a connection of the container outside Kubernetes to a Docker socket was last seen.";
     ENGINE_CONTAINER_CONNECTS = Counter "castoff_engine_container_client_connects_total" ["name", "owner", "engine", "scope"] OFFENDERS:
         "New connections of the container outside Kubernetes to a Docker socket that were seen: a lower bound.";
+    ENGINE_CONTAINER_REQUESTS = Counter "castoff_engine_container_client_requests_total" ["name", "owner", "engine", "scope", "operation"] OFFENDERS:
+        "Requests of the container outside Kubernetes to a Docker socket, by class, where the kernel tells of them.";
     REMOTE_CONNECTIONS = Gauge "castoff_remote_client_connections" ["address", "engine", "scope"] OFFENDERS:
         "Connections from another machine to an engine's TCP port now; 0 for one that was seen earlier within the window.";
     REMOTE_FIRST_SEEN = Gauge "castoff_remote_client_first_seen_timestamp_seconds" ["address", "engine", "scope"] OFFENDERS:
@@ -112,6 +118,8 @@ catalogue! {
         "When a connection to a Docker socket was last seen whose holder could not be named.";
     UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
         "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
+    UNNAMED_REQUESTS = Counter "castoff_unnamed_client_requests_total" ["engine", "scope", "operation"]:
+        "Requests of clients that could not be named to a Docker socket, by class, where the kernel tells of them.";
     UNSEEN_FIRST_SEEN = Gauge "castoff_unseen_client_first_seen_timestamp_seconds" ["engine", "scope"]:
         "When somebody first connected to a Docker socket, by the times of its file, whom no look saw, as far as the state file reaches back.";
     UNSEEN_LAST_SEEN = Gauge "castoff_unseen_client_last_seen_timestamp_seconds" ["engine", "scope"]:
@@ -144,6 +152,12 @@ catalogue! {
         "Connects by what told who it was: the process, which still ran; its record alone; or nothing (none).";
     CONNECT_SELF_TEST = Gauge "castoff_connect_events_self_test_passed" []:
         "Whether the kernel told of castoff's own last connect, which it makes at the start and hourly. No series before the first.";
+    REQUEST_METHOD = Gauge "castoff_request_events_method" ["method"]:
+        "How the kernel tells of requests: 1 for the method that runs, 0 for the others. No series where the kernel was not asked of connects.";
+    REQUEST_RECORDED = Counter "castoff_request_events_recorded_total" []:
+        "Requests to Docker sockets, and pieces of them, that the kernel recorded.";
+    REQUEST_LOST = Counter "castoff_request_events_lost_total" []:
+        "Requests to Docker sockets for whose record the kernel had no room. They count as nobody's.";
     SOURCE_UP = Gauge "castoff_source_up" ["source"]:
         "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";
     SOURCE_DURATION = Gauge "castoff_source_duration_seconds" ["source"]:

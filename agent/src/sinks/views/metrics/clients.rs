@@ -49,6 +49,8 @@ struct Use {
     first_seen: Family,
     last_seen: Family,
     connects: Family,
+    /// With one more label; none over TCP, where no request is seen.
+    requests: Option<Family>,
 }
 
 impl Use {
@@ -58,52 +60,74 @@ impl Use {
         self.first_seen.lower(labels, number(client.first_seen.as_unix()));
         self.last_seen.raise(labels, number(client.last_seen.as_unix()));
         self.connects.add(labels, number(client.connects));
+        for (operation, count) in &client.requests.operations {
+            if let Some(requests) = &mut self.requests {
+                requests.add_to(&[&labels[..], &[operation.code()]].concat(), number(*count));
+            }
+        }
     }
 
-    fn into_families(self) -> [Family; 4] {
-        [self.connections, self.first_seen, self.last_seen, self.connects]
+    fn into_families(self) -> impl Iterator<Item = Family> {
+        let uses = [self.connections, self.first_seen, self.last_seen, self.connects];
+        uses.into_iter().chain(self.requests)
     }
 }
 
 /// The families of pods, of the host's processes, of engines' containers, of other machines and of those without a name.
 fn uses() -> [Use; 5] {
-    let new = |[connections, first_seen, last_seen, connects]: [&'static c::Description; 4]| Use {
+    let new = |[connections, first_seen, last_seen, connects]: [&'static c::Description; 4], requests| Use {
         connections: Family::new(connections),
         first_seen: Family::new(first_seen),
         last_seen: Family::new(last_seen),
         connects: Family::new(connects),
+        requests: Option::map(requests, Family::new),
     };
     [
-        new([
-            &c::POD_CONNECTIONS,
-            &c::POD_FIRST_SEEN,
-            &c::POD_LAST_SEEN,
-            &c::POD_CONNECTS,
-        ]),
-        new([
-            &c::HOST_CONNECTIONS,
-            &c::HOST_FIRST_SEEN,
-            &c::HOST_LAST_SEEN,
-            &c::HOST_CONNECTS,
-        ]),
-        new([
-            &c::ENGINE_CONTAINER_CONNECTIONS,
-            &c::ENGINE_CONTAINER_FIRST_SEEN,
-            &c::ENGINE_CONTAINER_LAST_SEEN,
-            &c::ENGINE_CONTAINER_CONNECTS,
-        ]),
-        new([
-            &c::REMOTE_CONNECTIONS,
-            &c::REMOTE_FIRST_SEEN,
-            &c::REMOTE_LAST_SEEN,
-            &c::REMOTE_CONNECTS,
-        ]),
-        new([
-            &c::UNNAMED_CONNECTIONS,
-            &c::UNNAMED_FIRST_SEEN,
-            &c::UNNAMED_LAST_SEEN,
-            &c::UNNAMED_CONNECTS,
-        ]),
+        new(
+            [
+                &c::POD_CONNECTIONS,
+                &c::POD_FIRST_SEEN,
+                &c::POD_LAST_SEEN,
+                &c::POD_CONNECTS,
+            ],
+            Some(&c::POD_REQUESTS),
+        ),
+        new(
+            [
+                &c::HOST_CONNECTIONS,
+                &c::HOST_FIRST_SEEN,
+                &c::HOST_LAST_SEEN,
+                &c::HOST_CONNECTS,
+            ],
+            Some(&c::HOST_REQUESTS),
+        ),
+        new(
+            [
+                &c::ENGINE_CONTAINER_CONNECTIONS,
+                &c::ENGINE_CONTAINER_FIRST_SEEN,
+                &c::ENGINE_CONTAINER_LAST_SEEN,
+                &c::ENGINE_CONTAINER_CONNECTS,
+            ],
+            Some(&c::ENGINE_CONTAINER_REQUESTS),
+        ),
+        new(
+            [
+                &c::REMOTE_CONNECTIONS,
+                &c::REMOTE_FIRST_SEEN,
+                &c::REMOTE_LAST_SEEN,
+                &c::REMOTE_CONNECTS,
+            ],
+            None,
+        ),
+        new(
+            [
+                &c::UNNAMED_CONNECTIONS,
+                &c::UNNAMED_FIRST_SEEN,
+                &c::UNNAMED_LAST_SEEN,
+                &c::UNNAMED_CONNECTS,
+            ],
+            Some(&c::UNNAMED_REQUESTS),
+        ),
     ]
 }
 

@@ -31,23 +31,28 @@ impl Family {
     /// Adds `value` to the series of these labels. Two things that a label set cannot tell apart are one series: two
     /// of one name would make the whole exposition invalid.
     pub(super) fn add<const N: usize>(&mut self, labels: [&str; N], value: f64) {
+        self.merge(&labels, value, |old, new| old + new);
+    }
+
+    /// The same for labels whose number is not known to the compiler.
+    pub(super) fn add_to(&mut self, labels: &[&str], value: f64) {
         self.merge(labels, value, |old, new| old + new);
     }
 
     /// Sets the series of these labels to `value`, or leaves what is greater.
     pub(super) fn raise<const N: usize>(&mut self, labels: [&str; N], value: f64) {
-        self.merge(labels, value, f64::max);
+        self.merge(&labels, value, f64::max);
     }
 
     /// Sets the series of these labels to `value`, or leaves what is less.
     pub(super) fn lower<const N: usize>(&mut self, labels: [&str; N], value: f64) {
-        self.merge(labels, value, f64::min);
+        self.merge(&labels, value, f64::min);
     }
 
-    fn merge<const N: usize>(&mut self, labels: [&str; N], value: f64, merge: impl Fn(f64, f64) -> f64) {
-        debug_assert_eq!(N, self.description.labels.len(), "{}", self.description.name);
+    fn merge(&mut self, labels: &[&str], value: f64, merge: impl Fn(f64, f64) -> f64) {
+        debug_assert_eq!(labels.len(), self.description.labels.len(), "{}", self.description.name);
         let full = self.description.limit.is_some_and(|limit| self.series.len() >= limit);
-        match self.series.entry(labels.map(safe).into()) {
+        match self.series.entry(labels.iter().map(|label| safe(label)).collect()) {
             Entry::Occupied(mut series) => {
                 let merged = merge(*series.get(), value);
                 series.insert(merged);

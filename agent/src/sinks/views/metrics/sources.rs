@@ -4,7 +4,7 @@ use super::catalogue as c;
 use super::cycles::CycleCounters;
 use super::family::{Family, number};
 use crate::findings::report::Report;
-use crate::model::connect::{ConnectEvents, ConnectMethod};
+use crate::model::connect::{ConnectEvents, ConnectMethod, RequestEvents};
 use crate::model::reading::{Reason, Source};
 
 pub(super) fn families(report: Option<&Report>, cycles: &CycleCounters) -> Vec<Family> {
@@ -34,16 +34,15 @@ pub(super) fn families(report: Option<&Report>, cycles: &CycleCounters) -> Vec<F
     }
     let mut families = vec![up, duration, gaps, last_success, failures];
     let events = report.and_then(|report| report.connect_events.known());
-    families.extend(events.into_iter().flat_map(connect_events));
+    if let Some(events) = events {
+        families.extend(connect_events(events));
+        families.extend(request_events(&events.requests));
+    }
     families
 }
 
 fn connect_events(events: &ConnectEvents) -> [Family; 6] {
-    let mut method = Family::new(&c::CONNECT_METHOD);
-    for other in ConnectMethod::ALL {
-        let runs = events.method == Some(*other);
-        method.add([other.code()], f64::from(u8::from(runs)));
-    }
+    let method = method_of(&c::CONNECT_METHOD, events.method);
     let mut listeners = Family::new(&c::CONNECT_LISTENERS);
     listeners.add([], f64::from(events.listeners));
     let mut recorded = Family::new(&c::CONNECT_RECORDED);
@@ -59,4 +58,21 @@ fn connect_events(events: &ConnectEvents) -> [Family; 6] {
         passed.add([], f64::from(u8::from(test.failure.is_none())));
     }
     [method, listeners, recorded, lost, attributed, passed]
+}
+
+fn request_events(events: &RequestEvents) -> [Family; 3] {
+    let method = method_of(&c::REQUEST_METHOD, events.method);
+    let mut recorded = Family::new(&c::REQUEST_RECORDED);
+    recorded.add([], number(events.recorded));
+    let mut lost = Family::new(&c::REQUEST_LOST);
+    lost.add([], number(events.lost));
+    [method, recorded, lost]
+}
+
+fn method_of(description: &'static c::Description, running: Option<ConnectMethod>) -> Family {
+    let mut family = Family::new(description);
+    for method in ConnectMethod::ALL {
+        family.add([method.code()], f64::from(u8::from(running == Some(*method))));
+    }
+    family
 }

@@ -82,6 +82,8 @@ pub(super) struct ClientRow<'a> {
     pub(super) of: String,
     pub(super) engine: String,
     pub(super) connections: String,
+    /// What it asks for; empty where no request was seen.
+    pub(super) requests: String,
     pub(super) first: When,
     pub(super) last: When,
     pub(super) drawing: Drawing,
@@ -100,6 +102,7 @@ impl<'a> ClientRow<'a> {
             },
             engine: words::engine(key.engine, &key.scope, key.api),
             connections: words::connections(client),
+            requests: words::requests(&client.requests),
             first: When::new(client.first_seen, now),
             last: When::new(client.last_seen, now),
             drawing: Drawing::new(format!("client-{number}"), &who, &client.timeline),

@@ -16,6 +16,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         shortened("WHO", Cut::End, 16).twice(),
         shortened("OF", Cut::End, 12),
         shortened("ENGINE", Cut::End, 7),
+        shortened("ASKS FOR", Cut::End, 8),
         whole("CONNECTIONS"),
         whole("SINCE"),
         whole("LAST SEEN"),
@@ -32,12 +33,13 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     }
     for client in clients.iter().filter(|_| style.wide) {
         let cells = narrow(client, report.time, style);
-        let [who, of, engine, connections, since, last] = cells;
+        let [who, of, engine, asks, connections, since, last] = cells;
         let [connects, pid, program, uid, unit, listener, origin] = details(client);
         grid.push([
             who,
             of,
             engine,
+            asks,
             connections,
             since,
             last,
@@ -71,11 +73,12 @@ pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
         same.first_seen = same.first_seen.min(client.first_seen);
         same.last_seen = same.last_seen.max(client.last_seen);
         same.connects = same.connects.saturating_add(client.connects);
+        same.requests.absorb(&client.requests);
     }
     merged
 }
 
-fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
+fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 7] {
     let open = client.is_open();
     let key = &client.key;
     let last = if open && !style.wide {
@@ -84,6 +87,11 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
         words::when(client.last_seen, now, style)
     };
     let tone = if open { Tone::Plain } else { Tone::Faint };
+    let asks = if style.wide {
+        words::requests(&client.requests)
+    } else {
+        words::purposes(&client.requests)
+    };
     let workload = match &key.identity {
         ClientIdentity::Pod(place) => place.workload.as_ref(),
         _ => None,
@@ -92,6 +100,7 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 6] {
         Cell::toned(key.identity.to_string(), tone),
         Cell::toned(words::workload(workload, style), tone),
         Cell::toned(words::engine(key.engine, &key.scope, key.api), tone),
+        Cell::toned(asks, tone),
         Cell::toned(words::connections(client), tone),
         Cell::toned(words::when(client.first_seen, now, style), tone),
         Cell::toned(last, tone),

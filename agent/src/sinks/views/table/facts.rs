@@ -122,6 +122,9 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
             Reading::Absent => fact("Connects", "the kernel was not asked to tell of them"),
             Reading::Unknown(gap) => unknown("Connects", gap),
         });
+        if let Some(events) = report.connect_events.known() {
+            facts.push(fact("Requests", words::request_events(&events.requests)));
+        }
     }
     facts
 }

@@ -35,6 +35,10 @@ fn the_sample_looks_as_it_did() {
         &render_table(&sample::clear(), &style(Some(80), false)),
     );
     golden::hold(
+        "src/sinks/views/table/golden/asked.txt",
+        &render_table(&sample::asked(), &style(Some(80), false)),
+    );
+    golden::hold(
         "src/sinks/views/table/golden/blind.txt",
         &render_table(&sample::blind(), &style(Some(80), false)),
     );

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use crate::findings::readiness::answer::{Answer, Effect};
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
-use crate::model::connect::{ConnectEvents, SelfTest};
+use crate::model::connect::{ConnectEvents, RequestEvents, SelfTest};
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::last_connect::LastConnect;
 use crate::model::reading::Hides;
+use crate::model::request::{Operation, Requests};
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
 use crate::model::workload::owner::Workload;
@@ -190,11 +192,67 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
     method + &tested + &refused.collect::<String>()
 }
 
+/// How the kernel tells of requests, and why it is not by a method that comes before.
+pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String {
+    let method = match events.method {
+        Some(method) => format!("told by {method}: {} recorded, {} lost", events.recorded, events.lost),
+        None if events.refused.is_empty() => "not asked for, or connects are not told".to_owned(),
+        None => "not told by the kernel".to_owned(),
+    };
+    let refused = events
+        .refused
+        .iter()
+        .map(|refused| format!("; {}: {}", refused.method, refused.answer));
+    method + &refused.collect::<String>()
+}
+
+/// What a client asks for, most often first.
+pub(in crate::sinks::views) fn purposes(requests: &Requests) -> String {
+    let purposes: Vec<&str> = requests.purposes().into_iter().map(Operation::code).collect();
+    purposes.join(",")
+}
+
+/// What a client asks for, most often first, with how often, and the lowest version of the Docker API that it names.
+pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
+    let count = |operation| requests.operations.get(&operation).copied().unwrap_or_default();
+    let purposes = requests.purposes().into_iter();
+    let purposes: Vec<String> = purposes
+        .map(|operation| format!("{operation} {}", count(operation)))
+        .collect();
+    let api = requests.lowest_api.map(|lowest| format!(" (API {})", lowest.version()));
+    purposes.join(", ") + &api.unwrap_or_default()
+}
+
 /// How connections were found.
 pub(in crate::sinks::views) const fn method(method: HolderMethod) -> &'static str {
     match method {
         HolderMethod::SockDiag => "sock_diag in every network namespace",
         HolderMethod::ProcNetUnix => "/proc/<pid>/net/unix: names the container, not the process",
+    }
+}
+
+/// Whether the node is ready, in words.
+pub(in crate::sinks::views) const fn answer(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Ready => "ready",
+        Answer::NotReady => "not ready",
+        Answer::CannotTell => "cannot tell",
+    }
+}
+
+pub(super) const fn answer_tone(answer: Answer) -> Tone {
+    match answer {
+        Answer::Ready => Tone::Good,
+        Answer::NotReady => Tone::Bad,
+        Answer::CannotTell => Tone::Warning,
+    }
+}
+
+pub(super) const fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Blocks => "blocks",
+        Effect::MayBlock => "may block",
+        Effect::Note => "note",
     }
 }
 

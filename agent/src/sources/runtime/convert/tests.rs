@@ -143,7 +143,7 @@ fn deprecations_that_are_silenced_are_a_gap_that_names_them() {
             info: vec![entry],
             ..v1::StatusResponse::default()
         };
-        silenced_deprecations(&answer)
+        gap_of_silenced(&silenced_deprecations(&answer))
     };
     let ids = r#"["io.containerd.deprecation/a","io.containerd.deprecation/b"]"#;
     let gap = told(&format!(r#"{{"registry":{{}},"ignoreDeprecationWarnings":{ids}}}"#)).expect("they are silenced");

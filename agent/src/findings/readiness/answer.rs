@@ -1,0 +1,112 @@
+//! The answer for one target, and what stands in its way.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::target::Target;
+use crate::findings::catalogue::entry;
+use crate::findings::report::Code;
+use crate::model::reading::codes;
+
+codes! {
+    /// How certain it is that a release does without something.
+    Certainty {
+        /// A release does.
+        Enforced = "enforced",
+        /// Its project says that one will. It can still move.
+        Announced = "announced",
+    }
+}
+
+codes! {
+    /// Whether a node is ready, worst first.
+    Answer {
+        /// Something stands in the way.
+        NotReady = "not-ready",
+        /// Something that could not be seen may stand in the way.
+        CannotTell = "cannot-tell",
+        /// Nothing that castoff knows of stands in the way.
+        Ready = "ready",
+    }
+}
+
+codes! {
+    /// What an obstacle does to the answer.
+    Effect {
+        /// It stands in the way.
+        Blocks = "blocks",
+        /// It may: something could not be seen, or is not known.
+        MayBlock = "may-block",
+        /// It does not, and is good to know.
+        Note = "note",
+    }
+}
+
+/// Where a rule is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// Whether that is so, or is said to come.
+    pub certainty: Certainty,
+    /// When the release came out that does so; for an announcement, when it was last read.
+    pub date: &'static str,
+    /// The address.
+    pub source: &'static str,
+}
+
+/// One thing that stands in the way, or may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Obstacle {
+    /// What it does to the answer.
+    pub effect: Effect,
+    /// Which rule; `castoff explain CODE` says more.
+    pub code: Code,
+    /// What is so on this node.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+    /// Where the rule is from.
+    #[serde(flatten)]
+    pub said: Said,
+}
+
+impl Obstacle {
+    pub(super) fn new(effect: Effect, code: Code, said: Said, message: impl Into<String>) -> Self {
+        Self {
+            effect,
+            code,
+            message: message.into(),
+            advice: entry(code).instead[0].to_owned(),
+            said,
+        }
+    }
+}
+
+/// The answer for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// The target, as it is typed: `kubelet=1.38`.
+    pub target: Target,
+    /// Whether the node is ready for it.
+    pub answer: Answer,
+    /// What stands in the way, worst first, and what is good to know.
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Readiness {
+    pub(super) fn new(target: Target, mut obstacles: Vec<Obstacle>) -> Self {
+        obstacles.sort_by_key(|obstacle| (obstacle.effect, obstacle.code));
+        let answer = match obstacles.first().map(|obstacle| obstacle.effect) {
+            Some(Effect::Blocks) => Answer::NotReady,
+            Some(Effect::MayBlock) => Answer::CannotTell,
+            Some(Effect::Note) | None => Answer::Ready,
+        };
+        Self {
+            target,
+            answer,
+            obstacles,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What keeps a kubelet of some version from starting on this node.
+
+use super::answer::{Effect, Obstacle, Said};
+use super::{Grounds, hidden, of_catalogue};
+use crate::findings::releases::{self, Cut, Version};
+use crate::findings::report::Code;
+use crate::findings::runtime::{cri_plugin_off, cut, fail_cgroup_v1, reaches_no_further};
+use crate::model::host::CgroupVersion;
+use crate::model::reading::Reading;
+use crate::model::runtime::CriApi;
+
+/// The first minor of Kubernetes whose kubelet speaks CRI v1.
+const SPEAKS_V1: Version = Version(1, 23);
+
+pub(super) fn add(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
+    found.extend(interface(grounds, version));
+    found.extend(cgroups(grounds, version));
+}
+
+fn said(cut: &Cut) -> Said {
+    Said {
+        certainty: cut.certainty,
+        date: cut.date,
+        source: cut.source,
+    }
+}
+
+/// The interface between the kubelet and the runtime.
+fn interface(grounds: &Grounds, version: Version) -> Option<Obstacle> {
+    let cut = match cut(&grounds.kubelet, &grounds.runtime) {
+        Reading::Known(Some(cut)) => cut,
+        Reading::Known(None) => return none_older(grounds, version),
+        Reading::Absent => return Some(no_runtime(grounds)),
+        Reading::Unknown(gap) => {
+            let said = said(&releases::table().cuts.with_runtime_config);
+            return Some(hidden(Code::KubeletCeiling, said, "how far the runtime reaches", &gap));
+        }
+    };
+    if version < Version(1, cut.first_minor) {
+        return none_older(grounds, version);
+    }
+    let is_old = grounds
+        .runtime
+        .known()
+        .is_some_and(|runtime| runtime.api == CriApi::V1alpha2);
+    let code = match cut.name {
+        name if name == releases::table().cuts.without_dockershim.name => Code::RuntimeIsDocker,
+        _ if is_old => Code::CriV1alpha2Only,
+        _ => Code::KubeletCeiling,
+    };
+    Some(Obstacle::new(
+        Effect::Blocks,
+        code,
+        said(&cut),
+        reaches_no_further(&cut),
+    ))
+}
+
+/// The way back: kubelets before 1.23 speak CRI v1alpha2 only, which newer runtimes do not.
+fn none_older(grounds: &Grounds, version: Version) -> Option<Obstacle> {
+    let runtime = grounds.runtime.known()?;
+    if version >= SPEAKS_V1 || runtime.api == CriApi::V1alpha2 {
+        return None;
+    }
+    let line = releases::line(&runtime.name, &runtime.version)?;
+    let first_without = match runtime.name.as_str() {
+        "containerd" => Version(2, 0),
+        "cri-o" => Version(1, 26),
+        _ => return None,
+    };
+    let code = Code::KubeletCeiling;
+    let message = format!(
+        "a kubelet before Kubernetes {SPEAKS_V1} speaks CRI v1alpha2 only, which {} has no more since {first_without}",
+        runtime.name
+    );
+    (line >= first_without).then(|| Obstacle::new(Effect::Blocks, code, of_catalogue(code), message))
+}
+
+fn no_runtime(grounds: &Grounds) -> Obstacle {
+    if let Some(off) = grounds.refused_endpoints.iter().find_map(cri_plugin_off) {
+        let message = format!("{} {}", off.subject, off.message);
+        return Obstacle::new(Effect::Blocks, off.code, of_catalogue(off.code), message);
+    }
+    let said = said(&releases::table().cuts.with_runtime_config);
+    let message = "no runtime was found that a kubelet could use";
+    Obstacle::new(Effect::MayBlock, Code::KubeletCeiling, said, message)
+}
+
+fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
+    let cut = releases::table().cuts.without_cgroup_v1;
+    let first = Version(1, cut.first_minor);
+    let obstacle = |effect, message: String| Some(Obstacle::new(effect, Code::CgroupV1, said(&cut), message));
+    if version < first {
+        return None;
+    }
+    match &grounds.cgroups {
+        Reading::Known(CgroupVersion::V2) => return None,
+        Reading::Known(CgroupVersion::V1) => {}
+        Reading::Absent => return obstacle(Effect::MayBlock, "no control groups are mounted".to_owned()),
+        Reading::Unknown(gap) => return Some(hidden(Code::CgroupV1, said(&cut), "the control group version", gap)),
+    }
+    let refuses = format!("a kubelet of Kubernetes {first} or newer does not start on cgroup v1");
+    match fail_cgroup_v1(&grounds.kubelet) {
+        Reading::Known(Some(false)) => obstacle(
+            Effect::Note,
+            "the node runs cgroup v1 by override (failCgroupV1 is false), of which no end is dated yet".to_owned(),
+        ),
+        Reading::Known(Some(true)) => obstacle(Effect::Blocks, format!("{refuses}, and failCgroupV1 is true")),
+        Reading::Known(None) => obstacle(
+            Effect::Blocks,
+            format!("{refuses}, and failCgroupV1 is not set to false"),
+        ),
+        Reading::Absent => obstacle(
+            Effect::MayBlock,
+            format!("{refuses} unless failCgroupV1 is set to false, and no kubelet is here to read that of"),
+        ),
+        Reading::Unknown(gap) => obstacle(
+            Effect::MayBlock,
+            format!("{refuses} unless failCgroupV1 is set to false, which could not be read ({gap})"),
+        ),
+    }
+}

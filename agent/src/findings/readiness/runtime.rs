@@ -1,0 +1,127 @@
+//! What stands in the way of another release of the node's own runtime.
+
+use super::answer::{Certainty, Effect, Obstacle, Said};
+use super::{Grounds, hidden, of_catalogue, of_table};
+use crate::findings::releases::{self, Version};
+use crate::findings::report::Code;
+use crate::findings::runtime::named;
+use crate::model::reading::Reading;
+use crate::model::runtime::{Deprecation, Runtime};
+
+/// The prefix of containerd's ids of deprecated uses.
+const DEPRECATION: &str = "io.containerd.deprecation/";
+
+/// Where containerd says which upgrades it supports and what it removes.
+const POLICY: &str = "https://github.com/containerd/containerd/blob/main/RELEASES.md";
+
+fn policy(certainty: Certainty, date: &'static str) -> Said {
+    Said {
+        certainty,
+        date,
+        source: POLICY,
+    }
+}
+
+pub(super) fn add(grounds: &Grounds, product: &str, version: Version, found: &mut Vec<Obstacle>) {
+    let path = |effect, message: String| Obstacle::new(effect, Code::RuntimeUpgradePath, of_table(product), message);
+    let runtime = match &grounds.runtime {
+        Reading::Known(runtime) if runtime.name == product => runtime,
+        Reading::Known(runtime) => {
+            let message = format!(
+                "the node's runtime is {}: castoff judges upgrades of {product}, not a move to it",
+                named(runtime)
+            );
+            return found.push(path(Effect::MayBlock, message));
+        }
+        Reading::Absent => {
+            let message = format!("no {product} was found that could be upgraded");
+            return found.push(path(Effect::MayBlock, message));
+        }
+        Reading::Unknown(gap) => {
+            let unseen = hidden(Code::RuntimeUpgradePath, of_table(product), "the runtime", gap);
+            return found.push(unseen);
+        }
+    };
+    let Some(installed) = releases::line(product, &runtime.version) else {
+        let message = format!("the version of {} could not be read", named(runtime));
+        return found.push(path(Effect::MayBlock, message));
+    };
+    if version < installed {
+        let message = format!("{} is newer: no project supports a way back", named(runtime));
+        found.push(path(Effect::MayBlock, message));
+    }
+    if product == "containerd" && version > installed {
+        found.extend(hops(runtime, installed, version));
+        add_deprecations(runtime, version, found);
+    }
+}
+
+fn hops(runtime: &Runtime, installed: Version, version: Version) -> Option<Obstacle> {
+    let hops = releases::hops(installed, version);
+    let said = policy(Certainty::Enforced, releases::table().as_of);
+    let message = match hops.as_slice() {
+        [_] => return None,
+        // One of the lines is not in the table, which is said already where it is the target.
+        [] => format!("whether containerd supports an upgrade from {installed} to {version} is not known"),
+        [between @ .., _] => {
+            let between: Vec<String> = between.iter().map(Version::to_string).collect();
+            let message = format!(
+                "containerd supports no upgrade from {} to {version} in one step: go by {}",
+                runtime.version,
+                between.join(", then ")
+            );
+            return Some(Obstacle::new(Effect::Blocks, Code::RuntimeUpgradePath, said, message));
+        }
+    };
+    Some(Obstacle::new(Effect::MayBlock, Code::RuntimeUpgradePath, said, message))
+}
+
+/// Deprecated uses that the release does without.
+fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacle>) {
+    let code = Code::RuntimeDeprecation;
+    let installed = releases::line(&runtime.name, &runtime.version);
+    let removals = &releases::table().containerd_removals;
+    let removes = |line: Version| line <= version && Some(line) > installed;
+    match &runtime.deprecations {
+        Reading::Known(uses) => found.extend(uses.iter().map(|used| deprecation(used, version))),
+        Reading::Unknown(gap) => found.push(hidden(code, of_catalogue(code), "which deprecated uses there are", gap)),
+        Reading::Absent if removals.iter().any(|removal| removes(removal.removed_in)) => {
+            let message = format!(
+                "{} does not tell of the deprecated uses that {version} removes",
+                named(runtime)
+            );
+            found.push(Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message));
+        }
+        Reading::Absent => {}
+    }
+    if !runtime.silenced_deprecations.is_empty() {
+        let ids = runtime.silenced_deprecations.join(", ");
+        let message = format!("containerd is told to keep quiet about {ids} (ignore_deprecation_warnings)");
+        found.push(Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message));
+    }
+}
+
+/// The runtime's own text, beside the release that castoff's table has for it: the texts name releases that have moved.
+fn deprecation(used: &Deprecation, version: Version) -> Obstacle {
+    let id = used.id.strip_prefix(DEPRECATION).unwrap_or(&used.id);
+    let code = Code::RuntimeDeprecation;
+    let mut removals = releases::table().containerd_removals.iter();
+    let Some(removal) = removals.find(|removal| removal.id == id) else {
+        let message = format!(
+            "{id} is in use, of which castoff knows no date; the runtime says: {}",
+            used.message
+        );
+        return Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message);
+    };
+    let line = removal.removed_in;
+    let (effect, verb) = match (removal.certainty, line <= version) {
+        (_, false) => (Effect::Note, "goes with"),
+        (Certainty::Enforced, true) => (Effect::Blocks, "is gone since"),
+        (Certainty::Announced, true) => (Effect::Blocks, "is announced to go with"),
+    };
+    let message = format!(
+        "{id} is in use, which {verb} containerd {line}; the runtime says: {}",
+        used.message
+    );
+    Obstacle::new(effect, code, policy(removal.certainty, removal.date), message)
+}
