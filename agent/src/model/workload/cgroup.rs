@@ -90,11 +90,11 @@ impl<'a> Line<'a> {
     }
 
     /// The containers along the path and the pod's uid. Owners are asked for only where the names alone place the process
-    /// in a container or a pod of nobody's own.
+    /// in a container or a pod.
     fn walk(&self, owner: GroupOwner<'_>) -> (Vec<CgroupContainer>, Option<String>) {
         let (containers, pod_uid) = walk(self.path, None);
-        let is_trusted = pod_uid.is_some() || containers.first().is_some_and(|c| c.user.is_none());
-        let claim = if is_trusted { self.find_claim(owner) } else { None };
+        let is_placed = pod_uid.is_some() || !containers.is_empty();
+        let claim = if is_placed { self.find_claim(owner) } else { None };
         match claim {
             Some(_) => walk(self.path, claim),
             None => (containers, pod_uid),
