@@ -25,6 +25,7 @@ enum {
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_RB_NO_WAKEUP = 1 };
 enum { AF_UNIX = 1 };
+enum { PIDTYPE_TGID = 1 };
 enum { S_IFMT = 0170000, S_IFSOCK = 0140000 };
 
 // The file of a listening socket. `dev` is the kernel's packing, and the inode is cut to the 32 bits that sock_diag gives.
@@ -92,7 +93,9 @@ struct task_struct {
 } CORE;
 
 struct upid { int nr; } CORE;
-struct pid { struct upid numbers[1]; } CORE;
+struct hlist_node;
+struct hlist_head { struct hlist_node *first; } CORE;
+struct pid { struct hlist_head tasks[2]; struct upid numbers[1]; } CORE;
 typedef struct { struct net *net; } CORE possible_net_t;
 struct sock_common { u16 skc_family; possible_net_t skc_net; } CORE;
 struct sock { struct sock_common __sk_common; struct pid *sk_peer_pid; } CORE;

@@ -124,7 +124,7 @@ pub fn evaluate(
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
     let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
-    let findings = find(&facts);
+    let connections = snapshot.connections.reading.known();
     let report = Report {
         api_version: API_VERSION,
         kind: "NodeReport",
@@ -133,6 +133,7 @@ pub fn evaluate(
         time: snapshot.taken,
         verdict,
         verdict_reason,
+        findings: find(&facts),
         runtime: snapshot.runtime.runtime.reading.clone(),
         refused_endpoints: snapshot.runtime.refused.clone(),
         kubelet_ceiling: ceiling,
@@ -146,10 +147,10 @@ pub fn evaluate(
         exposures,
         shadow_containers: joined.shadow_containers,
         shared_containerd: containerd::reading(snapshot),
-        findings,
         readiness: Vec::new(),
         connect_events: snapshot.connects.reading.as_ref().map(|seen| seen.events.clone()),
-        holder_method: snapshot.connections.reading.known().map(|seen| seen.method),
+        holder_method: connections.map(|seen| seen.method),
+        iterator_refused: connections.and_then(|seen| seen.iterator_refused.clone()),
         sources,
     };
     with_readiness(report, &settings.ready_for)
@@ -230,6 +231,7 @@ fn clients(
                 connections: now.map_or(0, |n| n.connections),
                 pending: now.map_or(0, |n| n.pending),
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),
+                connectors: now.map_or_else(Vec::new, |n| n.connectors.clone()),
                 origin: match key.identity {
                     ClientIdentity::Unseen => Origin::FileTimes,
                     _ if seen.by_event => Origin::Event,

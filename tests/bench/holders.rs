@@ -24,6 +24,8 @@ pub(crate) struct Measured {
     lsof: Option<Run>,
     first: Run,
     repeated: Run,
+    /// A repeated look by the kernel's iterator, or why there is none.
+    by_iterator: Result<Run, String>,
     held: usize,
     found: Vec<(&'static str, usize)>,
     pub(crate) missed: Vec<u32>,
@@ -58,18 +60,29 @@ pub(crate) fn measure(name: &'static str, rounds: usize, size: Size) -> Result<M
     thread::sleep(SETTLED.saturating_sub(made.elapsed()));
     let with_lsof = tools::is_installed("lsof");
     let (mut ss, mut lsof, mut first, mut repeated) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut by_castoff = BTreeSet::new();
+    let (mut by_castoff, mut found_by_iterator) = (BTreeSet::new(), BTreeSet::new());
+    let mut by_iterator = Ok(Vec::new());
     for _ in 0..rounds {
         ss.push(tools::time("ss", &["-xp"])?);
         let (runs, found) = tools::look(1 + REPEATED, &load.socket)?;
         first.extend(runs.first());
         repeated.push(mean(runs.get(1..).unwrap_or_default()));
         by_castoff = found;
+        by_iterator = by_iterator.and_then(|mut runs: Vec<Run>| {
+            let (looks, found) =
+                tools::look_by_iterator(1 + REPEATED, &load.socket).map_err(|error| error.to_string())?;
+            runs.push(mean(looks.get(1..).unwrap_or_default()));
+            found_by_iterator = found;
+            Ok(runs)
+        });
         if with_lsof {
             lsof.push(tools::time("lsof", &["-nP", "-U"])?);
         }
     }
     let mut found = vec![("castoff", by_castoff), ("ss -xp", tools::found_by_ss(&load.socket)?)];
+    if by_iterator.is_ok() {
+        found.push(("castoff, iterator", found_by_iterator));
+    }
     if with_lsof {
         found.push(("lsof -U +E", tools::found_by_lsof(&load.socket)?));
     }
@@ -89,6 +102,7 @@ pub(crate) fn measure(name: &'static str, rounds: usize, size: Size) -> Result<M
         lsof: with_lsof.then(|| median(&lsof)),
         first: median(&first),
         repeated: median(&repeated),
+        by_iterator: by_iterator.map(|runs| median(&runs)),
         held: held.len(),
         found: counted.collect(),
         missed: missed.unwrap_or_default(),
@@ -106,8 +120,10 @@ pub(crate) fn print_times(all: &[Measured]) -> String {
             m.lsof.map_or("-".to_owned(), pair),
             pair(m.first),
             pair(m.repeated),
+            m.by_iterator.as_ref().map_or("-".to_owned(), |run| pair(*run)),
             quicker(m.first),
             quicker(m.repeated),
+            m.by_iterator.as_ref().map_or_else(Clone::clone, |run| quicker(*run)),
         ]
     };
     table(
@@ -118,8 +134,10 @@ pub(crate) fn print_times(all: &[Measured]) -> String {
             "lsof -nP -U",
             "first look",
             "repeated",
+            "by iterator",
             "× first",
             "× repeated",
+            "× by iterator",
         ],
         &all.iter().map(row).collect::<Vec<_>>(),
     )
@@ -169,7 +187,10 @@ pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
             }
             _ => continue,
         };
-        for (kind, run, least) in [("first look", m.first, least), ("repeated", m.repeated, 15.0)] {
+        let by_iterator = if m.name.contains("30,000") { 15.0 } else { 25.0 };
+        let by_iterator = m.by_iterator.iter().map(|run| ("by iterator", *run, by_iterator));
+        let looks = [("first look", m.first, least), ("repeated", m.repeated, 15.0)];
+        for (kind, run, least) in looks.into_iter().chain(by_iterator) {
             for (of, value) in [("wall", times(m.ss.wall, run.wall)), ("CPU", times(m.ss.cpu, run.cpu))] {
                 figures.push(Figure::at_least(
                     format!("{}, {kind}, {of}", m.name),

@@ -1,8 +1,8 @@
 //! `castoff-look`: the bench's own way into castoff: the look for holders alone, once or again and again, with the time and
 //! the CPU that each took. Built beside castoff, from the same library, in the same profile.
 //!
-//! `castoff-look CYCLES [SOCKET]` prints a line for each cycle: `WALL_MICROS CPU_MICROS HOLDERS`, and at the end the pids that
-//! hold a connection to the socket at that path.
+//! `castoff-look CYCLES [SOCKET [iterator]]` prints a line for each cycle: `WALL_MICROS CPU_MICROS HOLDERS`, and at the end the pids that
+//! hold a connection to the socket at that path. With `iterator` it asks the kernel's iterator over open files for them.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use castoff::model::identity::{FileIdentity, SocketInode};
 use castoff::model::snapshot::ConnectionsSeen;
 use castoff::model::socket::{Connection, ListenerId, ListeningSocket};
 use castoff::sources::engines::{ListenerMemory, find_engines};
-use castoff::sources::holders::{HolderMemory, ProcessView, Watch, find_connections};
+use castoff::sources::holders::{HolderIterator, HolderMemory, ProcessView, Watch, find_connections};
 use castoff::sources::processes::ProcessReader;
 use castoff::sources::sockets::listening::{SocketsSeen, find_sockets};
 use castoff::sources::sockets::live::KernelTables;
@@ -28,7 +28,8 @@ fn main() -> io::Result<()> {
     let socket = arguments.get(1).map(std::fs::metadata).transpose()?;
     let watched = socket.map(|file| ListenerId::File(FileIdentity::from_stat(file.dev(), file.ino())));
     let is_asked = |connection: &&Connection| watched.as_ref().is_none_or(|watched| connection.listener == *watched);
-    let mut sight = Sight::new("/proc".into());
+    let by_iterator = arguments.get(2).is_some_and(|word| word == "iterator");
+    let mut sight = Sight::new("/proc".into(), by_iterator);
     let mut last = BTreeSet::new();
     let mut out = io::stdout().lock();
     for _ in 0..cycles {
@@ -40,6 +41,9 @@ fn main() -> io::Result<()> {
             .flat_map(|connection| connection.holders.iter().map(|process| process.key.pid.0))
             .collect();
         writeln!(out, "{} {} {}", wall.as_micros(), cpu.as_micros(), last.len())?;
+    }
+    if let (true, Some(answer)) = (by_iterator, sight.iterator.refusal()) {
+        return Err(io::Error::other(answer.to_owned()));
     }
     let pids: Vec<String> = last.iter().map(u32::to_string).collect();
     writeln!(out, "{}", pids.join(" "))
@@ -53,10 +57,11 @@ struct Sight {
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
     holders: HolderMemory,
+    iterator: HolderIterator,
 }
 
 impl Sight {
-    fn new(proc: PathBuf) -> Self {
+    fn new(proc: PathBuf, by_iterator: bool) -> Self {
         Self {
             reader: ProcessReader::new(proc.clone()),
             tables: KernelTables::new(proc.clone(), Duration::from_secs(60)),
@@ -64,6 +69,7 @@ impl Sight {
             namespaces: NamespaceFinder::default(),
             listeners: ListenerMemory::default(),
             holders: HolderMemory::default(),
+            iterator: HolderIterator::new(by_iterator, "/proc".into()),
         }
     }
 
@@ -89,6 +95,7 @@ impl Sight {
             table,
             namespaces: &namespaces,
             memory: &mut self.holders,
+            iterator: &mut self.iterator,
         };
         let seen = find_connections(&mut self.tables, view, Watch::of(&watched), connected);
         seen.reading.known().cloned()

@@ -37,10 +37,20 @@ pub(crate) fn time(program: &str, arguments: &[&str]) -> Result<Run> {
 
 /// What castoff's looks took, one after another by the same agent, and the pids found at the end.
 pub(crate) fn look(cycles: usize, socket: &Path) -> Result<(Vec<Run>, BTreeSet<u32>)> {
+    look_with(cycles, socket, &[])
+}
+
+/// The same, with the kernel's iterator over open files.
+pub(crate) fn look_by_iterator(cycles: usize, socket: &Path) -> Result<(Vec<Run>, BTreeSet<u32>)> {
+    look_with(cycles, socket, &["iterator"])
+}
+
+fn look_with(cycles: usize, socket: &Path, more: &[&str]) -> Result<(Vec<Run>, BTreeSet<u32>)> {
     let program = castoff_binary()?.with_file_name("castoff-look");
     let output = Command::new(&program)
         .arg(cycles.to_string())
         .arg(socket)
+        .args(more)
         .output()
         .with_context(|| format!("run {}", program.display()))?;
     ensure!(

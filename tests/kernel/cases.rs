@@ -63,7 +63,9 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
     judged.is("holders", who(&held)?, holders);
     let with_events = answers.json("auto")?;
     judge_events(&mut judged, method, &with_events)?;
-    judge_requests(&mut judged, parameters, method, &answers.json("asked")?)?;
+    let asked = answers.json("asked")?;
+    judge_requests(&mut judged, parameters, method, &asked)?;
+    judge_holders(&mut judged, &asked)?;
     let without = answers.json("off")?;
     judged.is("in use without events", verdict(&without), "in-use");
     judged.is(
@@ -130,6 +132,31 @@ fn judge_requests(judged: &mut Judged, parameters: &str, method: Option<&str>, r
     if method.is_some() {
         judged.is("no request lost", requests["lost"].clone(), 0);
     }
+    Ok(())
+}
+
+/// What the agent says of who holds a connection, by the kernel's iterator: each kernel runs it, also under lockdown.
+fn judge_holders(judged: &mut Judged, report: &Value) -> Result<()> {
+    let refused = &report["iteratorRefused"];
+    let method = if refused.is_null() {
+        report["holderMethod"].clone()
+    } else {
+        refused.clone()
+    };
+    judged.is("holders by", method, "iterator");
+    let held = list(report, "clients")?.iter().filter_map(|client| {
+        let holders = client["holders"].as_array().filter(|holders| !holders.is_empty())?;
+        let name = castoff_tests::report::who(&client["identity"]);
+        Some(format!("{name}: {}", holders.len()))
+    });
+    let mut held: Vec<String> = held.collect();
+    held.sort();
+    let expected = [
+        format!("{POD}: 1"),
+        "unit backup.service: 1".into(),
+        "unit worker.service: 1".into(),
+    ];
+    judged.is("a thread with descriptors of its own", held, expected.to_vec());
     Ok(())
 }
 

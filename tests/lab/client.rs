@@ -10,6 +10,7 @@
 //! - `burst PATH TIMES`: so many processes, one after the other, that connect and exit at once; then it is ready and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
 //! - `pass PATH stay|leave`: the same, but the descriptor goes to a process that already runs, by `SCM_RIGHTS`
+//! - `thread PATH`: connects in a thread that has a table of descriptors of its own, and holds
 //! - `abstract NAME`: connects to an abstract name and holds
 //! - `listen PATH`: binds and never accepts
 //! - `mute PATH`: binds, accepts, reads until the end and never answers
@@ -28,6 +29,7 @@ use std::thread;
 use std::time::Duration;
 
 const SIGTERM: c_int = 15;
+const CLONE_FILES: c_int = 0x400;
 const SOL_SOCKET: c_int = 1;
 const SCM_RIGHTS: c_int = 1;
 
@@ -65,6 +67,7 @@ unsafe extern "C" {
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
     fn _exit(status: c_int) -> !;
+    fn unshare(flags: c_int) -> c_int;
     fn sendmsg(socket: c_int, message: *const MessageHeader, flags: c_int) -> isize;
     fn recvmsg(socket: c_int, message: *mut MessageHeader, flags: c_int) -> isize;
 }
@@ -104,6 +107,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
             connection.write_all(format!("{line}\r\n").as_bytes())?;
             stand(until_eof, std::process::id())
         }
+        ["thread", path] => hold_in_a_thread(path, until_eof),
         ["ask", path, how, ref lines @ ..] => ask(path, how, lines, until_eof),
         ["abstract", name] => {
             let address = SocketAddr::from_abstract_name(name)?;
@@ -230,6 +234,29 @@ fn burst(path: &str, times: &str) -> io::Result<()> {
     }
     println!("ready {} {0}", std::process::id());
     Ok(())
+}
+
+fn hold_in_a_thread(path: &str, until_eof: bool) -> io::Result<()> {
+    let path = path.to_owned();
+    let (tell, connected) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        // SAFETY: it concerns this thread's table of descriptors alone.
+        let alone = match unsafe { unshare(CLONE_FILES) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        let connection = alone.and_then(|()| UnixStream::connect(path));
+        let (held, told) = match connection {
+            Ok(connection) => (Some(connection), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let _ = tell.send(told);
+        while held.is_some() {
+            thread::park();
+        }
+    });
+    connected.recv().map_err(io::Error::other)??;
+    stand(until_eof, std::process::id())
 }
 
 fn hand_by_fork(path: &str, connector_leaves: bool, until_eof: bool) -> io::Result<()> {

@@ -44,6 +44,7 @@ fn client(namespace: &str, pod: &str, report: &Report) -> Client {
         connections: 1,
         pending: 0,
         holders: Vec::new(),
+        connectors: Vec::new(),
         origin: Origin::Polled,
         first_seen: report.time,
         last_seen: report.time,

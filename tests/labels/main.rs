@@ -95,6 +95,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         findings: Vec::new(),
         connect_events: Reading::Absent,
         holder_method: None,
+        iterator_refused: None,
         sources: Vec::new(),
         timeline: Timeline::new(Timestamp::from_unix(1_795_521_600 + second), &[], &Hours::default()),
     }

@@ -1,6 +1,7 @@
 //! Against real daemons: one module a scenario, each test with daemons of its own, so that none depends on another.
 
 mod between_looks;
+mod by_iterator;
 mod the_keeper;
 mod the_lab;
 mod the_stage;

@@ -16,12 +16,12 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
-use crate::sources::connects::{Asked, ConnectSource};
+use crate::sources::connects::{Asked, ConnectSource, Wanted};
 use crate::sources::engines::held::{HeldMemory, HeldSocket, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
-use crate::sources::holders::{HolderMemory, ProcessView, Unplaced, Watch, find_connections};
+use crate::sources::holders::{HolderIterator, HolderMemory, ProcessView, Unplaced, Watch, find_connections};
 use crate::sources::host_files::SocketPlaces;
 use crate::sources::kubelet::find_evidence;
 use crate::sources::mounts::{ContainerProcess, MembershipMemory, find_container_processes};
@@ -135,6 +135,7 @@ pub(super) struct HostSide {
     supervisors: SupervisorMemory,
     memberships: MembershipMemory,
     holders: HolderMemory,
+    iterator: HolderIterator,
     held: HeldMemory,
     unplaced: Unplaced,
     connects: ConnectSource,
@@ -143,6 +144,7 @@ pub(super) struct HostSide {
 impl HostSide {
     pub(super) fn new(paths: HostPaths, connect_events: Asked, tables: Box<dyn SocketTables + Send>) -> Self {
         let reader = ProcessReader::new(paths.proc.clone());
+        let iterator = HolderIterator::new(connect_events.method != Wanted::Off, paths.proc.clone());
         let connects = ConnectSource::new(connect_events, paths.clone());
         Self {
             paths,
@@ -154,6 +156,7 @@ impl HostSide {
             supervisors: SupervisorMemory::default(),
             memberships: MembershipMemory::default(),
             holders: HolderMemory::default(),
+            iterator,
             held: HeldMemory::default(),
             unplaced: Unplaced::default(),
             connects,
@@ -285,6 +288,7 @@ impl HostSide {
             table,
             namespaces,
             memory: &mut self.holders,
+            iterator: &mut self.iterator,
         };
         let watch = Watch {
             listeners: &watched,
@@ -403,6 +407,7 @@ mod tests {
             netns: None,
             state: ConnectionState::Accepted,
             holders: pids.iter().map(|pid| sample::process(*pid, "/bin/x")).collect(),
+            connector: None,
             remote: None,
         }
     }
@@ -415,6 +420,7 @@ mod tests {
         let mut seen = Sighting::partial(
             ConnectionsSeen {
                 method: HolderMethod::SockDiag,
+                iterator_refused: None,
                 connections: vec![held_by(&[40]), held_by(&[40, 41]), held_by(&[41]), held_by(&[])],
                 namespaces: 1,
             },

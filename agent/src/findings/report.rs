@@ -192,6 +192,9 @@ pub struct Report {
     pub connect_events: Reading<ConnectEvents>,
     /// How connections were found; none where that could not be done.
     pub holder_method: Option<HolderMethod>,
+    /// Why the kernel's iterator was not asked who holds the connections; none where it was, or was not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterator_refused: Option<String>,
     /// What each source did.
     pub sources: Vec<SourceStatus>,
 }

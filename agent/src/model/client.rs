@@ -204,6 +204,8 @@ pub struct OpenClient {
     pub pending: u32,
     /// The processes that hold them, at most [`Client::HOLDERS_SHOWN`].
     pub holders: Vec<Process>,
+    /// The processes that made its connections and do not hold them, at most [`Client::HOLDERS_SHOWN`].
+    pub connectors: Vec<Process>,
     /// The client's ends, by which one look tells its connections from those of the look before.
     pub sockets: BTreeSet<SocketInode>,
     /// Its connects since the look before, as the kernel told of them; most are closed again.
@@ -257,6 +259,10 @@ pub struct Client {
     pub pending: u32,
     /// The processes that hold them now, at most [`Client::HOLDERS_SHOWN`].
     pub holders: Vec<Process>,
+    /// The processes that made its connections and do not hold them, where the kernel's iterator tells: they left them to a
+    /// child or passed them on. At most [`Client::HOLDERS_SHOWN`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connectors: Vec<Process>,
     /// How castoff learned of it.
     pub origin: Origin,
     /// When it was first seen.

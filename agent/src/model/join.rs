@@ -184,6 +184,9 @@ fn open_clients(
             for holder in holders {
                 show(&mut client.holders, holder);
             }
+            if let Some(connector) = &connection.connector {
+                show(&mut client.connectors, connector);
+            }
         }
     }
     for told in connects {
@@ -231,6 +234,7 @@ fn client_of<'c>(
         connections: 0,
         pending: 0,
         holders: Vec::new(),
+        connectors: Vec::new(),
         sockets: BTreeSet::new(),
         connects: None,
     })

@@ -80,6 +80,7 @@ pub(crate) fn clear_node() -> Snapshot {
         supervised: Sighting::full(Vec::new()),
         connections: Sighting::full(ConnectionsSeen {
             method: HolderMethod::SockDiag,
+            iterator_refused: None,
             connections: Vec::new(),
             namespaces: 2,
         }),
@@ -170,6 +171,7 @@ pub(crate) fn connection(inode: u32, holders: Vec<Process>) -> Connection {
         netns: Some(NetNs(4_026_531_840)),
         state: ConnectionState::Accepted,
         holders,
+        connector: None,
         remote: None,
     }
 }

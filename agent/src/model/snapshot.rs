@@ -15,6 +15,8 @@ use super::time::Timestamp;
 codes! {
     /// How the holders of connections were found.
     HolderMethod {
+        /// `sock_diag` in every network namespace, then the kernel's iterator over open files for who holds them.
+        Iterator = "iterator",
         /// `sock_diag` in every network namespace, then the descriptors of processes where there is a hit.
         SockDiag = "sock-diag",
         /// `/proc/<pid>/net/unix` of one process for each container: names the container, never the process.
@@ -27,6 +29,8 @@ codes! {
 pub struct ConnectionsSeen {
     /// How.
     pub method: HolderMethod,
+    /// Why the kernel's iterator was not asked; none where it was, or nobody wanted it.
+    pub iterator_refused: Option<String>,
     /// Every connection to a watched listener.
     pub connections: Vec<Connection>,
     /// Network namespaces that were looked into.

@@ -143,6 +143,9 @@ pub struct Connection {
     /// Every process that holds a descriptor of the client's end now. Empty where none could be named, for which the
     /// sighting has a gap.
     pub holders: Vec<Process>,
+    /// The process that made the connection and does not hold it, where its pid is still its own: it left the connection to a
+    /// child, or passed it on.
+    pub connector: Option<Process>,
     /// The address that it comes from, where its client is on no network namespace of this node.
     pub remote: Option<IpAddr>,
 }

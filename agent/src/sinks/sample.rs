@@ -56,6 +56,7 @@ pub(crate) fn report() -> Report {
         findings: findings(),
         connect_events: Reading::Known(node::connect_events()),
         holder_method: Some(HolderMethod::SockDiag),
+        iterator_refused: Some("BPF iterators: needs Linux 5.8, this is 5.4".to_owned()),
         sources: node::sources(),
     }
 }
@@ -134,6 +135,7 @@ pub(crate) fn blind() -> Report {
     report.shadow_containers = Reading::Unknown(gap());
     report.connect_events = Reading::Absent;
     report.holder_method = None;
+    report.iterator_refused = None;
     for source in &mut report.sources {
         source.up = false;
         source.gaps = vec![gap()];

@@ -7,16 +7,18 @@
 //! - [`watched`]: which rows of a socket table belong to a watched listener
 //! - [`accepted`]: the connections, from the kernel's socket tables
 //! - [`descriptors`]: which processes have a descriptor of a socket
+//! - [`iterator`]: the same, by one pass of the kernel where it lets castoff ask so
 //! - [`memory`]: what the last look found, asked again
 //! - [`unplaced`]: connections of an engine that no table shows
 //! - [`by_name`]: the connections of a namespace whose table cannot be asked, from `/proc/<pid>/net/unix`
 //!
-//! A process in another namespace than its connection (moved by setns(2), or handed the descriptor by `SCM_RIGHTS`) is
+//! Without the iterator a process in another namespace than its connection (moved by setns(2), or handed the descriptor by `SCM_RIGHTS`) is
 //! looked for at once only where nobody in the connection's own namespace holds it, else as [`memory`] says.
 
 mod accepted;
 mod by_name;
 mod descriptors;
+mod iterator;
 mod memory;
 mod unplaced;
 mod watched;
@@ -24,22 +26,24 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
 use self::accepted::{Open, find_closed, find_open};
 use self::by_name::find_by_name;
 use self::descriptors::{Descriptors, read_descriptors};
+use self::iterator::Holder;
+pub use self::iterator::HolderIterator;
 pub use self::memory::HolderMemory;
 use self::memory::Recalled;
 pub use self::unplaced::Unplaced;
 use self::watched::Watched;
-use crate::model::identity::{NetNs, ProcessKey, SocketInode};
+use crate::model::identity::{FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::snapshot::{ConnectionsSeen, HolderMethod};
-use crate::model::socket::{Connection, ListeningSocket};
+use crate::model::socket::{Connection, ConnectionState, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::namespaces::{Namespaces, none_seen};
@@ -65,6 +69,8 @@ pub struct ProcessView<'a> {
     pub namespaces: &'a Namespaces,
     /// What the last cycle found.
     pub memory: &'a mut HolderMemory,
+    /// The kernel's own pass over all descriptors.
+    pub iterator: &'a mut HolderIterator,
 }
 
 /// Whose connections are looked for.
@@ -128,31 +134,31 @@ pub fn find_connections(
         table,
         namespaces,
         memory,
+        iterator,
     } = processes;
     let watched = Watched::new(watch.listeners);
     let seen = find_open(tables, namespaces, &watched, watch, connected);
     let mut gaps = seen.gaps;
     gaps.extend(watch.unlisted_gaps());
-    let mut search = HolderSearch {
-        table,
-        later: ProcessTable::default(),
-        open: seen.open,
-        descriptors: Descriptors::default(),
-        deadline: tables.deadline(),
-    };
-    search.find_holders(reader, memory);
-    if search.unheld().next().is_some() {
-        let unheld: Vec<_> = search.unheld().copied().collect();
-        let closed = find_closed(tables, namespaces, &watched, &unheld);
-        search.open.retain(|open| !closed.contains(&open.client));
-        search.find_late_holders(reader);
+    let mut search = HolderSearch::new(table, seen.open, tables.deadline());
+    let is_whole = search.ask(iterator, &watched, seen.unseen.is_empty());
+    if !is_whole {
+        search.find_holders(reader, memory);
     }
+    if search.unheld().next().is_some() {
+        search.leave_out_closed(tables, namespaces, &watched);
+        if search.unheld().next().is_some() && !(is_whole && search.ask(iterator, &watched, true)) {
+            search.find_late_holders(reader);
+        }
+    }
+    search.find_late_processes(reader);
     memory.keep(table, &search.descriptors);
     gaps.extend(search.unheld_gaps());
+    let named = search.by_iterator.named.clone();
     let mut connections = search.into_connections(reader, memory, &watched, &mut gaps);
     connections.extend(elsewhere(&watched, watch.tcp));
 
-    let by_name = find_by_name(proc, reader, table, namespaces, &seen.unseen, watch.listeners);
+    let by_name = find_by_name(proc, reader, table, namespaces, &seen.unseen, watch.listeners, &named);
     let looked = seen.looked + by_name.looked;
     connections.extend(by_name.connections);
     gaps.extend(by_name.gaps);
@@ -160,21 +166,29 @@ pub fn find_connections(
     if looked == 0 {
         return none_seen(gaps, Hides::Client);
     }
-    let method = match tables.method() {
-        HolderMethod::SockDiag if seen.looked == 0 => HolderMethod::ProcNetUnix,
-        method => method,
-    };
+    let by_table = seen.looked > 0 || !named.is_empty();
     let seen = ConnectionsSeen {
-        method,
+        method: method(tables.method(), by_table, iterator),
+        iterator_refused: iterator.refusal().map(str::to_owned),
         connections,
         namespaces: u32::try_from(looked).unwrap_or(u32::MAX),
     };
     Sighting::partial(seen, gaps)
 }
 
+/// How the connections were found; `by_table` is false where only the table as text told of any.
+const fn method(of_tables: HolderMethod, by_table: bool, iterator: &HolderIterator) -> HolderMethod {
+    match of_tables {
+        HolderMethod::SockDiag if !by_table => HolderMethod::ProcNetUnix,
+        HolderMethod::SockDiag if iterator.is_running() => HolderMethod::Iterator,
+        method => method,
+    }
+}
+
 fn nothing_to_watch(method: HolderMethod) -> Sighting<ConnectionsSeen> {
     Sighting::full(ConnectionsSeen {
         method,
+        iterator_refused: None,
         connections: Vec::new(),
         namespaces: 0,
     })
@@ -194,6 +208,7 @@ fn elsewhere(watched: &Watched<'_>, tcp: &[TcpConnection]) -> Vec<Connection> {
             netns: None,
             state: connection.state,
             holders: Vec::new(),
+            connector: None,
             remote,
         })
     };
@@ -206,10 +221,80 @@ struct HolderSearch<'a> {
     later: ProcessTable,
     open: Vec<Open>,
     descriptors: Descriptors,
+    by_iterator: ByIterator,
     deadline: Option<Instant>,
 }
 
-impl HolderSearch<'_> {
+/// What the kernel's pass saw beside who holds what.
+#[derive(Debug, Default)]
+struct ByIterator {
+    /// The process that made each connection.
+    connectors: BTreeMap<SocketInode, Pid>,
+    /// How many connections to each listener it found in namespaces whose tables were not seen.
+    named: BTreeMap<(NetNs, SocketInode), usize>,
+}
+
+impl<'a> HolderSearch<'a> {
+    fn new(table: &'a ProcessTable, open: Vec<Open>, deadline: Option<Instant>) -> Self {
+        Self {
+            table,
+            later: ProcessTable::default(),
+            open,
+            descriptors: Descriptors::default(),
+            by_iterator: ByIterator::default(),
+            deadline,
+        }
+    }
+
+    /// Asks the kernel's iterator for the holders of all connections, and for connections that no table showed; not at all
+    /// where the tables are whole and have none. False where it could not be asked: then the walk over `/proc` has to.
+    fn ask(&mut self, iterator: &mut HolderIterator, watched: &Watched<'_>, is_whole: bool) -> bool {
+        let wanted = self.wanted(|_| true);
+        if wanted.is_empty() && is_whole {
+            return true;
+        }
+        let mut found: BTreeMap<SocketInode, Open> = BTreeMap::new();
+        let mut each = |holder: Holder| {
+            if wanted.binary_search(&holder.socket).is_err() {
+                let Some(listener) = holder.listener.and_then(|file| watched.find_file(file)) else {
+                    return;
+                };
+                found.entry(holder.socket).or_insert_with(|| Open {
+                    client: holder.socket,
+                    listener,
+                    state: match watched.waits_for(holder.socket) {
+                        Some(_) => ConnectionState::Pending,
+                        None => ConnectionState::Accepted,
+                    },
+                    netns: holder.netns,
+                });
+            }
+            self.descriptors.add(holder.socket, holder.process, holder.descriptor);
+            if let Some(connector) = holder.connector {
+                self.by_iterator.connectors.insert(holder.socket, connector);
+            }
+        };
+        let files: Vec<FileIdentity> = watched.files().collect();
+        let is_done = iterator.pass(&wanted, &files, self.deadline, &mut each);
+        for open in found
+            .into_values()
+            .take(CONNECTIONS_KEPT.saturating_sub(self.open.len()))
+        {
+            if let (Some(netns), Some(listener)) = (open.netns, watched.listener(open.listener)) {
+                *self.by_iterator.named.entry((netns, listener.inode)).or_default() += 1;
+            }
+            self.open.push(open);
+        }
+        is_done
+    }
+
+    /// Leaves out the connections without a holder that are closed by now.
+    fn leave_out_closed(&mut self, tables: &mut dyn SocketTables, namespaces: &Namespaces, watched: &Watched<'_>) {
+        let unheld: Vec<_> = self.unheld().copied().collect();
+        let closed = find_closed(tables, namespaces, watched, &unheld);
+        self.open.retain(|open| !closed.contains(&open.client));
+    }
+
     /// First those who held it last time. Where a connection has no holder then, the processes in the namespaces of the
     /// connections, then, where one has none yet, all others; else a share of them.
     fn find_holders(&mut self, reader: &ProcessReader, memory: &HolderMemory) {
@@ -248,14 +333,36 @@ impl HolderSearch<'_> {
         if self.unheld().next().is_none() {
             return;
         }
+        self.read_later(reader);
+        let later: Vec<ProcessEntry> = self.later.entries.clone();
+        let unheld = self.wanted(|open| !self.descriptors.is_held(open.client));
+        self.look_at(reader, &later.iter().collect::<Vec<_>>(), &unheld);
+    }
+
+    /// Reads the process table again where the iterator saw a holder that it has not.
+    fn find_late_processes(&mut self, reader: &mut ProcessReader) {
+        let tables = [&self.table.entries, &self.later.entries];
+        let is_known = |key: ProcessKey| tables.iter().any(|entries| find_entry(entries, key).is_some());
+        if self.descriptors.links().any(|(process, ..)| !is_known(process)) {
+            self.read_later(reader);
+        }
+    }
+
+    fn read_later(&mut self, reader: &mut ProcessReader) {
         if let Some(now) = reader.read_table().reading.known() {
             let known: BTreeSet<ProcessKey> = self.table.entries.iter().map(|entry| entry.key).collect();
             let is_new = |entry: &&ProcessEntry| !known.contains(&entry.key);
             self.later.entries = now.entries.iter().filter(is_new).cloned().collect();
         }
-        let later: Vec<ProcessEntry> = self.later.entries.clone();
-        let unheld = self.wanted(|open| !self.descriptors.is_held(open.client));
-        self.look_at(reader, &later.iter().collect::<Vec<_>>(), &unheld);
+    }
+
+    /// The process that made a connection and does not hold it, in the table.
+    fn connector(&self, socket: SocketInode) -> Option<&ProcessEntry> {
+        let pid = *self.by_iterator.connectors.get(&socket)?;
+        if self.descriptors.holders(socket).any(|holder| holder.pid == pid) {
+            return None;
+        }
+        self.table.get(pid).or_else(|| self.later.get(pid))
     }
 
     fn look_at(&mut self, reader: &ProcessReader, entries: &[&ProcessEntry], wanted: &[SocketInode]) {
@@ -308,7 +415,14 @@ impl HolderSearch<'_> {
             }
             keys.insert(key);
         }
-        let described = memory.describe(reader, keys.into_iter().filter_map(entry_of));
+        let connectors = self.open.iter().filter_map(|open| self.connector(open.client));
+        let entries: BTreeMap<ProcessKey, &ProcessEntry> = keys
+            .into_iter()
+            .filter_map(entry_of)
+            .chain(connectors.take(HOLDERS_KEPT))
+            .map(|entry| (entry.key, entry))
+            .collect();
+        let described = memory.describe(reader, entries.into_values());
         let mut kept = 0;
         let mut connections = Vec::new();
         for open in &self.open {
@@ -326,13 +440,18 @@ impl HolderSearch<'_> {
             if holders.is_empty() && is_held {
                 continue;
             }
-            connections.extend(watched.id(open.listener).map(|listener| Connection {
-                listener,
-                client: open.client,
-                netns: open.netns,
-                state: open.state,
-                holders,
-                remote: None,
+            connections.extend(watched.id(open.listener).map(|listener| {
+                Connection {
+                    listener,
+                    client: open.client,
+                    netns: open.netns,
+                    state: open.state,
+                    holders,
+                    connector: self
+                        .connector(open.client)
+                        .and_then(|entry| described.get(&entry.key).cloned()),
+                    remote: None,
+                }
             }));
         }
         connections

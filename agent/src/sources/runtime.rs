@@ -214,15 +214,13 @@ async fn query_all(
         name,
         version,
     } = runtime;
-    // A node has many that have ended: only where one of these is asked for.
-    let filter = wanted.is_empty().then(running);
     // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
     let verbose = name == "containerd";
     let (status, cgroup_driver, pods, containers) = tokio::join!(
         client.query(*api, v1::StatusRequest { verbose }),
         query_cgroup_driver(runtime),
         client.query(*api, v1::ListPodSandboxRequest {}),
-        client.query(*api, v1::ListContainersRequest { filter }),
+        query_containers(runtime, wanted),
     );
     let path = &socket.candidate.path;
     let status = status.map_err(|error| error.gap(Hides::Detail, *api, v1::StatusRequest::METHOD, path));
@@ -231,16 +229,6 @@ async fn query_all(
         |e| Sighting::unknown(e.gap(Hides::Identity, *api, v1::ListPodSandboxRequest::METHOD, path)),
         |answer| convert::pods(answer, node),
     );
-    let containers = match containers {
-        Ok(mut answer) => {
-            let ended = convert::ended(&mut answer, wanted);
-            (convert::containers(answer), ended)
-        }
-        Err(error) => {
-            let gap = error.gap(Hides::Exposure, *api, v1::ListContainersRequest::METHOD, path);
-            (Sighting::unknown(gap), Vec::new())
-        }
-    };
     let runtime = Runtime {
         endpoint: socket.candidate.clone(),
         canonical_path: socket.canonical.to_string_lossy().into_owned(),
@@ -256,10 +244,29 @@ async fn query_all(
     (Sighting::partial(runtime, gaps.into_iter().collect()), pods, containers)
 }
 
-fn running() -> v1::ContainerFilter {
-    let state = v1::ContainerState::ContainerRunning as i32;
-    v1::ContainerFilter {
-        state: Some(v1::ContainerStateValue { state }),
+/// The running containers, and those of `wanted` that have ended.
+async fn query_containers(
+    runtime: &Answered,
+    wanted: &BTreeSet<ContainerId>,
+) -> (Sighting<Vec<Container>>, Vec<EndedContainer>) {
+    let running = v1::ContainerStateValue {
+        state: v1::ContainerState::ContainerRunning as i32,
+    };
+    // A node has many that have ended: only where one of these is asked for.
+    let filter = wanted
+        .is_empty()
+        .then_some(v1::ContainerFilter { state: Some(running) });
+    let request = v1::ListContainersRequest { filter };
+    match runtime.client.query(runtime.api, request).await {
+        Ok(mut answer) => {
+            let ended = convert::ended(&mut answer, wanted);
+            (convert::containers(answer), ended)
+        }
+        Err(error) => {
+            let (method, path) = (v1::ListContainersRequest::METHOD, &runtime.socket.candidate.path);
+            let gap = error.gap(Hides::Exposure, runtime.api, method, path);
+            (Sighting::unknown(gap), Vec::new())
+        }
     }
 }
 

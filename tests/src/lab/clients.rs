@@ -84,6 +84,11 @@ pub fn hand_by_message(socket: &Path, connector: Connector, place: Place) -> Res
     start(place, &["pass", &socket.to_string_lossy(), connector.word()])
 }
 
+/// Connects in a thread that has a table of descriptors of its own, and holds.
+pub fn hold_in_a_thread(socket: &Path, place: Place) -> Result<Client> {
+    start(place, &["thread", &socket.to_string_lossy()])
+}
+
 /// Connects to an abstract name and holds.
 pub fn hold_abstract(name: &str, place: Place) -> Result<Client> {
     start(place, &["abstract", name])

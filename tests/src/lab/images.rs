@@ -9,7 +9,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -46,7 +45,10 @@ fn compiled(once: &OnceLock<Result<PathBuf, String>>, name: &str, source: &str) 
 
 fn compile(name: &str, source: &Path) -> Result<PathBuf> {
     let program = rooms::cache()?.join(name);
-    if changed(&program).is_ok_and(|built| changed(source).is_ok_and(|written| written < built)) {
+    // The source that it was compiled from lies beside it: another tree on this machine may have another one.
+    let compiled_from = program.with_extension("rs");
+    let text = fs::read(source).with_context(|| source.display().to_string())?;
+    if program.exists() && fs::read(&compiled_from).is_ok_and(|earlier| earlier == text) {
         return Ok(program);
     }
     // Compiled under a name of its own and moved into place, for another run may be doing the same.
@@ -64,12 +66,11 @@ fn compile(name: &str, source: &Path) -> Result<PathBuf> {
             .arg(&fresh)
             .arg(source),
     )?;
+    // Removed first and written last: in between nothing is said of the program.
+    let _ = fs::remove_file(&compiled_from);
     fs::rename(&fresh, &program).with_context(|| format!("put the program {name} into the cache"))?;
+    fs::write(&compiled_from, text).with_context(|| compiled_from.display().to_string())?;
     Ok(program)
-}
-
-fn changed(path: &Path) -> std::io::Result<SystemTime> {
-    fs::metadata(path)?.modified()
 }
 
 /// Writes an image into `folder` and returns the archive: [`PAUSE`].

@@ -20,7 +20,7 @@ pub(in crate::cli) struct ConnectArgs {
 pub(in crate::cli) enum ConnectEvents {
     /// By a program that only Unix connects run: fentry, else LSM, else kprobe; needs `CAP_BPF`, `CAP_PERFMON` and BTF
     Auto,
-    /// Not at all: only looks
+    /// Not at all: only looks. No kernel program is loaded, not even the iterator that tells who holds a connection
     Off,
     /// By a program that every system call of the node runs (about 70 ns each), where the kernel refuses the others
     Tracepoint,

@@ -27,6 +27,7 @@ fn open(name: usize, sockets: &[u32]) -> OpenClient {
         connections: 1,
         pending: 0,
         holders: Vec::new(),
+        connectors: Vec::new(),
         sockets: sockets.iter().map(|s| SocketInode(*s)).collect(),
         connects: None,
     }
@@ -55,6 +56,7 @@ fn the_runtimes_own_client_stays_marked_once_the_runtime_has_changed() {
     let process = |pid| crate::model::sample::process(pid, "/usr/bin/x");
     let held = |name, pid| OpenClient {
         holders: vec![process(pid)],
+        connectors: Vec::new(),
         ..open(name, &[1])
     };
     let clients = [held(0, 10), held(1, 11)];

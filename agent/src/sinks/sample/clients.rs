@@ -33,6 +33,7 @@ pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Pr
         connections,
         pending: 0,
         holders,
+        connectors: Vec::new(),
         origin: Origin::Polled,
         first_seen: ago(3 * 86_400),
         last_seen: ago(if connections > 0 { 0 } else { 2 * 3_600 }),

@@ -334,6 +334,7 @@ fn written_when_due_and_not_more_often() {
                 connections: 1,
                 pending: 0,
                 holders: Vec::new(),
+                connectors: Vec::new(),
                 sockets: BTreeSet::new(),
                 connects: None,
             })

@@ -78,7 +78,7 @@ struct View<'a> {
     connects: Option<String>,
     /// How the kernel tells of requests.
     requests: Option<String>,
-    method: Option<(&'static str, &'static str)>,
+    method: Option<(&'static str, String)>,
     /// When the labels were last confirmed.
     confirmed: Option<When>,
     /// The class that the verdict is coloured by; its word and its shape say the same.
@@ -110,7 +110,7 @@ impl<'a> View<'a> {
             unseen: unseen::gaps(report),
             method: report
                 .holder_method
-                .map(|method| (method.code(), words::method(method))),
+                .map(|method| (method.code(), words::method(method, report.iterator_refused.as_deref()))),
             connects: report.connect_events.known().map(words::connect_events),
             requests: report
                 .connect_events

@@ -5,7 +5,7 @@
 //! namespace belong to one pod or one container, that is who holds it, and the first of them stands for it in
 //! `holders`; else `holders` is empty. Either way a gap of [`Hides::Identity`] says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::CONNECTIONS_KEPT;
@@ -38,7 +38,18 @@ struct Group<'a> {
     refusal: Gap,
 }
 
-/// Looks by name into the namespaces that are `unseen` and into those whose own name is not known.
+impl Group<'_> {
+    /// Why its table was not asked, as what hides this.
+    fn gap(&self, hides: Hides) -> Gap {
+        Gap {
+            hides,
+            ..self.refusal.clone()
+        }
+    }
+}
+
+/// Looks by name into the namespaces that are `unseen` and into those whose own name is not known. The connections that
+/// are `named` already, so many to each listener in each namespace, are left out.
 pub(super) fn find_by_name(
     proc: &Path,
     reader: &ProcessReader,
@@ -46,6 +57,7 @@ pub(super) fn find_by_name(
     namespaces: &Namespaces,
     unseen: &[Unseen],
     listeners: &[ListeningSocket],
+    named: &BTreeMap<(NetNs, SocketInode), usize>,
 ) -> SeenByName {
     let members = |netns: NetNs| {
         let namespace = namespaces.known.iter().find(|known| known.netns == netns);
@@ -76,12 +88,11 @@ pub(super) fn find_by_name(
             ConnectionState::Accepted => servers.insert(found.server),
             ConnectionState::Pending => !lists_waiting(found.listener),
         });
+        leave_out_named(&mut found, group.netns, named);
         if found.is_empty() {
             continue;
         }
-        let hides = Hides::Identity;
-        let refusal = group.refusal.clone();
-        Gap { hides, ..refusal }.fold_into(&mut seen.gaps);
+        group.gap(Hides::Identity).fold_into(&mut seen.gaps);
         let holder = common_holder(reader, table, group.members);
         let room = CONNECTIONS_KEPT.saturating_sub(seen.connections.len());
         seen.connections
@@ -92,11 +103,25 @@ pub(super) fn find_by_name(
                     netns: group.netns,
                     state: found.state,
                     holders: holder.iter().cloned().collect(),
+                    connector: None,
                     remote: None,
                 })
             }));
     }
     seen
+}
+
+/// Leaves out of `found` as many connections to each listener as are named already in this namespace.
+fn leave_out_named(found: &mut Vec<Found<'_>>, netns: Option<NetNs>, named: &BTreeMap<(NetNs, SocketInode), usize>) {
+    let mut left: BTreeMap<SocketInode, usize> = BTreeMap::new();
+    found.retain(|found| {
+        let listener = found.listener.inode;
+        let count = netns.and_then(|netns| named.get(&(netns, listener)));
+        let left = left.entry(listener).or_insert(count.copied().unwrap_or(0));
+        let is_named = *left > 0;
+        *left = left.saturating_sub(1);
+        !is_named
+    });
 }
 
 struct Found<'a> {
@@ -131,12 +156,7 @@ fn read_group<'a>(
     }
     if group.members.is_empty() {
         // Only a mount keeps it: see `namespaces`.
-        let hides = Hides::Detail;
-        Gap {
-            hides,
-            ..group.refusal.clone()
-        }
-        .fold_into(&mut seen.gaps);
+        group.gap(Hides::Detail).fold_into(&mut seen.gaps);
     } else if group.members.iter().any(|pid| proc.join(pid.to_string()).exists()) {
         group.refusal.clone().fold_into(&mut seen.gaps);
     }

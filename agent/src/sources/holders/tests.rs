@@ -123,6 +123,7 @@ impl Node {
             table: &table,
             namespaces: &namespaces,
             memory: &mut HolderMemory::default(),
+            iterator: &mut HolderIterator::off(),
         };
         find_connections(
             &mut Rounds(self.rounds.clone(), None),

@@ -55,6 +55,17 @@ impl<'a> Watched<'a> {
         self.listeners.iter().position(|listener| listener.inode == socket)
     }
 
+    /// The index of the listener that is bound to this file.
+    pub(super) fn find_file(&self, file: FileIdentity) -> Option<usize> {
+        let at = self.files.binary_search_by_key(&file, |(file, _)| *file).ok()?;
+        self.files.get(at).map(|(_, index)| *index)
+    }
+
+    /// The files that the listeners are bound to.
+    pub(super) fn files(&self) -> impl Iterator<Item = FileIdentity> {
+        self.files.iter().map(|(file, _)| *file)
+    }
+
     /// What the listener is known by.
     pub(super) fn id(&self, index: usize) -> Option<ListenerId> {
         self.listener(index)?.id()
@@ -77,10 +88,7 @@ impl<'a> Watched<'a> {
             return None;
         }
         match (row.file, row.name) {
-            (Some(file), _) => {
-                let at = self.files.binary_search_by_key(&file, |(file, _)| *file).ok()?;
-                self.files.get(at).map(|(_, index)| *index)
-            }
+            (Some(file), _) => self.find_file(file),
             (None, Some(name @ [0, rest @ ..])) => {
                 let found = |(place, watched, _): &&(NetNs, &str, usize)| {
                     *place == netns && (watched.as_bytes() == rest || same_after_decoding(name, watched))

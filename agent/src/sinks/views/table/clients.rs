@@ -112,14 +112,21 @@ fn details(client: &Client) -> [Cell; 7] {
     [
         client.connects.to_string().into(),
         joined(holders.iter().map(|p| p.key.pid)),
-        distinct(holders, |p| {
-            Some(p.executable.clone().unwrap_or_else(|| p.name.clone()))
-        }),
+        programs(client),
         distinct(holders, |p| p.uid.map(|uid| uid.to_string())),
         distinct(holders, |p| p.membership.unit.as_ref().map(ToString::to_string)),
         client.key.listener.to_string().into(),
         client.origin.code().into(),
     ]
+}
+
+/// The programs that hold its connections, and those that made them.
+fn programs(client: &Client) -> Cell {
+    let path = |p: &Process| p.executable.clone().unwrap_or_else(|| p.name.clone());
+    let holders: BTreeSet<String> = client.holders.iter().map(path).collect();
+    let connectors: BTreeSet<String> = client.connectors.iter().map(path).collect();
+    let by = |path: String| format!("connected by {path}");
+    joined(holders.into_iter().chain(connectors.into_iter().map(by)))
 }
 
 fn distinct(holders: &[Process], what: impl Fn(&Process) -> Option<String>) -> Cell {

@@ -114,7 +114,10 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
         format!("{} outside Kubernetes", s.len())
     }));
     if let Some(method) = report.holder_method.filter(|_| style.wide) {
-        facts.push(fact("Method", words::method(method)));
+        facts.push(fact(
+            "Method",
+            words::method(method, report.iterator_refused.as_deref()),
+        ));
     }
     if style.wide {
         facts.push(match &report.connect_events {

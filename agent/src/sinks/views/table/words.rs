@@ -223,11 +223,16 @@ pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
     purposes.join(", ") + &api.unwrap_or_default()
 }
 
-/// How connections were found.
-pub(in crate::sinks::views) const fn method(method: HolderMethod) -> &'static str {
-    match method {
-        HolderMethod::SockDiag => "sock_diag in every network namespace",
+/// How connections and their holders were found, and why not by the kernel's iterator.
+pub(in crate::sinks::views) fn method(method: HolderMethod, iterator_refused: Option<&str>) -> String {
+    let words = match method {
+        HolderMethod::Iterator => "sock_diag in every network namespace, and the kernel's iterator over open files",
+        HolderMethod::SockDiag => "sock_diag in every network namespace, and /proc/<pid>/fd",
         HolderMethod::ProcNetUnix => "/proc/<pid>/net/unix: names the container, not the process",
+    };
+    match iterator_refused {
+        Some(answer) => format!("{words}; the kernel's iterator over open files: {answer}"),
+        None => words.to_owned(),
     }
 }
 

@@ -36,6 +36,7 @@ fn find_until(
         table: &table,
         namespaces: &namespaces,
         memory: &mut HolderMemory::default(),
+        iterator: &mut HolderIterator::off(),
     };
     find_connections(
         &mut Rounds(tables.rounds.clone(), deadline),

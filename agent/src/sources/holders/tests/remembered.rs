@@ -39,6 +39,7 @@ impl<'h> Looks<'h> {
             table,
             namespaces: &namespaces,
             memory: &mut self.memory,
+            iterator: &mut HolderIterator::off(),
         };
         let tables = &mut Rounds(self.tables.rounds.clone(), None);
         let seen = find_connections(tables, view, Watch::of(&[docker(&[])]), None);

@@ -1,0 +1,275 @@
+//! Who holds a connection, as the kernel's iterator over open files tells: `agent/bpf/holders.bpf.c`.
+//!
+//! One pass sees the descriptors of every process, those of a thread that has a table of its own among them, whatever network
+//! namespace they are in. It takes the place of the walk over `/proc/<pid>/fd`. Where the kernel refuses the program
+//! the walk stays, with the reason.
+//!
+//! Relies on `kernel/bpf/task_iter.c`: the table of a thread is given once for all threads that share it.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use aya::maps::{HashMap, MapData, MapError};
+use aya::programs::links::LinkError;
+use aya::programs::{Iter, ProgramError};
+use aya::{Ebpf, include_bytes_aligned};
+
+use crate::model::identity::{FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
+use crate::sources::kernel::bpf::facts::{self, KernelFacts, UNIX_SOCK};
+use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, map_of};
+use crate::sources::kernel::system::is_in_initial_pid_namespace;
+
+static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/holders.bpf.o");
+
+/// What the iterator is called in the kernel.
+const KIND: &str = "task_file";
+
+/// The first kernel with iterators.
+const ITERATORS: (u32, u32) = (5, 8);
+
+/// Sockets whose holders can be asked for in one pass: as many as the program's map takes.
+const WANTED_MOST: usize = 16_384;
+
+/// Bytes that one call reads.
+const PIECE: usize = 64 * 1024;
+
+/// Nanoseconds of a clock tick as proc(5) counts them: `USER_HZ` is 100 on every architecture that castoff runs on.
+const TICK: u64 = 10_000_000;
+
+/// Asks the iterator. The program is loaded in the first look that has a connection.
+#[derive(Debug)]
+pub struct HolderIterator(State);
+
+#[derive(Debug)]
+enum State {
+    /// Nobody asked for it.
+    Off,
+    /// It is loaded when there is something to look for.
+    Due(PathBuf),
+    Running(Box<Program>),
+    /// It was tried, and the kernel or castoff refused.
+    Refused(String),
+}
+
+/// What one pass saw of a socket's holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    /// The client's end.
+    pub(super) socket: SocketInode,
+    /// Who holds it.
+    pub(super) process: ProcessKey,
+    /// A descriptor by which it does.
+    pub(super) descriptor: u32,
+    /// True if the descriptor is in the table of the process's first thread, where `/proc/<pid>/fd` shows it.
+    pub(super) is_of_leader: bool,
+    /// The process that called connect(2), where its pid is still its own and the kernel tells.
+    pub(super) connector: Option<Pid>,
+    /// The file of the listener, where that is watched.
+    pub(super) listener: Option<FileIdentity>,
+    /// The network namespace of the socket, where the kernel tells.
+    pub(super) netns: Option<NetNs>,
+}
+
+impl HolderIterator {
+    /// One that is loaded where it is `wanted`, and compares with the processes of `proc`.
+    pub fn new(wanted: bool, proc: PathBuf) -> Self {
+        Self(if wanted { State::Due(proc) } else { State::Off })
+    }
+
+    /// One that is never asked.
+    pub const fn off() -> Self {
+        Self(State::Off)
+    }
+
+    /// True if the kernel runs it.
+    pub const fn is_running(&self) -> bool {
+        matches!(self.0, State::Running(_))
+    }
+
+    /// Why the walk over `/proc` takes its place; none where it does not.
+    pub fn refusal(&self) -> Option<&str> {
+        match &self.0 {
+            State::Refused(answer) => Some(answer),
+            State::Off | State::Due(_) | State::Running(_) => None,
+        }
+    }
+
+    /// Calls `each` with every holder of the sockets in `wanted`, and of every connection to a file in `listeners`. False
+    /// where there is no such program, or it failed: then the answer is not whole.
+    pub(super) fn pass(
+        &mut self,
+        wanted: &[SocketInode],
+        listeners: &[FileIdentity],
+        deadline: Option<Instant>,
+        each: &mut dyn FnMut(Holder),
+    ) -> bool {
+        if let State::Due(proc) = &self.0 {
+            self.0 = match start(proc) {
+                Ok(program) => State::Running(Box::new(program)),
+                Err(answer) => State::Refused(answer),
+            };
+        }
+        let State::Running(program) = &mut self.0 else {
+            return false;
+        };
+        match program.pass(wanted, listeners, deadline, each) {
+            Ok(()) => true,
+            // It had no time left; the next look tries again.
+            Err(PassError::Read(error)) if error.kind() == io::ErrorKind::TimedOut => false,
+            Err(error) => {
+                self.0 = State::Refused(error.to_string());
+                false
+            }
+        }
+    }
+}
+
+/// The loaded program.
+#[derive(Debug)]
+struct Program {
+    object: Ebpf,
+    name: &'static str,
+    wanted: HashMap<MapData, u64, u32>,
+    watched: HashMap<MapData, Key, u32>,
+    /// The keys of both maps.
+    asked: (BTreeSet<SocketInode>, BTreeSet<Key>),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error("the kernel refuses an iterator: {0}")]
+    Program(#[from] ProgramError),
+    #[error("the kernel refuses an iterator: {0}")]
+    Link(#[from] LinkError),
+    #[error("a map of the iterator: {0}")]
+    Map(#[from] MapError),
+    #[error("the iterator: {0}")]
+    Read(#[from] io::Error),
+}
+
+fn start(proc: &Path) -> Result<Program, String> {
+    // The kernel gives the numbers that processes have in the initial PID namespace.
+    if !is_in_initial_pid_namespace(proc, &["1", "self"]) {
+        return Err("castoff sees the processes of a PID namespace that is not the initial one".to_owned());
+    }
+    let facts = facts::read(proc);
+    let name = choose(&facts)?;
+    let load = |mut object: Ebpf, types: &aya::Btf| {
+        let program: &mut Iter = object.program_mut(name).ok_or(LoadError::Missing(name))?.try_into()?;
+        program.load(KIND, types)?;
+        Ok((map_of(&object, "WANTED")?, map_of(&object, "WATCHED")?, object))
+    };
+    let loaded = load_apart(&facts, OBJECT, load).and_then(|(wanted, watched, object)| {
+        Ok(Program {
+            object,
+            name,
+            wanted: aya::maps::Map::HashMap(MapData::from_fd(wanted)?).try_into()?,
+            watched: aya::maps::Map::HashMap(MapData::from_fd(watched)?).try_into()?,
+            asked: (BTreeSet::new(), BTreeSet::new()),
+        })
+    });
+    loaded.map_err(|error| error.to_string())
+}
+
+/// The program for this kernel, or what is missing for any.
+fn choose(facts: &KernelFacts) -> Result<&'static str, String> {
+    facts.may_run()?;
+    facts.needs(ITERATORS, "BPF iterators")?;
+    let knows_listeners = facts.version.is_none_or(|version| version >= UNIX_SOCK);
+    Ok(if knows_listeners { "whole" } else { "by_inode" })
+}
+
+impl Program {
+    fn pass(
+        &mut self,
+        wanted: &[SocketInode],
+        listeners: &[FileIdentity],
+        deadline: Option<Instant>,
+        each: &mut dyn FnMut(Holder),
+    ) -> Result<(), PassError> {
+        let wanted: BTreeSet<SocketInode> = wanted.iter().copied().take(WANTED_MOST).collect();
+        let listeners: BTreeSet<Key> = listeners.iter().map(|file| key(*file)).collect();
+        let of = |socket: &SocketInode| u64::from(socket.0);
+        replace(&mut self.wanted, &self.asked.0, &wanted, &of)?;
+        replace(&mut self.watched, &self.asked.1, &listeners, &|key| *key)?;
+        self.asked = (wanted, listeners);
+
+        let program = self
+            .object
+            .program_mut(self.name)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let program: &mut Iter = program.try_into()?;
+        let link = program.attach()?;
+        let mut file = program.take_link(link)?.into_file()?;
+        let mut buffer = vec![0; PIECE];
+        let mut held = 0;
+        loop {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            }
+            let read = match file.read(&mut buffer[held..]) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                // After a million files without a record the kernel lets others run first.
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            held += read;
+            let whole = held - held % LENGTH;
+            for bytes in buffer[..whole].chunks_exact(LENGTH) {
+                each(parse(bytes));
+            }
+            buffer.copy_within(whole..held, 0);
+            held -= whole;
+        }
+    }
+}
+
+/// Makes the keys of a map those of `now`, where they are those of `before`.
+fn replace<T: Ord, K: aya::Pod>(
+    map: &mut HashMap<MapData, K, u32>,
+    before: &BTreeSet<T>,
+    now: &BTreeSet<T>,
+    key: &dyn Fn(&T) -> K,
+) -> Result<(), MapError> {
+    for gone in before.difference(now) {
+        let _ = map.remove(&key(gone)); // it may be gone already
+    }
+    for new in now.difference(before) {
+        map.insert(key(new), 1, 0)?;
+    }
+    Ok(())
+}
+
+/// Bytes of `struct holder`.
+const LENGTH: usize = 48;
+
+/// Reads a record: [`LENGTH`] bytes.
+fn parse(bytes: &[u8]) -> Holder {
+    let long = |at: usize| u64::from_ne_bytes(std::array::from_fn(|n| bytes[at + n]));
+    let short = |at: usize| u32::from_ne_bytes(std::array::from_fn(|n| bytes[at + n]));
+    let file = FileIdentity {
+        device: crate::model::identity::Device::from_kernel(short(16)),
+        inode: short(20),
+    };
+    let (pid, thread) = (short(24), short(28));
+    Holder {
+        // As sock_diag gives it.
+        socket: SocketInode(u32::try_from(long(0) & u64::from(u32::MAX)).unwrap_or(0)),
+        process: ProcessKey {
+            pid: Pid(pid),
+            start: long(8) / TICK,
+        },
+        descriptor: short(32),
+        is_of_leader: pid == thread,
+        connector: Some(short(36)).filter(|pid| *pid != 0).map(Pid),
+        listener: (short(20) != 0).then_some(file),
+        netns: Some(short(40))
+            .filter(|netns| *netns != 0)
+            .map(|netns| NetNs(netns.into())),
+    }
+}
