@@ -165,7 +165,11 @@ fn ask(path: &str, how: &str, lines: &[&str], until_eof: bool) -> io::Result<()>
     let how = how.to_owned();
     let lines: Vec<String> = lines.iter().map(|line| format!("{line} HTTP/1.1\r\n\r\n")).collect();
     thread::spawn(move || {
-        while lines.iter().try_for_each(|line| send(&connection, &how, line.as_bytes())).is_ok() {
+        while lines
+            .iter()
+            .try_for_each(|line| send(&connection, &how, line.as_bytes()))
+            .is_ok()
+        {
             thread::sleep(Duration::from_millis(20));
         }
     });
@@ -175,7 +179,9 @@ fn ask(path: &str, how: &str, lines: &[&str], until_eof: bool) -> io::Result<()>
 fn send(mut connection: &UnixStream, how: &str, line: &[u8]) -> io::Result<()> {
     let (first, rest) = line.split_at(6);
     match how {
-        "parts" => connection.write_vectored(&[IoSlice::new(first), IoSlice::new(rest)]).map(drop),
+        "parts" => connection
+            .write_vectored(&[IoSlice::new(first), IoSlice::new(rest)])
+            .map(drop),
         "message" => send_parts(connection, &[first, rest]),
         "cut" => connection.write_all(first).and_then(|()| connection.write_all(rest)),
         _ => connection.write_all(line),
