@@ -230,18 +230,21 @@ SEC("fentry/security_unix_stream_connect") int fentry_probed(const u64 *argument
 }
 
 // The second argument in the registers of the function's caller.
+#ifdef X86_64
 struct pt_regs___caller_x86 { unsigned long si; } CORE;
-struct user_pt_regs { u64 regs[31]; } CORE;
 
 SEC("kprobe/security_unix_stream_connect") int kprobe_x86(struct pt_regs___caller_x86 *registers)
 {
 	return connect_probed((void *)registers->si);
 }
+#else
+struct user_pt_regs { u64 regs[31]; } CORE;
 
 SEC("kprobe/security_unix_stream_connect") int kprobe_arm64(struct user_pt_regs *registers)
 {
 	return connect_probed((void *)registers->regs[1]);
 }
+#endif
 
 // The Unix socket that a descriptor is.
 INLINE struct unix_sock *socket_of(struct task_struct *task, u32 descriptor)
@@ -274,19 +277,21 @@ INLINE int leave(long number, long connect, u32 descriptor, long result)
 	return socket ? connect_probed((void *)READ(socket, peer)) : 0;
 }
 
+#ifdef X86_64
 SEC("tp_btf/sys_exit") int sys_exit_x86(const u64 *arguments)
 {
 	struct pt_regs___x86 *registers = (void *)arguments[0];
 
 	return leave(READ(registers, orig_ax), 42, READ(registers, di), arguments[1]);
 }
-
+#else
 SEC("tp_btf/sys_exit") int sys_exit_arm64(const u64 *arguments)
 {
 	struct pt_regs___arm64 *registers = (void *)arguments[0];
 
 	return leave(READ(registers, syscallno), 203, READ(registers, orig_x0), arguments[1]);
 }
+#endif
 
 #include "requests.h"
 

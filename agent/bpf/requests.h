@@ -293,6 +293,7 @@ INLINE int leave_send(enum call call, u32 descriptor, u64 from, u64 size, long r
 	return 0;
 }
 
+#ifdef X86_64
 INLINE enum call call_x86(long number)
 {
 	switch (number) {
@@ -307,6 +308,14 @@ INLINE enum call call_x86(long number)
 	return OTHER;
 }
 
+SEC("tp_btf/sys_exit") int send_x86(const u64 *arguments)
+{
+	struct pt_regs___x86 *registers = (void *)arguments[0];
+
+	return leave_send(call_x86(READ(registers, orig_ax)), READ(registers, di), READ(registers, si),
+			  READ(registers, dx), arguments[1]);
+}
+#else
 INLINE enum call call_arm64(long number)
 {
 	switch (number) {
@@ -321,14 +330,6 @@ INLINE enum call call_arm64(long number)
 	return OTHER;
 }
 
-SEC("tp_btf/sys_exit") int send_x86(const u64 *arguments)
-{
-	struct pt_regs___x86 *registers = (void *)arguments[0];
-
-	return leave_send(call_x86(READ(registers, orig_ax)), READ(registers, di), READ(registers, si),
-			  READ(registers, dx), arguments[1]);
-}
-
 SEC("tp_btf/sys_exit") int send_arm64(const u64 *arguments)
 {
 	struct pt_regs___arm64 *registers = (void *)arguments[0];
@@ -336,3 +337,4 @@ SEC("tp_btf/sys_exit") int send_arm64(const u64 *arguments)
 	return leave_send(call_arm64(READ(registers, syscallno)), READ(registers, orig_x0), READ(registers, regs[1]),
 			  READ(registers, regs[2]), arguments[1]);
 }
+#endif

@@ -120,7 +120,7 @@ fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Cli
     // As often as may be asked for; the page itself offers a calmer pace.
     browser.load(&format!("http://{}/?refresh=5", agent.address()))?;
     let of_unit = "[...document.querySelectorAll('.clients tbody tr')]
-        .find(row => row.innerText.includes('castoff-lab-backup.service')).querySelectorAll('td')[2].innerText";
+        .find(row => row.innerText.includes('castoff-lab-backup.service')).querySelector('[data-label=\"Last seen\"]').innerText";
     let before = browser.evaluate(of_unit)?;
     ensure!(before.as_str().is_some_and(|seen| seen.starts_with("now")), "{before}");
     drop(unit);

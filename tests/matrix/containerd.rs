@@ -44,13 +44,14 @@ fn run(plan: &Plan, suite: Suite, docker: &Docker) -> Result<Seen> {
     let _pods = pods::start(|pod| runtime.run(pod), docker.socket())?;
 
     let endpoint = runtime.endpoint();
-    let said = report(["--runtime-endpoint", &endpoint])?;
+    let said = report(["--runtime-endpoint", &endpoint, "--for", pods::TARGETS])?;
     let mut seen = Seen::default();
     seen.keep_gaps(&said);
     pods::judge(&mut seen, &said, docker.socket(), "", &[])?;
     seen.is("verdict", &said["verdict"], "in-use");
     pods::judge_runtime(&mut seen, &said, "containerd", &version);
     judge_interface(&mut seen, &said, suite);
+    pods::judge_readiness(&mut seen, &said, suite == Suite::Sid);
     let mut codes = vec!["runtime-end-of-life"];
     if suite == Suite::Bullseye {
         codes.push("cri-v1alpha2-only");

@@ -25,7 +25,7 @@ fn run(plan: &Plan, _: &Docker) -> Result<Seen> {
     start_pods(&node)?;
 
     // The kubelet's own flags say where to ask.
-    let said = report_on(node.stage())?;
+    let said = report_on(node.stage(), &["--for", pods::TARGETS])?;
     let suffix = format!("-{NODE}");
     let mut seen = Seen::default();
     seen.keep_gaps(&said);
@@ -41,6 +41,7 @@ fn run(plan: &Plan, _: &Docker) -> Result<Seen> {
     seen.is("ceiling", &said["kubeletCeiling"]["value"], ceiling);
     seen.is("cgroup driver", &runtime["cgroupDriver"], absent.clone());
     seen.is("deprecations", &runtime["deprecations"], absent);
+    pods::judge_readiness(&mut seen, &said, false);
     let codes = [
         "runtime-is-docker",
         "cri-v1alpha2-only",

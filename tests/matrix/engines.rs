@@ -102,7 +102,7 @@ struct Engine<'a> {
 
 impl Engine<'_> {
     fn judge(&self, version: String) -> Result<Seen> {
-        let said = report([])?;
+        let said = report(["--for", crate::pods::TARGETS])?;
         let mut seen = Seen::default();
         seen.keep_gaps(&said);
         seen.version = version;
@@ -124,6 +124,10 @@ impl Engine<'_> {
             json!([[self.kind, "agent", image]]),
         );
         seen.is("verdict", &said["verdict"], "in-use");
+        // Without a runtime nobody can say what a kubelet would find.
+        let answers = said["readiness"].as_array().into_iter().flatten();
+        let answers: Vec<&str> = answers.filter_map(|ready| ready["answer"].as_str()).collect();
+        seen.is("readiness", &answers.into(), vec!["cannot-tell", "not-ready"]);
         Ok(seen)
     }
 

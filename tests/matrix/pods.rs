@@ -11,6 +11,9 @@ use castoff_tests::matrix::Seen;
 use castoff_tests::report::{clients_of, list};
 use serde_json::{Value, json};
 
+/// What each row is to be ready for, as `--for` takes it.
+pub(crate) const TARGETS: &str = "kubelet=1.38,docker=removed";
+
 /// Runs both over CRI; the first holds a connection when this returns.
 pub(crate) fn start(run: impl Fn(Pod) -> Result<RunningPod>, socket: &Path) -> Result<[RunningPod; 2]> {
     let builds = run(Pod::new("builds", "builder-0"))?;
@@ -108,4 +111,17 @@ pub(crate) fn judge_findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
     let mut expected = expected.to_vec();
     expected.sort_unstable();
     seen.is("findings", &codes.into(), expected);
+}
+
+/// Whether the node is ready for the targets. The kubelet of Kubernetes 1.38 wants a runtime that `has_config`
+/// (`RuntimeConfig`) and, unless its configuration says otherwise, control groups of version 2. Somebody uses each row's Docker.
+pub(crate) fn judge_readiness(seen: &mut Seen, said: &Value, has_config: bool) {
+    let kubelet = match (has_config, said["cgroups"]["value"].as_str()) {
+        (false, _) => "not-ready",
+        (true, Some("v2")) => "ready",
+        (true, _) => "cannot-tell",
+    };
+    let answers = said["readiness"].as_array().into_iter().flatten();
+    let answers: Vec<&str> = answers.filter_map(|ready| ready["answer"].as_str()).collect();
+    seen.is("readiness", &answers.into(), vec![kubelet, "not-ready"]);
 }

@@ -75,12 +75,3 @@ fn a_thread_with_descriptors_of_its_own_is_found_by_the_iterator_alone() -> Resu
     assert_eq!(by_walk["verdict"], "in-use", "it is counted all the same");
     Ok(())
 }
-
-#[test]
-fn where_no_table_shows_a_connection_the_iterator_is_not_asked() -> Result<()> {
-    let _docker = Docker::start()?;
-    let seen = report(BY_ITERATOR)?;
-    assert_eq!(seen["holderMethod"], "sock-diag");
-    assert_eq!(seen["iteratorRefused"], Value::Null);
-    Ok(())
-}

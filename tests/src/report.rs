@@ -29,9 +29,12 @@ pub fn report<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Value>
 }
 
 /// The same, of a castoff that runs on a stage: the machine that it sees is the stage.
-pub fn report_on(stage: &Stage) -> Result<Value> {
+pub fn report_on(stage: &Stage, arguments: &[&str]) -> Result<Value> {
     let mut command = stage.command(castoff_binary()?);
-    command.args(["check", "-o", "json"]).env_remove("NODE_NAME");
+    command
+        .args(["check", "-o", "json"])
+        .args(arguments)
+        .env_remove("NODE_NAME");
     read(&command.output().context("castoff check")?)
 }
 

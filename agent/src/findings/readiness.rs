@@ -117,7 +117,7 @@ impl Grounds {
 /// Says that the table of releases says so.
 fn of_table(product: &str) -> Said {
     Said {
-        certainty: Certainty::Enforced,
+        certainty: Certainty::Stated,
         date: releases::table().as_of,
         source: releases::source(product),
     }
@@ -126,7 +126,7 @@ fn of_table(product: &str) -> Said {
 /// Says that castoff's catalogue says so, with its first link.
 fn of_catalogue(code: Code) -> Said {
     Said {
-        certainty: Certainty::Enforced,
+        certainty: Certainty::Stated,
         date: releases::table().as_of,
         source: super::catalogue::entry(code).links.first().copied().unwrap_or_default(),
     }

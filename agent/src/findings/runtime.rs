@@ -97,7 +97,7 @@ pub(super) fn reaches_no_further(cut: &Cut) -> String {
     } = cut;
     let last = cut.last_minor();
     match certainty {
-        Certainty::Enforced => format!(
+        Certainty::Enforced | Certainty::Stated => format!(
             "a kubelet of Kubernetes 1.{first_minor} or newer does not start on this runtime (since {date}, {name}); \
              newest supported kubelet: 1.{last}"
         ),

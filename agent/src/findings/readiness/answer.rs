@@ -15,6 +15,8 @@ codes! {
         Enforced = "enforced",
         /// Its project says that one will. It can still move.
         Announced = "announced",
+        /// It is no matter of a release: the source says so.
+        Stated = "stated",
     }
 }
 
@@ -48,7 +50,7 @@ codes! {
 pub struct Said {
     /// Whether that is so, or is said to come.
     pub certainty: Certainty,
-    /// When the release came out that does so; for an announcement, when it was last read.
+    /// When the release came out that does so; for anything else, when the source was last read.
     pub date: &'static str,
     /// The address.
     pub source: &'static str,
@@ -93,6 +95,8 @@ pub struct Readiness {
     pub answer: Answer,
     /// What stands in the way, worst first, and what is good to know.
     pub obstacles: Vec<Obstacle>,
+    /// What castoff does not judge, and can stand in the way all the same.
+    pub not_judged: &'static [&'static str],
 }
 
 impl Readiness {
@@ -107,6 +111,7 @@ impl Readiness {
             target,
             answer,
             obstacles,
+            not_judged: target.not_judged(),
         }
     }
 }

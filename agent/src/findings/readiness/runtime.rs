@@ -58,7 +58,7 @@ pub(super) fn add(grounds: &Grounds, product: &str, version: Version, found: &mu
 
 fn hops(runtime: &Runtime, installed: Version, version: Version) -> Option<Obstacle> {
     let hops = releases::hops(installed, version);
-    let said = policy(Certainty::Enforced, releases::table().as_of);
+    let said = policy(Certainty::Stated, releases::table().as_of);
     let message = match hops.as_slice() {
         [_] => return None,
         // One of the lines is not in the table, which is said already where it is the target.
@@ -116,7 +116,7 @@ fn deprecation(used: &Deprecation, version: Version) -> Obstacle {
     let line = removal.removed_in;
     let (effect, verb) = match (removal.certainty, line <= version) {
         (_, false) => (Effect::Note, "goes with"),
-        (Certainty::Enforced, true) => (Effect::Blocks, "is gone since"),
+        (Certainty::Enforced | Certainty::Stated, true) => (Effect::Blocks, "is gone since"),
         (Certainty::Announced, true) => (Effect::Blocks, "is announced to go with"),
     };
     let message = format!(

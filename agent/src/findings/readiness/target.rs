@@ -36,6 +36,30 @@ impl Target {
         }
     }
 
+    /// What castoff does not read, and can stand in the way of the target.
+    pub const fn not_judged(self) -> &'static [&'static str] {
+        match self {
+            Self::Kubelet(_) => &[
+                "the version of the kubelet that runs now",
+                "whether kubelet and runtime use the same cgroup driver",
+                "the kubelet's ranges in /etc/subuid and /etc/subgid",
+                "the metrics of the CRI",
+                "changes of the distribution's own",
+            ],
+            Self::Containerd(_) => &[
+                "containerd's configuration files",
+                "containers whose shim is no longer on the disk",
+                "changes of the distribution's own",
+            ],
+            Self::Crio(_) => &["CRI-O's configuration files", "changes of the distribution's own"],
+            Self::Docker(_) => &[
+                "Docker's configuration files",
+                "API versions that no client has used yet",
+            ],
+            Self::DockerRemoved => &["scripts and timers that call docker and did not run within the window"],
+        }
+    }
+
     /// The version, as it is typed.
     pub fn version(self) -> String {
         match self {

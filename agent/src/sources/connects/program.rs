@@ -20,7 +20,10 @@ use crate::model::identity::FileIdentity;
 use crate::sources::kernel::bpf::facts::KernelFacts;
 use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, map_of};
 
-static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.bpf.o");
+#[cfg(target_arch = "aarch64")]
+static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.aarch64.bpf.o");
+#[cfg(not(target_arch = "aarch64"))]
+static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.x86_64.bpf.o");
 
 /// What the programs attach to.
 const FUNCTION: &str = "security_unix_stream_connect";

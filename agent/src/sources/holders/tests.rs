@@ -111,6 +111,10 @@ impl Node {
     }
 
     fn find(&self, listeners: &[ListeningSocket]) -> Sighting<ConnectionsSeen> {
+        self.find_by(&mut HolderIterator::off(), listeners)
+    }
+
+    fn find_by(&self, iterator: &mut HolderIterator, listeners: &[ListeningSocket]) -> Sighting<ConnectionsSeen> {
         let proc = self.directory.path().join("proc");
         let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry::in_netns(pid, Some(netns)));
         let table = ProcessTable {
@@ -123,7 +127,7 @@ impl Node {
             table: &table,
             namespaces: &namespaces,
             memory: &mut HolderMemory::default(),
-            iterator: &mut HolderIterator::off(),
+            iterator,
         };
         find_connections(
             &mut Rounds(self.rounds.clone(), None),
@@ -289,4 +293,23 @@ fn nothing_seen_is_unknown_and_nothing_watched_is_nothing_to_see() {
     let idle = node.find(&[]);
     assert_eq!(seen(&idle), []);
     assert_eq!(reasons(&idle), []);
+}
+
+/// The recorded procfs is no live one, so an iterator that is asked is refused.
+#[test]
+fn where_no_table_shows_a_connection_the_iterator_is_not_asked() {
+    let listening = || SocketFacts::listening(1, NAME, FILE);
+    let quiet = Node::new().round(&[(HOST, &[listening()]), (POD, &[])]);
+    let connected = Node::new().round(&[
+        (HOST, &[listening(), SocketFacts::accepted(30, NAME, FILE, 31)]),
+        (POD, &[]),
+    ]);
+    for (node, is_asked) in [(quiet, false), (connected, true)] {
+        let mut iterator = HolderIterator::new(true, node.directory.path().join("proc"));
+        let sighting = node.find_by(&mut iterator, &[docker(&[])]);
+        let seen = sighting.reading.known().expect("it was looked into");
+        assert_eq!(seen.iterator_refused.is_some(), is_asked);
+        assert_eq!(seen.method, HolderMethod::SockDiag);
+        assert_eq!(seen.connections.len(), usize::from(is_asked), "the walk stays");
+    }
 }

@@ -58,30 +58,26 @@ pub(crate) enum LoadError {
     Thread(io::Error),
 }
 
-/// Loads an object, and gives what `load` makes of it, on a thread of its own. The kernel's types take some 30 MB while they are read: what a thread has
-/// allocated and given back is the system's again, and on one that goes on it would be castoff's for good. glibc may keep
-/// half of it all the same, unless `MALLOC_TRIM_THRESHOLD_` tells it not to, as the image does.
+/// Loads an object, and gives what `load` makes of it. The kernel's types take some 30 MB while they are read, on a thread of
+/// their own: what a thread has allocated is given back whole when it is freed, and nothing of the object, which stays, lies
+/// between. glibc may keep half of it all the same, unless `MALLOC_TRIM_THRESHOLD_` tells it not to, as the image does.
 ///
 /// # Errors
 /// Where the kernel's types cannot be read, or the kernel refuses the object, or `load` fails.
-pub(crate) fn load_apart<T: Send>(
+pub(crate) fn load_apart<T>(
     facts: &KernelFacts,
     object: &[u8],
-    load: impl FnOnce(Ebpf, &Btf) -> Result<T, LoadError> + Send,
+    load: impl FnOnce(Ebpf, &Btf) -> Result<T, LoadError>,
 ) -> Result<T, LoadError> {
     if facts.version.is_some_and(|version| version < MAPS_IN_CGROUP) {
         raise_locked_memory();
     }
-    let load = || {
-        let types = Btf::from_sys_fs()?;
-        let object = EbpfLoader::new().btf(Some(&types)).load(object)?;
-        load(object, &types)
-    };
-    thread::scope(|scope| {
-        let loading = thread::Builder::new().spawn_scoped(scope, load);
-        let loading = loading.map_err(LoadError::Thread)?;
-        loading.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-    })
+    let reading = thread::Builder::new()
+        .spawn(Btf::from_sys_fs)
+        .map_err(LoadError::Thread)?;
+    let types = reading.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?;
+    let object = EbpfLoader::new().btf(Some(&types)).load(object)?;
+    load(object, &types)
 }
 
 /// The descriptor of a map of a loaded object, which outlives it.

@@ -15,6 +15,8 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         for obstacle in &ready.obstacles {
             write_obstacle(obstacle, style, out);
         }
+        let not_judged = format!("Not judged: {}.", ready.not_judged.join("; "));
+        write_paragraph(&not_judged, Tone::Faint, 4, 6, style, out);
     }
 }
 
