@@ -131,7 +131,10 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
 
     let agent = Agent::start(arguments)?;
     let seen = agent.report()?;
-    assert_eq!(clients_of(&seen, docker.socket())?, ["unit castoff-lab-once.service"]);
+    let mut clients = clients_of(&seen, docker.socket())?;
+    // The lab's own docker asks whether the daemon is ready, for a moment: on a busy machine no look sees it.
+    clients.retain(|client| client != "unseen");
+    assert_eq!(clients, ["unit castoff-lab-once.service"]);
     assert_eq!(
         (first_seen(&seen, docker.socket())?, &seen["verdict"]),
         (first, &Value::from("in-use"))
@@ -166,7 +169,7 @@ fn first_seen(report: &Value, socket: &Path) -> Result<String> {
     let clients = list(report, "clients")?;
     let client = clients
         .iter()
-        .find(|c| c["listener"]["path"] == json!(socket))
+        .find(|c| c["listener"]["path"] == json!(socket) && c["identity"]["kind"] != "unseen")
         .with_context(|| format!("{report:#}"))?;
     Ok(client["firstSeen"].as_str().context("a time")?.to_owned())
 }
