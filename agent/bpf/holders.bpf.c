@@ -14,11 +14,9 @@ struct holder {
 	u64 start; // of the process, nanoseconds since boot
 	struct listener listener; // 0 where it is not known
 	u32 pid; // thread group
-	u32 thread;
 	u32 descriptor;
 	u32 connector; // thread group that called connect(2); 0 where it is not known
 	u32 netns; // of the client's end; 0 where it is not known
-	u32 zero;
 };
 
 // The files of the listeners whose connections are wanted.
@@ -38,9 +36,12 @@ struct {
 	__type(value, u32);
 } WANTED SEC(".maps");
 
-INLINE int is_socket(struct inode *inode)
+// The inode of an open socket. None for any other file, and where the iterator has ended.
+INLINE struct inode *socket_inode(struct task_struct *task, struct file *file)
 {
-	return (inode->i_mode & S_IFMT) == S_IFSOCK;
+	struct inode *inode = task && file ? file->f_inode : 0;
+
+	return inode && (inode->i_mode & S_IFMT) == S_IFSOCK ? inode : 0;
 }
 
 INLINE int write(struct bpf_iter__task_file *entry, struct task_struct *task, struct inode *inode, struct holder *holder)
@@ -50,7 +51,6 @@ INLINE int write(struct bpf_iter__task_file *entry, struct task_struct *task, st
 	holder->socket = inode->i_ino;
 	holder->start = leader ? leader->start_boottime : 0;
 	holder->pid = task->tgid;
-	holder->thread = task->pid;
 	holder->descriptor = entry->fd;
 	bpf_seq_write(entry->meta->seq, holder, sizeof(*holder));
 	return 0;
@@ -60,14 +60,11 @@ SEC("iter/task_file") int by_inode(struct bpf_iter__task_file *entry)
 {
 	struct task_struct *task = entry->task; // read once: each reading may be a null pointer anew
 	struct file *file = entry->file;
+	struct inode *inode = socket_inode(task, file);
 	struct holder holder = {};
-	struct inode *inode;
 	u64 key;
 
-	if (!task || !file)
-		return 0;
-	inode = file->f_inode;
-	if (!inode || !is_socket(inode))
+	if (!inode)
 		return 0;
 	key = inode->i_ino;
 	return bpf_map_lookup_elem(&WANTED, &key) ? write(entry, task, inode, &holder) : 0;
@@ -108,15 +105,12 @@ SEC("iter/task_file") int whole(struct bpf_iter__task_file *entry)
 {
 	struct task_struct *task = entry->task; // read once: each reading may be a null pointer anew
 	struct file *file = entry->file;
+	struct inode *inode = socket_inode(task, file);
 	struct holder holder = {};
-	struct inode *inode;
 	struct socket *socket;
 	u64 key;
 
-	if (!task || !file)
-		return 0;
-	inode = file->f_inode;
-	if (!inode || !is_socket(inode))
+	if (!inode)
 		return 0;
 	socket = bpf_sock_from_file(file);
 	if (!socket || !socket->sk)

@@ -156,7 +156,8 @@ INLINE void record_request(const struct listener *listener, struct counts *count
 	bpf_ringbuf_submit(request, BPF_RB_NO_WAKEUP);
 }
 
-// A message that this socket sends; gives -1 where its bytes are not there. The one at the other end was accepted on a listener and has the listener's path.
+// A message that this socket sends; gives -1 where its bytes are not there. The one at the other end was accepted on a
+// listener and has the listener's path.
 INLINE int sent(struct unix_sock *socket, const struct message *message)
 {
 	struct unix_sock *peer = (void *)READ(socket, peer);

@@ -36,7 +36,7 @@ use host_side::{HostSide, HostSightings, Timed};
 /// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
 const HOST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long the look at the sockets waits for what is at a few paths.
+/// The time that the look at the sockets waits for what is at a few paths.
 const PLACES_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long all rounds of one walk through the network namespaces may take, together: less than the walk, so that a slow

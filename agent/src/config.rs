@@ -146,7 +146,7 @@ impl Reader {
         }
     }
 
-    /// What a node is to be ready for, each once.
+    /// The targets that a node is to be ready for, each once.
     pub fn targets(&mut self, flag: &str, texts: &[String]) -> Vec<Target> {
         let mut targets = Vec::new();
         for text in texts {

@@ -42,7 +42,7 @@ pub struct Settings {
     pub node: Option<String>,
     /// How long a use counts as one.
     pub window: Duration,
-    /// What the node is to be ready for.
+    /// The targets that the node is to be ready for.
     pub ready_for: Vec<Target>,
 }
 

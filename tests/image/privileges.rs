@@ -130,7 +130,7 @@ fn the_agent_has_these_rights_and_no_others_and_stays_small() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel program needs. The test machine's kernel attaches it to the exit of system calls.
+/// The kernel program needs these rights. The test machine's kernel attaches it to the exit of system calls.
 #[test]
 fn the_kernel_program_runs_with_its_two_capabilities_or_with_the_widest_and_with_nothing_less() -> Result<()> {
     let node = Node::start()?;

@@ -112,7 +112,7 @@ fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Re
     Ok(())
 }
 
-/// What the agent says of what the pod and the unit ask for. Under this lockdown no program reads it.
+/// Judges what the agent says of the requests of the pod and the unit. Under this lockdown no program reads them.
 fn judge_requests(judged: &mut Judged, parameters: &str, method: Option<&str>, report: &Value) -> Result<()> {
     let method = method.filter(|_| !parameters.contains("lockdown="));
     let requests = &report["connectEvents"]["value"]["requests"];
@@ -135,7 +135,7 @@ fn judge_requests(judged: &mut Judged, parameters: &str, method: Option<&str>, r
     Ok(())
 }
 
-/// What the agent says of who holds a connection, by the kernel's iterator: each kernel runs it, also under lockdown.
+/// Judges what the agent says of the holders by the kernel's iterator: each kernel runs it, also under lockdown.
 fn judge_holders(judged: &mut Judged, report: &Value) -> Result<()> {
     let refused = &report["iteratorRefused"];
     let method = if refused.is_null() {

@@ -11,7 +11,7 @@ use castoff_tests::matrix::Seen;
 use castoff_tests::report::{clients_of, list};
 use serde_json::{Value, json};
 
-/// What each row is to be ready for, as `--for` takes it.
+/// The targets of each row, as `--for` takes them.
 pub(crate) const TARGETS: &str = "kubelet=1.38,docker=removed";
 
 /// Runs both over CRI; the first holds a connection when this returns.
@@ -113,7 +113,7 @@ pub(crate) fn judge_findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
     seen.is("findings", &codes.into(), expected);
 }
 
-/// Whether the node is ready for the targets. The kubelet of Kubernetes 1.38 wants a runtime that `has_config`
+/// Judges the answers for the targets. The kubelet of Kubernetes 1.38 wants a runtime that `has_config`
 /// (`RuntimeConfig`) and, unless its configuration says otherwise, control groups of version 2. Somebody uses each row's Docker.
 pub(crate) fn judge_readiness(seen: &mut Seen, said: &Value, has_config: bool) {
     let kubelet = match (has_config, said["cgroups"]["value"].as_str()) {

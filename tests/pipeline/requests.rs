@@ -1,4 +1,4 @@
-//! What clients ask for, by what the kernel tells of their requests. The kernel, the clients and what they send are real; by the
+//! Requests of clients, by what the kernel tells of their requests. The kernel, the clients and what they send are real; by the
 //! exit of the system calls that send.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use castoff_tests::lab::places::Place;
 use super::agent_with_events;
 use super::hosts::{self, Host};
 
-/// How long the first look may take, which loads the kernel programs: a debug build on a busy machine is slow at that.
+/// The time that the first look may take, which loads the kernel programs: a debug build on a busy machine is slow at that.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A look at what a client asks that was connected before castoff came.

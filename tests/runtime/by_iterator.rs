@@ -1,4 +1,4 @@
-//! Who holds a connection by the kernel's iterator over open files, beside what the walk over `/proc` finds on the same load.
+//! Holders by the kernel's iterator over open files, beside what the walk over `/proc` finds on the same load.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the docker command asks a real dockerd for. By the exit of the system calls, which every kernel with BPF allows.
+//! Requests of the docker command to a real dockerd, by the exit of the system calls, which every kernel with BPF allows.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;

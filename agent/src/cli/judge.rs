@@ -6,7 +6,7 @@ use crate::findings::report::{Report, Verdict};
 use crate::model::reading::Hides;
 use crate::sinks::views::junit::Outcome;
 
-/// How `report` stands to what was asked: whether the node is ready, else to the bar.
+/// Judges `report` by what was asked: by readiness where that was, else by the bar.
 pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
     if let Some(worst) = report.readiness.iter().map(|ready| ready.answer).min() {
         return match worst {

@@ -165,7 +165,7 @@ const SOCKET_CLIENT: Entry = Entry {
     links: &[CHECK, TELEMETRY],
 };
 
-/// What to do instead of asking Docker for this.
+/// The advice in place of asking Docker for this.
 pub(super) const fn instead_of(operation: Operation) -> &'static str {
     match operation {
         Operation::Build => "Build images with rootless BuildKit or Buildah in a pod.",

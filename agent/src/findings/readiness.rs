@@ -1,4 +1,4 @@
-//! Whether a node is ready for a version of the kubelet, of its runtime or of Docker, or for Docker's removal, and what
+//! Readiness of a node for a version of the kubelet, of its runtime or of Docker, or for Docker's removal, and what
 //! stands in the way. Pure. It rests on [`Grounds`] alone, which a report holds, so that another castoff can judge by the
 //! report too.
 //!
@@ -76,7 +76,7 @@ impl Grounds {
         Readiness::new(target, found)
     }
 
-    /// What is known of the release itself.
+    /// Adds obstacles of the release itself: unknown, not out yet, or out of support.
     fn add_release(&self, product: &str, version: Version, found: &mut Vec<Obstacle>) {
         let as_of = releases::table().as_of;
         let unknown = |effect, message| Obstacle::new(effect, Code::UnknownRelease, of_table(product), message);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::readiness::answer::Certainty;
@@ -90,7 +92,7 @@ pub struct Cuts {
 pub struct Cut {
     /// The first Kubernetes 1.x minor whose kubelet does not start.
     pub first_minor: u32,
-    /// Whether that is so, or is said to come.
+    /// Enforced, announced, or stated.
     pub certainty: Certainty,
     /// When that version came out; for an announcement, when it was last read.
     pub date: &'static str,
@@ -117,7 +119,7 @@ pub struct Removal {
     pub removed_in: Version,
     /// Whether that is so, or is said to come.
     pub certainty: Certainty,
-    /// When that release came out; for an announcement, when it was last read.
+    /// The day on which that release came out; for an announcement, on which it was last read.
     pub date: &'static str,
 }
 
@@ -173,10 +175,9 @@ impl TryFrom<&str> for Day {
     type Error = String;
 
     fn try_from(text: &str) -> Result<Self, String> {
-        let parts: Vec<u64> = text.split('-').filter_map(|part| part.parse().ok()).collect();
-        match parts[..] {
-            [year @ 1970..=9999, month @ 1..=12, day @ 1..=31] => Ok(Self(end_of((year, month, day)))),
-            _ => Err(format!("{text:?} is not a day")),
+        match text.parse() {
+            Ok(day) => Ok(Self(end_of(day))),
+            Err(_) => Err(format!("{text:?} is not a day")),
         }
     }
 }
@@ -226,7 +227,7 @@ pub fn support_of(product: &str, version: Version, now: Timestamp) -> Option<Sup
     }
 }
 
-/// Where a version stands in the table.
+/// The place of a version in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Among the lines that are out.
@@ -239,9 +240,9 @@ pub enum Place {
     Older,
 }
 
-/// Where `version` stands among the lines of `product`.
+/// Finds the place of `version` among the lines of `product`.
 pub fn place(product: &str, version: Version) -> Place {
-    let lines = TABLE.products.get(product).map_or(&[][..], |product| &product.lines);
+    let lines = lines(product);
     let (first, last) = (
         lines.iter().map(|l| l.version).min(),
         lines.iter().map(|l| l.version).max(),
@@ -254,7 +255,12 @@ pub fn place(product: &str, version: Version) -> Place {
     }
 }
 
-/// Where the dates of a product's lines are from.
+/// The release lines of a product; none of one that the table does not have.
+fn lines(product: &str) -> &'static [Line] {
+    TABLE.products.get(product).map_or(&[], |product| &product.lines)
+}
+
+/// The source of the dates of a product's lines.
 pub fn source(product: &str) -> &'static str {
     TABLE.products.get(product).map_or("", |product| product.source)
 }
@@ -262,10 +268,7 @@ pub fn source(product: &str) -> &'static str {
 /// The upgrades of containerd that lead from one line to a newer one, each to the next line or from one with long-term
 /// support to the next of its kind; the fewest. Empty where a line is not in the table.
 pub fn hops(from: Version, to: Version) -> Vec<Version> {
-    let lines = TABLE
-        .products
-        .get("containerd")
-        .map_or(&[][..], |product| &product.lines);
+    let lines = lines("containerd");
     let at = |version| lines.iter().position(|known| known.version == version);
     let (Some(mut here), Some(end)) = (at(from), at(to)) else {
         return Vec::new();
@@ -293,24 +296,25 @@ pub fn line(product: &str, version: &str) -> Option<Version> {
     Some(Version(major, counted))
 }
 
-const fn end_of((year, month, day): (u64, u64, u64)) -> Timestamp {
-    let y = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (y / 400, y % 400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Timestamp::from_unix((era * 146_097 + day_of_era - 719_468 + 1) * 86_400 - 1)
+/// The last second of a day in UTC.
+fn end_of(day: Date) -> Timestamp {
+    let end = TimeZone::UTC.to_timestamp(day.at(23, 59, 59, 0));
+    let second = end.ok().and_then(|end| u64::try_from(end.as_second()).ok());
+    Timestamp::from_unix(second.unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::date;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix(1_795_521_600); // 2026-11-24T12:00:00Z
 
     #[test]
     fn a_day_ends_at_its_last_second() {
-        assert_eq!(end_of((2026, 11, 24)).to_string(), "2026-11-24T23:59:59Z");
-        assert_eq!(end_of((2028, 2, 29)).to_string(), "2028-02-29T23:59:59Z");
+        assert_eq!(end_of(date(2026, 11, 24)).to_string(), "2026-11-24T23:59:59Z");
+        assert_eq!(end_of(date(2028, 2, 29)).to_string(), "2028-02-29T23:59:59Z");
     }
 
     #[test]
@@ -356,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_line_that_only_a_vendor_maintains_is_no_supported_one() {
-        let day = |day| end_of(day);
+        let day = |(year, month, day)| end_of(date(year, month, day));
         let project = day((2025, 11, 7));
         let vendor = Support::VendorOnly(project, "GKE's Kubernetes 1.33", day((2027, 3, 31)));
         for (now, expected) in [

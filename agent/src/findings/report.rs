@@ -182,17 +182,17 @@ pub struct Report {
     pub exposures: Reading<Vec<Exposure>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
-    /// Why the containerd that serves the kubelet is Docker's too; absent where it is not.
+    /// The reason why the containerd that serves the kubelet is Docker's too; absent where it is not.
     pub shared_containerd: Reading<String>,
     /// The conclusions, most severe first.
     pub findings: Vec<Finding>,
-    /// Whether the node is ready for what was asked for (`--for`), in the order of the question.
+    /// The answers for what was asked for (`--for`), in the order of the question.
     pub readiness: Vec<Readiness>,
     /// How the kernel tells of connects; absent where it was not asked.
     pub connect_events: Reading<ConnectEvents>,
     /// How connections were found; none where that could not be done.
     pub holder_method: Option<HolderMethod>,
-    /// Why the kernel's iterator was not asked who holds the connections; none where it was, or was not wanted.
+    /// The reason why the kernel's iterator was not asked who holds the connections; none where it was, or was not wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterator_refused: Option<String>,
     /// What each source did.

@@ -57,7 +57,7 @@ fn asks_for(purposes: &[Operation]) -> String {
     format!("; asks for: {}", codes.join(", "))
 }
 
-/// What to do instead of what a client asks for, for what it asks for most often.
+/// The advice for what a client asks for most often.
 fn instead_of_all(purposes: &[Operation]) -> String {
     let advice: Vec<&str> = purposes
         .iter()
@@ -67,7 +67,7 @@ fn instead_of_all(purposes: &[Operation]) -> String {
     advice.join(" ")
 }
 
-/// How many pieces of advice one finding gives.
+/// The most pieces of advice that one finding gives.
 const ADVICE: usize = 3;
 
 /// A client that newer releases of Docker refuse. Podman takes all versions.

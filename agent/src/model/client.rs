@@ -215,15 +215,15 @@ pub struct OpenClient {
 /// Connects of one client between two looks, and its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
-    /// How many; none where it only asked on connections that had been open before.
+    /// The number of connects; 0 where it only asked on connections that had been open before.
     pub count: u64,
-    /// When the first of them was; without one, the first request.
+    /// The time of the first of them; without one, of the first request.
     pub first: Timestamp,
-    /// When the last of them was; without one, the last request.
+    /// The time of the last of them; without one, of the last request.
     pub last: Timestamp,
     /// The processes that connected, at most [`Client::HOLDERS_SHOWN`].
     pub processes: Vec<Process>,
-    /// What it asked for.
+    /// Its requests.
     pub requests: Requests,
 }
 
@@ -272,7 +272,7 @@ pub struct Client {
     /// How often it connected, where the kernel tells of connects. Else in how many looks a connection was seen that the look
     /// before had not: a lower bound.
     pub connects: u64,
-    /// What it asked for since it is known, where the kernel tells of requests. Empty where none was seen.
+    /// Its requests since it is known, where the kernel tells of requests. Empty where none was seen.
     pub requests: Requests,
     /// True if it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
     /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts

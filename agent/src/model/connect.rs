@@ -40,13 +40,13 @@ pub struct Connects {
     pub listener: ListenerId,
     /// The last process that connected; none where the kernel counted the connects and could not say whose they were.
     pub process: Option<Process>,
-    /// How many there were; none where there were only requests on connections that had been open before.
+    /// The number of connects; 0 where there were only requests on connections that had been open before.
     pub count: u64,
-    /// When the first of them was; without one, the first request.
+    /// The time of the first of them; without one, of the first request.
     pub first: Timestamp,
-    /// When the last of them was; without one, the last request.
+    /// The time of the last of them; without one, of the last request.
     pub last: Timestamp,
-    /// What the client asked for.
+    /// The client's requests.
     pub requests: Requests,
 }
 

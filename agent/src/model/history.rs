@@ -29,7 +29,7 @@ pub struct Seen {
     /// How many connects are known of, of this pod where it is one: those that the kernel told of, else those that one look
     /// saw and the look before had not.
     pub connects: u64,
-    /// What it asked for, as far as the kernel told.
+    /// Its requests, as far as the kernel told.
     pub requests: Requests,
     /// True if only the kernel told of it: no look saw a connection open.
     pub by_event: bool,

@@ -1,4 +1,4 @@
-//! What clients ask a Docker API for: a class of each request, and the version of the API that it names. Nothing else of a
+//! Requests of clients to a Docker API: a class of each request, and the version of the API that it names. Nothing else of a
 //! request is kept.
 
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ impl fmt::Display for ApiVersion {
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What it asks for.
+    /// The class of what it asks for.
     pub operation: Operation,
     /// The version of the Docker API in its path; none where it names none, or another API's.
     pub version: Option<ApiVersion>,
@@ -72,7 +72,7 @@ pub struct Request {
 pub struct LowestApi {
     /// Its minor: 41 for 1.41.
     pub minor: u8,
-    /// When it last asked by this version.
+    /// The time at which it last asked by this version.
     pub last_seen: Timestamp,
 }
 
@@ -103,7 +103,7 @@ impl LowestApi {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Requests {
-    /// How many of each class.
+    /// The number of requests of each class.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<Operation, u64>,
     /// The lowest version of the Docker API that it asked by lately; none where it named none.
@@ -141,7 +141,7 @@ impl Requests {
         };
     }
 
-    /// What it asks for, most often first. That the engine was asked about itself is only told where nothing else was: every
+    /// Lists what it asks for, most often first. That the engine was asked about itself is only told where nothing else was: every
     /// client asks that before it asks for what it wants.
     pub fn purposes(&self) -> Vec<Operation> {
         let mut purposes: Vec<_> = self.operations.iter().collect();

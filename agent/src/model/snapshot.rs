@@ -29,7 +29,7 @@ codes! {
 pub struct ConnectionsSeen {
     /// How.
     pub method: HolderMethod,
-    /// Why the kernel's iterator was not asked; none where it was, or nobody wanted it.
+    /// The reason why the kernel's iterator was not asked; none where it was, or nobody wanted it.
     pub iterator_refused: Option<String>,
     /// Every connection to a watched listener.
     pub connections: Vec<Connection>,

@@ -154,7 +154,7 @@ pub fn find_connections(
     search.find_late_processes(reader);
     memory.keep(table, &search.descriptors);
     gaps.extend(search.unheld_gaps());
-    let named = search.by_iterator.named.clone();
+    let named = std::mem::take(&mut search.by_iterator.named);
     let mut connections = search.into_connections(reader, memory, &watched, &mut gaps);
     connections.extend(elsewhere(&watched, watch.tcp));
 
@@ -176,7 +176,7 @@ pub fn find_connections(
     Sighting::partial(seen, gaps)
 }
 
-/// How the connections were found; `by_table` is false where only the table as text told of any.
+/// The method by which the connections were found; `by_table` is false where only the table as text told of any.
 const fn method(of_tables: HolderMethod, by_table: bool, iterator: &HolderIterator) -> HolderMethod {
     match of_tables {
         HolderMethod::SockDiag if !by_table => HolderMethod::ProcNetUnix,
@@ -225,12 +225,12 @@ struct HolderSearch<'a> {
     deadline: Option<Instant>,
 }
 
-/// What the kernel's pass saw beside who holds what.
+/// Facts that the kernel's pass gives beside the holders.
 #[derive(Debug, Default)]
 struct ByIterator {
     /// The process that made each connection.
     connectors: BTreeMap<SocketInode, Pid>,
-    /// How many connections to each listener it found in namespaces whose tables were not seen.
+    /// The number of connections to each listener that it found in namespaces whose tables were not seen.
     named: BTreeMap<(NetNs, SocketInode), usize>,
 }
 

@@ -43,7 +43,7 @@ pub fn say(socket: &Path, line: &str, place: Place) -> Result<Client> {
     start(place, &["say", &socket.to_string_lossy(), line])
 }
 
-/// How a client sends a line.
+/// The way in which a client sends a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sending {
     /// In one piece.

@@ -11,7 +11,7 @@ pub(in crate::cli) struct ConnectArgs {
     /// How the kernel tells of connects to Docker sockets, so that clients that come and go between two looks are seen
     #[arg(long, env = "CASTOFF_CONNECT_EVENTS", value_enum, default_value_t = ConnectEvents::Auto, value_name = "METHOD")]
     pub(in crate::cli) connect_events: ConnectEvents,
-    /// How what clients ask a Docker API for is seen: the class of each request and the API version, nothing else of it; only where the kernel tells of connects
+    /// The way to see what clients ask a Docker API for: the class of each request and the API version, nothing else of it; only where the kernel tells of connects
     #[arg(long, env = "CASTOFF_REQUESTS", value_enum, default_value_t = Requests::Auto, value_name = "METHOD")]
     pub(in crate::cli) requests: Requests,
 }

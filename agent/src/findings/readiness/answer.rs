@@ -1,5 +1,7 @@
 //! The answer for one target, and what stands in its way.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,7 +11,7 @@ use crate::findings::report::Code;
 use crate::model::reading::codes;
 
 codes! {
-    /// How certain it is that a release does without something.
+    /// The certainty that a release does without something.
     Certainty {
         /// A release does.
         Enforced = "enforced",
@@ -21,7 +23,7 @@ codes! {
 }
 
 codes! {
-    /// Whether a node is ready, worst first.
+    /// The answer of a node, worst first.
     Answer {
         /// Something stands in the way.
         NotReady = "not-ready",
@@ -33,7 +35,7 @@ codes! {
 }
 
 codes! {
-    /// What an obstacle does to the answer.
+    /// The effect of an obstacle on the answer.
     Effect {
         /// It stands in the way.
         Blocks = "blocks",
@@ -44,31 +46,38 @@ codes! {
     }
 }
 
-/// Where a rule is said.
+/// The source of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Said {
-    /// Whether that is so, or is said to come.
+    /// Enforced, announced, or stated.
     pub certainty: Certainty,
-    /// When the release came out that does so; for anything else, when the source was last read.
+    /// The day on which the release came out that does so; for anything else, on which the source was last read.
     pub date: &'static str,
     /// The address.
     pub source: &'static str,
+}
+
+/// `enforced 2024-11-05, https://…`.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {}", self.certainty, self.date, self.source)
+    }
 }
 
 /// One thing that stands in the way, or may.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Obstacle {
-    /// What it does to the answer.
+    /// The effect on the answer.
     pub effect: Effect,
-    /// Which rule; `castoff explain CODE` says more.
+    /// The rule; `castoff explain CODE` says more.
     pub code: Code,
-    /// What is so on this node.
+    /// The state of this node.
     pub message: String,
-    /// What to do about it.
+    /// The advice.
     pub advice: String,
-    /// Where the rule is from.
+    /// The source of the rule.
     #[serde(flatten)]
     pub said: Said,
 }
@@ -91,11 +100,11 @@ impl Obstacle {
 pub struct Readiness {
     /// The target, as it is typed: `kubelet=1.38`.
     pub target: Target,
-    /// Whether the node is ready for it.
+    /// The answer for it.
     pub answer: Answer,
-    /// What stands in the way, worst first, and what is good to know.
+    /// The obstacles, worst first, and what is good to know.
     pub obstacles: Vec<Obstacle>,
-    /// What castoff does not judge, and can stand in the way all the same.
+    /// Things that castoff does not judge, and that can stand in the way all the same.
     pub not_judged: &'static [&'static str],
 }
 

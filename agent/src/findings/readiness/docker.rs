@@ -1,4 +1,4 @@
-//! What stands in the way of another release of Docker, or of a node without it.
+//! Obstacles to another release of Docker, and to a node without it.
 
 use super::answer::{Effect, Obstacle};
 use super::{Grounds, hidden, of_catalogue};
@@ -41,7 +41,7 @@ pub(super) fn add_removal(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     add_shared(grounds, found);
 }
 
-/// What must stay when Docker goes.
+/// Adds what must stay when Docker goes.
 fn add_shared(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     let code = Code::SharedContainerd;
     let said = of_catalogue(code);

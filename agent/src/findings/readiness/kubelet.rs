@@ -1,4 +1,4 @@
-//! What keeps a kubelet of some version from starting on this node.
+//! Obstacles to a kubelet of some version on this node.
 
 use super::answer::{Effect, Obstacle, Said};
 use super::{Grounds, hidden, of_catalogue};

@@ -1,4 +1,4 @@
-//! What stands in the way of another release of the node's own runtime.
+//! Obstacles to another release of the node's own runtime.
 
 use super::answer::{Certainty, Effect, Obstacle, Said};
 use super::{Grounds, hidden, of_catalogue, of_table};
@@ -11,7 +11,7 @@ use crate::model::runtime::{Deprecation, Runtime};
 /// The prefix of containerd's ids of deprecated uses.
 const DEPRECATION: &str = "io.containerd.deprecation/";
 
-/// Where containerd says which upgrades it supports and what it removes.
+/// The page on which containerd says which upgrades it supports and what it removes.
 const POLICY: &str = "https://github.com/containerd/containerd/blob/main/RELEASES.md";
 
 fn policy(certainty: Certainty, date: &'static str) -> Said {

@@ -1,4 +1,4 @@
-//! What a node is to be ready for: a version of the kubelet or of a runtime, or Docker's removal.
+//! A target that a node is to be ready for: a version of the kubelet or of a runtime, or Docker's removal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,7 +36,7 @@ impl Target {
         }
     }
 
-    /// What castoff does not read, and can stand in the way of the target.
+    /// Things that castoff does not read, and that can stand in the way of the target.
     pub const fn not_judged(self) -> &'static [&'static str] {
         match self {
             Self::Kubelet(_) => &[

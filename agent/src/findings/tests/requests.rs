@@ -1,4 +1,4 @@
-//! What clients ask for, in findings.
+//! Findings about what clients ask for.
 
 use super::*;
 use crate::model::connect::{Connects, ConnectsSeen};

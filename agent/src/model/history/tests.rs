@@ -441,7 +441,7 @@ fn a_client_that_only_the_kernel_told_of_was_there_when_it_connected() {
     assert_eq!((then.last.as_unix(), then.connects, then.by_event), (7_320, 5, false));
 }
 
-/// What a client asked for is kept with it, over looks and from one pod of a workload to the next.
+/// A client's requests are kept with it, over looks and from one pod of a workload to the next.
 #[test]
 fn what_a_client_asks_for_adds_up_and_passes_to_the_next_pod() {
     let asks = |pod: &str, operation| {

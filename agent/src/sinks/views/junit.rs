@@ -83,7 +83,7 @@ pub fn render_junit(report: &Report, outcome: Outcome) -> io::Result<String> {
     Ok(text)
 }
 
-/// Where it was asked what the node is ready for, that alone decides.
+/// The test cases. Readiness alone decides, where it was asked for.
 fn cases(report: &Report, outcome: Outcome) -> Vec<Case> {
     let targets: Vec<Case> = report.readiness.iter().map(target).collect();
     let of_rest = if targets.is_empty() { outcome } else { Outcome::Passed };
@@ -103,10 +103,7 @@ fn target(ready: &Readiness) -> Case {
             said,
             ..
         } = obstacle;
-        format!(
-            "{effect}: {code}: {message} ({} {}, {})",
-            said.certainty, said.date, said.source
-        )
+        format!("{effect}: {code}: {message} ({said})")
     };
     let obstacles: Vec<String> = ready.obstacles.iter().map(told).collect();
     Case {

@@ -76,7 +76,7 @@ struct View<'a> {
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
     /// How connections were found: the code and the words.
     connects: Option<String>,
-    /// How the kernel tells of requests.
+    /// The way in which the kernel tells of requests.
     requests: Option<String>,
     method: Option<(&'static str, String)>,
     /// When the labels were last confirmed.

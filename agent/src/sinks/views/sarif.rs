@@ -113,10 +113,7 @@ fn obstacles(ready: &Readiness, node: &str) -> Vec<Value> {
         };
         let count = met.entry(*code).or_default();
         *count += 1;
-        let message = format!(
-            "{subject}: {message} ({} {}, {}). {advice}",
-            said.certainty, said.date, said.source
-        );
+        let message = format!("{subject}: {message} ({said}). {advice}");
         result(*code, level, node, &subject, &message, *count)
     });
     results.collect()

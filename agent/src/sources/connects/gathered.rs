@@ -83,21 +83,15 @@ impl Gathered {
 
     /// The client that a record tells of; the one without a name where there are too many.
     fn group_of(&mut self, record: &Record, at: Timestamp) -> &mut Group {
-        let groups = self.groups.get(&record.listener);
+        let Self { proc, root, groups, .. } = self;
+        let groups = groups.entry(record.listener).or_default();
         let origin = Some(record.origin.clone());
-        let is_known = groups.is_some_and(|groups| groups.contains_key(&origin));
-        let has_room = groups.is_none_or(|groups| groups.len() < PER_LISTENER);
-        let fresh = if has_room && !is_known {
-            let alive = read_process(&self.proc, record);
-            let is_alive = alive.is_some();
-            let process = alive.unwrap_or_else(|| self.described_by(record));
-            Group::new(Some(process), is_alive, at)
-        } else {
-            Group::new(None, false, at)
-        };
-        let key = if is_known || has_room { origin } else { None };
-        let groups = self.groups.entry(record.listener).or_default();
-        groups.entry(key).or_insert(fresh)
+        let is_named = groups.len() < PER_LISTENER || groups.contains_key(&origin);
+        let key = origin.filter(|_| is_named);
+        groups.entry(key).or_insert_with_key(|key| match key {
+            Some(_) => Group::of(record, proc, root, at),
+            None => Group::new(None, false, at),
+        })
     }
 
     /// Adds connects of which no record tells who made them.
@@ -132,21 +126,17 @@ impl Gathered {
     pub(super) fn retain(&mut self, kept: &dyn Fn(FileIdentity) -> bool) {
         self.groups.retain(|file, _| kept(*file));
     }
-
-    fn described_by(&self, record: &Record) -> Process {
-        let groups = record.origin.groups.as_bytes();
-        let mut process = Process {
-            membership: cgroups::read_membership(&self.proc, groups),
-            ..record.describe()
-        };
-        if process.membership.containers.is_empty() {
-            process.executable = find_program(&self.root, &record.origin);
-        }
-        process
-    }
 }
 
 impl Group {
+    /// One of the process that a record tells of: read of the process itself while it runs, else by the record.
+    fn of(record: &Record, proc: &Path, root: &Path, at: Timestamp) -> Self {
+        let alive = read_process(proc, record);
+        let is_alive = alive.is_some();
+        let process = alive.unwrap_or_else(|| described_by(record, proc, root));
+        Self::new(Some(process), is_alive, at)
+    }
+
     fn new(process: Option<Process>, alive: bool, at: Timestamp) -> Self {
         Self {
             process,
@@ -189,7 +179,6 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     if stat.start != record.process.start {
         return None;
     }
-    let process = record.describe();
     let groups = directory.read_cgroups().ok()?;
     let is_same = |path: &String| path.rsplit('/').next() == Some(&record.origin.program);
     let executable = directory.read_executable().ok().flatten().filter(is_same)?;
@@ -197,9 +186,18 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
         executable: Some(executable),
         // In castoff's user namespace, as that of a process that holds a connection.
         uid: directory.read_status().ok().and_then(|status| status.uid()),
-        membership: cgroups::read_membership(proc, &groups),
-        ..process
+        ..record.describe(cgroups::read_membership(proc, &groups))
     })
+}
+
+/// The process of a record that has ended.
+fn described_by(record: &Record, proc: &Path, root: &Path) -> Process {
+    let membership = cgroups::read_membership(proc, record.origin.groups.as_bytes());
+    let is_of_host = membership.containers.is_empty();
+    Process {
+        executable: is_of_host.then(|| find_program(root, &record.origin)).flatten(),
+        ..record.describe(membership)
+    }
 }
 
 /// The path of a program of the host, where the very file that was executed lies at a usual place.

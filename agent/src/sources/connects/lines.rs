@@ -6,7 +6,7 @@ use std::mem;
 use super::operation::{LINE, Line, judge};
 use crate::model::request::Request;
 
-/// How many sockets may have an unfinished line at once; others push them out.
+/// The most sockets that have an unfinished line at once; others push them out.
 const SOCKETS: usize = 256;
 
 /// The beginnings of lines that were not whole yet, by the sender's socket. None stays for more than two looks.

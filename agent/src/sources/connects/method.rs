@@ -1,5 +1,7 @@
 //! Which methods to try, in which order, and why the others are not: a pure function of what is known of the kernel.
 
+use std::fmt;
+
 use crate::model::connect::{ConnectMethod, RefusedMethod};
 use crate::sources::kernel::bpf::facts::{KernelFacts, UNIX_SOCK};
 
@@ -39,6 +41,37 @@ pub(super) struct Plan {
     pub(super) refused: Vec<RefusedMethod>,
 }
 
+impl Plan {
+    /// Those of `methods` that `choose` has a program for, and why the others have none.
+    fn of(methods: &[ConnectMethod], choose: impl Fn(ConnectMethod) -> Result<&'static str, String>) -> Self {
+        let mut plan = Self::default();
+        for method in methods.iter().copied() {
+            match choose(method) {
+                Ok(program) => plan.attempts.push(Attempt { method, program }),
+                Err(answer) => plan.refused.push(RefusedMethod { method, answer }),
+            }
+        }
+        plan
+    }
+
+    /// Gives what `attach` makes of the first attempt that the kernel takes. Those before it are refused with its words.
+    pub(super) fn attach_first<T, E: fmt::Display>(
+        &mut self,
+        mut attach: impl FnMut(Attempt) -> Result<T, E>,
+    ) -> Option<T> {
+        for attempt in &self.attempts {
+            match attach(*attempt) {
+                Ok(attached) => return Some(attached),
+                Err(error) => self.refused.push(RefusedMethod {
+                    method: attempt.method,
+                    answer: error.to_string(),
+                }),
+            }
+        }
+        None
+    }
+}
+
 /// The first kernel that has ring buffers of BPF.
 const RING_BUFFERS: (u32, u32) = (5, 8);
 /// The first kernel with fentry on x86; BPF trampolines and LSM programs attach by the same means.
@@ -53,45 +86,27 @@ pub(super) fn plan(wanted: Wanted, facts: &KernelFacts) -> Plan {
         Wanted::Auto => &[ConnectMethod::Fentry, ConnectMethod::Lsm, ConnectMethod::Kprobe],
         Wanted::Tracepoint => &[ConnectMethod::SyscallExit],
     };
-    let mut plan = Plan::default();
-    for method in methods {
-        match choose(*method, facts) {
-            Ok(program) => plan.attempts.push(Attempt {
-                method: *method,
-                program,
-            }),
-            Err(answer) => plan.refused.push(RefusedMethod {
-                method: *method,
-                answer,
-            }),
-        }
-    }
-    plan
+    Plan::of(methods, |method| choose(method, facts))
 }
 
-/// What to try on this kernel to see requests.
+/// The methods to see requests by on this kernel.
 pub(super) fn plan_requests(wanted: Wanted, facts: &KernelFacts) -> Plan {
-    let method = match wanted {
-        Wanted::Off => return Plan::default(),
-        Wanted::Auto => ConnectMethod::Fentry,
-        Wanted::Tracepoint => ConnectMethod::SyscallExit,
+    let methods: &[ConnectMethod] = match wanted {
+        Wanted::Off => &[],
+        Wanted::Auto => &[ConnectMethod::Fentry],
+        Wanted::Tracepoint => &[ConnectMethod::SyscallExit],
     };
-    // What the program for connects needs this one needs too, and it reads the sender's memory.
-    let program = choose(method, facts).and_then(|_| match (method, facts.confidential, facts.architecture) {
+    Plan::of(methods, |method| choose_for_requests(method, facts))
+}
+
+/// The program that sees requests by a method. It needs what that for connects needs, and reads the sender's memory.
+fn choose_for_requests(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, String> {
+    choose(method, facts)?;
+    match (method, facts.confidential, facts.architecture) {
         (_, Some(true), _) => Err("lockdown=confidentiality lets castoff read no request".to_owned()),
         (ConnectMethod::Fentry, ..) => Ok("send_fentry"),
         (_, _, "x86_64") => Ok("send_x86"),
         _ => Ok("send_arm64"),
-    });
-    match program {
-        Ok(program) => Plan {
-            attempts: vec![Attempt { method, program }],
-            refused: Vec::new(),
-        },
-        Err(answer) => Plan {
-            attempts: Vec::new(),
-            refused: vec![RefusedMethod { method, answer }],
-        },
     }
 }
 

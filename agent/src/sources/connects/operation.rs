@@ -15,7 +15,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
-/// What is known of a line.
+/// The judgement of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// A request.

@@ -15,7 +15,7 @@ use aya::{Btf, Ebpf, include_bytes_aligned};
 
 use super::method::{Attempt, Plan};
 use super::record::{Record, Sent};
-use crate::model::connect::{ConnectMethod, RefusedMethod};
+use crate::model::connect::ConnectMethod;
 use crate::model::identity::FileIdentity;
 use crate::sources::kernel::bpf::facts::KernelFacts;
 use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, map_of};
@@ -80,24 +80,14 @@ pub(super) struct Count {
     pub(super) requests_lost: u64,
 }
 
-/// Loads and attaches the first program of `plan` that the kernel takes. The others are added to those that were refused,
-/// with the kernel's words.
-/// With it comes the program that sees requests, where `requests` has one.
+/// Loads and attaches the first program of `plan` that the kernel takes, and with it the one that sees requests, where
+/// `requests` has one. The others are added to those that were refused, with the kernel's words.
 pub(super) fn attach(plan: &mut Plan, requests: &mut Plan, facts: &KernelFacts) -> Option<Program> {
-    for attempt in &plan.attempts {
-        // Anew for each: a kernel that knows no typed programs may refuse more than the one.
-        match load_program(attempt, requests, facts) {
-            Ok(program) => return Some(program),
-            Err(error) => plan.refused.push(RefusedMethod {
-                method: attempt.method,
-                answer: error.to_string(),
-            }),
-        }
-    }
-    None
+    // Anew for each: a kernel that knows no typed programs may refuse more than the one.
+    plan.attach_first(|attempt| load_program(attempt, requests, facts))
 }
 
-fn load_program(attempt: &Attempt, requests: &mut Plan, facts: &KernelFacts) -> Result<Program, LoadError> {
+fn load_program(attempt: Attempt, requests: &mut Plan, facts: &KernelFacts) -> Result<Program, LoadError> {
     let loaded = load_apart(facts, OBJECT, |object, types| load(attempt, requests, object, types))?;
     let ring = |ring| RingBuf::try_from(Map::RingBuf(MapData::from_fd(ring)?));
     let requests = loaded.requests.map(|(method, links, records)| {
@@ -116,31 +106,22 @@ fn load_program(attempt: &Attempt, requests: &mut Plan, facts: &KernelFacts) -> 
     })
 }
 
-fn load(attempt: &Attempt, requests: &mut Plan, mut object: Ebpf, types: &Btf) -> Result<Loaded, LoadError> {
+fn load(attempt: Attempt, requests: &mut Plan, mut object: Ebpf, types: &Btf) -> Result<Loaded, LoadError> {
     let link = attach_one(attempt.program, FUNCTION, &mut object, types)?;
-    let mut attached = None;
-    for attempt in &requests.attempts {
-        match attach_requests(attempt, &mut object, types) {
-            Ok(links) => {
-                attached = Some((attempt.method, links, map_of(&object, "REQUESTS")?));
-                break;
-            }
-            Err(error) => requests.refused.push(RefusedMethod {
-                method: attempt.method,
-                answer: error.to_string(),
-            }),
-        }
-    }
+    let requests = requests.attach_first(|attempt| {
+        let links = attach_requests(attempt, &mut object, types)?;
+        Ok::<_, LoadError>((attempt.method, links, map_of(&object, "REQUESTS")?))
+    });
     Ok(Loaded {
         link,
         listeners: map_of(&object, "LISTENERS")?,
         records: map_of(&object, "RECORDS")?,
-        requests: attached,
+        requests,
     })
 }
 
 /// Attaches the program that sees requests, and beside fentry the one that looks again when the send returns.
-fn attach_requests(attempt: &Attempt, object: &mut Ebpf, types: &Btf) -> Result<Vec<AttachedBy>, LoadError> {
+fn attach_requests(attempt: Attempt, object: &mut Ebpf, types: &Btf) -> Result<Vec<AttachedBy>, LoadError> {
     let mut links = vec![attach_one(attempt.program, SEND, object, types)?];
     if attempt.method == ConnectMethod::Fentry {
         links.push(attach_one("send_fexit", SEND, object, types)?);

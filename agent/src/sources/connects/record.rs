@@ -1,4 +1,4 @@
-//! What the kernel program writes, byte for byte: of one connect `struct record` of `bpf/connects.bpf.c`, of one request
+//! The records of the kernel program, byte for byte: of one connect `struct record` of `bpf/connects.bpf.c`, of one request
 //! `struct request` of `bpf/requests.h`, which begins with one.
 
 use std::ops::Range;
@@ -7,9 +7,7 @@ use super::operation::LINE;
 use crate::model::identity::{Device, FileIdentity, NetNs, Pid, ProcessKey};
 use crate::model::process::Process;
 use crate::model::workload::Membership;
-
-/// Nanoseconds of a clock tick as proc(5) counts them: `USER_HZ` is 100 on every architecture that castoff runs on.
-const TICK: u64 = 10_000_000;
+use crate::sources::kernel::bpf::{long, short, ticks};
 
 /// One connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +55,7 @@ pub(super) struct Sent<'a> {
     pub(super) line: &'a [u8],
 }
 
-/// Where the bytes of a request begin in its record.
+/// The offset of a request's bytes in its record.
 const SENT: usize = LENGTH + 16;
 
 impl<'a> Sent<'a> {
@@ -94,7 +92,7 @@ impl Record {
             },
             process: ProcessKey {
                 pid: Pid(short(bytes, 44)?),
-                start: long(bytes, 8)? / TICK,
+                start: ticks(long(bytes, 8)?),
             },
             parent: Pid(short(bytes, 48)?),
             origin: Origin {
@@ -107,19 +105,19 @@ impl Record {
         })
     }
 
-    /// The process by this record alone.
-    pub(super) fn describe(&self) -> Process {
+    /// The process by this record alone, where it belongs as `membership` says.
+    pub(super) fn describe(&self, membership: Membership) -> Process {
         Process {
             key: self.process,
             name: self.origin.program.clone(),
             executable: None,
             uid: Some(self.origin.uid),
             netns: Some(NetNs(self.origin.netns)),
-            membership: self.membership(),
+            membership,
         }
     }
 
-    /// Where its control group places it, by the names alone.
+    /// The place of its control group, by the names alone.
     pub(super) fn membership(&self) -> Membership {
         Membership::from_names(self.origin.groups.as_bytes())
     }
@@ -145,14 +143,6 @@ fn path(record: &[u8], names: Range<usize>, length: u32) -> Option<String> {
 fn text(bytes: &[u8]) -> String {
     let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
-}
-
-fn short(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -189,7 +179,7 @@ pub(super) mod tests {
         assert_eq!((record.time, record.process.start), (90_000_000_000, 8_999));
         assert_eq!((record.process.pid, record.parent), (Pid(4711), Pid(4700)));
         assert_eq!(record.listener.to_string(), "0:27 inode 1301");
-        let process = record.describe();
+        let process = record.describe(record.membership());
         assert_eq!((process.program(), process.uid), ("docker", Some(33)));
         assert_eq!(process.netns, Some(NetNs(4_026_531_840)));
         let container = &process.membership.containers[0];
@@ -264,7 +254,7 @@ pub(super) mod tests {
     #[test]
     fn without_an_executable_the_processs_own_name_stands() {
         let record = Record::parse(&bytes("", "/")).expect("it is one");
-        assert_eq!(record.describe().program(), "renamed");
+        assert_eq!(record.describe(record.membership()).program(), "renamed");
     }
 
     #[test]

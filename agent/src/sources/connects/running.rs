@@ -18,7 +18,9 @@ use super::lines::Lines;
 use super::program::{Count, Program};
 use super::record::Record;
 use super::self_test::Schedule;
-use crate::model::connect::{ConnectEvents, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest};
+use crate::model::connect::{
+    ConnectEvents, ConnectMethod, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest,
+};
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
@@ -45,7 +47,7 @@ struct Watched {
     place: Place,
 }
 
-/// Where a listener's file is.
+/// The place of a listener's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Nobody has looked yet.
@@ -73,11 +75,11 @@ pub(super) struct Running {
     own: Option<(FileIdentity, Told)>,
     /// How the last self-test ended.
     pub(super) self_test: Option<SelfTest>,
-    /// Why the last self-test failed for requests alone.
+    /// The failure of the last self-test for requests alone.
     pub(super) requests_failure: Option<String>,
 }
 
-/// What was told of a socket of castoff's own.
+/// The kernel's records of a socket of castoff's own.
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) connects: Vec<Record>,
@@ -278,12 +280,10 @@ impl Running {
         let mut refused_connects = refused.connects.clone();
         let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
         if let Some(failure) = failure {
-            let asked = format_args!("the self-test of {}", self.program.method);
+            let method = self.program.method;
+            let asked = format_args!("the self-test of {method}");
             Gap::new(Reason::ProtocolError, Hides::Identity, asked, failure).fold_into(gaps);
-            refused_connects.push(RefusedMethod {
-                method: self.program.method,
-                answer: format!("the self-test failed: {failure}"),
-            });
+            refused_connects.push(failed_test(method, failure));
         }
         ConnectsSeen {
             events: ConnectEvents {
@@ -309,10 +309,7 @@ impl Running {
         {
             let asked = format_args!("the self-test of requests by {method}");
             Gap::new(Reason::ProtocolError, Hides::Detail, asked, failure).fold_into(gaps);
-            refused.push(RefusedMethod {
-                method,
-                answer: format!("the self-test failed: {failure}"),
-            });
+            refused.push(failed_test(method, failure));
         }
         RequestEvents {
             method,
@@ -346,6 +343,14 @@ impl Running {
         self.gathered
             .retain(&|file| watched.contains_key(&file) || gone.contains_key(&file));
         connects
+    }
+}
+
+/// A method that runs and does not tell of what castoff did itself.
+fn failed_test(method: ConnectMethod, failure: &str) -> RefusedMethod {
+    RefusedMethod {
+        method,
+        answer: format!("the self-test failed: {failure}"),
     }
 }
 

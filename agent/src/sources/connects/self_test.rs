@@ -77,7 +77,7 @@ impl Schedule {
         running.requests_failure = requests;
     }
 
-    /// What was recorded of a child's connect and request.
+    /// Records a child's connect and request.
     fn run(&self, running: &Mutex<Running>) -> io::Result<Told> {
         let socket = OwnSocket::bind()?;
         lock(running).watch_own(socket.file)?;
@@ -112,7 +112,7 @@ impl Schedule {
     }
 }
 
-/// Why what was recorded is not the child's request; none where it is, or where no program sees requests.
+/// Says why what was recorded is not the child's request; none where it is, or where no program sees requests.
 fn judge_requests(requests: Option<Vec<Request>>) -> Option<String> {
     let ping = Request {
         operation: Operation::System,
@@ -127,18 +127,17 @@ fn judge(records: &[Record], proc: &Path) -> Option<String> {
     let Some(record) = records.first() else {
         return Some("the kernel did not tell of castoff's own connect".to_owned());
     };
-    let process = record.describe();
     let uid = getuid().as_raw();
-    if process.uid != Some(uid) {
+    if record.origin.uid != uid {
         return Some(format!(
-            "castoff's own connect was told as one of user {:?}, not {uid}",
-            process.uid
+            "castoff's own connect was told as one of user {}, not {uid}",
+            record.origin.uid
         ));
     }
     let own = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_cgroups());
     let own = own.map(|groups| Membership::from_names(&groups)).unwrap_or_default();
     // In a namespace of control groups castoff does not know its own container.
-    let is_alike = own.containers.is_empty() || own.containers == process.membership.containers;
+    let is_alike = own.containers.is_empty() || own.containers == record.membership().containers;
     if record.origin.groups.is_empty() || !is_alike {
         return Some("castoff's own connect was told without its control group".to_owned());
     }

@@ -39,7 +39,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// Why its table was not asked, as what hides this.
+    /// The gap that says why its table was not asked, as one that hides this.
     fn gap(&self, hides: Hides) -> Gap {
         Gap {
             hides,

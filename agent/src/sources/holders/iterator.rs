@@ -1,4 +1,4 @@
-//! Who holds a connection, as the kernel's iterator over open files tells: `agent/bpf/holders.bpf.c`.
+//! The holders of connections by the kernel's iterator over open files: `agent/bpf/holders.bpf.c`.
 //!
 //! One pass sees the descriptors of every process, those of a thread that has a table of its own among them, whatever network
 //! namespace they are in. It takes the place of the walk over `/proc/<pid>/fd`. Where the kernel refuses the program
@@ -11,19 +11,19 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap, Map, MapData, MapError};
 use aya::programs::links::LinkError;
 use aya::programs::{Iter, ProgramError};
-use aya::{Ebpf, include_bytes_aligned};
+use aya::{Btf, Ebpf, Pod, include_bytes_aligned};
 
-use crate::model::identity::{FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
+use crate::model::identity::{Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::sources::kernel::bpf::facts::{self, KernelFacts, UNIX_SOCK};
-use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, map_of};
+use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, long, map_of, short, ticks};
 use crate::sources::kernel::system::is_in_initial_pid_namespace;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/holders.bpf.o");
 
-/// What the iterator is called in the kernel.
+/// The kernel's name of the iterator.
 const KIND: &str = "task_file";
 
 /// The first kernel with iterators.
@@ -34,9 +34,6 @@ const WANTED_MOST: usize = 16_384;
 
 /// Bytes that one call reads.
 const PIECE: usize = 64 * 1024;
-
-/// Nanoseconds of a clock tick as proc(5) counts them: `USER_HZ` is 100 on every architecture that castoff runs on.
-const TICK: u64 = 10_000_000;
 
 /// Asks the iterator. The program is loaded in the first look that has a connection.
 #[derive(Debug)]
@@ -53,17 +50,15 @@ enum State {
     Refused(String),
 }
 
-/// What one pass saw of a socket's holder.
+/// A holder of a socket, as one pass saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
     /// The client's end.
     pub(super) socket: SocketInode,
-    /// Who holds it.
+    /// The process that holds it.
     pub(super) process: ProcessKey,
     /// A descriptor by which it does.
     pub(super) descriptor: u32,
-    /// True if the descriptor is in the table of the process's first thread, where `/proc/<pid>/fd` shows it.
-    pub(super) is_of_leader: bool,
     /// The process that called connect(2), where its pid is still its own and the kernel tells.
     pub(super) connector: Option<Pid>,
     /// The file of the listener, where that is watched.
@@ -88,7 +83,7 @@ impl HolderIterator {
         matches!(self.0, State::Running(_))
     }
 
-    /// Why the walk over `/proc` takes its place; none where it does not.
+    /// The reason why the walk over `/proc` takes its place; none where it does not.
     pub fn refusal(&self) -> Option<&str> {
         match &self.0 {
             State::Refused(answer) => Some(answer),
@@ -156,7 +151,7 @@ fn start(proc: &Path) -> Result<Program, String> {
     }
     let facts = facts::read(proc);
     let name = choose(&facts)?;
-    let load = |mut object: Ebpf, types: &aya::Btf| {
+    let load = |mut object: Ebpf, types: &Btf| {
         let program: &mut Iter = object.program_mut(name).ok_or(LoadError::Missing(name))?.try_into()?;
         program.load(KIND, types)?;
         Ok((map_of(&object, "WANTED")?, map_of(&object, "WATCHED")?, object))
@@ -165,8 +160,8 @@ fn start(proc: &Path) -> Result<Program, String> {
         Ok(Program {
             object,
             name,
-            wanted: aya::maps::Map::HashMap(MapData::from_fd(wanted)?).try_into()?,
-            watched: aya::maps::Map::HashMap(MapData::from_fd(watched)?).try_into()?,
+            wanted: Map::HashMap(MapData::from_fd(wanted)?).try_into()?,
+            watched: Map::HashMap(MapData::from_fd(watched)?).try_into()?,
             asked: (BTreeSet::new(), BTreeSet::new()),
         })
     });
@@ -221,7 +216,7 @@ impl Program {
             held += read;
             let whole = held - held % LENGTH;
             for bytes in buffer[..whole].chunks_exact(LENGTH) {
-                each(parse(bytes));
+                parse(bytes).into_iter().for_each(&mut *each);
             }
             buffer.copy_within(whole..held, 0);
             held -= whole;
@@ -230,7 +225,7 @@ impl Program {
 }
 
 /// Makes the keys of a map those of `now`, where they are those of `before`.
-fn replace<T: Ord, K: aya::Pod>(
+fn replace<T: Ord, K: Pod>(
     map: &mut HashMap<MapData, K, u32>,
     before: &BTreeSet<T>,
     now: &BTreeSet<T>,
@@ -246,30 +241,25 @@ fn replace<T: Ord, K: aya::Pod>(
 }
 
 /// Bytes of `struct holder`.
-const LENGTH: usize = 48;
+const LENGTH: usize = 40;
 
-/// Reads a record: [`LENGTH`] bytes.
-fn parse(bytes: &[u8]) -> Holder {
-    let long = |at: usize| u64::from_ne_bytes(std::array::from_fn(|n| bytes[at + n]));
-    let short = |at: usize| u32::from_ne_bytes(std::array::from_fn(|n| bytes[at + n]));
-    let file = FileIdentity {
-        device: crate::model::identity::Device::from_kernel(short(16)),
-        inode: short(20),
+/// Reads a record. None where it is not one.
+fn parse(bytes: &[u8]) -> Option<Holder> {
+    let listener = FileIdentity {
+        device: Device::from_kernel(short(bytes, 16)?),
+        inode: short(bytes, 20)?,
     };
-    let (pid, thread) = (short(24), short(28));
-    Holder {
-        // As sock_diag gives it.
-        socket: SocketInode(u32::try_from(long(0) & u64::from(u32::MAX)).unwrap_or(0)),
+    let known = |number: u32| Some(number).filter(|number| *number != 0);
+    Some(Holder {
+        // Cut as sock_diag cuts it.
+        socket: SocketInode(u32::try_from(long(bytes, 0)? & u64::from(u32::MAX)).ok()?),
         process: ProcessKey {
-            pid: Pid(pid),
-            start: long(8) / TICK,
+            pid: Pid(short(bytes, 24)?),
+            start: ticks(long(bytes, 8)?),
         },
-        descriptor: short(32),
-        is_of_leader: pid == thread,
-        connector: Some(short(36)).filter(|pid| *pid != 0).map(Pid),
-        listener: (short(20) != 0).then_some(file),
-        netns: Some(short(40))
-            .filter(|netns| *netns != 0)
-            .map(|netns| NetNs(netns.into())),
-    }
+        descriptor: short(bytes, 28)?,
+        connector: known(short(bytes, 32)?).map(Pid),
+        listener: known(listener.inode).map(|_| listener),
+        netns: known(short(bytes, 36)?).map(|netns| NetNs(netns.into())),
+    })
 }

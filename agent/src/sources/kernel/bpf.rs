@@ -23,6 +23,24 @@ const MAPS_IN_CGROUP: (u32, u32) = (5, 11);
 /// `struct listener` of `agent/bpf/kernel.h`: device and inode.
 pub(crate) type Key = [u32; 2];
 
+/// Nanoseconds of a clock tick as proc(5) counts them: `USER_HZ` is 100 on every architecture that castoff runs on.
+const TICK: u64 = 10_000_000;
+
+/// The start of a process in clock ticks since boot, as proc(5) has it, from the nanoseconds that the kernel has.
+pub(crate) const fn ticks(nanoseconds: u64) -> u64 {
+    nanoseconds / TICK
+}
+
+/// The number of 4 bytes at `at` of a record.
+pub(crate) fn short(record: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(record.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The number of 8 bytes at `at` of a record.
+pub(crate) fn long(record: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(record.get(at..at + 8)?.try_into().ok()?))
+}
+
 /// A listener's file as the programs know it.
 pub(crate) const fn key(listener: FileIdentity) -> Key {
     [listener.device.to_kernel(), listener.inode]
@@ -41,7 +59,7 @@ fn raise_locked_memory() {
     }
 }
 
-/// Why a program cannot be used.
+/// A reason why a program cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error("the kernel's types cannot be read: {}", Gap::chain(.0))]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::workload::Membership;
 
-/// Where a process belongs by its `cgroup`, which is `file`.
+/// Tells where a process belongs by its `cgroup`, which is `file`.
 pub(crate) fn read_membership(proc: &Path, file: &[u8]) -> Membership {
     let mounted = proc.join("1/root/sys/fs/cgroup");
     Membership::from_cgroups(file, &|controllers, group| read_owner(&mounted, controllers, group))

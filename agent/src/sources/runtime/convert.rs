@@ -108,7 +108,7 @@ struct ContainerdConfig {
     ignore_deprecation_warnings: Option<Vec<String>>,
 }
 
-/// What `Status` says: its conditions, the deprecated uses, and the ids of those that are left out of them.
+/// Reads `Status`: its conditions, the deprecated uses, and the ids of those that are left out of them.
 pub(crate) fn status(
     answer: Result<v1::StatusResponse, Gap>,
 ) -> (Reading<Vec<Condition>>, Reading<Vec<Deprecation>>, Vec<String>) {

@@ -76,16 +76,22 @@ mod tests {
         ConnectedSocket::of(NetNs(netns), &row).expect("it has a name")
     }
 
-    #[test]
-    fn a_connection_whose_listener_is_gone_tells_of_it() {
-        let foreign = file(3);
+    /// Docker's usual place, where this file is; Podman's could not be looked at, which the gap says.
+    fn places(docker: FileIdentity) -> (SocketPlaces, Gap) {
         let lost = Gap::new(
             Reason::PermissionDenied,
             Hides::Engine,
             "/run/podman/podman.sock",
             "EACCES",
         );
-        let places = Sighting::partial(vec![("/run/docker.sock", foreign)], vec![lost.clone()]);
+        let found = vec![("/run/docker.sock", docker)];
+        (Sighting::partial(found, vec![lost.clone()]), lost)
+    }
+
+    #[test]
+    fn a_connection_whose_listener_is_gone_tells_of_it() {
+        let foreign = file(3);
+        let (places, lost) = places(foreign);
         let known = ListeningSocket {
             inode: SocketInode(1),
             netns: NetNs(10),
@@ -122,13 +128,7 @@ mod tests {
     #[test]
     fn places_that_are_not_known_are_told_only_where_a_listener_may_be_there() {
         let foreign = file(3);
-        let lost = Gap::new(
-            Reason::PermissionDenied,
-            Hides::Engine,
-            "/run/podman/podman.sock",
-            "EACCES",
-        );
-        let places = Sighting::partial(vec![("/run/docker.sock", foreign)], vec![lost]);
+        let (places, _) = places(foreign);
         let connected = Connected {
             sockets: vec![
                 accepted(53, 10, b"/home/outer.sock\0", Some(foreign)),

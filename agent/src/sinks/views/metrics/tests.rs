@@ -162,7 +162,7 @@ fn a_family_is_bounded_and_says_what_it_left_out() {
     assert_eq!(samples["castoff_clients{who=\"pod\",state=\"connected\"}"], "700");
 }
 
-/// What a client of the sample asked for: each class has a series.
+/// Each class of what a client of the sample asked for has a series.
 const OPERATIONS: usize = 3;
 
 /// What an ordinary user can make ten thousand of, one client of the system's and one of another user's beside.

@@ -82,7 +82,7 @@ pub(super) struct ClientRow<'a> {
     pub(super) of: String,
     pub(super) engine: String,
     pub(super) connections: String,
-    /// What it asks for; empty where no request was seen.
+    /// Its purposes; empty where no request was seen.
     pub(super) requests: String,
     pub(super) first: When,
     pub(super) last: When,

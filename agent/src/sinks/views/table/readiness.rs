@@ -1,4 +1,4 @@
-//! What the node is ready for, and what stands in the way.
+//! The answers of readiness, with what stands in the way.
 
 use super::words;
 use crate::findings::readiness::answer::{Effect, Obstacle, Readiness};

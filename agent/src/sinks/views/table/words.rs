@@ -192,7 +192,7 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
     method + &tested + &refused.collect::<String>()
 }
 
-/// How the kernel tells of requests, and why it is not by a method that comes before.
+/// Says how the kernel tells of requests, and why it is not by a method that comes before.
 pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String {
     let method = match events.method {
         Some(method) => format!("told by {method}: {} recorded, {} lost", events.recorded, events.lost),
@@ -206,13 +206,13 @@ pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String 
     method + &refused.collect::<String>()
 }
 
-/// What a client asks for, most often first.
+/// Lists what a client asks for, most often first.
 pub(in crate::sinks::views) fn purposes(requests: &Requests) -> String {
     let purposes: Vec<&str> = requests.purposes().into_iter().map(Operation::code).collect();
     purposes.join(",")
 }
 
-/// What a client asks for, most often first, with how often, and the lowest version of the Docker API that it names.
+/// Lists what a client asks for, most often first, with how often, and the lowest version of the Docker API that it names.
 pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
     let count = |operation| requests.operations.get(&operation).copied().unwrap_or_default();
     let purposes = requests.purposes().into_iter();
@@ -223,7 +223,7 @@ pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
     purposes.join(", ") + &api.unwrap_or_default()
 }
 
-/// How connections and their holders were found, and why not by the kernel's iterator.
+/// Says how connections and their holders were found, and why not by the kernel's iterator.
 pub(in crate::sinks::views) fn method(method: HolderMethod, iterator_refused: Option<&str>) -> String {
     let words = match method {
         HolderMethod::Iterator => "sock_diag in every network namespace, and the kernel's iterator over open files",
@@ -236,7 +236,7 @@ pub(in crate::sinks::views) fn method(method: HolderMethod, iterator_refused: Op
     }
 }
 
-/// Whether the node is ready, in words.
+/// The answer in words.
 pub(in crate::sinks::views) const fn answer(answer: Answer) -> &'static str {
     match answer {
         Answer::Ready => "ready",

@@ -1,4 +1,4 @@
-//! What the kernel and castoff's own rights allow.
+//! Facts of the kernel and of castoff's own rights.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ const SECURITY_MODULES: &str = "/sys/kernel/security/lsm";
 /// The kernel's own name for kprobes among the sources of events.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
-/// What is known of the kernel and of castoff's rights. None where it could not be found out: then the kernel is asked by
+/// Facts of the kernel and of castoff's rights. None where it could not be found out: then the kernel is asked by
 /// loading the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KernelFacts {
