@@ -26,9 +26,9 @@ fn start_without_backtraces() {
         command.arg0(name);
     }
     command.args(arguments);
-    BACKTRACES.iter().for_each(|name| {
+    for name in BACKTRACES {
         command.env_remove(name);
-    });
+    }
     // It returns only where it could not: then castoff goes on, and an error may end it.
     let _ = command.exec();
 }
