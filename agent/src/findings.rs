@@ -13,6 +13,7 @@ pub mod readiness;
 pub mod releases;
 pub mod report;
 pub mod runtime;
+pub mod runtime_socket;
 pub mod usage;
 pub mod verdict;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use crate::model::client::{Client, ClientIdentity, ClientKey, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
-use crate::model::engine::Engine;
+use crate::model::engine::{Api, Engine};
 use crate::model::exposure::{Exposure, LostMount};
 use crate::model::history::History;
 use crate::model::join::{self, Joined};
@@ -59,6 +60,10 @@ pub struct Facts<'a> {
     pub used_by: Vec<&'a Client>,
     /// Which containers could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
+    /// Clients of the runtime's own socket, now or within the window, but the kubelet and the runtime itself.
+    pub runtime_clients: &'a Reading<Vec<Client>>,
+    /// Containers that could reach that socket.
+    pub runtime_exposures: &'a Reading<Vec<Exposure>>,
     /// The mounts that lead to no listener, with whose they are.
     pub lost_mounts: &'a [(ClientIdentity, LostMount)],
     /// Containers beside Kubernetes.
@@ -103,11 +108,12 @@ pub fn evaluate(
     settings: &Settings,
 ) -> Report {
     let exposures = join::exposures(snapshot, &joined, history, settings.window);
+    let runtime_exposures = join::runtime_exposures(snapshot, &joined, history, settings.window);
     let unseen = latest_unseen(&joined.engines);
-    let remembered = clients(&[], history, &unseen, snapshot, settings.window);
-    let clients = joined
-        .clients
-        .map(|open| clients(&open, history, &unseen, snapshot, settings.window));
+    let clients_of = |api, open: &[OpenClient]| clients(api, open, history, &unseen, snapshot, settings.window);
+    let remembered = clients_of(Api::Docker, &[]);
+    let clients = joined.clients.map(|open| clients_of(Api::Docker, &open));
+    let runtime_clients = joined.runtime_clients.map(|open| clients_of(Api::Cri, &open));
     let ceiling = runtime::ceiling(snapshot);
     let gaps = gaps_of(&sources);
     let facts = Facts {
@@ -116,6 +122,8 @@ pub fn evaluate(
         clients: &clients,
         used_by: of_node(clients.known().unwrap_or(&remembered)),
         exposures: &exposures,
+        runtime_clients: &runtime_clients,
+        runtime_exposures: &runtime_exposures,
         lost_mounts: &joined.lost_mounts,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
@@ -145,6 +153,8 @@ pub fn evaluate(
         clients,
         timeline,
         exposures,
+        runtime_clients,
+        runtime_exposures,
         shadow_containers: joined.shadow_containers,
         shared_containerd: containerd::reading(snapshot),
         readiness: Vec::new(),
@@ -178,6 +188,7 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
         engines::find,
         left_over::find,
         containerd::find,
+        runtime_socket::find,
         blind_spots::find,
     ];
     let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(facts)).collect();
@@ -203,8 +214,9 @@ fn latest_unseen(engines: &Reading<Vec<Engine>>) -> HashMap<ClientKey, Timestamp
         .collect()
 }
 
-/// The clients of now and of the window: now first, then the latest seen.
+/// The clients of one API, of now and of the window: now first, then the latest seen.
 fn clients(
+    api: Api,
     open: &[OpenClient],
     history: &History,
     unseen: &HashMap<ClientKey, Timestamp>,
@@ -214,6 +226,7 @@ fn clients(
     let open: HashMap<&ClientKey, &OpenClient> = open.iter().map(|client| (&client.key, client)).collect();
     let mut clients: Vec<Client> = history
         .clients()
+        .filter(|(key, _)| key.api == api)
         .filter_map(|(key, seen)| {
             let now = open.get(key);
             let last = unseen.get(key).map_or(seen.last, |latest| seen.last.max(*latest));
