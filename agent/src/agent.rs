@@ -26,6 +26,7 @@ use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
 use crate::model::socket::ListeningFiles;
 use crate::model::time::Timestamp;
+use crate::sources::host_files::SocketPlaces;
 use crate::sources::mounts::{ContainerProcess, MountsSeen};
 use crate::sources::offload::{Offload, OffloadError};
 use crate::sources::runtime::{self, RuntimeSource};
@@ -107,7 +108,7 @@ impl Agent {
         let read_table = self.host.run(HOST_DEADLINE, HostSide::read_table);
         let (places, table) = tokio::join!(look_at_places, read_table);
         let asked = "the files where engines have their sockets";
-        let unknown_places = |error| Sighting::unknown(unanswered_gap(&error, Hides::Engine, asked));
+        let unknown_places = |error| SocketPlaces::unknown(&unanswered_gap(&error, Hides::Engine, asked));
         let places = places.unwrap_or_else(unknown_places);
         let (kubelet, host, runtime) = (&mut self.kubelet, &mut self.host, &mut self.runtime);
         let ask = async {

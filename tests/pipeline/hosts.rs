@@ -47,14 +47,6 @@ impl Host {
     /// Init, a kernel thread, cgroup v2, no network namespace but the host's.
     fn new() -> Result<Self> {
         let tree = RecordedHost::new();
-        tree.process(1, 0, "systemd")
-            .exe("/usr/lib/systemd/systemd")
-            .cgroup("/init.scope")
-            .in_host_root()
-            .file(
-                "mountinfo",
-                "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
-            );
         tree.process(2, 0, "kthreadd").cgroup("/");
         tree.link_in_root("/var/run", "/run");
         let host = Self {
@@ -63,8 +55,18 @@ impl Host {
             sockets: Vec::new(),
             runtime: None,
         };
+        host.init().file(
+            "mountinfo",
+            "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
+        );
         std::fs::create_dir(host.tables())?;
         Ok(host)
+    }
+
+    /// The process of systemd.
+    fn init(&self) -> RecordedProcess<'_> {
+        let init = self.tree.process(1, 0, "systemd").exe("/usr/lib/systemd/systemd");
+        init.cgroup("/init.scope").in_host_root()
     }
 
     pub(crate) fn paths(&self) -> HostPaths {

@@ -47,6 +47,25 @@ async fn clients_over_tcp_are_named_here_and_elsewhere() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_port_that_systemd_holds_for_a_stopped_engine_is_its_listener() -> Result<()> {
+    let report = report(&strangers::activated_port()?).await?;
+    assert_eq!(clients(&report)?, ["192.0.2.9"]);
+    let engines = report["engines"]["value"].as_array().context("engines")?;
+    let [engine] = engines.as_slice() else {
+        panic!("one engine: {engines:?}");
+    };
+    assert_eq!((&engine["kind"], &engine["process"]), (&"dockerd".into(), &Value::Null));
+    let listeners = engine["listeners"].as_array().context("listeners")?;
+    assert_eq!(listeners.len(), 1, "{listeners:?}");
+    assert_eq!(listeners[0]["activated"], true);
+    let findings = report["findings"].as_array().context("findings")?;
+    let tcp: Vec<_> = findings.iter().filter(|f| f["code"] == "docker-tcp").collect();
+    assert_eq!(tcp.len(), 1, "{findings:?}");
+    assert_eq!(tcp[0]["severity"], "critical");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_client_of_a_socket_whose_listener_is_not_seen_uses_docker() -> Result<()> {
     let report = report(&strangers::foreign_socket()?).await?;
     assert_eq!(report["verdict"], "in-use");

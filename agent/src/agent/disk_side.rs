@@ -18,7 +18,7 @@ use crate::model::reading::{Gap, Reading, Sighting, Source};
 use crate::model::socket::ListeningFiles;
 use crate::sources::HostPaths;
 use crate::sources::engines::read_records;
-use crate::sources::host_files::{SocketPlaces, read_host_files, read_socket_places};
+use crate::sources::host_files::{SocketPlaces, UnitMemory, read_host_files, read_socket_places};
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::{ProcessReader, ProcessTable};
@@ -29,6 +29,7 @@ pub(super) struct DiskSide {
     reader: ProcessReader,
     /// The control group version, once it was seen.
     cgroups: Option<CgroupVersion>,
+    units: UnitMemory,
     mounts: MountMemory,
 }
 
@@ -38,6 +39,7 @@ impl DiskSide {
             reader: ProcessReader::new(paths.proc.clone()),
             paths,
             cgroups: None,
+            units: UnitMemory::default(),
             mounts: MountMemory::default(),
         }
     }
@@ -46,9 +48,9 @@ impl DiskSide {
         Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
     }
 
-    /// The files where engines have their sockets, which the look at the sockets compares.
+    /// Where engines have their sockets, which the look at the sockets compares.
     pub(super) fn look_at_socket_places(&mut self) -> SocketPlaces {
-        read_socket_places(&self.paths)
+        read_socket_places(&self.paths, &mut self.units)
     }
 
     pub(super) fn look_at_files(&mut self) -> Timed<Sighting<HostFiles>> {

@@ -18,7 +18,7 @@ use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
 use crate::sources::connects::{Asked, ConnectSource, Wanted};
-use crate::sources::engines::held::{HeldMemory, HeldSocket, sockets_of_users, tcp_sockets};
+use crate::sources::engines::held::{HeldMemory, HeldSocket, read_sockets_of_init, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
@@ -208,7 +208,7 @@ impl HostSide {
         let supervised = find_supervised(&self.reader, &table, &mut self.supervisors);
         let containers = supervised.reading.items();
         let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
-        let held = self.find_tcp_listeners(&table, &namespaces, &mut engines);
+        let held = self.find_tcp_listeners(&table, &namespaces, places, &mut engines);
         let files = Arc::new(listening_files(&engines, &self.table.sighting.gaps, listening));
         let sees_machine = files.whole && self.reader.sees_machine();
         let engines = Timed {
@@ -281,15 +281,22 @@ impl HostSide {
         &mut self,
         table: &ProcessTable,
         namespaces: &Namespaces,
+        places: &SocketPlaces,
         engines: &mut Sighting<Vec<EngineSighting>>,
     ) -> Held {
-        let found: &mut [EngineSighting] = match &mut engines.reading {
-            Reading::Known(found) => found,
-            Reading::Absent | Reading::Unknown(_) => &mut [],
-        };
-        let sockets = self.held.read(&self.reader, &self.paths.proc, found);
-        let tcp = find_tcp(self.tables.as_mut(), namespaces, &tcp_sockets(&sockets, found));
-        add_tcp_listeners(&self.reader, table, found, &tcp.listening, &sockets);
+        let mut found = engines.reading.known().cloned().unwrap_or_default();
+        let ports = places.ports.reading.known().cloned().unwrap_or_default();
+        let mut gaps: Vec<Gap> = places.ports.all_gaps().cloned().collect();
+        let sockets = self.held.read(&self.reader, &self.paths.proc, &found);
+        let of_init = read_sockets_of_init(&self.reader, table, &ports, &mut gaps);
+        let tcp_held = tcp_sockets(&sockets, &found, of_init, ports);
+        let mut tcp = find_tcp(self.tables.as_mut(), namespaces, &tcp_held);
+        tcp.gaps.extend(gaps);
+        add_tcp_listeners(&self.reader, table, &mut found, &tcp.listening, &sockets, &tcp_held);
+        if !found.is_empty() {
+            let before = std::mem::replace(&mut engines.reading, Reading::Known(found));
+            engines.gaps.extend(before.gap().cloned());
+        }
         Held { sockets, tcp }
     }
 

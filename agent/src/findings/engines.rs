@@ -65,7 +65,12 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
         SecurityBasis::Settings => "its arguments and daemon.json say",
         SecurityBasis::Port => "the port's number says, and nothing else",
     };
-    let message = format!("{} accepts at {} {how}, as {basis}", engine.kind, listener.name);
+    let accepts = if engine.is_awaited() {
+        format!("systemd listens for {}", engine.kind)
+    } else {
+        format!("{} accepts", engine.kind)
+    };
+    let message = format!("{accepts} at {} {how}, as {basis}", listener.name);
     Some(finding(Code::DockerTcp, severity, &engine.scope, message))
 }
 

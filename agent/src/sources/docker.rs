@@ -127,6 +127,14 @@ pub(super) const UNITS: [&str; 5] = [
     "balena-engine.socket",
 ];
 
+/// The engine that a unit of this name starts.
+pub(super) fn engine_of_unit(unit: &str) -> Option<EngineKind> {
+    match unit {
+        "podman.service" | "podman.socket" => Some(EngineKind::Podman),
+        _ => UNITS.contains(&unit).then_some(EngineKind::Dockerd),
+    }
+}
+
 /// Where the daemon keeps images, containers and volumes unless its configuration says otherwise (moby
 /// `daemon/config/config_linux.go`; balenaOS; the snap).
 pub(super) const DATA_ROOTS: [&str; 3] = [

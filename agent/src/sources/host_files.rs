@@ -6,6 +6,7 @@
 
 mod left_overs;
 mod packages;
+mod units;
 
 use std::io;
 
@@ -17,6 +18,7 @@ use super::kernel::rooted::Rooted;
 use crate::model::host::{CgroupVersion, HostFiles};
 use crate::model::identity::FileIdentity;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
+pub use units::{EnginePorts, UnitMemory};
 
 /// Where the control groups are mounted, by the file hierarchy that every runtime expects.
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup";
@@ -57,22 +59,46 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
     Sighting::partial(files, gaps)
 }
 
-/// The files where engines have their sockets, by their paths.
-pub type SocketPlaces = Sighting<Vec<(&'static str, FileIdentity)>>;
+/// Where engines have their sockets.
+#[derive(Debug)]
+pub struct SocketPlaces {
+    /// The files that are there, by their paths.
+    pub files: Sighting<Vec<(&'static str, FileIdentity)>>,
+    /// The TCP ports on which systemd may listen for an engine.
+    pub ports: Sighting<EnginePorts>,
+}
 
-/// Reads which files are where engines have their sockets.
-pub fn read_socket_places(host: &HostPaths) -> SocketPlaces {
-    let gap = |asked: &dyn std::fmt::Display, error: &io::Error| refusal::gap(error, Hides::Engine, asked, Right::Root);
-    let root = match Rooted::open(&host.root) {
-        Ok(root) => root,
-        Err(error) => return Sighting::unknown(gap(&host.root.display(), &error)),
-    };
+impl SocketPlaces {
+    /// What is known where the files could not be looked at.
+    pub fn unknown(gap: &Gap) -> Self {
+        Self {
+            files: Sighting::unknown(gap.clone()),
+            ports: Sighting::unknown(gap.clone()),
+        }
+    }
+}
+
+/// Reads which files are where engines have their sockets, and what systemd's units say.
+pub fn read_socket_places(host: &HostPaths, units: &mut UnitMemory) -> SocketPlaces {
+    match Rooted::open(&host.root) {
+        Ok(root) => SocketPlaces {
+            files: read_socket_files(&root),
+            ports: units.read_ports(&root),
+        },
+        Err(error) => {
+            let gap = refusal::gap(&error, Hides::Engine, host.root.display(), Right::Root);
+            SocketPlaces::unknown(&gap)
+        }
+    }
+}
+
+fn read_socket_files(root: &Rooted) -> Sighting<Vec<(&'static str, FileIdentity)>> {
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
     for path in SOCKET_PATHS {
         match root.read_identity(path) {
             Ok((file, _)) => found.push((path, file)),
             Err(error) if leads_nowhere(&error) => {}
-            Err(error) => gap(&path, &error).fold_into(&mut gaps),
+            Err(error) => refusal::gap(&error, Hides::Engine, path, Right::Root).fold_into(&mut gaps),
         }
     }
     Sighting::partial(found, gaps)

@@ -37,27 +37,49 @@ pub(crate) fn tcp_engine() -> Result<Host> {
         .socket(91)
         .socket(92);
     host.in_pod(1000, &pod_cgroup(&id(0x11))).socket(81);
-    let row = |inode, state, local: &str, remote: &str| -> Result<TcpRow> {
-        let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
-        let inode = SocketInode(inode);
-        Ok(TcpRow {
-            inode,
-            state,
-            local,
-            remote,
-        })
-    };
     let of_host = [
         row(90, State::LISTENING, "0.0.0.0:2375", "0.0.0.0:0")?,
         row(91, State::CONNECTED, "10.0.0.1:2375", "10.8.0.3:40000")?,
         row(92, State::CONNECTED, "10.0.0.1:2375", "192.0.2.9:40000")?,
     ];
     let of_pod = [row(81, State::CONNECTED, "10.8.0.3:40000", "10.0.0.1:2375")?];
-    for (netns, rows) in [(HOST_NETNS, &of_host[..]), (POD_NETNS, &of_pod)] {
-        let bytes = Reply::tcp_dump(Envelope { sequence: 1, port: 1 }, rows);
-        std::fs::write(RecordedTables::tcp_file(&host.tables(), NetNs(netns)), bytes)?;
-    }
+    record_tcp(&host, HOST_NETNS, &of_host)?;
+    record_tcp(&host, POD_NETNS, &of_pod)?;
     Ok(host)
+}
+
+/// systemd listens on a TCP port for a dockerd that does not run, as a drop-in of its unit says, and for sshd. Somebody
+/// waits for the first.
+pub(crate) fn activated_port() -> Result<Host> {
+    let host = node()?;
+    host.init().socket(90).socket(93);
+    let drop_in = "[Socket]\nListenStream=0.0.0.0:4243\n";
+    host.file("/etc/systemd/system/docker.socket.d/tcp.conf", drop_in);
+    host.file("/usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n");
+    let rows = [
+        row(90, State::LISTENING, "0.0.0.0:4243", "0.0.0.0:0")?,
+        row(93, State::LISTENING, "0.0.0.0:22", "0.0.0.0:0")?,
+        row(0, State::CONNECTED, "10.0.0.1:4243", "192.0.2.9:40000")?,
+        row(0, State::CONNECTED, "10.0.0.1:22", "192.0.2.10:40000")?,
+    ];
+    record_tcp(&host, HOST_NETNS, &rows)?;
+    Ok(host)
+}
+
+fn row(inode: u32, state: State, local: &str, remote: &str) -> Result<TcpRow> {
+    let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
+    Ok(TcpRow {
+        inode: SocketInode(inode),
+        state,
+        local,
+        remote,
+    })
+}
+
+fn record_tcp(host: &Host, netns: u64, rows: &[TcpRow]) -> Result<()> {
+    let bytes = Reply::tcp_dump(Envelope { sequence: 1, port: 1 }, rows);
+    std::fs::write(RecordedTables::tcp_file(&host.tables(), NetNs(netns)), bytes)?;
+    Ok(())
 }
 
 /// A live socket of another machine is where Docker's is, and a service is connected to it: nobody here listens on it.

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use crate::model::engine::EngineSighting;
 use crate::model::identity::{Pid, SocketInode};
-use crate::sources::processes::ProcessReader;
+use crate::model::reading::{Gap, Hides};
+use crate::sources::host_files::EnginePorts;
+use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::tcp::TcpHeld;
 
 /// The protocol of a socket.
@@ -77,8 +79,32 @@ impl HeldMemory {
     }
 }
 
-/// The TCP sockets among `held`, and whether all of them are ordinary users' own.
-pub fn tcp_sockets(held: &BTreeMap<SocketInode, HeldSocket>, engines: &[EngineSighting]) -> TcpHeld {
+/// The sockets of pid 1, where systemd may listen for an engine. What may not be read is in `gaps`.
+pub fn read_sockets_of_init(
+    reader: &ProcessReader,
+    table: &ProcessTable,
+    ports: &EnginePorts,
+    gaps: &mut Vec<Gap>,
+) -> BTreeSet<SocketInode> {
+    let mut held = BTreeSet::new();
+    if let Some(init) = table.get(Pid(1)).filter(|_| !ports.is_empty()) {
+        let read = reader.read_sockets(init.key, &mut |_, socket| {
+            held.insert(socket);
+        });
+        if let Err(error) = read {
+            super::refused(init, Hides::Engine, &error).fold_into(gaps);
+        }
+    }
+    held
+}
+
+/// The TCP sockets among `held` and those `of_init`, and whether all of them are ordinary users' own.
+pub fn tcp_sockets(
+    held: &BTreeMap<SocketInode, HeldSocket>,
+    engines: &[EngineSighting],
+    of_init: BTreeSet<SocketInode>,
+    ports: EnginePorts,
+) -> TcpHeld {
     let tcp = || {
         held.iter()
             .filter(|(_, h)| matches!(h.protocol, Protocol::Tcp | Protocol::Unknown))
@@ -86,7 +112,9 @@ pub fn tcp_sockets(held: &BTreeMap<SocketInode, HeldSocket>, engines: &[EngineSi
     let is_of_user = |held: &HeldSocket| engines.get(held.engine).is_some_and(EngineSighting::is_of_user);
     TcpHeld {
         sockets: tcp().map(|(socket, _)| *socket).collect(),
-        of_users: tcp().all(|(_, held)| is_of_user(held)),
+        of_users: of_init.is_empty() && tcp().all(|(_, held)| is_of_user(held)),
+        of_init,
+        ports,
     }
 }
 

@@ -7,29 +7,39 @@ use std::collections::BTreeMap;
 
 use super::held::HeldSocket;
 use super::settings::{DaemonSettings, port_of};
-use crate::model::engine::{Api, EngineKind, EngineSighting, Listener, Security, SecurityBasis, Transport};
+use crate::model::engine::{Api, Containerd, EngineKind, EngineSighting, Listener, Security, SecurityBasis, Transport};
 use crate::model::identity::SocketInode;
 use crate::model::process::Process;
 use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::processes::{ProcessReader, ProcessTable};
+use crate::sources::sockets::tcp::TcpHeld;
 
-/// Adds to `engines` those of `listening` that serve an API. `held` tells which engine holds which socket.
+/// Adds to `engines` those of `listening` that serve an API. `held` tells which engine holds which socket; what only
+/// systemd holds belongs to an engine that does not run.
 pub fn add_tcp_listeners(
     reader: &ProcessReader,
     table: &ProcessTable,
-    engines: &mut [EngineSighting],
+    engines: &mut Vec<EngineSighting>,
     listening: &[ListeningSocket],
     held: &BTreeMap<SocketInode, HeldSocket>,
+    systemd: &TcpHeld,
 ) {
     for socket in listening {
-        let engine = held.get(&socket.inode).and_then(|held| engines.get_mut(held.engine));
-        let (Some(engine), SocketName::Tcp(address)) = (engine, &socket.name) else {
+        let SocketName::Tcp(address) = &socket.name else {
             continue;
         };
+        let of_unit = systemd.ports.get(&address.port()).copied();
+        let of_unit = of_unit.filter(|_| systemd.of_init.contains(&socket.inode));
+        let engine = match (held.get(&socket.inode), of_unit) {
+            (Some(held), _) => engines.get_mut(held.engine),
+            (None, Some(kind)) => Some(awaited(engines, kind)),
+            (None, None) => None,
+        };
+        let Some(engine) = engine else { continue };
         let dockerd = engine.process.as_ref().filter(|_| engine.kind == EngineKind::Dockerd);
         let settings = dockerd.and_then(|process| read_settings(reader, table, process));
-        let (Some(id), Some(transport)) = (socket.id(), transport(engine.kind, settings.as_ref(), address.port()))
-        else {
+        let transport = transport(engine.kind, settings.as_ref(), address.port(), of_unit.is_some());
+        let (Some(id), Some(transport)) = (socket.id(), transport) else {
             continue;
         };
         engine.listeners.push(Listener {
@@ -38,19 +48,35 @@ pub fn add_tcp_listeners(
             name: socket.name.clone(),
             socket: socket.inode,
             netns: socket.netns,
-            activated: false,
+            activated: of_unit.is_some(),
             transport: Some(transport),
             last_connect: None,
         });
     }
 }
 
+/// The engine of this kind that systemd listens for.
+fn awaited(engines: &mut Vec<EngineSighting>, kind: EngineKind) -> &mut EngineSighting {
+    let is_awaited =
+        |e: &EngineSighting| e.kind == kind && e.process.is_none() && e.listeners.iter().any(|l| l.activated);
+    let at = engines.iter().position(is_awaited).unwrap_or_else(|| {
+        engines.push(EngineSighting {
+            kind,
+            process: None,
+            containerd: Containerd::Own,
+            listeners: Vec::new(),
+        });
+        engines.len() - 1
+    });
+    &mut engines[at]
+}
+
 fn read_settings(reader: &ProcessReader, table: &ProcessTable, process: &Process) -> Option<DaemonSettings> {
     DaemonSettings::read(reader, table.get(process.key.pid)?, process)
 }
 
-/// How the API on `port` is secured; none where it is no API.
-fn transport(kind: EngineKind, settings: Option<&DaemonSettings>, port: u16) -> Option<Transport> {
+/// How the API on `port` is secured; none where it is no API. A unit of the engine's own listens for the API alone.
+fn transport(kind: EngineKind, settings: Option<&DaemonSettings>, port: u16, is_of_unit: bool) -> Option<Transport> {
     let of_port = match port {
         2375 => Some(Security::Plain),
         2376 => Some(Security::VerifiedTls),
@@ -61,7 +87,7 @@ fn transport(kind: EngineKind, settings: Option<&DaemonSettings>, port: u16) -> 
         let expected = told.unwrap_or(Security::Plain);
         settings.hosts().any(|host| port_of(host, expected) == Some(port))
     };
-    let is_api = of_port.is_some() || kind == EngineKind::Podman || settings.is_some_and(is_told);
+    let is_api = is_of_unit || of_port.is_some() || kind == EngineKind::Podman || settings.is_some_and(is_told);
     let by_port = Transport {
         security: of_port.unwrap_or(Security::Plain),
         basis: SecurityBasis::Port,
@@ -75,6 +101,8 @@ fn transport(kind: EngineKind, settings: Option<&DaemonSettings>, port: u16) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::sources::recorded::RecordedHost;
 
@@ -108,10 +136,10 @@ mod tests {
             let table = host.reader().read_table();
             let table = table.reading.known().expect("one process is recorded");
             let address = format!("0.0.0.0:{port}").parse().expect("an address");
-            let mut engines = [EngineSighting {
+            let mut engines = vec![EngineSighting {
                 kind,
                 process: host.reader().describe(&table.entries[0]),
-                containerd: crate::model::engine::Containerd::Own,
+                containerd: Containerd::Own,
                 listeners: Vec::new(),
             }];
             let socket = ListeningSocket {
@@ -129,7 +157,13 @@ mod tests {
                 protocol: super::super::held::Protocol::Tcp,
             };
             let held = BTreeMap::from([(SocketInode(7), of_engine)]);
-            add_tcp_listeners(&host.reader(), table, &mut engines, &[socket], &held);
+            let systemd = TcpHeld {
+                sockets: BTreeSet::new(),
+                of_init: BTreeSet::new(),
+                ports: BTreeMap::new(),
+                of_users: false,
+            };
+            add_tcp_listeners(&host.reader(), table, &mut engines, &[socket], &held, &systemd);
             let found = engines[0].listeners.first().and_then(|l| l.transport);
             assert_eq!(found.map(|t| (t.security, t.basis)), expected, "{arguments:?} {port}");
         }

@@ -5,15 +5,13 @@ use std::io;
 
 use rustix::fs::FileType;
 
+use super::units::UNIT_DIRECTORIES;
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::sources::docker::{BINARIES, CONFIGURATIONS, DATA_ROOTS, UNITS};
 use crate::sources::engines::Configuration;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
-
-/// Directories of units, in systemd's order of precedence (systemd.unit(5)).
-const UNIT_DIRECTORIES: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 
 /// Finds what is left of Docker below `root`. What could not be looked at is in `gaps`.
 pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {

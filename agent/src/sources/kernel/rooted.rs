@@ -98,6 +98,12 @@ impl Rooted {
         identity_of(self.find(path)?.as_fd())
     }
 
+    /// When what `path` leads to was last changed, or made.
+    pub(crate) fn read_change(&self, path: &str) -> io::Result<Moment> {
+        let stat = fstat(self.find(path)?)?;
+        Ok(moment(stat.st_ctime, stat.st_ctime_nsec))
+    }
+
     /// The target of the link that `path` itself is, in a directory that links may lead to.
     pub(crate) fn read_link(&self, path: &str) -> io::Result<String> {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));

@@ -12,6 +12,7 @@ use super::tables::SocketTables;
 use crate::model::identity::{NetNs, SocketInode};
 use crate::model::reading::{Gap, Hides};
 use crate::model::socket::{ConnectionState, ListeningSocket, SocketName};
+use crate::sources::host_files::EnginePorts;
 use crate::sources::kernel::diag::State;
 use crate::sources::kernel::diag::table::{DumpError, collect_tcp};
 use crate::sources::kernel::diag::tcp::TcpRow;
@@ -62,27 +63,37 @@ struct End {
     state: ConnectionState,
 }
 
-/// The TCP sockets that engines hold.
+/// The TCP sockets that engines hold, and those that systemd may hold for them.
 #[derive(Clone, Debug)]
 pub struct TcpHeld {
-    /// Them.
+    /// The engines' own.
     pub sockets: BTreeSet<SocketInode>,
+    /// All sockets of pid 1. Of these a listener counts, on one of `ports`.
+    pub of_init: BTreeSet<SocketInode>,
+    /// The ports on which systemd may listen for an engine.
+    pub ports: EnginePorts,
     /// True if all of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
     pub of_users: bool,
 }
 
+impl TcpHeld {
+    fn is_listener_of_init(&self, row: &TcpRow) -> bool {
+        row.state == State::LISTENING && self.ports.contains_key(&row.local.port()) && self.of_init.contains(&row.inode)
+    }
+}
+
 /// Looks in every known namespace for the sockets in `held` and for who is connected to them.
 pub fn find_tcp(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) -> TcpSeen {
-    let mut seen = find(tables, namespaces, &held.sockets);
+    let mut seen = find(tables, namespaces, held);
     if held.of_users {
         seen.gaps.iter_mut().for_each(|gap| gap.hides = Hides::Detail);
     }
     seen
 }
 
-fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &BTreeSet<SocketInode>) -> TcpSeen {
+fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) -> TcpSeen {
     let mut seen = TcpSeen::default();
-    if held.is_empty() {
+    if held.sockets.is_empty() && held.of_init.is_empty() {
         return seen;
     }
     let plan: Vec<&Namespace> = namespaces.known.iter().collect();
@@ -90,7 +101,8 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &BTreeSet<
     // Who could not be entered is told by the look for Unix sockets.
     tables.visit(&plan, &mut |netns, table| {
         let rows = collect_tcp(table, &mut |row| {
-            let matters = held.contains(&row.inode) || (row.inode.0 == 0 && row.state == State::CONNECTED);
+            let is_waiting = row.inode.0 == 0 && row.state == State::CONNECTED;
+            let matters = is_waiting || held.sockets.contains(&row.inode) || held.is_listener_of_init(row);
             matters.then_some(*row)
         });
         match rows {
@@ -229,6 +241,7 @@ fn not_dumped(netns: NetNs, error: &DumpError) -> Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::engine::EngineKind;
     use crate::sources::kernel::diag::Envelope;
     use crate::sources::kernel::diag::encode::Reply;
     use crate::sources::sockets::recorded::RecordedTables;
@@ -254,6 +267,11 @@ mod tests {
     }
 
     fn seen(host: &[TcpRow], pod: &[TcpRow], held: &[u32]) -> TcpSeen {
+        seen_with_init(host, pod, held, &[])
+    }
+
+    /// Where pid 1 holds 5 and 7, and may listen on these ports for an engine.
+    fn seen_with_init(host: &[TcpRow], pod: &[TcpRow], held: &[u32], ports: &[u16]) -> TcpSeen {
         let directory = tempfile::tempdir().expect("a temporary directory");
         for (netns, rows) in [(HOST, host), (POD, pod)] {
             let bytes = Reply::tcp_dump(Envelope { sequence: 1, port: 1 }, rows);
@@ -268,6 +286,12 @@ mod tests {
         namespaces.known = known.into();
         let held = TcpHeld {
             sockets: held.iter().map(|inode| SocketInode(*inode)).collect(),
+            of_init: [5, 7]
+                .iter()
+                .filter(|_| !ports.is_empty())
+                .map(|inode| SocketInode(*inode))
+                .collect(),
+            ports: ports.iter().map(|port| (*port, EngineKind::Dockerd)).collect(),
             of_users: false,
         };
         find_tcp(&mut RecordedTables::new(directory.path().into()), &namespaces, &held)
@@ -317,6 +341,21 @@ mod tests {
         );
         let last = seen.connections.last().expect("six");
         assert_eq!(last.state, ConnectionState::Pending);
+    }
+
+    #[test]
+    fn of_what_init_holds_the_ports_of_engines_count() {
+        let host = [
+            listening(5, "0.0.0.0:4243"),
+            listening(7, "0.0.0.0:22"),
+            listening(8, "10.0.0.1:4243"), // somebody else's
+            connected(0, "127.0.0.1:4243", "127.0.0.1:1000"),
+            connected(60, "127.0.0.1:1000", "127.0.0.1:4243"),
+        ];
+        let seen = seen_with_init(&host, &[], &[], &[4243]);
+        let names: Vec<_> = seen.listening.iter().map(|l| l.name.to_string()).collect();
+        assert_eq!(names, ["tcp://0.0.0.0:4243"]);
+        assert_eq!(clients(&seen), [(5, TcpClient::Here(SocketInode(60), HOST))]);
     }
 
     #[test]

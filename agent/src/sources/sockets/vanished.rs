@@ -47,13 +47,13 @@ pub(super) fn find_vanished(
     let mut is_complete = true;
     for listener in &mut found {
         let Some(file) = listener.file else { continue };
-        match places.reading.items().iter().find(|(_, there)| *there == file) {
+        match places.files.reading.items().iter().find(|(_, there)| *there == file) {
             Some((path, _)) => listener.name = SocketName::Path((*path).to_owned()),
             None => is_complete = false,
         }
     }
     if !is_complete {
-        places.all_gaps().for_each(|gap| gap.clone().fold_into(gaps));
+        places.files.all_gaps().for_each(|gap| gap.clone().fold_into(gaps));
     }
     found
 }
@@ -85,7 +85,11 @@ mod tests {
             "EACCES",
         );
         let found = vec![("/run/docker.sock", docker)];
-        (Sighting::partial(found, vec![lost.clone()]), lost)
+        let places = SocketPlaces {
+            files: Sighting::partial(found, vec![lost.clone()]),
+            ports: Sighting::absent(),
+        };
+        (places, lost)
     }
 
     #[test]

@@ -1,0 +1,239 @@
+//! The TCP ports on which systemd listens for an engine, by the files of its socket units (systemd.socket(5)).
+//!
+//! A file says only that systemd may listen there; the kernel says whether it does. So a port counts if any file of the
+//! unit names it, and what masks or resets it need not be known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use crate::model::engine::EngineKind;
+use crate::model::last_connect::Moment;
+use crate::model::reading::{Gap, Hides, Sighting};
+use crate::sources::docker::engine_of_unit;
+use crate::sources::kernel::refusal::{self, Right, is_missing};
+use crate::sources::kernel::rooted::Rooted;
+
+/// Directories of units, in systemd's order of precedence (systemd.unit(5)).
+pub(super) const UNIT_DIRECTORIES: [&str; 3] =
+    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
+
+/// More directories of units: for what an administrator installs, and where `/lib` is not `/usr/lib`.
+const MORE_DIRECTORIES: [&str; 2] = ["/usr/local/lib/systemd/system", "/lib/systemd/system"];
+
+/// The most that is read of one file.
+const FILE_LIMIT: u64 = 1 << 16;
+
+/// The ports of each engine.
+pub type EnginePorts = BTreeMap<u16, EngineKind>;
+
+/// What was read, kept until one of the files or directories changes.
+#[derive(Debug, Default)]
+pub struct UnitMemory {
+    /// Each path that was read, with its last change. None where nothing was there.
+    read: Vec<(String, Option<Moment>)>,
+    ports: EnginePorts,
+}
+
+impl UnitMemory {
+    /// The ports on which systemd may listen for an engine.
+    pub(super) fn read_ports(&mut self, root: &Rooted) -> Sighting<EnginePorts> {
+        let is_same = |(path, change): &(String, Option<Moment>)| root.read_change(path).ok() == *change;
+        if !self.read.is_empty() && self.read.iter().all(is_same) {
+            return Sighting::partial(self.ports.clone(), Vec::new());
+        }
+        let mut search = UnitSearch {
+            root,
+            read: Vec::new(),
+            units: BTreeMap::new(),
+            gaps: Vec::new(),
+        };
+        let mut known = BTreeSet::new(); // where /lib is /usr/lib, one directory is found twice
+        for directory in UNIT_DIRECTORIES.iter().chain(&MORE_DIRECTORIES) {
+            if root
+                .read_identity(directory)
+                .map_or(true, |(found, _)| known.insert(found))
+            {
+                search.take_directory(directory);
+            }
+        }
+        self.ports = search
+            .units
+            .iter()
+            .flat_map(|(name, unit)| unit.ports_of(name))
+            .collect();
+        // What could not be read is tried again.
+        self.read = if search.gaps.is_empty() {
+            search.read
+        } else {
+            Vec::new()
+        };
+        Sighting::partial(self.ports.clone(), search.gaps)
+    }
+}
+
+/// What the files of one socket unit say.
+#[derive(Default)]
+struct SocketUnit {
+    ports: Vec<u16>,
+    /// The services that it starts.
+    services: Vec<String>,
+}
+
+impl SocketUnit {
+    fn read(&mut self, content: &str) {
+        for line in content.lines() {
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
+            match key.trim() {
+                "ListenStream" => self.ports.extend(port_of(value.trim())),
+                "Service" => self.services.push(value.trim().to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    /// The ports, where the unit called `name` is an engine's: by its own name, or by the service that it starts.
+    fn ports_of(&self, name: &str) -> impl Iterator<Item = (u16, EngineKind)> {
+        let of_service = || self.services.iter().find_map(|service| engine_of_unit(service));
+        let kind = engine_of_unit(name).or_else(of_service);
+        kind.into_iter()
+            .flat_map(|kind| self.ports.iter().map(move |port| (*port, kind)))
+    }
+}
+
+/// The port of an address in systemd's spelling: `2375`, `127.0.0.1:2375`, `[::]:2375`. None for a path, an abstract name
+/// and a vsock.
+fn port_of(address: &str) -> Option<u16> {
+    if address.starts_with(['/', '@', '%']) || address.starts_with("vsock:") {
+        return None;
+    }
+    address.rsplit(':').next()?.parse().ok()
+}
+
+struct UnitSearch<'a> {
+    root: &'a Rooted,
+    read: Vec<(String, Option<Moment>)>,
+    units: BTreeMap<String, SocketUnit>,
+    gaps: Vec<Gap>,
+}
+
+impl UnitSearch<'_> {
+    /// Reads each `NAME.socket`, and each file of `NAME.socket.d`.
+    fn take_directory(&mut self, directory: &str) {
+        for name in self.list(directory, &[".socket", ".socket.d"]) {
+            let path = format!("{directory}/{name}");
+            match name.strip_suffix(".d") {
+                None => self.take_file(&name, &path),
+                Some(unit) => {
+                    for file in self.list(&path, &[".conf"]) {
+                        self.take_file(unit, &format!("{path}/{file}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, directory: &str, endings: &[&str]) -> Vec<String> {
+        self.note(directory);
+        let mut names = Vec::new();
+        let listed = self.root.read_names(directory, |name| {
+            if endings.iter().any(|ending| name.ends_with(ending)) {
+                names.push(name.to_owned());
+            }
+            true
+        });
+        self.keep_error(directory, listed);
+        names
+    }
+
+    fn take_file(&mut self, unit: &str, path: &str) {
+        self.note(path);
+        let unit = self.units.entry(unit.to_owned()).or_default();
+        let content = self.root.read_file(path, FILE_LIMIT);
+        let content = content.map(|content| unit.read(&String::from_utf8_lossy(&content)));
+        self.keep_error(path, content);
+    }
+
+    fn note(&mut self, path: &str) {
+        self.read.push((path.to_owned(), self.root.read_change(path).ok()));
+    }
+
+    /// Keeps an error that hides a port. A unit that is masked is a link to a device.
+    fn keep_error(&mut self, path: &str, read: io::Result<()>) {
+        if let Err(error) = read
+            && !is_missing(&error)
+            && error.kind() != io::ErrorKind::InvalidData
+        {
+            refusal::gap(&error, Hides::Engine, path, Right::Root).fold_into(&mut self.gaps);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::recorded::RecordedHost;
+
+    fn ports(host: &RecordedHost, memory: &mut UnitMemory) -> Vec<(u16, EngineKind)> {
+        let root = Rooted::open(&host.paths().root).expect("a directory");
+        let seen = memory.read_ports(&root);
+        assert_eq!(seen.gaps, []);
+        let ports = seen.reading.known().expect("all was read");
+        ports.iter().map(|(port, kind)| (*port, *kind)).collect()
+    }
+
+    #[test]
+    fn ports_of_an_engines_units_and_of_no_other() {
+        use EngineKind::{Dockerd, Podman};
+        #[rustfmt::skip]
+        let table: [(&str, &str, &[(u16, EngineKind)]); 11] = [
+            ("usr/lib/systemd/system/docker.socket", "ListenStream=2375", &[(2375, Dockerd)]),
+            ("lib/systemd/system/docker.socket", "ListenStream = 127.0.0.1:4243", &[(4243, Dockerd)]),
+            ("etc/systemd/system/docker.socket.d/tcp.conf", "ListenStream=[::]:2376", &[(2376, Dockerd)]),
+            ("etc/systemd/system/podman.socket.d/tcp.conf", "ListenStream=0.0.0.0:8080", &[(8080, Podman)]),
+            ("etc/systemd/system/docker-tcp.socket", "ListenStream=2375\nService=docker.service", &[(2375, Dockerd)]),
+            ("run/systemd/system/api.socket", "ListenStream=99\nService=podman.service", &[(99, Podman)]),
+            ("etc/systemd/system/docker.socket", "ListenStream=/run/docker.sock\nListenStream=\n#ListenStream=1", &[]),
+            ("etc/systemd/system/docker.socket", "ListenStream=vsock::2375\nListenDatagram=2375", &[]),
+            ("usr/lib/systemd/system/ssh.socket", "ListenStream=22\nService=sshd.service", &[]),
+            ("usr/lib/systemd/system/docker.service", "ListenStream=2375", &[]),
+            ("etc/systemd/system/docker.socket.d/tcp.conf.old", "ListenStream=2375", &[]),
+        ];
+        for (path, content, expected) in table {
+            let host = RecordedHost::new();
+            host.file(path, &format!("[Socket]\n{content}\n"));
+            assert_eq!(ports(&host, &mut UnitMemory::default()), expected, "{path} {content}");
+        }
+    }
+
+    #[test]
+    fn what_changes_is_read_again() {
+        let host = RecordedHost::new();
+        let unit = "etc/systemd/system/docker.socket";
+        host.file(unit, "[Socket]\nListenStream=2375\n");
+        let mut memory = UnitMemory::default();
+        // Longer than the kernel's tick, which the times of files are counted by.
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(ports(&host, &mut memory), [(2375, EngineKind::Dockerd)]);
+        assert_eq!(ports(&host, &mut memory), [(2375, EngineKind::Dockerd)]);
+        pause();
+        host.file(
+            "etc/systemd/system/docker.socket.d/more.conf",
+            "[Socket]\nListenStream=2377\n",
+        );
+        let more = [(2375, EngineKind::Dockerd), (2377, EngineKind::Dockerd)];
+        assert_eq!(ports(&host, &mut memory), more);
+        pause();
+        // An editor that writes in place leaves the directory as it was.
+        host.file(
+            "etc/systemd/system/docker.socket.d/more.conf",
+            "[Socket]\nListenStream=2378\n",
+        );
+        let moved = [(2375, EngineKind::Dockerd), (2378, EngineKind::Dockerd)];
+        assert_eq!(ports(&host, &mut memory), moved);
+        pause();
+        std::fs::remove_file(host.paths().root.join(unit)).expect("it is there");
+        assert_eq!(ports(&host, &mut memory), [(2378, EngineKind::Dockerd)]);
+    }
+}
