@@ -98,6 +98,31 @@ fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
     reading.items().iter()
 }
 
+/// The clients and exposures of one look and of the window.
+struct Lists {
+    clients: Reading<Vec<Client>>,
+    /// Docker's clients of the window alone.
+    remembered: Vec<Client>,
+    exposures: Reading<Vec<Exposure>>,
+    runtime_clients: Reading<Vec<Client>>,
+    runtime_exposures: Reading<Vec<Exposure>>,
+}
+
+impl Lists {
+    fn new(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Self {
+        let unseen = latest_unseen(&joined.engines);
+        let known = |api, open: &[OpenClient]| clients(api, open, history, &unseen, snapshot, window);
+        let of = |api, open: &Reading<Vec<OpenClient>>| open.as_ref().map(|open| known(api, open));
+        Self {
+            clients: of(Api::Docker, &joined.clients),
+            remembered: known(Api::Docker, &[]),
+            exposures: join::exposures(snapshot, joined, history, window),
+            runtime_clients: of(Api::Cri, &joined.runtime_clients),
+            runtime_exposures: join::runtime_exposures(snapshot, joined, history, window),
+        }
+    }
+}
+
 /// Judges one look, of which `joined` is what it amounts to. `history` has it recorded already; `sources` tell how each
 /// source did.
 pub fn evaluate(
@@ -107,23 +132,17 @@ pub fn evaluate(
     sources: Vec<SourceStatus>,
     settings: &Settings,
 ) -> Report {
-    let exposures = join::exposures(snapshot, &joined, history, settings.window);
-    let runtime_exposures = join::runtime_exposures(snapshot, &joined, history, settings.window);
-    let unseen = latest_unseen(&joined.engines);
-    let clients_of = |api, open: &[OpenClient]| clients(api, open, history, &unseen, snapshot, settings.window);
-    let remembered = clients_of(Api::Docker, &[]);
-    let clients = joined.clients.map(|open| clients_of(Api::Docker, &open));
-    let runtime_clients = joined.runtime_clients.map(|open| clients_of(Api::Cri, &open));
+    let lists = Lists::new(snapshot, &joined, history, settings.window);
     let ceiling = runtime::ceiling(snapshot);
     let gaps = gaps_of(&sources);
     let facts = Facts {
         snapshot,
         engines: &joined.engines,
-        clients: &clients,
-        used_by: of_node(clients.known().unwrap_or(&remembered)),
-        exposures: &exposures,
-        runtime_clients: &runtime_clients,
-        runtime_exposures: &runtime_exposures,
+        clients: &lists.clients,
+        used_by: of_node(lists.clients.known().unwrap_or(&lists.remembered)),
+        exposures: &lists.exposures,
+        runtime_clients: &lists.runtime_clients,
+        runtime_exposures: &lists.runtime_exposures,
         lost_mounts: &joined.lost_mounts,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
@@ -150,11 +169,11 @@ pub fn evaluate(
         containers: snapshot.runtime.containers.reading.clone().map(|c| count(c.len())),
         pods: ready_pods(snapshot),
         engines: joined.engines,
-        clients,
+        clients: lists.clients,
         timeline,
-        exposures,
-        runtime_clients,
-        runtime_exposures,
+        exposures: lists.exposures,
+        runtime_clients: lists.runtime_clients,
+        runtime_exposures: lists.runtime_exposures,
         shadow_containers: joined.shadow_containers,
         shared_containerd: containerd::reading(snapshot),
         readiness: Vec::new(),
