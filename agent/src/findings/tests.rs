@@ -95,7 +95,7 @@ fn the_worst_that_holds() {
         process: None,
         ..dockerd()
     });
-    for (what, node, verdict) in [
+    for (what, node, verdict) in vec![
         ("runtime", runtime, Verdict::Runtime),
         ("dockershim, whatever the runtime answers", dockershim, Verdict::Runtime),
         ("in use", in_use, Verdict::InUse),
