@@ -91,6 +91,11 @@ impl Agent {
         &self.history
     }
 
+    /// Takes in what was kept of before, where it comes after the first look.
+    pub fn take_over(&mut self, before: History) {
+        Arc::make_mut(&mut self.history).absorb(before);
+    }
+
     /// Says what is wrong with the history: what was lost of it, or cannot be kept.
     pub fn set_history_gaps(&mut self, gaps: Vec<Gap>) {
         self.history_gaps = gaps;
