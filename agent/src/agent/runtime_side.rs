@@ -205,3 +205,33 @@ fn of_runtime(listener: &ListeningSocket, process: Option<Process>) -> Option<En
         }],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::{clear_node, gap};
+
+    #[test]
+    fn a_gap_of_the_runtimes_socket_hides_a_detail_and_is_said_once() {
+        let mut node = clear_node();
+        let Reading::Known(socket) = &mut node.runtime_socket else {
+            panic!("the sample has one")
+        };
+        socket.connections.gaps = vec![gap(Hides::Client)];
+        socket.reaches.gaps = vec![gap(Hides::Exposure)];
+        let status = |source, gaps| SourceStatus {
+            source,
+            up: true,
+            duration_micros: 1,
+            gaps,
+        };
+        let mut sources = [
+            status(Source::Holders, Vec::new()),
+            status(Source::Mounts, vec![gap(Hides::Exposure)]),
+        ];
+        add_gaps(&node, &mut sources);
+        let hidden = sources.map(|status| status.gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>());
+        // What the look at the engines' mounts has said already stands as it is.
+        assert_eq!(hidden, [vec![Hides::Detail], vec![Hides::Exposure]]);
+    }
+}
