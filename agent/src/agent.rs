@@ -3,6 +3,7 @@
 
 mod disk_side;
 mod host_side;
+mod runtime_side;
 pub mod service;
 
 use std::collections::BTreeSet;
@@ -50,6 +51,7 @@ pub struct Agent {
     kubelet: Offload<DiskSide>,
     files: Offload<DiskSide>,
     mounts: Offload<DiskSide>,
+    runtime_mounts: Offload<DiskSide>,
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
@@ -74,6 +76,7 @@ impl Agent {
             kubelet: Offload::new(DiskSide::new(look.host.clone())),
             files: Offload::new(DiskSide::new(look.host.clone())),
             mounts: Offload::new(DiskSide::new(look.host.clone())),
+            runtime_mounts: Offload::new(DiskSide::new(look.host.clone())),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
@@ -187,6 +190,7 @@ impl Agent {
             taken,
             kubelet: kubelet.sighting,
             runtime: runtime.sighting,
+            runtime_socket: Reading::Absent,
             engines: host.engines.sighting,
             supervised: host.supervised,
             connections: host.connections.sighting,
@@ -196,6 +200,7 @@ impl Agent {
             clocks: Vec::new(),
             host: files.sighting,
         };
+        snapshot.runtime_socket = self.look_at_runtime_socket(&snapshot, &host.listening).await;
         let unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
             snapshot.runtime = ask_runtime(
@@ -210,8 +215,11 @@ impl Agent {
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let listening = (Arc::clone(&host.listening), host.sees_machine);
-        let (reaches, mounts) = self.look_at_mounts(&snapshot, host.contained, listening).await;
+        let facts = mount_facts(&snapshot, host.contained, listening);
+        self.look_at_runtime_mounts(&mut snapshot, &facts).await;
+        let (reaches, mounts) = self.look_at_mounts(facts).await;
         sources.push(reaches.status());
+        runtime_side::add_gaps(&snapshot, &mut sources);
         self.heed_the_clock(taken);
         sources.push(self.history_status());
         (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, mounts.lost);
@@ -236,15 +244,17 @@ impl Agent {
         let runtime = self.find_runtime_side(snapshot, listening, open).await;
         let history = Arc::make_mut(&mut self.history);
         if let Some(open) = joined.clients.known() {
-            history.record(snapshot.taken, open);
+            let of_runtime = joined.runtime_clients.items();
+            let all: Vec<OpenClient> = open.iter().chain(of_runtime).cloned().collect();
+            history.record(snapshot.taken, &all);
             history.mark_runtime(open, &runtime);
             if saw_every_client(sources) {
                 history.mark_whole(snapshot.taken);
             }
             history.record_marks(moment_of(begun), &joined.marks);
         }
-        if let Some(mounted) = joined.mounted.known() {
-            history.record_exposures(snapshot.taken, mounted);
+        if let Some(mounted) = joined.all_mounted() {
+            history.record_exposures(snapshot.taken, &mounted);
         }
     }
 
@@ -280,22 +290,7 @@ impl Agent {
         }
     }
 
-    async fn look_at_mounts(
-        &mut self,
-        snapshot: &Snapshot,
-        contained: Sighting<Vec<ContainerProcess>>,
-        (listening, sees_machine): (Arc<ListeningFiles>, bool),
-    ) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
-        let pods = snapshot.runtime.pods.reading.items().iter();
-        let facts = MountFacts {
-            containers: snapshot.runtime.containers.clone(),
-            sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),
-            supervised: snapshot.supervised.reading.known().cloned().unwrap_or_default(),
-            contained,
-            engines: snapshot.engines.clone(),
-            listening,
-            sees_machine,
-        };
+    async fn look_at_mounts(&mut self, facts: MountFacts) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
         let start = Instant::now();
         let seen = self
             .mounts
@@ -312,6 +307,23 @@ impl Agent {
             sighting: seen.reaches.clone(),
         };
         (reaches, seen)
+    }
+}
+
+fn mount_facts(
+    snapshot: &Snapshot,
+    contained: Sighting<Vec<ContainerProcess>>,
+    (listening, sees_machine): (Arc<ListeningFiles>, bool),
+) -> MountFacts {
+    let pods = snapshot.runtime.pods.reading.items().iter();
+    MountFacts {
+        containers: snapshot.runtime.containers.clone(),
+        sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),
+        supervised: snapshot.supervised.reading.known().cloned().unwrap_or_default(),
+        contained,
+        engines: snapshot.engines.clone(),
+        listening,
+        sees_machine,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod readiness;
 pub mod releases;
 pub mod report;
 pub mod runtime;
+pub mod runtime_socket;
 pub mod usage;
 pub mod verdict;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use crate::model::client::{Client, ClientIdentity, ClientKey, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
-use crate::model::engine::Engine;
+use crate::model::engine::{Api, Engine};
 use crate::model::exposure::{Exposure, LostMount};
 use crate::model::history::History;
 use crate::model::join::{self, Joined};
@@ -59,6 +60,10 @@ pub struct Facts<'a> {
     pub used_by: Vec<&'a Client>,
     /// Which containers could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
+    /// Clients of the runtime's own socket, now or within the window, but the kubelet and the runtime itself.
+    pub runtime_clients: &'a Reading<Vec<Client>>,
+    /// Containers that could reach that socket.
+    pub runtime_exposures: &'a Reading<Vec<Exposure>>,
     /// The mounts that lead to no listener, with whose they are.
     pub lost_mounts: &'a [(ClientIdentity, LostMount)],
     /// Containers beside Kubernetes.
@@ -93,6 +98,31 @@ fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
     reading.items().iter()
 }
 
+/// The clients and exposures of one look and of the window.
+struct Lists {
+    clients: Reading<Vec<Client>>,
+    /// Docker's clients of the window alone.
+    remembered: Vec<Client>,
+    exposures: Reading<Vec<Exposure>>,
+    runtime_clients: Reading<Vec<Client>>,
+    runtime_exposures: Reading<Vec<Exposure>>,
+}
+
+impl Lists {
+    fn new(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Self {
+        let unseen = latest_unseen(&joined.engines);
+        let known = |api, open: &[OpenClient]| clients(api, open, history, &unseen, snapshot, window);
+        let of = |api, open: &Reading<Vec<OpenClient>>| open.as_ref().map(|open| known(api, open));
+        Self {
+            clients: of(Api::Docker, &joined.clients),
+            remembered: known(Api::Docker, &[]),
+            exposures: join::exposures(snapshot, joined, history, window),
+            runtime_clients: of(Api::Cri, &joined.runtime_clients),
+            runtime_exposures: join::runtime_exposures(snapshot, joined, history, window),
+        }
+    }
+}
+
 /// Judges one look, of which `joined` is what it amounts to. `history` has it recorded already; `sources` tell how each
 /// source did.
 pub fn evaluate(
@@ -102,20 +132,17 @@ pub fn evaluate(
     sources: Vec<SourceStatus>,
     settings: &Settings,
 ) -> Report {
-    let exposures = join::exposures(snapshot, &joined, history, settings.window);
-    let unseen = latest_unseen(&joined.engines);
-    let remembered = clients(&[], history, &unseen, snapshot, settings.window);
-    let clients = joined
-        .clients
-        .map(|open| clients(&open, history, &unseen, snapshot, settings.window));
+    let lists = Lists::new(snapshot, &joined, history, settings.window);
     let ceiling = runtime::ceiling(snapshot);
     let gaps = gaps_of(&sources);
     let facts = Facts {
         snapshot,
         engines: &joined.engines,
-        clients: &clients,
-        used_by: of_node(clients.known().unwrap_or(&remembered)),
-        exposures: &exposures,
+        clients: &lists.clients,
+        used_by: of_node(lists.clients.known().unwrap_or(&lists.remembered)),
+        exposures: &lists.exposures,
+        runtime_clients: &lists.runtime_clients,
+        runtime_exposures: &lists.runtime_exposures,
         lost_mounts: &joined.lost_mounts,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
@@ -142,9 +169,11 @@ pub fn evaluate(
         containers: snapshot.runtime.containers.reading.clone().map(|c| count(c.len())),
         pods: ready_pods(snapshot),
         engines: joined.engines,
-        clients,
+        clients: lists.clients,
         timeline,
-        exposures,
+        exposures: lists.exposures,
+        runtime_clients: lists.runtime_clients,
+        runtime_exposures: lists.runtime_exposures,
         shadow_containers: joined.shadow_containers,
         shared_containerd: containerd::reading(snapshot),
         readiness: Vec::new(),
@@ -178,6 +207,7 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
         engines::find,
         left_over::find,
         containerd::find,
+        runtime_socket::find,
         blind_spots::find,
     ];
     let mut findings: Vec<Finding> = families.iter().flat_map(|find| find(facts)).collect();
@@ -203,8 +233,9 @@ fn latest_unseen(engines: &Reading<Vec<Engine>>) -> HashMap<ClientKey, Timestamp
         .collect()
 }
 
-/// The clients of now and of the window: now first, then the latest seen.
+/// The clients of one API, of now and of the window: now first, then the latest seen.
 fn clients(
+    api: Api,
     open: &[OpenClient],
     history: &History,
     unseen: &HashMap<ClientKey, Timestamp>,
@@ -214,6 +245,7 @@ fn clients(
     let open: HashMap<&ClientKey, &OpenClient> = open.iter().map(|client| (&client.key, client)).collect();
     let mut clients: Vec<Client> = history
         .clients()
+        .filter(|(key, _)| key.api == api)
         .filter_map(|(key, seen)| {
             let now = open.get(key);
             let last = unseen.get(key).map_or(seen.last, |latest| seen.last.max(*latest));

@@ -19,6 +19,7 @@ pub mod publishing;
 pub mod reading;
 pub mod request;
 pub mod runtime;
+pub mod runtime_socket;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod snapshot;

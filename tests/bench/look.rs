@@ -97,7 +97,7 @@ impl Sight {
             memory: &mut self.holders,
             iterator: &mut self.iterator,
         };
-        let seen = find_connections(&mut self.tables, view, Watch::of(&watched), connected);
+        let seen = find_connections(&mut self.tables, view, Watch::of(&watched), connected.as_ref());
         seen.reading.known().cloned()
     }
 }

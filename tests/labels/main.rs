@@ -90,6 +90,8 @@ fn report(verdict: Verdict, second: u64) -> Report {
         pods: Reading::Known(2),
         engines: Reading::Known(Vec::new()),
         clients: Reading::Known(Vec::new()),
+        runtime_clients: Reading::Known(Vec::new()),
+        runtime_exposures: Reading::Known(Vec::new()),
         exposures: Reading::Known(Vec::new()),
         shadow_containers: Reading::Known(Vec::new()),
         findings: Vec::new(),

@@ -411,3 +411,52 @@ pub(crate) fn docker_only() -> Result<Host> {
 pub(crate) fn no_runtime() -> Result<Host> {
     Host::new()
 }
+
+/// containerd without Docker. A pod's agent and a service of the host hold connections to its socket, beside the kubelet, `ctr`
+/// and a program of a user that is called as the kubelet is.
+pub(crate) fn clients_of_the_runtime() -> Result<Host> {
+    let mut host = Host::new()?;
+    let endpoint = "/run/containerd/containerd.sock";
+    host.kubelet(&[&format!("--container-runtime-endpoint=unix://{endpoint}")])
+        .socket(60);
+    let with_mount = script("containerd", "2.1.4", &[Api::V1])
+        .pod(&id(0x50), "monitoring", "node-agent", STATIC_UID)
+        .container(
+            &id(0x50),
+            &id(0x51),
+            "agent",
+            &[("/run/containerd", "/host/containerd")],
+        );
+    host.serve(endpoint, with_mount)?;
+    let name: &'static [u8] = b"/run/containerd/containerd.sock\0";
+    let file = Some(identity(&host.at(endpoint)?)?);
+    let containerd = host.tree.process(600, 1, "containerd").exe("/usr/bin/containerd");
+    containerd
+        .cgroup("/system.slice/containerd.service")
+        .in_host_root()
+        .socket(70)
+        .socket(71);
+    let held = |pid, program: &str, cgroup: &str, socket| {
+        let process = host.tree.process(pid, 1, "client").exe(program);
+        process.cgroup(cgroup).socket(socket);
+    };
+    held(910, "/usr/bin/ctr", "/user.slice", 62);
+    held(920, "/usr/local/bin/scan", "/system.slice/scan.service", 63);
+    held(930, "/usr/bin/kubelet", &pod_cgroup(&id(0x11)), 64);
+    let connections: Vec<SocketFacts<'static>> = (60..=64)
+        .filter(|client| *client != 61)
+        .flat_map(|client| {
+            [
+                SocketFacts::accepted(client + 100, name, file, client),
+                SocketFacts::client(client, client + 100),
+            ]
+        })
+        .collect();
+    host.open_on_host(&connections)?;
+    host.record(
+        POD_NETNS,
+        &[SocketFacts::accepted(161, name, file, 61), SocketFacts::client(61, 161)],
+    )?;
+    host.in_pod(1000, &cgroup_of(STATIC_UID, &id(0x51))).socket(61);
+    Ok(host)
+}

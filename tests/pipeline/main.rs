@@ -7,6 +7,7 @@ mod hosts;
 mod mounts;
 mod normal;
 mod requests;
+mod runtime_socket;
 mod strangers;
 
 use std::path::{Path, PathBuf};

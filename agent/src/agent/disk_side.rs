@@ -88,6 +88,7 @@ impl DiskSide {
 }
 
 /// What the look at mounts needs of the others, its own for the time of the look.
+#[derive(Clone)]
 pub(super) struct MountFacts {
     /// The containers that the runtime lists.
     pub(super) containers: Sighting<Vec<Container>>,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::runtime_side::RuntimeMemory;
 use super::{folded, micros};
 use crate::findings::report::SourceStatus;
 use crate::model::connect::ConnectsSeen;
@@ -26,6 +27,7 @@ use crate::sources::host_files::SocketPlaces;
 use crate::sources::kubelet::find_evidence;
 use crate::sources::mounts::{ContainerProcess, MembershipMemory, find_container_processes};
 use crate::sources::processes::{ProcessReader, ProcessTable};
+use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::{NamespaceFinder, Namespaces};
 use crate::sources::sockets::tables::SocketTables;
@@ -126,19 +128,30 @@ impl HostSightings {
 
 /// The state that the blocking half keeps from cycle to cycle.
 pub(super) struct HostSide {
-    paths: HostPaths,
-    reader: ProcessReader,
-    tables: Box<dyn SocketTables + Send>,
+    pub(super) paths: HostPaths,
+    pub(super) reader: ProcessReader,
+    pub(super) tables: Box<dyn SocketTables + Send>,
     table: Timed<Sighting<Arc<ProcessTable>>>,
     namespaces: NamespaceFinder,
     listeners: ListenerMemory,
     supervisors: SupervisorMemory,
     memberships: MembershipMemory,
     holders: HolderMemory,
-    iterator: HolderIterator,
+    pub(super) iterator: HolderIterator,
     held: HeldMemory,
     unplaced: Unplaced,
     connects: ConnectSource,
+    /// The sockets of this look, for whoever looks for one more listener's clients.
+    pub(super) swept: Option<Swept>,
+    pub(super) runtime: RuntimeMemory,
+}
+
+/// The sockets that one sweep over the network namespaces saw.
+pub(super) struct Swept {
+    pub(super) table: Arc<ProcessTable>,
+    pub(super) namespaces: Namespaces,
+    pub(super) listening: Vec<ListeningSocket>,
+    pub(super) connected: Option<Connected>,
 }
 
 impl HostSide {
@@ -160,6 +173,8 @@ impl HostSide {
             held: HeldMemory::default(),
             unplaced: Unplaced::default(),
             connects,
+            swept: None,
+            runtime: RuntimeMemory::default(),
         }
     }
 
@@ -176,6 +191,7 @@ impl HostSide {
         let Some(table) = self.table.sighting.reading.known().cloned() else {
             return self.without_table();
         };
+        self.swept = None;
         self.tables.begin();
         let namespaces = self.namespaces.find(&self.paths.proc, &table);
         let sockets = self.find_sockets(&table, &namespaces, places);
@@ -200,14 +216,21 @@ impl HostSide {
             took: start.elapsed(),
             sighting: engines,
         };
-        let connects = Timed::measure(Source::Connects, || self.connects.look(&engines.sighting));
+        let watched = self.runtime.beside(&engines.sighting);
+        let connects = Timed::measure(Source::Connects, || self.connects.look(&watched));
         let begun = Instant::now();
-        let connections = self.find_connections(&table, &namespaces, &engines.sighting, sockets, held);
+        let connections = self.find_connections(&table, &namespaces, &engines.sighting, &sockets, held);
         let connections = Timed {
             source: Source::Holders,
             took: begun.elapsed(),
             sighting: connections,
         };
+        self.swept = Some(Swept {
+            table: Arc::clone(&table),
+            namespaces,
+            listening: sockets.listening.reading.known().cloned().unwrap_or_default(),
+            connected: sockets.connected,
+        });
         HostSightings {
             processes: self.processes(),
             table,
@@ -282,7 +305,7 @@ impl HostSide {
         table: &ProcessTable,
         namespaces: &Namespaces,
         engines: &Sighting<Vec<EngineSighting>>,
-        sockets: SocketsSeen,
+        sockets: &SocketsSeen,
         held: Held,
     ) -> Sighting<ConnectionsSeen> {
         let shown = sockets.accepted();
@@ -302,7 +325,7 @@ impl HostSide {
             of_users: &sockets_of_users(found),
             tcp: &held.tcp.connections,
         };
-        let mut seen = find_connections(self.tables.as_mut(), processes, watch, sockets.connected);
+        let mut seen = find_connections(self.tables.as_mut(), processes, watch, sockets.connected.as_ref());
         seen.gaps.extend(held.tcp.gaps);
         if seen.all_gaps().all(|gap| gap.hides != Hides::Client) {
             let (tables, reader, proc) = (self.tables.as_mut(), &mut self.reader, &self.paths.proc);
@@ -362,7 +385,7 @@ fn listening_files(
 
 /// Leaves castoff itself out: it opens no engine's socket, and a connection to a runtime that has become an engine since
 /// is no use of the engine.
-fn leave_out_own(proc: &Path, seen: &mut Sighting<ConnectionsSeen>) {
+pub(super) fn leave_out_own(proc: &Path, seen: &mut Sighting<ConnectionsSeen>) {
     let own = fs::read_link(proc.join("self")).ok();
     let own: Option<u32> = own.and_then(|pid| pid.to_str()?.parse().ok());
     let (Some(own), Reading::Known(seen)) = (own, &mut seen.reading) else {

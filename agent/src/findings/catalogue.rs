@@ -68,6 +68,8 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::OldDockerApi => &OLD_DOCKER_API,
         Code::SocketExposure => &SOCKET_EXPOSURE,
         Code::ForeignSocket => &FOREIGN_SOCKET,
+        Code::RuntimeSocketClient => &upgrades::RUNTIME_SOCKET_CLIENT,
+        Code::RuntimeSocketExposure => &upgrades::RUNTIME_SOCKET_EXPOSURE,
         Code::DanglingMount => &DANGLING_MOUNT,
         Code::StaleMount => &STALE_MOUNT,
         Code::DockershimMount => &DOCKERSHIM_MOUNT,

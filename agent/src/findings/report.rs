@@ -73,6 +73,10 @@ codes! {
         SocketExposure = "socket-exposure",
         /// A container can reach a Docker socket that no process of this node serves.
         ForeignSocket = "foreign-socket",
+        /// A client uses the runtime's own socket.
+        RuntimeSocketClient = "runtime-socket-client",
+        /// A container can reach the runtime's own socket and was not seen using it.
+        RuntimeSocketExposure = "runtime-socket-exposure",
         /// A container mounts a Docker socket that is not there.
         DanglingMount = "dangling-mount",
         /// A container mounts a Docker socket that nothing serves any more.
@@ -180,6 +184,11 @@ pub struct Report {
     pub timeline: Timeline,
     /// Which containers could reach them.
     pub exposures: Reading<Vec<Exposure>>,
+    /// Clients of the runtime's own socket, now or within the window, but the kubelet, the runtime and its tools. They are no
+    /// use of Docker. Their `engine` is `other` and their `api` is `cri`.
+    pub runtime_clients: Reading<Vec<Client>>,
+    /// Containers that could reach that socket.
+    pub runtime_exposures: Reading<Vec<Exposure>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The reason why the containerd that serves the kubelet is Docker's too; absent where it is not.

@@ -3,6 +3,7 @@
 mod docker_containers;
 mod last_connect;
 mod requests;
+mod runtime_socket;
 mod taking_docker_away;
 mod whose_engine;
 
@@ -42,7 +43,10 @@ fn judge_with(node: &Snapshot, history: &mut History, gaps: &[(Source, Gap)]) ->
     });
     let joined = join::join(node);
     if let Some(open) = joined.clients.known() {
-        history.record(node.taken, open);
+        history.record(node.taken, &[open.as_slice(), joined.runtime_clients.items()].concat());
+    }
+    if let Some(mounted) = joined.all_mounted() {
+        history.record_exposures(node.taken, &mounted);
     }
     evaluate(node, joined, history, sources.collect(), &settings())
 }
@@ -91,7 +95,7 @@ fn the_worst_that_holds() {
         process: None,
         ..dockerd()
     });
-    for (what, node, verdict) in [
+    for (what, node, verdict) in vec![
         ("runtime", runtime, Verdict::Runtime),
         ("dockershim, whatever the runtime answers", dockershim, Verdict::Runtime),
         ("in use", in_use, Verdict::InUse),

@@ -2,6 +2,7 @@
 
 mod exposures;
 mod place;
+mod runtime;
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use exposures::exposures;
+pub use exposures::{exposures, runtime_exposures};
 use exposures::{lost_mounts, mounted};
 use place::{Places, ProcessPlace};
 
@@ -37,11 +38,29 @@ pub struct Joined {
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The ways of containers to an engine's socket.
     pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
+    /// The clients of the runtime's own socket, but the kubelet and the runtime itself.
+    pub runtime_clients: Reading<Vec<OpenClient>>,
+    /// The ways of containers to that socket.
+    pub runtime_mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
     /// The mounts that lead to no listener, with whose they are.
     pub lost_mounts: Vec<(ClientIdentity, LostMount)>,
     /// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look
     /// saw.
     pub marks: Vec<(ClientKey, Moment)>,
+}
+
+impl Joined {
+    /// The ways of containers to engines' sockets and to the runtime's; none where those to the engines' are unknown.
+    pub fn all_mounted(&self) -> Option<BTreeMap<ExposureKey, Mounted>> {
+        let of_runtime = self.runtime_mounted.known();
+        let mut all = match &self.mounted {
+            Reading::Known(mounted) => mounted.clone(),
+            Reading::Absent => of_runtime.map(|_| BTreeMap::new())?,
+            Reading::Unknown(_) => return None,
+        };
+        all.extend(of_runtime.cloned().unwrap_or_default());
+        Some(all)
+    }
 }
 
 /// Joins engines, connections and containers with what the runtime knows.
@@ -69,7 +88,9 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     Joined {
         clients,
         shadow_containers: shadow_containers(snapshot, &places),
-        mounted: mounted(snapshot, &places, engines.items()),
+        mounted: mounted(&snapshot.reaches.reading, &places, engines.items()),
+        runtime_clients: runtime::clients(snapshot, &places),
+        runtime_mounted: runtime::mounted_by_containers(snapshot, &places),
         lost_mounts: lost_mounts(snapshot, &places),
         marks: marks(snapshot, engines.items()),
         engines,
@@ -85,11 +106,10 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         return BTreeSet::new();
     }
     let places = Places::new(snapshot);
-    let holders = snapshot
-        .connections
-        .reading
-        .known()
-        .into_iter()
+    let of_runtime = snapshot.runtime_socket.known().map(|socket| &socket.connections);
+    let seen = [Some(&snapshot.connections), of_runtime].into_iter().flatten();
+    let holders = seen
+        .filter_map(|sighting| sighting.reading.known())
         .flat_map(|seen| &seen.connections);
     let engines = snapshot.engines.reading.items().iter();
     let connects = snapshot.connects.reading.known().into_iter();

@@ -9,6 +9,7 @@ use super::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason, Sighting};
 use super::runtime::{CgroupDriver, CriApi, Runtime, RuntimeSighting};
+use super::runtime_socket::RuntimeSocket;
 use super::snapshot::{ConnectionsSeen, HolderMethod, Snapshot};
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
 use super::time::Timestamp;
@@ -76,14 +77,10 @@ pub(crate) fn clear_node() -> Snapshot {
             }]),
             ended: Vec::new(),
         },
+        runtime_socket: Reading::Known(runtime_socket()),
         engines: Sighting::full(Vec::new()),
         supervised: Sighting::full(Vec::new()),
-        connections: Sighting::full(ConnectionsSeen {
-            method: HolderMethod::SockDiag,
-            iterator_refused: None,
-            connections: Vec::new(),
-            namespaces: 2,
-        }),
+        connections: Sighting::full(no_connections()),
         reaches: Sighting::full(Vec::new()),
         lost_mounts: Vec::new(),
         clocks: Vec::new(),
@@ -93,6 +90,46 @@ pub(crate) fn clear_node() -> Snapshot {
             containerd_io: Reading::Absent,
         }),
     }
+}
+
+fn no_connections() -> ConnectionsSeen {
+    ConnectionsSeen {
+        method: HolderMethod::SockDiag,
+        iterator_refused: None,
+        connections: Vec::new(),
+        namespaces: 2,
+    }
+}
+
+/// The socket of containerd, which nobody but its kubelet uses.
+pub(crate) fn runtime_socket() -> RuntimeSocket {
+    RuntimeSocket {
+        server: EngineSighting {
+            kind: EngineKind::Other,
+            process: Some(process(600, "/usr/bin/containerd")),
+            containerd: Containerd::Own,
+            listeners: vec![Listener {
+                id: containerd_socket(),
+                api: Api::Cri,
+                name: SocketName::Path("/run/containerd/containerd.sock".into()),
+                socket: SocketInode(66),
+                netns: NetNs(4_026_531_840),
+                activated: false,
+                transport: None,
+                last_connect: None,
+            }],
+        },
+        expected: vec![process(700, "/usr/bin/kubelet"), process(600, "/usr/bin/containerd")],
+        connections: Sighting::full(no_connections()),
+        reaches: Sighting::full(Vec::new()),
+    }
+}
+
+pub(crate) fn containerd_socket() -> ListenerId {
+    ListenerId::File(FileIdentity {
+        device: Device { major: 0, minor: 25 },
+        inode: 4321,
+    })
 }
 
 /// Changes what a sighting knows.

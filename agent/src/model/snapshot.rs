@@ -7,8 +7,9 @@ use super::exposure::{LostMount, Reach};
 use super::host::HostFiles;
 use super::kubelet::Kubelet;
 use super::last_connect::ListenerClock;
-use super::reading::{Sighting, codes};
+use super::reading::{Reading, Sighting, codes};
 use super::runtime::RuntimeSighting;
+use super::runtime_socket::RuntimeSocket;
 use super::socket::Connection;
 use super::time::Timestamp;
 
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub kubelet: Sighting<Kubelet>,
     /// The runtime, its pods and containers.
     pub runtime: RuntimeSighting,
+    /// The socket that it answered on; absent where there is no runtime.
+    pub runtime_socket: Reading<RuntimeSocket>,
     /// The engines.
     pub engines: Sighting<Vec<EngineSighting>>,
     /// Containers under an engine's own supervisor.

@@ -52,6 +52,8 @@ pub(crate) fn report() -> Report {
         clients: Reading::Known(clients::all()),
         timeline: clients::timeline(true),
         exposures: Reading::Known(exposures()),
+        runtime_clients: Reading::Known(clients::of_runtime()),
+        runtime_exposures: Reading::Known(runtime_exposures()),
         shadow_containers: Reading::Known(shadows()),
         findings: findings(),
         connect_events: Reading::Known(node::connect_events()),
@@ -80,6 +82,8 @@ pub(crate) fn clear() -> Report {
     report.clients = Reading::Known(Vec::new());
     report.timeline = Timeline::new(ago(0), &[], &(0..168).map(|hours| ago(hours * 3_600)).collect());
     report.exposures = Reading::Known(Vec::new());
+    report.runtime_clients = Reading::Known(Vec::new());
+    report.runtime_exposures = Reading::Known(Vec::new());
     report.shadow_containers = Reading::Known(Vec::new());
     report.findings.clear();
     for source in &mut report.sources {
@@ -132,6 +136,8 @@ pub(crate) fn blind() -> Report {
     report.clients = Reading::Unknown(gap());
     report.timeline = Timeline::new(ago(0), &[], &Hours::default());
     report.exposures = Reading::Unknown(gap());
+    report.runtime_clients = Reading::Unknown(gap());
+    report.runtime_exposures = Reading::Unknown(gap());
     report.shadow_containers = Reading::Unknown(gap());
     report.connect_events = Reading::Absent;
     report.holder_method = None;
@@ -195,6 +201,16 @@ fn exposures() -> Vec<Exposure> {
             ..exposure("", "", Via::Socket, "/run/docker.sock", "/var/run/docker.sock", false)
         },
     ]
+}
+
+/// One of the exposures, of containerd's socket.
+fn runtime_exposures() -> Vec<Exposure> {
+    let of_runtime = |exposure: Exposure| Exposure {
+        engine: EngineKind::Other,
+        listener: SocketName::Path("/run/containerd/containerd.sock".to_owned()),
+        ..exposure
+    };
+    exposures().into_iter().skip(1).take(1).map(of_runtime).collect()
 }
 
 fn shadows() -> Vec<ShadowContainer> {

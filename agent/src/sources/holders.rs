@@ -123,7 +123,7 @@ pub fn find_connections(
     tables: &mut dyn SocketTables,
     processes: ProcessView<'_>,
     watch: Watch<'_>,
-    connected: Option<Connected>,
+    connected: Option<&Connected>,
 ) -> Sighting<ConnectionsSeen> {
     if watch.listeners.is_empty() {
         return nothing_to_watch(tables.method());

@@ -29,3 +29,32 @@ pub(super) const RUNTIME_UPGRADE_PATH: Entry = Entry {
     instead: &["Upgrade release by release, as the finding lists them; drain the node before each step."],
     links: &["https://github.com/containerd/containerd/blob/main/RELEASES.md"],
 };
+
+pub(super) const RUNTIME_SOCKET_CLIENT: Entry = Entry {
+    title: "a client uses the runtime's own socket",
+    meaning: "Somebody beside the kubelet holds a connection to the socket on which the runtime serves CRI, or held one within \
+              the window: containerd.sock, crio.sock or cri-dockerd.sock. castoff knows the socket by device and inode. The \
+              kubelet, castoff, the runtime's own processes and its tools (ctr, crictl) are left out where root runs them \
+              outside of all containers.",
+    why: "It is no use of Docker. It depends on this runtime and on its version: containerd 2 no longer has CRI v1alpha2. Whoever \
+          may use the socket can take over the node.",
+    instead: &[
+        "Before the runtime is upgraded or replaced, make sure that this client works with the new one.",
+        "Listing containers: the Kubernetes API, or the kubelet's pod resources API.",
+        "Metrics of containers: the kubelet's /metrics/cadvisor and /metrics/resource.",
+    ],
+    links: &[
+        "https://kubernetes.io/docs/concepts/architecture/cri/",
+        "https://github.com/containerd/containerd/blob/main/RELEASES.md#deprecated-features",
+    ],
+};
+
+pub(super) const RUNTIME_SOCKET_EXPOSURE: Entry = Entry {
+    title: "a container can reach the runtime's own socket",
+    meaning: "A container mounts the socket on which the runtime serves CRI, under whatever name, or a directory above it (/run, \
+              /run/containerd, /), found by device and inode. It was not seen using it.",
+    why: "It is no use of Docker. Whoever controls the container can take over the node through the socket; a read-only mount does \
+          not keep anyone from connecting.",
+    instead: &["Remove the mount from the pod, or mount the one file or directory that it needs."],
+    links: &["https://kubernetes.io/docs/concepts/storage/volumes/#hostpath"],
+};

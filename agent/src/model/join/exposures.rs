@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::place::{Places, ProcessPlace};
 use super::{Joined, served};
-use crate::model::client::{ClientIdentity, ClientKey};
+use crate::model::client::{ClientIdentity, ClientKey, OpenClient};
 use crate::model::engine::{Api, Engine, EngineKind, Scope};
-use crate::model::exposure::{Exposure, ExposureKey, LostMount, Mounted, Reached};
+use crate::model::exposure::{Exposure, ExposureKey, LostMount, Mounted, Reach, Reached};
 use crate::model::history::{History, SeenMounted};
 use crate::model::reading::Reading;
 use crate::model::snapshot::Snapshot;
@@ -16,21 +16,21 @@ use crate::model::workload::Membership;
 
 /// The ways of containers to an engine's socket that this look sees.
 pub(super) fn mounted(
-    snapshot: &Snapshot,
+    reaches: &Reading<Vec<Reach>>,
     places: &Places<'_>,
     engines: &[Engine],
 ) -> Reading<BTreeMap<ExposureKey, Mounted>> {
-    snapshot.reaches.reading.clone().map(|reaches| {
+    reaches.clone().map(|reaches| {
         let mut mounted = BTreeMap::new();
         for reach in reaches {
-            let Some((engine, scope, listener)) = engine_of(engines, &reach.reached) else {
+            let Some((engine, scope, api, listener)) = engine_of(engines, &reach.reached) else {
                 continue; // an engine that went between the two looks
             };
             let client = ClientKey {
                 identity: identity_of(places, &reach.membership),
                 engine,
                 scope,
-                api: Api::Docker,
+                api,
                 listener,
             };
             let key = ExposureKey {
@@ -56,15 +56,15 @@ pub(super) fn lost_mounts(snapshot: &Snapshot, places: &Places<'_>) -> Vec<(Clie
         .collect()
 }
 
-fn engine_of(engines: &[Engine], reached: &Reached) -> Option<(EngineKind, Scope, SocketName)> {
+fn engine_of(engines: &[Engine], reached: &Reached) -> Option<(EngineKind, Scope, Api, SocketName)> {
     let of = |id: &ListenerId| {
         let (engine, listener) = served(engines, id).next()?;
-        Some((engine.kind, engine.scope.clone(), listener.name.clone()))
+        Some((engine.kind, engine.scope.clone(), listener.api, listener.name.clone()))
     };
     match reached {
         Reached::Listener(id) => of(id),
         Reached::Unseen { file, kind, name } => {
-            of(&ListenerId::File(*file)).or_else(|| Some((*kind, Scope::Outside, name.clone())))
+            of(&ListenerId::File(*file)).or_else(|| Some((*kind, Scope::Outside, Api::Docker, name.clone())))
         }
     }
 }
@@ -82,22 +82,52 @@ fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
 /// The containers that could reach an engine, now or within the window; `used` by what the snapshot and the history have
 /// seen. What is remembered is told only beside a look that saw what is there now.
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Reading<Vec<Exposure>> {
-    let open = joined.clients.items().iter().map(|client| &client.key);
+    exposures_to(
+        Api::Docker,
+        &joined.mounted,
+        joined.clients.items(),
+        snapshot,
+        history,
+        window,
+    )
+}
+
+/// The same for the runtime's own socket.
+pub fn runtime_exposures(
+    snapshot: &Snapshot,
+    joined: &Joined,
+    history: &History,
+    window: Duration,
+) -> Reading<Vec<Exposure>> {
+    let open = joined.runtime_clients.items();
+    exposures_to(Api::Cri, &joined.runtime_mounted, open, snapshot, history, window)
+}
+
+fn exposures_to(
+    api: Api,
+    mounted: &Reading<BTreeMap<ExposureKey, Mounted>>,
+    open: &[OpenClient],
+    snapshot: &Snapshot,
+    history: &History,
+    window: Duration,
+) -> Reading<Vec<Exposure>> {
+    let open = open.iter().map(|client| &client.key);
     let users: Vec<&ClientKey> = open.chain(history.clients().map(|(key, _)| key)).collect();
     let none = BTreeMap::new();
-    let now = match &joined.mounted {
+    let now = match mounted {
         Reading::Known(now) => now,
         Reading::Absent => &none,
         Reading::Unknown(gap) => return Reading::Unknown(gap.clone()),
     };
-    let remembered: BTreeMap<&ExposureKey, &SeenMounted> = history.exposures().collect();
+    let remembered: BTreeMap<&ExposureKey, &SeenMounted> =
+        history.exposures().filter(|(key, _)| key.client.api == api).collect();
     let earlier = remembered
         .iter()
         .filter(|(key, seen)| !now.contains_key(key) && snapshot.taken.since(seen.last) <= window)
         .map(|(key, seen)| (*key, &seen.mount));
     let exposure = |(key, mount): (&ExposureKey, &Mounted)| {
         let at = snapshot.taken;
-        let mounted = now.contains_key(key);
+        let is_mounted = now.contains_key(key);
         let (first, last) = remembered.get(key).map_or((at, at), |seen| (seen.first, seen.last));
         let pod_uid = match &key.client.identity {
             ClientIdentity::Pod(place) => snapshot.pod_uid(place),
@@ -114,14 +144,14 @@ pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window
             container_path: key.container_path.clone(),
             readonly: mount.readonly,
             access: mount.access,
-            mounted,
+            mounted: is_mounted,
             first_seen: first,
-            last_seen: if mounted { at } else { last },
+            last_seen: if is_mounted { at } else { last },
             used: users.iter().any(|user| user.continues(&key.client)),
         }
     };
     let mut exposures: Vec<Exposure> = now.iter().chain(earlier).map(exposure).collect();
-    if exposures.is_empty() && snapshot.reaches.reading == Reading::Absent {
+    if exposures.is_empty() && *mounted == Reading::Absent {
         return Reading::Absent;
     }
     exposures.sort_by(|a, b| {

@@ -93,6 +93,19 @@ pub(super) fn workload(pod: &str) -> Option<Workload> {
     })
 }
 
+/// An agent that asks containerd itself.
+pub(super) fn of_runtime() -> Vec<Client> {
+    let agent = pod_client("node-agent-9k2xd", Some("agent"), 1);
+    let key = ClientKey {
+        engine: EngineKind::Other,
+        api: Api::Cri,
+        listener: SocketName::Path("/run/containerd/containerd.sock".to_owned()),
+        ..agent.key.clone()
+    };
+    let requests = Requests::default();
+    vec![Client { key, requests, ..agent }]
+}
+
 /// The same as a client.
 pub(crate) fn pod_client(pod: &str, container: Option<&str>, connections: u32) -> Client {
     client(ClientIdentity::Pod(place(pod, container)), connections, Vec::new())

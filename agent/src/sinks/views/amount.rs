@@ -54,6 +54,14 @@ pub(super) fn exposures(report: &Report) -> Amount<'_, Exposure> {
     Amount::of(&report.exposures, report, &[Hides::Exposure, Hides::Engine])
 }
 
+pub(super) fn runtime_clients(report: &Report) -> Amount<'_, Client> {
+    Amount::of(&report.runtime_clients, report, &[])
+}
+
+pub(super) fn runtime_exposures(report: &Report) -> Amount<'_, Exposure> {
+    Amount::of(&report.runtime_exposures, report, &[])
+}
+
 pub(super) fn shadow_containers(report: &Report) -> Amount<'_, ShadowContainer> {
     Amount::of(&report.shadow_containers, report, &[Hides::ShadowContainer])
 }

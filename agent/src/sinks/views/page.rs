@@ -14,6 +14,7 @@ use askama::Template;
 use crate::findings::report::{Report, Verdict};
 use crate::model::client::Client;
 use crate::model::container::ShadowContainer;
+use crate::model::engine::Api;
 use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
@@ -68,6 +69,8 @@ struct View<'a> {
     timeline: Drawing,
     days: Vec<Day>,
     exposures: Rows<'a, ExposureRow<'a>>,
+    runtime_clients: Rows<'a, ClientRow<'a>>,
+    runtime_exposures: Rows<'a, ExposureRow<'a>>,
     engines: Rows<'a, EngineRow<'a>>,
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
@@ -86,14 +89,59 @@ struct View<'a> {
     meaning: &'static str,
 }
 
+/// A table of clients, or of exposures.
+struct Part<'v, 'a, T> {
+    /// The API of the socket: Docker's engines come first, the runtime after them.
+    api: Api,
+    rows: &'v Rows<'a, T>,
+    caption: &'static str,
+    /// The sentence in place of an empty table.
+    none: &'static str,
+}
+
 impl<'a> View<'a> {
+    const fn client_parts(&self) -> [Part<'_, 'a, ClientRow<'a>>; 2] {
+        [
+            Part {
+                api: Api::Docker,
+                rows: &self.clients,
+                caption: "Clients, those with a connection now first",
+                none: "None: nobody uses an engine, and nobody did within the window.",
+            },
+            Part {
+                api: Api::Cri,
+                rows: &self.runtime_clients,
+                caption: "Clients of the runtime, those with a connection now first",
+                none: "None: nobody else uses the runtime's socket, and nobody did within the window.",
+            },
+        ]
+    }
+
+    const fn exposure_parts(&self) -> [Part<'_, 'a, ExposureRow<'a>>; 2] {
+        [
+            Part {
+                api: Api::Docker,
+                rows: &self.exposures,
+                caption: "Containers that could reach an engine",
+                none: "None: no container can reach an engine.",
+            },
+            Part {
+                api: Api::Cri,
+                rows: &self.runtime_exposures,
+                caption: "Containers that could reach the runtime",
+                none: "None: no container can reach the runtime's socket.",
+            },
+        ]
+    }
+
     fn new(report: &'a Report, looked: &Looked<'_>) -> Self {
         let now = looked.now;
         let clients = amount::clients(report);
         let exposures = amount::exposures(report);
         let is_open = |row: &&ClientRow<'_>| row.open && row.client.key.scope.is_of_node();
-        let clients = Rows::new(&clients, |(n, client)| ClientRow::new(n, client, now))
-            .apart(&clients, |client| &client.key.scope);
+        let row = |of: &'static str| move |(n, client)| ClientRow::new(format!("{of}-{n}"), client, now);
+        let clients = Rows::new(&clients, row("client")).apart(&clients, |client| &client.key.scope);
+        let exposed = |(_, exposure)| ExposureRow::new(exposure, now);
         Self {
             report,
             seen: When::new(report.time, now),
@@ -101,8 +149,9 @@ impl<'a> View<'a> {
             clients,
             timeline: Drawing::new("node", "all clients together", &report.timeline),
             days: days(&report.timeline),
-            exposures: Rows::new(&exposures, |(_, exposure)| ExposureRow::new(exposure, now))
-                .apart(&exposures, |exposure| &exposure.scope),
+            runtime_clients: Rows::new(&amount::runtime_clients(report), row("runtime-client")),
+            exposures: Rows::new(&exposures, exposed).apart(&exposures, |exposure| &exposure.scope),
+            runtime_exposures: Rows::new(&amount::runtime_exposures(report), exposed),
             engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),

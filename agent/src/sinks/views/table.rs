@@ -22,11 +22,13 @@ pub fn render_table(report: &Report, style: &Style) -> String {
     let style = *style;
     let mut out = String::with_capacity(4096);
     facts::write(report, style, &mut out);
-    let sections: [(&str, Section); 8] = [
+    let sections: [(&str, Section); 10] = [
         ("READY FOR", readiness::write),
         ("ENGINES", engines::write),
         ("CLIENTS", clients::write),
         ("EXPOSURES", others::write_exposures),
+        ("CLIENTS OF THE RUNTIME", clients::write_runtime),
+        ("EXPOSURES OF THE RUNTIME", others::write_runtime_exposures),
         ("SHADOW CONTAINERS", others::write_shadow_containers),
         ("FINDINGS", findings::write),
         ("NOT SEEN", unseen::write_gaps),

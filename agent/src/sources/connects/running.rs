@@ -21,7 +21,7 @@ use super::self_test::Schedule;
 use crate::model::connect::{
     ConnectEvents, ConnectMethod, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest,
 };
-use crate::model::engine::EngineSighting;
+use crate::model::engine::{Api, EngineSighting};
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::request::Request;
@@ -40,7 +40,7 @@ const GONE: usize = 64;
 #[derive(Clone, Debug)]
 struct Watched {
     name: SocketName,
-    /// True if an ordinary user runs the engine: what is hidden there concerns nobody but him.
+    /// True if an ordinary user runs the engine, or it is the runtime's: what is hidden there is no client of the node's engines.
     of_user: bool,
     /// What was counted of it already.
     counted: Count,
@@ -220,7 +220,9 @@ impl Running {
         for engine in engines {
             for listener in &engine.listeners {
                 if let ListenerId::File(file) = listener.id {
-                    now.insert(file, (&listener.name, engine.is_of_user()));
+                    // What is not seen at the runtime's own socket hides nothing of Docker either.
+                    let is_beside = engine.is_of_user() || listener.api == Api::Cri;
+                    now.insert(file, (&listener.name, is_beside));
                 }
             }
         }

@@ -49,7 +49,7 @@ pub(super) fn find_open(
     namespaces: &Namespaces,
     watched: &Watched<'_>,
     watch: Watch<'_>,
-    connected: Option<Connected>,
+    connected: Option<&Connected>,
 ) -> OpenSeen {
     let mut seen = OpenSeen::default();
     // Who waits was seen with the listeners, perhaps in another namespace; its own row tells in which.
@@ -64,7 +64,7 @@ pub(super) fn find_open(
     if let Some(connected) = connected {
         let rows = connected.sockets.iter();
         open.extend(rows.filter_map(|s| judge(s.netns, &s.row(), watched)));
-        (seen.unseen, seen.looked) = (connected.unseen, connected.looked);
+        (seen.unseen, seen.looked) = (connected.unseen.clone(), connected.looked);
     } else {
         let plan: Vec<&Namespace> = namespaces.known.iter().collect();
         let refused = tables.visit(&plan, &mut |netns, table| match read_open(netns, table, watched) {

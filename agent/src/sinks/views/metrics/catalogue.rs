@@ -72,6 +72,10 @@ catalogue! {
         "Conclusions of the current report. `castoff explain CODE` tells what each means.";
     CLIENTS = Gauge "castoff_clients" ["who", "state"]:
         "Clients of the node's engines: connected now, or seen earlier within the window. Clients of an engine inside a pod do not count. No series while that is unknown.";
+    RUNTIME_CLIENTS = Gauge "castoff_runtime_socket_clients" ["who", "state"]:
+        "Clients of the runtime's own socket, but the kubelet, the runtime and its tools: connected now, or seen earlier within the window. They are no use of Docker. No series while that is unknown.";
+    RUNTIME_EXPOSURES = Gauge "castoff_runtime_socket_exposures" ["who"]:
+        "Mounts through which a container can reach the runtime's own socket now. No series while that is unknown.";
     POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "Connections that a container of a pod holds to a Docker socket now; 0 for one that was seen earlier within the window.";
     POD_FIRST_SEEN = Gauge "castoff_pod_client_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:

@@ -3,8 +3,8 @@
 //! Only `castoff_pod_*` carries `namespace`, `pod` and `container`, and never an empty one of them: with `honorLabels`
 //! an empty label is none, and the scraped agent's own pod would be put in its place.
 //!
-//! Clients of a CRI runtime's own socket are left out: they are no use of Docker, and a sum over these families must
-//! stay the answer to "who depends on Docker".
+//! Clients of a CRI runtime's own socket have families of their own: they are no use of Docker, and a sum over the others
+//! must stay the answer to "who depends on Docker".
 
 use super::catalogue as c;
 use super::family::{Family, number};
@@ -12,7 +12,6 @@ use super::node::seen;
 use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity, container_label};
 use crate::model::container::PodContainer;
-use crate::model::engine::Api;
 use crate::model::exposure::Exposure;
 use crate::model::turns::in_turns;
 
@@ -22,15 +21,27 @@ pub(super) fn families(report: &Report) -> Vec<Family> {
     let mut families = exposures(report);
     families.push(last_connects(report));
     if let Some(clients) = seen(&report.clients) {
-        let docker: Vec<&Client> = clients.iter().filter(|c| c.key.api == Api::Docker).collect();
-        families.push(counted(&docker));
-        families.extend(named(&docker));
+        families.push(counted(&c::CLIENTS, clients));
+        families.extend(named(clients.iter().collect()));
     }
+    families.extend(seen(&report.runtime_clients).map(|clients| counted(&c::RUNTIME_CLIENTS, clients)));
+    families.extend(seen(&report.runtime_exposures).map(runtime_exposures));
     families
 }
 
-fn counted(clients: &[&Client]) -> Family {
-    let mut family = Family::new(&c::CLIENTS);
+fn runtime_exposures(exposures: &[Exposure]) -> Family {
+    let mut family = Family::new(&c::RUNTIME_EXPOSURES);
+    for who in ClientIdentity::CODES {
+        family.add([who], 0.0);
+    }
+    for exposure in exposures.iter().filter(|exposure| exposure.mounted) {
+        family.add([exposure.identity.code()], 1.0);
+    }
+    family
+}
+
+fn counted(description: &'static c::Description, clients: &[Client]) -> Family {
+    let mut family = Family::new(description);
     for who in ClientIdentity::CODES {
         for state in ["connected", "earlier"] {
             family.add([who, state], 0.0);
@@ -131,11 +142,11 @@ fn uses() -> [Use; 5] {
     ]
 }
 
-fn named(clients: &[&Client]) -> Vec<Family> {
+fn named(clients: Vec<&Client>) -> Vec<Family> {
     let [mut pods, mut hosts, mut engine_containers, mut remotes, mut unnamed] = uses();
     let mut unseen = [&c::UNSEEN_FIRST_SEEN, &c::UNSEEN_LAST_SEEN, &c::UNSEEN_CONNECTS].map(Family::new);
     // Where there are more than a family has room for, each owner's come in turn.
-    for client in in_turns(clients.to_vec(), |client| (&client.key.identity, &client.key.scope)) {
+    for client in in_turns(clients, |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();
         match &client.key.identity {

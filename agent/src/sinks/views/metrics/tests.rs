@@ -243,8 +243,14 @@ fn clients_of_the_runtimes_own_socket_are_no_use_of_docker() {
     let mut report = sample::clear();
     let mut client = sample::pod_client("p", Some("c"), 1);
     client.key.api = Api::Cri;
-    report.clients = Reading::Known(vec![client]);
-    assert_eq!(of(&report), of(&sample::clear()));
+    report.runtime_clients = Reading::Known(vec![client]);
+    let (with, without) = (of(&report), of(&sample::clear()));
+    let is_docker = |line: &&str| !line.contains("castoff_runtime_socket_");
+    assert!(with.lines().filter(is_docker).eq(without.lines().filter(is_docker)));
+    assert!(
+        with.contains("castoff_runtime_socket_clients{who=\"pod\",state=\"connected\"} 1"),
+        "{with}"
+    );
 }
 
 #[test]

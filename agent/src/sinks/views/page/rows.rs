@@ -90,7 +90,8 @@ pub(super) struct ClientRow<'a> {
 }
 
 impl<'a> ClientRow<'a> {
-    pub(super) fn new(number: usize, client: &'a Client, now: Timestamp) -> Self {
+    /// `id` is the one that its drawing has on the page.
+    pub(super) fn new(id: String, client: &'a Client, now: Timestamp) -> Self {
         let key = &client.key;
         let who = key.identity.to_string();
         Self {
@@ -105,7 +106,7 @@ impl<'a> ClientRow<'a> {
             requests: words::requests(&client.requests),
             first: When::new(client.first_seen, now),
             last: When::new(client.last_seen, now),
-            drawing: Drawing::new(format!("client-{number}"), &who, &client.timeline),
+            drawing: Drawing::new(id, &who, &client.timeline),
             who,
         }
     }

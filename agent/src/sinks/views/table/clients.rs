@@ -12,6 +12,15 @@ use crate::sinks::views::style::{Style, Tone};
 
 /// One client a line. Only a wide table tells the listeners of one engine apart: to a person it is one client.
 pub(super) fn write(report: &Report, style: Style, out: &mut String) {
+    write_all(report.clients.items(), report.time, style, out);
+}
+
+/// Those of the runtime's own socket.
+pub(super) fn write_runtime(report: &Report, style: Style, out: &mut String) {
+    write_all(report.runtime_clients.items(), report.time, style, out);
+}
+
+fn write_all(clients: &[Client], now: Timestamp, style: Style, out: &mut String) {
     let mut columns = vec![
         shortened("WHO", Cut::End, 16).twice(),
         shortened("OF", Cut::End, 12),
@@ -25,14 +34,13 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
         columns.extend(["CONNECTS", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY"].map(whole));
     }
     let mut grid = Grid::new(&columns);
-    let clients = report.clients.known().map(Vec::as_slice).unwrap_or_default();
     if !style.wide {
         for client in without_listeners(clients) {
-            grid.push(narrow(&client, report.time, style));
+            grid.push(narrow(&client, now, style));
         }
     }
     for client in clients.iter().filter(|_| style.wide) {
-        let cells = narrow(client, report.time, style);
+        let cells = narrow(client, now, style);
         let [who, of, engine, asks, connections, since, last] = cells;
         let [connects, pid, program, uid, unit, listener, origin] = details(client);
         grid.push([

@@ -52,6 +52,8 @@ const fn section_of(code: Code) -> Option<&'static str> {
     match code {
         Code::SocketClient => Some("CLIENTS"),
         Code::SocketExposure => Some("EXPOSURES"),
+        Code::RuntimeSocketClient => Some("CLIENTS OF THE RUNTIME"),
+        Code::RuntimeSocketExposure => Some("EXPOSURES OF THE RUNTIME"),
         _ => None,
     }
 }

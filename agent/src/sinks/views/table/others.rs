@@ -3,11 +3,21 @@
 use super::words;
 use crate::findings::report::Report;
 use crate::model::engine::Api;
-use crate::model::exposure::Access;
+use crate::model::exposure::{Access, Exposure};
+use crate::model::time::Timestamp;
 use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole};
 use crate::sinks::views::style::{Style, Tone};
 
 pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
+    write_all(report.exposures.items(), Api::Docker, report.time, style, out);
+}
+
+/// Those of the runtime's own socket.
+pub(super) fn write_runtime_exposures(report: &Report, style: Style, out: &mut String) {
+    write_all(report.runtime_exposures.items(), Api::Cri, report.time, style, out);
+}
+
+fn write_all(exposures: &[Exposure], api: Api, now: Timestamp, style: Style, out: &mut String) {
     let mut columns = vec![
         shortened("WHO", Cut::End, 16).twice(),
         shortened("OF", Cut::End, 12),
@@ -21,13 +31,13 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
         columns.extend(["FIRST SEEN", "AT", "MODE", "LISTENER"].map(whole));
     }
     let mut grid = Grid::new(&columns);
-    for e in report.exposures.items() {
+    for e in exposures {
         let used = match (e.used, e.access) {
             (true, _) => Cell::toned("yes", Tone::Bad),
             (false, Access::Denied) => Cell::new("may not"),
             (false, Access::Allowed | Access::Unknown) => Cell::new("not seen"),
         };
-        let engine = words::engine(e.engine, &e.scope, Api::Docker);
+        let engine = words::engine(e.engine, &e.scope, api);
         let cells = [
             e.identity.to_string().into(),
             words::workload(e.workload(), style).into(),
@@ -38,7 +48,7 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
             if e.mounted && !style.wide {
                 "now".into()
             } else {
-                words::when(e.last_seen, report.time, style).into()
+                words::when(e.last_seen, now, style).into()
             },
         ];
         if style.wide {
@@ -51,7 +61,7 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
                 mount,
                 used,
                 last,
-                words::when(e.first_seen, report.time, style).into(),
+                words::when(e.first_seen, now, style).into(),
                 (&e.container_path).into(),
                 if e.readonly { "read-only" } else { "read-write" }.into(),
                 e.listener.to_string().into(),

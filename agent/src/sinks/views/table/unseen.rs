@@ -55,6 +55,8 @@ pub(in crate::sinks::views) fn gaps(report: &Report) -> Vec<(Vec<&'static str>, 
         ("engines", report.engines.gap()),
         ("clients", report.clients.gap()),
         ("exposures", report.exposures.gap()),
+        ("runtime clients", report.runtime_clients.gap()),
+        ("runtime exposures", report.runtime_exposures.gap()),
         ("shadow containers", report.shadow_containers.gap()),
     ];
     for (what, gap) in of_answers {

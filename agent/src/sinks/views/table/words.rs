@@ -41,7 +41,7 @@ pub(super) fn when(time: Timestamp, now: Timestamp, style: Style) -> String {
 pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
     let program = match api {
         Api::Docker => kind.to_string(),
-        Api::Cri => format!("{kind} (CRI)"),
+        Api::Cri => "runtime".to_owned(),
     };
     match scope {
         Scope::Host => program,
