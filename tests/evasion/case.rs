@@ -148,7 +148,7 @@ impl Case {
             Said::NoneSince => {
                 let listeners = list(report, "engines")?
                     .iter()
-                    .flat_map(|engine| engine["listeners"].as_array());
+                    .filter_map(|engine| engine["listeners"].as_array());
                 let mut listeners = listeners.flatten();
                 listeners.any(|own| own["name"]["path"] == json!(socket) && own["lastConnect"]["kind"] == "none-since")
             }

@@ -12,6 +12,7 @@ use castoff_tests::lab::containers::Container;
 use castoff_tests::lab::pods::Pod;
 
 use crate::case::{Case, Held, Said, UNIT};
+use crate::world::client_to;
 
 const BY_INODE: &str = "look: the socket is known by device and inode";
 const BY_MOUNT: &str = "look: mounts by device and root";
@@ -129,7 +130,7 @@ pub(crate) const CASES: &[Case] = &[
         set: |world, case| {
             let link = world.beside(case, "link");
             symlink(world.socket(case), &link)?;
-            keep(world.client_to(case, &["hold"], &link))
+            keep(client_to(case, &["hold"], &link))
         },
         with: UNIT,
         without: UNIT,
@@ -141,7 +142,7 @@ pub(crate) const CASES: &[Case] = &[
         set: |world, case| {
             let link = world.beside(case, "link");
             fs::hard_link(world.socket(case), &link)?;
-            keep(world.client_to(case, &["hold"], &link))
+            keep(client_to(case, &["hold"], &link))
         },
         with: UNIT,
         without: UNIT,
@@ -153,7 +154,7 @@ pub(crate) const CASES: &[Case] = &[
         set: |world, case| {
             let moved = world.beside(case, "moved");
             fs::rename(world.socket(case), &moved)?;
-            keep(world.client_to(case, &["hold"], &moved))
+            keep(client_to(case, &["hold"], &moved))
         },
         with: UNIT,
         without: UNIT,
@@ -184,7 +185,7 @@ pub(crate) const CASES: &[Case] = &[
                 world.docker.daemon().pid(),
                 world.socket(case).display()
             );
-            keep(world.client_to(case, &["hold"], root.as_ref()))
+            keep(client_to(case, &["hold"], root.as_ref()))
         },
         with: UNIT,
         without: UNIT,

@@ -61,13 +61,7 @@ impl World {
 
     /// Runs the client program in the case's unit; `mode` without the path of the socket, which comes last.
     pub(crate) fn client(&self, case: &Case, mode: &[&str]) -> Result<Client> {
-        self.client_to(case, mode, &self.socket(case))
-    }
-
-    /// The same, by another path.
-    pub(crate) fn client_to(&self, case: &Case, mode: &[&str], path: &Path) -> Result<Client> {
-        let path = path.to_string_lossy();
-        clients::start(Place::unit(&case.unit())?, &[mode, &[&path]].concat())
+        client_to(case, mode, &self.socket(case))
     }
 
     /// Runs a pod with a container `use`, which holds a connection to the path after it has this mount.
@@ -88,4 +82,10 @@ impl World {
 
 fn socket_in(folder: &Path, case: &Case) -> PathBuf {
     folder.join(case.name).join("docker.sock")
+}
+
+/// Runs the client program in the case's unit, with any path.
+pub(crate) fn client_to(case: &Case, mode: &[&str], path: &Path) -> Result<Client> {
+    let path = path.to_string_lossy();
+    clients::start(Place::unit(&case.unit())?, &[mode, &[&path]].concat())
 }
