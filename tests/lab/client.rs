@@ -17,8 +17,15 @@
 //! - `mute PATH`: binds, accepts, reads until the end and never answers
 //! - `pause`: holds a sandbox; also when the program is called `pause`
 //!
+//! and the modes of [`tricks`].
+//!
 //! SIGTERM ends it at once, also as PID 1. With `--until-eof` the end of standard input does too, in every process it
 //! has made: whoever started it needs not know their ids.
+
+#[path = "client/ring.rs"]
+mod ring;
+#[path = "client/tricks.rs"]
+mod tricks;
 
 use std::ffi::{c_int, c_void};
 use std::io::{self, IoSlice, Read, Write};
@@ -126,10 +133,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
         ["pass", path, connector] => hand_by_message(path, connector == "leave", until_eof),
         ["share", path, after] => share(path, millis(after)?, until_eof),
         ["pause"] => stand(until_eof, std::process::id()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "unknown mode or wrong number of arguments",
-        )),
+        _ => tricks::run(args, until_eof),
     }
 }
 

@@ -69,7 +69,8 @@ pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// An identity in a few words: `pod NS/POD/CONTAINER`, `dockerd container NAME`, `unit NAME`, `PROGRAM of UID`.
+/// An identity in a few words: `pod NS/POD/CONTAINER`, `dockerd container NAME`, `unit NAME`, `session of UID`,
+/// `PROGRAM of UID`.
 pub fn who(identity: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     match text(&identity["kind"]).as_str() {
@@ -82,6 +83,7 @@ pub fn who(identity: &Value) -> String {
             )
         }
         "engine-container" => format!("{} container {}", text(&identity["engine"]), text(&identity["name"])),
+        "host" if identity["unit"]["kind"] == "session" => format!("session of {}", identity["unit"]["uid"]),
         "host" if identity["unit"].is_object() => format!("unit {}", text(&identity["unit"]["name"])),
         "host" => {
             let program = text(&identity["executable"]);

@@ -21,33 +21,41 @@ pub const PAUSE: &str = "registry.test/pause:1";
 /// Has `/client` (see `tests/lab/client.rs`), and a static busybox as `/bin/sh`, `/bin/sleep` and so on.
 pub const LAB: &str = "registry.test/lab:1";
 
-const CLIENT_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client.rs");
-const LOAD_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/load.rs");
+const CLIENT_SOURCES: &[&str] = &[
+    concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/ring.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/tricks.rs"),
+];
+const LOAD_SOURCES: &[&str] = &[concat!(env!("CARGO_MANIFEST_DIR"), "/lab/load.rs")];
 const APPLETS: &[&str] = &["cat", "ls", "nc", "sh", "sleep", "true"];
 
 /// The client program, static, compiled into the cache when its source is newer.
 pub fn client() -> Result<PathBuf> {
     static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    compiled(&COMPILED, "client", CLIENT_SOURCE)
+    compiled(&COMPILED, "client", CLIENT_SOURCES)
 }
 
 /// The program that makes loads and takes times (see `tests/lab/load.rs`), likewise.
 pub fn load() -> Result<PathBuf> {
     static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    compiled(&COMPILED, "load", LOAD_SOURCE)
+    compiled(&COMPILED, "load", LOAD_SOURCES)
 }
 
-fn compiled(once: &OnceLock<Result<PathBuf, String>>, name: &str, source: &str) -> Result<PathBuf> {
-    once.get_or_init(|| compile(name, Path::new(source)).map_err(|error| format!("{error:#}")))
+fn compiled(once: &OnceLock<Result<PathBuf, String>>, name: &str, sources: &[&str]) -> Result<PathBuf> {
+    once.get_or_init(|| compile(name, sources).map_err(|error| format!("{error:#}")))
         .clone()
         .map_err(anyhow::Error::msg)
 }
 
-fn compile(name: &str, source: &Path) -> Result<PathBuf> {
+/// Compiles the first of the sources; the others are its parts.
+fn compile(name: &str, sources: &[&str]) -> Result<PathBuf> {
     let program = rooms::cache()?.join(name);
-    // The source that it was compiled from lies beside it: another tree on this machine may have another one.
+    // The sources that it was compiled from lie beside it, as one: another tree on this machine may have other ones.
     let compiled_from = program.with_extension("rs");
-    let text = fs::read(source).with_context(|| source.display().to_string())?;
+    let texts = sources
+        .iter()
+        .map(|source| fs::read(source).with_context(|| (*source).to_owned()));
+    let text = texts.collect::<Result<Vec<_>>>()?.concat();
     if program.exists() && fs::read(&compiled_from).is_ok_and(|earlier| earlier == text) {
         return Ok(program);
     }
@@ -64,7 +72,7 @@ fn compile(name: &str, source: &Path) -> Result<PathBuf> {
                 "-o",
             ])
             .arg(&fresh)
-            .arg(source),
+            .arg(sources[0]),
     )?;
     // Removed first and written last: in between nothing is said of the program.
     let _ = fs::remove_file(&compiled_from);

@@ -1,0 +1,162 @@
+//! A case: who does what with a socket of its own, and what castoff has to say of it.
+
+use std::any::Any;
+use std::fmt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use castoff_tests::report::{clients_of, list};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// What a case keeps until all is judged.
+pub(crate) type Held = Box<dyn Any>;
+
+/// Its unit alone.
+pub(crate) const UNIT: &[Said] = &[Said::Unit];
+
+/// A case.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// Its name in short: of its folder, its unit, its pod.
+    pub(crate) name: &'static str,
+    /// Its row's words.
+    pub(crate) title: &'static str,
+    /// How castoff sees it, or what it says instead.
+    pub(crate) how: &'static str,
+    /// Brings it about.
+    pub(crate) set: fn(&World, &Case) -> Result<Held>,
+    /// All that is said of its socket where the kernel programs run.
+    pub(crate) with: &'static [Said],
+    /// All that is said of it without them.
+    pub(crate) without: &'static [Said],
+}
+
+/// One thing that a report says of a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Said {
+    /// The case's unit is a client.
+    Unit,
+    /// Another unit, which is no other case's.
+    OtherUnit(&'static str),
+    /// The pod's container `use`.
+    Pod,
+    /// The container that the engine itself runs.
+    Container,
+    /// A program of this uid, in no unit.
+    Program(&'static str, u32),
+    /// A login session of this user.
+    Session(u32),
+    /// A connection is open, and nobody can be named for it.
+    Unnamed,
+    /// Somebody connected between two looks.
+    Unseen,
+    /// The case's container could reach the socket, by its file or by a folder above it.
+    Exposed(&'static str),
+    /// A finding with this code names the case.
+    Finding(&'static str),
+    /// The times of the socket's file say that nobody connected, since they were set.
+    NoneSince,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit | Self::OtherUnit(_) | Self::Pod | Self::Container | Self::Program(..) | Self::Session(_) => {
+                out.write_str("named")
+            }
+            Self::Unnamed => out.write_str("counted, without a name"),
+            Self::Unseen => out.write_str("when, not who"),
+            Self::Exposed(via) => write!(out, "exposure by {via}"),
+            Self::Finding(code) => write!(out, "`{code}`"),
+            Self::NoneSince => out.write_str("no client since the times were set"),
+        }
+    }
+}
+
+impl Case {
+    /// The name of its unit.
+    pub(crate) fn unit(&self) -> String {
+        format!("castoff-evasion-{}.service", self.name)
+    }
+
+    /// Holds a report against what is to be said of the case.
+    pub(crate) fn judge(&self, report: &Value, socket: &Path, expected: &[Said]) -> Result<()> {
+        let mut clients: Vec<String> = expected.iter().filter_map(|said| self.client(*said)).collect();
+        clients.sort();
+        let mut seen = clients_of(report, socket)?;
+        // A connect that is recorded before the runtime's list has the container is the pod's.
+        seen.retain(|client| *client != format!("pod evasion/{}/?", self.name));
+        seen.sort();
+        // One that had exited when its record was read is called by its name and not by its path.
+        seen.dedup();
+        ensure!(seen == clients, "clients are {seen:?} and not {clients:?}");
+        ensure!(
+            clients.is_empty() || report["verdict"] == "in-use",
+            "verdict {}",
+            report["verdict"]
+        );
+        let exposures: Vec<&str> = expected
+            .iter()
+            .filter_map(|said| match said {
+                Said::Exposed(via) => Some(*via),
+                _ => None,
+            })
+            .collect();
+        let seen = self.exposures(report, socket)?;
+        ensure!(seen == exposures, "exposures are {seen:?} and not {exposures:?}");
+        expected
+            .iter()
+            .try_for_each(|said| self.judge_words(report, socket, *said))
+    }
+
+    fn client(&self, said: Said) -> Option<String> {
+        match said {
+            Said::Unit => Some(format!("unit {}", self.unit())),
+            Said::OtherUnit(unit) => Some(format!("unit {unit}")),
+            Said::Pod => Some(format!("pod evasion/{}/use", self.name)),
+            Said::Container => Some(format!("dockerd container {}", self.name)),
+            Said::Program(name, uid) => Some(format!("{name} of {uid}")),
+            Said::Session(uid) => Some(format!("session of {uid}")),
+            Said::Unnamed => Some("unnamed".to_owned()),
+            Said::Unseen => Some("unseen".to_owned()),
+            Said::Exposed(_) | Said::Finding(_) | Said::NoneSince => None,
+        }
+    }
+
+    /// How the mounts of the case's own pod or container lead to its socket.
+    fn exposures(&self, report: &Value, socket: &Path) -> Result<Vec<String>> {
+        let is_own = |exposure: &&Value| {
+            let of_case = exposure["pod"] == self.name || exposure["container"] == self.name;
+            of_case && exposure["listener"]["path"] == json!(socket)
+        };
+        let exposures = list(report, "exposures")?.iter().filter(is_own);
+        let ways = exposures.map(|exposure| Ok(exposure["via"].as_str().context("a mount leads somehow")?.to_owned()));
+        let mut ways: Vec<String> = ways.collect::<Result<_>>()?;
+        // Likewise there is one more for the pod as a whole.
+        ways.dedup();
+        Ok(ways)
+    }
+
+    fn judge_words(&self, report: &Value, socket: &Path, said: Said) -> Result<()> {
+        let found = match said {
+            Said::Finding(code) => {
+                let mut findings = report["findings"].as_array().into_iter().flatten();
+                findings.any(|finding| finding["code"] == code && finding.to_string().contains(self.name))
+            }
+            Said::NoneSince => {
+                let listeners = list(report, "engines")?
+                    .iter()
+                    .filter_map(|engine| engine["listeners"].as_array());
+                let mut listeners = listeners.flatten();
+                listeners.any(|own| own["name"]["path"] == json!(socket) && own["lastConnect"]["kind"] == "none-since")
+            }
+            _ => true,
+        };
+        if !found {
+            bail!("it does not say {said:?}: {}", report["findings"]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! Ways to use Docker without being seen: each is brought about with a real engine, on a socket of its own, and held
+//! against what two agents say of that socket at the same time, one with its kernel programs and one without.
+//!
+//! With words as arguments only the cases run whose name contains one of them. The table of a whole run is kept in
+//! `agent/docs/blind-spots.md`; `CASTOFF_BLESS=1` writes it.
+
+mod case;
+mod connects;
+mod engines;
+mod handed;
+mod paths;
+mod table;
+mod world;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use castoff_tests::report::Agent;
+use castoff_tests::wait;
+
+use case::{Case, Said};
+use world::World;
+
+/// How long an agent may take until it says what is expected.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("evasion: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<ExitCode> {
+    let mut cases: Vec<Case> = [paths::CASES, engines::CASES, handed::CASES, connects::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
+    cases.retain(|case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str())));
+    let world = World::start(&cases)?;
+    // The method that every kernel with BPF allows.
+    let with = world.watch(&["--connect-events", "tracepoint"])?;
+    let without = world.watch(&["--connect-events", "off"])?;
+    let mut held = Vec::new();
+    for case in &cases {
+        held.push((case.set)(&world, case).with_context(|| format!("set case {}", case.name)));
+    }
+    let mut failed = 0;
+    for (case, set) in cases.iter().zip(&held) {
+        let outcome = match set {
+            Err(error) => Err(format!("{error:#}")),
+            Ok(_) => judge(&world, case, &[(&with, case.with), (&without, case.without)]).map_err(|e| format!("{e:#}")),
+        };
+        match outcome {
+            Ok(()) => println!("check {}: passed", case.name),
+            Err(error) => {
+                failed += 1;
+                println!("check {}: failed, {error}", case.name);
+            }
+        }
+    }
+    drop(held);
+    print!("\n{}", table::write(&cases));
+    if words.is_empty() && failed == 0 {
+        failed += usize::from(!table::compare(&cases)?);
+    }
+    // The checks above are counted one by one; this line counts the table.
+    let (result, passed) = if failed == 0 { ("ok", 1) } else { ("FAILED", 0) };
+    println!(
+        "test result: {result}. {passed} passed; {} failed; 0 ignored",
+        1 - passed
+    );
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn judge(world: &World, case: &Case, agents: &[(&Agent, &[Said])]) -> Result<()> {
+    for ((agent, expected), which) in agents.iter().zip(["with the kernel programs", "without them"]) {
+        wait::until(which, PATIENCE, || {
+            case.judge(&agent.report()?, &world.socket(case), expected)
+        })?;
+    }
+    Ok(())
+}

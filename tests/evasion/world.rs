@@ -1,0 +1,91 @@
+//! What all cases share: a dockerd that listens on a socket for each of them, a runtime of pods, and two agents that look
+//! at the same time, one with its kernel programs and one without.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use castoff_tests::lab::clients::{self, Client};
+use castoff_tests::lab::containerd::Containerd;
+use castoff_tests::lab::containers::Container;
+use castoff_tests::lab::docker::{Docker, Options};
+use castoff_tests::lab::places::Place;
+use castoff_tests::lab::pods::{Pod, RunningPod};
+use castoff_tests::report::Agent;
+
+use crate::case::Case;
+
+/// The world of a run.
+pub(crate) struct World {
+    pub(crate) docker: Docker,
+    pub(crate) runtime: Containerd,
+    // After the daemons, which write to it.
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts the daemons.
+    pub(crate) fn start(cases: &[Case]) -> Result<Self> {
+        let folder = tempfile::tempdir().context("make the folder of the sockets")?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let mut options = Options::debian()?;
+        for case in cases {
+            fs::create_dir(folder.path().join(case.name))?;
+            let socket = socket_in(folder.path(), case);
+            options.also_listen.push(format!("unix://{}", socket.display()));
+        }
+        Ok(Self {
+            docker: Docker::start_with(&options)?,
+            runtime: Containerd::start()?,
+            folder,
+        })
+    }
+
+    /// The case's own socket of dockerd, the only file in its folder.
+    pub(crate) fn socket(&self, case: &Case) -> PathBuf {
+        socket_in(self.folder.path(), case)
+    }
+
+    /// A path that is the case's own and beside its folder.
+    pub(crate) fn beside(&self, case: &Case, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{}.{name}", case.name))
+    }
+
+    /// Starts an agent with these arguments.
+    pub(crate) fn watch(&self, arguments: &[&str]) -> Result<Agent> {
+        let endpoint = self.runtime.endpoint();
+        let common = ["--runtime-endpoint", &endpoint, "--period", "1s"];
+        Agent::start(common.into_iter().chain(arguments.iter().copied()))
+    }
+
+    /// Runs the client program in the case's unit; `mode` without the path of the socket, which comes last.
+    pub(crate) fn client(&self, case: &Case, mode: &[&str]) -> Result<Client> {
+        client_to(case, mode, &self.socket(case))
+    }
+
+    /// Runs a pod with a container `use`, which holds a connection to the path after it has this mount.
+    pub(crate) fn pod(&self, case: &Case, from: &Path, to: &str, path: &str) -> Result<RunningPod> {
+        self.run(
+            Pod::new("evasion", case.name),
+            Container::client("use", ["hold", path]).mount(from, to),
+        )
+    }
+
+    /// Runs any pod with any container.
+    pub(crate) fn run(&self, pod: Pod, container: Container) -> Result<RunningPod> {
+        let pod = self.runtime.run(pod)?;
+        pod.start(container)?;
+        Ok(pod)
+    }
+}
+
+fn socket_in(folder: &Path, case: &Case) -> PathBuf {
+    folder.join(case.name).join("docker.sock")
+}
+
+/// Runs the client program in the case's unit, with any path.
+pub(crate) fn client_to(case: &Case, mode: &[&str], path: &Path) -> Result<Client> {
+    let path = path.to_string_lossy();
+    clients::start(Place::unit(&case.unit())?, &[mode, &[&path]].concat())
+}
