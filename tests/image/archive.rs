@@ -124,6 +124,22 @@ fn it_is_as_small_as_is_said() -> Result<()> {
     Ok(())
 }
 
+/// It has no unwind tables, and an unwinder that finds none aborts.
+#[test]
+fn an_error_is_told_where_backtraces_are_asked_for() -> Result<()> {
+    let image = Image::of_this_tree()?;
+    // Of the addresses for documentation: no machine has it.
+    let arguments = ["run", "--listen", "192.0.2.1:1"];
+    let told = Command::new(image.program())
+        .args(arguments)
+        .env("RUST_BACKTRACE", "1")
+        .output()?;
+    let errors = String::from_utf8(told.stderr)?;
+    assert_eq!(told.status.code(), Some(70), "{errors}");
+    ensure!(errors.contains("listen on 192.0.2.1:1"), "{errors}");
+    Ok(())
+}
+
 #[test]
 fn the_same_program_gives_the_same_bytes_whoever_builds_it_where_and_when() -> Result<()> {
     let image = Image::of_this_tree()?;

@@ -10,6 +10,7 @@
 //! - `burst PATH TIMES`: so many processes, one after the other, that connect and exit at once; then it is ready and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
 //! - `pass PATH stay|leave`: the same, but the descriptor goes to a process that already runs, by `SCM_RIGHTS`
+//! - `share PATH AFTER_MS`: connects and holds; so much later a process that already runs gets the descriptor too
 //! - `thread PATH`: connects in a thread that has a table of descriptors of its own, and holds
 //! - `abstract NAME`: connects to an abstract name and holds
 //! - `listen PATH`: binds and never accepts
@@ -123,6 +124,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
         ["burst", path, times] => burst(path, times),
         ["fork", path, connector] => hand_by_fork(path, connector == "leave", until_eof),
         ["pass", path, connector] => hand_by_message(path, connector == "leave", until_eof),
+        ["share", path, after] => share(path, millis(after)?, until_eof),
         ["pause"] => stand(until_eof, std::process::id()),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -294,6 +296,20 @@ fn hand_by_message(path: &str, connector_leaves: bool, until_eof: bool) -> io::R
     }
     drop(connection);
     part(near, connector_leaves, until_eof)
+}
+
+fn share(path: &str, after: Duration, until_eof: bool) -> io::Result<()> {
+    let (near, far) = UnixStream::pair()?;
+    let child = split(|| {
+        let _connection = receive_descriptor(&far)?;
+        stay(until_eof)
+    })?;
+    let connection = UnixStream::connect(path)?;
+    println!("ready {} {child}", std::process::id());
+    io::stdout().flush()?;
+    thread::sleep(after);
+    send_descriptor(&near, connection.as_raw_fd())?;
+    stay(until_eof)
 }
 
 /// The holder's side: ready once the connector has let go, which the end of their common stream says.

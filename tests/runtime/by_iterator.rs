@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::clients::{self, Client, Connector};
@@ -9,6 +11,9 @@ use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::places::Place;
 use castoff_tests::report::{list, report};
 use serde_json::Value;
+
+/// A connection without a known holder has every look ask the iterator: whoever tests how often it is asked must not meet one.
+static UNHELD: Mutex<()> = Mutex::new(());
 
 /// The iterator is a kernel program, as those that tell of connects are: with them it is off.
 const BY_ITERATOR: [&str; 2] = ["--sample", "1s"];
@@ -63,6 +68,7 @@ fn the_iterator_and_the_walk_find_the_same_holders() -> Result<()> {
 /// `/proc/<pid>/fd` shows the table of a process's first thread alone.
 #[test]
 fn a_thread_with_descriptors_of_its_own_is_found_by_the_iterator_alone() -> Result<()> {
+    let _alone = UNHELD.lock().unwrap_or_else(PoisonError::into_inner);
     let docker = Docker::start()?;
     let client = clients::hold_in_a_thread(docker.socket(), Place::host())?;
     let seen = report(BY_ITERATOR)?;
@@ -73,5 +79,19 @@ fn a_thread_with_descriptors_of_its_own_is_found_by_the_iterator_alone() -> Resu
     let by_walk = report(BY_WALK)?;
     assert_eq!(pids(&by_walk, docker.socket(), "holders")?, BTreeSet::new());
     assert_eq!(by_walk["verdict"], "in-use", "it is counted all the same");
+    Ok(())
+}
+
+/// Where every connection has a known holder, only one look in four asks the iterator.
+#[test]
+fn an_old_process_that_is_handed_a_connection_that_another_still_holds_is_found() -> Result<()> {
+    let _alone = UNHELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let docker = Docker::start()?;
+    let client = clients::share_later(docker.socket(), Duration::from_secs(3), Place::host())?;
+    let seen = report(["--sample", "6s"])?;
+    assert_eq!(
+        pids(&seen, docker.socket(), "holders")?,
+        BTreeSet::from([client.connector().into(), client.holder().into()])
+    );
     Ok(())
 }

@@ -2,37 +2,37 @@
 //! the state file. Its tasks are supervised: one that ends unasked ends the service with its name.
 
 mod publish;
+mod state;
 mod transitions;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, HOST_DEADLINE, unanswered_gap};
+use super::{Agent, HOST_DEADLINE};
 use crate::config::{Look, Serve};
 use crate::findings::Settings;
 use crate::findings::report::Report;
-use crate::model::history::History;
 use crate::model::machine::Machine;
-use crate::model::reading::{Gap, Hides};
+use crate::model::reading::Gap;
 use crate::sinks::http::tls::{self, Acceptor, TlsError};
 use crate::sinks::http::{Guard, Limits, Liveness, Published, Server, router};
-use crate::sinks::store::{Loaded, Saved, StateError, StateKeeper};
+use crate::sinks::store::{Saved, StateKeeper};
 use crate::sinks::views::metrics::cycles::CycleCounters;
 use crate::sinks::views::metrics::{Build, Metrics};
 use crate::sources::HostPaths;
-use crate::sources::machine::read_machine;
-use crate::sources::offload::Offload;
+use crate::sources::machine::{read_boot, read_machine};
 use crate::sources::runtime::RuntimeSource;
 use publish::{Senders, Task};
+use state::{Remembered, State};
 use transitions::Transitions;
 
 /// Why the service cannot start or did not go on.
@@ -57,7 +57,7 @@ pub enum ServiceError {
 /// An agent that is ready to serve: its address is taken and its history read.
 pub struct Service {
     agent: Agent,
-    keeper: Option<Offload<StateKeeper>>,
+    state: State,
     lost: Vec<Gap>,
     listener: TcpListener,
     settings: Serve,
@@ -74,16 +74,13 @@ impl Service {
         let listen = |source| ServiceError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let (tls, state, host) = (settings.tls.take(), settings.state.take(), look.host.clone());
-        let files = spawn_blocking(move || Files::read(tls, &host)).await;
-        let Files { tls, machine } = files.map_err(|_| ServiceError::Ended("with a panic"))??;
-        let load = |path: &Path| StateKeeper::load(path, StateKeeper::REST, Instant::now());
-        let (keeper, history, trouble) = match state {
-            Some(path) => load_within(STATE_DEADLINE, path, load).await?,
-            None => Default::default(),
+        let tls = match tls {
+            Some(files) => Some(read_certificate(files, START_DEADLINE, Acceptor::read).await?),
+            None => None,
         };
-        for error in &trouble {
-            tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
-        }
+        let machine = find_machine(host, START_DEADLINE, read_machine).await?;
+        let load = |path: &Path| StateKeeper::load(path, StateKeeper::REST, Instant::now());
+        let (state, Remembered { history, lost }) = State::load(state, START_DEADLINE, load).await?;
         let (reports, latest) = watch::channel(None);
         let judged = Settings {
             ready_for: std::mem::take(&mut settings.ready_for),
@@ -91,14 +88,13 @@ impl Service {
             window: settings.window,
         };
         let stall = 3 * settings.period + 3 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
-        let lost: Vec<Gap> = trouble.iter().map(StateError::gap).collect();
         let (senders, (labels, events)) = Senders::new(settings.labels.take(), settings.events.take(), machine);
         let mut agent = Agent::new(look, judged, history);
         agent.set_history_gaps(lost.clone());
         Ok(Self {
             agent,
             senders,
-            keeper: keeper.map(Offload::new),
+            state,
             lost,
             listener,
             settings,
@@ -124,40 +120,56 @@ impl Service {
     }
 }
 
-/// What is read of the disk at the start, off the async runtime.
-struct Files {
-    tls: Option<Acceptor>,
-    machine: Machine,
+/// How long one file may take at the start: a disk that hangs must not keep castoff from looking.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Blocking work that was given its time.
+enum Started<T> {
+    /// It has ended.
+    Done(T),
+    /// It goes on.
+    Running(JoinHandle<T>),
 }
 
-impl Files {
-    fn read(tls: Option<tls::Files>, host: &HostPaths) -> Result<Self, TlsError> {
-        Ok(Self {
-            tls: tls.map(Acceptor::read).transpose()?,
-            machine: read_machine(host),
-        })
+/// Starts blocking `work`, and waits for it until `deadline` has passed.
+async fn start_within<T: Send + 'static>(
+    deadline: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Started<T>, ServiceError> {
+    let mut running = spawn_blocking(work);
+    match timeout(deadline, &mut running).await {
+        Ok(Ok(done)) => Ok(Started::Done(done)),
+        Ok(Err(_)) => Err(ServiceError::Ended("with a panic")),
+        Err(_) => Ok(Started::Running(running)),
     }
 }
 
-/// How long the state file may take: a disk that hangs must not keep castoff from looking.
-const STATE_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Reads the history with `load`. Where that takes too long there is none, and nothing is written in its place until the
-/// next start.
-async fn load_within(
+async fn read_certificate(
+    files: tls::Files,
     deadline: Duration,
-    path: PathBuf,
-    load: impl FnOnce(&Path) -> Loaded + Send + 'static,
-) -> Result<(Option<StateKeeper>, History, Vec<StateError>), ServiceError> {
-    let at = path.clone();
-    match timeout(deadline, spawn_blocking(move || load(&at))).await {
-        Ok(Ok(loaded)) => Ok((Some(loaded.keeper), loaded.history, loaded.trouble)),
-        Ok(Err(_)) => Err(ServiceError::Ended("with a panic")),
-        Err(_) => {
+    read: impl FnOnce(tls::Files) -> Result<Acceptor, TlsError> + Send + 'static,
+) -> Result<Acceptor, ServiceError> {
+    let path = files.certificate.clone();
+    match start_within(deadline, || read(files)).await? {
+        Started::Done(read) => Ok(read?),
+        Started::Running(_) => {
             let source = io::ErrorKind::TimedOut.into();
-            Ok((None, History::default(), vec![StateError::Read { path, source }]))
+            Err(TlsError::Read { path, source }.into())
         }
     }
+}
+
+/// The identities of this machine; of a disk that hangs only that which the kernel tells.
+async fn find_machine(
+    host: HostPaths,
+    deadline: Duration,
+    read: impl FnOnce(&HostPaths) -> Machine + Send + 'static,
+) -> Result<Machine, ServiceError> {
+    let of_boot = read_boot(&host);
+    Ok(match start_within(deadline, move || read(&host)).await? {
+        Started::Done(machine) => machine,
+        Started::Running(_) => of_boot,
+    })
 }
 
 /// Serves until `stopping`; then ends the cycle, writes the state file and lets requests under way end.
@@ -165,7 +177,7 @@ pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), 
     let Service {
         agent,
         senders,
-        keeper,
+        state,
         lost,
         listener,
         settings,
@@ -181,7 +193,7 @@ pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), 
     }
     let cycle = Cycle {
         agent,
-        keeper,
+        state,
         lost,
         reports,
         started: Instant::now(),
@@ -214,7 +226,7 @@ pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), 
 
 struct Cycle {
     agent: Agent,
-    keeper: Option<Offload<StateKeeper>>,
+    state: State,
     lost: Vec<Gap>,
     reports: watch::Sender<Option<Arc<Report>>>,
     started: Instant,
@@ -248,6 +260,11 @@ impl Cycle {
         if start.duration_since(self.started) > self.window {
             self.lost.clear(); // whatever was lost is out of the window by now
         }
+        if let Some(late) = self.state.take_late().await {
+            self.agent.take_over(late.history);
+            self.agent.set_history_gaps(late.lost.clone());
+            self.lost = late.lost;
+        }
         let report = Arc::new(self.agent.look().await);
         let took = start.elapsed();
         self.liveness.move_at(Instant::now());
@@ -261,24 +278,13 @@ impl Cycle {
 
     /// Writes the state file where that is due, or `now`; the gap that a failure leaves.
     async fn keep(&mut self, now: bool) -> Option<Gap> {
-        let keeper = self.keeper.as_mut()?;
-        let (history, at) = (Arc::clone(self.agent.history()), Instant::now());
-        let save = move |keeper: &mut StateKeeper| {
-            if now {
-                keeper.save(&history, at)
-            } else {
-                keeper.save_if_due(&history, at)
-            }
-        };
-        let gap = match keeper.run(HOST_DEADLINE, save).await {
-            Ok(Ok(Saved::Unchanged | Saved::NotDue)) => return None,
-            Ok(Ok(Saved::Written)) => None,
-            Ok(Err(error)) => Some(error.gap()),
-            Err(error) => Some(unanswered_gap(&error, Hides::Detail, "the state file")),
+        let gap = match self.state.save(self.agent.history(), now).await? {
+            Ok(Saved::Unchanged | Saved::NotDue) => return None,
+            Ok(Saved::Written) => None,
+            Err(gap) => Some(gap),
         };
         self.counters(|cycles| cycles.record_state_write(gap.is_none()));
-        let mut gap = gap?;
-        gap.hides = Hides::Detail;
+        let gap = gap?;
         if now {
             // Nobody will read it from a report any more; before, the log of transitions tells it once.
             tracing::warn!(%gap, "the history of clients is not kept");
@@ -294,8 +300,9 @@ impl Cycle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reading::Source;
+    use crate::model::reading::{Hides, Source};
     use crate::sources::connects::Asked;
+    use crate::sources::recorded::RecordedHost;
 
     #[tokio::test]
     async fn a_lost_history_is_said_from_the_first_report_on() {
@@ -333,20 +340,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_file_whose_disk_hangs_does_not_keep_the_agent_from_starting() {
-        let hangs = |path: &Path| {
-            std::thread::sleep(Duration::from_millis(500));
-            StateKeeper::load(path, StateKeeper::REST, Instant::now())
+    async fn a_disk_that_hangs_at_the_start_takes_no_longer_than_it_may() {
+        const SHORT: Duration = Duration::from_millis(10);
+        let hang = || std::thread::sleep(Duration::from_millis(500));
+        let host = RecordedHost::new();
+        let boot_id = host.paths().proc.join("sys/kernel/random/boot_id");
+        std::fs::create_dir_all(boot_id.parent().expect("a folder")).expect("fresh");
+        std::fs::write(boot_id, "4f1c6d\n").expect("fresh");
+        let read = move |host: &HostPaths| {
+            hang();
+            read_machine(host)
         };
-        let path = PathBuf::from("/nowhere/state.json");
-        let started = load_within(Duration::from_millis(10), path, hangs).await;
-        let (keeper, history, trouble) = started.expect("it starts");
-        assert!(keeper.is_none(), "nothing is written over what was not read");
-        assert_eq!(history, History::default());
-        let gap = trouble.first().expect("it is said").gap();
-        assert!(
-            gap.asked.contains("/nowhere/state.json") || gap.answer.contains("timed out"),
-            "{gap}"
-        );
+        let machine = find_machine(host.paths(), SHORT, read).await.expect("it starts");
+        assert_eq!((machine.boot_id.as_deref(), machine.machine_id), (Some("4f1c6d"), None));
+        let files = tls::Files {
+            certificate: "/nowhere/tls.crt".into(),
+            key: "/nowhere/tls.key".into(),
+        };
+        let read = move |files| {
+            hang();
+            Acceptor::read(files)
+        };
+        match read_certificate(files, SHORT, read).await {
+            Err(ServiceError::Tls(TlsError::Read { source, .. })) => assert_eq!(source.kind(), io::ErrorKind::TimedOut),
+            other => panic!("{:?}", other.err()),
+        }
     }
 }

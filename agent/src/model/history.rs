@@ -101,21 +101,55 @@ impl History {
         let mut history = Self {
             exposures: exposures.into_iter().collect(),
             looked,
-            marks: marks.into_iter().take(Self::MARKS).collect(),
+            marks: marks.into_iter().collect(),
             ..Self::default()
         };
         for (key, seen) in clients {
-            let key = key.lasting();
-            match history.clients.get_mut(&key) {
-                Some(same) => same.merge(&seen),
-                None => {
-                    history.clients.insert(key, seen);
-                }
-            }
+            history.add_client(key.lasting(), seen);
         }
         history.bound();
         history.forgotten = 0;
         history
+    }
+
+    fn add_client(&mut self, key: ClientKey, seen: Seen) {
+        match self.clients.get_mut(&key) {
+            Some(same) => same.merge(&seen),
+            None => drop(self.clients.insert(key, seen)),
+        }
+    }
+
+    /// Takes in a history of before this one, which was read after the first look.
+    pub fn absorb(&mut self, before: Self) {
+        for (key, mark) in before.marks {
+            self.forget_repeated(&key, mark);
+            let latest = self.marks.entry(key).or_insert(mark);
+            *latest = mark.max(*latest);
+        }
+        for (key, seen) in before.clients {
+            self.add_client(key, seen);
+        }
+        for (key, seen) in before.exposures {
+            match self.exposures.get_mut(&key) {
+                Some(same) => same.merge(seen),
+                None => drop(self.exposures.insert(key, seen)),
+            }
+        }
+        self.looked.absorb(&before.looked);
+        hand_over(&mut self.clients, &self.open.keys().cloned().collect());
+        hand_over(&mut self.exposures, &self.mounted);
+        self.bound();
+    }
+
+    /// Forgets a connect by an unseen client that was judged before, and again by who did not know of that.
+    fn forget_repeated(&mut self, listener: &ClientKey, mark: Moment) {
+        let at = Timestamp::from_unix(mark.as_secs());
+        if let Some(seen) = self.clients.get_mut(listener).filter(|seen| seen.first == at) {
+            seen.connects = seen.connects.saturating_sub(1);
+            if seen.connects == 0 {
+                self.clients.remove(listener);
+            }
+        }
     }
 
     /// Takes in one look at the time `at`.
@@ -195,11 +229,6 @@ impl History {
             if !(explained || is_first && self.covers(key, at)) {
                 self.record_unseen(key, at);
             }
-        }
-        if let Some(surplus @ 1..) = self.marks.len().checked_sub(Self::MARKS) {
-            let mut by_age: Vec<Moment> = self.marks.values().copied().collect();
-            by_age.sort_unstable();
-            self.marks.retain(|_, mark| *mark >= by_age[surplus]);
         }
         self.bound();
     }
@@ -325,6 +354,11 @@ impl History {
     }
 
     fn bound(&mut self) {
+        if let Some(surplus @ 1..) = self.marks.len().checked_sub(Self::MARKS) {
+            let mut by_age: Vec<Moment> = self.marks.values().copied().collect();
+            by_age.sort_unstable();
+            self.marks.retain(|_, mark| *mark >= by_age[surplus]);
+        }
         let open = &self.open;
         self.forgotten += bound(&mut self.clients, Self::LIMIT, |key| open.contains_key(key));
         let mounted = &self.mounted;
@@ -376,6 +410,17 @@ impl Seen {
         self.requests.absorb(&other.requests);
         self.by_event &= other.by_event;
         self.hours.absorb(&other.hours);
+        self.as_runtime |= other.as_runtime;
+    }
+}
+
+impl SeenMounted {
+    /// Takes in an earlier record of the same way.
+    fn merge(&mut self, before: Self) {
+        self.first = self.first.min(before.first);
+        if before.last > self.last {
+            (self.last, self.mount) = (before.last, before.mount);
+        }
     }
 }
 

@@ -141,18 +141,21 @@ pub fn find_connections(
     let mut gaps = seen.gaps;
     gaps.extend(watch.unlisted_gaps());
     let mut search = HolderSearch::new(table, seen.open, tables.deadline());
-    let is_whole = search.ask(iterator, &watched, seen.unseen.is_empty());
-    if !is_whole {
-        search.find_holders(reader, memory);
+    let changed = search.recall(reader, memory);
+    let shows_all = seen.unseen.is_empty();
+    let is_due = !shows_all || search.has_unheld() || memory.wants_pass();
+    let is_passed = is_due && search.ask(iterator, &watched, shows_all);
+    if !is_passed {
+        search.find_holders(reader, memory, &changed, iterator.is_running());
     }
-    if search.unheld().next().is_some() {
+    if search.has_unheld() {
         search.leave_out_closed(tables, namespaces, &watched);
-        if search.unheld().next().is_some() && !(is_whole && search.ask(iterator, &watched, true)) {
+        if search.has_unheld() && !(is_passed && search.ask(iterator, &watched, true)) {
             search.find_late_holders(reader);
         }
     }
     search.find_late_processes(reader);
-    memory.keep(table, &search.descriptors);
+    memory.keep(table, &search.descriptors, search.connectors());
     gaps.extend(search.unheld_gaps());
     let named = std::mem::take(&mut search.by_iterator.named);
     let mut connections = search.into_connections(reader, memory, &watched, &mut gaps);
@@ -295,14 +298,31 @@ impl<'a> HolderSearch<'a> {
         self.open.retain(|open| !closed.contains(&open.client));
     }
 
-    /// First those who held it last time. Where a connection has no holder then, the processes in the namespaces of the
-    /// connections, then, where one has none yet, all others; else a share of them.
-    fn find_holders(&mut self, reader: &ProcessReader, memory: &HolderMemory) {
-        let all = self.wanted(|_| true);
-        let Recalled { held, changed } = memory.recall(reader, self.table, &all);
+    /// Asks again who held the connections in the last look. Returns the processes that hold less than then.
+    fn recall(&mut self, reader: &ProcessReader, memory: &HolderMemory) -> Vec<ProcessKey> {
+        let Recalled {
+            held,
+            changed,
+            connectors,
+        } = memory.recall(reader, self.table, &self.wanted(|_| true));
         self.descriptors.absorb(held);
-        if self.unheld().next().is_none() {
-            return self.look_at(reader, &memory.choose(self.table, &changed), &all);
+        self.by_iterator.connectors = connectors;
+        changed
+    }
+
+    /// Walks descriptors: where a connection has no holder yet, those of the processes in the namespaces of the connections,
+    /// then, where one has none still, of all others; else of processes that are new or have changed, and of a share of
+    /// all where no iterator does that.
+    fn find_holders(
+        &mut self,
+        reader: &ProcessReader,
+        memory: &HolderMemory,
+        changed: &[ProcessKey],
+        has_iterator: bool,
+    ) {
+        let all = self.wanted(|_| true);
+        if !self.has_unheld() {
+            return self.look_at(reader, &memory.choose(self.table, changed, !has_iterator), &all);
         }
         let hit: BTreeSet<NetNs> = self.open.iter().filter_map(|open| open.netns).collect();
         let is_near = |entry: &&ProcessEntry| entry.netns.is_some_and(|netns| hit.contains(&netns));
@@ -330,7 +350,7 @@ impl<'a> HolderSearch<'a> {
 
     /// Processes that are there now and were not when the table was read.
     fn find_late_holders(&mut self, reader: &mut ProcessReader) {
-        if self.unheld().next().is_none() {
+        if !self.has_unheld() {
             return;
         }
         self.read_later(reader);
@@ -365,6 +385,14 @@ impl<'a> HolderSearch<'a> {
         self.table.get(pid).or_else(|| self.later.get(pid))
     }
 
+    /// Every process that made a connection which another one holds, by the connection.
+    fn connectors(&self) -> BTreeMap<SocketInode, ProcessKey> {
+        let sockets = self.by_iterator.connectors.keys();
+        sockets
+            .filter_map(|socket| Some((*socket, self.connector(*socket)?.key)))
+            .collect()
+    }
+
     fn look_at(&mut self, reader: &ProcessReader, entries: &[&ProcessEntry], wanted: &[SocketInode]) {
         if !wanted.is_empty() && !entries.is_empty() {
             let keys: Vec<ProcessKey> = entries.iter().map(|entry| entry.key).collect();
@@ -376,6 +404,10 @@ impl<'a> HolderSearch<'a> {
     /// Connections of which no holder is known.
     fn unheld(&self) -> impl Iterator<Item = &Open> {
         self.open.iter().filter(|open| !self.descriptors.is_held(open.client))
+    }
+
+    fn has_unheld(&self) -> bool {
+        self.unheld().next().is_some()
     }
 
     /// Why they have none.

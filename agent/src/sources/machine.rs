@@ -17,8 +17,16 @@ const LIMIT: u64 = 128;
 pub fn read_machine(host: &HostPaths) -> Machine {
     let machine_id = Rooted::open(&host.root).and_then(|root| root.read_file("/etc/machine-id", LIMIT));
     Machine {
-        boot_id: identity(read_boot_id(&host.proc, LIMIT)),
         machine_id: identity(machine_id),
+        ..read_boot(host)
+    }
+}
+
+/// Reads the one that the kernel tells, which no disk holds up.
+pub fn read_boot(host: &HostPaths) -> Machine {
+    Machine {
+        boot_id: identity(read_boot_id(&host.proc, LIMIT)),
+        machine_id: None,
     }
 }
 

@@ -84,6 +84,14 @@ pub fn hand_by_message(socket: &Path, connector: Connector, place: Place) -> Res
     start(place, &["pass", &socket.to_string_lossy(), connector.word()])
 }
 
+/// Connects and holds. So much later a process that runs already gets the descriptor too, by `SCM_RIGHTS`: the holder.
+pub fn share_later(socket: &Path, after: Duration, place: Place) -> Result<Client> {
+    start(
+        place,
+        &["share", &socket.to_string_lossy(), &after.as_millis().to_string()],
+    )
+}
+
 /// Connects in a thread that has a table of descriptors of its own, and holds.
 pub fn hold_in_a_thread(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["thread", &socket.to_string_lossy()])

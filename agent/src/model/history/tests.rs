@@ -1,3 +1,4 @@
+mod late;
 mod marks;
 
 use super::*;

@@ -186,8 +186,9 @@ mod tests {
     #[test]
     fn ports_of_an_engines_units_and_of_no_other() {
         use EngineKind::{Dockerd, Podman};
+        type Row<'t> = (&'t str, &'t str, &'t [(u16, EngineKind)]);
         #[rustfmt::skip]
-        let table: [(&str, &str, &[(u16, EngineKind)]); 11] = [
+        let table: [Row<'_>; 11] = [
             ("usr/lib/systemd/system/docker.socket", "ListenStream=2375", &[(2375, Dockerd)]),
             ("lib/systemd/system/docker.socket", "ListenStream = 127.0.0.1:4243", &[(4243, Dockerd)]),
             ("etc/systemd/system/docker.socket.d/tcp.conf", "ListenStream=[::]:2376", &[(2376, Dockerd)]),
@@ -202,7 +203,7 @@ mod tests {
         ];
         for (path, content, expected) in table {
             let host = RecordedHost::new();
-            host.file(path, &format!("[Socket]\n{content}\n"));
+            host.file(path, format!("[Socket]\n{content}\n"));
             assert_eq!(ports(&host, &mut UnitMemory::default()), expected, "{path} {content}");
         }
     }

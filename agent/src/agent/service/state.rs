@@ -1,0 +1,212 @@
+//! The state file of the service: read at the start, or later where its disk hangs, and written after each cycle.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use super::{ServiceError, Started, start_within};
+use crate::agent::{HOST_DEADLINE, unanswered_gap};
+use crate::model::history::History;
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sinks::store::{Loaded, Saved, StateError, StateKeeper};
+use crate::sources::offload::Offload;
+
+/// Where the history is kept.
+pub(super) enum State {
+    /// Nowhere.
+    Off,
+    /// In this file, which is not read yet. Nothing is written until it is.
+    Late(PathBuf, JoinHandle<Loaded>),
+    /// In a file.
+    Kept(Offload<StateKeeper>),
+}
+
+/// What a file gave.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    /// What was kept.
+    pub(super) history: History,
+    /// Why it is not all there.
+    pub(super) lost: Vec<Gap>,
+}
+
+impl State {
+    /// Reads the file at `path` with `load`. One that takes longer than `deadline` is taken over when it comes.
+    pub(super) async fn load(
+        path: Option<PathBuf>,
+        deadline: Duration,
+        load: impl FnOnce(&Path) -> Loaded + Send + 'static,
+    ) -> Result<(Self, Remembered), ServiceError> {
+        let Some(path) = path else {
+            return Ok((Self::Off, Remembered::default()));
+        };
+        let at = path.clone();
+        Ok(match start_within(deadline, move || load(&at)).await? {
+            Started::Done(loaded) => Self::take(loaded),
+            Started::Running(load) => {
+                let source = io::ErrorKind::TimedOut.into();
+                let late = StateError::Read {
+                    path: path.clone(),
+                    source,
+                };
+                (Self::Late(path, load), Remembered::begin_anew(&[late]))
+            }
+        })
+    }
+
+    fn take(loaded: Loaded) -> (Self, Remembered) {
+        let remembered = Remembered {
+            history: loaded.history,
+            ..Remembered::begin_anew(&loaded.trouble)
+        };
+        (Self::Kept(Offload::new(loaded.keeper)), remembered)
+    }
+
+    /// What the file gave that was late, once.
+    pub(super) async fn take_late(&mut self) -> Option<Remembered> {
+        let Self::Late(_, load) = self else { return None };
+        if !load.is_finished() {
+            return None;
+        }
+        // One that panicked stays as it is: never read, never written.
+        let (state, remembered) = Self::take(load.await.ok()?);
+        *self = state;
+        Some(remembered)
+    }
+
+    /// Writes `history` where that is due, or `now`. None where it is kept nowhere.
+    pub(super) async fn save(&mut self, history: &Arc<History>, now: bool) -> Option<Result<Saved, Gap>> {
+        let keeper = match self {
+            Self::Off => return None,
+            Self::Late(path, _) => {
+                let asked = format!("state file {}", path.display());
+                let answer = "it is not read yet, and nothing is written until it is";
+                return Some(Err(Gap::new(Reason::DeadlineExceeded, Hides::Detail, asked, answer)));
+            }
+            Self::Kept(keeper) => keeper,
+        };
+        let (history, at) = (Arc::clone(history), Instant::now());
+        let save = move |keeper: &mut StateKeeper| {
+            if now {
+                keeper.save(&history, at)
+            } else {
+                keeper.save_if_due(&history, at)
+            }
+        };
+        Some(match keeper.run(HOST_DEADLINE, save).await {
+            Ok(saved) => saved.map_err(|error| Gap {
+                hides: Hides::Detail,
+                ..error.gap()
+            }),
+            Err(error) => Err(unanswered_gap(&error, Hides::Detail, "the state file")),
+        })
+    }
+}
+
+impl Remembered {
+    fn begin_anew(trouble: &[StateError]) -> Self {
+        for error in trouble {
+            tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
+        }
+        Self {
+            history: History::default(),
+            lost: trouble.iter().map(StateError::gap).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::model::client::{ClientIdentity, ClientKey, OpenClient};
+    use crate::model::engine::{Api, EngineKind, Scope};
+    use crate::model::identity::SocketInode;
+    use crate::model::socket::SocketName;
+    use crate::model::time::Timestamp;
+
+    fn history(second: u64) -> Arc<History> {
+        let key = ClientKey {
+            identity: ClientIdentity::Unnamed,
+            engine: EngineKind::Dockerd,
+            scope: Scope::Host,
+            api: Api::Docker,
+            listener: SocketName::Path("/run/docker.sock".into()),
+        };
+        let client = OpenClient {
+            key,
+            connections: 1,
+            pending: 0,
+            holders: Vec::new(),
+            connectors: Vec::new(),
+            sockets: [SocketInode(1)].into(),
+            connects: None,
+        };
+        let mut history = History::default();
+        history.record(Timestamp::from_unix(second), &[client]);
+        Arc::new(history)
+    }
+
+    /// A file with a history, whose disk hangs until it is told to go on.
+    async fn start(path: &Path) -> (State, Remembered, mpsc::Sender<()>) {
+        let mut keeper = StateKeeper::load(path, StateKeeper::REST, Instant::now()).keeper;
+        keeper.save(&history(1_000), Instant::now()).expect("it is written");
+        let (go_on, hang) = mpsc::channel();
+        let load = move |path: &Path| {
+            let _ = hang.recv();
+            StateKeeper::load(path, Duration::ZERO, Instant::now())
+        };
+        let started = State::load(Some(path.to_owned()), Duration::from_millis(10), load).await;
+        let (state, remembered) = started.expect("it starts");
+        (state, remembered, go_on)
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_disk_hangs_is_said_and_nothing_is_written_over_it() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("state.json");
+        let (mut state, remembered, _go_on) = start(&path).await;
+        assert_eq!(remembered.history, History::default());
+        let hides: Vec<Hides> = remembered.lost.iter().map(|gap| gap.hides).collect();
+        assert_eq!(hides, [Hides::Client]);
+        let before = std::fs::read(&path).expect("it is there");
+        assert!(state.take_late().await.is_none());
+        let gap = state
+            .save(&history(2_000), true)
+            .await
+            .expect("it is kept")
+            .expect_err("not yet");
+        assert_eq!((gap.hides, gap.reason), (Hides::Detail, Reason::DeadlineExceeded));
+        assert_eq!(std::fs::read(&path).expect("it is there"), before);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_late_is_taken_over_and_kept_from_then_on() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("state.json");
+        let (mut state, _, go_on) = start(&path).await;
+        go_on.send(()).expect("it waits");
+        let late = loop {
+            match state.take_late().await {
+                Some(late) => break late,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        assert_eq!((late.history.clients().count(), late.lost.len()), (1, 0));
+        assert!(state.take_late().await.is_none(), "only once");
+        let mut now = Arc::unwrap_or_clone(history(2_000));
+        now.absorb(late.history);
+        let saved = state.save(&Arc::new(now), false).await.expect("it is kept");
+        assert_eq!(saved, Ok(Saved::Written));
+        let written = StateKeeper::load(&path, StateKeeper::REST, Instant::now()).history;
+        let times: Vec<_> = written
+            .clients()
+            .map(|(_, c)| (c.first.as_unix(), c.last.as_unix()))
+            .collect();
+        assert_eq!(times, [(1_000, 2_000)]);
+    }
+}
