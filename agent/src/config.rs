@@ -53,6 +53,8 @@ pub struct Serve {
     pub period: Duration,
     /// How long a use counts.
     pub window: Duration,
+    /// The targets that each report answers for.
+    pub ready_for: Vec<Target>,
     /// Where HTTP is served.
     pub listen: SocketAddr,
     /// The state file.
@@ -94,6 +96,9 @@ pub enum Publish {
 
 /// The window of a single look: it has no history, so nothing falls out of it.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+
+/// The number of targets at most: each is a metric and a label of the node.
+const TARGET_LIMIT: usize = 8;
 
 /// Collects mistakes while arguments are read.
 #[derive(Debug, Default)]
@@ -155,6 +160,15 @@ impl Reader {
                 Ok(target) => targets.push(target),
                 Err(wants) => self.mistake((), format!("{flag} {text:?}: {wants}")),
             }
+        }
+        if targets.len() > TARGET_LIMIT {
+            self.mistake(
+                (),
+                format!(
+                    "{flag}: at most {TARGET_LIMIT} targets, and {} are given",
+                    targets.len()
+                ),
+            );
         }
         targets
     }
@@ -248,6 +262,19 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn targets_are_few_and_each_counts_once() {
+        let targets = |count: usize| (0..count).map(|minor| format!("kubelet=1.{minor}")).collect::<Vec<_>>();
+        let mut reader = Reader::default();
+        let twice = [targets(8), targets(8)].concat();
+        assert_eq!(reader.targets("--for", &twice).len(), 8);
+        reader.finish().expect("no mistakes");
+        let mut reader = Reader::default();
+        reader.targets("--for", &targets(9));
+        let text = reader.finish().expect_err("one too many").to_string();
+        assert!(text.contains("at most 8 targets, and 9 are given"), "{text}");
     }
 
     #[test]

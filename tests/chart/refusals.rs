@@ -37,6 +37,8 @@ const REFUSED: &[(&[&str], &[&str])] = &[
     (&["http.address=localhost"], &["http.address"]),
     (&["period=soon"], &["period"]),
     (&["period=0s"], &["period"]),
+    (&["readyFor={kubelet=soon}"], &["readyFor"]),
+    (&["readyFor={kubelet=1}"], &["readyFor"]),
     (&["window=7"], &["window"]),
     (&["image.digest=sha256:12"], &["image.digest"]),
     (&["image.pullPolicy=Sometimes"], &["image.pullPolicy"]),

@@ -36,6 +36,9 @@ async fn only_castoffs_own_keys_go() -> Result<()> {
     labelled(&api).await?;
     // Somebody else has set the same label to the same value: it has two owners.
     api.script().nodes.set_by("kubectl-label", NODE, VERDICT, "clear");
+    // An agent had it before; which targets it was asked for is written nowhere else.
+    let ready = "castoff.dev/ready-for-kubelet-1.38";
+    api.script().nodes.set_by("kubectl-label", NODE, ready, "ready");
     let removal = removal(&api, &folder)?;
     assert!(removal.from_one(NODE).await?);
     let keys = api.script().nodes.keys(NODE);

@@ -80,6 +80,7 @@ impl Pages {
             connect_events: Asked::default(),
         };
         let settings = Serve {
+            ready_for: Vec::new(),
             period: Duration::from_secs(60),
             window: Duration::from_secs(60),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -83,7 +83,7 @@ impl Service {
         let (state, Remembered { history, lost }) = State::load(state, START_DEADLINE, load).await?;
         let (reports, latest) = watch::channel(None);
         let judged = Settings {
-            ready_for: Vec::new(),
+            ready_for: std::mem::take(&mut settings.ready_for),
             node: look.node.clone(),
             window: settings.window,
         };
@@ -323,6 +323,7 @@ mod tests {
         let settings = Serve {
             period: Duration::from_secs(1),
             window: Duration::from_secs(60),
+            ready_for: Vec::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: Some(state),
             grace: Duration::from_secs(1),

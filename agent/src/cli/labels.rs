@@ -46,7 +46,7 @@ async fn carry_out(task: Task) -> anyhow::Result<String> {
             let mut text = String::new();
             for (name, value) in values(&report) {
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "{}={value}", prefix.key(name.code()));
+                let _ = writeln!(text, "{}={value}", prefix.key(&name));
             }
             let summary = Summary::of(&report, report.time);
             let _ = writeln!(text, "# annotation {}={summary}", prefix.key(ANNOTATION));

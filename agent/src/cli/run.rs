@@ -92,6 +92,7 @@ fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
     let serve = Serve {
         period: reader.duration("--period", &args.period, second, hour),
         window: reader.duration("--window", &args.window, second, 365 * DAY),
+        ready_for: reader.targets("--for", &args.ready_for),
         listen: reader.address("--listen", &args.http.listen),
         state: reader.file("--state", args.state.as_deref()),
         grace: reader.duration("--grace", &args.grace, second, hour),

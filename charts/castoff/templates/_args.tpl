@@ -6,6 +6,9 @@
 - {{ printf "--listen=%s:%d" $host (int .Values.http.port) | quote }}
 - {{ printf "--period=%s" .Values.period | quote }}
 - {{ printf "--window=%s" .Values.window | quote }}
+{{- with .Values.readyFor }}
+- {{ printf "--for=%s" (join "," .) | quote }}
+{{- end }}
 - {{ printf "--grace=%ds" (int .Values.graceSeconds) | quote }}
 - {{ printf "--log=%s" .Values.log.filter | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}

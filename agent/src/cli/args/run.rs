@@ -28,6 +28,15 @@ pub(in crate::cli) struct Run {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) window: String,
+    /// Say in each report whether the node is ready for these, and what stands in the way: kubelet=1.38, containerd=2.4,
+    /// cri-o=1.37, docker=29, docker=removed
+    #[arg(
+        long = "for",
+        env = "CASTOFF_FOR",
+        value_name = "PRODUCT=VERSION",
+        value_delimiter = ','
+    )]
+    pub(in crate::cli) ready_for: Vec<String>,
     /// Where first and last seen of each client are kept over restarts; none: they are not
     #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) state: Option<PathBuf>,

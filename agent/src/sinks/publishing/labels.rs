@@ -12,6 +12,7 @@ pub mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::findings::readiness::answer::{Answer, Readiness};
 use crate::findings::report::{KubeletCeiling, Report};
 use crate::model::reading::{Hides, Reading, codes};
 use crate::model::runtime::Runtime;
@@ -36,6 +37,9 @@ codes! {
         KubeletCeiling = "kubelet-ceiling",
     }
 }
+
+/// The beginning of the name of a label that answers for one target of `--for`: `ready-for-kubelet-1.38`.
+pub const READY_FOR: &str = "ready-for-";
 
 /// The name of the label that tells until when the others hold, in Unix seconds: selectors compare integers only.
 pub const VALID_UNTIL: &str = "valid-until";
@@ -68,20 +72,33 @@ pub struct Wanted {
     pub summary: Summary,
 }
 
-/// The value of each label.
-pub fn values(report: &Report) -> BTreeMap<Name, String> {
+/// The value of each label, by the label's name without the prefix.
+pub fn values(report: &Report) -> BTreeMap<String, String> {
     let runtime = |of: fn(&Runtime) -> &str| word(&report.runtime, |runtime| legal(of(runtime)));
-    BTreeMap::from([
+    let fixed = [
         (Name::DockerDependency, report.verdict.code().to_owned()),
         (Name::ContainerRuntime, runtime(|r| &r.name)),
         (Name::ContainerRuntimeVersion, runtime(|r| &r.version)),
         (Name::CriApi, runtime(|r| r.api.code())),
         (Name::DockerEngine, engines(report)),
         (Name::KubeletCeiling, ceiling(&report.kubelet_ceiling)),
-    ])
+    ];
+    let fixed = fixed.map(|(name, value)| (name.code().to_owned(), value));
+    fixed.into_iter().chain(report.readiness.iter().map(ready)).collect()
 }
 
-/// Every key that castoff sets under `prefix`: labels, then the annotation.
+/// The label of one target. `unknown` waits for a second report, as everywhere.
+fn ready(ready: &Readiness) -> (String, String) {
+    let name = format!("{READY_FOR}{}-{}", ready.target.product(), ready.target.version());
+    let value = match ready.answer {
+        Answer::CannotTell => UNKNOWN,
+        Answer::NotReady | Answer::Ready => ready.answer.code(),
+    };
+    (name, value.to_owned())
+}
+
+/// Every key that castoff sets under `prefix` whatever it is asked: labels, then the annotation. Labels that begin with
+/// [`READY_FOR`] are castoff's too.
 pub fn keys(prefix: &Prefix) -> (Vec<String>, String) {
     let names = Name::ALL.iter().map(|name| name.code()).chain([VALID_UNTIL]);
     (names.map(|name| prefix.key(name)).collect(), prefix.key(ANNOTATION))

@@ -22,7 +22,7 @@ use crate::sinks::views::amount;
 use crate::sinks::views::style::Tone;
 use crate::sinks::views::table::{unseen, words};
 use drawing::{Day, Drawing, days};
-use rows::{ClientRow, EngineRow, ExposureRow, Rows, SourceRow, source_rows};
+use rows::{ClientRow, EngineRow, ExposureRow, ReadyRow, Rows, SourceRow, source_rows};
 use todo::{Group, groups};
 use when::When;
 
@@ -74,6 +74,7 @@ struct View<'a> {
     engines: Rows<'a, EngineRow<'a>>,
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
+    readiness: Vec<ReadyRow<'a>>,
     sources: Vec<SourceRow<'a>>,
     /// Each gap, with whose it is.
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
@@ -155,6 +156,7 @@ impl<'a> View<'a> {
             engines: Rows::new(&amount::engines(report), |(_, engine)| EngineRow::new(engine)),
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),
+            readiness: report.readiness.iter().map(ReadyRow::new).collect(),
             sources: source_rows(report),
             unseen: unseen::gaps(report),
             method: report

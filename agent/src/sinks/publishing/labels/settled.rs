@@ -21,8 +21,8 @@ const BELIEVED: u32 = 2;
 #[derive(Debug)]
 pub struct Settled {
     prefix: Prefix,
-    values: BTreeMap<Name, String>,
-    unknown: BTreeMap<Name, u32>,
+    values: BTreeMap<String, String>,
+    unknown: BTreeMap<String, u32>,
     summary: Option<Summary>,
     validity: Validity,
     look: Timestamp,
@@ -44,14 +44,16 @@ impl Settled {
     /// Takes in the next report; what the node should have by now, or none while a label has no value yet.
     pub fn take_in(&mut self, report: &Report) -> Option<Wanted> {
         let before = self.values.clone();
-        for (name, value) in values(report) {
-            let streak = self.unknown.entry(name).or_default();
+        let seen = values(report);
+        let count = seen.len();
+        for (name, value) in seen {
+            let streak = self.unknown.entry(name.clone()).or_default();
             *streak = if value == UNKNOWN { streak.saturating_add(1) } else { 0 };
             if value != UNKNOWN || *streak >= BELIEVED {
                 self.values.insert(name, value);
             }
         }
-        if self.values.len() < Name::ALL.len() {
+        if self.values.len() < count {
             return None;
         }
         let since = match &self.summary {
@@ -59,7 +61,7 @@ impl Settled {
             _ => report.time,
         };
         // A summary goes with the verdict that is published; that of a report which does not count yet has to wait.
-        if self.values.get(&Name::DockerDependency).map(String::as_str) == Some(report.verdict.code()) {
+        if self.values.get(Name::DockerDependency.code()).map(String::as_str) == Some(report.verdict.code()) {
             self.summary = Some(Summary::of(report, since));
         }
         let mut summary = self.summary.clone()?;
@@ -71,7 +73,7 @@ impl Settled {
         let labels = self
             .values
             .iter()
-            .map(|(name, value)| (self.prefix.key(name.code()), value.clone()))
+            .map(|(name, value)| (self.prefix.key(name), value.clone()))
             .chain([(valid_until.clone(), until.as_unix().to_string())]);
         Some(Wanted {
             labels: labels.collect(),

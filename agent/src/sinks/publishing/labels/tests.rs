@@ -13,7 +13,7 @@ fn prefix() -> Prefix {
 }
 
 fn value(report: &Report, name: Name) -> String {
-    values(report).remove(&name).expect("every label has a value")
+    values(report).remove(name.code()).expect("every label has a value")
 }
 
 #[test]
@@ -37,10 +37,50 @@ fn every_label_is_always_there() {
     for (report, expected) in [(sample::report(), sample), (sample::clear(), clear)] {
         assert_eq!(
             values(&report),
-            expected.map(|(name, value)| (name, value.to_owned())).into()
+            expected
+                .map(|(name, value)| (name.code().to_owned(), value.to_owned()))
+                .into()
         );
     }
     assert!(values(&sample::blind()).values().all(|value| value == UNKNOWN));
+}
+
+/// Only those of the targets that were asked for, with names and values that the API server takes.
+#[test]
+fn each_target_has_a_label() {
+    let report = sample::asked();
+    let ready: Vec<(String, String)> = values(&report)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(READY_FOR))
+        .collect();
+    let expected = [
+        ("ready-for-containerd-1.7", "unknown"),
+        ("ready-for-docker-removed", "ready"),
+        ("ready-for-kubelet-1.38", "not-ready"),
+    ];
+    assert_eq!(ready, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for (name, value) in ready {
+        assert!(name.len() <= 63 && legal(&name).as_ref() == Some(&name), "{name}");
+        assert_eq!(legal(&value), Some(value));
+    }
+}
+
+/// A target that could not be judged once keeps its answer, and loses it the second time.
+#[test]
+fn an_answer_outlasts_one_look_that_could_not_tell() {
+    let mut settled = Settled::new(prefix(), 0.0);
+    let (seen, mut unseen) = (sample::asked(), sample::asked());
+    for ready in &mut unseen.readiness {
+        ready.answer = Answer::CannotTell;
+    }
+    let mut label = |report: &Report| {
+        let wanted = settled.take_in(report)?;
+        wanted.labels.get("castoff.dev/ready-for-kubelet-1.38").cloned()
+    };
+    label(&seen); // containerd=1.7 is unknown, which counts from the second report on
+    assert_eq!(label(&seen).as_deref(), Some("not-ready"));
+    assert_eq!(label(&unseen).as_deref(), Some("not-ready"));
+    assert_eq!(label(&unseen).as_deref(), Some("unknown"));
 }
 
 #[test]

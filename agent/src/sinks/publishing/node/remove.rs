@@ -16,8 +16,8 @@ use crate::apiserver::access::Access;
 use crate::apiserver::patience::{passes, rest};
 use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::{Outcome, Publishing, Way};
-use crate::sinks::publishing::labels::keys;
 use crate::sinks::publishing::labels::prefix::Prefix;
+use crate::sinks::publishing::labels::{READY_FOR, keys};
 
 /// Nodes a page: their metadata is a few KiB each.
 const PAGE: u32 = 250;
@@ -123,7 +123,10 @@ impl Removal {
             Some(node) => node,
             None => server.get(name, Part::Metadata).await?,
         };
-        let (labels, annotation) = keys(&self.prefix);
+        let (mut labels, annotation) = keys(&self.prefix);
+        // Which targets an agent was asked for, only its labels tell.
+        let ready_for = self.prefix.key(READY_FOR);
+        labels.extend(node.labels.keys().filter(|key| key.starts_with(&ready_for)).cloned());
         let ours = |node: &Node| {
             labels.iter().any(|key| node.labels.contains_key(key)) || node.annotations.contains_key(&annotation)
         };

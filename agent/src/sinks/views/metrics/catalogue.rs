@@ -62,6 +62,8 @@ catalogue! {
         "The container runtime as it calls itself over CRI. Always 1; no series while it is unknown.";
     KUBELET_CEILING = Gauge "castoff_kubelet_ceiling_minor" []:
         "The last Kubernetes 1.x minor whose kubelet starts on this runtime. No series where nothing limits it or it is unknown.";
+    READY = Gauge "castoff_ready" ["target", "answer"]:
+        "Whether the node is ready for a target of --for: 1 for the one answer that holds, 0 for the others. At most 8 targets. No series without --for.";
     REPORT_TIMESTAMP = Gauge "castoff_report_timestamp_seconds" []:
         "When the look that the current report rests on began.";
     ENGINES = Gauge "castoff_engines" ["kind", "scope"]:

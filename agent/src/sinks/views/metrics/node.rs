@@ -3,6 +3,7 @@
 use super::Build;
 use super::catalogue as c;
 use super::family::{Family, length, number};
+use crate::findings::readiness::answer::Answer;
 use crate::findings::report::{Code, KubeletCeiling, Report, Severity, Verdict};
 use crate::model::engine::{EngineKind, Scope};
 use crate::model::reading::Reading;
@@ -16,6 +17,7 @@ pub(super) fn families(build: Build, report: Option<&Report>) -> Vec<Family> {
             node_info(report),
             runtime_info(report),
             kubelet_ceiling(report),
+            ready(report),
             report_timestamp(report),
             engines(report),
             shadow_containers(report),
@@ -58,6 +60,20 @@ fn kubelet_ceiling(report: &Report) -> Family {
     let mut family = Family::new(&c::KUBELET_CEILING);
     if let Reading::Known(KubeletCeiling::Minor(minor)) = &report.kubelet_ceiling {
         family.add([], f64::from(*minor));
+    }
+    family
+}
+
+fn ready(report: &Report) -> Family {
+    let mut family = Family::new(&c::READY);
+    for ready in &report.readiness {
+        let target = ready.target.to_string();
+        for answer in Answer::ALL {
+            family.add(
+                [&target, answer.code()],
+                if *answer == ready.answer { 1.0 } else { 0.0 },
+            );
+        }
     }
     family
 }

@@ -60,7 +60,7 @@ fn the_sample_looks_as_it_did() {
 
 #[test]
 fn the_catalogue_and_the_sample_name_the_same_families() {
-    let text = of(&sample::report());
+    let text = of(&sample::report()) + &of(&sample::asked());
     let mut cycles = CycleCounters::default();
     cycles.record_cycle(&sample::report(), Duration::ZERO, 0);
     let text = text + &exposition(Some(&sample::report()), &cycles);
@@ -87,6 +87,27 @@ fn before_the_first_report_the_verdict_is_unknown_and_nothing_is_claimed() {
         assert!(!samples.keys().any(|s| s.starts_with(family)), "{family}");
     }
     assert_eq!(samples["castoff_cycles_total"], "0");
+}
+
+#[test]
+fn exactly_one_answer_holds_for_each_target() {
+    let text = of(&sample::asked());
+    let holding: Vec<&str> = samples(&text)
+        .into_iter()
+        .filter(|(s, v)| s.starts_with("castoff_ready{") && *v == "1")
+        .map(|(s, _)| s)
+        .collect();
+    let expected = [
+        "castoff_ready{target=\"containerd=1.7\",answer=\"cannot-tell\"}",
+        "castoff_ready{target=\"docker=removed\",answer=\"ready\"}",
+        "castoff_ready{target=\"kubelet=1.38\",answer=\"not-ready\"}",
+    ];
+    assert_eq!(holding, expected);
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("castoff_ready{")).count(),
+        9
+    );
+    assert!(!of(&sample::report()).contains("castoff_ready"));
 }
 
 #[test]

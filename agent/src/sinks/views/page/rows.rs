@@ -2,6 +2,7 @@
 
 use super::drawing::Drawing;
 use super::when::When;
+use crate::findings::readiness::answer::{Obstacle, Readiness};
 use crate::findings::report::{Report, SourceStatus};
 use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::{Api, Engine, Listener, Scope};
@@ -198,6 +199,28 @@ pub(super) fn process(process: &Process) -> Vec<String> {
     let containers = membership.containers.iter();
     pieces.extend(containers.map(|c| format!("container {} of {}", c.id, c.manager)));
     pieces
+}
+
+/// The answer for one target.
+#[derive(Debug)]
+pub(super) struct ReadyRow<'a> {
+    pub(super) target: String,
+    pub(super) answer: &'static str,
+    pub(super) tone: &'static str,
+    /// Each with the words for its effect.
+    pub(super) obstacles: Vec<(&'static str, &'a Obstacle)>,
+}
+
+impl<'a> ReadyRow<'a> {
+    pub(super) fn new(ready: &'a Readiness) -> Self {
+        let obstacles = ready.obstacles.iter();
+        Self {
+            target: ready.target.to_string(),
+            answer: words::answer(ready.answer),
+            tone: super::class(words::answer_tone(ready.answer)),
+            obstacles: obstacles.map(|found| (words::effect(found.effect), found)).collect(),
+        }
+    }
 }
 
 /// How a source did.

@@ -160,6 +160,20 @@ fn the_page_has_all_that_the_report_has() {
 }
 
 #[test]
+fn each_target_has_its_answer_and_what_stands_in_the_way() {
+    let report = sample::asked();
+    let text = text(&page(&report));
+    for ready in &report.readiness {
+        let line = format!("Ready for {}{}", ready.target, words::answer(ready.answer));
+        assert!(text.contains(&line), "{line}");
+        for obstacle in &ready.obstacles {
+            assert!(text.contains(&*visible(&obstacle.message)), "{}", obstacle.message);
+        }
+    }
+    assert!(!self::text(&page(&sample::report())).contains("Ready for"));
+}
+
+#[test]
 fn what_is_beyond_the_limit_is_counted() {
     let mut report = sample::clear();
     report.clients = Reading::Known(

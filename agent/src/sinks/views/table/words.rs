@@ -245,7 +245,7 @@ pub(in crate::sinks::views) const fn answer(answer: Answer) -> &'static str {
     }
 }
 
-pub(super) const fn answer_tone(answer: Answer) -> Tone {
+pub(in crate::sinks::views) const fn answer_tone(answer: Answer) -> Tone {
     match answer {
         Answer::Ready => Tone::Good,
         Answer::NotReady => Tone::Bad,
@@ -253,7 +253,7 @@ pub(super) const fn answer_tone(answer: Answer) -> Tone {
     }
 }
 
-pub(super) const fn effect(effect: Effect) -> &'static str {
+pub(in crate::sinks::views) const fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::Blocks => "blocks",
         Effect::MayBlock => "may block",
