@@ -32,7 +32,7 @@ use crate::sources::offload::{Offload, OffloadError};
 use crate::sources::runtime::{self, RuntimeSource};
 use crate::sources::sockets::live::KernelTables;
 use crate::sources::sockets::tables::SocketTables;
-use disk_side::{DiskSide, MountFacts, files_status};
+use disk_side::{FileSide, KubeletSide, MountFacts, MountSide, files_status};
 use host_side::{HostSide, HostSightings, Timed};
 
 /// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
@@ -48,10 +48,10 @@ const SOCKETS_DEADLINE: Duration = Duration::from_secs(5);
 /// Looks at one node.
 pub struct Agent {
     host: Offload<HostSide>,
-    kubelet: Offload<DiskSide>,
-    files: Offload<DiskSide>,
-    mounts: Offload<DiskSide>,
-    runtime_mounts: Offload<DiskSide>,
+    kubelet: Offload<KubeletSide>,
+    files: Offload<FileSide>,
+    mounts: Offload<MountSide>,
+    runtime_mounts: Offload<MountSide>,
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
@@ -73,10 +73,10 @@ impl Agent {
     pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), look.connect_events.clone(), tables)),
-            kubelet: Offload::new(DiskSide::new(look.host.clone())),
-            files: Offload::new(DiskSide::new(look.host.clone())),
-            mounts: Offload::new(DiskSide::new(look.host.clone())),
-            runtime_mounts: Offload::new(DiskSide::new(look.host.clone())),
+            kubelet: Offload::new(KubeletSide::new(look.host.clone())),
+            files: Offload::new(FileSide::new(look.host.clone())),
+            mounts: Offload::new(MountSide::new(look.host.clone())),
+            runtime_mounts: Offload::new(MountSide::new(look.host.clone())),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
@@ -109,7 +109,7 @@ impl Agent {
 
     async fn ask_and_conclude(&mut self) -> Report {
         let begun = SystemTime::now();
-        let look_at_places = self.files.run(PLACES_DEADLINE, DiskSide::look_at_socket_places);
+        let look_at_places = self.files.run(PLACES_DEADLINE, FileSide::look_at_socket_places);
         let read_table = self.host.run(HOST_DEADLINE, HostSide::read_table);
         let (places, table) = tokio::join!(look_at_places, read_table);
         let asked = "the files where engines have their sockets";
@@ -119,9 +119,7 @@ impl Agent {
         let ask = async {
             let look_at_kubelet = async {
                 let table = table?;
-                kubelet
-                    .run(HOST_DEADLINE, move |disk| disk.look_at_kubelet(&table))
-                    .await
+                kubelet.run(HOST_DEADLINE, move |disk| disk.look(&table)).await
             };
             let look_at_engines = host.run(HOST_DEADLINE, move |host| host.look_at_engines(&places));
             let (kubelet, engines) = tokio::join!(look_at_kubelet, look_at_engines);
@@ -133,7 +131,7 @@ impl Agent {
             let runtime = Timed::measure_async(Source::Runtime, answer).await;
             (kubelet, engines, runtime)
         };
-        let files = self.files.run(HOST_DEADLINE, DiskSide::look_at_files);
+        let files = self.files.run(HOST_DEADLINE, FileSide::look_at_files);
         let ((kubelet, mut host, runtime), files) = tokio::join!(ask, files);
         let files = files.unwrap_or_else(|error| unanswered(Source::HostFiles, error, Hides::Engine));
         self.name_containers(&mut host).await;
@@ -146,7 +144,7 @@ impl Agent {
             return;
         }
         let (table, containers) = (Arc::clone(&host.table), host.supervised.clone());
-        let read = move |disk: &mut DiskSide| disk.look_at_records(&table, containers);
+        let read = move |disk: &mut FileSide| disk.look_at_records(&table, containers);
         match self.files.run(HOST_DEADLINE, read).await {
             Ok(named) => host.supervised = named,
             Err(error) => host.supervised.gaps.push(gap_of(error, Hides::Detail)),
@@ -292,10 +290,7 @@ impl Agent {
 
     async fn look_at_mounts(&mut self, facts: MountFacts) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
         let start = Instant::now();
-        let seen = self
-            .mounts
-            .run(HOST_DEADLINE, move |disk| disk.look_at_mounts(&facts))
-            .await;
+        let seen = self.mounts.run(HOST_DEADLINE, move |disk| disk.look(&facts)).await;
         let seen = seen.unwrap_or_else(|error| MountsSeen {
             reaches: Sighting::unknown(gap_of(error, Hides::Exposure)),
             lost: Vec::new(),
@@ -490,11 +485,10 @@ mod tests {
             let (host, mut agent) = node_with(&sockets);
             std::fs::create_dir_all(host.paths().root.join("run")).expect("a directory");
             std::fs::hard_link(&path, host.paths().root.join("run/docker.sock")).expect("one file system");
-            let (_release, hang) = mpsc::channel::<()>();
-            if hangs {
-                let stuck = agent.files.run(Duration::from_millis(1), move |_| hang.recv());
-                assert!(stuck.await.is_err());
-            }
+            let _release = match hangs {
+                true => Some(hang(&mut agent.files).await),
+                false => None,
+            };
             let report = agent.look().await;
             let clients = report.clients.known().map_or(0, Vec::len);
             assert_eq!(clients, usize::from(!hangs));
@@ -505,16 +499,22 @@ mod tests {
         }
     }
 
+    /// Lets a look hang until what it gives is dropped.
+    async fn hang<S: Send + 'static>(look: &mut Offload<S>) -> mpsc::Sender<()> {
+        let (release, hang) = mpsc::channel::<()>();
+        let stuck = look.run(Duration::from_millis(1), move |_| hang.recv());
+        assert!(stuck.await.is_err());
+        release
+    }
+
     #[tokio::test]
     async fn a_disk_that_hangs_hides_no_client() {
         let (_host, mut agent) = node();
-        let mut releases = Vec::new();
-        for disk in [&mut agent.kubelet, &mut agent.files, &mut agent.mounts] {
-            let (release, hang) = mpsc::channel::<()>();
-            let stuck = disk.run(Duration::from_millis(1), move |_| hang.recv());
-            assert!(stuck.await.is_err());
-            releases.push(release);
-        }
+        let _releases = [
+            hang(&mut agent.kubelet).await,
+            hang(&mut agent.files).await,
+            hang(&mut agent.mounts).await,
+        ];
         let report = agent.look().await;
         let clients = report.clients.known().expect("the socket tables were read");
         assert_eq!(clients.iter().map(|client| client.connections).collect::<Vec<_>>(), [1]);

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use castoff::model::client::{ClientIdentity, ClientKey};
-use castoff::model::history::Seen;
+use castoff::model::history::ClientRecord;
 use castoff_tests::lab::browser::Browser;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::docker::Docker;
@@ -72,7 +72,7 @@ fn hostile_names_are_shown_and_never_obeyed() -> Result<()> {
     it_was_quiet(&browser, &agent)
 }
 
-fn remembered() -> Vec<(ClientKey, Seen)> {
+fn remembered() -> Vec<(ClientKey, ClientRecord)> {
     let client = |n: usize| {
         let identity = ClientIdentity::Host {
             unit: None,

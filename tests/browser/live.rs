@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use castoff::model::client::{ClientIdentity, ClientKey};
 use castoff::model::container::PodContainer;
 use castoff::model::engine::EngineKind;
-use castoff::model::history::Seen;
+use castoff::model::history::ClientRecord;
 use castoff::model::workload::Unit;
 use castoff_tests::lab::browser::Browser;
 use castoff_tests::lab::clients;
@@ -146,7 +146,7 @@ fn looked(hours: u64) -> bool {
 }
 
 /// Who used this dockerd in the week before: every night until yesterday, in the daytime, always.
-fn before(docker: &Docker) -> Vec<(ClientKey, Seen)> {
+fn before(docker: &Docker) -> Vec<(ClientKey, ClientRecord)> {
     let listener = docker.socket().display().to_string();
     let client = |identity, hours: &dyn Fn(u64) -> bool| {
         past::client(identity, &listener, past::hours(|ago| looked(ago) && hours(ago)))

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::Result;
 use castoff::model::client::{ClientIdentity, ClientKey};
 use castoff::model::engine::{Api, EngineKind, Scope};
-use castoff::model::history::{History, Seen};
+use castoff::model::history::{ClientRecord, History};
 use castoff::model::hours::Hours;
 use castoff::model::request::Requests;
 use castoff::model::socket::SocketName;
@@ -25,7 +25,7 @@ pub(crate) fn hours(is_one: impl Fn(u64) -> bool) -> Hours {
 }
 
 /// A client of the host's dockerd that was seen in these hours.
-pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (ClientKey, Seen) {
+pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (ClientKey, ClientRecord) {
     let key = ClientKey {
         identity,
         engine: EngineKind::Dockerd,
@@ -34,7 +34,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
         listener: SocketName::Path(listener.to_owned()),
     };
     let last = seen.iter().last().unwrap_or(ago(0));
-    let seen = Seen {
+    let seen = ClientRecord {
         first: ago(200),
         last,
         connects: seen.iter().count() as u64,
@@ -47,7 +47,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
 }
 
 /// Writes it down.
-pub(crate) fn save(clients: Vec<(ClientKey, Seen)>, looked: Hours, state: &Path) -> Result<()> {
+pub(crate) fn save(clients: Vec<(ClientKey, ClientRecord)>, looked: Hours, state: &Path) -> Result<()> {
     let mut keeper = StateKeeper::load(state, StateKeeper::REST, Instant::now()).keeper;
     keeper.save(&History::restore(clients, [], looked, []), Instant::now())?;
     Ok(())

@@ -18,7 +18,7 @@ use castoff::agent::Agent;
 use castoff::config::{DEFAULT_WINDOW, Look};
 use castoff::findings::Settings;
 use castoff::findings::report::Report;
-use castoff::model::history::{History, Seen};
+use castoff::model::history::{ClientRecord, History};
 use castoff::model::hours::Hours;
 use castoff::model::publishing::Standing;
 use castoff::model::reading::{Hides, Source};
@@ -145,7 +145,7 @@ async fn a_use_in_the_future_counts_as_one_of_now_and_that_is_said() -> Result<(
     agent.look().await;
     let future = agent.history().clients().map(|(key, seen)| {
         let then = Timestamp::from_unix(seen.last.as_unix() + 10 * 365 * 86_400);
-        let seen = Seen {
+        let seen = ClientRecord {
             first: then,
             last: then,
             ..seen.clone()

@@ -23,29 +23,40 @@ use crate::sources::kubelet::read_kubelet;
 use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 
-/// What one of these looks keeps from cycle to cycle.
-pub(super) struct DiskSide {
+/// The look at the kubelet's flags and files.
+pub(super) struct KubeletSide {
+    paths: HostPaths,
+    reader: ProcessReader,
+}
+
+impl KubeletSide {
+    pub(super) fn new(paths: HostPaths) -> Self {
+        let reader = ProcessReader::new(paths.proc.clone());
+        Self { paths, reader }
+    }
+
+    pub(super) fn look(&self, table: &ProcessTable) -> Timed<Sighting<Kubelet>> {
+        Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
+    }
+}
+
+/// The looks at what engines and systemd have on the disk, with what they keep from cycle to cycle.
+pub(super) struct FileSide {
     paths: HostPaths,
     reader: ProcessReader,
     /// The control group version, once it was seen.
     cgroups: Option<CgroupVersion>,
     units: UnitMemory,
-    mounts: MountMemory,
 }
 
-impl DiskSide {
+impl FileSide {
     pub(super) fn new(paths: HostPaths) -> Self {
         Self {
             reader: ProcessReader::new(paths.proc.clone()),
             paths,
             cgroups: None,
             units: UnitMemory::default(),
-            mounts: MountMemory::default(),
         }
-    }
-
-    pub(super) fn look_at_kubelet(&self, table: &ProcessTable) -> Timed<Sighting<Kubelet>> {
-        Timed::measure(Source::Kubelet, || read_kubelet(&self.paths, &self.reader, table))
     }
 
     /// Where engines have their sockets, which the look at the sockets compares.
@@ -68,8 +79,25 @@ impl DiskSide {
     ) -> Sighting<Vec<SupervisedContainer>> {
         read_records(&self.reader, table, containers)
     }
+}
 
-    pub(super) fn look_at_mounts(&mut self, facts: &MountFacts) -> MountsSeen {
+/// The look at the mounts of containers, with what it keeps from cycle to cycle.
+pub(super) struct MountSide {
+    paths: HostPaths,
+    reader: ProcessReader,
+    memory: MountMemory,
+}
+
+impl MountSide {
+    pub(super) fn new(paths: HostPaths) -> Self {
+        Self {
+            reader: ProcessReader::new(paths.proc.clone()),
+            paths,
+            memory: MountMemory::default(),
+        }
+    }
+
+    pub(super) fn look(&mut self, facts: &MountFacts) -> MountsSeen {
         let listening = facts.listening.files.iter().map(|listening| listening.file).collect();
         let looked = Looked {
             host: &self.paths,
@@ -83,7 +111,7 @@ impl DiskSide {
             sees_machine: facts.sees_machine,
             now: moment_of(SystemTime::now()),
         };
-        find_mounts(&looked, &mut self.mounts)
+        find_mounts(&looked, &mut self.memory)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::socket::{ListeningFiles, ListeningSocket};
 use crate::sources::holders::{HolderMemory, ProcessView, Watch, find_connections};
 use crate::sources::processes::{ProcessEntry, ProcessTable};
 
-use super::disk_side::{DiskSide, MountFacts};
+use super::disk_side::{MountFacts, MountSide};
 use super::host_side::{HostSide, Swept, leave_out_own};
 use super::{Agent, HOST_DEADLINE, gap_of};
 
@@ -75,7 +75,7 @@ impl Agent {
             engines: Sighting::full(vec![socket.server.clone()]),
             ..facts.clone()
         };
-        let look = move |disk: &mut DiskSide| disk.look_at_mounts(&facts).reaches;
+        let look = move |disk: &mut MountSide| disk.look(&facts).reaches;
         let reaches = self.runtime_mounts.run(HOST_DEADLINE, look).await;
         socket.reaches = reaches.unwrap_or_else(|error| Sighting::unknown(gap_of(error, Hides::Exposure)));
         if let Reading::Known(reaches) = &mut socket.reaches.reading {

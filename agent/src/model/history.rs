@@ -21,7 +21,7 @@ use super::turns::in_turns;
 
 /// When a client was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ClientRecord {
     /// First.
     pub first: Timestamp,
     /// Last, with a connection open or made.
@@ -41,7 +41,7 @@ pub struct Seen {
 
 /// When a container was seen with a way to a socket, and the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenMounted {
+pub struct ExposureRecord {
     /// First.
     pub first: Timestamp,
     /// Last.
@@ -55,8 +55,8 @@ pub struct SeenMounted {
 /// those that are known for long, and those that were seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    clients: BTreeMap<ClientKey, Seen>,
-    exposures: BTreeMap<ExposureKey, SeenMounted>,
+    clients: BTreeMap<ClientKey, ClientRecord>,
+    exposures: BTreeMap<ExposureKey, ExposureRecord>,
     /// Hours in which at least one look could have seen every client.
     looked: Hours,
     /// The sockets of the last look, which are not worth keeping over a restart.
@@ -93,8 +93,8 @@ impl History {
 
     /// A history that was kept somewhere. Two records of one client, of before its name was folded, are one.
     pub fn restore(
-        clients: impl IntoIterator<Item = (ClientKey, Seen)>,
-        exposures: impl IntoIterator<Item = (ExposureKey, SeenMounted)>,
+        clients: impl IntoIterator<Item = (ClientKey, ClientRecord)>,
+        exposures: impl IntoIterator<Item = (ExposureKey, ExposureRecord)>,
         looked: Hours,
         marks: impl IntoIterator<Item = (ClientKey, Moment)>,
     ) -> Self {
@@ -112,7 +112,7 @@ impl History {
         history
     }
 
-    fn add_client(&mut self, key: ClientKey, seen: Seen) {
+    fn add_client(&mut self, key: ClientKey, seen: ClientRecord) {
         match self.clients.get_mut(&key) {
             Some(same) => same.merge(&seen),
             None => drop(self.clients.insert(key, seen)),
@@ -163,9 +163,9 @@ impl History {
                 .iter()
                 .filter(|s| !before.is_some_and(|b| b.contains(s)))
                 .count();
-            let seen = self.clients.entry(client.key.clone()).or_insert(Seen {
+            let seen = self.clients.entry(client.key.clone()).or_insert(ClientRecord {
                 by_event: true,
-                ..Seen::at(at)
+                ..ClientRecord::at(at)
             });
             seen.see(at, client, new as u64);
             let listener = ClientKey {
@@ -252,7 +252,7 @@ impl History {
     }
 
     fn record_unseen(&mut self, key: &ClientKey, at: Timestamp) {
-        let seen = self.clients.entry(key.clone()).or_insert(Seen::at(at));
+        let seen = self.clients.entry(key.clone()).or_insert(ClientRecord::at(at));
         seen.last = seen.last.max(at);
         seen.hours.mark(at);
         seen.connects = seen.connects.saturating_add(1);
@@ -273,7 +273,7 @@ impl History {
             )
         };
         for (key, mount) in mounted.iter().filter(|(key, _)| named(key)) {
-            let seen = self.exposures.entry(key.clone()).or_insert_with(|| SeenMounted {
+            let seen = self.exposures.entry(key.clone()).or_insert_with(|| ExposureRecord {
                 first: at,
                 last: at,
                 mount: mount.clone(),
@@ -307,17 +307,17 @@ impl History {
     }
 
     /// Every remembered client.
-    pub fn clients(&self) -> impl Iterator<Item = (&ClientKey, &Seen)> {
+    pub fn clients(&self) -> impl Iterator<Item = (&ClientKey, &ClientRecord)> {
         self.clients.iter()
     }
 
     /// Every remembered exposure.
-    pub fn exposures(&self) -> impl Iterator<Item = (&ExposureKey, &SeenMounted)> {
+    pub fn exposures(&self) -> impl Iterator<Item = (&ExposureKey, &ExposureRecord)> {
         self.exposures.iter()
     }
 
     /// When `key` was seen.
-    pub fn get(&self, key: &ClientKey) -> Option<&Seen> {
+    pub fn get(&self, key: &ClientKey) -> Option<&ClientRecord> {
         self.clients.get(key)
     }
 
@@ -366,7 +366,7 @@ impl History {
     }
 }
 
-impl Seen {
+impl ClientRecord {
     /// The record of a client that was seen at this time only, of which nothing is counted yet.
     fn at(at: Timestamp) -> Self {
         Self {
@@ -414,7 +414,7 @@ impl Seen {
     }
 }
 
-impl SeenMounted {
+impl ExposureRecord {
     /// Takes in an earlier record of the same way.
     fn merge(&mut self, before: Self) {
         self.first = self.first.min(before.first);
@@ -460,7 +460,7 @@ impl Key for ExposureKey {
     }
 }
 
-impl Record for Seen {
+impl Record for ClientRecord {
     fn first(&self) -> Timestamp {
         self.first
     }
@@ -478,7 +478,7 @@ impl Record for Seen {
     }
 }
 
-impl Record for SeenMounted {
+impl Record for ExposureRecord {
     fn first(&self) -> Timestamp {
         self.first
     }

@@ -116,7 +116,7 @@ fn a_rollout_makes_no_new_client() {
     if let ClientIdentity::Pod(place) = &mut before.key.identity {
         place.workload = None;
     }
-    let seen = Seen {
+    let seen = ClientRecord {
         first: at(1),
         last: at(2),
         connects: 1,
@@ -383,7 +383,7 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
         };
         of(identity).key
     };
-    let seen = |first, last| Seen {
+    let seen = |first, last| ClientRecord {
         first: Timestamp::from_unix(first),
         last: Timestamp::from_unix(last),
         connects: 2,

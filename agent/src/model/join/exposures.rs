@@ -8,7 +8,7 @@ use super::{Joined, served};
 use crate::model::client::{ClientIdentity, ClientKey, OpenClient};
 use crate::model::engine::{Api, Engine, EngineKind, Scope};
 use crate::model::exposure::{Exposure, ExposureKey, LostMount, Mounted, Reach, Reached};
-use crate::model::history::{History, SeenMounted};
+use crate::model::history::{ExposureRecord, History};
 use crate::model::reading::Reading;
 use crate::model::snapshot::Snapshot;
 use crate::model::socket::{ListenerId, SocketName};
@@ -119,7 +119,7 @@ fn exposures_to(
         Reading::Absent => &none,
         Reading::Unknown(gap) => return Reading::Unknown(gap.clone()),
     };
-    let remembered: BTreeMap<&ExposureKey, &SeenMounted> =
+    let remembered: BTreeMap<&ExposureKey, &ExposureRecord> =
         history.exposures().filter(|(key, _)| key.client.api == api).collect();
     let earlier = remembered
         .iter()

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::model::client::ClientKey;
 use crate::model::exposure::{ExposureKey, Mounted};
-use crate::model::history::{History, Seen, SeenMounted};
+use crate::model::history::{ClientRecord, ExposureRecord, History};
 use crate::model::hours::Hours;
 use crate::model::last_connect::Moment;
 use crate::model::request::Requests;
@@ -229,7 +229,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         return Err(DocumentError::ImplausibleExposure(at));
     }
     let exposures = document.exposures.into_iter().map(|entry| {
-        let seen = SeenMounted {
+        let seen = ExposureRecord {
             first: entry.first_seen,
             last: entry.last_seen,
             mount: entry.mount,
@@ -241,7 +241,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         if header.version == WITHOUT_HOURS {
             hours = [entry.first_seen, entry.last_seen].into_iter().collect();
         }
-        let seen = Seen {
+        let seen = ClientRecord {
             first: entry.first_seen,
             last: entry.last_seen,
             connects: entry.connects,

@@ -13,7 +13,7 @@ use super::document::{decode, encode};
 use super::*;
 use crate::model::client::{ClientIdentity, OpenClient, Origin};
 use crate::model::exposure::{ExposureKey, Mounted};
-use crate::model::history::{History, Seen, SeenMounted};
+use crate::model::history::{ClientRecord, ExposureRecord, History};
 use crate::model::last_connect::Moment;
 use crate::model::time::Timestamp;
 use crate::sinks::sample;
@@ -32,12 +32,12 @@ fn history() -> History {
             access: e.access,
         };
         let (first, last) = (e.first_seen, e.last_seen);
-        (key, SeenMounted { first, last, mount })
+        (key, ExposureRecord { first, last, mount })
     });
     let clients = sample::report().clients;
     let clients = clients.known().expect("the sample has clients").iter().enumerate();
     let clients = clients.map(|(at, c)| {
-        let seen = Seen {
+        let seen = ClientRecord {
             first: c.first_seen,
             last: c.last_seen,
             connects: c.connects,
