@@ -5,74 +5,54 @@
 //! `agent/docs/kernel-support.md`; `CASTOFF_BLESS=1` writes it.
 
 mod cases;
-mod rows;
+mod guests;
 mod table;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use castoff_tests::lab::image::Image;
 use castoff_tests::matrix::Outcome;
+use castoff_tests::rows::{self, Words};
 
 const REPORT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/docs/kernel-support.md");
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    match run(&words) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("kernel: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    rows::main("kernel", run)
 }
 
-fn run(words: &[String]) -> Result<ExitCode> {
+fn run(words: &Words) -> Result<bool> {
     let program = Image::of_this_tree()?.program();
-    let mut plans = rows::plans();
-    plans.retain(|plan| words.is_empty() || words.iter().any(|word| plan.name().contains(word.as_str())));
-    let mut rows = Vec::new();
+    let mut plans = guests::plans();
+    plans.retain(|plan| words.choose(&plan.name()));
+    let mut ran = Vec::new();
     for plan in plans {
-        let started = Instant::now();
-        let row = plan.run(&program);
-        println!(
-            "{}: {} ({:.1} s)",
-            row.name,
-            row.outcome,
-            started.elapsed().as_secs_f64()
-        );
-        rows.push(row);
+        ran.push(rows::run(
+            || plan.run(&program),
+            |row| (row.name.as_str(), &row.outcome),
+        ));
     }
-    let table = table::write(&rows);
+    let table = table::write(&ran);
     println!("\n{table}");
-    let document = if words.is_empty() {
-        compare(&table, &rows)?
-    } else {
-        true
-    };
-    let failed = rows
+    let document = !words.are_none() || compare(&table, &ran)?;
+    let failed = ran
         .iter()
         .filter(|row| matches!(row.outcome, Outcome::Wrong(_)))
         .count()
         + usize::from(!document);
-    let passed = rows.iter().filter(|row| matches!(row.outcome, Outcome::Right)).count() + usize::from(document);
-    for row in &rows {
+    let passed = ran.iter().filter(|row| matches!(row.outcome, Outcome::Right)).count() + usize::from(document);
+    for row in &ran {
         if let Outcome::NotRun(why) = &row.outcome {
             println!("check {}: skipped, {why}", row.name);
         }
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored");
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(failed == 0)
 }
 
 /// True if the document has the lines of the rows that ran; `CASTOFF_BLESS=1` makes it so where none of them is wrong.
-fn compare(table: &str, rows: &[rows::Row]) -> Result<bool> {
+fn compare(table: &str, rows: &[guests::Row]) -> Result<bool> {
     let is_right = rows.iter().all(|row| !matches!(row.outcome, Outcome::Wrong(_)));
     if is_right && std::env::var_os("CASTOFF_BLESS").is_some_and(|value| value == "1") {
         std::fs::write(REPORT, table).with_context(|| format!("write {REPORT}"))?;

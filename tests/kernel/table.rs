@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use castoff_tests::matrix::Outcome;
 
-use crate::rows::Row;
+use crate::guests::Row;
 
 const HEAD: &str = "# Kernels that castoff is tested on
 

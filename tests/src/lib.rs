@@ -6,4 +6,5 @@ pub mod fake;
 pub mod lab;
 pub mod matrix;
 pub mod report;
+pub mod rows;
 pub mod wait;
