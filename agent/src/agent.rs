@@ -21,6 +21,7 @@ use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::join::{self, Joined};
 use crate::model::kubelet::Kubelet;
 use crate::model::last_connect::moment_of;
+use crate::model::runtime_socket::RuntimeSocket;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
 use crate::model::runtime::RuntimeSighting;
 use crate::model::snapshot::Snapshot;
@@ -51,7 +52,6 @@ pub struct Agent {
     kubelet: Offload<KubeletSide>,
     files: Offload<FileSide>,
     mounts: Offload<MountSide>,
-    runtime_mounts: Offload<MountSide>,
     runtime: RuntimeSource,
     /// Containers that the runtime did not list in the last look: they are not asked for in each.
     unlisted: BTreeSet<ContainerId>,
@@ -76,7 +76,6 @@ impl Agent {
             kubelet: Offload::new(KubeletSide::new(look.host.clone())),
             files: Offload::new(FileSide::new(look.host.clone())),
             mounts: Offload::new(MountSide::new(look.host.clone())),
-            runtime_mounts: Offload::new(MountSide::new(look.host.clone())),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
@@ -214,8 +213,7 @@ impl Agent {
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let listening = (Arc::clone(&host.listening), host.sees_machine);
         let facts = mount_facts(&snapshot, host.contained, listening);
-        self.look_at_runtime_mounts(&mut snapshot, &facts).await;
-        let (reaches, mounts) = self.look_at_mounts(facts).await;
+        let (reaches, mounts) = self.look_at_mounts(facts, &mut snapshot.runtime_socket).await;
         sources.push(reaches.status());
         runtime_side::add_gaps(&snapshot, &mut sources);
         self.heed_the_clock(taken);
@@ -288,14 +286,32 @@ impl Agent {
         }
     }
 
-    async fn look_at_mounts(&mut self, facts: MountFacts) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
+    /// Looks at the mounts that lead to engines, and beside them at those that lead to the runtime's own socket.
+    async fn look_at_mounts(
+        &mut self,
+        facts: MountFacts,
+        runtime: &mut Reading<RuntimeSocket>,
+    ) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
         let start = Instant::now();
-        let seen = self.mounts.run(HOST_DEADLINE, move |disk| disk.look(&facts)).await;
-        let seen = seen.unwrap_or_else(|error| MountsSeen {
-            reaches: Sighting::unknown(gap_of(error, Hides::Exposure)),
-            lost: Vec::new(),
-            clocks: Vec::new(),
+        let server = runtime.known().map(|socket| socket.server.clone());
+        let look = move |disk: &mut MountSide| {
+            (
+                disk.look(&facts),
+                server.map(|server| disk.look_for_runtime(&facts, server)),
+            )
+        };
+        let (seen, to_runtime) = self.mounts.run(HOST_DEADLINE, look).await.unwrap_or_else(|error| {
+            let unknown = Sighting::unknown(gap_of(error, Hides::Exposure));
+            let seen = MountsSeen {
+                reaches: unknown.clone(),
+                lost: Vec::new(),
+                clocks: Vec::new(),
+            };
+            (seen, Some(unknown))
         });
+        if let (Reading::Known(socket), Some(reaches)) = (runtime, to_runtime) {
+            socket.reaches = reaches;
+        }
         let reaches = Timed {
             source: Source::Mounts,
             took: start.elapsed(),
@@ -485,9 +501,10 @@ mod tests {
             let (host, mut agent) = node_with(&sockets);
             std::fs::create_dir_all(host.paths().root.join("run")).expect("a directory");
             std::fs::hard_link(&path, host.paths().root.join("run/docker.sock")).expect("one file system");
-            let _release = match hangs {
-                true => Some(hang(&mut agent.files).await),
-                false => None,
+            let _release = if hangs {
+                Some(hang(&mut agent.files).await)
+            } else {
+                None
             };
             let report = agent.look().await;
             let clients = report.clients.known().map_or(0, Vec::len);

@@ -10,6 +10,7 @@ use super::host_side::Timed;
 use crate::findings::report::SourceStatus;
 use crate::model::container::{Container, SupervisedContainer};
 use crate::model::engine::EngineSighting;
+use crate::model::exposure::{Reach, Reached};
 use crate::model::host::{CgroupVersion, HostFiles};
 use crate::model::identity::ContainerId;
 use crate::model::kubelet::Kubelet;
@@ -86,6 +87,7 @@ pub(super) struct MountSide {
     paths: HostPaths,
     reader: ProcessReader,
     memory: MountMemory,
+    to_runtime: MountMemory,
 }
 
 impl MountSide {
@@ -94,29 +96,50 @@ impl MountSide {
             reader: ProcessReader::new(paths.proc.clone()),
             paths,
             memory: MountMemory::default(),
+            to_runtime: MountMemory::default(),
         }
     }
 
     pub(super) fn look(&mut self, facts: &MountFacts) -> MountsSeen {
-        let listening = facts.listening.files.iter().map(|listening| listening.file).collect();
-        let looked = Looked {
-            host: &self.paths,
-            reader: &self.reader,
-            containers: &facts.containers,
-            sandboxes: &facts.sandboxes,
-            supervised: &facts.supervised,
-            processes: &facts.contained,
-            engines: &facts.engines,
-            listening: &listening,
-            sees_machine: facts.sees_machine,
-            now: moment_of(SystemTime::now()),
-        };
-        find_mounts(&looked, &mut self.memory)
+        find(&self.paths, &self.reader, facts, &facts.engines, &mut self.memory)
+    }
+
+    /// Finds the mounts that lead to the socket of the runtime, which is `server`.
+    pub(super) fn look_for_runtime(&mut self, facts: &MountFacts, server: EngineSighting) -> Sighting<Vec<Reach>> {
+        let server = Sighting::full(vec![server]);
+        let mut reaches = find(&self.paths, &self.reader, facts, &server, &mut self.to_runtime).reaches;
+        if let Reading::Known(reaches) = &mut reaches.reading {
+            // A mount that is named as a Docker socket was found by the look at the engines' mounts.
+            reaches.retain(|reach| matches!(reach.reached, Reached::Listener(_)));
+        }
+        reaches
     }
 }
 
+fn find(
+    paths: &HostPaths,
+    reader: &ProcessReader,
+    facts: &MountFacts,
+    engines: &Sighting<Vec<EngineSighting>>,
+    memory: &mut MountMemory,
+) -> MountsSeen {
+    let listening = facts.listening.files.iter().map(|listening| listening.file).collect();
+    let looked = Looked {
+        host: paths,
+        reader,
+        containers: &facts.containers,
+        sandboxes: &facts.sandboxes,
+        supervised: &facts.supervised,
+        processes: &facts.contained,
+        engines,
+        listening: &listening,
+        sees_machine: facts.sees_machine,
+        now: moment_of(SystemTime::now()),
+    };
+    find_mounts(&looked, memory)
+}
+
 /// What the look at mounts needs of the others, its own for the time of the look.
-#[derive(Clone)]
 pub(super) struct MountFacts {
     /// The containers that the runtime lists.
     pub(super) containers: Sighting<Vec<Container>>,

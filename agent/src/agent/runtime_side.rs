@@ -4,7 +4,6 @@
 
 use crate::findings::report::SourceStatus;
 use crate::model::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
-use crate::model::exposure::{Reach, Reached};
 use crate::model::identity::{Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
@@ -14,7 +13,6 @@ use crate::model::socket::{ListeningFiles, ListeningSocket};
 use crate::sources::holders::{HolderMemory, ProcessView, Watch, find_connections};
 use crate::sources::processes::{ProcessEntry, ProcessTable};
 
-use super::disk_side::{MountFacts, MountSide};
 use super::host_side::{HostSide, Swept, leave_out_own};
 use super::{Agent, HOST_DEADLINE, gap_of};
 
@@ -64,24 +62,6 @@ impl Agent {
         let look = move |host: &mut HostSide| host.look_at_runtime_socket(socket, kubelet);
         let seen = self.host.run(HOST_DEADLINE, look).await;
         seen.unwrap_or_else(|error| Reading::Unknown(gap_of(error, Hides::Detail)))
-    }
-
-    /// Adds the mounts of containers that lead to the runtime's socket. `facts` are those for the engines.
-    pub(super) async fn look_at_runtime_mounts(&mut self, snapshot: &mut Snapshot, facts: &MountFacts) {
-        let Reading::Known(socket) = &mut snapshot.runtime_socket else {
-            return;
-        };
-        let facts = MountFacts {
-            engines: Sighting::full(vec![socket.server.clone()]),
-            ..facts.clone()
-        };
-        let look = move |disk: &mut MountSide| disk.look(&facts).reaches;
-        let reaches = self.runtime_mounts.run(HOST_DEADLINE, look).await;
-        socket.reaches = reaches.unwrap_or_else(|error| Sighting::unknown(gap_of(error, Hides::Exposure)));
-        if let Reading::Known(reaches) = &mut socket.reaches.reading {
-            // What is named as a Docker socket is the other look's.
-            reaches.retain(|reach: &Reach| matches!(reach.reached, Reached::Listener(_)));
-        }
     }
 }
 

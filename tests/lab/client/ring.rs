@@ -135,7 +135,16 @@ fn submit(ring: &OwnedFd, parameters: &Parameters, connection: c_int, address: &
 
 fn map(ring: &OwnedFd, offset: i64) -> io::Result<*mut c_void> {
     // SAFETY: at no address of this program's own.
-    mapped(unsafe { mmap(null_mut(), MAPPED, PROT_READ_WRITE, MAP_SHARED, ring.as_raw_fd(), offset) })
+    mapped(unsafe {
+        mmap(
+            null_mut(),
+            MAPPED,
+            PROT_READ_WRITE,
+            MAP_SHARED,
+            ring.as_raw_fd(),
+            offset,
+        )
+    })
 }
 
 fn mapped(pages: *mut c_void) -> io::Result<*mut c_void> {

@@ -156,7 +156,9 @@ fn execute_from_memory(name: &str, path: &str, until_eof: bool) -> io::Result<()
     let called = text(name)?;
     // SAFETY: the name outlives the call.
     let copy = check(unsafe { memfd_create(called.as_ptr(), 0) })?;
-    let mut file = fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{copy}"))?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/self/fd/{copy}"))?;
     io::copy(&mut fs::File::open("/proc/self/exe")?, &mut file)?;
     drop(file);
     let program = text(&format!("/proc/self/fd/{copy}"))?;
@@ -178,7 +180,11 @@ fn steal(pid: &str) -> io::Result<OwnedFd> {
         link.to_string_lossy().starts_with("socket:")
     });
     let descriptor = descriptor.ok_or_else(|| io::Error::other("it has no socket"))?;
-    let descriptor: c_long = descriptor.file_name().to_string_lossy().parse().map_err(io::Error::other)?;
+    let descriptor: c_long = descriptor
+        .file_name()
+        .to_string_lossy()
+        .parse()
+        .map_err(io::Error::other)?;
     // SAFETY: neither call takes a pointer.
     let stolen = unsafe {
         let process = check(syscall(SYS_PIDFD_OPEN, pid, 0_i64) as c_int)?;
@@ -249,7 +255,9 @@ fn relay(listener: &UnixListener, path: &str) {
     thread::spawn(move || {
         let Ok(listener) = listener else { return };
         for client in listener.incoming().flatten() {
-            let Ok(server) = UnixStream::connect(&path) else { continue };
+            let Ok(server) = UnixStream::connect(&path) else {
+                continue;
+            };
             for (from, to) in [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))] {
                 thread::spawn(move || io::copy(&mut from?, &mut to?));
             }
@@ -264,7 +272,11 @@ fn connect_as(kind: c_int, path: &str) -> io::Result<OwnedFd> {
     unsafe {
         let made = check(socket(c_int::from(AF_UNIX), kind, 0))?;
         let made = OwnedFd::from_raw_fd(made);
-        check(connect(made.as_raw_fd(), &raw const address, size_of::<Address>() as u32))?;
+        check(connect(
+            made.as_raw_fd(),
+            &raw const address,
+            size_of::<Address>() as u32,
+        ))?;
         Ok(made)
     }
 }
