@@ -16,6 +16,7 @@ mod judge;
 pub mod look;
 mod notes;
 mod pages;
+pub mod readiness;
 pub mod row;
 pub mod summary;
 mod table;

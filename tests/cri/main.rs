@@ -124,6 +124,7 @@ fn kubelet_with(path: &str) -> Sighting<Kubelet> {
             origin,
         }],
         fail_cgroup_v1: Reading::Absent,
+        subordinate_ids: Reading::Absent,
         process: None,
     })
 }

@@ -264,3 +264,67 @@ async fn the_exit_code_is_by_the_worst_node_and_the_bar() -> Result<()> {
     assert_eq!(person.run(&["--fail-on", "runtime"]).await?.code, Some(0));
     Ok(())
 }
+
+/// No agent was started with `--for`.
+#[tokio::test]
+async fn each_node_is_judged_by_its_report_for_what_is_asked() -> Result<()> {
+    let api = FakeApi::start().await?;
+    for node in ["ready", "old", "stale", "other"] {
+        api.script().fleet.add(node);
+    }
+    api.script().fleet.add_node("bare", &[]);
+    let mut report = report_clear("ready");
+    let driver = json!({ "state": "known", "value": "systemd" });
+    report["runtime"]["value"]["cgroupDriver"] = driver;
+    let mut stale = report.clone();
+    (stale["node"], stale["time"]) = (json!("stale"), json!("2026-01-01T00:00:00Z"));
+    let mut other = report_clear("other");
+    other["kubelet"] = json!({ "state": "known", "value": {} });
+    for (node, report) in [("ready", report), ("stale", stale), ("other", other)] {
+        api.script().fleet.answer(node, Reply::Report(report));
+    }
+    let person = Person::of(&api)?;
+    let ran = person
+        .run(&["--for", "kubelet=1.38,kubelet=1.37", "-o", "json"])
+        .await?;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{ran:?}");
+    let errors = schema()?.iter_errors(&ran.json()?).count();
+    assert_eq!(errors, 0, "{ran:?}");
+    for (node, answers, words) in [
+        ("ready", ["ready", "ready"], ""),
+        ("old", ["not-ready", "ready"], "Kubernetes announces that 1.38"),
+        ("stale", ["cannot-tell", "cannot-tell"], "the agent's last look was"),
+        (
+            "other",
+            ["cannot-tell", "cannot-tell"],
+            "does not hold all that decides",
+        ),
+        ("bare", ["cannot-tell", "cannot-tell"], "no castoff pod is on it"),
+    ] {
+        let readiness = ran.row(node)?["readiness"].clone();
+        assert_eq!(
+            [&readiness[0]["answer"], &readiness[1]["answer"]],
+            answers,
+            "{node}: {readiness}"
+        );
+        assert!(
+            readiness[0]["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains(words))
+        );
+    }
+    let counts = &ran.json()?["summary"]["readiness"][0];
+    let expected = json!({ "target": "kubelet=1.38", "ready": 1, "notReady": 1, "cannotTell": 3,
+        "obstacles": [{ "what": "kubelet-ceiling", "nodes": 1 }] });
+    assert_eq!(counts, &expected);
+    let table = person.run(&["--for", "kubelet=1.38"]).await?;
+    assert!(
+        table.out.contains("kubelet=1.38 not ready (kubelet-ceiling)"),
+        "{}",
+        table.out
+    );
+    assert!(table.out.contains("kubelet-ceiling 1"), "{}", table.out);
+    let refused = person.run(&["--for", "kubelet=new"]).await?;
+    assert_eq!(refused.code, Some(64), "{refused:?}");
+    Ok(())
+}

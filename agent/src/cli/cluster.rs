@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::{Cluster as Args, FleetOutput};
-use super::judge::{exit_code, judge_verdict};
+use super::judge::{exit_code, judge_answers, judge_verdict};
 use super::terminal::style;
 use super::{CANNOT_TELL, WRONG_USE};
 use crate::apiserver::access::Access;
@@ -194,7 +194,9 @@ impl Round<'_> {
 
     async fn take(&mut self, row: NodeRow) -> Result<(), Stop> {
         self.tally.add(&row);
-        let of_row = judge_verdict(row.verdict, row.runtime_is_hidden, &self.args.fail_on);
+        let answers = judge_answers(row.readiness.iter().map(|ready| ready.answer));
+        let by_verdict = || judge_verdict(row.verdict, row.runtime_is_hidden, &self.args.fail_on);
+        let of_row = answers.unwrap_or_else(by_verdict);
         self.judgement = worse(self.judgement, of_row);
         if self.changes.are_in(&row) || self.args.output == FleetOutput::Json {
             self.sheet.add(row);
@@ -262,6 +264,7 @@ impl Changes {
         let mut hasher = self.hash.build_hasher();
         row.verdict.hash(&mut hasher);
         row.doubt.hash(&mut hasher);
+        row.readiness.iter().for_each(|ready| ready.answer.hash(&mut hasher));
         for used in row.clients.seen().map_or(&[][..], |clients| &clients.users) {
             used.user.hash(&mut hasher);
         }
@@ -286,6 +289,10 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
         let wants = "a page is of one look; wants table, wide or json";
         reader.mistake((), format!("--watch: {wants}"));
     }
+    if !args.ready_for.is_empty() && args.output == FleetOutput::Html {
+        let wants = "the page has no room for the answers; wants table, wide or json";
+        reader.mistake((), format!("--for: {wants}"));
+    }
     let kubeconfig = reader.file("--kubeconfig", args.kubeconfig.as_deref());
     let context = reader.text("--context", args.context.as_deref());
     let access = Access::Workstation(Workstation::find(kubeconfig, context, |name| std::env::var_os(name)));
@@ -301,6 +308,7 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
         settings: FleetSettings {
             at_once: usize::from(args.concurrency),
             stale_after: reader.duration("--stale-after", &args.stale_after, second, 365 * 86_400 * second),
+            ready_for: reader.targets("--for", &args.ready_for),
             door,
         },
     };

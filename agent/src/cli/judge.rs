@@ -8,14 +8,17 @@ use crate::sinks::views::junit::Outcome;
 
 /// Judges `report` by what was asked: by readiness where that was, else by the bar.
 pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
-    if let Some(worst) = report.readiness.iter().map(|ready| ready.answer).min() {
-        return match worst {
-            Answer::Ready => Outcome::Passed,
-            Answer::NotReady => Outcome::Failed,
-            Answer::CannotTell => Outcome::CannotTell,
-        };
-    }
-    judge_verdict(report.verdict, hides_the_runtime(report), fail_on)
+    let answers = judge_answers(report.readiness.iter().map(|ready| ready.answer));
+    answers.unwrap_or_else(|| judge_verdict(report.verdict, hides_the_runtime(report), fail_on))
+}
+
+/// What the worst of the `answers` amounts to; none where nothing was asked.
+pub(super) fn judge_answers(answers: impl Iterator<Item = Answer>) -> Option<Outcome> {
+    Some(match answers.min()? {
+        Answer::Ready => Outcome::Passed,
+        Answer::NotReady => Outcome::Failed,
+        Answer::CannotTell => Outcome::CannotTell,
+    })
 }
 
 /// How a verdict stands to the bar, given whether something hides which runtime the kubelet uses.

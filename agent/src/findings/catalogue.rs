@@ -81,6 +81,8 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::SharedContainerd => &SHARED_CONTAINERD,
         Code::UnknownRelease => &upgrades::UNKNOWN_RELEASE,
         Code::KubeletEndOfLife => &upgrades::KUBELET_END_OF_LIFE,
+        Code::SubidRange => &upgrades::SUBID_RANGE,
+        Code::GetsubidsMissing => &upgrades::GETSUBIDS_MISSING,
         Code::RuntimeUpgradePath => &upgrades::RUNTIME_UPGRADE_PATH,
         Code::BlindSpot => &BLIND_SPOT,
     }

@@ -18,9 +18,13 @@ use serde::Deserialize;
 use super::releases::{self, Place, Support, Version, support_of};
 use super::report::{Code, Report, Verdict};
 use super::runtime::date;
+use crate::model::client::{Client, ClientIdentity};
+use crate::model::connect::{ConnectEvents, ConnectMethod};
+use crate::model::engine::{Api, EngineKind, Scope};
 use crate::model::host::CgroupVersion;
 use crate::model::kubelet::Kubelet;
-use crate::model::reading::{Gap, Reading};
+use crate::model::reading::{Gap, Hides, Reading};
+use crate::model::request::{Operation, Requests};
 use crate::model::runtime::{RefusedEndpoint, Runtime};
 use crate::model::time::Timestamp;
 use answer::{Certainty, Effect, Obstacle, Readiness, Said};
@@ -38,6 +42,39 @@ pub struct Grounds {
     kubelet: Reading<Kubelet>,
     cgroups: Reading<CgroupVersion>,
     shared_containerd: Reading<String>,
+    clients: Reading<Vec<ApiUser>>,
+    connect_events: Reading<Events>,
+    sources: Vec<Sight>,
+}
+
+/// A client, as far as a release of Docker can refuse it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct ApiUser {
+    identity: ClientIdentity,
+    engine: EngineKind,
+    scope: Scope,
+    api: Api,
+    #[serde(default)]
+    requests: Requests,
+}
+
+/// The part of the kernel's connect events that tells of requests.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Events {
+    requests: RequestsTold,
+}
+
+/// The way in which the kernel tells of requests; without a method it tells of none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct RequestsTold {
+    method: Option<ConnectMethod>,
+    lost: u64,
+}
+
+/// The gaps of one source.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Sight {
+    gaps: Vec<Gap>,
 }
 
 impl Grounds {
@@ -52,6 +89,15 @@ impl Grounds {
             kubelet: report.kubelet.clone(),
             cgroups: report.cgroups.clone(),
             shared_containerd: report.shared_containerd.clone(),
+            clients: report.clients.as_ref().map(|all| all.iter().map(ApiUser::of).collect()),
+            connect_events: report.connect_events.as_ref().map(Events::of),
+            sources: report
+                .sources
+                .iter()
+                .map(|source| Sight {
+                    gaps: source.gaps.clone(),
+                })
+                .collect(),
         }
     }
 
@@ -74,6 +120,14 @@ impl Grounds {
             Target::DockerRemoved => docker::add_removal(self, &mut found),
         }
         Readiness::new(target, found)
+    }
+
+    /// The first gap that may hide a client of an engine.
+    fn hidden_client(&self) -> Option<&Gap> {
+        let mut gaps = self.sources.iter().flat_map(|source| &source.gaps);
+        self.clients
+            .gap()
+            .or_else(|| gaps.find(|gap| matches!(gap.hides, Hides::Client | Hides::Engine)))
     }
 
     /// Adds obstacles of the release itself: unknown, not out yet, or out of support.
@@ -111,6 +165,41 @@ impl Grounds {
             let message = format!("support of {product} {version} itself ended{on}");
             Obstacle::new(Effect::Note, code, of_table(product), message)
         }));
+    }
+}
+
+impl Events {
+    const fn of(events: &ConnectEvents) -> Self {
+        Self {
+            requests: RequestsTold {
+                method: events.requests.method,
+                lost: events.requests.lost,
+            },
+        }
+    }
+}
+
+impl ApiUser {
+    fn of(client: &Client) -> Self {
+        Self {
+            identity: client.key.identity.clone(),
+            engine: client.key.engine,
+            scope: client.key.scope.clone(),
+            api: client.key.api,
+            requests: client.requests.clone(),
+        }
+    }
+
+    /// True if its requests tell which versions it uses. Nearly every client asks about the engine by no version before it asks
+    /// for what it wants by one; Docker takes every other request without a version.
+    fn tells_version(&self) -> bool {
+        let mut operations = self.requests.operations.keys();
+        self.requests.lowest_api.is_some() || operations.any(|operation| *operation != Operation::System)
+    }
+
+    /// True if it uses the Docker API of the node's dockerd. Podman takes all versions.
+    fn uses_docker(&self) -> bool {
+        self.engine == EngineKind::Dockerd && self.api == Api::Docker && self.scope.is_of_node()
     }
 }
 

@@ -84,6 +84,10 @@ pub struct Cuts {
     /// Without cgroup v1, unless `failCgroupV1` is set to false.
     #[serde(rename = "withoutCgroupV1")]
     pub without_cgroup_v1: Cut,
+    /// With `getsubids` where the host has a user `kubelet`; a kubelet of `without_last_id` no longer needs it.
+    pub with_getsubids: Cut,
+    /// Without ranges of ids that reach 4294967295.
+    pub without_last_id: Cut,
 }
 
 /// A version of Kubernetes whose kubelet needs more than some runtimes have.
@@ -399,6 +403,8 @@ mod tests {
             table.cuts.without_v1alpha2,
             table.cuts.with_runtime_config,
             table.cuts.without_cgroup_v1,
+            table.cuts.with_getsubids,
+            table.cuts.without_last_id,
         ] {
             assert!(
                 cut.source.starts_with("https://") && Day::try_from(cut.date).is_ok(),

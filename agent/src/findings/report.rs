@@ -97,6 +97,10 @@ codes! {
         UnknownRelease = "unknown-release",
         /// Support of a version of Kubernetes has ended.
         KubeletEndOfLife = "kubelet-end-of-life",
+        /// A range of ids for the kubelet's pods reaches the last id.
+        SubidRange = "subid-range",
+        /// The host has a user `kubelet` and no `getsubids`.
+        GetsubidsMissing = "getsubids-missing",
         /// The runtime's project supports no upgrade from the one release to the other.
         RuntimeUpgradePath = "runtime-upgrade-path",
         /// A source could not look.

@@ -30,7 +30,7 @@ fn settings() -> Settings {
     }
 }
 
-pub(super) fn judge(node: &Snapshot) -> Report {
+pub(crate) fn judge(node: &Snapshot) -> Report {
     judge_with(node, &mut History::default(), &[])
 }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::join::{AgentPod, Barren, Node};
+use super::look::FleetSettings;
+use super::readiness::{self, ago};
 use super::row::{AgentSeen, Doubt, NodeRow};
 use super::told::{NoReport, Report};
 use crate::apiserver::refusal::Refusal;
@@ -71,7 +73,7 @@ pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> NodeRow
 }
 
 /// A Node whose agent answered.
-pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, stale_after: Duration) -> NodeRow {
+pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, settings: &FleetSettings) -> NodeRow {
     let report = match Report::read(told.bytes) {
         Ok(report) => report,
         Err(why) => {
@@ -103,7 +105,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, stale_aft
             )
         };
     }
-    let is_stale = age > stale_after;
+    let is_stale = age > settings.stale_after;
     let (verdict, reason, doubt) = if is_stale {
         stale(report.verdict, &report.reason, age)
     } else if report.verdict == Verdict::Unknown {
@@ -114,6 +116,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, stale_aft
     NodeRow {
         node: node.name.clone(),
         verdict,
+        readiness: readiness::judge(&settings.ready_for, told.bytes, is_stale.then_some(age)),
         reason,
         doubt,
         agent: Some(agent),
@@ -128,15 +131,15 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, stale_aft
 
 /// What was seen stands; what rests on nothing having been seen does not outlive the look.
 fn stale(verdict: Verdict, reason: &str, age: Duration) -> (Verdict, String, Option<Doubt>) {
-    let ago = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    let ago = ago(age);
     match verdict {
         Verdict::Runtime | Verdict::InUse => (
             verdict,
-            format!("{reason} (the agent's last look was {ago} ago)"),
+            format!("{reason} (the agent's last look was {ago})"),
             Some(Doubt::Stale),
         ),
         Verdict::Exposed | Verdict::Idle | Verdict::Clear | Verdict::Unknown => {
-            let reason = format!("the agent's last look was {ago} ago, and said {verdict}");
+            let reason = format!("the agent's last look was {ago}, and said {verdict}");
             (Verdict::Unknown, reason, Some(Doubt::Stale))
         }
     }

@@ -18,6 +18,7 @@ use super::row::NodeRow;
 use crate::apiserver::answer::Answer;
 use crate::apiserver::patience::rest;
 use crate::apiserver::refusal::Refusal;
+use crate::findings::readiness::target::Target;
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
 
@@ -33,6 +34,8 @@ pub struct FleetSettings {
     pub at_once: usize,
     /// How old a report may be.
     pub stale_after: Duration,
+    /// The targets that each Node is asked for.
+    pub ready_for: Vec<Target>,
     /// Where the agents serve; none: as one of their pods tells.
     pub door: Option<Door>,
 }
@@ -188,17 +191,18 @@ impl Looking {
             None => self.cluster.find_door(pod).await.unwrap_or_default(),
         };
         self.door = Some(door.clone());
-        let (cluster, stale_after) = (self.cluster.clone(), self.settings.stale_after);
-        self.asking.spawn(ask(cluster, place, door, stale_after));
+        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+        self.asking.spawn(ask(cluster, place, door, settings));
     }
 
-    async fn hand_on(&self, row: NodeRow) {
+    async fn hand_on(&self, mut row: NodeRow) {
+        row.fill_readiness(&self.settings.ready_for);
         // Nobody takes it: the look ends with the next turn.
         let _ = self.rows.send(row).await;
     }
 }
 
-async fn ask(mut cluster: Cluster, place: NodeAndAgent, door: Door, stale_after: Duration) -> NodeRow {
+async fn ask(mut cluster: Cluster, place: NodeAndAgent, door: Door, settings: FleetSettings) -> NodeRow {
     let NodeAndAgent { node, pod: Some(pod) } = place else {
         return judge::without_agent(&place.node, None);
     };
@@ -208,7 +212,7 @@ async fn ask(mut cluster: Cluster, place: NodeAndAgent, door: Door, stale_after:
                 bytes: answer.bytes(),
                 now: answer.date.unwrap_or_else(|| SystemTime::now().into()),
             };
-            judge::answered(&node, &pod, &told, stale_after)
+            judge::answered(&node, &pod, &told, &settings)
         }
         Err(refusal) => judge::refused(&node, &pod, &refusal),
     }

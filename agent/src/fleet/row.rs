@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::readiness::ReadyFor;
 use crate::findings::report::Verdict;
 use crate::model::reading::codes;
 use crate::model::time::Timestamp;
@@ -189,6 +190,8 @@ pub struct NodeRow {
     pub exposures: Reported<u64>,
     /// How many containers engines run by themselves.
     pub shadow_containers: Reported<u64>,
+    /// The answers for what was asked for with `--for`, in the order of the question.
+    pub readiness: Vec<ReadyFor>,
     /// True if something hides which runtime the kubelet uses: an `in-use` node may be a `runtime` one.
     pub runtime_is_hidden: bool,
 }
@@ -207,6 +210,7 @@ impl NodeRow {
             clients: Reported::Unknown,
             exposures: Reported::Unknown,
             shadow_containers: Reported::Unknown,
+            readiness: Vec::new(),
             runtime_is_hidden: true,
         }
     }

@@ -10,8 +10,10 @@ use serde::Serialize;
 use super::cluster::Where;
 use super::look::Ending;
 use super::notes;
+use super::readiness::ReadyFor;
 use super::row::{Clients, Doubt, NodeRow, User, severity};
-use crate::findings::report::Verdict;
+use crate::findings::readiness::answer::Answer;
+use crate::findings::report::{Code, Verdict};
 
 /// Users that are told apart while the fleet is read.
 const USERS: usize = 10_000;
@@ -47,6 +49,46 @@ pub struct UserCount {
     pub connections: u64,
 }
 
+/// The answers of all Nodes for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyCount {
+    /// The target, as it is typed.
+    pub target: String,
+    /// Nodes that are ready.
+    pub ready: u64,
+    /// Nodes that are not.
+    pub not_ready: u64,
+    /// Nodes of which castoff cannot tell.
+    pub cannot_tell: u64,
+    /// Nodes that are not ready, or may not be, by the rule that decides it.
+    pub obstacles: Vec<Count<Code>>,
+}
+
+impl ReadyCount {
+    fn most_first(&self) -> Self {
+        let mut count = self.clone();
+        count
+            .obstacles
+            .sort_by_key(|obstacle| (Reverse(obstacle.nodes), obstacle.what));
+        count
+    }
+
+    fn add(&mut self, ready: &ReadyFor) {
+        for code in &ready.obstacles {
+            match self.obstacles.iter_mut().find(|count| count.what == *code) {
+                Some(count) => count.nodes += 1,
+                None => self.obstacles.push(Count { what: *code, nodes: 1 }),
+            }
+        }
+        *match ready.answer {
+            Answer::Ready => &mut self.ready,
+            Answer::NotReady => &mut self.not_ready,
+            Answer::CannotTell => &mut self.cannot_tell,
+        } += 1;
+    }
+}
+
 /// What holds for the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +101,8 @@ pub struct Summary {
     pub verdicts: Vec<Count<Verdict>>,
     /// Nodes by why nothing better is known of them.
     pub doubts: Vec<Count<Doubt>>,
+    /// The answers for what was asked for with `--for`, in the order of the question.
+    pub readiness: Vec<ReadyCount>,
     /// Who uses an engine, most Nodes first; at most [`USERS_SHOWN`].
     pub users: Vec<UserCount>,
     /// How many more users there are; where more than 10,000 were told apart, a lower bound.
@@ -87,6 +131,7 @@ pub struct Tally {
     nodes: u64,
     verdicts: BTreeMap<Verdict, u64>,
     doubts: BTreeMap<Doubt, u64>,
+    readiness: Vec<ReadyCount>,
     users: BTreeMap<User, (u64, u64)>,
     more_users: u64,
     namespaces: BTreeMap<Option<String>, u64>,
@@ -103,6 +148,7 @@ impl Tally {
         if let Some(doubt) = row.doubt {
             *self.doubts.entry(doubt).or_default() += 1;
         }
+        row.readiness.iter().for_each(|ready| self.add_answer(ready));
         if let Some(clients) = row.clients.seen() {
             self.add_users(clients);
         }
@@ -113,6 +159,21 @@ impl Tally {
             count(&mut self.versions, version.clone());
         }
         self.keep(row);
+    }
+
+    fn add_answer(&mut self, ready: &ReadyFor) {
+        let at = self.readiness.iter().position(|count| count.target == ready.target);
+        let at = at.unwrap_or_else(|| {
+            self.readiness.push(ReadyCount {
+                target: ready.target.clone(),
+                ready: 0,
+                not_ready: 0,
+                cannot_tell: 0,
+                obstacles: Vec::new(),
+            });
+            self.readiness.len() - 1
+        });
+        self.readiness[at].add(ready);
     }
 
     fn add_users(&mut self, clients: &Clients) {
@@ -189,6 +250,7 @@ impl Tally {
             complete: ending.is_some_and(|ending| ending.broken.is_empty()),
             verdicts: verdicts.collect(),
             doubts: most_first(&self.doubts),
+            readiness: self.readiness.iter().map(ReadyCount::most_first).collect(),
             users,
             more_users,
             namespaces: most_first(&self.namespaces),

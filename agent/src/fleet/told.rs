@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 /// Bytes of a name that are kept.
 const NAME_LIMIT: usize = 253;
 /// Bytes of a sentence that are kept.
-const SENTENCE_LIMIT: usize = 512;
+pub(super) const SENTENCE_LIMIT: usize = 512;
 
 /// A report, as far as the fleet needs it.
 #[derive(Debug)]
@@ -350,7 +350,7 @@ fn name(text: String) -> String {
     cut_bytes(text.into(), NAME_LIMIT).into_owned()
 }
 
-fn cut(text: &str, limit: usize) -> String {
+pub(super) fn cut(text: &str, limit: usize) -> String {
     cut_bytes(text.into(), limit).into_owned()
 }
 

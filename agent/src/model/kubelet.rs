@@ -53,9 +53,21 @@ pub struct Kubelet {
     /// Its setting `failCgroupV1`; absent where it was read and leaves the default, unknown where it was not all read.
     #[serde(rename = "failCgroupV1")]
     pub fail_cgroup_v1: Reading<bool>,
+    /// The ids that the host has set aside for a user `kubelet`; absent where there is no such user.
+    pub subordinate_ids: Reading<SubordinateIds>,
     /// Its process, where that was seen.
     #[serde(skip)]
     pub process: Option<ProcessKey>,
+}
+
+/// The ids that the host has set aside for a user `kubelet`, from which pods in user namespaces get theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubordinateIds {
+    /// The path of `getsubids`, by which a kubelet up to 1.37 asks for them; absent where the host has none.
+    pub getsubids: Reading<String>,
+    /// The lines of `/etc/subuid` and `/etc/subgid` whose range ends at 4294967295 or past it.
+    pub overlong: Reading<Vec<String>>,
 }
 
 impl Kubelet {

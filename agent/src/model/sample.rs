@@ -44,6 +44,7 @@ pub(crate) fn clear_node() -> Snapshot {
             dockershim: Some(false),
             endpoints: vec![endpoint.clone()],
             fail_cgroup_v1: Reading::Absent,
+            subordinate_ids: Reading::Absent,
             process: None,
         }),
         runtime: RuntimeSighting {

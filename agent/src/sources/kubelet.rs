@@ -11,6 +11,7 @@ mod embedded;
 mod evidence;
 mod files;
 mod flags;
+mod subordinate_ids;
 
 use std::io;
 
@@ -57,6 +58,14 @@ const DROP_INS: [&str; 2] = [
 /// Reads what the kubelet of this node was told. Absent: neither a process nor a file of one is here.
 pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Sighting<Kubelet> {
     let files = Files::open(host);
+    let mut sighting = find_kubelet(host, reader, table, &files);
+    if let Reading::Known(kubelet) = &mut sighting.reading {
+        kubelet.subordinate_ids = subordinate_ids::read(&files);
+    }
+    sighting
+}
+
+fn find_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable, files: &Files) -> Sighting<Kubelet> {
     let candidates = table
         .entries
         .iter()
@@ -64,7 +73,7 @@ pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTab
     let (mut seen, mut doubts) = (Vec::new(), Vec::new());
     for (entry, program) in candidates {
         match reader.open(entry.key).and_then(|process| read_standing(&process)) {
-            Ok(Standing::Node) => seen.extend(read_process(host, reader, &files, entry, program)),
+            Ok(Standing::Node) => seen.extend(read_process(host, reader, files, entry, program)),
             Ok(Standing::Rootless) => doubts.extend(doubt_rootless(reader, entry, program)),
             // Anybody may call himself so.
             Ok(Standing::Itself) => {}
@@ -77,7 +86,7 @@ pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTab
         return doubts
             .into_iter()
             .next()
-            .map_or_else(|| read_files(&files), Sighting::unknown);
+            .map_or_else(|| read_files(files), Sighting::unknown);
     };
     for other in seen {
         let (told, also) = (
@@ -193,6 +202,7 @@ impl KubeletFacts {
             dockershim,
             endpoints: self.endpoints,
             fail_cgroup_v1,
+            subordinate_ids: Reading::Absent,
             process: self.process,
         };
         Sighting::partial(kubelet, self.gaps)

@@ -19,6 +19,10 @@ pub(in crate::cli) struct Cluster {
     #[arg(long, env = "CASTOFF_FAIL_ON", value_name = "VERDICT", default_value = Verdict::Exposed.code(),
           value_parser = PossibleValuesParser::new(fail_on_values()))]
     pub(in crate::cli) fail_on: String,
+    /// Say whether each node is ready for these, judged here by the report of its agent: kubelet=1.38, containerd=2.4,
+    /// cri-o=1.37, docker=29, docker=removed. The exit code then answers that, whatever the verdicts
+    #[arg(long = "for", value_name = "PRODUCT=VERSION", value_delimiter = ',')]
+    pub(in crate::cli) ready_for: Vec<String>,
     /// Look until interrupted: all nodes once, then those that have changed
     #[arg(short, long)]
     pub(in crate::cli) watch: bool,
@@ -93,8 +97,8 @@ Every node gets a line: one without an answer is unknown, with the reason. It ne
 to get pods/proxy in castoff's namespace.
 
 Exit codes:
-  0   on no node anything at or above --fail-on
-  1   on some node there is
+  0   on no node anything at or above --fail-on; with --for: all nodes are ready
+  1   on some node there is; with --for: one is not ready
   2   cannot tell: a node is unknown, or not all could be listed
   64  wrong use, such as a kubeconfig that is not there
   70  castoff failed: what it found could not be written, for example
@@ -106,6 +110,7 @@ Examples:
                                             without nodes on which no agent can run
   castoff cluster -o html > docker.html     one page to pass on
   castoff cluster -o json | jq '.nodes[] | select(.verdict == \"in-use\") | .node'
+  castoff cluster --for kubelet=1.38        which nodes are ready for it
   castoff cluster --watch --interval 1m     and then what changes";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

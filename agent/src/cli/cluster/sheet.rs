@@ -40,7 +40,9 @@ impl Sheet {
     pub(super) fn new(args: &Args, style: Style) -> Self {
         Self {
             format: match args.output {
-                FleetOutput::Table | FleetOutput::Wide => Format::Table(RowTable::new(style)),
+                FleetOutput::Table | FleetOutput::Wide => {
+                    Format::Table(RowTable::new(style, !args.ready_for.is_empty()))
+                }
                 FleetOutput::Json => Format::Json(JsonDocument::default()),
                 FleetOutput::Html => Format::Page,
             },

@@ -21,6 +21,26 @@ pub(super) const KUBELET_END_OF_LIFE: Entry = Entry {
     links: &["https://kubernetes.io/releases/patch-releases/"],
 };
 
+const USER_NAMESPACES: &str = "https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/";
+
+pub(super) const SUBID_RANGE: Entry = Entry {
+    title: "a range of ids for the kubelet's pods reaches the last id",
+    meaning: "A line of /etc/subuid or /etc/subgid gives the user kubelet a range that ends at 4294967295 or past it. Pods in user \
+              namespaces get their ids from it.",
+    why: "The kernel does not map 4294967295. Kubernetes has announced a kubelet that does not start with such a range.",
+    instead: &["Shorten the range in /etc/subuid and /etc/subgid so that it ends before 4294967295."],
+    links: &["https://github.com/kubernetes/kubernetes/pull/141345", USER_NAMESPACES],
+};
+
+pub(super) const GETSUBIDS_MISSING: Entry = Entry {
+    title: "the host has a user kubelet and no getsubids",
+    meaning: "/etc/passwd has a user kubelet, and none of the directories in which programs are installed has getsubids. A kubelet of \
+              Kubernetes 1.33 to 1.37 asks it for the ids of pods in user namespaces.",
+    why: "Where the user is there and the program is not, such a kubelet does not start.",
+    instead: &["Install getsubids (package uidmap or shadow-utils), or remove the user kubelet."],
+    links: &[USER_NAMESPACES],
+};
+
 pub(super) const RUNTIME_UPGRADE_PATH: Entry = Entry {
     title: "the runtime cannot be upgraded to this release in one step",
     meaning: "containerd supports upgrades to the next minor release, and from one release with long-term support to the next \

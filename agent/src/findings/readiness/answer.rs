@@ -123,4 +123,13 @@ impl Readiness {
             not_judged: target.not_judged(),
         }
     }
+
+    /// The obstacles that decide the answer: the worst ones. None where the node is ready.
+    pub fn deciding(&self) -> impl Iterator<Item = &Obstacle> {
+        let worst = self.obstacles.first().map(|obstacle| obstacle.effect);
+        let worst = worst.filter(|effect| *effect != Effect::Note);
+        self.obstacles
+            .iter()
+            .filter(move |obstacle| Some(obstacle.effect) == worst)
+    }
 }

@@ -1,29 +1,92 @@
 //! Obstacles to another release of Docker, and to a node without it.
 
-use super::answer::{Effect, Obstacle};
-use super::{Grounds, hidden, of_catalogue};
-use crate::findings::releases::Version;
+use super::answer::{Certainty, Effect, Obstacle, Said};
+use super::{ApiUser, Grounds, hidden, of_catalogue};
+use crate::findings::releases::{DOCKER_29_0_API, DOCKER_29_API, Version};
 use crate::findings::report::{Code, Verdict};
 use crate::model::reading::Reading;
 
 /// The first release of Docker that refuses old versions of its API.
 const RAISES_MINIMUM: Version = Version(29, 0);
 
-/// Docker 29 refuses clients of an old API version. The versions that were seen are the findings' to say; no client is known
-/// to use no other.
+/// Docker 29 refuses clients that ask by an old version of its API. A client is judged by the lowest version that it was seen to
+/// ask by.
 pub(super) fn add_release(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
     let code = Code::OldDockerApi;
-    let obstacle = |message: String| Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message);
-    match grounds.verdict {
-        Verdict::Runtime | Verdict::InUse if version >= RAISES_MINIMUM => found.push(obstacle(format!(
-            "Docker {} refuses clients of an old API version, and a client may use one that was not seen ({})",
-            version.0, grounds.verdict_reason
-        ))),
-        Verdict::Unknown => found.push(obstacle(format!(
-            "who uses Docker could not be seen: {}",
-            grounds.verdict_reason
-        ))),
-        _ => {}
+    let may_block = |message: String| Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message);
+    if grounds.verdict == Verdict::Unknown {
+        let reason = &grounds.verdict_reason;
+        found.push(may_block(format!("who uses Docker could not be seen: {reason}")));
+    }
+    if version < RAISES_MINIMUM {
+        return;
+    }
+    let all = grounds.clients.items().iter();
+    let users: Vec<&ApiUser> = all.filter(|user| user.uses_docker()).collect();
+    found.extend(refused(&users, version));
+    if matches!(grounds.verdict, Verdict::Runtime | Verdict::InUse) {
+        found.extend(unseen(grounds, &users).map(may_block));
+    }
+}
+
+/// The clients that the release refuses, by the one that asks by the lowest version.
+fn refused(users: &[&ApiUser], version: Version) -> Option<Obstacle> {
+    let lowest = |user: &&ApiUser| Some((user.requests.lowest_api?.version(), user.identity.to_string()));
+    let old = users
+        .iter()
+        .filter_map(lowest)
+        .filter(|(api, _)| api.0 < DOCKER_29_0_API);
+    let mut old: Vec<_> = old.collect();
+    old.sort();
+    let (api, who) = old.first()?;
+    let (effect, refuses) = if api.0 < DOCKER_29_API {
+        (Effect::Blocks, format!("Docker {} refuses", version.0))
+    } else {
+        let later = "Docker 29.0 refuses, and later releases of 29 take,";
+        (Effect::Note, later.to_owned())
+    };
+    let more = more(old.len());
+    let message = format!("{who}{more} uses version {api} of the Docker API, which {refuses} by default");
+    let said = Said {
+        certainty: Certainty::Enforced,
+        ..of_catalogue(Code::OldDockerApi)
+    };
+    Some(Obstacle::new(effect, Code::OldDockerApi, said, message))
+}
+
+/// The reason why a client may ask by a version that was not seen.
+fn unseen(grounds: &Grounds, users: &[&ApiUser]) -> Option<String> {
+    let told = grounds.connect_events.known().map(|events| &events.requests);
+    let Some(told) = told.filter(|told| told.method.is_some()) else {
+        let untold =
+            "the versions of the Docker API that clients use are not seen: let the kernel tell (--connect-events)";
+        return Some(untold.to_owned());
+    };
+    let mut unseen = users.iter().filter(|user| !user.tells_version());
+    if let Some(user) = unseen.next() {
+        let more = more(unseen.count() + 1);
+        return Some(format!(
+            "the version of the Docker API that {}{more} uses was not seen",
+            user.identity
+        ));
+    }
+    if told.lost > 0 {
+        return Some(format!(
+            "{} requests were lost, and with them their versions",
+            told.lost
+        ));
+    }
+    let gap = grounds.hidden_client()?;
+    Some(format!(
+        "a client that could not be seen may use an old version ({gap})"
+    ))
+}
+
+/// The others of `count`.
+fn more(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
     }
 }
 

@@ -15,6 +15,7 @@ const SPEAKS_V1: Version = Version(1, 23);
 pub(super) fn add(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
     found.extend(interface(grounds, version));
     found.extend(cgroups(grounds, version));
+    add_subordinate_ids(grounds, version, found);
 }
 
 fn said(cut: &Cut) -> Said {
@@ -118,5 +119,55 @@ fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
             Effect::MayBlock,
             format!("{refuses} unless failCgroupV1 is set to false, which could not be read ({gap})"),
         ),
+    }
+}
+
+/// The ids of pods in user namespaces, which a kubelet looks up when it starts.
+fn add_subordinate_ids(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
+    let cuts = &releases::table().cuts;
+    let (asks, refuses) = (cuts.with_getsubids, cuts.without_last_id);
+    let is_from = |cut: Cut| version >= Version(1, cut.first_minor);
+    let (code, cut) = match (is_from(asks), is_from(refuses)) {
+        (_, true) => (Code::SubidRange, refuses),
+        (true, false) => (Code::GetsubidsMissing, asks),
+        (false, false) => return,
+    };
+    let obstacle = |effect, message| Obstacle::new(effect, code, said(&cut), message);
+    let unseen = |gap| hidden(code, said(&cut), "the ids of the user kubelet", gap);
+    let ids = match grounds
+        .kubelet
+        .as_ref()
+        .and_then(|kubelet| kubelet.subordinate_ids.clone())
+    {
+        Reading::Known(ids) => ids,
+        Reading::Absent => return,
+        Reading::Unknown(gap) => return found.push(unseen(&gap)),
+    };
+    if code == Code::GetsubidsMissing {
+        found.extend(match &ids.getsubids {
+            Reading::Known(_) => None,
+            Reading::Absent => Some(obstacle(
+                Effect::Blocks,
+                format!(
+                    "the host has a user kubelet and no getsubids, without which a kubelet of Kubernetes 1.{} to 1.{} does not start",
+                    asks.first_minor,
+                    refuses.last_minor()
+                ),
+            )),
+            Reading::Unknown(gap) => Some(unseen(gap)),
+        });
+        return;
+    }
+    match &ids.overlong {
+        Reading::Known(lines) if !lines.is_empty() => found.push(obstacle(
+            Effect::Blocks,
+            format!(
+                "{} ends at 4294967295 or past it; Kubernetes announces a kubelet of 1.{} that does not start with it",
+                lines.join(", "),
+                refuses.first_minor
+            ),
+        )),
+        Reading::Known(_) | Reading::Absent => {}
+        Reading::Unknown(gap) => found.push(unseen(gap)),
     }
 }

@@ -42,7 +42,6 @@ impl Target {
             Self::Kubelet(_) => &[
                 "the version of the kubelet that runs now",
                 "whether kubelet and runtime use the same cgroup driver",
-                "the kubelet's ranges in /etc/subuid and /etc/subgid",
                 "the metrics of the CRI",
                 "changes of the distribution's own",
             ],

@@ -1,10 +1,13 @@
 //! Tables that start from a node that is ready, and change or hide one thing.
 
+use std::collections::BTreeMap;
+
 use super::super::tests::judge as report_of;
 use super::answer::Answer;
 use super::*;
-use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
+use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, SubordinateIds};
 use crate::model::reading::{Hides, Reason};
+use crate::model::request::LowestApi;
 use crate::model::runtime::{CgroupDriver, CriApi, Deprecation};
 use crate::model::sample::clear_node;
 
@@ -132,6 +135,55 @@ fn cgroup_v1_is_by_the_kubelets_setting() {
 }
 
 #[test]
+fn the_ids_of_pods_in_user_namespaces() {
+    let ids = |getsubids: Reading<String>, overlong: Reading<Vec<String>>| SubordinateIds { getsubids, overlong };
+    let there = || Reading::Known("/usr/bin/getsubids".to_owned());
+    let long = || Reading::Known(vec!["/etc/subuid: kubelet:65536:4294967295".to_owned()]);
+    let none = || Reading::Known(Vec::new());
+    let (missing, range) = (vec![Code::GetsubidsMissing], vec![Code::SubidRange]);
+    let ready = || (Answer::Ready, vec![]);
+    for (set, on_1_32, on_1_37, on_1_38) in [
+        (Reading::Known(ids(there(), none())), ready(), ready(), ready()),
+        (
+            Reading::Known(ids(there(), long())),
+            ready(),
+            ready(),
+            (Answer::NotReady, range.clone()),
+        ),
+        (
+            Reading::Known(ids(Reading::Absent, none())),
+            ready(),
+            (Answer::NotReady, missing.clone()),
+            ready(),
+        ),
+        (
+            Reading::Known(ids(Reading::Unknown(gap()), Reading::Unknown(gap()))),
+            ready(),
+            (Answer::CannotTell, missing.clone()),
+            (Answer::CannotTell, range.clone()),
+        ),
+        (
+            Reading::Unknown(gap()),
+            ready(),
+            (Answer::CannotTell, missing),
+            (Answer::CannotTell, range),
+        ),
+        (Reading::Absent, ready(), ready(), ready()),
+    ] {
+        let said = format!("{set:?}");
+        let grounds = with_kubelet(|kubelet| kubelet.subordinate_ids = set);
+        let judged = |target| {
+            let (answer, mut codes) = judge(&grounds, target);
+            codes.retain(|code| matches!(code, Code::SubidRange | Code::GetsubidsMissing));
+            (answer, codes)
+        };
+        assert_eq!(judged("kubelet=1.32"), on_1_32, "{said}");
+        assert_eq!(judged("kubelet=1.37"), on_1_37, "{said}");
+        assert_eq!(judged("kubelet=1.38"), on_1_38, "{said}");
+    }
+}
+
+#[test]
 fn a_release_that_the_table_does_not_have_is_not_claimed() {
     let unknown = (Answer::CannotTell, vec![Code::UnknownRelease]);
     assert_eq!(judge(&ready(), "kubelet=1.39"), unknown);
@@ -242,8 +294,101 @@ fn doing_without_docker() {
     shared.shared_containerd = Reading::Unknown(gap());
     let unseen = (Answer::CannotTell, vec![Code::SharedContainerd]);
     assert_eq!(judge(&shared, "docker=removed"), unseen);
-    assert_eq!(judge(&with(Verdict::InUse), "docker=29").0, Answer::CannotTell);
-    assert_eq!(judge(&with(Verdict::InUse), "docker=28").0, Answer::Ready);
+}
+
+/// A node with clients of Docker, of which the kernel tells the requests.
+fn with_users(versions: &[Option<u8>]) -> Grounds {
+    let users = versions.iter().map(|version| ApiUser {
+        identity: ClientIdentity::Unnamed,
+        engine: EngineKind::Dockerd,
+        scope: Scope::Host,
+        api: Api::Docker,
+        requests: Requests {
+            operations: BTreeMap::from([(Operation::System, 1)]),
+            lowest_api: version.map(|minor| LowestApi {
+                minor,
+                last_seen: Timestamp::from_unix(1),
+            }),
+        },
+    });
+    let requests = RequestsTold {
+        method: Some(ConnectMethod::Fentry),
+        lost: 0,
+    };
+    Grounds {
+        verdict: Verdict::InUse,
+        clients: Reading::Known(users.collect()),
+        connect_events: Reading::Known(Events { requests }),
+        ..ready()
+    }
+}
+
+/// The lowest version that a client was seen to ask by decides; one that was not seen may be any.
+#[test]
+fn docker_29_refuses_old_versions_of_its_api() {
+    let code = vec![Code::OldDockerApi];
+    for (versions, answer, codes) in [
+        (&[Some(39)][..], Answer::NotReady, code.clone()),
+        (&[Some(50), Some(24), None], Answer::NotReady, code.clone()),
+        (&[Some(40)], Answer::Ready, code.clone()),
+        (&[Some(44), Some(51)], Answer::Ready, vec![]),
+        (&[Some(44), None], Answer::CannotTell, code.clone()),
+        (&[], Answer::Ready, vec![]),
+    ] {
+        let grounds = with_users(versions);
+        assert_eq!(judge(&grounds, "docker=29"), (answer, codes), "{versions:?}");
+        assert_eq!(judge(&grounds, "docker=28").0, Answer::Ready, "{versions:?}");
+    }
+    let with = |change: fn(&mut ApiUser), version| {
+        let mut grounds = with_users(&[version]);
+        if let Reading::Known(users) = &mut grounds.clients {
+            change(&mut users[0]);
+        }
+        judge(&grounds, "docker=29").0
+    };
+    assert_eq!(with(|user| user.engine = EngineKind::Podman, Some(24)), Answer::Ready);
+    let asks = |user: &mut ApiUser| user.requests.operations = BTreeMap::from([(Operation::Read, 1)]);
+    assert_eq!(with(asks, None), Answer::Ready, "no version is none that is refused");
+}
+
+#[test]
+fn a_client_that_is_not_seen_may_use_an_old_version() {
+    let unseen = (Answer::CannotTell, vec![Code::OldDockerApi]);
+    let hidden: [(&str, fn(&mut Grounds)); 6] = [
+        ("no events", |grounds| grounds.connect_events = Reading::Absent),
+        ("unknown events", |grounds| {
+            grounds.connect_events = Reading::Unknown(gap())
+        }),
+        ("no method", |grounds| change_told(grounds, |told| told.method = None)),
+        ("lost requests", |grounds| change_told(grounds, |told| told.lost = 1)),
+        ("unknown clients", |grounds| grounds.clients = Reading::Unknown(gap())),
+        ("a gap", |grounds| {
+            let gaps = vec![Gap::new(Reason::PermissionDenied, Hides::Client, "a file", "EACCES")];
+            grounds.sources.push(Sight { gaps });
+        }),
+    ];
+    for (what, hide) in hidden {
+        for verdict in [Verdict::Runtime, Verdict::InUse] {
+            let mut grounds = Grounds {
+                verdict,
+                ..with_users(&[Some(44)])
+            };
+            hide(&mut grounds);
+            assert_eq!(judge(&grounds, "docker=29"), unseen, "{what}, {verdict}");
+        }
+    }
+    let unknown = Grounds {
+        verdict: Verdict::Unknown,
+        ..with_users(&[])
+    };
+    assert_eq!(judge(&unknown, "docker=29"), unseen);
+    assert_eq!(judge(&unknown, "docker=28"), unseen);
+}
+
+fn change_told(grounds: &mut Grounds, change: fn(&mut RequestsTold)) {
+    if let Reading::Known(events) = &mut grounds.connect_events {
+        change(&mut events.requests);
+    }
 }
 
 #[test]
@@ -274,6 +419,7 @@ fn a_report_holds_all_that_decides() {
     let read: Grounds = serde_json::from_str(&text).expect("it holds the grounds");
     let own = Grounds::of(&report);
     assert_eq!(read.judge(Target::DockerRemoved), own.judge(Target::DockerRemoved));
+    assert_eq!((&read.clients, &read.sources), (&own.clients, &own.sources));
     assert_eq!(read.runtime, own.runtime);
     let driver = own.runtime.known().map(|runtime| &runtime.cgroup_driver);
     assert_eq!(driver, Some(&Reading::Known(CgroupDriver::Systemd)));

@@ -128,6 +128,7 @@ pub(super) fn kubelet() -> Kubelet {
         dockershim: Some(false),
         endpoints: vec![runtime().endpoint],
         fail_cgroup_v1: Reading::Absent,
+        subordinate_ids: Reading::Absent,
         process: None,
     }
 }

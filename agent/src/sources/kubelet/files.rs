@@ -215,6 +215,16 @@ impl Files {
         Ok(root.read_link(path).is_ok())
     }
 
+    /// True if something is there.
+    pub(super) fn is_there(&self, path: &str) -> Result<bool, Gap> {
+        let root = self.root.as_ref().map_err(Gap::clone)?;
+        match root.read_identity(path) {
+            Ok(_) => Ok(true),
+            Err(e) if refusal::is_missing(&e) => Ok(false),
+            Err(e) => Err(gap_of(&e, path)),
+        }
+    }
+
     fn is_directory(&self, path: &str) -> Result<bool, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         match root.read_identity(path) {

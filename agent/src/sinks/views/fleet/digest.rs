@@ -26,6 +26,7 @@ pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> Str
     let mut out = String::new();
     write_heading(&head(summary), style, &mut out);
     write_verdicts(summary, style, &mut out);
+    write_readiness(summary, style, &mut out);
     if !summary.doubts.is_empty() {
         write_heading("NOT KNOWN, OR NOT FOR CERTAIN, BECAUSE", style, &mut out);
         write_counts(
@@ -44,7 +45,7 @@ pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> Str
     if summary.nodes > SEEN_WHOLE {
         write_heading("WORST NODES", style, &mut out);
         let worst: Vec<NodeRow> = worst.iter().take(NODES).map(|row| (*row).clone()).collect();
-        out.push_str(&RowTable::new(style).part(&worst));
+        out.push_str(&RowTable::new(style, !summary.readiness.is_empty()).part(&worst));
     }
     if !summary.notes.is_empty() {
         write_heading("NOTE", style, &mut out);
@@ -86,6 +87,31 @@ fn write_verdicts(summary: &Summary, style: Style, out: &mut String) {
             Cell::toned(count.what.code(), tone),
             thousands(count.nodes).into(),
             Cell::toned(bar(count.nodes, summary.nodes), tone),
+        ]);
+    }
+    grid.write(style, out);
+}
+
+fn write_readiness(summary: &Summary, style: Style, out: &mut String) {
+    if summary.readiness.is_empty() {
+        return;
+    }
+    write_heading("READY FOR", style, out);
+    let mut columns = ["TARGET", "READY", "NOT READY", "CANNOT TELL", ""].map(whole);
+    columns[4] = shortened("IN THE WAY, ON HOW MANY NODES", Cut::End, 20);
+    let mut grid = Grid::new(&columns);
+    for count in &summary.readiness {
+        let obstacles = count.obstacles.iter();
+        let obstacles: Vec<String> = obstacles
+            .map(|of| format!("{} {}", of.what, thousands(of.nodes)))
+            .collect();
+        let number = |nodes, tone| Cell::toned(thousands(nodes), if nodes == 0 { Tone::Faint } else { tone });
+        grid.push([
+            Cell::new(&count.target),
+            number(count.ready, Tone::Good),
+            number(count.not_ready, Tone::Bad),
+            number(count.cannot_tell, Tone::Warning),
+            Cell::new(obstacles.join(", ")),
         ]);
     }
     grid.write(style, out);

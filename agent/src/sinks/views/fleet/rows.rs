@@ -15,14 +15,16 @@ const USERS: usize = 2;
 #[derive(Debug)]
 pub struct RowTable {
     style: Style,
+    /// True if the Nodes are asked whether they are ready for something.
+    asks: bool,
     columns: Vec<Column>,
     /// How wide the columns are by now.
     natural: Vec<usize>,
 }
 
 impl RowTable {
-    /// Nothing is written yet.
-    pub fn new(style: Style) -> Self {
+    /// Nothing is written yet. `asks` tells whether there are answers for targets.
+    pub fn new(style: Style, asks: bool) -> Self {
         let mut columns = vec![
             shortened("NODE", Cut::Middle, 20).twice(),
             whole("VERDICT"),
@@ -31,6 +33,9 @@ impl RowTable {
             whole("EXPOSURES"),
             whole("AGE"),
         ];
+        if asks {
+            columns.push(whole("READY FOR"));
+        }
         if style.wide {
             columns.extend(["SHADOW", "KUBELET UP TO", "AGENT", "POD", "WHO", "WHY"].map(whole));
         } else {
@@ -38,6 +43,7 @@ impl RowTable {
         }
         Self {
             style,
+            asks,
             columns,
             natural: Vec::new(),
         }
@@ -69,6 +75,9 @@ impl RowTable {
             Cell::new(words::count(&row.exposures)),
             Cell::new(look.map_or_else(|| "?".to_owned(), |seconds| age(Duration::from_secs(seconds)))),
         ];
+        if self.asks {
+            cells.push(Cell::new(words::readiness(&row.readiness, wide)));
+        }
         if wide {
             cells.extend([
                 Cell::new(words::count(&row.shadow_containers)),

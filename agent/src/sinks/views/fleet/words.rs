@@ -1,7 +1,9 @@
 //! Words for what a row tells.
 
 use crate::findings::report::Verdict;
+use crate::fleet::readiness::ReadyFor;
 use crate::fleet::row::{Clients, Doubt, NodeRow, Reported, RuntimeSeen};
+use crate::sinks::views::table::words;
 
 /// `3`, `≥3`, `?`.
 pub(super) fn count(told: &Reported<u64>) -> String {
@@ -58,6 +60,21 @@ pub(super) fn ceiling(told: &Reported<Option<u32>>) -> String {
         Some(None) => "any".to_owned(),
         None => "?".to_owned(),
     }
+}
+
+/// Lists the answers with the rules that decide them, in a wide table in words: `kubelet=1.38 not ready (cgroup-v1)`.
+pub(super) fn readiness(readiness: &[ReadyFor], wide: bool) -> String {
+    let each = readiness.iter().map(|ready| {
+        let answer = format!("{} {}", ready.target, words::answer(ready.answer));
+        let codes: Vec<&str> = ready.obstacles.iter().map(|code| code.code()).collect();
+        let why = if wide { ready.reason.clone() } else { codes.join(", ") };
+        if why.is_empty() {
+            answer
+        } else {
+            format!("{answer} ({why})")
+        }
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// What is to be said beside the verdict, where something is.

@@ -17,6 +17,7 @@ fn kubelet(endpoints: Vec<EndpointCandidate>) -> Kubelet {
         dockershim: None,
         endpoints,
         fail_cgroup_v1: crate::model::reading::Reading::Absent,
+        subordinate_ids: crate::model::reading::Reading::Absent,
         process: None,
     }
 }

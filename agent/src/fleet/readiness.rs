@@ -1,0 +1,174 @@
+//! Readiness of each Node for the targets of `--for`, judged here by the report of its agent: the agent need not have been asked.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::row::NodeRow;
+use super::told::{SENTENCE_LIMIT, cut};
+use crate::findings::readiness::Grounds;
+use crate::findings::readiness::answer::{Answer, Readiness};
+use crate::findings::readiness::target::Target;
+use crate::findings::report::Code;
+
+/// The answer for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyFor {
+    /// The target, as it is typed: `kubelet=1.38`.
+    pub target: String,
+    /// The answer for it.
+    pub answer: Answer,
+    /// The rules that decide it; none where the node is ready, and where there is no report to judge by.
+    pub obstacles: Vec<Code>,
+    /// The first of them in words, or the reason why nobody can tell; empty where the node is ready.
+    pub reason: String,
+}
+
+impl ReadyFor {
+    fn new(judged: &Readiness) -> Self {
+        let mut deciding: Vec<_> = judged.deciding().collect();
+        let reason = deciding
+            .first()
+            .map_or_else(String::new, |first| cut(&first.message, SENTENCE_LIMIT));
+        deciding.dedup_by_key(|obstacle| obstacle.code);
+        Self {
+            target: judged.target.to_string(),
+            answer: judged.answer,
+            obstacles: deciding.iter().map(|obstacle| obstacle.code).collect(),
+            reason,
+        }
+    }
+
+    fn cannot_tell(target: Target, reason: String) -> Self {
+        Self {
+            target: target.to_string(),
+            answer: Answer::CannotTell,
+            obstacles: Vec::new(),
+            reason,
+        }
+    }
+
+    /// The same where the look that it rests on was `age` ago: what stood in the way may be there still, and other things too.
+    fn grown_old(mut self, age: Duration) -> Self {
+        let old = format!("the agent's last look was {}", ago(age));
+        if self.answer == Answer::Ready {
+            self.answer = Answer::CannotTell;
+            self.reason = old;
+        } else {
+            self.reason = format!("{} ({old})", self.reason);
+        }
+        self
+    }
+}
+
+/// Judges the report that `bytes` are. `stale` is the age of a look that is long ago.
+pub(super) fn judge(targets: &[Target], bytes: &[u8], stale: Option<Duration>) -> Vec<ReadyFor> {
+    if targets.is_empty() {
+        return Vec::new();
+    }
+    let grounds: Grounds = match serde_json::from_slice(bytes) {
+        Ok(grounds) => grounds,
+        Err(error) => {
+            let reason = cut(
+                &format!(
+                    "the report of its agent, of another version of castoff, does not hold all that decides: {error}"
+                ),
+                SENTENCE_LIMIT,
+            );
+            let unknown = targets
+                .iter()
+                .map(|target| ReadyFor::cannot_tell(*target, reason.clone()));
+            return unknown.collect();
+        }
+    };
+    let of_now = targets.iter().map(|target| ReadyFor::new(&grounds.judge(*target)));
+    match stale {
+        Some(age) => of_now.map(|ready| ready.grown_old(age)).collect(),
+        None => of_now.collect(),
+    }
+}
+
+impl NodeRow {
+    /// Says of a Node without a report that castoff cannot tell, and why.
+    pub(super) fn fill_readiness(&mut self, targets: &[Target]) {
+        if self.readiness.is_empty() {
+            let unknown = targets
+                .iter()
+                .map(|target| ReadyFor::cannot_tell(*target, self.reason.clone()));
+            self.readiness = unknown.collect();
+        }
+    }
+}
+
+/// The age of a look in words.
+pub(super) fn ago(age: Duration) -> String {
+    format!("{} ago", humantime::format_duration(Duration::from_secs(age.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::tests::judge as report_of;
+    use crate::fleet::row::Doubt;
+    use crate::model::sample::clear_node;
+
+    fn targets(of: &[&str]) -> Vec<Target> {
+        of.iter().map(|target| target.parse().expect(target)).collect()
+    }
+
+    fn answers(judged: &[ReadyFor]) -> Vec<(&str, Answer)> {
+        judged
+            .iter()
+            .map(|ready| (ready.target.as_str(), ready.answer))
+            .collect()
+    }
+
+    #[test]
+    fn a_node_is_judged_by_a_report_that_was_not_asked() {
+        let report = report_of(&clear_node());
+        assert!(report.readiness.is_empty());
+        let bytes = serde_json::to_vec(&report).expect("it is JSON");
+        let judged = judge(&targets(&["docker=removed", "kubelet=1.99"]), &bytes, None);
+        let expected = [("docker=removed", Answer::Ready), ("kubelet=1.99", Answer::CannotTell)];
+        assert_eq!(answers(&judged), expected);
+        assert_eq!(
+            (judged[0].obstacles.as_slice(), judged[0].reason.as_str()),
+            (&[][..], "")
+        );
+        assert!(judged[1].obstacles.contains(&Code::UnknownRelease), "{judged:?}");
+        assert!(judged[1].reason.contains("newer than castoff's table"), "{judged:?}");
+    }
+
+    #[test]
+    fn a_look_of_long_ago_makes_no_node_ready() {
+        let age = Some(Duration::from_secs(7200));
+        let ready = serde_json::to_vec(&report_of(&clear_node())).expect("it is JSON");
+        let used = String::from_utf8_lossy(&ready).replace(r#""verdict":"clear""#, r#""verdict":"in-use""#);
+        let asked = targets(&["docker=removed"]);
+        let old = judge(&asked, &ready, age);
+        assert_eq!(answers(&old), [("docker=removed", Answer::CannotTell)]);
+        assert_eq!(old[0].reason, "the agent's last look was 2h ago");
+        let old = judge(&asked, used.as_bytes(), age);
+        assert_eq!(answers(&old), [("docker=removed", Answer::NotReady)]);
+        assert!(old[0].reason.ends_with("(the agent's last look was 2h ago)"), "{old:?}");
+    }
+
+    #[test]
+    fn a_report_that_does_not_hold_what_decides_is_no_ready_node() {
+        let mut report = serde_json::to_value(report_of(&clear_node())).expect("it is JSON");
+        report.as_object_mut().expect("an object").remove("cgroups");
+        let judged = judge(&targets(&["kubelet=1.37"]), report.to_string().as_bytes(), None);
+        assert_eq!(answers(&judged), [("kubelet=1.37", Answer::CannotTell)]);
+        assert!(judged[0].reason.contains("cgroups"), "{judged:?}");
+    }
+
+    #[test]
+    fn a_node_without_a_report_cannot_be_told() {
+        let mut row = NodeRow::unknown("n", Doubt::NoAgent, "no castoff pod is on it");
+        row.fill_readiness(&targets(&["docker=29"]));
+        assert_eq!(answers(&row.readiness), [("docker=29", Answer::CannotTell)]);
+        assert_eq!(row.readiness[0].reason, "no castoff pod is on it");
+    }
+}
