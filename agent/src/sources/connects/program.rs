@@ -18,7 +18,7 @@ use super::record::{Record, Sent};
 use crate::model::connect::ConnectMethod;
 use crate::model::identity::FileIdentity;
 use crate::sources::kernel::bpf::facts::KernelFacts;
-use crate::sources::kernel::bpf::{Key, LoadError, key, load_object, map_of};
+use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, map_of};
 
 #[cfg(target_arch = "aarch64")]
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.aarch64.bpf.o");
@@ -88,9 +88,7 @@ pub(super) fn attach(plan: &mut Plan, requests: &mut Plan, facts: &KernelFacts) 
 }
 
 fn load_program(attempt: Attempt, requests: &mut Plan, facts: &KernelFacts) -> Result<Program, LoadError> {
-    let loaded = load_object(facts, OBJECT, &[FUNCTION, SEND, LSM_HOOK], |object, types| {
-        load(attempt, requests, object, types)
-    })?;
+    let loaded = load_apart(facts, OBJECT, |object, types| load(attempt, requests, object, types))?;
     let ring = |ring| RingBuf::try_from(Map::RingBuf(MapData::from_fd(ring)?));
     let requests = loaded.requests.map(|(method, links, records)| {
         Ok::<_, LoadError>(RequestsProgram {

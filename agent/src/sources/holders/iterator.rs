@@ -18,7 +18,7 @@ use aya::{Btf, Ebpf, Pod, include_bytes_aligned};
 
 use crate::model::identity::{Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::sources::kernel::bpf::facts::{self, KernelFacts, UNIX_SOCK};
-use crate::sources::kernel::bpf::{Key, LoadError, key, load_object, long, map_of, short, ticks};
+use crate::sources::kernel::bpf::{Key, LoadError, key, load_apart, long, map_of, short, ticks};
 use crate::sources::kernel::system::is_in_initial_pid_namespace;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/holders.bpf.o");
@@ -156,7 +156,7 @@ fn start(proc: &Path) -> Result<Program, String> {
         program.load(KIND, types)?;
         Ok((map_of(&object, "WANTED")?, map_of(&object, "WATCHED")?, object))
     };
-    let loaded = load_object(&facts, OBJECT, &[KIND], load).and_then(|(wanted, watched, object)| {
+    let loaded = load_apart(&facts, OBJECT, load).and_then(|(wanted, watched, object)| {
         Ok(Program {
             object,
             name,

@@ -3,11 +3,10 @@
 //! Relies on aya, on the kernel's own types at `/sys/kernel/btf/vmlinux`, and on bpf(2).
 
 pub(crate) mod facts;
-mod types;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::{panic, thread};
 
 use aya::maps::{Map, MapError};
 use aya::programs::ProgramError;
@@ -63,8 +62,8 @@ fn raise_locked_memory() {
 /// A reason why a program cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    #[error("the kernel's types cannot be read: {path}: {0}", path = facts::BTF)]
-    Types(#[from] types::TypesError),
+    #[error("the kernel's types cannot be read: {}", Gap::chain(.0))]
+    Types(#[from] aya::BtfError),
     #[error("{}", Gap::chain(.0))]
     Object(#[from] EbpfError),
     #[error("{}", refusal(.0))]
@@ -73,25 +72,34 @@ pub(crate) enum LoadError {
     Map(#[from] MapError),
     #[error("castoff's object has no {0}")]
     Missing(&'static str),
-    #[error("no descriptor of a map: {0}")]
-    Descriptor(io::Error),
+    #[error("no thread or descriptor to load it with: {0}")]
+    Thread(io::Error),
 }
 
-/// Loads an object that attaches to `hooks`, and gives the result of `load`.
+/// Loads an object, and gives what `load` makes of it. The kernel's types take some 30 MB while they are read, on a thread of
+/// their own: what a thread has allocated is given back whole when it is freed, and nothing of the object, which stays, lies
+/// between. glibc may keep half of it all the same, unless `MALLOC_TRIM_THRESHOLD_` tells it not to, as the image does.
 ///
 /// # Errors
 /// Where the kernel's types cannot be read, or the kernel refuses the object, or `load` fails.
-pub(crate) fn load_object<T>(
+pub(crate) fn load_apart<T>(
     facts: &KernelFacts,
     object: &[u8],
-    hooks: &[&str],
     load: impl FnOnce(Ebpf, &Btf) -> Result<T, LoadError>,
 ) -> Result<T, LoadError> {
     if facts.version.is_some_and(|version| version < MAPS_IN_CGROUP) {
         raise_locked_memory();
     }
-    let types = types::read(Path::new(facts::BTF), object, hooks)?;
-    let object = EbpfLoader::new().btf(Some(&types)).load(object)?;
+    let read = || {
+        let mut loader = EbpfLoader::new();
+        // A new loader has read the types and keeps them to itself. Without this they would be in memory twice.
+        loader.btf(None);
+        (loader, Btf::from_sys_fs())
+    };
+    let reading = thread::Builder::new().spawn(read).map_err(LoadError::Thread)?;
+    let (mut loader, types) = reading.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+    let types = types?;
+    let object = loader.btf(Some(&types)).load(object)?;
     load(object, &types)
 }
 
@@ -103,7 +111,7 @@ pub(crate) fn map_of(object: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadE
     let (Map::HashMap(data) | Map::RingBuf(data)) = object.map(name).ok_or(LoadError::Missing(name))? else {
         return Err(LoadError::Missing(name));
     };
-    data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Descriptor)
+    data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Thread)
 }
 
 /// The kernel's answer without the verifier's whole log, of which the last line but its statistics says why.

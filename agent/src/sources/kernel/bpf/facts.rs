@@ -12,8 +12,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_PERFMON: u64 = 1 << 38;
 const CAP_BPF: u64 = 1 << 39;
 
-/// The kernel's description of its types.
-pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
+const BTF: &str = "/sys/kernel/btf/vmlinux";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const SECURITY_MODULES: &str = "/sys/kernel/security/lsm";
 /// The kernel's own name for kprobes among the sources of events.
