@@ -353,11 +353,12 @@ fn docker_29_refuses_old_versions_of_its_api() {
 
 #[test]
 fn a_client_that_is_not_seen_may_use_an_old_version() {
+    type Change = fn(&mut Grounds);
     let unseen = (Answer::CannotTell, vec![Code::OldDockerApi]);
-    let hidden: [(&str, fn(&mut Grounds)); 6] = [
+    let hidden: [(&str, Change); 6] = [
         ("no events", |grounds| grounds.connect_events = Reading::Absent),
         ("unknown events", |grounds| {
-            grounds.connect_events = Reading::Unknown(gap())
+            grounds.connect_events = Reading::Unknown(gap());
         }),
         ("no method", |grounds| change_told(grounds, |told| told.method = None)),
         ("lost requests", |grounds| change_told(grounds, |told| told.lost = 1)),
