@@ -294,12 +294,7 @@ impl Agent {
     ) -> (Timed<Sighting<Vec<Reach>>>, MountsSeen) {
         let start = Instant::now();
         let server = runtime.known().map(|socket| socket.server.clone());
-        let look = move |disk: &mut MountSide| {
-            (
-                disk.look(&facts),
-                server.map(|server| disk.look_for_runtime(&facts, server)),
-            )
-        };
+        let look = move |disk: &mut MountSide| disk.look(&facts, server);
         let (seen, to_runtime) = self.mounts.run(HOST_DEADLINE, look).await.unwrap_or_else(|error| {
             let unknown = Sighting::unknown(gap_of(error, Hides::Exposure));
             let seen = MountsSeen {

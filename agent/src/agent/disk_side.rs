@@ -100,43 +100,38 @@ impl MountSide {
         }
     }
 
-    pub(super) fn look(&mut self, facts: &MountFacts) -> MountsSeen {
-        find(&self.paths, &self.reader, facts, &facts.engines, &mut self.memory)
+    /// Finds the mounts that lead to engines, and where the runtime's `server` is known, those that lead to its socket.
+    pub(super) fn look(
+        &mut self,
+        facts: &MountFacts,
+        server: Option<EngineSighting>,
+    ) -> (MountsSeen, Option<Sighting<Vec<Reach>>>) {
+        let listening = facts.listening.files.iter().map(|listening| listening.file).collect();
+        let look = |engines: &Sighting<Vec<EngineSighting>>, memory: &mut MountMemory| {
+            let looked = Looked {
+                host: &self.paths,
+                reader: &self.reader,
+                containers: &facts.containers,
+                sandboxes: &facts.sandboxes,
+                supervised: &facts.supervised,
+                processes: &facts.contained,
+                engines,
+                listening: &listening,
+                sees_machine: facts.sees_machine,
+                now: moment_of(SystemTime::now()),
+            };
+            find_mounts(&looked, memory)
+        };
+        let to_runtime = server.map(|server| {
+            let mut reaches = look(&Sighting::full(vec![server]), &mut self.to_runtime).reaches;
+            if let Reading::Known(reaches) = &mut reaches.reading {
+                // The other look finds what is named as a Docker socket.
+                reaches.retain(|reach| matches!(reach.reached, Reached::Listener(_)));
+            }
+            reaches
+        });
+        (look(&facts.engines, &mut self.memory), to_runtime)
     }
-
-    /// Finds the mounts that lead to the socket of the runtime, which is `server`.
-    pub(super) fn look_for_runtime(&mut self, facts: &MountFacts, server: EngineSighting) -> Sighting<Vec<Reach>> {
-        let server = Sighting::full(vec![server]);
-        let mut reaches = find(&self.paths, &self.reader, facts, &server, &mut self.to_runtime).reaches;
-        if let Reading::Known(reaches) = &mut reaches.reading {
-            // A mount that is named as a Docker socket was found by the look at the engines' mounts.
-            reaches.retain(|reach| matches!(reach.reached, Reached::Listener(_)));
-        }
-        reaches
-    }
-}
-
-fn find(
-    paths: &HostPaths,
-    reader: &ProcessReader,
-    facts: &MountFacts,
-    engines: &Sighting<Vec<EngineSighting>>,
-    memory: &mut MountMemory,
-) -> MountsSeen {
-    let listening = facts.listening.files.iter().map(|listening| listening.file).collect();
-    let looked = Looked {
-        host: paths,
-        reader,
-        containers: &facts.containers,
-        sandboxes: &facts.sandboxes,
-        supervised: &facts.supervised,
-        processes: &facts.contained,
-        engines,
-        listening: &listening,
-        sees_machine: facts.sees_machine,
-        now: moment_of(SystemTime::now()),
-    };
-    find_mounts(&looked, memory)
 }
 
 /// What the look at mounts needs of the others, its own for the time of the look.

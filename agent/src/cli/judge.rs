@@ -12,7 +12,7 @@ pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
     answers.unwrap_or_else(|| judge_verdict(report.verdict, hides_the_runtime(report), fail_on))
 }
 
-/// What the worst of the `answers` amounts to; none where nothing was asked.
+/// Judges by the worst of the `answers`; none where nothing was asked.
 pub(super) fn judge_answers(answers: impl Iterator<Item = Answer>) -> Option<Outcome> {
     Some(match answers.min()? {
         Answer::Ready => Outcome::Passed,

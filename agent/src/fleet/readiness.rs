@@ -41,15 +41,6 @@ impl ReadyFor {
         }
     }
 
-    fn cannot_tell(target: Target, reason: String) -> Self {
-        Self {
-            target: target.to_string(),
-            answer: Answer::CannotTell,
-            obstacles: Vec::new(),
-            reason,
-        }
-    }
-
     /// The same where the look that it rests on was `age` ago: what stood in the way may be there still, and other things too.
     fn grown_old(mut self, age: Duration) -> Self {
         let old = format!("the agent's last look was {}", ago(age));
@@ -61,6 +52,17 @@ impl ReadyFor {
         }
         self
     }
+}
+
+/// The answers for a Node without anything to judge by.
+fn cannot_tell(targets: &[Target], reason: &str) -> Vec<ReadyFor> {
+    let answer = |target: &Target| ReadyFor {
+        target: target.to_string(),
+        answer: Answer::CannotTell,
+        obstacles: Vec::new(),
+        reason: reason.to_owned(),
+    };
+    targets.iter().map(answer).collect()
 }
 
 /// Judges the report that `bytes` are. `stale` is the age of a look that is long ago.
@@ -77,10 +79,7 @@ pub(super) fn judge(targets: &[Target], bytes: &[u8], stale: Option<Duration>) -
                 ),
                 SENTENCE_LIMIT,
             );
-            let unknown = targets
-                .iter()
-                .map(|target| ReadyFor::cannot_tell(*target, reason.clone()));
-            return unknown.collect();
+            return cannot_tell(targets, &reason);
         }
     };
     let of_now = targets.iter().map(|target| ReadyFor::new(&grounds.judge(*target)));
@@ -94,10 +93,7 @@ impl NodeRow {
     /// Says of a Node without a report that castoff cannot tell, and why.
     pub(super) fn fill_readiness(&mut self, targets: &[Target]) {
         if self.readiness.is_empty() {
-            let unknown = targets
-                .iter()
-                .map(|target| ReadyFor::cannot_tell(*target, self.reason.clone()));
-            self.readiness = unknown.collect();
+            self.readiness = cannot_tell(targets, &self.reason);
         }
     }
 }

@@ -217,19 +217,19 @@ impl Files {
 
     /// True if something is there.
     pub(super) fn is_there(&self, path: &str) -> Result<bool, Gap> {
-        let root = self.root.as_ref().map_err(Gap::clone)?;
-        match root.read_identity(path) {
-            Ok(_) => Ok(true),
-            Err(e) if refusal::is_missing(&e) => Ok(false),
-            Err(e) => Err(gap_of(&e, path)),
-        }
+        Ok(self.kind_of(path)?.is_some())
     }
 
     fn is_directory(&self, path: &str) -> Result<bool, Gap> {
+        Ok(self.kind_of(path)? == Some(FileType::Directory))
+    }
+
+    /// The kind of file at `path`; none where nothing is there.
+    fn kind_of(&self, path: &str) -> Result<Option<FileType>, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         match root.read_identity(path) {
-            Ok((_, kind)) => Ok(kind == FileType::Directory),
-            Err(e) if refusal::is_missing(&e) => Ok(false),
+            Ok((_, kind)) => Ok(Some(kind)),
+            Err(e) if refusal::is_missing(&e) => Ok(None),
             Err(e) => Err(gap_of(&e, path)),
         }
     }
