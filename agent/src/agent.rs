@@ -126,7 +126,14 @@ impl Agent {
             let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
             // Only now: what engines listen on must be known before a socket is opened.
             let none_ended = BTreeSet::new();
-            let answer = ask_runtime(runtime, host, &kubelet.sighting, &engines.listening, &none_ended);
+            // The look at the node waits for many things at once: this future is large, and lives on the heap.
+            let answer = Box::pin(ask_runtime(
+                runtime,
+                host,
+                &kubelet.sighting,
+                &engines.listening,
+                &none_ended,
+            ));
             let runtime = Timed::measure_async(Source::Runtime, answer).await;
             (kubelet, engines, runtime)
         };

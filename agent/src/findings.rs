@@ -134,7 +134,6 @@ pub fn evaluate(
 ) -> Report {
     let lists = Lists::new(snapshot, &joined, history, settings.window);
     let ceiling = runtime::ceiling(snapshot);
-    let gaps = gaps_of(&sources);
     let facts = Facts {
         snapshot,
         engines: &joined.engines,
@@ -146,7 +145,7 @@ pub fn evaluate(
         lost_mounts: &joined.lost_mounts,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
-        gaps: &gaps,
+        gaps: &gaps_of(&sources),
         window: settings.window,
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
@@ -176,6 +175,7 @@ pub fn evaluate(
         runtime_exposures: lists.runtime_exposures,
         shadow_containers: joined.shadow_containers,
         shared_containerd: containerd::reading(snapshot),
+        orphaned_shims: runtime::orphaned_shims(snapshot),
         readiness: Vec::new(),
         connect_events: snapshot.connects.reading.as_ref().map(|seen| seen.events.clone()),
         holder_method: connections.map(|seen| seen.method),

@@ -65,6 +65,7 @@ calls! {
     Version: VersionRequest => VersionResponse;
     Status: StatusRequest => StatusResponse;
     RuntimeConfig: RuntimeConfigRequest => RuntimeConfigResponse;
+    ListMetricDescriptors: ListMetricDescriptorsRequest => ListMetricDescriptorsResponse;
     ListPodSandbox: ListPodSandboxRequest => ListPodSandboxResponse;
     ListContainers: ListContainersRequest => ListContainersResponse;
     ContainerStatus: ContainerStatusRequest => ContainerStatusResponse;

@@ -80,6 +80,7 @@ async fn one_call_that_fails_hides_only_its_own() {
         for method in [
             Method::Status,
             Method::RuntimeConfig,
+            Method::ListMetricDescriptors,
             Method::ListPodSandbox,
             Method::ListContainers,
         ] {
@@ -90,6 +91,7 @@ async fn one_call_that_fails_hides_only_its_own() {
                 (Method::Status, reason_of(&runtime.conditions)),
                 (Method::Status, reason_of(&runtime.deprecations)),
                 (Method::RuntimeConfig, reason_of(&runtime.cgroup_driver)),
+                (Method::ListMetricDescriptors, reason_of(&runtime.pod_metrics)),
                 (Method::ListPodSandbox, reason_of(&seen.pods.reading)),
                 (Method::ListContainers, reason_of(&seen.containers.reading)),
             ];

@@ -206,8 +206,25 @@ async fn an_old_runtime_is_asked_in_v1alpha2() {
             .map(Vec::len),
         Some(1)
     );
+    assert_eq!(
+        runtime.pod_metrics,
+        Reading::Absent,
+        "v1alpha2 has no ListMetricDescriptors"
+    );
     assert_eq!(fake.calls(Api::V1alpha2, Method::RuntimeConfig), 0);
     assert_eq!(fake.calls_in(Api::V1), 1, "Version, to learn that it is not there");
+}
+
+#[tokio::test]
+async fn whether_the_runtime_serves_metrics_of_pods_is_asked() {
+    let host = Host::new();
+    let fake = host.serve(CONTAINERD, Script::default());
+    for serves in [false, true] {
+        fake.edit(|script| script.pod_metrics = serves);
+        let seen = ask(&mut host.source(None), &no_kubelet()).await;
+        let runtime = seen.runtime.reading.known().expect("it answers");
+        assert_eq!(runtime.pod_metrics, Reading::Known(serves));
+    }
 }
 
 #[tokio::test]

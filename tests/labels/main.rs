@@ -68,6 +68,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         version: "1.6.20~ds1".to_owned(),
         conditions: Reading::Absent,
         silenced_deprecations: Vec::new(),
+        pod_metrics: Reading::Known(true),
         deprecations: Reading::Absent,
         cgroup_driver: Reading::Known(CgroupDriver::Systemd),
     };
@@ -82,6 +83,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         runtime: Reading::Known(runtime),
         refused_endpoints: Vec::new(),
         shared_containerd: Reading::Absent,
+        orphaned_shims: Reading::Absent,
         readiness: Vec::new(),
         kubelet_ceiling: Reading::Known(KubeletCeiling::Minor(37)),
         kubelet: Reading::Absent,

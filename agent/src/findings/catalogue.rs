@@ -81,6 +81,8 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::SharedContainerd => &SHARED_CONTAINERD,
         Code::UnknownRelease => &upgrades::UNKNOWN_RELEASE,
         Code::KubeletEndOfLife => &upgrades::KUBELET_END_OF_LIFE,
+        Code::ShimOrphan => &upgrades::SHIM_ORPHAN,
+        Code::CriMetrics => &upgrades::CRI_METRICS,
         Code::SubidRange => &upgrades::SUBID_RANGE,
         Code::GetsubidsMissing => &upgrades::GETSUBIDS_MISSING,
         Code::RuntimeUpgradePath => &upgrades::RUNTIME_UPGRADE_PATH,

@@ -21,7 +21,7 @@ use super::runtime::date;
 use crate::model::client::{Client, ClientIdentity};
 use crate::model::connect::{ConnectEvents, ConnectMethod};
 use crate::model::engine::{Api, EngineKind, Scope};
-use crate::model::host::CgroupVersion;
+use crate::model::host::{CgroupVersion, OrphanedShim};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::model::request::{Operation, Requests};
@@ -42,6 +42,7 @@ pub struct Grounds {
     kubelet: Reading<Kubelet>,
     cgroups: Reading<CgroupVersion>,
     shared_containerd: Reading<String>,
+    orphaned_shims: Reading<Vec<OrphanedShim>>,
     clients: Reading<Vec<ApiUser>>,
     connect_events: Reading<Events>,
     sources: Vec<Sight>,
@@ -89,6 +90,7 @@ impl Grounds {
             kubelet: report.kubelet.clone(),
             cgroups: report.cgroups.clone(),
             shared_containerd: report.shared_containerd.clone(),
+            orphaned_shims: report.orphaned_shims.clone(),
             clients: report.clients.as_ref().map(|all| all.iter().map(ApiUser::of).collect()),
             connect_events: report.connect_events.as_ref().map(Events::of),
             sources: report

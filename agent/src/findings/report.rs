@@ -10,7 +10,7 @@ use crate::model::connect::ConnectEvents;
 use crate::model::container::ShadowContainer;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
-use crate::model::host::CgroupVersion;
+use crate::model::host::{CgroupVersion, OrphanedShim};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Reading, Source, codes};
 use crate::model::runtime::{RefusedEndpoint, Runtime};
@@ -101,6 +101,10 @@ codes! {
         SubidRange = "subid-range",
         /// The host has a user `kubelet` and no `getsubids`.
         GetsubidsMissing = "getsubids-missing",
+        /// The shim of running containers is no longer on the disk.
+        ShimOrphan = "shim-orphan",
+        /// The runtime does not serve the metrics of pods over CRI.
+        CriMetrics = "cri-metrics",
         /// The runtime's project supports no upgrade from the one release to the other.
         RuntimeUpgradePath = "runtime-upgrade-path",
         /// A source could not look.
@@ -197,6 +201,8 @@ pub struct Report {
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The reason why the containerd that serves the kubelet is Docker's too; absent where it is not.
     pub shared_containerd: Reading<String>,
+    /// The shims of the kubelet's containers that are no longer on the disk; absent where no containerd has its state.
+    pub orphaned_shims: Reading<Vec<OrphanedShim>>,
     /// The conclusions, most severe first.
     pub findings: Vec<Finding>,
     /// The answers for what was asked for (`--for`), in the order of the question.

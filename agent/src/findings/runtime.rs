@@ -5,7 +5,7 @@ use super::catalogue::finding;
 use super::readiness::answer::Certainty;
 use super::releases::{self, Cut, Support, support};
 use super::report::{Code, Finding, KubeletCeiling, Severity};
-use crate::model::host::CgroupVersion;
+use crate::model::host::{CgroupVersion, OrphanedShim};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Reading, Reason};
 use crate::model::runtime::{CriApi, RefusedEndpoint, Runtime};
@@ -84,6 +84,13 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
         ));
     }
     found.extend(cgroup_v1(facts.snapshot));
+    let orphaned = orphaned_shims(facts.snapshot);
+    found.extend(
+        orphaned
+            .items()
+            .iter()
+            .map(|shim| finding(Code::ShimOrphan, Severity::Warning, &shim.path, is_gone(shim))),
+    );
     found
 }
 
@@ -159,6 +166,21 @@ fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
         ),
     };
     Some(finding(Code::CgroupV1, severity, "node", message))
+}
+
+/// The shims of the kubelet's containers that are no longer on the disk.
+pub(super) fn orphaned_shims(snapshot: &Snapshot) -> Reading<Vec<OrphanedShim>> {
+    let host = snapshot.host.reading.as_ref();
+    host.and_then(|host| host.orphaned_shims.clone())
+}
+
+/// Says that a shim is gone.
+pub(super) fn is_gone(shim: &OrphanedShim) -> String {
+    let lost = match shim.bundles {
+        1 => "1 container or sandbox runs by it and is".to_owned(),
+        bundles => format!("{bundles} containers and sandboxes run by it and are"),
+    };
+    format!("is no longer there; {lost} lost when containerd restarts")
 }
 
 fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::engine::{Containerd, EngineSighting};
-use crate::model::host::{CgroupVersion, LeftOver, LeftOverKind};
+use crate::model::host::{CgroupVersion, LeftOver, LeftOverKind, OrphanedShim};
 use crate::model::reading::{Hides, Reason, Sighting};
 use crate::model::runtime::{CriApi, Deprecation};
 use crate::model::sample::*;
@@ -75,6 +75,25 @@ fn left_over(kind: LeftOverKind) -> Snapshot {
 fn a_node_that_is_fully_seen_and_has_no_docker_is_clear() {
     let report = judge(&clear_node());
     assert_eq!((report.verdict, codes(&report)), (Verdict::Clear, vec![]));
+}
+
+#[test]
+fn a_shim_that_is_gone_is_a_finding_and_changes_no_verdict() {
+    let mut node = clear_node();
+    let shim = OrphanedShim {
+        path: "/opt/bin/containerd-shim-runc-v2".into(),
+        bundles: 1,
+    };
+    known(&mut node.host).orphaned_shims = Reading::Known(vec![shim]);
+    let report = judge(&node);
+    assert_eq!(
+        (report.verdict, codes(&report)),
+        (Verdict::Clear, vec![Code::ShimOrphan])
+    );
+    assert!(
+        report.findings[0].message.contains("1 container or sandbox"),
+        "{report:?}"
+    );
 }
 
 #[test]

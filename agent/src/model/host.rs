@@ -1,7 +1,7 @@
 //! Facts of the host that are read from files.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::reading::{Reading, codes};
 
@@ -39,6 +39,16 @@ pub struct LeftOver {
     pub path: String,
 }
 
+/// The program of a shim that is no longer on the disk while containers run by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanedShim {
+    /// Its path on the host.
+    pub path: String,
+    /// The number of containers and sandboxes that it runs.
+    pub bundles: u32,
+}
+
 /// The facts in the host's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFiles {
@@ -49,4 +59,6 @@ pub struct HostFiles {
     /// The file that shows that Docker's package `containerd.io` is installed; absent where the host's packages were looked
     /// at and it is not among them, unknown where no list of packages was found.
     pub containerd_io: Reading<String>,
+    /// The shims of the kubelet's containers that are no longer on the disk; absent where no containerd has its state.
+    pub orphaned_shims: Reading<Vec<OrphanedShim>>,
 }

@@ -86,6 +86,8 @@ pub struct Runtime {
     pub silenced_deprecations: Vec<String>,
     /// What `RuntimeConfig` says; absent where the runtime has no such call, which is a fact of its own.
     pub cgroup_driver: Reading<CgroupDriver>,
+    /// True if it serves the metrics of pods (`ListMetricDescriptors`); absent where its version of CRI has no such call.
+    pub pod_metrics: Reading<bool>,
 }
 
 /// What the runtime said of itself and of what it runs.

@@ -57,6 +57,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 conditions: Reading::Known(Vec::new()),
                 deprecations: Reading::Known(Vec::new()),
                 silenced_deprecations: Vec::new(),
+                pod_metrics: Reading::Known(true),
                 cgroup_driver: Reading::Known(CgroupDriver::Systemd),
             }),
             socket: None,
@@ -89,6 +90,7 @@ pub(crate) fn clear_node() -> Snapshot {
             cgroups: Reading::Known(CgroupVersion::V2),
             left_overs: Reading::Known(Vec::new()),
             containerd_io: Reading::Absent,
+            orphaned_shims: Reading::Absent,
         }),
     }
 }

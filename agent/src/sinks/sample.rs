@@ -42,6 +42,7 @@ pub(crate) fn report() -> Report {
         runtime: Reading::Known(node::runtime()),
         refused_endpoints: node::refused(),
         shared_containerd: Reading::Absent,
+        orphaned_shims: Reading::Known(Vec::new()),
         readiness: Vec::new(),
         kubelet_ceiling: Reading::Known(KubeletCeiling::Minor(35)),
         kubelet: Reading::Known(node::kubelet()),

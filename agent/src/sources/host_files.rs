@@ -1,4 +1,4 @@
-//! What files of the host say: the control group version, and what of Docker is still on the disk.
+//! What files of the host say: the control group version, what of Docker is still on the disk, and shims that are gone.
 //!
 //! Relies on the kubelet's own rule for the version (`/sys/fs/cgroup` is a cgroup2 mount or is not), on where
 //! distributions and vendors install Docker, and on systemd's directories of enabled units. Podman's files are not
@@ -6,6 +6,7 @@
 
 mod left_overs;
 mod packages;
+mod shims;
 mod units;
 
 use std::io;
@@ -38,15 +39,20 @@ const OF_A_HOST: [&str; 6] = [
 /// again means to read all mounts.
 pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sighting<HostFiles> {
     let mut gaps = Vec::new();
-    let (left_overs, containerd_io) = match Rooted::open(&host.root) {
+    let (left_overs, containerd_io, orphaned_shims) = match Rooted::open(&host.root) {
         Ok(root) => {
             gaps.extend(find_foreign_root(&root, host));
-            (left_overs::find(&root, &mut gaps), packages::find_containerd_io(&root))
+            (
+                left_overs::find(&root, &mut gaps),
+                packages::find_containerd_io(&root),
+                shims::find_orphaned(&root),
+            )
         }
         Err(error) => {
             let gap = |hides| Gap::new(Reason::of(&error), hides, host.root.display(), &error);
             (
                 Reading::Unknown(gap(Hides::Engine)),
+                Reading::Unknown(gap(Hides::Detail)),
                 Reading::Unknown(gap(Hides::Detail)),
             )
         }
@@ -55,6 +61,7 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
         cgroups: cgroups.map_or_else(|| read_cgroup_version(host), Reading::Known),
         left_overs,
         containerd_io,
+        orphaned_shims,
     };
     Sighting::partial(files, gaps)
 }

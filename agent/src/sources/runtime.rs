@@ -216,9 +216,10 @@ async fn query_all(
     } = runtime;
     // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
     let verbose = name == "containerd";
-    let (status, cgroup_driver, pods, containers) = tokio::join!(
+    let (status, cgroup_driver, pod_metrics, pods, containers) = tokio::join!(
         client.query(*api, v1::StatusRequest { verbose }),
         query_cgroup_driver(runtime),
+        query_pod_metrics(runtime),
         client.query(*api, v1::ListPodSandboxRequest {}),
         query_containers(runtime, wanted),
     );
@@ -239,6 +240,7 @@ async fn query_all(
         deprecations,
         silenced_deprecations,
         cgroup_driver,
+        pod_metrics,
     };
     let gaps = convert::gap_of_silenced(&runtime.silenced_deprecations);
     (Sighting::partial(runtime, gaps.into_iter().collect()), pods, containers)
@@ -281,6 +283,22 @@ async fn query_cgroup_driver(runtime: &Answered) -> Reading<CgroupDriver> {
         Err(error) => {
             let path = &runtime.socket.candidate.path;
             Reading::Unknown(error.gap(Hides::Detail, runtime.api, v1::RuntimeConfigRequest::METHOD, path))
+        }
+    }
+}
+
+/// `ListMetricDescriptors`, from cri-api 0.26 on: whether it is served at all.
+async fn query_pod_metrics(runtime: &Answered) -> Reading<bool> {
+    if runtime.api == CriApi::V1alpha2 {
+        return Reading::Absent;
+    }
+    let request = v1::ListMetricDescriptorsRequest {};
+    match runtime.client.query(runtime.api, request).await {
+        Ok(_) => Reading::Known(true),
+        Err(error) if error.reason() == Reason::Unimplemented => Reading::Known(false),
+        Err(error) => {
+            let (method, path) = (v1::ListMetricDescriptorsRequest::METHOD, &runtime.socket.candidate.path);
+            Reading::Unknown(error.gap(Hides::Detail, runtime.api, method, path))
         }
     }
 }

@@ -41,6 +41,24 @@ pub(super) const GETSUBIDS_MISSING: Entry = Entry {
     links: &[USER_NAMESPACES],
 };
 
+pub(super) const SHIM_ORPHAN: Entry = Entry {
+    title: "the shim of running containers is no longer on the disk",
+    meaning: "containerd keeps in the bundle of each container the path of its shim (shim-binary-path). castoff reads it for the \
+              kubelet's containers, and found a path that no file has. Upgrades of rke2 and k3s have left such paths.",
+    why: "The containers still run. When containerd restarts, as each upgrade makes it, it cannot take them up again.",
+    instead: &["Drain the node before containerd is restarted, so that its pods start anew."],
+    links: &["https://github.com/containerd/containerd/blob/main/docs/runtime-v2.md"],
+};
+
+pub(super) const CRI_METRICS: Entry = Entry {
+    title: "the runtime does not serve the metrics of pods",
+    meaning: "The runtime does not answer ListMetricDescriptors of CRI, as containerd before 2.2 and cri-dockerd do not.",
+    why: "The kubelet still reads these metrics itself. Kubernetes has announced that it will take them from the runtime, and has \
+          dated no release of it.",
+    instead: &["Plan for a runtime that serves them, such as containerd 2.2 or newer."],
+    links: &["https://kep.k8s.io/2371"],
+};
+
 pub(super) const RUNTIME_UPGRADE_PATH: Entry = Entry {
     title: "the runtime cannot be upgraded to this release in one step",
     meaning: "containerd supports upgrades to the next minor release, and from one release with long-term support to the next \

@@ -1,10 +1,10 @@
 //! Obstacles to a kubelet of some version on this node.
 
-use super::answer::{Effect, Obstacle, Said};
+use super::answer::{Certainty, Effect, Obstacle, Said};
 use super::{Grounds, hidden, of_catalogue};
 use crate::findings::releases::{self, Cut, Version};
 use crate::findings::report::Code;
-use crate::findings::runtime::{cri_plugin_off, cut, fail_cgroup_v1, reaches_no_further};
+use crate::findings::runtime::{cri_plugin_off, cut, fail_cgroup_v1, named, reaches_no_further};
 use crate::model::host::CgroupVersion;
 use crate::model::reading::Reading;
 use crate::model::runtime::CriApi;
@@ -15,6 +15,7 @@ const SPEAKS_V1: Version = Version(1, 23);
 pub(super) fn add(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
     found.extend(interface(grounds, version));
     found.extend(cgroups(grounds, version));
+    found.extend(metrics(grounds));
     add_subordinate_ids(grounds, version, found);
 }
 
@@ -75,6 +76,23 @@ fn none_older(grounds: &Grounds, version: Version) -> Option<Obstacle> {
         runtime.name
     );
     (line >= first_without).then(|| Obstacle::new(Effect::Blocks, code, of_catalogue(code), message))
+}
+
+/// The metrics of pods, which a kubelet is to take from the runtime in a release that has no date yet.
+fn metrics(grounds: &Grounds) -> Option<Obstacle> {
+    let runtime = grounds.runtime.known()?;
+    if runtime.pod_metrics != Reading::Known(false) {
+        return None;
+    }
+    let said = Said {
+        certainty: Certainty::Announced,
+        ..of_catalogue(Code::CriMetrics)
+    };
+    let message = format!(
+        "{} does not serve the metrics of pods, which Kubernetes announces that a later kubelet takes from it; no release is dated",
+        named(runtime)
+    );
+    Some(Obstacle::new(Effect::Note, Code::CriMetrics, said, message))
 }
 
 fn no_runtime(grounds: &Grounds) -> Obstacle {

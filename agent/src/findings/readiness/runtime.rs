@@ -4,7 +4,7 @@ use super::answer::{Certainty, Effect, Obstacle, Said};
 use super::{Grounds, hidden, of_catalogue, of_table};
 use crate::findings::releases::{self, Version};
 use crate::findings::report::Code;
-use crate::findings::runtime::named;
+use crate::findings::runtime::{is_gone, named};
 use crate::model::reading::Reading;
 use crate::model::runtime::{Deprecation, Runtime};
 
@@ -50,9 +50,25 @@ pub(super) fn add(grounds: &Grounds, product: &str, version: Version, found: &mu
         let message = format!("{} is newer: no project supports a way back", named(runtime));
         found.push(path(Effect::MayBlock, message));
     }
+    if product == "containerd" {
+        add_shims(grounds, found);
+    }
     if product == "containerd" && version > installed {
         found.extend(hops(runtime, installed, version));
         add_deprecations(runtime, version, found);
+    }
+}
+
+/// Containers that do not live through the restart that each upgrade is.
+fn add_shims(grounds: &Grounds, found: &mut Vec<Obstacle>) {
+    let code = Code::ShimOrphan;
+    match &grounds.orphaned_shims {
+        Reading::Known(shims) => found.extend(shims.iter().map(|shim| {
+            let message = format!("{} {}", shim.path, is_gone(shim));
+            Obstacle::new(Effect::Blocks, code, of_catalogue(code), message)
+        })),
+        Reading::Absent => {}
+        Reading::Unknown(gap) => found.push(hidden(code, of_catalogue(code), "the shims of running containers", gap)),
     }
 }
 

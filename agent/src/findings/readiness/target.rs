@@ -42,14 +42,9 @@ impl Target {
             Self::Kubelet(_) => &[
                 "the version of the kubelet that runs now",
                 "whether kubelet and runtime use the same cgroup driver",
-                "the metrics of the CRI",
                 "changes of the distribution's own",
             ],
-            Self::Containerd(_) => &[
-                "containerd's configuration files",
-                "containers whose shim is no longer on the disk",
-                "changes of the distribution's own",
-            ],
+            Self::Containerd(_) => &["containerd's configuration files", "changes of the distribution's own"],
             Self::Crio(_) => &["CRI-O's configuration files", "changes of the distribution's own"],
             Self::Docker(_) => &[
                 "Docker's configuration files",

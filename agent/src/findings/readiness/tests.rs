@@ -184,6 +184,19 @@ fn the_ids_of_pods_in_user_namespaces() {
 }
 
 #[test]
+fn a_runtime_without_metrics_of_pods_is_a_note() {
+    for (pod_metrics, codes) in [
+        (Reading::Known(false), vec![Code::CriMetrics]),
+        (Reading::Known(true), vec![]),
+        (Reading::Unknown(gap()), vec![]),
+        (Reading::Absent, vec![]),
+    ] {
+        let grounds = with_runtime(|runtime| runtime.pod_metrics = pod_metrics);
+        assert_eq!(judge(&grounds, "kubelet=1.37"), (Answer::Ready, codes));
+    }
+}
+
+#[test]
 fn a_release_that_the_table_does_not_have_is_not_claimed() {
     let unknown = (Answer::CannotTell, vec![Code::UnknownRelease]);
     assert_eq!(judge(&ready(), "kubelet=1.39"), unknown);
@@ -232,6 +245,28 @@ fn upgrades_of_containerd() {
         let grounds = Grounds { runtime, ..ready() };
         assert_eq!(judge(&grounds, "containerd=2.4"), open);
         assert_eq!(judge(&grounds, "kubelet=1.38").0, Answer::CannotTell);
+    }
+}
+
+#[test]
+fn a_shim_that_is_gone_does_not_live_through_the_upgrade() {
+    let shim = OrphanedShim {
+        path: "/opt/bin/containerd-shim-runc-v2".to_owned(),
+        bundles: 3,
+    };
+    let code = vec![Code::ShimOrphan];
+    for (orphaned_shims, answer, codes) in [
+        (Reading::Known(vec![shim]), Answer::NotReady, code.clone()),
+        (Reading::Unknown(gap()), Answer::CannotTell, code),
+        (Reading::Known(vec![]), Answer::Ready, vec![]),
+        (Reading::Absent, Answer::Ready, vec![]),
+    ] {
+        let grounds = Grounds {
+            orphaned_shims,
+            ..ready()
+        };
+        assert_eq!(judge(&grounds, "containerd=2.4"), (answer, codes));
+        assert_eq!(judge(&grounds, "kubelet=1.37").0, Answer::Ready);
     }
 }
 

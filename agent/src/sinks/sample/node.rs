@@ -92,6 +92,7 @@ pub(super) fn runtime() -> Runtime {
             message: "CRI API v1alpha2 is deprecated".to_owned(),
         }]),
         silenced_deprecations: Vec::new(),
+        pod_metrics: Reading::Known(true),
         cgroup_driver: Reading::Known(CgroupDriver::Systemd),
     }
 }

@@ -24,6 +24,8 @@ pub enum Method {
     Status,
     /// `RuntimeConfig`.
     RuntimeConfig,
+    /// `ListMetricDescriptors`.
+    ListMetricDescriptors,
     /// `ListPodSandbox`.
     ListPodSandbox,
     /// `ListContainers`.
@@ -60,6 +62,8 @@ pub struct Script {
     pub conditions: Vec<v1::RuntimeCondition>,
     /// The driver of `RuntimeConfig`; none for a runtime without that call.
     pub cgroup_driver: Option<v1::CgroupDriver>,
+    /// True for a runtime with `ListMetricDescriptors`.
+    pub pod_metrics: bool,
     /// The sandboxes.
     pub pods: Vec<v1::PodSandbox>,
     /// The containers in any state; a filter for the state is heeded.
@@ -80,6 +84,7 @@ impl Default for Script {
             version: "1.7.34".to_owned(),
             conditions: vec![condition("RuntimeReady", true, ""), condition("NetworkReady", true, "")],
             cgroup_driver: None,
+            pod_metrics: false,
             pods: Vec::new(),
             containers: Vec::new(),
             mounts: BTreeMap::new(),

@@ -56,6 +56,7 @@ fn method_of(name: &str) -> Method {
         "Version" => Method::Version,
         "Status" => Method::Status,
         "RuntimeConfig" => Method::RuntimeConfig,
+        "ListMetricDescriptors" => Method::ListMetricDescriptors,
         "ListPodSandbox" => Method::ListPodSandbox,
         "ListContainers" => Method::ListContainers,
         "ContainerStatus" => Method::ContainerStatus,
@@ -143,6 +144,17 @@ impl Answers {
         .await
     }
 
+    async fn metric_descriptors(&self) -> Answer<v1::ListMetricDescriptorsResponse> {
+        self.answer(Method::ListMetricDescriptors, |script| {
+            if script.pod_metrics {
+                Ok(v1::ListMetricDescriptorsResponse {})
+            } else {
+                Err(Status::unimplemented("method ListMetricDescriptors not implemented"))
+            }
+        })
+        .await
+    }
+
     async fn pods(&self) -> Answer<v1::ListPodSandboxResponse> {
         self.answer(Method::ListPodSandbox, |script| {
             Ok(v1::ListPodSandboxResponse {
@@ -223,5 +235,12 @@ serve!(V1alpha2 as "v1alpha2" {});
 serve!(V1 as "v1" {
     async fn runtime_config(&self, _: Request<v1::RuntimeConfigRequest>) -> Answer<v1::RuntimeConfigResponse> {
         self.runtime_config().await
+    }
+
+    async fn list_metric_descriptors(
+        &self,
+        _: Request<v1::ListMetricDescriptorsRequest>,
+    ) -> Answer<v1::ListMetricDescriptorsResponse> {
+        self.metric_descriptors().await
     }
 });
