@@ -48,7 +48,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
 
 /// Writes it down.
 pub(crate) fn save(clients: Vec<(ClientKey, ClientRecord)>, looked: Hours, state: &Path) -> Result<()> {
-    let mut keeper = StateKeeper::load(state, StateKeeper::REST, Instant::now()).keeper;
+    let mut keeper = StateKeeper::load(state, StateKeeper::REST).keeper;
     keeper.save(&History::restore(clients, [], looked, []), Instant::now())?;
     Ok(())
 }

@@ -12,6 +12,11 @@ fn castoff(container: &Value, and: &[&str]) -> Result<Output> {
     let arguments = container["args"].as_array().context("arguments")?;
     let mut command = Command::new(castoff_binary()?);
     command.env_clear().env("NODE_NAME", "worker-1");
+    for variable in container["env"].as_array().into_iter().flatten() {
+        if let (Some(name), Some(value)) = (variable["name"].as_str(), variable["value"].as_str()) {
+            command.env(name, value);
+        }
+    }
     command.args(arguments.iter().filter_map(Value::as_str));
     command.args(and).output().context("start castoff")
 }

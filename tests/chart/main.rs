@@ -3,6 +3,7 @@
 
 mod files;
 mod flags;
+mod image;
 mod lint;
 mod manifests;
 mod operator;

@@ -222,3 +222,28 @@ fn dashboards_are_the_files() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn links_to_runbooks_lead_to_a_mirror_where_one_is_named() -> Result<()> {
+    let made = everything().set("runbooks=https://wiki.example/castoff").objects()?;
+    let rules = of_kind(&made, "PrometheusRule");
+    let dashboards: Vec<&Value> = of_kind(&made, "ConfigMap");
+    ensure!(
+        rules.len() == 1 && dashboards.len() == 2,
+        "{} {}",
+        rules.len(),
+        dashboards.len()
+    );
+    for object in [rules, dashboards].concat() {
+        let text = object.to_string();
+        ensure!(!text.contains("deploy/runbooks"), "{}", object["metadata"]["name"]);
+        ensure!(
+            text.contains("https://wiki.example/castoff"),
+            "{}",
+            object["metadata"]["name"]
+        );
+    }
+    let refused = everything().set("runbooks=wiki/castoff").refusal()?;
+    ensure!(refused.contains("runbooks"), "{refused}");
+    Ok(())
+}

@@ -85,6 +85,11 @@ const REFUSED: &[(&[&str], &[&str])] = &[
         &["podLabels", "app.kubernetes.io/instance"],
     ),
     (&["extraArgs={--listen=0.0.0.0:80}"], &["extraArgs", "--listen"]),
+    (&["extraArgs={--requests=off}"], &["extraArgs", "--requests"]),
+    (
+        &["extraEnv[0].name=CASTOFF_RUNTIME_TIMEOUT", "extraEnv[0].value=9s"],
+        &["extraEnv", "CASTOFF_RUNTIME_TIMEOUT"],
+    ),
     (&["extraArgs={--state,/tmp}"], &["extraArgs"]),
     (
         &["alerts.disabled={CastoffSocketClient}"],

@@ -241,11 +241,11 @@ fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<
             &the(&objects, "SecurityContextConstraints", "castoff")?["allowedCapabilities"],
             added
         );
-        for option in ["--connect-events", "--requests"] {
-            let flag = json!(format!("{option}={events}"));
+        for name in ["CASTOFF_CONNECT_EVENTS", "CASTOFF_REQUESTS"] {
+            let variable = json!({ "name": name, "value": events });
             ensure!(
-                container["args"].as_array().context("arguments")?.contains(&flag),
-                "{flag}"
+                container["env"].as_array().context("variables")?.contains(&variable),
+                "{variable}"
             );
         }
     }

@@ -4,7 +4,10 @@
 
 mod api_server_away;
 mod installed;
+mod readme;
 mod removed;
+mod runbooks;
 mod site;
 mod stolen_token;
 mod the_lab;
+mod typed;

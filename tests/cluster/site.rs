@@ -21,18 +21,25 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) const OFTEN: &str = "period=2s";
 
 pub(crate) struct Site {
-    image: Image,
+    pub(crate) image: Image,
     pub(crate) node: Node,
     // After the node.
     pub(crate) cluster: Cluster,
 }
 
-/// Runs a test on a fresh cluster; where it fails, with the state of everything.
+/// Runs a test on a fresh cluster whose node has the image; where it fails, with the state of everything.
 pub(crate) fn on_a_cluster(test: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
+    on_a_cluster_without_the_image(|site| {
+        site.node.import(&site.image.archive)?;
+        test(site)
+    })
+}
+
+/// Runs a test on a fresh cluster whose node does not have the image yet.
+pub(crate) fn on_a_cluster_without_the_image(test: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
     let image = Image::of_this_tree()?;
     let cluster = Cluster::start()?;
     let node = cluster.join(NODE)?;
-    node.import(&image.archive)?;
     let mut site = Site { image, node, cluster };
     test(&mut site).map_err(|error| error.context(site.cluster.dump(NAME, AGENTS)))
 }

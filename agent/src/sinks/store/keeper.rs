@@ -13,7 +13,8 @@ use crate::model::history::History;
 pub struct StateKeeper {
     file: StateFile,
     rest: Duration,
-    written: Instant,
+    /// When this keeper last wrote; none until it has.
+    written: Option<Instant>,
     on_disk: Digest,
     /// What is there could not be read and is not set aside yet.
     in_the_way: bool,
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub history: History,
     /// Why what was there could not be taken.
     pub trouble: Vec<StateError>,
+    /// Why nothing can be written there, as far as can be told before there is something to write.
+    pub refused: Option<StateError>,
 }
 
 /// What an attempt to save did.
@@ -48,7 +51,7 @@ impl StateKeeper {
 
     /// Reads what is kept at `path`. Never fails: without a readable history castoff begins a new one, and says so. A
     /// corrupt file is set aside at once; one that cannot be read stays until there is something to write.
-    pub fn load(path: &Path, rest: Duration, now: Instant) -> Loaded {
+    pub fn load(path: &Path, rest: Duration) -> Loaded {
         let file = StateFile::new(path);
         let mut trouble = Vec::new();
         let mut in_the_way = false;
@@ -66,10 +69,11 @@ impl StateKeeper {
                 History::default()
             }
         };
+        let refused = if trouble.is_empty() { file.try_out().err() } else { None };
         let keeper = Self {
             file,
             rest,
-            written: now,
+            written: None,
             on_disk: Digest::of(&history),
             in_the_way,
         };
@@ -77,6 +81,7 @@ impl StateKeeper {
             keeper,
             history,
             trouble,
+            refused,
         }
     }
 
@@ -86,7 +91,9 @@ impl StateKeeper {
         if digest == self.on_disk {
             return Ok(Saved::Unchanged);
         }
-        let rests = now.saturating_duration_since(self.written) < self.rest;
+        let rests = self
+            .written
+            .is_some_and(|written| now.saturating_duration_since(written) < self.rest);
         if digest.clients == self.on_disk.clients && rests {
             return Ok(Saved::NotDue);
         }
@@ -104,7 +111,7 @@ impl StateKeeper {
         }
         self.file.write(history)?;
         self.on_disk = digest;
-        self.written = now;
+        self.written = Some(now);
         Ok(Saved::Written)
     }
 

@@ -65,7 +65,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn load(path: &Path) -> Loaded {
-    StateKeeper::load(path, StateKeeper::REST, Instant::now())
+    StateKeeper::load(path, StateKeeper::REST)
 }
 
 fn names(dir: &TempDir) -> Vec<String> {
@@ -94,6 +94,19 @@ fn what_was_written_is_read_back_by_the_next_start() {
     let second = load(&path);
     assert!(second.trouble.is_empty());
     assert_eq!(second.history, history());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_told_before_there_is_something_to_write() {
+    let (dir, path) = place();
+    let refused = load(&dir.path().join("missing/state.json")).refused;
+    assert!(matches!(refused, Some(StateError::Write { .. })), "{refused:?}");
+    assert!(load(&path).refused.is_none());
+    assert!(names(&dir).is_empty(), "trying it out leaves nothing");
+    let mut keeper = load(&path).keeper;
+    let looked = History::restore([], [], [sample::ago(0)].into_iter().collect(), []);
+    let saved = keeper.save_if_due(&looked, Instant::now()).expect("it writes");
+    assert_eq!(saved, Saved::Written, "the first look is written at once");
 }
 
 #[test]
@@ -325,7 +338,7 @@ fn written_when_due_and_not_more_often() {
         mut keeper,
         mut history,
         ..
-    } = StateKeeper::load(&path, Duration::from_secs(60), start);
+    } = StateKeeper::load(&path, Duration::from_secs(60));
     let look = |history: &mut History, seconds: u64, pods: &[&str]| {
         let open: Vec<OpenClient> = pods
             .iter()

@@ -1,0 +1,50 @@
+//! Lines of the documentation, run as a reader types them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use castoff_tests::lab::helm::{Helm, Tools};
+use castoff_tests::lab::packages::Programs;
+use tempfile::TempDir;
+
+use crate::site::Site;
+
+/// The repository.
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The programs that a reader has: one folder with kubectl, helm, ctr and castoff.
+pub(crate) fn programs(site: &Site) -> Result<TempDir> {
+    let folder = tempfile::tempdir().context("make a folder for programs")?;
+    let tools = Tools::fetched()?;
+    let found: [(&str, PathBuf); 4] = [
+        ("kubectl", tools.kubectl().get_program().into()),
+        ("helm", tools.helm(Helm::Four).get_program().into()),
+        ("ctr", Programs::debian()?.path("ctr")?),
+        ("castoff", site.image.program()),
+    ];
+    for (name, program) in found {
+        std::os::unix::fs::symlink(&program, folder.path().join(name))
+            .with_context(|| program.display().to_string())?;
+    }
+    Ok(folder)
+}
+
+/// A shell in the repository's root, as a reader has it who works on the node.
+pub(crate) fn shell(site: &Site, programs: &Path, script: &str) -> Result<Command> {
+    let path = std::env::var("PATH").context("a PATH")?;
+    // TARGET/image/ARCH/castoff.tar: what this run has built already is not built again.
+    let target = site
+        .image
+        .archive
+        .ancestors()
+        .nth(3)
+        .context("the folder of the build")?;
+    let mut bash = site.cluster.command("bash");
+    // The stage is entered at its root.
+    bash.args(["-euo", "pipefail", "-c", &format!("cd {ROOT}\n{script}")])
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("CARGO_TARGET_DIR", target)
+        .env("CONTAINERD_ADDRESS", site.node.containerd().socket());
+    Ok(bash)
+}
