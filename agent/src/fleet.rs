@@ -11,6 +11,8 @@
 
 mod cluster;
 mod door;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 pub mod join;
 mod judge;
 pub mod look;

@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 pub mod findings;
 pub mod fleet;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzzing;
 pub mod model;
 pub mod sinks;
 pub mod sources;

@@ -16,7 +16,7 @@ use super::request::Requests;
 use super::socket::SocketName;
 use super::time::Timestamp;
 use super::timeline::Timeline;
-use super::workload::{Unit, executable};
+use super::workload::{Unit, executable, generated};
 
 /// Who a client is, in words that survive its processes: never a pid. A pod's name is that of now; whether it is the
 /// client of before is [`ClientIdentity::continues`]'s to say.
@@ -80,7 +80,7 @@ impl ClientIdentity {
         match self {
             Self::Host { unit, executable, uid } => Self::Host {
                 unit: unit.map(Unit::lasting),
-                executable: executable::lasting(&executable).unwrap_or(executable),
+                executable: generated::settle(executable, executable::lasting),
                 uid,
             },
             Self::Pod(_) | Self::EngineContainer { .. } | Self::Remote { .. } | Self::Unnamed | Self::Unseen => self,

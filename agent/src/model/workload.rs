@@ -81,11 +81,11 @@ impl Unit {
     pub fn lasting(self) -> Self {
         match self {
             Self::System { name } => Self::System {
-                name: unit_name::lasting(&name).unwrap_or(name),
+                name: generated::settle(name, unit_name::lasting),
             },
             Self::User { uid, name } => Self::User {
                 uid,
-                name: unit_name::lasting(&name).unwrap_or(name),
+                name: generated::settle(name, unit_name::lasting),
             },
             Self::Session { uid } => Self::Session { uid },
         }

@@ -6,6 +6,8 @@
 
 mod document;
 mod file;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 mod keeper;
 
 use std::io;

@@ -7,6 +7,8 @@
 //! Relies on aya for the loading, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel calls
 //! after it found the listener and before the connection stands.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 mod gathered;
 mod lines;
 mod method;

@@ -5,6 +5,8 @@
 //! API and are none of these.
 
 mod bounds;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 pub mod held;
 mod hidden;
 mod holders;

@@ -4,6 +4,8 @@
 //! distributions and vendors install Docker, and on systemd's directories of enabled units. Podman's files are not
 //! Docker's.
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 mod left_overs;
 mod packages;
 mod shims;

@@ -11,6 +11,8 @@ mod embedded;
 mod evidence;
 mod files;
 mod flags;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 mod subordinate_ids;
 
 use std::io;

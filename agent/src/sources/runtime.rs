@@ -15,6 +15,8 @@ mod client;
 mod convert;
 pub(crate) mod endpoint;
 mod fence;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 mod mounts;
 mod negotiate;
 mod refusal;

@@ -54,6 +54,15 @@ pub(in crate::model) fn fold(name: &str, mark: &str) -> Option<String> {
     found.then(|| folded.to_owned())
 }
 
+/// Applies `lasting` until nothing more goes from the name. What is remembered of a client is judged again when it is read,
+/// and must then still be the same name.
+pub(in crate::model) fn settle(mut name: String, lasting: fn(&str) -> Option<String>) -> String {
+    while let Some(shorter) = lasting(&name) {
+        name = shorter;
+    }
+    name
+}
+
 /// True if all of `text` is a hexadecimal id of at least `digits` digits.
 pub(in crate::model) fn is_hex_id(text: &str, digits: usize) -> bool {
     let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');

@@ -120,6 +120,7 @@ fn unescaped(stem: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::workload::Unit;
 
     #[test]
     fn what_is_new_in_each_run_is_left_out() {
@@ -180,6 +181,21 @@ mod tests {
         for (name, expected) in table {
             assert_eq!(lasting(name).as_deref(), Some(expected), "{name}");
             assert_eq!(lasting(expected), None, "{expected} lasts");
+        }
+    }
+
+    #[test]
+    fn nothing_more_goes_from_a_name_that_is_remembered() {
+        for (name, expected) in [
+            ("machine-qemu-3-01-web.scope", "machine-qemu-web.scope"),
+            (
+                "dbus-:1.2-:1.3-org.example.Tool@3.service",
+                "dbus-org.example.Tool@.service",
+            ),
+        ] {
+            let unit = |name: &str| Unit::System { name: name.to_owned() };
+            assert_eq!(unit(name).lasting(), unit(expected));
+            assert_eq!(unit(expected).lasting(), unit(expected));
         }
     }
 

@@ -122,6 +122,23 @@ impl DaemonSettings {
     }
 }
 
+/// Reads a `daemon.json` and the ports of its hosts.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let Ok(file) = serde_json::from_slice(bytes) else {
+        return;
+    };
+    let settings = DaemonSettings {
+        command: Vec::new(),
+        file: Some(file),
+    };
+    let _ = (settings.exec_root(), settings.containerd());
+    let security = settings.security().unwrap_or(Security::Plain);
+    for host in settings.hosts() {
+        let _ = port_of(host, security);
+    }
+}
+
 fn read_first(root: &Rooted, paths: &[&str]) -> io::Result<Configuration> {
     let mut answer = Err(io::ErrorKind::NotFound.into());
     for path in paths {

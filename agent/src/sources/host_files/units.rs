@@ -102,6 +102,14 @@ impl SocketUnit {
     }
 }
 
+/// Reads a unit's text.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn fuzz(text: &str) {
+    let mut unit = SocketUnit::default();
+    unit.read(text);
+    let _ = unit.ports_of("docker.socket").count();
+}
+
 /// The port of an address in systemd's spelling: `2375`, `127.0.0.1:2375`, `[::]:2375`. None for a path, an abstract name
 /// and a vsock.
 fn port_of(address: &str) -> Option<u16> {

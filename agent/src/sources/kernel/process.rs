@@ -266,6 +266,16 @@ impl Status {
     }
 }
 
+/// Reads a process's files `stat` and `status`.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = stat::parse(bytes);
+    let status = Status(bytes.to_vec());
+    let _ = (status.uid(), status.pid_namespaces(), status.file_system_ids());
+    let _ = (status.groups(), status.capabilities());
+    let _ = parse_bracketed(bytes, b"socket:[");
+}
+
 fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(at, path, flags, Mode::empty())

@@ -34,6 +34,16 @@ struct KubeletConfiguration {
     fail_cgroup_v1: Option<bool>,
 }
 
+impl KubeletConfiguration {
+    fn read_as(self, path: &str) -> Configuration {
+        let named = self.container_runtime_endpoint.filter(|e| !e.is_empty());
+        Configuration {
+            endpoint: named.map_or(Word::Silent, |endpoint| Word::Names(named_by(path, &endpoint))),
+            fail_cgroup_v1: self.fail_cgroup_v1,
+        }
+    }
+}
+
 /// The fields of k3s' and rke2's configuration that castoff reads: the command line's flags as a file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -159,14 +169,8 @@ impl Files {
 
     /// A kubelet's configuration file.
     pub(super) fn read_configuration(&self, path: &str) -> Result<Configuration, Gap> {
-        let Some(file) = self.read_yaml::<KubeletConfiguration>(path)? else {
-            return Ok(Configuration::new(Word::NoFile));
-        };
-        let named = file.container_runtime_endpoint.filter(|e| !e.is_empty());
-        Ok(Configuration {
-            endpoint: named.map_or(Word::Silent, |endpoint| Word::Names(named_by(path, &endpoint))),
-            fail_cgroup_v1: file.fail_cgroup_v1,
-        })
+        let file = self.read_yaml::<KubeletConfiguration>(path)?;
+        Ok(file.map_or(Configuration::new(Word::NoFile), |file| file.read_as(path)))
     }
 
     /// A directory of drop-ins: of the `.conf` files in it and below it, in the order of their paths, the last one that sets a
@@ -264,21 +268,8 @@ impl Files {
     }
 
     fn read_yaml<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<Option<T>, Gap> {
-        let Some(text) = self.read(path)? else {
-            return Ok(None);
-        };
-        // JSON, which some installers write, is YAML too.
-        match serde_saphyr::from_str(first_document(&text)) {
-            Ok(parsed) => Ok(Some(parsed)),
-            // Where it is wrong, not what stands there: the file may hold tokens.
-            Err(error) => {
-                let line = error
-                    .location()
-                    .map_or_else(String::new, |at| format!(", line {}", at.line()));
-                let answer = format!("not the YAML of a configuration{line}");
-                Err(Gap::new(Reason::Malformed, Hides::Runtime, path, answer))
-            }
-        }
+        let text = self.read(path)?;
+        text.map(|text| parse_yaml(path, &text)).transpose()
     }
 
     /// The names in a directory that end in one of `suffixes`, sorted. None: it is not there.
@@ -301,6 +292,26 @@ impl Files {
         }
         names.sort_unstable();
         Ok(Some(names))
+    }
+}
+
+fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &str, text: &str) -> Result<T, Gap> {
+    // JSON, which some installers write, is YAML too. Where it is wrong, not what stands there: the file may hold tokens.
+    serde_saphyr::from_str(first_document(text)).map_err(|error| {
+        let line = error
+            .location()
+            .map_or_else(String::new, |at| format!(", line {}", at.line()));
+        let answer = format!("not the YAML of a configuration{line}");
+        Gap::new(Reason::Malformed, Hides::Runtime, path, answer)
+    })
+}
+
+/// Reads a file's text as a kubelet's and as a distribution's configuration.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn fuzz(text: &str) {
+    let _ = parse_yaml::<KubeletConfiguration>("config", text).map(|file| file.read_as("config"));
+    if let Ok(file) = parse_yaml::<DistributionFile>("config", text) {
+        DistributionConfiguration::default().lay_over("config", file);
     }
 }
 

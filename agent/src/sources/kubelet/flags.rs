@@ -18,6 +18,9 @@ const GONE_WITH_DOCKERSHIM: [&str; 9] = [
 /// The name of the flag that names the endpoint.
 pub(super) const ENDPOINT: &str = "--container-runtime-endpoint";
 
+/// The name of the flag that hands another on.
+const HAND_ON: &str = "kubelet-arg";
+
 /// What the flags say. The last of one name wins, as everywhere in Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
@@ -74,11 +77,14 @@ impl Flags {
         }
     }
 
-    /// Adds one flag that is handed on to the kubelet; it comes without its dashes.
+    /// Adds one flag that is handed on to the kubelet; it comes without its dashes. A kubelet hands nothing on: a chain of such
+    /// flags is followed no further.
     pub(super) fn hand_on(&mut self, flag: &str) {
-        self.of_kubelet
-            .get_or_insert_default()
-            .add([format!("--{flag}").as_str()]);
+        let of_kubelet = self.of_kubelet.get_or_insert_default();
+        let name = flag.split('=').next().unwrap_or_default();
+        if name.replace('_', "-") != HAND_ON {
+            of_kubelet.add([format!("--{flag}").as_str()]);
+        }
     }
 
     /// Reads them off the lines of a file that a shell or systemd would read: `NAME="--flag=value --flag value"`, or
@@ -132,7 +138,7 @@ impl Flags {
             "config-dir" => &mut self.config_dir,
             "kubelet-args-file" => &mut self.args_file,
             "data-dir" | "d" => &mut self.data_dir,
-            "kubelet-arg" => return self.hand_on(value.unwrap_or_else(follows)),
+            HAND_ON => return self.hand_on(value.unwrap_or_else(follows)),
             _ => return,
         };
         let value = value.unwrap_or_else(follows);
@@ -214,6 +220,20 @@ mod tests {
             assert_ne!(flags.endpoint.as_deref(), Some("/a"), "{line}");
         }
         assert_eq!(Flags::parse(["-d", "/srv/k3s"]).data_dir.as_deref(), Some("/srv/k3s"));
+    }
+
+    /// A kubelet has no such flag itself, and anybody can write a chain of them on a command line of his own.
+    #[test]
+    fn what_is_handed_on_hands_nothing_on() {
+        for links in [1, 5_000] {
+            let chain = "kubelet-arg=".repeat(links);
+            for flag in ["--kubelet-arg=", "--kubelet_arg="] {
+                let flags = Flags::parse([format!("{flag}{chain}container-runtime=docker").as_str()]);
+                let handed_on = flags.of_kubelet.expect("a flag is handed on");
+                assert_eq!(handed_on.of_kubelet, None, "{links} links");
+                assert_eq!(handed_on.runtime, None);
+            }
+        }
     }
 
     #[test]

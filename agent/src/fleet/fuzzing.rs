@@ -1,0 +1,8 @@
+//! The reports of agents, for the fuzzer.
+
+use super::told::Report;
+
+/// Reads a report.
+pub(crate) fn report(bytes: &[u8]) {
+    let _ = Report::read(bytes);
+}

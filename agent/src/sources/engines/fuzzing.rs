@@ -1,0 +1,8 @@
+//! What an engine is told, for the fuzzer.
+
+use super::settings;
+
+/// Reads a `daemon.json` and the hosts in it.
+pub(crate) fn configuration(bytes: &[u8]) {
+    settings::fuzz(bytes);
+}
