@@ -42,7 +42,7 @@ pub const PACKAGES: [&str; 2] = ["runtime.v1", "runtime.v1alpha2"];
 /// A request of `RuntimeService` that castoff may make. What has no implementation cannot be called, which is how
 /// castoff never changes anything in a runtime and never takes events from the kubelet (`GetContainerEvents`).
 pub trait Call: prost::Message + Default + 'static {
-    /// What comes back.
+    /// The type of the answer.
     type Answer: prost::Message + Default + 'static;
 
     /// The method's name.
@@ -71,7 +71,7 @@ calls! {
     ContainerStatus: ContainerStatusRequest => ContainerStatusResponse;
 }
 
-/// How a request and its answer become bytes.
+/// The codec for a request and its answer.
 pub fn codec<C: Call>() -> tonic_prost::ProstCodec<C, C::Answer> {
     tonic_prost::ProstCodec::default()
 }

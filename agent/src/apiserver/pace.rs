@@ -38,7 +38,7 @@ pub struct Paces {
     pub reads: Allowance,
     /// Of writes.
     pub writes: Allowance,
-    /// How long one request may take.
+    /// The timeout of one request.
     pub deadline: Duration,
 }
 
@@ -147,7 +147,7 @@ impl Pace {
         self.not_before = now + wait.max(asked.unwrap_or_default());
     }
 
-    /// How long one request may take.
+    /// The timeout of one request.
     pub const fn deadline(&self) -> Duration {
         self.paces.deadline
     }

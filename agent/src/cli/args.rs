@@ -1,4 +1,4 @@
-//! What was typed, a file for each command. What it means is [`crate::config`]'s.
+//! The arguments as typed, a file for each command. [`crate::config`] gives them their meaning.
 
 mod check;
 mod cluster;

@@ -31,7 +31,7 @@ use crate::sources::connects::Asked;
 /// costs a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often to look.
+/// The number of looks: one, a sample, or until interrupted.
 #[derive(Clone, Copy)]
 enum Looks {
     /// Once, or again and again for so long.
@@ -176,7 +176,7 @@ fn resolve(args: &Check) -> Result<(Look, Looks, Vec<Target>), Mistakes> {
     Ok((look, looks, ready_for))
 }
 
-/// What the arguments of every looking command mean.
+/// Reads the arguments that every looking command has.
 pub(super) fn look(reader: &mut Reader, args: &HostArgs) -> Look {
     let proc = reader.directory("--proc", &args.proc);
     let root = match &args.host_root {

@@ -33,10 +33,10 @@ use crate::sinks::views::junit::Outcome as Judgement;
 use printer::Printer;
 use sheet::Sheet;
 
-/// How often what has come is printed, and progress shown.
+/// The interval at which new rows are printed and progress is shown.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What to do.
+/// The work of one call.
 struct Task {
     access: Access,
     place: Where,
@@ -72,7 +72,7 @@ pub(super) fn cluster(args: &Args) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Why there is nothing to print.
+/// The reason why there is nothing to print.
 enum Stop {
     Refused(Refusal),
     Failed(anyhow::Error),
@@ -252,7 +252,7 @@ fn line(progress: &Progress, rows: u64) -> String {
     }
 }
 
-/// Which rows are new, over many looks: two hashes for each node.
+/// Tells which rows are new, over many looks: two hashes for each node.
 #[derive(Default)]
 struct Changes {
     hash: RandomState,

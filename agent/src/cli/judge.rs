@@ -1,4 +1,4 @@
-//! What a verdict amounts to beside the bar of `--fail-on`, and the exit code of that, which is a contract: see [`super`].
+//! Compares a verdict with the bar of `--fail-on`, and gives the exit code, which is a contract: see [`super`].
 
 use super::{CANNOT_TELL, FOUND, OK};
 use crate::findings::readiness::answer::Answer;
@@ -21,7 +21,7 @@ pub(super) fn judge_answers(answers: impl Iterator<Item = Answer>) -> Option<Out
     })
 }
 
-/// How a verdict stands to the bar, given whether something hides which runtime the kubelet uses.
+/// Compares a verdict with the bar, given whether something hides which runtime the kubelet uses.
 pub(super) fn judge_verdict(verdict: Verdict, runtime_is_hidden: bool, fail_on: &str) -> Outcome {
     let bar = Verdict::ALL.iter().position(|v| v.code() == fail_on);
     let at = Verdict::ALL.iter().position(|v| *v == verdict);

@@ -18,7 +18,7 @@ use crate::sinks::publishing::labels::{ANNOTATION, values};
 use crate::sinks::publishing::nfd;
 use crate::sinks::publishing::node::remove::Removal;
 
-/// What to do.
+/// The work of one call.
 enum Task {
     Show(Box<crate::config::Look>, Prefix),
     RemoveFile(std::path::PathBuf),
@@ -125,7 +125,7 @@ fn resolve(args: &Labels) -> Result<Task, Mistakes> {
     }
 }
 
-/// What the arguments of `castoff run` say about labels.
+/// Reads the arguments of `castoff run` about labels.
 pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Option<&str>) -> Option<Publish> {
     let prefix = reader.prefix("--label-prefix", &args.label_prefix);
     match way {
@@ -150,7 +150,7 @@ pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Opt
     }
 }
 
-/// What they say about events, where some are to be made.
+/// Reads its arguments about events; none where no events are to be made.
 pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) -> Option<EventSettings> {
     let node = reader.node("--node-name", node);
     let prefix = reader.prefix("--label-prefix", &args.label_prefix);
@@ -162,7 +162,7 @@ pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) 
     Some(EventSettings::new(reporter, access))
 }
 
-/// How to get to the API server.
+/// Reads the way to the API server.
 pub(super) fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
     match reader.file("--kubeconfig", args.kubeconfig.as_deref()) {
         Some(path) => Access::Kubeconfig { path, programs },

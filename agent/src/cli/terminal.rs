@@ -1,4 +1,4 @@
-//! What standard output and standard error are: terminals, how wide, and what they may be sent.
+//! Properties of standard output and standard error: whether they are terminals, their width and their colours.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -39,7 +39,7 @@ impl Terminal {
     }
 }
 
-/// How a report may look on standard output.
+/// The style of a report on standard output.
 pub(super) fn style(colour: Colour, wide: bool) -> Style {
     let terminal = Terminal::of_output();
     Style {

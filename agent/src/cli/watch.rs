@@ -78,7 +78,7 @@ fn show(redraws: bool, text: &str) -> anyhow::Result<Printed> {
     Ok(Printed::Whole)
 }
 
-/// What a signal asks for.
+/// The request of a signal.
 enum Asked {
     End,
     Redraw,

@@ -14,10 +14,10 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
             Hides::Identity | Hides::ShadowContainer | Hides::Detail => Severity::Info,
         };
         let hidden = match gap.hides {
-            Hides::Runtime => "which runtime the kubelet uses",
+            Hides::Runtime => "the runtime that the kubelet uses",
             Hides::Engine => "an engine or a socket of one",
             Hides::Client => "clients",
-            Hides::Identity => "who a client is",
+            Hides::Identity => "the identity of a client",
             Hides::Exposure => "containers that could reach an engine",
             Hides::ShadowContainer => "containers beside Kubernetes",
             Hides::Detail => "a detail",

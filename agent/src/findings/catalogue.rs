@@ -98,7 +98,7 @@ const RUNTIME_IS_DOCKER: Entry = Entry {
           going, and with it a second daemon, its socket and its own release calendar.",
     instead: &[
         "Move the node to containerd or CRI-O: drain it, change the kubelet's containerRuntimeEndpoint, restart.",
-        "Before that, let castoff show who else uses the Docker socket on it: those clients do not move by themselves.",
+        "Before that, let castoff show the other clients of its Docker socket: those clients do not move by themselves.",
     ],
     links: &[CHANGE, MIGRATING],
 };
@@ -154,10 +154,10 @@ const CGROUP_V1: Entry = Entry {
 
 const SOCKET_CLIENT: Entry = Entry {
     title: "a client uses a Docker socket",
-    meaning: "Somebody holds a connection to a socket on which a Docker engine accepts, or held one within the window. \
+    meaning: "A process holds a connection to a socket on which a Docker engine accepts, or held one within the window. \
               castoff knows the socket by the kernel's identity of it, whatever name the client used, in every network \
               namespace; the client is named by its container and pod, its unit, or its executable.",
-    why: "It acts on the node behind the back of Kubernetes: no RBAC, no admission, no quota, no audit log. It stops \
+    why: "It acts on the node outside Kubernetes' control: no RBAC, no admission, no quota, no audit log. It stops \
           working when Docker is taken away, and on a node that has moved to containerd it sees none of the pods.",
     instead: &[
         "Move this client off the Docker socket; `castoff explain socket-client` lists what to use instead.",
@@ -290,12 +290,12 @@ const SHADOW_CONTAINERS: Entry = Entry {
     meaning: "The processes that supervise an engine's containers (containerd-shim in the namespace moby, conmon) run \
               for containers that are in none of the runtime's lists.",
     why: "They take CPU and memory that the scheduler believes to be free, and no policy of the cluster reaches them.",
-    instead: &["Find out who started them (a client of the socket, a unit, a person) and run them as pods."],
+    instead: &["Find out what started them (a client of the socket, a unit, a person) and run them as pods."],
     links: &[CHECK],
 };
 
 const ENGINE_LEFT_OVER: Entry = Entry {
-    title: "Docker is here and nobody uses it",
+    title: "Docker is on the node and no client uses it",
     meaning: "An engine runs, would be started, is installed or left its data, and no client was seen within the window.",
     why: "It is a root-equivalent daemon that nobody needs, to be patched and guarded all the same; its images and \
           volumes take disk.",
@@ -330,13 +330,13 @@ const SHARED_CONTAINERD: Entry = Entry {
 };
 
 const BLIND_SPOT: Entry = Entry {
-    title: "a source could not look",
+    title: "castoff could not see a part of the node",
     meaning: "castoff asked and got no answer, or one that it could not read. The finding says what was asked, what came \
               back and what that may hide. The verdict claims nothing that would rest on it.",
-    why: "\"None found\" is only worth something where one could look.",
+    why: "\"None found\" means something only if castoff could look.",
     instead: &[
-        "Give castoff the right or the mount that the message names, or mend what it names; then look again.",
-        "Seeing all needs: the host's PID namespace, root or CAP_SYS_PTRACE (descriptors and namespaces of others), \
+        "Give castoff the right or the mount that the message names, or fix what it names; then look again.",
+        "To see everything, castoff needs: the host's PID namespace, root or CAP_SYS_PTRACE (descriptors and namespaces of others), \
          CAP_SYS_ADMIN (entering network namespaces), CAP_DAC_READ_SEARCH (files of others), the runtime's socket.",
     ],
     links: &[],

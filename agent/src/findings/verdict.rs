@@ -74,7 +74,7 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
 const SHORT: &str = "a use between two looks is not seen";
 
 /// The ways to miss less.
-const HOW_TO_SEE: &str = "let the kernel tell (--connect-events), or look more often (a shorter --period, or --sample)";
+const HOW_TO_SEE: &str = "let the kernel report connects (--connect-events), or look more often (a shorter --period, or --sample)";
 
 /// The reason for which a use of the node's engines between two looks would leave no trace. Where the kernel tells of each connect to a file,
 /// only an abstract name is left. A TCP port has a finding of its own, and a listener whose file was not looked at has a gap.
@@ -101,7 +101,7 @@ fn told_by(facts: &Facts<'_>) -> Option<(ConnectMethod, Timestamp)> {
 /// Says what the files of the node's sockets tell of the last connect, and since when the kernel tells of each.
 fn last_connect(facts: &Facts<'_>) -> String {
     let told =
-        told_by(facts).map(|(method, since)| format!("; the kernel tells of each connect ({method}) since {since}"));
+        told_by(facts).map(|(method, since)| format!("; the kernel has reported each connect since {since} ({method})"));
     format!("{}{}", last_connect_by_file(facts), told.unwrap_or_default())
 }
 
@@ -110,10 +110,10 @@ fn last_connect_by_file(facts: &Facts<'_>) -> String {
     let told = listeners.filter_map(|listener| Some((listener.last_connect?, &listener.name)));
     match told.max_by_key(|(told, _)| told.time()) {
         Some((LastConnect::NoneSince { since: at } | LastConnect::Exact { at }, name)) => {
-            format!("; nobody connected to {name} since {at}")
+            format!("; no client connected to {name} since {at}")
         }
         Some((LastConnect::AtLeast { at }, name)) => {
-            format!("; somebody connected to {name} at {at}, and perhaps within 24 hours after that")
+            format!("; a client connected to {name} at {at}, and perhaps within 24 hours after that")
         }
         Some((LastConnect::NoMark { .. }, _)) | None => String::new(),
     }
@@ -129,7 +129,7 @@ fn used(clients: &[&Client], last: Timestamp) -> String {
         .iter()
         .all(|client| client.key.identity == ClientIdentity::Unseen)
     {
-        return format!("somebody whom no look saw connected to {engine}, last at {last}");
+        return format!("a client that no look saw connected to {engine}, last at {last}");
     }
     let open = clients.iter().filter(|client| client.is_open()).count();
     match (open, clients.len()) {
@@ -142,7 +142,7 @@ fn used(clients: &[&Client], last: Timestamp) -> String {
 
 fn clear(facts: &Facts<'_>) -> String {
     let inside = seen(facts.engines).count();
-    let clear = "no Docker engine of the node, no client and no way to one was found";
+    let clear = "no Docker engine on the node, no client and no mount of a Docker socket was found";
     if inside == 0 {
         clear.to_owned()
     } else {

@@ -38,20 +38,20 @@ use shelf::{Held, Shelf};
 /// The paths that a reader needs the right to get, where readers need one.
 pub const PAGES: [&str; 4] = ["/", "/style.css", "/metrics", "/api/v1/report"];
 
-/// What the pages are made of.
+/// The data that the pages are made of.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The latest report; none before the first.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
-    /// How the labels stand; none where castoff was not asked to keep any.
+    /// The state of the labels; none where castoff was not asked to keep any.
     pub labels: Option<watch::Receiver<Publishing>>,
-    /// How the events stand; none where castoff was not asked to make any.
+    /// The state of the events; none where castoff was not asked to make any.
     pub events: Option<watch::Receiver<Events>>,
-    /// What the agent counted since it started.
+    /// The counters of the agent since it started.
     pub cycles: Arc<Mutex<CycleCounters>>,
-    /// Whether its cycle still moves.
+    /// The check that its cycle still moves.
     pub liveness: Arc<Liveness>,
-    /// How metrics are written.
+    /// The writer of metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -68,7 +68,7 @@ impl Published {
     }
 }
 
-/// What a text is written of. The page and the metrics say what holds now, so they are written anew each second.
+/// The data of one text. The page and the metrics say what holds now, so they are written anew each second.
 struct Sight {
     report: Weak<Report>,
     standing: Standing,

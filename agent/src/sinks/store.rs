@@ -19,7 +19,7 @@ use crate::model::reading::{Gap, Hides, Reason};
 pub use document::DocumentError;
 pub use keeper::{Loaded, Saved, StateKeeper};
 
-/// What went wrong with the state file.
+/// An error of the state file.
 #[derive(Debug, Error)]
 pub enum StateError {
     /// It is there and could not be read. It stays where it is until castoff has something to write.
@@ -57,7 +57,7 @@ pub enum StateError {
     Encode {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: DocumentError,
     },
     /// It could not be written. The last good one is untouched.
@@ -85,7 +85,7 @@ impl StateError {
         }
     }
 
-    /// What the report says. A history that was lost hides clients of before; one that could not be written hides
+    /// The gap in the report. A history that was lost hides clients of before; one that could not be written hides
     /// nothing yet.
     pub fn gap(&self) -> Gap {
         let (asked, hides) = match self {

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// What a person would see on it, as it comes.
+/// The text that a person would see on it, as it comes.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen(Arc<Mutex<Vec<u8>>>);
 

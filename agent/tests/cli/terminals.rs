@@ -1,11 +1,11 @@
-//! What a terminal gets that a pipe does not, and what a small one gets.
+//! Output on a terminal, which a pipe does not get, and on a small one.
 
 use std::process::Stdio;
 
 use crate::pseudo::terminal;
 use crate::{castoff, eventually, folder, text};
 
-/// What `castoff` with `arguments` and `variables` shows on a terminal of `columns`, once it has ended.
+/// The text that `castoff` with `arguments` and `variables` shows on a terminal of `columns`, once it has ended.
 fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)], columns: u16) -> String {
     let folder = folder();
     let (stream, seen) = terminal(columns, 24);

@@ -10,7 +10,7 @@ use crate::{castoff, eventually, folder, send, text};
 
 const ENTERED: &str = "\u{1b}[?1049h";
 const LEFT: &str = "\u{1b}[?1049l";
-/// Where each frame begins.
+/// The start of each frame.
 const HOME: &str = "\u{1b}[H";
 
 fn watch_on_a_terminal(folder: &tempfile::TempDir) -> (Child, Seen) {

@@ -9,15 +9,15 @@ use crate::findings::report::Verdict;
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_HELP)]
 pub(in crate::cli) struct Check {
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     pub(in crate::cli) output: Output,
     /// The mildest verdict that makes the exit code 1
     #[arg(long, env = "CASTOFF_FAIL_ON", value_name = "VERDICT", default_value = Verdict::Exposed.code(),
           value_parser = PossibleValuesParser::new(fail_on_values()))]
     pub(in crate::cli) fail_on: String,
-    /// Say whether the node is ready for these, and what stands in the way: kubelet=1.38, containerd=2.4, cri-o=1.37, docker=29,
-    /// docker=removed. The exit code then answers that, whatever the verdict
+    /// Check whether the node is ready for these, and list what blocks each: kubelet=1.38, containerd=2.4, cri-o=1.37, docker=29,
+    /// docker=removed. The exit code then answers that instead of the verdict
     #[arg(long = "for", value_name = "PRODUCT=VERSION", value_delimiter = ',')]
     pub(in crate::cli) ready_for: Vec<String>,
     /// Look again and again for this long, so that clients that come and go are seen too
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Check {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) interval: String,
-    /// When to colour; auto: on a terminal, unless `$NO_COLOR` is set
+    /// When to use colour; auto: on a terminal, unless `$NO_COLOR` is set
     #[arg(long, visible_alias = "color", value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(in crate::cli) colour: Colour,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::findings::report::Verdict;
 #[derive(Debug, Args)]
 #[command(after_help = CLUSTER_HELP)]
 pub(in crate::cli) struct Cluster {
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = FleetOutput::Table, value_name = "FORMAT")]
     pub(in crate::cli) output: FleetOutput,
     /// The mildest verdict of any node that makes the exit code 1
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Cluster {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) interval: String,
-    /// When to colour; auto: on a terminal, unless `$NO_COLOR` is set
+    /// When to use colour; auto: on a terminal, unless `$NO_COLOR` is set
     #[arg(long, visible_alias = "color", value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(in crate::cli) colour: Colour,
     /// A kubeconfig. Default: `$KUBECONFIG`, else ~/.kube/config, else the pod's service account
@@ -54,10 +54,10 @@ pub(in crate::cli) struct Cluster {
         help_heading = "Cluster"
     )]
     pub(in crate::cli) namespace: String,
-    /// Which nodes, by their labels, as kubectl takes them. Default: all
+    /// Select nodes by their labels, as kubectl does. Default: all
     #[arg(short = 'l', long, value_name = "LABELS", help_heading = "Cluster")]
     pub(in crate::cli) selector: Option<String>,
-    /// Which pods are castoff's agents, by their labels
+    /// The label selector of castoff's agent pods
     #[arg(
         long,
         value_name = "LABELS",
@@ -65,14 +65,14 @@ pub(in crate::cli) struct Cluster {
         help_heading = "Cluster"
     )]
     pub(in crate::cli) agents: String,
-    /// Where the agents serve, with `https:` before it where they do so over TLS. Default: as one of their pods says, else 9559
+    /// The port of the agents; `https:PORT` if they serve TLS. Default: as the spec of one of their pods says, else 9559
     #[arg(long, value_name = "PORT", help_heading = "Cluster")]
     pub(in crate::cli) port: Option<String>,
-    /// Agents that are asked at a time
+    /// The number of agents to ask at the same time
     #[arg(long, value_name = "NUMBER", default_value = "50", help_heading = "Cluster",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(in crate::cli) concurrency: u16,
-    /// How long one request may take
+    /// The timeout of one request
     #[arg(
         long,
         value_name = "DURATION",
@@ -81,7 +81,7 @@ pub(in crate::cli) struct Cluster {
         help_heading = "Cluster"
     )]
     pub(in crate::cli) timeout: String,
-    /// How old an agent's last look may be; agents look every 15s by default
+    /// The maximum age of an agent's last look; agents look every 15s by default
     #[arg(
         long,
         value_name = "DURATION",

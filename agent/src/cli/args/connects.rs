@@ -1,4 +1,4 @@
-//! How castoff learns of connects that no look sees.
+//! Arguments for the methods by which the kernel reports connects that no look sees.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use crate::sources::connects::{Asked, Wanted};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConnectArgs {
-    /// How the kernel tells of connects to Docker sockets, so that clients that come and go between two looks are seen
+    /// The method by which the kernel reports connects to Docker sockets, so that clients that come and go between two looks are seen
     #[arg(long, env = "CASTOFF_CONNECT_EVENTS", value_enum, default_value_t = ConnectEvents::Auto, value_name = "METHOD")]
     pub(in crate::cli) connect_events: ConnectEvents,
-    /// The way to see what clients ask a Docker API for: the class of each request and the API version, nothing else of it; only where the kernel tells of connects
+    /// The method by which the kernel reports requests to a Docker API: the class of each and the API version, nothing else of it; only where it reports connects
     #[arg(long, env = "CASTOFF_REQUESTS", value_enum, default_value_t = Requests::Auto, value_name = "METHOD")]
     pub(in crate::cli) requests: Requests,
 }
@@ -20,7 +20,7 @@ pub(in crate::cli) struct ConnectArgs {
 pub(in crate::cli) enum ConnectEvents {
     /// By a program that only Unix connects run: fentry, else LSM, else kprobe; needs `CAP_BPF`, `CAP_PERFMON` and BTF
     Auto,
-    /// Not at all: only looks. No kernel program is loaded, not even the iterator that tells who holds a connection
+    /// Not at all: only looks. No kernel program is loaded, not even the iterator that finds the holders of a connection
     Off,
     /// By a program that every system call of the node runs (about 70 ns each), where the kernel refuses the others
     Tracepoint,

@@ -8,7 +8,7 @@ use crate::findings::report::Code;
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub(in crate::cli) struct Explain {
-    /// The finding's code; none lists all
+    /// The finding's code; without it, all are listed
     #[arg(value_parser = PossibleValuesParser::new(Code::ALL.iter().map(|c| c.code())))]
     pub(in crate::cli) code: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Where the host is.
+//! Arguments that locate the host.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::any_path;
 
-/// Where the host is, for every command that looks at it.
+/// Arguments that locate the host, for every command that looks at it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Host")]
 pub(in crate::cli) struct HostArgs {
     /// The CRI endpoint: a path on the host, with or without `unix://`. Default: what the kubelet uses, else the well-known ones
     #[arg(long, env = "CASTOFF_RUNTIME_ENDPOINT", value_name = "ENDPOINT")]
     pub(in crate::cli) runtime_endpoint: Option<String>,
-    /// How long one call to the runtime may take
+    /// The timeout of one call to the runtime
     #[arg(
         long,
         env = "CASTOFF_RUNTIME_TIMEOUT",

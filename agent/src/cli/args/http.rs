@@ -1,4 +1,4 @@
-//! What `castoff run` serves, and to whom.
+//! Arguments of the HTTP server of `castoff run`: address, TLS and access.
 
 use std::path::PathBuf;
 
@@ -23,15 +23,15 @@ pub(in crate::cli) struct HttpArgs {
     /// The private key of --tls-cert, in PEM
     #[arg(long, env = "CASTOFF_TLS_KEY", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) tls_key: Option<PathBuf>,
-    /// Who may read the page, the metrics and the report. /livez and /readyz are for everybody
+    /// Access to the page, the metrics and the report. /livez and /readyz are open to everybody
     #[arg(long, env = "CASTOFF_AUTH", value_enum, default_value_t = Auth::None, value_name = "WAY")]
     pub(in crate::cli) auth: Auth,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Auth {
-    /// Whoever reaches the address
+    /// Everybody who reaches the address
     None,
-    /// Who has a bearer token that may get the path (nonResourceURLs) by the API server's word; needs create of tokenreviews and subjectaccessreviews
+    /// Holders of a bearer token whom the API server allows to get the path (nonResourceURLs); needs create of tokenreviews and subjectaccessreviews
     Kubernetes,
 }

@@ -8,19 +8,19 @@ use super::{HostArgs, any_path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Way {
-    /// None are published
+    /// Publish no labels
     Off,
-    /// By server-side apply on the own Node, as the pod's service account; needs get and patch of nodes
+    /// Server-side apply to the node's own Node object, as the pod's service account; needs get and patch of nodes
     Api,
-    /// As a file that Node Feature Discovery reads; needs no right in the cluster
+    /// A file that Node Feature Discovery reads; needs no right in the cluster
     Nfd,
 }
 
-/// Whose labels, and how they get there.
+/// The labels' prefix, and the way to publish them.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Labels")]
 pub(in crate::cli) struct LabelArgs {
-    /// What the labels' keys begin with
+    /// The prefix of the labels' keys
     #[arg(
         long,
         env = "CASTOFF_LABEL_PREFIX",
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Labels {
     /// Remove them from every Node of the cluster
     #[arg(long, requires = "remove")]
     pub(in crate::cli) all_nodes: bool,
-    /// Which way they were published
+    /// The way in which they were published
     #[arg(long = "labels", env = "CASTOFF_LABELS", value_enum, default_value_t = Way::Api, value_name = "WAY",
           help_heading = "Labels")]
     pub(in crate::cli) way: Way,

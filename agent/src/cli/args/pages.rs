@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[command(after_help = COMPLETIONS_HELP)]
 pub(in crate::cli) struct Completions {
-    /// Whose
+    /// The shell
     #[arg(value_enum)]
     pub(in crate::cli) shell: Shell,
 }
@@ -27,7 +27,7 @@ pub(in crate::cli) enum Shell {
 #[derive(Debug, Args)]
 #[command(after_help = MAN_HELP)]
 pub(in crate::cli) struct Man {
-    /// The command that the page is about; none: castoff itself
+    /// The command that the page is about. Default: castoff itself
     pub(in crate::cli) command: Option<String>,
 }
 

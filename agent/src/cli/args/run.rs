@@ -10,7 +10,7 @@ use super::{ConnectArgs, HostArgs, HttpArgs, LabelArgs, Way, any_path};
 #[derive(Debug, Args)]
 #[command(after_help = RUN_HELP)]
 pub(in crate::cli) struct Run {
-    /// How long from one look to the next
+    /// The time from one look to the next
     #[arg(
         long,
         env = "CASTOFF_PERIOD",
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Run {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) period: String,
-    /// How long a use counts: a client last seen before that no longer makes the node in-use
+    /// The time for which a use counts: a client last seen before that no longer makes the node in-use
     #[arg(
         long,
         env = "CASTOFF_WINDOW",
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Run {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) window: String,
-    /// Say in each report whether the node is ready for these, and what stands in the way: kubelet=1.38, containerd=2.4,
+    /// Say in each report whether the node is ready for these, and list what blocks each: kubelet=1.38, containerd=2.4,
     /// cri-o=1.37, docker=29, docker=removed
     #[arg(
         long = "for",
@@ -37,10 +37,10 @@ pub(in crate::cli) struct Run {
         value_delimiter = ','
     )]
     pub(in crate::cli) ready_for: Vec<String>,
-    /// Where first and last seen of each client are kept over restarts; none: they are not
+    /// The file that keeps over restarts when each client was first and last seen. Default: they are not kept
     #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) state: Option<PathBuf>,
-    /// How long a stop may take before it is forced
+    /// The time that a stop may take before it is forced
     #[arg(
         long,
         env = "CASTOFF_GRACE",
@@ -49,13 +49,13 @@ pub(in crate::cli) struct Run {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) grace: String,
-    /// What to log: error, warn, info, debug, trace, or a filter by module
+    /// The log level (error, warn, info, debug, trace) or a filter by module
     #[arg(long, env = "CASTOFF_LOG", value_name = "FILTER", default_value = "info")]
     pub(in crate::cli) log: String,
-    /// How to log
+    /// The log format
     #[arg(long, env = "CASTOFF_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(in crate::cli) log_format: LogFormat,
-    /// How the verdict becomes labels of this node
+    /// The way to publish the verdict as labels of this node
     #[arg(long = "labels", env = "CASTOFF_LABELS", value_enum, default_value_t = Way::Off, value_name = "WAY",
           help_heading = "Labels")]
     pub(in crate::cli) way: Way,
@@ -63,7 +63,7 @@ pub(in crate::cli) struct Run {
     pub(in crate::cli) http: HttpArgs,
     #[command(flatten)]
     pub(in crate::cli) labels: LabelArgs,
-    /// Tell of each pod that is a new client of a Docker socket, or newly could be, by an Event on it; needs create of
+    /// Create an Event on each pod that newly uses a Docker socket, or newly could; needs create of
     /// events in events.k8s.io
     #[arg(long, env = "CASTOFF_EVENTS", value_parser = BoolishValueParser::new(), help_heading = "Events")]
     pub(in crate::cli) events: bool,

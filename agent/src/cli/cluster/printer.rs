@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::terminal::Terminal;
 
-/// What waits to be printed.
+/// The number of texts that may wait to be printed.
 const WAITING: usize = 16;
 
 /// The reader of standard output has seen enough.

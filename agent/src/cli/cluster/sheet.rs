@@ -1,4 +1,4 @@
-//! What is printed of one look, in the format that was asked for, as rows come.
+//! Prints one look as rows come, in the requested format.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ pub(super) const KUBELET_END_OF_LIFE: Entry = Entry {
     title: "support of this version of Kubernetes has ended",
     meaning: "The version of the kubelet that was asked for with --for gets no patches any more, by the dated table in this \
               castoff.",
-    why: "It keeps nothing from starting. Security fixes no longer reach it.",
+    why: "The kubelet still starts. Security fixes no longer reach it.",
     instead: &["Choose a supported version of Kubernetes."],
     links: &["https://kubernetes.io/releases/patch-releases/"],
 };
@@ -63,18 +63,18 @@ pub(super) const RUNTIME_UPGRADE_PATH: Entry = Entry {
     title: "the runtime cannot be upgraded to this release in one step",
     meaning: "containerd supports upgrades to the next minor release, and from one release with long-term support to the next \
               of its kind (1.7 to 2.3). castoff compares the release that was asked for with --for with the one that answers.",
-    why: "Nobody tests other jumps: running containers may be lost, or the daemon may not read its own state.",
+    why: "No project tests other upgrades: running containers may be lost, or the daemon may not read its own state.",
     instead: &["Upgrade release by release, as the finding lists them; drain the node before each step."],
     links: &["https://github.com/containerd/containerd/blob/main/RELEASES.md"],
 };
 
 pub(super) const RUNTIME_SOCKET_CLIENT: Entry = Entry {
     title: "a client uses the runtime's own socket",
-    meaning: "Somebody beside the kubelet holds a connection to the socket on which the runtime serves CRI, or held one within \
+    meaning: "A process other than the kubelet holds a connection to the socket on which the runtime serves CRI, or held one within \
               the window: containerd.sock, crio.sock or cri-dockerd.sock. castoff knows the socket by device and inode. The \
               kubelet, castoff, the runtime's own processes and its tools (ctr, crictl) are left out where root runs them \
               outside of all containers.",
-    why: "It is no use of Docker. It depends on this runtime and on its version: containerd 2 no longer has CRI v1alpha2. Whoever \
+    why: "It is no use of Docker. The client depends on this runtime and on its version: containerd 2 no longer has CRI v1alpha2. Whoever \
           may use the socket can take over the node.",
     instead: &[
         "Before the runtime is upgraded or replaced, make sure that this client works with the new one.",

@@ -103,7 +103,7 @@ fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacl
         Reading::Unknown(gap) => found.push(hidden(code, of_catalogue(code), "which deprecated uses there are", gap)),
         Reading::Absent if removals.iter().any(|removal| removes(removal.removed_in)) => {
             let message = format!(
-                "{} does not tell of the deprecated uses that {version} removes",
+                "{} does not report the deprecated uses that {version} removes",
                 named(runtime)
             );
             found.push(Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message));
@@ -112,7 +112,7 @@ fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacl
     }
     if !runtime.silenced_deprecations.is_empty() {
         let ids = runtime.silenced_deprecations.join(", ");
-        let message = format!("containerd is told to keep quiet about {ids} (ignore_deprecation_warnings)");
+        let message = format!("containerd does not report {ids} (ignore_deprecation_warnings)");
         found.push(Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message));
     }
 }
@@ -124,7 +124,7 @@ fn deprecation(used: &Deprecation, version: Version) -> Obstacle {
     let mut removals = releases::table().containerd_removals.iter();
     let Some(removal) = removals.find(|removal| removal.id == id) else {
         let message = format!(
-            "{id} is in use, of which castoff knows no date; the runtime says: {}",
+            "{id} is in use, and castoff knows no date of its removal; the runtime says: {}",
             used.message
         );
         return Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message);

@@ -46,7 +46,7 @@ fn a_use_that_no_look_saw_is_one() {
     assert!(
         report
             .verdict_reason
-            .starts_with("somebody whom no look saw connected to an engine")
+            .starts_with("a client that no look saw connected to an engine")
     );
     let client = &report.clients.known().expect("they were seen")[0];
     assert_eq!(client.key.identity, ClientIdentity::Unseen);
@@ -67,7 +67,7 @@ fn a_use_of_before_the_window_counts_no_more() {
     assert!(
         report
             .verdict_reason
-            .ends_with(&format!("nobody connected to /run/docker.sock since {long_ago}"))
+            .ends_with(&format!("no client connected to /run/docker.sock since {long_ago}"))
     );
     // Where access times are kept once a day, the last use may be a day later.
     assert_eq!(
@@ -93,7 +93,7 @@ fn a_socket_that_nobody_connected_to_is_told_as_that() {
     assert!(
         report
             .verdict_reason
-            .ends_with(&format!("nobody connected to /run/docker.sock since {since}"))
+            .ends_with(&format!("no client connected to /run/docker.sock since {since}"))
     );
     let listener = &report.engines.known().expect("they were seen")[0].listeners[0];
     assert_eq!(listener.last_connect, Some(LastConnect::NoneSince { since }));
@@ -148,7 +148,7 @@ fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
     assert!(
         report
             .verdict_reason
-            .contains("the kernel tells of each connect (fentry)")
+            .contains("the kernel has reported each connect since")
     );
     let name = ListenerId::Abstract(NetNs(1), "docker".to_owned());
     node.clocks[0].last_connect = no_mark(NoMark::Abstract);

@@ -140,7 +140,7 @@ impl<T> Timed<T> {
         }
     }
 
-    /// Whether nothing is under way on it.
+    /// True while nothing is under way on it.
     pub(super) fn idle(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.idle)
     }

@@ -1,4 +1,4 @@
-//! Who may read: the bearer of a token that the API server knows and that may `get` the path there, as users of
+//! Access to the pages: for the bearer of a token that the API server knows and that may `get` the path there, as users of
 //! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path).
 //!
 //! Never lets anybody in because the API server could not be asked, never keeps a token, and asks no more than a bounded
@@ -33,7 +33,7 @@ const TOKEN: usize = 8 << 10;
 const ANSWER: usize = 1 << 20;
 /// Answers of each kind that are kept.
 const KEPT: usize = 256;
-/// How long a yes and a no hold. A token that is withdrawn is refused after the first.
+/// The time for which a yes and a no hold. A token that is withdrawn is refused after the first.
 const YES: Duration = Duration::from_secs(60);
 const NO: Duration = Duration::from_secs(10);
 /// For how long a bearer who was let in is no stranger.
@@ -47,7 +47,7 @@ const STRANGERS: Allowance = Allowance {
 const AT_ONCE: usize = 2;
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// Why somebody is not let in.
+/// The reason why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Denial {
     /// There is no token.
@@ -65,16 +65,16 @@ enum Denial {
 /// Digest of the token, and the path.
 type Question = ([u8; 32], String);
 
-/// What was answered before.
+/// The earlier answers.
 #[derive(Debug, Default)]
 struct Memory {
     /// When it was a yes. An old one no longer counts, and still tells a bearer from a stranger.
     yes: HashMap<Question, Instant>,
-    /// Why not, and until when that counts.
+    /// The reason for the no, and until when it counts.
     no: HashMap<Question, (Instant, Denial)>,
 }
 
-/// What a question meets.
+/// The result of looking a question up.
 #[derive(Clone, Copy, Debug)]
 enum Recalled {
     Answer(Result<(), Denial>),
@@ -317,7 +317,7 @@ fn sha256(token: &str) -> [u8; 32] {
     bytes
 }
 
-/// What both reviews have in common, as far as it is read.
+/// The part that both reviews have in common, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Review<S> {
     status: S,

@@ -1,4 +1,4 @@
-//! Whether the agent's cycle still moves. Depends on nothing of the host: a runtime that hangs must not get the agent
+//! Checks that the agent's cycle still moves. Depends on nothing of the host: a runtime that hangs must not get the agent
 //! restarted, a cycle that hangs must.
 
 use std::sync::{Mutex, PoisonError};
@@ -38,12 +38,12 @@ impl Liveness {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Whether it moves.
+    /// Checks that it moves.
     pub fn check(&self) -> Result<(), Stalled> {
         self.check_at(Instant::now())
     }
 
-    /// Whether it moves, as seen at `now`.
+    /// Checks that it moves, as seen at `now`.
     pub fn check_at(&self, now: Instant) -> Result<(), Stalled> {
         let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         let age = now.saturating_duration_since(moved);

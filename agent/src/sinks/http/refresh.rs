@@ -1,4 +1,4 @@
-//! Whether the page loads itself anew. Never unasked: it takes a reader's place and a screen reader's voice away.
+//! The page's reload interval. It never reloads unasked: that takes a reader's place and a screen reader's voice away.
 
 use thiserror::Error;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 const LEAST: u32 = 5;
 const MOST: u32 = 3_600;
 
-/// What was asked for makes no sense.
+/// The requested interval makes no sense.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("refresh takes whole seconds from {LEAST} to {MOST}: ?refresh=15")]
 pub(super) struct RefreshError;

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::connections::{Limits, Room, Seat, Timed};
 use super::tls::Acceptor;
 
-/// How serving ended.
+/// The way in which serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
     /// Every request under way was answered.
@@ -28,7 +28,7 @@ pub enum Drained {
     CutOff,
 }
 
-/// How to serve.
+/// The server and its settings.
 #[derive(Clone)]
 pub struct Server {
     /// The limits of a connection.

@@ -15,7 +15,7 @@ const HELD: usize = 16 << 20;
 pub(super) struct Held(Arc<AtomicUsize>);
 
 impl Held {
-    /// How many there are now.
+    /// The number of bytes that are kept now.
     pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

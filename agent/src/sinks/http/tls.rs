@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of an answer that are encrypted ahead.
 const AHEAD: usize = 16 << 10;
 
-/// Where the certificate is.
+/// The paths of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     /// The certificate, then those between it and its authority, in PEM.
@@ -44,7 +44,7 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// Why a certificate cannot be used.
+/// The reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It cannot be read.
@@ -70,7 +70,7 @@ pub enum TlsError {
     Unusable {
         /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Error,
     },
     /// One is not the other's.
@@ -154,11 +154,11 @@ struct Current {
     looked: Instant,
     /// A thread reads them.
     reading: bool,
-    /// What was last said to be wrong.
+    /// The last reported error.
     trouble: Option<String>,
 }
 
-/// What tells one version of a file from another.
+/// A mark that differs between versions of a file.
 type Mark = (u64, u64, SystemTime, u64);
 
 impl Certificate {
@@ -278,7 +278,7 @@ impl Files {
         }
     }
 
-    /// Who signed it is the clients' question. Here it is asked with no authority to trust, for the answer's other part: its
+    /// The signer is the clients' question. Here it is asked with no authority to trust, for the answer's other part: its
     /// time is looked at first.
     fn check_time(&self, pair: &CertifiedKey) -> Result<(), TlsError> {
         let path = || self.certificate.clone();

@@ -25,7 +25,7 @@ codes! {
     Name {
         /// The verdict.
         DockerDependency = "docker-dependency",
-        /// What the runtime calls itself.
+        /// The runtime's own name.
         ContainerRuntime = "container-runtime",
         /// Its version.
         ContainerRuntimeVersion = "container-runtime-version",
@@ -50,7 +50,7 @@ pub const ANNOTATION: &str = "summary";
 /// A value that could not be seen.
 pub const UNKNOWN: &str = "unknown";
 
-/// What was looked for and is not there.
+/// The value for a thing that was looked for and is not there.
 const NONE: &str = "none";
 
 /// The ceiling where no release of Kubernetes drops the runtime.
@@ -59,7 +59,7 @@ const UNLIMITED: &str = "unlimited";
 /// The ceiling where there is no runtime.
 const NO_RUNTIME: &str = "no-runtime";
 
-/// What a node should have.
+/// The labels and the annotation that a node should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Labels by their full key, each value legal.
@@ -122,7 +122,7 @@ fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
     }
 }
 
-/// What was seen stands; `none` is said only where nothing hides an engine.
+/// Engines that were seen count; `none` is said only where nothing hides an engine.
 fn engines(report: &Report) -> String {
     let kinds: BTreeSet<&str> = report
         .engines

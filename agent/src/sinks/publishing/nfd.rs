@@ -29,13 +29,13 @@ use crate::model::time::Timestamp;
 /// The file's name in `features.d`.
 const FILE: &str = "castoff";
 
-/// How long the labels outlive an agent that is gone.
+/// The time for which the labels outlive an agent that is gone.
 const EXPIRY: Duration = Duration::from_secs(3600);
 
-/// How long it may take to write it.
+/// The time that writing it may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How soon a file that could not be written is tried again.
+/// The time until a file that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Keeps one file, as a [`Sender`].
@@ -46,7 +46,7 @@ pub struct FeatureFile {
     settled: Settled,
     wanted: Option<Wanted>,
     written: Option<Wanted>,
-    /// What is being written.
+    /// The write under way.
     writing: Option<(Wanted, JoinHandle<io::Result<()>>)>,
     deadline: Duration,
     due: Instant,

@@ -78,7 +78,7 @@ pub(crate) fn place(pod: &str, container: Option<&str>) -> PodContainer {
     }
 }
 
-/// What the sample's pods belong to; a guess for what looks like a daemon set's.
+/// The workload of the sample's pods; a guess for what looks like a daemon set's.
 pub(super) fn workload(pod: &str) -> Option<Workload> {
     let (kind, name, certain) = match pod {
         "sidecar-injector-7d9c5b6f4-x2v8q" => (WorkloadKind::Deployment, "sidecar-injector", true),

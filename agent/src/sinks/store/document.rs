@@ -25,7 +25,7 @@ const WITHOUT_HOURS: u32 = 1;
 /// allows, escaped, stay below.
 pub(super) const SIZE_LIMIT: u64 = 80 << 20;
 
-/// What is wrong with a document.
+/// An error in a document.
 #[derive(Debug, Error)]
 pub enum DocumentError {
     /// It is empty: a write of somebody else's that never happened. castoff's own shortest has its format's name.

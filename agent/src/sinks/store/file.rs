@@ -15,10 +15,10 @@ use super::StateError;
 use super::document::{self, DocumentError, SIZE_LIMIT};
 use crate::model::history::History;
 
-/// How many bad files are kept beside the good one. With more than that something else is wrong, and a person should look.
+/// The number of bad files that are kept beside the good one. With more, something else is wrong, and a person should look.
 const ASIDE_LIMIT: u32 = 9;
 
-/// Where the state is kept.
+/// The file that keeps the state.
 #[derive(Debug)]
 pub(super) struct StateFile {
     path: PathBuf,

@@ -16,24 +16,24 @@ pub struct StateKeeper {
     /// When this keeper last wrote; none until it has.
     written: Option<Instant>,
     on_disk: Digest,
-    /// What is there could not be read and is not set aside yet.
+    /// True while a file is there that could not be read and is not set aside yet.
     in_the_way: bool,
 }
 
-/// What a start found.
+/// The result of reading the state at the start.
 #[derive(Debug)]
 pub struct Loaded {
     /// Keeps the history from now on.
     pub keeper: StateKeeper,
-    /// What was kept; empty where nothing was, or where `trouble` says so.
+    /// The kept history; empty where nothing was kept, or where `trouble` says so.
     pub history: History,
-    /// Why what was there could not be taken.
+    /// The reasons why a kept file could not be read.
     pub trouble: Vec<StateError>,
     /// Why nothing can be written there, as far as can be told before there is something to write.
     pub refused: Option<StateError>,
 }
 
-/// What an attempt to save did.
+/// The result of an attempt to save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
     /// The file has the history now.
@@ -45,7 +45,7 @@ pub enum Saved {
 }
 
 impl StateKeeper {
-    /// How often moving figures alone are written, unless told otherwise: a crash loses at most that much of a "last
+    /// The interval at which moving figures alone are written, by default: a crash loses at most that much of a "last
     /// seen", and a node's disk gets one small write a minute.
     pub const REST: Duration = Duration::from_secs(60);
 
@@ -127,11 +127,11 @@ impl StateKeeper {
     }
 }
 
-/// What tells two histories apart, in 16 bytes instead of a second copy. Only within one process: the hasher may change
+/// A digest that tells two histories apart, in 16 bytes instead of a second copy. Only within one process: the hasher may change
 /// with the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
-    /// Who is known, and since when.
+    /// The known clients, and since when.
     clients: u64,
     /// Last seen, connects, hours.
     figures: u64,

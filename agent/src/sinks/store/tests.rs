@@ -391,7 +391,7 @@ fn every_kind_of_client_survives() {
     );
 }
 
-/// What the release before wrote stays known: a client is not forgotten by an upgrade, and no hour is made up for it.
+/// A client that the release before wrote stays known: it is not forgotten by an upgrade, and no hour is made up for it.
 #[test]
 fn a_file_of_the_first_version_is_read() {
     let key = sample::pod_client("p", None, 1).key;

@@ -1,4 +1,4 @@
-//! How much a report has of something, and whether that is all: a gap that may hide more of it makes it a lower bound.
+//! The amount of something in a report, and whether that is all: a gap that may hide more of it makes it a lower bound.
 
 use crate::findings::report::Report;
 use crate::model::client::Client;
@@ -7,7 +7,7 @@ use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
 use crate::model::reading::{Gap, Hides, Reading};
 
-/// What is known of a list.
+/// A list, as far as it is known.
 #[derive(Debug)]
 pub(super) enum Amount<'a, T> {
     /// Nothing.
@@ -19,7 +19,7 @@ pub(super) enum Amount<'a, T> {
 }
 
 impl<'a, T> Amount<'a, T> {
-    /// What is there, as far as it is known.
+    /// The items that are known.
     pub(super) const fn items(&self) -> &'a [T] {
         match self {
             Self::Unknown(_) => &[],

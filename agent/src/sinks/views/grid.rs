@@ -6,7 +6,7 @@ use super::prose::{columns, keep_end, keep_ends, keep_start, wrap};
 use super::style::{Style, Tone};
 use crate::sinks::text::visible;
 
-/// Which part of a cell may go where there is no room.
+/// The part of a cell that may go where there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// None: numbers, codes, ages.
@@ -24,11 +24,11 @@ pub(super) enum Cut {
 pub(super) struct Column {
     /// In capitals.
     pub(super) heading: &'static str,
-    /// What may go.
+    /// The part that may go.
     pub(super) cut: Cut,
     /// The columns of a terminal that are kept in any case.
     pub(super) least: usize,
-    /// How much room it deserves beside the other columns that may be shortened.
+    /// The share of room that it gets beside the other columns that may be shortened.
     pub(super) weight: usize,
 }
 

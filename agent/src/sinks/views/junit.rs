@@ -15,7 +15,7 @@ use crate::findings::readiness::answer::{Answer, Obstacle, Readiness};
 use crate::findings::report::{Code, Finding, Report, Severity};
 use crate::sinks::text::visible;
 
-/// What the verdict amounts to beside the bar that was asked for.
+/// The result of comparing the verdict with the requested bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is milder.
@@ -26,7 +26,7 @@ pub enum Outcome {
     CannotTell,
 }
 
-/// How one test case ended: the element that says so.
+/// The end of one test case: the element that says so.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Passed,

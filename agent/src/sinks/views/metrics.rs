@@ -72,7 +72,7 @@ impl Metrics {
     /// The exposition for `report`, or for an agent that has none yet, with how publishing stands.
     ///
     /// # Errors
-    /// Where the encoder refuses a family, which is a mistake in the catalogue.
+    /// If the encoder refuses a family, which is a mistake in the catalogue.
     pub fn render(
         &self,
         report: Option<&Report>,

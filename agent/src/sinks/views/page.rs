@@ -31,13 +31,13 @@ use crate::sinks::http::Stalled;
 /// The style, a page of its own: the policy allows no style within the page.
 pub(in crate::sinks) const STYLE: &str = include_str!("page/style.css");
 
-/// What the page is made of.
+/// The data that the page is made of.
 pub(in crate::sinks) struct Looked<'a> {
     /// The latest report; none before the first.
     pub(in crate::sinks) report: Option<&'a Report>,
-    /// How publishing stands.
+    /// The state of publishing.
     pub(in crate::sinks) standing: &'a Standing,
-    /// Why it is old: the cycle does not move.
+    /// The reason why it is old: the cycle does not move.
     pub(in crate::sinks) stalled: Option<Stalled>,
     /// When the page is made.
     pub(in crate::sinks) now: Timestamp,
@@ -59,7 +59,7 @@ struct Page<'a> {
     view: Option<View<'a>>,
 }
 
-/// What there is to show once there is a report.
+/// The parts of the page once there is a report.
 struct View<'a> {
     report: &'a Report,
     seen: When,
@@ -78,7 +78,7 @@ struct View<'a> {
     sources: Vec<SourceRow<'a>>,
     /// Each gap, with whose it is.
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
-    /// How connections were found: the code and the words.
+    /// The method by which connections were found: the code and the words.
     connects: Option<String>,
     /// The way in which the kernel tells of requests.
     requests: Option<String>,

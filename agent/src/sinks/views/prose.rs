@@ -86,7 +86,7 @@ pub(super) fn keep_ends(text: &str, width: usize) -> String {
     format!("{start}{}", end.trim_start_matches('…'))
 }
 
-/// How many bytes of `text` fit into `width` columns.
+/// The number of bytes of `text` that fit into `width` columns.
 fn fitting(text: &str, width: usize) -> usize {
     let mut room = width;
     for (at, c) in text.char_indices() {

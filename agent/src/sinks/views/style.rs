@@ -1,8 +1,8 @@
-//! How a report may look: colours, room, and how much detail.
+//! The style of a report: colours, width, and detail.
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-/// What the reader's terminal allows and what the reader asked for.
+/// The style that the reader's terminal allows and the reader asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// True if colours may be written.
@@ -32,7 +32,7 @@ impl Style {
     }
 }
 
-/// What a text means, which decides its colour.
+/// The meaning of a text, which decides its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::sinks::views) enum Tone {
     #[default]

@@ -1,4 +1,4 @@
-//! What connections may take, by clients that take more, over real TCP.
+//! Limits of connections, by clients that take more, over real TCP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,14 +39,14 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("it listens")
 }
 
-/// What comes back for `sent` until the server closes.
+/// The answer to `sent`, until the server closes.
 async fn whole(address: SocketAddr, sent: &[u8]) -> String {
     let mut stream = connect(address).await;
     let _ = stream.write_all(sent).await; // a server that has heard enough may close before all is sent
     rest(&mut stream).await
 }
 
-/// What still comes until the server closes, which it must; a reset is a way to close.
+/// The bytes that still come until the server closes, which it must; a reset is a way to close.
 async fn rest(stream: &mut TcpStream) -> String {
     let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
     let read = async {

@@ -25,19 +25,19 @@ const POD_LIMIT: usize = 236;
 /// Bytes of a pod's uid at most: a UUID, or a static pod's 32 digits.
 const UID_LIMIT: usize = 64;
 
-/// Who reports.
+/// The reporting controller and its instance.
 #[derive(Clone, Debug)]
 pub struct Reporter {
     /// The Node's name.
     pub node: String,
-    /// Whose events they are: `castoff.dev/`.
+    /// The prefix of its events: `castoff.dev/`.
     pub prefix: Prefix,
 }
 
 /// An event that is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Where it is made.
+    /// The namespace in which it is made.
     pub namespace: String,
     /// Its name.
     pub name: String,

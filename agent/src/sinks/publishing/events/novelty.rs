@@ -1,4 +1,4 @@
-//! What is new in a report. The first report tells what is there: after an upgrade of the agent, all of it is old.
+//! Finds news in a report. The first report says what is there: after an upgrade of the agent, all of it is old.
 //!
 //! A client is new by the history, which outlives the agent: one that was first seen after this agent's first look. An
 //! exposure is in no history, so it is new where no earlier report of this agent had it. Pods of one workload are one, here
@@ -16,7 +16,7 @@ use crate::model::reading::codes;
 use crate::model::time::Timestamp;
 
 codes! {
-    /// What an event tells. The code is its reason, as Kubernetes wants one.
+    /// The news of an event. The code is its reason, as Kubernetes wants one.
     News {
         /// A container uses a Docker socket.
         Client = "DockerSocketClient",
@@ -28,7 +28,7 @@ codes! {
 /// One piece of news.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {
-    /// What happened.
+    /// The news.
     pub news: News,
     /// To whom.
     pub place: PodContainer,
@@ -45,7 +45,7 @@ pub struct Occurrence {
 /// For how long the same is not said again after it was last seen.
 const REST: Duration = Duration::from_secs(86_400);
 
-/// What is remembered of each kind. Of a node with more there is no news.
+/// The number that is remembered of each kind. Of a node with more there is no news.
 const LIMIT: usize = 2048;
 
 /// Clients or exposures that are no news, and when they were last seen.
@@ -71,7 +71,7 @@ impl Known {
     }
 }
 
-/// What was in the reports so far.
+/// The contents of the reports so far.
 #[derive(Debug, Default)]
 pub struct Novelty {
     /// When clients could first be seen.
@@ -83,7 +83,7 @@ pub struct Novelty {
 }
 
 impl Novelty {
-    /// What is new in the next report.
+    /// Finds news in the next report.
     pub fn take_in(&mut self, report: &Report) -> Vec<Occurrence> {
         let mut news = Vec::new();
         if let Some(clients) = report.clients.known() {

@@ -1,7 +1,7 @@
 //! The task that sends the events: one request for each, as many at once as the pace allows, over one connection that is
 //! closed again.
 //!
-//! What waits is bounded in number and in time. A refusal that patience does not mend (a right that is missing, a namespace
+//! Waiting events are bounded in number and in time. A refusal that patience does not mend (a right that is missing, a namespace
 //! that is gone) costs the one event; one that it may mend holds up all, and longer each time.
 
 use std::collections::VecDeque;
@@ -26,14 +26,14 @@ use crate::model::time::Timestamp;
 /// Events that wait at most: the newest are news, so the oldest goes first.
 const WAITING_MAX: usize = 64;
 
-/// How events are sent.
+/// The settings of the sender of events.
 #[derive(Clone, Debug)]
 pub struct EventSettings {
-    /// Who reports.
+    /// The reporting controller.
     pub reporter: Reporter,
-    /// How to get to the API server.
+    /// The way to the API server.
     pub access: Access,
-    /// How fast; only what is said of writes and of waits counts.
+    /// The pace; only the parts about writes and waits count.
     pub paces: Paces,
     /// For how long an event is news. The API server keeps one for an hour unless told otherwise.
     pub expiry: Duration,
@@ -170,7 +170,7 @@ impl Sender<Report> for EventSender {
     }
 }
 
-/// Why an event is given up after `refusal`; none where the next attempt may fare better.
+/// The reason why an event is given up after `refusal`; none where the next attempt may succeed.
 fn lost_by(refusal: &Refusal) -> Option<Dropped> {
     match refusal.outcome {
         // The API server says 403 of a namespace that is going, too (`NamespaceTerminating`).

@@ -17,7 +17,7 @@ use crate::model::time::Timestamp;
 /// From how many reports in a row on `unknown` is believed.
 const BELIEVED: u32 = 2;
 
-/// What the reports so far amount to.
+/// The labels after the reports so far.
 #[derive(Debug)]
 pub struct Settled {
     prefix: Prefix,

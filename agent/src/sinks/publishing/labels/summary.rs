@@ -11,7 +11,7 @@ use crate::sinks::text::{cut_bytes, visible};
 /// Bytes of the reason at most: a Node has 256 KiB for all annotations of all tools.
 const REASON_LIMIT: usize = 256;
 
-/// What the annotation says. A count is left out where it is unknown.
+/// The contents of the annotation. A count is left out where it is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -20,7 +20,7 @@ pub struct Summary {
     /// The time of the report that the labels last changed with. Not the time of the last look, which would make every
     /// cycle a write.
     pub since: Timestamp,
-    /// Why, as it was when this was written.
+    /// The reason for the verdict, as it was when this was written.
     pub reason: String,
     /// Clients of the node's engines, now or within the window.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What to say of `report`.
+    /// Summarizes `report`.
     pub fn of(report: &Report, since: Timestamp) -> Self {
         let exposed = report.exposures.known().map(|exposures| {
             let of_node = exposures.iter().filter(|e| e.scope.is_of_node());
@@ -54,7 +54,7 @@ impl Summary {
         }
     }
 
-    /// What an annotation says; none where castoff did not write it, or another release of it did.
+    /// Reads an annotation; none where castoff did not write it, or another release of it did.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }

@@ -1,4 +1,4 @@
-//! What a report amounts to, and what one look that failed must not change.
+//! Labels of a report, and what one look that failed must not change.
 
 use super::settled::Settled;
 use super::*;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::time::Timestamp;
 
-/// How long labels hold after the look that they rest on.
+/// The time for which labels hold after the look that they rest on.
 const HOLD: Duration = Duration::from_secs(6 * 3600);
 
 /// With so much left the time is renewed: at the earliest two hours after the last renewal, at the latest three.

@@ -69,12 +69,12 @@ struct NodeInfo {
     machine_id: Option<String>,
 }
 
-/// What castoff remembers of a Node.
+/// The parts of a Node that castoff remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Which object of that name it is.
+    /// The uid, which tells it from another object of that name.
     pub uid: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -110,7 +110,7 @@ impl Document {
 }
 
 impl Page {
-    /// What leads to the next page, where there is one.
+    /// The token of the next page, where there is one.
     pub fn next(&self) -> Option<&str> {
         self.metadata.next.as_deref().filter(|next| !next.is_empty())
     }

@@ -25,15 +25,15 @@ const PAGE: u32 = 250;
 const AT_A_TIME: usize = 8;
 /// Attempts at one Node, each after a longer wait.
 const ATTEMPTS: u32 = 5;
-/// How long one request may take.
+/// The timeout of one request.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// What to remove, and how to get there.
+/// The labels to remove, and the way to the API server.
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// The prefix of the labels' keys.
     pub prefix: Prefix,
-    /// How to get to the API server.
+    /// The way to the API server.
     pub access: Access,
 }
 
@@ -42,7 +42,7 @@ pub struct Removal {
 pub struct Removed {
     /// Its name.
     pub node: String,
-    /// Whether anything was taken from it, or why it could not be.
+    /// True if anything was taken from it, or the reason why it could not be.
     pub outcome: Result<bool, Refusal>,
 }
 
@@ -56,7 +56,7 @@ impl Removal {
     /// Removes from every Node; a Node that goes meanwhile needs nothing any more.
     ///
     /// # Errors
-    /// Where the Nodes cannot be listed. What failed for a Node stands beside it.
+    /// If the Nodes cannot be listed. An error about one Node stands beside it.
     pub async fn from_all(&self) -> Result<Vec<Removed>, Refusal> {
         let nodes = self.list().await?;
         let left = Arc::new(Mutex::new(nodes.into_iter()));

@@ -19,18 +19,18 @@ use crate::sinks::publishing::labels::Wanted;
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sinks::publishing::labels::settled::Settled;
 
-/// Whose labels to keep, and how.
+/// The settings of the sender of labels.
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
     /// The Node's name.
     pub node: String,
     /// The prefix of the labels' keys.
     pub prefix: Prefix,
-    /// How to get to the API server.
+    /// The way to the API server.
     pub access: Access,
     /// The machine that the Node must be of.
     pub machine: Machine,
-    /// How fast.
+    /// The pace.
     pub paces: Paces,
 }
 
@@ -63,7 +63,7 @@ impl NodeSender {
         }
     }
 
-    /// What is to be sent next, and when.
+    /// The next request, and its time.
     fn next(&self) -> Option<(Need, Instant)> {
         let wanted = self.wanted.as_ref()?;
         let at = |need| (need, self.pace.when(need));

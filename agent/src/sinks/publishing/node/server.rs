@@ -22,7 +22,7 @@ const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8
 const LIST_METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5";
 
-/// How to change a Node.
+/// The kind of patch for a Node.
 #[derive(Clone, Copy, Debug)]
 pub enum Patch {
     /// Server-side apply.
@@ -31,7 +31,7 @@ pub enum Patch {
     Merge,
 }
 
-/// How much of a Node to ask for.
+/// The part of a Node to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it.

@@ -1,4 +1,4 @@
-//! What holds for the fleet, in a few lines under the rows: counts, why something is not known, who is left, the worst
+//! The summary of the fleet, in a few lines under the rows: counts, why something is not known, who is left, the worst
 //! Nodes.
 
 use std::fmt::Write as _;

@@ -23,7 +23,7 @@ struct Document {
     time: Timestamp,
     /// Every Node, in the order in which they were known.
     nodes: Vec<NodeRow>,
-    /// What holds for all of them.
+    /// The summary of all of them.
     summary: Summary,
 }
 
@@ -34,7 +34,7 @@ pub struct JsonDocument {
 }
 
 impl JsonDocument {
-    /// What stands before the rows.
+    /// The text before the rows.
     pub fn head(time: Timestamp) -> String {
         format!(
             "{{\"apiVersion\":\"{}\",\"kind\":\"FleetReport\",\"castoffVersion\":\"{}\",\"time\":\"{time}\",\"nodes\":[",
@@ -57,7 +57,7 @@ impl JsonDocument {
         Ok(text)
     }
 
-    /// What stands behind them.
+    /// The text after them.
     ///
     /// # Errors
     /// As for [`JsonDocument::part`].

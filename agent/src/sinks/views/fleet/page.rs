@@ -27,7 +27,7 @@ struct VerdictLine {
     word: &'static str,
     meaning: &'static str,
     amount: String,
-    /// Where its part of the whole begins, and how wide it is; from 0 to 1000.
+    /// The start of its part of the whole, and the part's width; from 0 to 1000.
     from: u64,
     width: u64,
     percent: String,

@@ -18,7 +18,7 @@ pub struct RowTable {
     /// True if the Nodes are asked whether they are ready for something.
     asks: bool,
     columns: Vec<Column>,
-    /// How wide the columns are by now.
+    /// The width of the columns by now.
     natural: Vec<usize>,
 }
 

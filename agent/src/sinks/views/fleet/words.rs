@@ -30,7 +30,7 @@ pub(super) fn clients(told: &Reported<Clients>) -> String {
     }
 }
 
-/// Who they are, `most` of them.
+/// The names of the clients, at most `most` of them.
 pub(super) fn who(told: &Reported<Clients>, most: usize) -> String {
     let Some(clients) = told.seen() else {
         return String::new();
@@ -77,12 +77,12 @@ pub(super) fn readiness(readiness: &[ReadyFor], wide: bool) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// What is to be said beside the verdict, where something is.
+/// The note beside the verdict, where there is one.
 pub(super) fn note(row: &NodeRow) -> &str {
     if row.doubt.is_some() { &row.reason } else { "" }
 }
 
-/// Why something is not known of a Node.
+/// The reason why something is not known of a Node.
 pub(super) const fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::NotLinux => "no agent can run there: it is not Linux",
@@ -91,8 +91,8 @@ pub(super) const fn doubt(doubt: Doubt) -> &'static str {
         Doubt::AgentNotReady => "its castoff pod does not run",
         Doubt::NoAnswer => "its agent did not answer",
         Doubt::Refused => "this account may not ask its agent",
-        Doubt::Unauthenticated => "its agent wants a token, which the API server does not pass on",
-        Doubt::NotUnderstood => "its agent's answer is no report",
+        Doubt::Unauthenticated => "its agent requires a token, which the API server does not pass on",
+        Doubt::NotUnderstood => "its agent's answer is not a report",
         Doubt::OtherSchema => "its report is of another version of castoff",
         Doubt::OtherNode => "its agent reports another node",
         Doubt::Stale => "its agent's last look was long ago",
@@ -100,15 +100,15 @@ pub(super) const fn doubt(doubt: Doubt) -> &'static str {
     }
 }
 
-/// What a verdict means, for somebody who meets it for the first time.
+/// The meaning of a verdict, for somebody who meets it for the first time.
 pub(super) const fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Runtime => "Kubernetes itself runs its pods through Docker",
         Verdict::InUse => "something uses a Docker socket, or did within the window",
-        Verdict::Exposed => "something could use one, nothing did",
-        Verdict::Idle => "Docker is there, nobody uses it",
+        Verdict::Exposed => "something could use a Docker socket, and nothing was seen using it",
+        Verdict::Idle => "Docker is on the node, and no client uses it",
         Verdict::Clear => "no Docker",
-        Verdict::Unknown => "not known: nothing better is claimed",
+        Verdict::Unknown => "castoff could not see enough to decide",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// What kind of family.
+/// The kind of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Goes up and down.
@@ -24,7 +24,7 @@ pub struct Description {
     pub kind: Kind,
     /// The labels' names in order.
     pub labels: &'static [&'static str],
-    /// How many series it has at most, where its labels are not from closed lists.
+    /// The most series it has, where its labels are not from closed lists.
     pub limit: Option<usize>,
 }
 
@@ -53,25 +53,25 @@ macro_rules! catalogue {
 
 catalogue! {
     BUILD_INFO = Gauge "castoff_build_info" ["version", "revision"]:
-        "Which castoff this is. Always 1.";
+        "The version and revision of castoff. Always 1.";
     NODE_INFO = Gauge "castoff_node_info" ["node", "cgroups"]:
         "The node that the agent looks at, and its control group version. Always 1.";
     NODE_VERDICT = Gauge "castoff_node_verdict" ["verdict"]:
-        "What holds for the node: 1 for the one verdict that holds, 0 for the others. Before the first report: unknown.";
+        "The verdict on the node: 1 for the verdict that holds, 0 for the others. Before the first report: unknown.";
     RUNTIME_INFO = Gauge "castoff_runtime_info" ["name", "version", "cri_api", "cgroup_driver"]:
         "The container runtime as it calls itself over CRI. Always 1; no series while it is unknown.";
     KUBELET_CEILING = Gauge "castoff_kubelet_ceiling_minor" []:
         "The last Kubernetes 1.x minor whose kubelet starts on this runtime. No series where nothing limits it or it is unknown.";
     READY = Gauge "castoff_ready" ["target", "answer"]:
-        "Whether the node is ready for a target of --for: 1 for the one answer that holds, 0 for the others. At most 8 targets. No series without --for.";
+        "Readiness of the node for a target of --for: 1 for the answer that holds, 0 for the others. At most 8 targets. No series without --for.";
     REPORT_TIMESTAMP = Gauge "castoff_report_timestamp_seconds" []:
-        "When the look that the current report rests on began.";
+        "Start of the look that the current report is based on.";
     ENGINES = Gauge "castoff_engines" ["kind", "scope"]:
         "Daemons that serve the Docker API on the node. No series while that is unknown.";
     SHADOW_CONTAINERS = Gauge "castoff_shadow_containers" ["engine"]:
         "Containers that an engine runs and that Kubernetes does not know. No series while that is unknown.";
     FINDINGS = Gauge "castoff_findings" ["code", "severity"]:
-        "Conclusions of the current report. `castoff explain CODE` tells what each means.";
+        "Conclusions of the current report. `castoff explain CODE` explains each.";
     CLIENTS = Gauge "castoff_clients" ["who", "state"]:
         "Clients of the node's engines: connected now, or seen earlier within the window. Clients of an engine inside a pod do not count. No series while that is unknown.";
     RUNTIME_CLIENTS = Gauge "castoff_runtime_socket_clients" ["who", "state"]:
@@ -87,7 +87,7 @@ catalogue! {
     POD_CONNECTS = Counter "castoff_pod_client_connects_total" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:
         "New connections of the container to a Docker socket that were seen: a lower bound.";
     POD_REQUESTS = Counter "castoff_pod_client_requests_total" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "operation"] OFFENDERS:
-        "Requests of the container to a Docker socket, by class, where the kernel tells of them.";
+        "Requests of the container to a Docker socket, by class, where the kernel reports them.";
     HOST_CONNECTIONS = Gauge "castoff_host_client_connections" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "Connections that processes of the host hold to a Docker socket now; 0 for one that was seen earlier within the window.";
     HOST_FIRST_SEEN = Gauge "castoff_host_client_first_seen_timestamp_seconds" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
@@ -97,7 +97,7 @@ catalogue! {
     HOST_CONNECTS = Counter "castoff_host_client_connects_total" ["unit", "executable", "uid", "engine", "scope"] OFFENDERS:
         "New connections of the host's processes to a Docker socket that were seen: a lower bound.";
     HOST_REQUESTS = Counter "castoff_host_client_requests_total" ["unit", "executable", "uid", "engine", "scope", "operation"] OFFENDERS:
-        "Requests of the host's processes to a Docker socket, by class, where the kernel tells of them.";
+        "Requests of the host's processes to a Docker socket, by class, where the kernel reports them.";
     ENGINE_CONTAINER_CONNECTIONS = Gauge "castoff_engine_container_client_connections" ["name", "owner", "engine", "scope"] OFFENDERS:
         "Connections that a container outside Kubernetes holds to a Docker socket now; owner is the engine that runs it.";
     ENGINE_CONTAINER_FIRST_SEEN = Gauge "castoff_engine_container_client_first_seen_timestamp_seconds" ["name", "owner", "engine", "scope"] OFFENDERS:
@@ -107,7 +107,7 @@ catalogue! {
     ENGINE_CONTAINER_CONNECTS = Counter "castoff_engine_container_client_connects_total" ["name", "owner", "engine", "scope"] OFFENDERS:
         "New connections of the container outside Kubernetes to a Docker socket that were seen: a lower bound.";
     ENGINE_CONTAINER_REQUESTS = Counter "castoff_engine_container_client_requests_total" ["name", "owner", "engine", "scope", "operation"] OFFENDERS:
-        "Requests of the container outside Kubernetes to a Docker socket, by class, where the kernel tells of them.";
+        "Requests of the container outside Kubernetes to a Docker socket, by class, where the kernel reports them.";
     REMOTE_CONNECTIONS = Gauge "castoff_remote_client_connections" ["address", "engine", "scope"] OFFENDERS:
         "Connections from another machine to an engine's TCP port now; 0 for one that was seen earlier within the window.";
     REMOTE_FIRST_SEEN = Gauge "castoff_remote_client_first_seen_timestamp_seconds" ["address", "engine", "scope"] OFFENDERS:
@@ -117,25 +117,25 @@ catalogue! {
     REMOTE_CONNECTS = Counter "castoff_remote_client_connects_total" ["address", "engine", "scope"] OFFENDERS:
         "New connections from the other machine that were seen: a lower bound.";
     UNNAMED_CONNECTIONS = Gauge "castoff_unnamed_client_connections" ["engine", "scope"]:
-        "Connections to a Docker socket whose holder could not be named.";
+        "Connections to a Docker socket by clients that could not be named.";
     UNNAMED_FIRST_SEEN = Gauge "castoff_unnamed_client_first_seen_timestamp_seconds" ["engine", "scope"]:
-        "When a connection to a Docker socket was first seen whose holder could not be named, as far as the state file reaches back.";
+        "When a client that could not be named was first seen connected to a Docker socket, as far as the state file reaches back.";
     UNNAMED_LAST_SEEN = Gauge "castoff_unnamed_client_last_seen_timestamp_seconds" ["engine", "scope"]:
-        "When a connection to a Docker socket was last seen whose holder could not be named.";
+        "When a client that could not be named was last seen connected to a Docker socket.";
     UNNAMED_CONNECTS = Counter "castoff_unnamed_client_connects_total" ["engine", "scope"]:
-        "New connections to a Docker socket that were seen and whose holder could not be named: a lower bound.";
+        "New connections to a Docker socket by clients that could not be named: a lower bound.";
     UNNAMED_REQUESTS = Counter "castoff_unnamed_client_requests_total" ["engine", "scope", "operation"]:
-        "Requests of clients that could not be named to a Docker socket, by class, where the kernel tells of them.";
+        "Requests to a Docker socket by clients that could not be named, by class, where the kernel reports them.";
     UNSEEN_FIRST_SEEN = Gauge "castoff_unseen_client_first_seen_timestamp_seconds" ["engine", "scope"]:
-        "When somebody first connected to a Docker socket, by the times of its file, whom no look saw, as far as the state file reaches back.";
+        "When a client that no look saw first connected to a Docker socket, by the times of its file, as far as the state file reaches back.";
     UNSEEN_LAST_SEEN = Gauge "castoff_unseen_client_last_seen_timestamp_seconds" ["engine", "scope"]:
-        "When somebody last connected to a Docker socket, by the times of its file, whom no look saw.";
+        "When a client that no look saw last connected to a Docker socket, by the times of its file.";
     UNSEEN_CONNECTS = Counter "castoff_unseen_client_connects_total" ["engine", "scope"]:
-        "Looks before which somebody had connected to a Docker socket whom no look saw: a lower bound of the connections.";
+        "Looks before which a client that no look saw had connected to a Docker socket: a lower bound of the connections.";
     LISTENER_LAST_CONNECT = Gauge "castoff_listener_last_connect_timestamp_seconds" ["engine", "scope", "kind"]:
-        "When somebody last connected to an engine's socket, by the times of its file. kind is exact, at-least (then, and perhaps within 24 hours after) or none-since (nobody since). A socket whose file tells nothing has no series.";
+        "When a client last connected to an engine's socket, by the times of its file. kind is exact, at-least (then, and perhaps within 24 hours after) or none-since (no client since). A socket whose file shows no times has no series.";
     POD_EXPOSURE = Gauge "castoff_pod_exposure" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
-        "Mounts through which a container of a pod can reach a Docker socket now; 0 where it could within the window. used tells whether it was ever seen doing so.";
+        "Mounts through which a container of a pod can reach a Docker socket now; 0 where it could within the window. used says if it was ever seen using it.";
     POD_EXPOSURE_FIRST_SEEN = Gauge "castoff_pod_exposure_first_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
         "When a container of a pod, or of an earlier pod of its workload, was first seen with such a mount, as far as the state file reaches back.";
     POD_EXPOSURE_LAST_SEEN = Gauge "castoff_pod_exposure_last_seen_timestamp_seconds" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope", "via", "used"] OFFENDERS:
@@ -147,27 +147,27 @@ catalogue! {
     ENGINE_CONTAINER_EXPOSURE_LAST_SEEN = Gauge "castoff_engine_container_exposure_last_seen_timestamp_seconds" ["name", "owner", "engine", "scope", "via", "used"] OFFENDERS:
         "When a container outside Kubernetes was last seen with such a mount.";
     CONNECT_METHOD = Gauge "castoff_connect_events_method" ["method"]:
-        "How the kernel tells of connects: 1 for the method that runs, 0 for the others. No series where it was not asked.";
+        "The method by which the kernel reports connects: 1 for the method that runs, 0 for the others. No series with --connect-events=off.";
     CONNECT_LISTENERS = Gauge "castoff_connect_events_listeners" []:
-        "Sockets whose connects the kernel tells of.";
+        "Sockets whose connects the kernel reports.";
     CONNECT_RECORDED = Counter "castoff_connect_events_recorded_total" []:
         "Connects that the kernel recorded.";
     CONNECT_LOST = Counter "castoff_connect_events_lost_total" []:
-        "Connects for whose record the kernel had no room. They count as connects of a client that could not be named.";
+        "Connects whose records the kernel dropped for lack of room. They count as connects of a client that could not be named.";
     CONNECT_ATTRIBUTED = Counter "castoff_connect_events_attributed_total" ["source"]:
-        "Connects by what told who it was: the process, which still ran; its record alone; or nothing (none).";
+        "Connects by what named the client: the process, which still ran; its record alone; or nothing (none).";
     CONNECT_SELF_TEST = Gauge "castoff_connect_events_self_test_passed" []:
-        "Whether the kernel told of castoff's own last connect, which it makes at the start and hourly. No series before the first.";
+        "1 if the kernel reported castoff's own last test connect, which it makes at the start and hourly, else 0. No series before the first.";
     REQUEST_METHOD = Gauge "castoff_request_events_method" ["method"]:
-        "How the kernel tells of requests: 1 for the method that runs, 0 for the others. No series where the kernel was not asked of connects.";
+        "The method by which the kernel reports requests: 1 for the method that runs, 0 for the others. No series with --connect-events=off.";
     REQUEST_RECORDED = Counter "castoff_request_events_recorded_total" []:
         "Requests to Docker sockets, and pieces of them, that the kernel recorded.";
     REQUEST_LOST = Counter "castoff_request_events_lost_total" []:
-        "Requests to Docker sockets for whose record the kernel had no room. They count as nobody's.";
+        "Requests to Docker sockets whose records the kernel dropped for lack of room. They are counted for no client.";
     SOURCE_UP = Gauge "castoff_source_up" ["source"]:
-        "Whether the source gave an answer in the last cycle. Where it is 0, what rests on it has no series.";
+        "1 if the source gave an answer in the last cycle, else 0. At 0, metrics that depend on it have no series.";
     SOURCE_DURATION = Gauge "castoff_source_duration_seconds" ["source"]:
-        "How long the source took in the last cycle.";
+        "Duration of the source in the last cycle.";
     SOURCE_LAST_SUCCESS = Gauge "castoff_source_last_success_timestamp_seconds" ["source"]:
         "When the source last gave an answer. No series until it has.";
     SOURCE_GAPS = Gauge "castoff_source_gaps" ["source", "reason"]:
@@ -177,7 +177,7 @@ catalogue! {
     CYCLES = Counter "castoff_cycles_total" []:
         "Looks at the node that ended in a report.";
     CYCLE_DURATION = Histogram "castoff_cycle_duration_seconds" []:
-        "How long a look at the node took, from the first question to the report.";
+        "Duration of a look at the node, from the first question to the report.";
     SERIES_DROPPED = Gauge "castoff_series_dropped" ["family"]:
         "Series that the current exposition leaves out because their family is at its bound.";
     CLIENTS_FORGOTTEN = Counter "castoff_clients_forgotten_total" []:
@@ -185,17 +185,17 @@ catalogue! {
     STATE_WRITES = Counter "castoff_state_writes_total" ["outcome"]:
         "Attempts to write the state file that keeps first and last seen of each client.";
     LABELS_STATE = Gauge "castoff_labels_state" ["way", "state"]:
-        "How the node's labels stand: 1 for the one state that holds, 0 for the others. Besides published and pending a state is why the last attempt failed. No series with --labels=off.";
+        "State of the node's labels: 1 for the state that holds, 0 for the others. States other than published and pending name the reason why the last attempt failed. No series with --labels=off.";
     LABELS_REQUESTS = Counter "castoff_labels_requests_total" ["way", "verb", "outcome"]:
         "Requests to the API server about the node's labels, or writes of the features.d file, by how they ended. No series with --labels=off.";
     LABELS_LAST_SUCCESS = Gauge "castoff_labels_last_success_timestamp_seconds" ["way"]:
         "When the node's labels were last confirmed. No series before that, and with --labels=off.";
     EVENTS_STATE = Gauge "castoff_events_state" ["state"]:
-        "How the events on pods stand: 1 for the one state that holds, 0 for the others. Besides made and pending (none was news yet) a state is why the last request failed. No series without --events.";
+        "State of the events on pods: 1 for the state that holds, 0 for the others. States other than made and pending (nothing new to report yet) name the reason why the last request failed. No series without --events.";
     EVENTS_REQUESTS = Counter "castoff_events_requests_total" ["outcome"]:
-        "Requests to the API server for an event, by how they ended. One that was there already counts as succeeded. No series without --events.";
+        "Requests to the API server for an event, by how they ended. An event that existed already counts as succeeded. No series without --events.";
     EVENTS_DROPPED = Counter "castoff_events_dropped_total" ["reason"]:
-        "Events that were not made, by why. No series without --events.";
+        "Events that were not made, by reason. No series without --events.";
     EVENTS_WAITING = Gauge "castoff_events_waiting" []:
         "Events that wait to be sent. No series without --events.";
     EVENTS_LAST_SUCCESS = Gauge "castoff_events_last_success_timestamp_seconds" []:

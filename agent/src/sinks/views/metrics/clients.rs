@@ -1,4 +1,4 @@
-//! Who uses a Docker socket, and who could.
+//! Metrics of the clients of a Docker socket, and of the containers that could be.
 //!
 //! Only `castoff_pod_*` carries `namespace`, `pod` and `container`, and never an empty one of them: with `honorLabels`
 //! an empty label is none, and the scraped agent's own pod would be put in its place.
@@ -54,7 +54,7 @@ fn counted(description: &'static c::Description, clients: &[Client]) -> Family {
     family
 }
 
-/// What is published of each client, for clients of one kind.
+/// The families of clients of one kind.
 struct Use {
     connections: Family,
     first_seen: Family,
@@ -201,7 +201,7 @@ fn last_connects(report: &Report) -> Family {
     family
 }
 
-/// What is published of each mount, for containers of one kind.
+/// The families of mounts, for containers of one kind.
 struct Exposed {
     mounts: Family,
     first_seen: Family,

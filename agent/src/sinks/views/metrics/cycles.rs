@@ -1,4 +1,4 @@
-//! What one report cannot tell because it is about many: counters over the agent's life.
+//! Counters over the agent's life, which one report cannot give.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

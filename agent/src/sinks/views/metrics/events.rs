@@ -1,4 +1,4 @@
-//! How the events stand. No series where castoff was not asked to make any.
+//! The state of the events. No series where castoff was not asked to make any.
 
 use super::catalogue as c;
 use super::family::{Family, number};

@@ -68,7 +68,7 @@ impl Family {
         self.description.name == description.name
     }
 
-    /// How many series found no room.
+    /// The number of series that found no room.
     pub(super) fn dropped(&self) -> f64 {
         self.dropped
     }

@@ -1,4 +1,4 @@
-//! How the node's labels stand. No series where castoff was not asked to keep any.
+//! The state of the node's labels. No series where castoff was not asked to keep any.
 
 use super::catalogue as c;
 use super::family::{Family, number};

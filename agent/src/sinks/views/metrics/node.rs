@@ -1,4 +1,4 @@
-//! What holds for the node as a whole.
+//! Metrics of the node as a whole.
 
 use super::Build;
 use super::catalogue as c;
@@ -125,7 +125,7 @@ fn findings(report: &Report) -> Family {
     family
 }
 
-/// What was seen, which may be nothing; none where it is unknown.
+/// The items that were seen, which may be none; `None` where that is unknown.
 pub(super) fn seen<T>(reading: &Reading<Vec<T>>) -> Option<&[T]> {
     match reading {
         Reading::Known(items) => Some(items),

@@ -1,4 +1,4 @@
-//! What each source did: castoff's own sight, as seen from outside.
+//! Metrics of each source: the parts of the node that castoff sees.
 
 use super::catalogue as c;
 use super::cycles::CycleCounters;

@@ -186,7 +186,7 @@ fn a_family_is_bounded_and_says_what_it_left_out() {
 /// Each class of what a client of the sample asked for has a series.
 const OPERATIONS: usize = 3;
 
-/// What an ordinary user can make ten thousand of, one client of the system's and one of another user's beside.
+/// An ordinary user makes ten thousand of each, with one client of the system's and one of another user's beside.
 #[test]
 fn a_users_flood_costs_no_other_client_its_series() {
     let session = |uid| Some(Unit::Session { uid });

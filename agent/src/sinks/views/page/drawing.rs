@@ -11,12 +11,12 @@ const HEIGHT: usize = 20;
 /// Units that the line of hours without a sight is high.
 const LINE: usize = 2;
 
-/// What one drawing is made of.
+/// The parts of one drawing.
 #[derive(Debug)]
 pub(super) struct Drawing {
     /// Makes the ids of its parts unique in the page.
     pub(super) id: String,
-    /// Whose timeline it is.
+    /// The owner of the timeline.
     pub(super) of: String,
     /// Blocks of the hours of which something is known; what they leave free is unknown.
     pub(super) known: String,
@@ -43,7 +43,7 @@ pub(super) struct Words {
 /// The name of a day under its place on the axis.
 #[derive(Debug)]
 pub(super) struct Day {
-    /// How far from the left, in percent.
+    /// The distance from the left, in percent.
     pub(super) at: String,
     pub(super) name: String,
 }

@@ -23,13 +23,13 @@ pub(super) const LIMIT: usize = 1_000;
 pub(super) struct Rows<'a, T> {
     /// Those that are shown.
     pub(super) shown: Vec<T>,
-    /// How many more there are.
+    /// The number of rows that are not shown.
     pub(super) more: usize,
-    /// How many there are in all.
+    /// The number of rows in all.
     pub(super) count: usize,
     /// Those of an engine inside a pod, which do not count for the node.
     pub(super) of_pods: usize,
-    /// Why nothing is known.
+    /// The reason why nothing is known.
     pub(super) unknown: Option<&'a Gap>,
     /// True if a gap may hide more of them.
     pub(super) partial: bool,
@@ -57,7 +57,7 @@ impl<'a, T> Rows<'a, T> {
         Self { of_pods, ..self }
     }
 
-    /// How many count for the node, in a word: `4`, `at least 4`, `unknown`.
+    /// The number that counts for the node, in a word: `4`, `at least 4`, `unknown`.
     pub(super) fn amount(&self) -> String {
         match (self.unknown, self.partial, self.count - self.of_pods) {
             (Some(_), ..) => "unknown".to_owned(),
@@ -79,7 +79,7 @@ pub(super) struct ClientRow<'a> {
     pub(super) client: &'a Client,
     pub(super) open: bool,
     pub(super) who: String,
-    /// What its pod belongs to, and the pod's uid, as far as they are known.
+    /// The workload of its pod, and the pod's uid, as far as they are known.
     pub(super) of: String,
     pub(super) engine: String,
     pub(super) connections: String,
@@ -131,7 +131,7 @@ impl<'a> ExposureRow<'a> {
     }
 }
 
-/// What a pod belongs to, and its uid: `Deployment builder, pod uid 1234`.
+/// The workload of a pod, and its uid: `Deployment builder, pod uid 1234`.
 pub(super) fn of(workload: Option<&Workload>, pod_uid: Option<&str>) -> String {
     let workload = workload.map(ToString::to_string);
     let uid = pod_uid.map(|uid| format!("pod uid {uid}"));
@@ -142,7 +142,7 @@ pub(super) fn of(workload: Option<&Workload>, pod_uid: Option<&str>) -> String {
 #[derive(Debug)]
 pub(super) struct EngineRow<'a> {
     pub(super) engine: &'a Engine,
-    /// Why there is no process.
+    /// The reason why there is no process.
     pub(super) absence: &'static str,
     pub(super) listeners: Vec<ListenerRow<'a>>,
 }
@@ -177,7 +177,7 @@ impl<'a> EngineRow<'a> {
     }
 }
 
-/// What is known of a process, piece by piece.
+/// The known facts of a process, piece by piece.
 pub(super) fn process(process: &Process) -> Vec<String> {
     let mut pieces = vec![
         format!("pid {}, started at tick {}", process.key.pid, process.key.start),
@@ -223,7 +223,7 @@ impl<'a> ReadyRow<'a> {
     }
 }
 
-/// How a source did.
+/// The result of a source.
 #[derive(Debug)]
 pub(super) struct SourceRow<'a> {
     pub(super) status: &'a SourceStatus,

@@ -25,7 +25,7 @@ fn page(report: &Report) -> String {
     page_at(Some(report), report.time, None, None)
 }
 
-/// What a person reads: without tags, with entities as the characters they stand for.
+/// The text that a person reads: without tags, with entities as the characters they stand for.
 fn text(page: &str) -> String {
     let mut text = String::new();
     let (_, body) = page.split_once("<body>").expect("it has a body");

@@ -1,4 +1,4 @@
-//! What was concluded and what to do about it: the findings of one code and severity together, with the catalogue's words.
+//! The findings of one code and severity together, with the catalogue's words and advice.
 
 use super::class;
 use super::rows::LIMIT;
@@ -20,7 +20,7 @@ pub(super) struct Group<'a> {
     pub(super) first: &'a [Finding],
     /// Those that a reader has to unfold.
     pub(super) rest: &'a [Finding],
-    /// How many more there are.
+    /// The number of findings that are not shown.
     pub(super) more: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Who uses a listener, now or before.
+//! The clients of a listener, now or before.
 
 use std::collections::{BTreeSet, HashMap};
 

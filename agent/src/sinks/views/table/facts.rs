@@ -132,7 +132,7 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     facts
 }
 
-/// How many more are of engines inside pods, which do not count for the node.
+/// The number of further ones in pods, of engines that do not count for the node.
 fn inside_pods(count: usize) -> String {
     match count {
         0 => String::new(),
@@ -186,7 +186,7 @@ fn kubelet(report: &Report) -> Fact {
     fact("Kubelet", format!("{program}; {ceiling}"))
 }
 
-/// How much there is of something, and whether that is all.
+/// The amount of something, and whether that is all.
 fn fact_of<T>(label: &'static str, amount: &Amount<'_, T>, count: impl Fn(&[T]) -> String) -> Fact {
     match *amount {
         Amount::Unknown(gap) => unknown(label, gap),

@@ -1,4 +1,4 @@
-//! What could not be seen: what was asked, what came back, what that hides, and what would show it.
+//! The parts that could not be seen: the question, the answer, what that hides, and what would show it.
 
 use super::words;
 use crate::findings::report::Report;

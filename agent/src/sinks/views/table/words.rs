@@ -51,7 +51,7 @@ pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api)
     }
 }
 
-/// How a TCP listener is secured, and what that rests on.
+/// The security of a TCP listener, and its basis.
 pub(in crate::sinks::views) fn transport(transport: Transport) -> String {
     let security = match transport.security {
         Security::Plain => "no TLS",
@@ -65,7 +65,7 @@ pub(in crate::sinks::views) fn transport(transport: Transport) -> String {
     format!("{security}, by {basis}")
 }
 
-/// Whether a container's user may open a socket; nothing where that is not known.
+/// The access of a container's user to a socket; nothing where that is not known.
 pub(in crate::sinks) const fn access(access: Access) -> &'static str {
     match access {
         Access::Allowed => "its user may open it",
@@ -74,7 +74,7 @@ pub(in crate::sinks) const fn access(access: Access) -> &'static str {
     }
 }
 
-/// What a pod belongs to; nothing where that is not known, or where its own name needs the room.
+/// The workload of a pod; nothing where that is not known, or where its own name needs the room.
 pub(super) fn workload(workload: Option<&Workload>, style: Style) -> String {
     const ROOM: usize = 100;
     let has_room = style.wide || style.columns().is_none_or(|columns| columns >= ROOM);
@@ -110,12 +110,12 @@ pub(in crate::sinks::views) fn connections(client: &Client) -> String {
     }
 }
 
-/// Why no process stands beside an engine.
+/// The reason why no process stands beside an engine.
 pub(in crate::sinks::views) fn absence(engine: &Engine) -> &'static str {
     if engine.is_awaited() { "not running" } else { "not seen" }
 }
 
-/// What runs as the kubelet.
+/// The program that runs as the kubelet.
 pub(in crate::sinks::views) fn kubelet(kubelet: &Kubelet) -> String {
     match (&kubelet.program, kubelet.dockershim) {
         (Some(program), Some(true)) => format!("{program} with its built-in dockershim"),
@@ -134,7 +134,7 @@ pub(in crate::sinks::views) fn last_connect(told: LastConnect) -> String {
     }
 }
 
-/// How far the runtime serves.
+/// The newest kubelet that the runtime serves.
 pub(in crate::sinks::views) fn ceiling(ceiling: &KubeletCeiling) -> String {
     match ceiling {
         KubeletCeiling::None => "no release drops this runtime".to_owned(),
@@ -155,21 +155,21 @@ pub(in crate::sinks::views) fn origin(origin: &EndpointOrigin) -> String {
 /// Names the facts that a gap may hide.
 pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
     match hides {
-        Hides::Runtime => "which runtime the kubelet uses",
+        Hides::Runtime => "the runtime that the kubelet uses",
         Hides::Engine => "an engine, or a socket that one listens on",
         Hides::Client => "clients of a Docker socket",
-        Hides::Identity => "who a client is; that there is one is seen",
+        Hides::Identity => "the identity of a client that was seen",
         Hides::Exposure => "containers that could reach a Docker socket",
         Hides::ShadowContainer => "containers that Docker runs by itself",
         Hides::Detail => "a detail that does not affect the verdict",
     }
 }
 
-/// How the kernel tells of connects, and why it is not by a method that comes before.
+/// The method by which the kernel reports connects, and why no method that comes before is used.
 pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String {
     let method = match (events.method, events.since) {
         (Some(method), Some(since)) => format!(
-            "told by {method} for {} sockets since {since}: {} recorded, {} lost; who it was came from the process ({}), \
+            "reported by {method} for {} sockets since {since}: {} recorded, {} lost; who it was came from the process ({}), \
              from its record ({}), from nothing ({})",
             events.listeners,
             events.recorded,
@@ -178,7 +178,7 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
             events.attributed.record,
             events.attributed.none
         ),
-        _ => "not told by the kernel: no method can be used".to_owned(),
+        _ => "not reported by the kernel: no method can be used".to_owned(),
     };
     let tested = match &events.self_test {
         Some(SelfTest { at, failure: None }) => format!("; self-test passed {at}"),
@@ -196,8 +196,8 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
 pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String {
     let method = match events.method {
         Some(method) => format!("told by {method}: {} recorded, {} lost", events.recorded, events.lost),
-        None if events.refused.is_empty() => "not asked for, or connects are not told".to_owned(),
-        None => "not told by the kernel".to_owned(),
+        None if events.refused.is_empty() => "not requested, or connects are not reported".to_owned(),
+        None => "not reported by the kernel".to_owned(),
     };
     let refused = events
         .refused

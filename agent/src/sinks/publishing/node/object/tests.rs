@@ -1,4 +1,4 @@
-//! What a Node says, what differs, and what is sent.
+//! Reading a Node, comparing it, and the patch that is sent.
 
 use super::*;
 use crate::apiserver::path::is_name;
