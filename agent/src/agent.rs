@@ -53,7 +53,7 @@ pub struct Agent {
     files: Offload<FileSide>,
     mounts: Offload<MountSide>,
     runtime: RuntimeSource,
-    /// Containers that the runtime did not list in the last look: they are not asked for in each.
+    /// Containers that the runtime does not know: it is not asked for them again in each look.
     unlisted: BTreeSet<ContainerId>,
     history: Arc<History>,
     history_gaps: Vec<Gap>,
@@ -205,7 +205,7 @@ impl Agent {
             host: files.sighting,
         };
         snapshot.runtime_socket = self.look_at_runtime_socket(&snapshot, &host.listening).await;
-        let unlisted = join::unlisted_containers(&snapshot);
+        let mut unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
             snapshot.runtime = ask_runtime(
                 &mut self.runtime,
@@ -215,6 +215,7 @@ impl Agent {
                 &unlisted,
             )
             .await;
+            unlisted = join::unlisted_containers(&snapshot);
         }
         self.unlisted = unlisted;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));

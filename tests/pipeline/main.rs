@@ -30,6 +30,7 @@ use castoff::sinks::views::style::Style;
 use castoff::sinks::views::table::render_table;
 use castoff::sources::connects::{Asked, Wanted};
 use castoff::sources::sockets::recorded::RecordedTables;
+use castoff_cri::v1;
 use castoff_tests::fake::cri::{Api, Method};
 use hosts::Host;
 
@@ -112,6 +113,28 @@ async fn a_container_that_is_not_listed_is_asked_for_again_once() -> Result<()> 
     assert_eq!(asked(), 3, "the holder's container is missing: it may be new");
     agent.look().await;
     assert_eq!(asked(), 4, "it is still missing: it is another runtime's");
+    Ok(())
+}
+
+/// A container's first process runs before the runtime lists the container as running.
+#[tokio::test]
+async fn a_container_that_is_not_running_yet_has_its_name_in_each_look() -> Result<()> {
+    let host = hosts::containerd()?;
+    let runtime = host.runtime.as_ref().context("it has one")?;
+    let mut agent = agent(&host);
+    let names = |report: &Report| {
+        let clients = report.clients.known().cloned().unwrap_or_default();
+        let names = clients.iter().map(|client| client.key.identity.to_string());
+        names.collect::<Vec<_>>()
+    };
+    runtime.edit(|script| {
+        for container in &mut script.containers {
+            container.state = v1::ContainerState::ContainerCreated as i32;
+        }
+    });
+    let first = names(&agent.look().await);
+    assert!(!first.is_empty());
+    assert_eq!(names(&agent.look().await), first);
     Ok(())
 }
 

@@ -74,7 +74,8 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
 const SHORT: &str = "a use between two looks is not seen";
 
 /// The ways to miss less.
-const HOW_TO_SEE: &str = "let the kernel report connects (--connect-events), or look more often (a shorter --period, or --sample)";
+const HOW_TO_SEE: &str =
+    "let the kernel report connects (--connect-events), or look more often (a shorter --period, or --sample)";
 
 /// The reason for which a use of the node's engines between two looks would leave no trace. Where the kernel tells of each connect to a file,
 /// only an abstract name is left. A TCP port has a finding of its own, and a listener whose file was not looked at has a gap.
@@ -100,8 +101,8 @@ fn told_by(facts: &Facts<'_>) -> Option<(ConnectMethod, Timestamp)> {
 
 /// Says what the files of the node's sockets tell of the last connect, and since when the kernel tells of each.
 fn last_connect(facts: &Facts<'_>) -> String {
-    let told =
-        told_by(facts).map(|(method, since)| format!("; the kernel has reported each connect since {since} ({method})"));
+    let told = told_by(facts)
+        .map(|(method, since)| format!("; the kernel has reported each connect since {since} ({method})"));
     format!("{}{}", last_connect_by_file(facts), told.unwrap_or_default())
 }
 

@@ -91,8 +91,25 @@ impl ClientIdentity {
     pub fn continues(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pod(this), Self::Pod(other)) => this.continues(other),
-            _ => self == other,
+            _ => self == other || self.is_known_better_than(other),
         }
+    }
+
+    /// True if `other` is this program of the host by its name alone, because its process had ended before its path was
+    /// read. Both have the same unit and the same user, so nobody can give another user's client a name.
+    pub(super) fn is_known_better_than(&self, other: &Self) -> bool {
+        let (
+            Self::Host { unit, executable, uid },
+            Self::Host {
+                unit: other_unit,
+                executable: name,
+                uid: other_uid,
+            },
+        ) = (self, other)
+        else {
+            return false;
+        };
+        (unit, uid) == (other_unit, other_uid) && executable::is_file_name(executable, name)
     }
 }
 
@@ -166,9 +183,10 @@ impl ClientKey {
         }
     }
 
-    /// True if its name has a pod in it: only then does another client continue it.
-    pub fn is_of_a_pod(&self) -> bool {
-        matches!(self.identity, ClientIdentity::Pod(_)) || matches!(self.scope, Scope::Pod(_))
+    /// True if it may continue a client of another name: if its name has a pod in it, or the path of a program.
+    pub fn may_continue_others(&self) -> bool {
+        let is_of_a_pod = matches!(self.identity, ClientIdentity::Pod(_)) || matches!(self.scope, Scope::Pod(_));
+        is_of_a_pod || matches!(&self.identity, ClientIdentity::Host { executable, .. } if executable.starts_with('/'))
     }
 
     /// True if this is the same client of the same listener as `other`, under whatever pod's name.

@@ -1,5 +1,7 @@
 //! Containers that could reach a listener.
 
+use std::cmp::Reverse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -122,6 +124,22 @@ pub struct Mounted {
     pub readonly: bool,
     /// The container's right to open the socket.
     pub access: Access,
+}
+
+impl Mounted {
+    /// Returns the mount that lets more in, of two containers that have one name.
+    #[must_use]
+    pub fn wider(self, other: Self) -> Self {
+        let rank = |mount: &Self| {
+            let access = match mount.access {
+                Access::Denied => 0,
+                Access::Unknown => 1,
+                Access::Allowed => 2,
+            };
+            (access, !mount.readonly, Reverse(mount.host_path.clone()))
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
 }
 
 /// A container that could reach a listener, as it is reported: it has the mount now, or had it within the window.

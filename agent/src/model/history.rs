@@ -265,12 +265,11 @@ impl History {
 
     /// Takes in which containers had a way to a socket at the time `at`.
     pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
-        // One whose engine is not known may have another name in the next look.
-        let named = |key: &ExposureKey| {
-            !matches!(
-                key.client.identity,
-                ClientIdentity::EngineContainer { engine: None, .. } | ClientIdentity::Unnamed
-            )
+        // Without its engine, or without its name in its pod, it may have another name in the next look.
+        let named = |key: &ExposureKey| match &key.client.identity {
+            ClientIdentity::EngineContainer { engine, .. } => engine.is_some(),
+            ClientIdentity::Pod(place) => place.container.is_some(),
+            identity => *identity != ClientIdentity::Unnamed,
         };
         for (key, mount) in mounted.iter().filter(|(key, _)| named(key)) {
             let seen = self.exposures.entry(key.clone()).or_insert_with(|| ExposureRecord {
@@ -492,14 +491,13 @@ impl Record for ExposureRecord {
     }
 }
 
-/// Gives each of `now` what is known of those that it continues, and forgets those of them that are gone. Only pods
-/// continue others.
+/// Gives each of `now` what is known of those that it continues, and forgets those of them that are gone.
 fn hand_over<K: Key, R: Record>(records: &mut BTreeMap<K, R>, now: &BTreeSet<K>) {
-    let heirs = now.iter().filter(|key| key.client().is_of_a_pod());
+    let heirs = now.iter().filter(|key| key.client().may_continue_others());
     for key in heirs {
         let others = records
             .iter()
-            .filter(|(other, _)| *other != key && other.continues(key));
+            .filter(|(other, _)| *other != key && key.continues(other));
         let (mut first, mut gone) = (None, Vec::new());
         for (other, seen) in others {
             first = Some(first.map_or(seen.first(), |first: Timestamp| first.min(seen.first())));

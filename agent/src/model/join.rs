@@ -209,7 +209,10 @@ fn open_clients(
             }
         }
     }
-    for told in connects {
+    // Those whose program has a path come first: they name the others.
+    let has_no_path = |told: &&Connects| told.process.as_ref().is_some_and(|p| p.executable.is_none());
+    let (without_path, with_path): (Vec<_>, Vec<_>) = connects.iter().partition(has_no_path);
+    for told in with_path.into_iter().chain(without_path) {
         let Some((engine, listener)) = served(engines, &told.listener).next() else {
             continue;
         };
@@ -217,6 +220,7 @@ fn open_clients(
             .process
             .as_ref()
             .map_or(ClientIdentity::Unnamed, |process| identity(places, process));
+        let who = better_known(&clients, who, engine, listener);
         let client = client_of(&mut clients, who, engine, listener);
         let connected = client.connects.get_or_insert_with(|| Connected {
             count: 0,
@@ -234,6 +238,22 @@ fn open_clients(
         }
     }
     clients.into_values().collect()
+}
+
+/// The client of this listener that `who` is by a name that says less; `who` where there is none.
+fn better_known(
+    clients: &BTreeMap<ClientKey, OpenClient>,
+    who: ClientIdentity,
+    engine: &Engine,
+    listener: &Listener,
+) -> ClientIdentity {
+    let is_of_listener =
+        |key: &&ClientKey| key.listener == listener.name && (key.engine, &key.scope) == (engine.kind, &engine.scope);
+    let mut of_listener = clients.keys().filter(is_of_listener).map(|key| &key.identity);
+    of_listener
+        .find(|known| known.is_known_better_than(&who))
+        .cloned()
+        .unwrap_or(who)
 }
 
 fn client_of<'c>(

@@ -1,5 +1,6 @@
 //! A node that is fully seen and has no Docker, and the parts to change it with. For tests.
 
+use super::connect::{Attributions, ConnectEvents, ConnectMethod, RequestEvents};
 use super::container::{Container, Pod, SupervisedContainer};
 use super::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
 use super::exposure::{Access, Reach, Reached, Via};
@@ -213,6 +214,21 @@ pub(crate) fn connection(inode: u32, holders: Vec<Process>) -> Connection {
         holders,
         connector: None,
         remote: None,
+    }
+}
+
+/// The kernel has reported each connect for a day.
+pub(crate) fn events() -> ConnectEvents {
+    ConnectEvents {
+        method: Some(ConnectMethod::Fentry),
+        refused: Vec::new(),
+        since: Some(Timestamp::from_unix(NOW.as_unix() - 86_400)),
+        self_test: None,
+        listeners: 1,
+        recorded: 0,
+        lost: 0,
+        attributed: Attributions::default(),
+        requests: RequestEvents::default(),
     }
 }
 

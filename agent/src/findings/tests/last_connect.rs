@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::client::ClientIdentity;
-use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, ConnectsSeen, RequestEvents};
+use crate::model::connect::ConnectsSeen;
 use crate::model::exposure::Reach;
 use crate::model::identity::NetNs;
 use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
@@ -118,21 +118,6 @@ fn idle_is_not_claimed_where_a_use_leaves_no_mark() {
     // Nobody new can connect, or another finding tells of the port.
     for because in [NoMark::Removed, NoMark::Tcp] {
         assert_eq!(judge(&told(no_mark(because))).verdict, Verdict::Idle, "{because}");
-    }
-}
-
-/// The kernel tells of each connect since a day.
-pub(super) fn events() -> ConnectEvents {
-    ConnectEvents {
-        method: Some(ConnectMethod::Fentry),
-        refused: Vec::new(),
-        since: Some(ago(DAY)),
-        self_test: None,
-        listeners: 1,
-        recorded: 0,
-        lost: 0,
-        attributed: Attributions::default(),
-        requests: RequestEvents::default(),
     }
 }
 

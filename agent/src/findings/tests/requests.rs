@@ -28,7 +28,7 @@ fn asked(kind: EngineKind, operations: &[Operation], minor: Option<u8>) -> Repor
         requests,
     };
     node.connects = Sighting::full(ConnectsSeen {
-        events: last_connect::events(),
+        events: events(),
         connects: vec![connects],
     });
     judge(&node)

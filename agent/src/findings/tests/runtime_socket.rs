@@ -136,7 +136,7 @@ fn connects_that_the_kernel_told_of_count_without_what_they_asked_for() {
     let kubelet = process(700, "/usr/bin/kubelet");
     let told = [Some(kubelet), Some(process(900, "/usr/bin/agent")), None];
     node.connects = Sighting::full(ConnectsSeen {
-        events: last_connect::events(),
+        events: events(),
         connects: told.map(connects).into(),
     });
     let report = judge(&node);

@@ -1,3 +1,4 @@
+mod ended;
 mod late;
 mod marks;
 

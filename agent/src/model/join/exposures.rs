@@ -43,6 +43,10 @@ pub(super) fn mounted(
                 readonly: reach.readonly,
                 access: reach.access,
             };
+            let mount = match mounted.remove(&key) {
+                Some(other) => mount.wider(other),
+                None => mount,
+            };
             mounted.insert(key, mount);
         }
         mounted
@@ -159,4 +163,33 @@ fn exposures_to(
         order(a).cmp(&order(b))
     });
     Reading::Known(exposures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::exposure::Access;
+    use crate::model::join::join;
+    use crate::model::sample::{clear_node, dockerd, id, known, reach};
+
+    /// Neither container has a name that castoff knows, so both have the same key.
+    #[test]
+    fn a_container_without_a_name_does_not_hide_the_access_of_another() {
+        let with = |n: u8, access: Access, readonly: bool| Reach {
+            membership: Membership::of_container(id(n), None),
+            access,
+            readonly,
+            ..reach()
+        };
+        let (denied, allowed) = (with(8, Access::Denied, false), with(9, Access::Allowed, true));
+        for reaches in [[denied.clone(), allowed.clone()], [allowed, denied]] {
+            let mut node = clear_node();
+            known(&mut node.engines).push(dockerd());
+            known(&mut node.reaches).extend(reaches);
+            let mounted = join(&node).mounted;
+            let mounts: Vec<_> = mounted.known().expect("known").values().collect();
+            assert_eq!(mounts.len(), 1, "{mounts:?}");
+            assert_eq!((mounts[0].access, mounts[0].readonly), (Access::Allowed, true));
+        }
+    }
 }

@@ -1,3 +1,5 @@
+mod ended;
+
 use std::time::Duration;
 
 use super::*;

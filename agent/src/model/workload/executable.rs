@@ -31,6 +31,15 @@ pub(in crate::model) fn lasting(path: &str) -> Option<String> {
     (folded != path).then_some(folded)
 }
 
+/// True if `name` is the name of the file at `path`, which [`lasting`] gave.
+pub(in crate::model) fn is_file_name(path: &str, name: &str) -> bool {
+    let Some((folder, file)) = path.rsplit_once('/') else {
+        return false;
+    };
+    let is_folded = || file.contains(MADE_UP) && generated::settle(format!("{folder}/{name}"), lasting) == path;
+    !name.contains('/') && (file == name || is_folded())
+}
+
 /// The components, each with where the slash before it is.
 fn components(path: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;

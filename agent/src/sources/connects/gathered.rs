@@ -29,6 +29,9 @@ const PROGRAMS: [&str; 6] = [
     "/sbin",
 ];
 
+/// The number of programs whose paths are remembered.
+const PROGRAMS_KEPT: usize = 256;
+
 /// The connects of one client to one listener.
 #[derive(Clone, Debug)]
 struct Group {
@@ -47,6 +50,8 @@ pub(super) struct Gathered {
     proc: PathBuf,
     root: PathBuf,
     groups: BTreeMap<FileIdentity, BTreeMap<Option<Origin>, Group>>,
+    /// The paths of programs of the host that a process was seen to run, by device and inode of their files.
+    programs: BTreeMap<(u32, u64), String>,
     pub(super) attributed: Attributions,
 }
 
@@ -56,6 +61,7 @@ impl Gathered {
             proc,
             root,
             groups: BTreeMap::new(),
+            programs: BTreeMap::new(),
             attributed: Attributions {
                 process: 0,
                 record: 0,
@@ -83,13 +89,19 @@ impl Gathered {
 
     /// The client that a record tells of; the one without a name where there are too many.
     fn group_of(&mut self, record: &Record, at: Timestamp) -> &mut Group {
-        let Self { proc, root, groups, .. } = self;
+        let Self {
+            proc,
+            root,
+            groups,
+            programs,
+            ..
+        } = self;
         let groups = groups.entry(record.listener).or_default();
         let origin = Some(record.origin.clone());
         let is_named = groups.len() < PER_LISTENER || groups.contains_key(&origin);
         let key = origin.filter(|_| is_named);
         groups.entry(key).or_insert_with_key(|key| match key {
-            Some(_) => Group::of(record, proc, root, at),
+            Some(_) => Group::of(record, proc, root, programs, at),
             None => Group::new(None, false, at),
         })
     }
@@ -130,10 +142,22 @@ impl Gathered {
 
 impl Group {
     /// One of the process that a record tells of: read of the process itself while it runs, else by the record.
-    fn of(record: &Record, proc: &Path, root: &Path, at: Timestamp) -> Self {
+    fn of(
+        record: &Record,
+        proc: &Path,
+        root: &Path,
+        programs: &mut BTreeMap<(u32, u64), String>,
+        at: Timestamp,
+    ) -> Self {
         let alive = read_process(proc, record);
         let is_alive = alive.is_some();
-        let process = alive.unwrap_or_else(|| described_by(record, proc, root));
+        if let Some(path) = alive.as_ref().and_then(path_on_host) {
+            if programs.len() >= PROGRAMS_KEPT {
+                programs.pop_first();
+            }
+            programs.insert(record.origin.program_file, path.to_owned());
+        }
+        let process = alive.unwrap_or_else(|| described_by(record, proc, root, programs));
         Self::new(Some(process), is_alive, at)
     }
 
@@ -190,12 +214,22 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     })
 }
 
+/// The path of a process's program, where the process is in no container.
+fn path_on_host(process: &Process) -> Option<&str> {
+    let is_of_host = process.membership.containers.is_empty();
+    process.executable.as_deref().filter(|_| is_of_host)
+}
+
 /// The process of a record that has ended.
-fn described_by(record: &Record, proc: &Path, root: &Path) -> Process {
+fn described_by(record: &Record, proc: &Path, root: &Path, programs: &BTreeMap<(u32, u64), String>) -> Process {
     let membership = cgroups::read_membership(proc, record.origin.groups.as_bytes());
     let is_of_host = membership.containers.is_empty();
+    // The inode of a file that was deleted is given to another one.
+    let is_same = |path: &&String| path.rsplit('/').next() == Some(&record.origin.program);
+    let remembered = || programs.get(&record.origin.program_file).filter(is_same).cloned();
+    let find = || remembered().or_else(|| find_program(root, &record.origin));
     Process {
-        executable: is_of_host.then(|| find_program(root, &record.origin)).flatten(),
+        executable: is_of_host.then(find).flatten(),
         ..record.describe(membership)
     }
 }
@@ -317,6 +351,28 @@ mod tests {
             ["/usr/bin/docker"],
             "another file of that name is another program"
         );
+    }
+
+    #[test]
+    fn a_program_that_ended_has_the_path_that_an_earlier_run_had() {
+        let host = RecordedHost::new();
+        running(&host, 8_999);
+        let mut gathered = gathered(&host);
+        gathered.add(&record("curl", SERVICE), NOW);
+        assert_eq!(take(&mut gathered).len(), 1);
+        let mut later = record("curl", SERVICE);
+        later.process.start += 5;
+        for (file, path) in [(77, Some("/opt/own/curl")), (78, None)] {
+            later.origin.program_file.1 = file;
+            gathered.add(&later, NOW);
+            let process = take(&mut gathered).remove(0).process.expect("a record names it");
+            assert_eq!(process.executable.as_deref(), path, "inode {file}");
+        }
+        let mut other = record("wget", SERVICE);
+        other.process.start += 5;
+        gathered.add(&other, NOW);
+        let process = take(&mut gathered).remove(0).process.expect("a record names it");
+        assert_eq!(process.executable, None, "another program got the inode");
     }
 
     /// A process that has exited and is not yet reaped still has its start time and its groups, and no executable.
