@@ -33,7 +33,7 @@ fn a_path_takes_over_from_the_name_of_the_same_unit_and_user_alone() {
         let mut history = History::default();
         history.record(Timestamp::from_unix(10), &[client(name.clone())]);
         let of_path = client(unit("a.service", path, 0));
-        history.record(Timestamp::from_unix(20), &[of_path.clone()]);
+        history.record(Timestamp::from_unix(20), std::slice::from_ref(&of_path));
         let first = history.get(&of_path.key).expect("it is known").first.as_unix();
         let expected = if is_same { (1, 10) } else { (2, 20) };
         assert_eq!((history.clients().count(), first), expected, "{name}");
