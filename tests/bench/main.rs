@@ -6,6 +6,7 @@ mod fleet;
 mod holders;
 mod loads;
 mod pods;
+mod storm;
 mod tools;
 
 use std::fs;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `holders`, `pods`, `fleet`, or all; whether nobody was missed.
+/// Runs `holders`, `pods`, `storm`, `fleet`, or all; whether nobody was missed.
 fn run(parts: &[String]) -> Result<bool> {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
     let start = Instant::now();
@@ -58,6 +59,11 @@ fn run(parts: &[String]) -> Result<bool> {
         println!("{}", pods::print(&all));
         reached.extend(pods::figures(&all));
         missed.extend(all.into_iter().flat_map(|m| m.missed));
+    }
+    if wanted("storm") {
+        let all = storm::measure(|what| eprintln!("{:4} s: {what}", start.elapsed().as_secs()))?;
+        println!("{}", storm::print(&all));
+        reached.extend(storm::figures(&all));
     }
     if wanted("fleet") {
         let all = fleet::measure(|what| eprintln!("{:4} s: {what}", start.elapsed().as_secs()))?;

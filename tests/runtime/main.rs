@@ -4,6 +4,7 @@ mod between_looks;
 mod by_iterator;
 mod the_keeper;
 mod the_lab;
+mod the_runtimes_socket;
 mod the_stage;
 mod what_cannot_be_seen;
 mod what_is_asked;

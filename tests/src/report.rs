@@ -115,7 +115,12 @@ impl Agent {
 
     /// Starts it and waits until it listens.
     pub fn start_unready<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        let mut child = Command::new(castoff_binary()?)
+        Self::start_by(Command::new(castoff_binary()?), arguments)
+    }
+
+    /// Starts it by a command that executes castoff with its arguments, and waits until it listens.
+    pub fn start_by<'a>(mut castoff: Command, arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let mut child = castoff
             .args(["run", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(arguments)
             .stderr(Stdio::piped())

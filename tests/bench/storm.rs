@@ -1,0 +1,266 @@
+//! Connect events under load: processes that connect and exit at once, the cost of an unrelated connect, and the memory that
+//! the control group of castoff counts, kernel maps included.
+
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use castoff_tests::lab::castoff_binary;
+use castoff_tests::lab::clients;
+use castoff_tests::lab::places::Place;
+use castoff_tests::report::Agent;
+use serde_json::Value;
+
+use crate::figures::{Figure, table};
+use crate::loads::{Load, Size};
+
+/// The ways that are compared: the argument of `--connect-events` and of `--requests`.
+const METHODS: [&str; 3] = ["off", "auto", "tracepoint"];
+
+/// Connects of each of the [`CLIENTS`] clients, each by a process of its own.
+const TIMES: u32 = 25_000;
+
+/// Clients that connect at the same time.
+const CLIENTS: usize = 2;
+
+/// Unrelated connects that are timed at once.
+const UNRELATED: u32 = 20_000;
+
+/// Times that the unrelated connects are timed with the program and without.
+const ROUNDS: usize = 5;
+
+/// The time for which the agent looks on after the last connect: two of its periods.
+const AFTERWARDS: Duration = Duration::from_secs(3);
+
+/// One way to see connects, measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    asked: &'static str,
+    /// The method that ran.
+    method: String,
+    per_second: f64,
+    connects: u64,
+    recorded: u64,
+    lost: u64,
+    /// Connects that were attributed to no client.
+    unattributed: u64,
+    /// Nanoseconds of an unrelated connect, without the agent and with it.
+    unrelated: (f64, f64),
+    /// Bytes that the agent's control group uses afterwards, and at the most; none where this machine has no such group.
+    memory: Option<(u64, u64)>,
+}
+
+/// Measures each way in its turn.
+pub(crate) fn measure(progress: impl Fn(&str)) -> Result<Vec<Measured>> {
+    let load = Load::make(Size {
+        processes: 0,
+        sockets: 0,
+        files: 0,
+        namespaces: 0,
+        clients: 0,
+    })?;
+    let measure = |asked| {
+        progress(&format!("connect events: {asked}"));
+        measure_one(asked, &load.socket)
+    };
+    METHODS.into_iter().map(measure).collect()
+}
+
+fn measure_one(asked: &'static str, socket: &Path) -> Result<Measured> {
+    let unrelated = Unrelated::listen()?;
+    let without = unrelated.time()?;
+    let group = MemoryGroup::make()?;
+    let arguments = ["--period", "1s", "--connect-events", asked, "--requests", asked];
+    let agent = Agent::start_by(group.command(&castoff_binary()?), arguments)?;
+    agent.wait_until("the first report", |agent| Ok(agent.get("/readyz")?.starts_with("ok")))?;
+    let with = unrelated.time()?;
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let burst = |at: usize| {
+            let place = Place::unit(&format!("castoff-bench-{at}.service"))?;
+            let times = TIMES.to_string();
+            clients::start(place, &["burst", &socket.to_string_lossy(), &times]).map(drop)
+        };
+        let bursts: Vec<_> = (0..CLIENTS).map(|at| scope.spawn(move || burst(at))).collect();
+        let ended = bursts.into_iter().map(|burst| burst.join());
+        ended
+            .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Result<()>>()
+    })?;
+    let took = start.elapsed();
+    thread::sleep(AFTERWARDS);
+    let report = agent.report()?;
+    let events = &report["connectEvents"]["value"];
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let connects = u64::from(TIMES) * CLIENTS as u64;
+    Ok(Measured {
+        asked,
+        method: events["method"].as_str().unwrap_or("none").to_owned(),
+        per_second: f64::from(TIMES) * CLIENTS as f64 / took.as_secs_f64(),
+        connects,
+        recorded: number(&events["recorded"]),
+        lost: number(&events["lost"]),
+        unattributed: number(&events["attributed"]["none"]),
+        unrelated: (without, with),
+        memory: group.usage(),
+    })
+}
+
+/// A listener that has nothing to do with an engine.
+struct Unrelated {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Unrelated {
+    fn listen() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("unrelated.sock");
+        let listener = UnixListener::bind(&path)?;
+        thread::spawn(move || listener.incoming().take_while(Result::is_ok).for_each(drop));
+        Ok(Self { path, _folder: folder })
+    }
+
+    /// Nanoseconds of one connect: the least of some rounds, for what else the machine does only adds to it.
+    fn time(&self) -> Result<f64> {
+        let round = || -> Result<f64> {
+            let start = Instant::now();
+            for _ in 0..UNRELATED {
+                drop(UnixStream::connect(&self.path)?);
+            }
+            Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(UNRELATED))
+        };
+        let rounds = (0..ROUNDS).map(|_| round()).collect::<Result<Vec<_>>>()?;
+        rounds.into_iter().min_by(f64::total_cmp).context("there are rounds")
+    }
+}
+
+/// A control group that counts memory, of cgroup v1 or v2. Dropping it removes it, once nothing is in it.
+struct MemoryGroup {
+    folder: Option<PathBuf>,
+    files: [&'static str; 2],
+}
+
+impl MemoryGroup {
+    fn make() -> Result<Self> {
+        let v1 = Path::new("/sys/fs/cgroup/memory");
+        let v2 = Path::new("/sys/fs/cgroup");
+        let counts_v2 = fs::read_to_string(v2.join("cgroup.subtree_control"))
+            .is_ok_and(|controllers| controllers.split_whitespace().any(|c| c == "memory"));
+        let (parent, files) = if v1.join("memory.usage_in_bytes").exists() {
+            (Some(v1), ["memory.usage_in_bytes", "memory.max_usage_in_bytes"])
+        } else {
+            (counts_v2.then_some(v2), ["memory.current", "memory.peak"])
+        };
+        let folder = parent.map(|parent| parent.join(format!("castoff-bench-{}", std::process::id())));
+        if let Some(folder) = &folder {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        Ok(Self { folder, files })
+    }
+
+    /// A command that executes the program within.
+    fn command(&self, program: &Path) -> Command {
+        let Some(folder) = &self.folder else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("/bin/sh");
+        let join = "echo $$ >\"$1/cgroup.procs\"; shift; exec \"$@\"";
+        command.args(["-ec", join, "sh"]).arg(folder).arg(program);
+        command
+    }
+
+    /// Bytes, now and at the most.
+    fn usage(&self) -> Option<(u64, u64)> {
+        let read = |file: &str| {
+            let text = fs::read_to_string(self.folder.as_ref()?.join(file)).ok()?;
+            text.trim().parse().ok()
+        };
+        Some((read(self.files[0])?, read(self.files[1])?))
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder
+            && let Err(error) = fs::remove_dir(folder)
+        {
+            eprintln!("{}: {error}", folder.display());
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a program has fewer than 2⁵² bytes")]
+    let bytes = bytes as f64;
+    bytes / f64::from(1 << 20)
+}
+
+pub(crate) fn print(all: &[Measured]) -> String {
+    let row = |m: &Measured| {
+        let (without, with) = m.unrelated;
+        vec![
+            m.asked.to_owned(),
+            m.method.clone(),
+            format!("{:.0}", m.per_second),
+            format!("{} of {}", m.recorded, m.connects),
+            m.lost.to_string(),
+            m.unattributed.to_string(),
+            format!("{without:.0} / {with:.0}"),
+            m.memory.map_or_else(
+                || "not counted".to_owned(),
+                |(now, most)| format!("{:.1} / {:.1}", mebibytes(now), mebibytes(most)),
+            ),
+        ]
+    };
+    table(
+        "Connect events: processes that connect and exit at once",
+        &[
+            "--connect-events",
+            "method",
+            "connects/s",
+            "recorded",
+            "lost",
+            "without a name",
+            "unrelated connect ns without / with",
+            "MiB of the group now / most",
+        ],
+        &all.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+/// The figures that these decide.
+pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
+    #[expect(clippy::cast_precision_loss, reason = "fewer than 2⁵²")]
+    let of = |m: &Measured| {
+        let runs = m.method != "none";
+        let missed = m.connects.saturating_sub(m.recorded) + m.lost + m.unattributed;
+        let of_events = runs.then(|| {
+            [
+                Figure::at_least(format!("{}, connects", m.method), m.per_second, 5_000.0, "/s"),
+                Figure::at_most(
+                    format!("{}, connects missed or without a name", m.method),
+                    missed as f64,
+                    0.0,
+                    "",
+                ),
+                Figure::at_most(
+                    format!("{}, cost of an unrelated connect", m.method),
+                    m.unrelated.1 - m.unrelated.0,
+                    200.0,
+                    "ns",
+                ),
+            ]
+        });
+        let memory = m.memory.map(|(now, _)| {
+            let what = format!("--connect-events={}, memory of the group", m.asked);
+            Figure::at_most(what, mebibytes(now), 15.0, "MiB")
+        });
+        of_events.into_iter().flatten().chain(memory)
+    };
+    all.iter().flat_map(of).collect()
+}
