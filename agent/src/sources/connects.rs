@@ -1,11 +1,12 @@
-//! Connects to the engines' sockets as the kernel tells of them: a client is seen however short its connection is.
+//! Connects to the engines' sockets, as the kernel reports them. A client is seen however short its connection is.
 //!
-//! A kernel program (`agent/bpf`) records each connect to a watched socket in a ring, which a thread reads ten times a
-//! second. The ring never wakes castoff up: that is what would cost. Each listener is watched by its file's device and
-//! inode; another thread follows a file that is made anew under the same name.
+//! A kernel program (`agent/bpf`) records each connect to a watched socket in a ring buffer, which a thread reads ten
+//! times a second. The ring never wakes castoff up, because the wakeups would be the main cost. Each listener is
+//! watched by the device and inode of its file; another thread follows a file that is created again under the same
+//! name.
 //!
-//! Relies on aya for the loading, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel calls
-//! after it found the listener and before the connection stands.
+//! Relies on aya to load the program, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel
+//! calls after it has found the listener and before the connection is established.
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzzing;
@@ -31,18 +32,18 @@ use method::{plan, plan_requests};
 use running::{Running, keep_following, keep_reading, lock};
 use self_test::Schedule;
 
-/// What of connect events was asked for.
+/// The requested configuration of connect events.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// By which method.
+    /// The method to use.
     pub method: Wanted,
-    /// By which method the requests on those connections are seen; none where connects are not.
+    /// The method by which the requests on those connections are seen; none where connects are not seen.
     pub requests: Wanted,
-    /// castoff's own program, which the self-test executes; none where nothing is tested.
+    /// castoff's own executable, which the self-test runs; none if there is no self-test.
     pub self_test: Option<PathBuf>,
 }
 
-/// Sees connects. The kernel program is loaded in the first look.
+/// Reports connects. The kernel program is loaded in the first look.
 pub struct ConnectSource {
     asked: Asked,
     paths: HostPaths,
@@ -63,7 +64,7 @@ struct Refused {
 }
 
 impl ConnectSource {
-    /// One that uses the methods that were asked for. Nothing is loaded yet.
+    /// Returns a source that uses the requested methods. Nothing is loaded yet.
     pub const fn new(asked: Asked, paths: HostPaths) -> Self {
         Self {
             asked,
@@ -72,7 +73,8 @@ impl ConnectSource {
         }
     }
 
-    /// Gives who connected since the look before; from now on the listeners of `engines` are watched. Blocks.
+    /// Returns the clients that connected since the previous look, and watches the listeners of `engines` from now on.
+    /// Blocks.
     pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<ConnectsSeen> {
         if self.asked.method == Wanted::Off {
             return Sighting::absent();
@@ -129,7 +131,7 @@ impl Started {
     }
 }
 
-/// The facts where no method runs.
+/// Returns the facts where no method runs.
 fn unseen(refused: Refused) -> ConnectsSeen {
     ConnectsSeen {
         events: ConnectEvents {

@@ -1,20 +1,20 @@
-//! The names of Docker's and Podman's programs, sockets, directories and files, in one table for all who look for them.
-//! One more engine, or one more vendor's Docker, is a few rows here.
+//! The names of Docker's and Podman's programs, sockets, directories and files, in one table for every source. One more
+//! engine, or one more vendor's Docker, is a few more rows here.
 
 use crate::model::engine::EngineKind;
 
-/// When a program is an engine.
+/// The condition under which a program is an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Invocation {
-    /// However it is called.
+    /// Always.
     Any,
-    /// Called by one of these names: one file for several programs.
+    /// If it is called by one of these names: one file is several programs.
     As(&'static [&'static str]),
-    /// With one of these as its first argument.
+    /// If its first argument is one of these.
     With(&'static [&'static str]),
 }
 
-/// Programs that serve a Docker API, by the name of their file.
+/// Programs that serve a Docker API, by file name.
 pub(super) const PROGRAMS: [(&str, EngineKind, Invocation); 12] = [
     ("dockerd", EngineKind::Dockerd, Invocation::Any),
     ("dockerd-current", EngineKind::Dockerd, Invocation::Any), // Red Hat's docker 1.13
@@ -34,30 +34,30 @@ pub(super) const PROGRAMS: [(&str, EngineKind, Invocation); 12] = [
     ("podman", EngineKind::Podman, Invocation::Any),
 ];
 
-/// The names by which balenaEngine's one file is its daemon.
+/// The names under which balenaEngine's single executable is its daemon.
 const BALENA_DAEMONS: &[&str] = &["balenad", "balena-engine-daemon"];
 
-/// Up to Docker 1.12 the client was the daemon too.
+/// Up to Docker 1.12 the client's executable was the daemon too.
 const CLIENT_AS_DAEMON: &[&str] = &["daemon", "-d", "--daemon"];
 
-/// Beginnings of the names of the programs that supervise Docker's containers: containerd's shims, and those of the
-/// containerd that Docker and balenaEngine brought with them.
+/// Prefixes of the names of the programs that supervise Docker's containers: containerd's shims, and those of the
+/// containerd that Docker and balenaEngine used to ship.
 pub(super) const SHIMS: [&str; 3] = [
     "containerd-shim",
     "docker-containerd-shim",
     "balena-engine-containerd-shim",
 ];
 
-/// containerd's namespace of Docker's containers; its plugins are in `plugins.moby`.
+/// The containerd namespace of Docker's containers. Its plugins are in `plugins.moby`.
 pub(super) const CONTAINERD_NAMESPACE: &str = "moby";
 
-/// The program that supervises Podman's containers, and CRI-O's.
+/// The program that supervises the containers of Podman and of CRI-O.
 pub(super) const CONMON: &str = "conmon";
 
-/// Names of the sockets over which a kubelet runs its pods through Docker.
+/// Names of the sockets through which a kubelet runs its pods with Docker.
 pub(super) const CRI_SOCKETS: [&str; 2] = ["dockershim.sock", "cri-dockerd.sock"];
 
-/// Names of sockets on which a Docker API is served, and by whom as a rule.
+/// Names of sockets that serve a Docker API, and the engine that usually serves it.
 pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
     ("docker.sock", EngineKind::Dockerd), // docker.socket's ListenStream, and rootless dockerd's
     ("dockerd.sock", EngineKind::Dockerd), // frequent with a second dockerd
@@ -68,12 +68,12 @@ pub(super) const SOCKETS: [(&str, EngineKind); 7] = [
     ("podman.sock", EngineKind::Podman),  // podman.socket's ListenStream
 ];
 
-/// The engine that as a rule serves the Docker API on a socket of this name, the last component of its path.
+/// Returns the engine that usually serves the Docker API on a socket of this name, the last component of its path.
 pub(super) fn engine_of_socket(name: &str) -> Option<EngineKind> {
     SOCKETS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
 }
 
-/// Where those sockets are on a host.
+/// The paths of those sockets on a host.
 pub(super) const SOCKET_PATHS: [&str; 4] = [
     "/run/docker.sock",
     "/run/podman/podman.sock",
@@ -81,10 +81,11 @@ pub(super) const SOCKET_PATHS: [&str; 4] = [
     "/run/balena.sock",
 ];
 
-/// Names of a daemon's exec root, where it keeps its own sockets, below `/run` and below a user's `/run/user/UID`.
+/// Names of a daemon's exec root, which has its internal sockets, below `/run` and below a user's `/run/user/UID`.
 pub(super) const EXEC_ROOTS: [&str; 3] = ["docker", "balena-engine", "snap.docker"];
 
-/// Listeners of dockerd that serve no Docker API, by their paths below its exec root (`*` is any one component), and why.
+/// Listeners of dockerd that serve no Docker API, by their paths below its exec root (`*` is any one component), with
+/// the reason.
 pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 8] = [
     (&["metrics.sock"], "metrics for plugins (moby daemon/metrics_unix.go)"),
     (
@@ -105,7 +106,7 @@ pub(super) const INTERNAL_SOCKETS: [(&[&str], &str); 8] = [
     (&["libcontainerd", "*"], "its containerd up to Docker 18.06"),
 ];
 
-/// Where the daemon's program is installed.
+/// The paths of the daemon's executable.
 pub(super) const BINARIES: [&str; 9] = [
     "/usr/bin/dockerd",                 // docker-ce and most distributions
     "/usr/sbin/dockerd",                // Debian's docker.io
@@ -118,7 +119,7 @@ pub(super) const BINARIES: [&str; 9] = [
     "/usr/bin/balena-engine-daemon",    // balenaOS
 ];
 
-/// Units that start a Docker daemon, at once or when somebody calls.
+/// Units that start a Docker daemon, at once or on the first connection.
 pub(super) const UNITS: [&str; 5] = [
     "docker.service",
     "docker.socket",
@@ -127,7 +128,7 @@ pub(super) const UNITS: [&str; 5] = [
     "balena-engine.socket",
 ];
 
-/// The engine that a unit of this name starts.
+/// Returns the engine that a unit of this name starts.
 pub(super) fn engine_of_unit(unit: &str) -> Option<EngineKind> {
     match unit {
         "podman.service" | "podman.socket" => Some(EngineKind::Podman),
@@ -135,13 +136,13 @@ pub(super) fn engine_of_unit(unit: &str) -> Option<EngineKind> {
     }
 }
 
-/// Where the daemon keeps images, containers and volumes unless its configuration says otherwise (moby
-/// `daemon/config/config_linux.go`; balenaOS; the snap).
+/// The default directories of the daemon's images, containers and volumes (moby `daemon/config/config_linux.go`;
+/// balenaOS; the snap).
 pub(super) const DATA_ROOTS: [&str; 3] = [
     "/var/lib/docker",
     "/var/lib/balena-engine",
     "/var/snap/docker/common/var-lib-docker",
 ];
 
-/// Where the daemon's configuration is: the usual place, then the snap's.
+/// The paths of the daemon's configuration: the default one, then the snap's.
 pub(super) const CONFIGURATIONS: [&str; 2] = ["/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json"];

@@ -1,8 +1,8 @@
-//! The daemons that serve a Docker API on this node, what they accept on, and the containers they supervise.
+//! The daemons that serve a Docker API on this node, their listeners, and the containers that they supervise.
 //!
-//! Found from the outside: by the program that a process executes, the sockets it holds, and the names of listening
-//! sockets that no known program holds. Never opens a Docker socket. containerd, CRI-O and cri-dockerd serve no Docker
-//! API and are none of these.
+//! They are found from the outside: by the executable of each process, the sockets that it holds, and the names of
+//! listening sockets that no known program holds. Never opens a Docker socket. containerd, CRI-O and cri-dockerd serve
+//! no Docker API and are not included.
 
 mod bounds;
 #[cfg(any(test, feature = "fuzz"))]
@@ -41,8 +41,8 @@ pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised, read_records};
 pub use tcp::add_tcp_listeners;
 
-/// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which are those
-/// of all network namespaces.
+/// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which has the
+/// sockets of all network namespaces.
 pub fn find_engines(
     reader: &ProcessReader,
     table: &ProcessTable,
@@ -63,7 +63,7 @@ pub fn find_engines(
     Sighting::partial(search.engines, search.gaps)
 }
 
-/// The sockets of all processes that execute an engine's program, or listen on behalf of others.
+/// Returns the sockets of all processes that execute an engine's program, or listen on behalf of others.
 pub fn read_engine_sockets(reader: &ProcessReader, table: &ProcessTable) -> BTreeSet<SocketInode> {
     let mut held = BTreeSet::new();
     for entry in &table.entries {
@@ -80,7 +80,7 @@ pub fn read_engine_sockets(reader: &ProcessReader, table: &ProcessTable) -> BTre
 struct Candidate<'a> {
     entry: &'a ProcessEntry,
     kind: EngineKind,
-    /// Positions in `EngineSearch::listening`; the error where the descriptors may not be read.
+    /// Indexes into `EngineSearch::listening`; the error if the descriptors may not be read.
     sockets: io::Result<BTreeSet<usize>>,
 }
 
@@ -89,11 +89,11 @@ struct EngineSearch<'a> {
     table: &'a ProcessTable,
     listening: &'a [ListeningSocket],
     by_inode: BTreeMap<SocketInode, usize>,
-    /// Who listens on behalf of programs: pid 1 and every systemd.
+    /// The processes that listen on behalf of programs: pid 1 and every systemd.
     activators: Vec<&'a ProcessEntry>,
-    /// Listening sockets that an activator holds, and which.
+    /// The listening sockets that activators hold, with the activator.
     activated: BTreeMap<usize, Pid>,
-    /// Listening sockets whose owner is known.
+    /// The listening sockets whose owner is known.
     claimed: BTreeSet<usize>,
     engines: Vec<EngineSighting>,
     gaps: Vec<Gap>,
@@ -121,7 +121,7 @@ impl<'a> EngineSearch<'a> {
         }
     }
 
-    /// Tells engines and activators from the rest. Parents come before their children.
+    /// Returns the engines among the processes, and remembers the activators. Parents come before their children.
     fn find_candidates(&mut self) -> Vec<Candidate<'a>> {
         let mut candidates = Vec::new();
         for entry in &self.table.entries {
@@ -157,7 +157,7 @@ impl<'a> EngineSearch<'a> {
         candidates
     }
 
-    /// The listening sockets that a process holds.
+    /// Returns the listening sockets that a process holds.
     fn read_listening(&mut self, entry: &ProcessEntry) -> io::Result<BTreeSet<usize>> {
         let by_inode = &self.by_inode;
         if let Some(held) = self.memory.get(entry.key) {
@@ -175,7 +175,7 @@ impl<'a> EngineSearch<'a> {
         for entry in self.activators.clone() {
             match self.read_listening(entry) {
                 Ok(held) => {
-                    // A program that a user calls systemd listens for nobody but him.
+                    // A user's program with the name systemd listens for that user alone.
                     let user = self.user_of(entry);
                     let counts = |at: &usize| user.is_none_or(|user| is_of_user(&self.listening[*at].name, user));
                     for at in held.into_iter().filter(counts) {
@@ -183,18 +183,18 @@ impl<'a> EngineSearch<'a> {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // Whether init holds an engine's listener too; that there is one is seen without.
+                // This hides only that init holds an engine's listener too; the listener itself is found without it.
                 Err(error) => refused(entry, Hides::Detail, &error).fold_into(&mut self.gaps),
             }
         }
     }
 
-    /// The ordinary user who runs a process; none for root, and where that cannot be read.
+    /// Returns the ordinary user who runs a process; none for root, and if the user cannot be read.
     fn user_of(&self, entry: &ProcessEntry) -> Option<u32> {
         self.reader.describe(entry)?.uid.filter(|uid| *uid != 0)
     }
 
-    /// Makes engines of the candidates whose descriptors could be read, and gives back the others.
+    /// Adds engines for the candidates whose descriptors could be read, and returns the others.
     fn take_readable(&mut self, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
         let mut refused = Vec::new();
         let mut taken: Vec<Candidate<'a>> = Vec::new();
@@ -210,8 +210,8 @@ impl<'a> EngineSearch<'a> {
                 continue;
             };
             let own: BTreeSet<usize> = sockets.difference(&self.claimed).copied().collect();
-            // A child between fork and exec, or a re-executed one, has what it inherited. Podman without a listener is
-            // its command line.
+            // A child between fork and exec, or a re-executed one, has only inherited sockets. Podman without a
+            // listener is the command-line client.
             let nothing_of_its_own = own.is_empty() && (forked || !sockets.is_empty());
             let command_line = candidate.kind == EngineKind::Podman && own.is_empty();
             if !nothing_of_its_own && !command_line {
@@ -222,7 +222,7 @@ impl<'a> EngineSearch<'a> {
         refused
     }
 
-    /// Listening sockets with an engine's name that nobody was found to own yet.
+    /// Returns the listening sockets with an engine's name whose owner is not known yet.
     fn unclaimed_named(&self) -> impl Iterator<Item = (usize, EngineKind)> {
         self.listening
             .iter()
@@ -241,8 +241,8 @@ impl<'a> EngineSearch<'a> {
         entries.any(|entry| entry.parent == owner.key.pid && is_containerd(entry))
     }
 
-    /// The containerd of a dockerd: the one that it was told, else its own, else the node's (`initContainerd` of moby's
-    /// `daemon/command`).
+    /// Returns the containerd of a dockerd: the configured one, else its own child, else the node's (`initContainerd`
+    /// of moby's `daemon/command`).
     fn find_containerd(&self, owner: &ProcessEntry, process: Option<&Process>) -> Containerd {
         let settings = process.and_then(|process| DaemonSettings::read(self.reader, owner, process));
         match settings {
@@ -256,7 +256,7 @@ impl<'a> EngineSearch<'a> {
         }
     }
 
-    /// Where a path leads to in the root of a process; the path itself where that cannot be told.
+    /// Resolves a path in the root of a process. Returns the path itself if that fails.
     fn follow(&self, owner: &ProcessEntry, path: &str) -> String {
         let root = self.reader.open_root(owner.key).ok().map(Rooted::new);
         let walked = root.and_then(|root| root.walk(path).ok());
@@ -266,7 +266,7 @@ impl<'a> EngineSearch<'a> {
     fn add_engine(&mut self, kind: EngineKind, owner: Option<&ProcessEntry>, sockets: BTreeSet<usize>) {
         let process = owner.and_then(|entry| self.reader.describe(entry));
         if owner.is_some() && process.is_none() {
-            return; // gone meanwhile
+            return; // it has ended meanwhile
         }
         let is_of_user = process.as_ref().is_some_and(|p| p.uid.is_some_and(|uid| uid != 0));
         let own_root = OnceCell::new();
@@ -317,7 +317,7 @@ impl<'a> EngineSearch<'a> {
         });
     }
 
-    /// Where root's dockerd was told to keep its own sockets.
+    /// Returns the configured directory of the internal sockets of root's dockerd.
     fn read_exec_root(&self, owner: Option<&ProcessEntry>, process: Option<&Process>) -> Option<String> {
         let settings = DaemonSettings::read(self.reader, owner?, process?)?;
         settings.exec_root().map(str::to_owned)

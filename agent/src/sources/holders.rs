@@ -1,19 +1,20 @@
-//! Who holds a connection to a watched listener now: every connection, in every network namespace, and every process
-//! that has a descriptor of its client's end.
+//! The current connections to watched listeners, in every network namespace, and every process that has a descriptor of
+//! the client's end.
 //!
-//! Never opens, connects to or writes to any of the sockets. Never says "nobody": a connection whose holder is not found
-//! stays in the answer without one, with a gap that says why; it is left out only where it is seen to be closed.
+//! Never opens, connects to or writes to any of the sockets. A connection whose holder is not found is reported without
+//! a holder, with a gap that gives the reason. It is left out only if it is seen to be closed.
 //!
-//! - [`watched`]: which rows of a socket table belong to a watched listener
+//! - [`watched`]: the rows of a socket table that belong to a watched listener
 //! - [`accepted`]: the connections, from the kernel's socket tables
-//! - [`descriptors`]: which processes have a descriptor of a socket
-//! - [`iterator`]: the same, by one pass of the kernel where it lets castoff ask so
-//! - [`memory`]: what the last look found, asked again
+//! - [`descriptors`]: the processes that have a descriptor of a socket
+//! - [`iterator`]: the same, by one pass of the kernel, if the kernel allows it
+//! - [`memory`]: the holders of the last look, checked again
 //! - [`unplaced`]: connections of an engine that no table shows
-//! - [`by_name`]: the connections of a namespace whose table cannot be asked, from `/proc/<pid>/net/unix`
+//! - [`by_name`]: the connections of a namespace whose table cannot be read, from `/proc/<pid>/net/unix`
 //!
-//! Without the iterator a process in another namespace than its connection (moved by setns(2), or handed the descriptor by `SCM_RIGHTS`) is
-//! looked for at once only where nobody in the connection's own namespace holds it, else as [`memory`] says.
+//! Without the iterator, a process in another namespace than its connection (it moved by setns(2), or received the
+//! descriptor by `SCM_RIGHTS`) is searched for at once only if no process in the connection's own namespace holds it,
+//! and otherwise as [`memory`] describes.
 
 mod accepted;
 mod by_name;
@@ -50,42 +51,42 @@ use crate::sources::sockets::namespaces::{Namespaces, none_seen};
 use crate::sources::sockets::tables::SocketTables;
 use crate::sources::sockets::tcp::{TcpClient, TcpConnection};
 
-/// Connections that are kept. A client that opens more is a client all the same.
+/// The most connections that are kept. Any one of them is enough to report its client.
 const CONNECTIONS_KEPT: usize = 10_000;
 
-/// Holders that are kept of all connections together: a connection may be inherited by thousands of processes.
+/// The most holders that are kept, over all connections: a connection may be inherited by thousands of processes.
 const HOLDERS_KEPT: usize = 50_000;
 
 /// The processes of the node, as one cycle sees them.
 #[derive(Debug)]
 pub struct ProcessView<'a> {
-    /// The procfs under which they are.
+    /// The procfs that they are read from.
     pub proc: &'a Path,
-    /// Reads more of each.
+    /// Reads more about each of them.
     pub reader: &'a mut ProcessReader,
     /// All of them, by ascending pid.
     pub table: &'a ProcessTable,
     /// The network namespaces they are in.
     pub namespaces: &'a Namespaces,
-    /// What the last cycle found.
+    /// The holders that the last look found.
     pub memory: &'a mut HolderMemory,
-    /// The kernel's own pass over all descriptors.
+    /// The kernel's iterator over all descriptors.
     pub iterator: &'a mut HolderIterator,
 }
 
-/// Whose connections are looked for.
+/// The listeners whose connections are searched for.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch<'a> {
     /// The engines' listeners.
     pub listeners: &'a [ListeningSocket],
-    /// Which of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
+    /// The listeners that are ordinary users' own: a gap there hides no client of the node's engines.
     pub of_users: &'a BTreeSet<SocketInode>,
-    /// The connections to those that speak TCP.
+    /// The connections to the TCP listeners.
     pub tcp: &'a [TcpConnection],
 }
 
 impl<'a> Watch<'a> {
-    /// Unix sockets, all of them the node's.
+    /// Creates a watch of Unix sockets, all of which are the node's.
     pub const fn of(listeners: &'a [ListeningSocket]) -> Self {
         const NONE: &BTreeSet<SocketInode> = &BTreeSet::new();
         Self {
@@ -95,7 +96,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What a gap hides that concerns this listener.
+    /// Returns the effect of a gap that concerns this listener.
     fn hides(&self, listener: SocketInode) -> Hides {
         if self.of_users.contains(&listener) {
             Hides::Detail
@@ -104,7 +105,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Clients that wait and that the kernel did not list.
+    /// Returns the gaps for waiting clients that the kernel did not list.
     fn unlisted_gaps(&self) -> Vec<Gap> {
         let mut gaps = Vec::new();
         for listener in self.listeners.iter().filter(|listener| listener.unlisted > 0) {
@@ -117,8 +118,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Finds the connections that `watch` names and who holds them, among the sockets of `connected` where a sweep has them
-/// already. Nothing is looked at where there are no listeners.
+/// Finds the connections that `watch` names and their holders. Sockets in `connected` were found by a sweep already and
+/// are used as they are. Without listeners nothing is searched.
 pub fn find_connections(
     tables: &mut dyn SocketTables,
     processes: ProcessView<'_>,
@@ -179,7 +180,7 @@ pub fn find_connections(
     Sighting::partial(seen, gaps)
 }
 
-/// The method by which the connections were found; `by_table` is false where only the table as text told of any.
+/// Returns the method by which the connections were found; `by_table` is false if only the table as text showed any.
 const fn method(of_tables: HolderMethod, by_table: bool, iterator: &HolderIterator) -> HolderMethod {
     match of_tables {
         HolderMethod::SockDiag if !by_table => HolderMethod::ProcNetUnix,
@@ -197,7 +198,7 @@ fn nothing_to_watch(method: HolderMethod) -> Sighting<ConnectionsSeen> {
     })
 }
 
-/// The TCP connections whose clients are not on this node, or are no longer.
+/// Returns the TCP connections whose clients are not on this node, or no longer.
 fn elsewhere(watched: &Watched<'_>, tcp: &[TcpConnection]) -> Vec<Connection> {
     let connection = |connection: &TcpConnection| {
         let remote = match connection.client {
@@ -228,12 +229,12 @@ struct HolderSearch<'a> {
     deadline: Option<Instant>,
 }
 
-/// Facts that the kernel's pass gives beside the holders.
+/// The facts that the kernel's iterator gives besides the holders.
 #[derive(Debug, Default)]
 struct ByIterator {
     /// The process that made each connection.
     connectors: BTreeMap<SocketInode, Pid>,
-    /// The number of connections to each listener that it found in namespaces whose tables were not seen.
+    /// The number of connections that it found to each listener, in namespaces whose tables were not read.
     named: BTreeMap<(NetNs, SocketInode), usize>,
 }
 
@@ -249,8 +250,9 @@ impl<'a> HolderSearch<'a> {
         }
     }
 
-    /// Asks the kernel's iterator for the holders of all connections, and for connections that no table showed; not at all
-    /// where the tables are whole and have none. False where it could not be asked: then the walk over `/proc` has to.
+    /// Runs the kernel's iterator for the holders of all connections, and for connections that no table showed. It is
+    /// not run if the tables are complete and have no connections. Returns false if it could not run: then the walk
+    /// over `/proc` is needed.
     fn ask(&mut self, iterator: &mut HolderIterator, watched: &Watched<'_>, is_whole: bool) -> bool {
         let wanted = self.wanted(|_| true);
         if wanted.is_empty() && is_whole {
@@ -291,14 +293,14 @@ impl<'a> HolderSearch<'a> {
         is_done
     }
 
-    /// Leaves out the connections without a holder that are closed by now.
+    /// Removes the connections without a holder that are closed by now.
     fn leave_out_closed(&mut self, tables: &mut dyn SocketTables, namespaces: &Namespaces, watched: &Watched<'_>) {
         let unheld: Vec<_> = self.unheld().copied().collect();
         let closed = find_closed(tables, namespaces, watched, &unheld);
         self.open.retain(|open| !closed.contains(&open.client));
     }
 
-    /// Asks again who held the connections in the last look. Returns the processes that hold less than then.
+    /// Checks the holders of the last look. Returns the processes that hold less than then.
     fn recall(&mut self, reader: &ProcessReader, memory: &HolderMemory) -> Vec<ProcessKey> {
         let Recalled {
             held,
@@ -310,9 +312,9 @@ impl<'a> HolderSearch<'a> {
         changed
     }
 
-    /// Walks descriptors: where a connection has no holder yet, those of the processes in the namespaces of the connections,
-    /// then, where one has none still, of all others; else of processes that are new or have changed, and of a share of
-    /// all where no iterator does that.
+    /// Walks descriptors. If a connection has no holder yet, walks the processes in the namespaces of the connections,
+    /// and, if one still has none, all others. Otherwise walks the processes that are new or have changed, and a share
+    /// of all processes if there is no iterator.
     fn find_holders(
         &mut self,
         reader: &ProcessReader,
@@ -335,7 +337,7 @@ impl<'a> HolderSearch<'a> {
         );
     }
 
-    /// The sockets of some connections, sorted.
+    /// Returns the sockets of selected connections, sorted.
     fn wanted(&self, which: impl Fn(&Open) -> bool) -> Vec<SocketInode> {
         let mut wanted: Vec<SocketInode> = self
             .open
@@ -348,7 +350,7 @@ impl<'a> HolderSearch<'a> {
         wanted
     }
 
-    /// Processes that are there now and were not when the table was read.
+    /// Searches the processes that have started since the table was read.
     fn find_late_holders(&mut self, reader: &mut ProcessReader) {
         if !self.has_unheld() {
             return;
@@ -359,7 +361,7 @@ impl<'a> HolderSearch<'a> {
         self.look_at(reader, &later.iter().collect::<Vec<_>>(), &unheld);
     }
 
-    /// Reads the process table again where the iterator saw a holder that it has not.
+    /// Reads the process table again if the iterator saw a holder that the table does not have.
     fn find_late_processes(&mut self, reader: &mut ProcessReader) {
         let tables = [&self.table.entries, &self.later.entries];
         let is_known = |key: ProcessKey| tables.iter().any(|entries| find_entry(entries, key).is_some());
@@ -376,7 +378,7 @@ impl<'a> HolderSearch<'a> {
         }
     }
 
-    /// The process that made a connection and does not hold it, in the table.
+    /// Returns the process that made a connection and does not hold it, from the table.
     fn connector(&self, socket: SocketInode) -> Option<&ProcessEntry> {
         let pid = *self.by_iterator.connectors.get(&socket)?;
         if self.descriptors.holders(socket).any(|holder| holder.pid == pid) {
@@ -385,7 +387,7 @@ impl<'a> HolderSearch<'a> {
         self.table.get(pid).or_else(|| self.later.get(pid))
     }
 
-    /// Every process that made a connection which another one holds, by the connection.
+    /// Returns every process that made a connection which another one holds, by connection.
     fn connectors(&self) -> BTreeMap<SocketInode, ProcessKey> {
         let sockets = self.by_iterator.connectors.keys();
         sockets
@@ -401,7 +403,7 @@ impl<'a> HolderSearch<'a> {
         }
     }
 
-    /// Connections of which no holder is known.
+    /// Returns the connections without a known holder.
     fn unheld(&self) -> impl Iterator<Item = &Open> {
         self.open.iter().filter(|open| !self.descriptors.is_held(open.client))
     }
@@ -410,7 +412,7 @@ impl<'a> HolderSearch<'a> {
         self.unheld().next().is_some()
     }
 
-    /// Why they have none.
+    /// Returns the gaps for those.
     fn unheld_gaps(&self) -> Vec<Gap> {
         let mut gaps = Vec::new();
         for open in self.unheld() {
@@ -439,7 +441,8 @@ impl<'a> HolderSearch<'a> {
         let entry_of = |key: ProcessKey| tables.iter().find_map(|entries| find_entry(entries, key));
         let holders = |open: &Open| self.descriptors.holders(open.client);
         let mut keys: BTreeSet<ProcessKey> = BTreeSet::new();
-        // One of each connection before a second of any: nobody's children leave another's connection without a name.
+        // One holder of each connection before a second one of any: the children of one client leave no other
+        // connection without a name.
         let firsts = self.open.iter().filter_map(|open| holders(open).next());
         for key in firsts.chain(self.open.iter().flat_map(holders)) {
             if keys.len() == HOLDERS_KEPT {
@@ -468,7 +471,7 @@ impl<'a> HolderSearch<'a> {
             let is_held = keys.len() > 0;
             let holders: Vec<Process> = keys.take(room).filter_map(|key| described.get(&key).cloned()).collect();
             kept += holders.len();
-            // All who held it ended meanwhile, and it with them.
+            // All its holders have ended meanwhile, and the connection with them.
             if holders.is_empty() && is_held {
                 continue;
             }

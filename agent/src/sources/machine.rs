@@ -1,7 +1,7 @@
-//! Which machine this is, in the words that its kubelet uses as well.
+//! The identity of this machine, by the same identifiers that its kubelet reports.
 //!
-//! Relies on machine-id(5). A file that cannot be read or says nothing makes an
-//! identity that is not known; nothing is concluded from that.
+//! Relies on machine-id(5). If a file cannot be read or has no ID, that ID is not known, and nothing is concluded from
+//! this.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use super::kernel::rooted::Rooted;
 use super::kernel::system::read_boot_id;
 use crate::model::machine::Machine;
 
-/// Bytes of either file at most: a UUID, 32 digits.
+/// The most bytes of either file, which has a UUID or 32 digits.
 const LIMIT: u64 = 128;
 
-/// Reads both identities.
+/// Reads both IDs.
 pub fn read_machine(host: &HostPaths) -> Machine {
     let machine_id = Rooted::open(&host.root).and_then(|root| root.read_file("/etc/machine-id", LIMIT));
     Machine {
@@ -22,7 +22,7 @@ pub fn read_machine(host: &HostPaths) -> Machine {
     }
 }
 
-/// Reads the one that the kernel tells, which no disk holds up.
+/// Reads the boot ID, which comes from the kernel, so that no disk can delay it.
 pub fn read_boot(host: &HostPaths) -> Machine {
     Machine {
         boot_id: identity(read_boot_id(&host.proc, LIMIT)),
@@ -30,7 +30,7 @@ pub fn read_boot(host: &HostPaths) -> Machine {
     }
 }
 
-/// `uninitialized` is what machine-id(5) has before the first boot.
+/// Parses an ID. Before the first boot machine-id(5) has `uninitialized`.
 fn identity(content: io::Result<Vec<u8>>) -> Option<String> {
     let text = String::from_utf8(content.ok()?).ok()?;
     let text = text.trim();
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_nothing_is_not_known() {
+    fn a_file_without_an_id_is_unknown() {
         let cases = [
             (Ok(b"4f1c6d\n".to_vec()), Some("4f1c6d")),
             (Ok(b"uninitialized\n".to_vec()), None),

@@ -1,5 +1,5 @@
-//! Blocking work off the async runtime, with a deadline. A walk that hangs in the kernel (a dead network file system)
-//! cannot be cancelled: it keeps its state until it ends, and until then there is no second one beside it.
+//! Blocking work off the async runtime, with a deadline. A walk that hangs in the kernel (on a dead network file
+//! system) cannot be cancelled: it keeps its state until it ends, and no second one starts meanwhile.
 
 use std::time::Duration;
 
@@ -9,22 +9,23 @@ use tokio::task::spawn_blocking;
 
 use crate::model::reading::Reason;
 
-/// Why there is no answer.
+/// The reason why there is no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OffloadError {
-    /// The work took longer than it may; it goes on.
+    /// The work exceeded its deadline. It continues.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
     /// The work of an earlier cycle still hangs.
     #[error("the look of an earlier cycle still hangs")]
     StillRunning,
-    /// The work panicked: a defect of castoff. Its state is gone, for good. A release ends instead (ADR 6).
+    /// The work panicked, which is a defect of castoff. Its state is lost. In a release build the process ends instead
+    /// (ADR 6).
     #[error("the look failed inside castoff")]
     Panicked,
 }
 
 impl OffloadError {
-    /// The reason for a gap.
+    /// Returns the reason for a gap.
     pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::Deadline(_) | Self::StillRunning => Reason::DeadlineExceeded,
@@ -42,13 +43,13 @@ pub(crate) struct Offload<S> {
 #[derive(Debug)]
 enum Whereabouts<S> {
     Here(S),
-    /// It comes back before the result does, so that whoever has the result has the state.
+    /// The state is sent back before the result, so whoever has the result can take the state.
     Lent(oneshot::Receiver<S>),
     Lost,
 }
 
 impl<S: Send + 'static> Offload<S> {
-    /// Takes the state in.
+    /// Creates it with the state.
     pub(crate) const fn new(state: S) -> Self {
         Self {
             whereabouts: Whereabouts::Here(state),
@@ -115,7 +116,7 @@ mod tests {
 
     /// On a machine that gives castoff no time between the two, a finished look would else pass for one that hangs.
     #[tokio::test]
-    async fn whoever_has_the_result_has_the_state() {
+    async fn the_state_is_back_when_the_result_is() {
         let mut offload = Offload::new(0);
         for _ in 0..1000 {
             assert_eq!(offload.run(LONG, |_| ()).await, Ok(()));
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_hangs_is_left_and_never_doubled() {
+    async fn hanging_work_is_left_and_not_started_twice() {
         let (release, hang) = mpsc::channel::<()>();
         let mut offload = Offload::new(0);
         let stuck = offload.run(Duration::from_millis(20), move |n| {
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_answer() {
+    async fn a_panic_is_reported() {
         let mut offload = Offload::new(0);
         let result = offload.run(LONG, |_| panic!("a defect"));
         assert_eq!(result.await, Err::<(), _>(OffloadError::Panicked));

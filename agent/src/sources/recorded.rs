@@ -1,5 +1,5 @@
-//! A procfs made of ordinary files, for tests: what a kernel would show of processes that never ran. Panics where the
-//! temporary directory does not let it write.
+//! A procfs made of ordinary files, for tests: it shows processes that never ran. Panics if the temporary directory
+//! cannot be written to.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ pub struct RecordedHost {
     dir: TempDir,
 }
 
-/// One process to be. Its start time is ten times its pid, its network namespace the host's.
+/// A process to add. Its start time is ten times its pid, and its network namespace is the host's.
 #[derive(Debug)]
 pub struct RecordedProcess<'a> {
     host: &'a RecordedHost,
@@ -31,28 +31,28 @@ impl Default for RecordedHost {
 }
 
 impl RecordedHost {
-    /// An empty procfs and an empty root.
+    /// Creates an empty procfs and an empty root.
     pub fn new() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         fs::create_dir(dir.path().join("proc")).expect("a fresh directory");
-        // A host's root has more; without anything of it, it would be taken for another directory.
+        // A host's root is never empty: castoff would take an empty one for another directory.
         fs::create_dir_all(dir.path().join("root/usr")).expect("a fresh directory");
         Self { dir }
     }
 
-    /// The folder that has it all: `proc`, `root`, and whatever a test adds.
+    /// Returns the directory that has everything: `proc`, `root`, and the files that a test adds.
     pub fn folder(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Makes `link` of the host's root lead to `target`, as the host sees both.
+    /// Creates `link` in the host's root, which leads to `target` as the host sees both.
     pub fn link_in_root(&self, link: &str, target: &str) {
         let link = self.paths().root.join(link.trim_start_matches('/'));
         fs::create_dir_all(link.parent().expect("it is below the root")).expect("directories can be made");
         symlink(target, link).expect("a link can be made");
     }
 
-    /// Where castoff finds it.
+    /// Returns the paths for castoff.
     pub fn paths(&self) -> HostPaths {
         HostPaths {
             proc: self.dir.path().join("proc"),
@@ -60,12 +60,12 @@ impl RecordedHost {
         }
     }
 
-    /// A reader of its procfs.
+    /// Returns a reader of its procfs.
     pub fn reader(&self) -> ProcessReader {
         ProcessReader::new(self.paths().proc)
     }
 
-    /// Makes the directory of a control group (version 2) that an ordinary user owns, and tells who that is.
+    /// Creates the directory of a control group (version 2) that an ordinary user owns, and returns the user ID.
     #[cfg(test)]
     pub(crate) fn delegated_group(&self, path: &str) -> u32 {
         let paths = self.paths();
@@ -91,7 +91,7 @@ impl RecordedHost {
         path
     }
 
-    /// Adds a process by its line of `stat`, with a parent and nothing else.
+    /// Adds a process with its `stat` line and a parent, and nothing else.
     pub fn process(&self, pid: u32, parent: u32, name: &str) -> RecordedProcess<'_> {
         let process = RecordedProcess {
             host: self,
@@ -114,7 +114,7 @@ impl RecordedHost {
 
 #[expect(clippy::return_self_not_must_use, reason = "each step has written its file already")]
 impl RecordedProcess<'_> {
-    /// The path of one of its files.
+    /// Returns the path of one of its files.
     pub fn path(&self, file: &str) -> PathBuf {
         self.host.paths().proc.join(self.pid.to_string()).join(file)
     }
@@ -125,30 +125,30 @@ impl RecordedProcess<'_> {
         self
     }
 
-    /// Makes one of its links, instead of the one of that name.
+    /// Creates one of its links, or replaces it.
     pub fn link(self, name: &str, target: &str) -> Self {
         let _ = fs::remove_file(self.path(name));
         symlink(target, self.path(name)).expect("a link can be made");
         self
     }
 
-    /// The program that it executes.
+    /// Sets its executable.
     pub fn exe(self, target: &str) -> Self {
         self.link("exe", target)
     }
 
-    /// The network namespace that it is in.
+    /// Sets its network namespace.
     pub fn netns(self, inode: u64) -> Self {
         self.link("ns/net", &format!("net:[{inode}]"))
     }
 
-    /// The process's command line.
+    /// Sets its command line.
     pub fn arguments(self, arguments: &[&str]) -> Self {
         let line: String = arguments.iter().flat_map(|a| [*a, "\0"]).collect();
         self.file("cmdline", line)
     }
 
-    /// Its control group, in the unified hierarchy.
+    /// Sets its cgroup, in the unified hierarchy.
     pub fn cgroup(self, path: &str) -> Self {
         self.file("cgroup", format!("0::{path}\n"))
     }
@@ -160,7 +160,7 @@ impl RecordedProcess<'_> {
         self.link(&format!("fd/{descriptor}"), &format!("socket:[{inode}]"))
     }
 
-    /// Has the process see the host's root as its own.
+    /// Makes the host's root the root of the process.
     pub fn in_host_root(self) -> Self {
         let root = self.host.paths().root;
         self.link("root", root.to_str().expect("temporary paths are UTF-8"))

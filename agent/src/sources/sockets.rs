@@ -1,17 +1,17 @@
-//! The node's Unix sockets: which accept, and which are connected, in every network namespace.
+//! The node's Unix sockets, listening and connected, in every network namespace.
 //!
 //! Both ends of a connection belong to the network namespace of its *client*, so a look into one namespace says nothing
-//! of the others. This source asks the kernel's socket tables only ([`diag`](crate::sources::kernel::diag), else
-//! [`unix_table`](crate::sources::kernel::unix_table)); it never opens, connects to or stats through a
-//! client's path to any of the sockets that it lists.
+//! about the others. This source only reads the kernel's socket tables ([`diag`](crate::sources::kernel::diag), else
+//! [`unix_table`](crate::sources::kernel::unix_table)). It never opens, connects to or stats a socket through a
+//! client's path.
 //!
-//! - [`tables`]: the tables of many namespaces, whoever answers
-//! - [`namespaces`]: which network namespaces there are and how each can be entered
-//! - [`live`]: the live tables, each in its own namespace
-//! - `recorded`: tables that were recorded elsewhere, for tests
-//! - [`listening`]: the sockets that accept
+//! - [`tables`]: the tables of many namespaces, live or recorded
+//! - [`namespaces`]: the network namespaces and the ways to enter each
+//! - [`live`]: the live tables, each read in its own namespace
+//! - `recorded`: recorded tables, for tests
+//! - [`listening`]: the sockets that accept connections
 //! - [`connected`]: the sockets that may be connected to one of those
-//! - `vanished`: listeners that only their connections tell of
+//! - `vanished`: listeners that are known only from their connections
 //! - [`tcp`]: the TCP sockets of engines
 
 pub mod connected;

@@ -23,12 +23,12 @@ pub(crate) fn record(bytes: &[u8]) {
     }
 }
 
-/// Judges what was sent, whole and in two pieces.
+/// Judges the first bytes of a request, whole and in two pieces.
 pub(crate) fn request_line(sent: &[u8]) {
     let Line::Request(whole) = judge(sent) else { return };
     for cut in 1..sent.len().min(LINE) {
         if matches!(judge(&sent[..cut]), Line::Request(_)) {
-            // It is whole without the rest.
+            // The first piece has the whole line already.
             return;
         }
         let mut lines = Lines::default();

@@ -1,5 +1,5 @@
-//! The clients that connected since the look before. What was read of a process while it still ran is kept beside what the kernel
-//! recorded; where it had ended the record stands.
+//! The clients that connected since the previous look. Each is described from its process if that still runs, and
+//! otherwise from the kernel's record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use crate::sources::kernel::cgroups;
 use crate::sources::kernel::process::ProcessDirectory;
 use crate::sources::kernel::rooted::Rooted;
 
-/// How many clients of one listener are told apart until the next look. The connects of all others count as those of a
-/// client without a name: whoever floods one listener pushes out nobody at another.
+/// The most clients of one listener that are kept separately until the next look. The connects of all others count as
+/// those of one client without a name, so a flood at one listener displaces no client of another.
 const PER_LISTENER: usize = 256;
 
-/// Where programs are looked for whose process has ended: the shell's usual search path.
+/// The directories that are searched for the program of a process that has ended: the shell's usual search path.
 const PROGRAMS: [&str; 6] = [
     "/usr/bin",
     "/usr/local/bin",
@@ -36,7 +36,7 @@ const PROGRAMS_KEPT: usize = 256;
 #[derive(Clone, Debug)]
 struct Group {
     process: Option<Process>,
-    /// True if it was read of the process itself.
+    /// True if the description was read from the process itself.
     alive: bool,
     count: u64,
     first: Timestamp,
@@ -44,7 +44,7 @@ struct Group {
     requests: Requests,
 }
 
-/// The connects until the next look.
+/// The connects since the previous look.
 #[derive(Debug)]
 pub(super) struct Gathered {
     proc: PathBuf,
@@ -78,7 +78,7 @@ impl Gathered {
         self.attributed.count(alive, 1);
     }
 
-    /// Adds one request of the process that `record` tells of, at the time `at`.
+    /// Adds one request of the process in `record`, at the time `at`.
     pub(super) fn add_request(&mut self, record: &Record, request: Request, at: Timestamp) {
         let group = self.group_of(record, at);
         if group.count == 0 {
@@ -87,7 +87,7 @@ impl Gathered {
         group.requests.add(request, at);
     }
 
-    /// The client that a record tells of; the one without a name where there are too many.
+    /// Returns the group of a record's client, or the group without a name where there are too many clients.
     fn group_of(&mut self, record: &Record, at: Timestamp) -> &mut Group {
         let Self {
             proc,
@@ -106,7 +106,7 @@ impl Gathered {
         })
     }
 
-    /// Adds connects of which no record tells who made them.
+    /// Adds connects for which there is no record, so that their client is not known.
     pub(super) fn add_unnamed(&mut self, listener: FileIdentity, count: u64, at: Timestamp) {
         let groups = self.groups.entry(listener).or_default();
         groups
@@ -116,7 +116,7 @@ impl Gathered {
         self.attributed.count(None, count);
     }
 
-    /// Takes what was gathered for those listeners that `name` knows, under the name that it gives. The rest stays.
+    /// Takes the connects to the listeners for which `name` returns an ID. The others stay.
     pub(super) fn take(&mut self, name: &dyn Fn(FileIdentity) -> Option<ListenerId>) -> Vec<Connects> {
         let mut taken = Vec::new();
         self.groups.retain(|file, groups| {
@@ -134,14 +134,15 @@ impl Gathered {
         taken
     }
 
-    /// Drops what was gathered for listeners that are not among `kept`.
+    /// Drops the connects to listeners that are not `kept`.
     pub(super) fn retain(&mut self, kept: &dyn Fn(FileIdentity) -> bool) {
         self.groups.retain(|file, _| kept(*file));
     }
 }
 
 impl Group {
-    /// One of the process that a record tells of: read of the process itself while it runs, else by the record.
+    /// Creates the group of a record's process. It is read from the process itself while that runs, and otherwise from
+    /// the record.
     fn of(
         record: &Record,
         proc: &Path,
@@ -174,7 +175,7 @@ impl Group {
 
     fn add(&mut self, count: u64, at: Timestamp) {
         if self.count == 0 {
-            // Until now there were requests on connections that had been open before.
+            // Until now there were only requests, on connections that were opened earlier.
             (self.first, self.last) = (at, at);
         }
         self.count = self.count.saturating_add(count);
@@ -184,7 +185,7 @@ impl Group {
 }
 
 impl Attributions {
-    /// Counts connects of a process that was alive, or had ended, or is not known.
+    /// Counts the connects of a process that was alive (true), had ended (false) or is not known (none).
     const fn count(&mut self, alive: Option<bool>, connects: u64) {
         let counter = match alive {
             Some(true) => &mut self.process,
@@ -195,8 +196,8 @@ impl Attributions {
     }
 }
 
-/// The process of a record, while it runs that program. One that is exiting, or runs another program by now, is known by
-/// its record alone.
+/// Reads the process of a record, if it still runs the same program. A process that is exiting, or has executed another
+/// program, is described from its record alone.
 fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     let directory = ProcessDirectory::open(&proc.join(record.process.pid.to_string())).ok()?;
     let stat = directory.read_stat().ok()?;
@@ -208,23 +209,23 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     let executable = directory.read_executable().ok().flatten().filter(is_same)?;
     Some(Process {
         executable: Some(executable),
-        // In castoff's user namespace, as that of a process that holds a connection.
+        // In castoff's user namespace, like the user of a process that holds a connection.
         uid: directory.read_status().ok().and_then(|status| status.uid()),
         ..record.describe(cgroups::read_membership(proc, &groups))
     })
 }
 
-/// The path of a process's program, where the process is in no container.
+/// Returns the path of a process's program if the process is in no container.
 fn path_on_host(process: &Process) -> Option<&str> {
     let is_of_host = process.membership.containers.is_empty();
     process.executable.as_deref().filter(|_| is_of_host)
 }
 
-/// The process of a record that has ended.
+/// Describes the process of a record that has ended.
 fn described_by(record: &Record, proc: &Path, root: &Path, programs: &BTreeMap<(u32, u64), String>) -> Process {
     let membership = cgroups::read_membership(proc, record.origin.groups.as_bytes());
     let is_of_host = membership.containers.is_empty();
-    // The inode of a file that was deleted is given to another one.
+    // The inode of a deleted file may be reused.
     let is_same = |path: &&String| path.rsplit('/').next() == Some(&record.origin.program);
     let remembered = || programs.get(&record.origin.program_file).filter(is_same).cloned();
     let find = || remembered().or_else(|| find_program(root, &record.origin));
@@ -234,7 +235,7 @@ fn described_by(record: &Record, proc: &Path, root: &Path, programs: &BTreeMap<(
     }
 }
 
-/// The path of a program of the host, where the very file that was executed lies at a usual place.
+/// Returns the path of a host's program if the executed file itself is in one of the usual directories.
 fn find_program(root: &Path, origin: &Origin) -> Option<String> {
     let root = Rooted::open(root).ok()?;
     let (device, inode) = origin.program_file;
@@ -268,7 +269,7 @@ mod tests {
         gathered.take(&|file| Some(ListenerId::File(file)))
     }
 
-    /// Process 4711, with the start time that the records give it.
+    /// Adds process 4711, with the start time in the records.
     fn running(host: &RecordedHost, start: u64) {
         let line = format!("4711 (curl) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {start} 1 1\n");
         let process = host.process(4711, 1, "curl").file("stat", line);
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_tells_more_than_its_record_and_another_with_its_pid_nothing() {
+    fn a_running_process_is_read_and_another_with_its_pid_is_not() {
         for (start, executable, unit) in [
             (8_999, Some("/opt/own/curl"), "of-now.service"),
             (9_000, None, "cron.service"),
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_was_executed_since_is_not_the_one_that_connected() {
+    fn a_program_executed_after_the_connect_is_not_named() {
         let host = RecordedHost::new();
         running(&host, 8_999);
         let mut gathered = gathered(&host);
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_a_program_that_ended_is_that_of_the_same_file() {
+    fn the_program_of_an_ended_process_is_found_by_its_file() {
         use std::os::unix::fs::MetadataExt;
         let host = RecordedHost::new();
         let file = std::fs::metadata(host.file("/usr/bin/docker", "")).expect("a file");
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ended_has_the_path_that_an_earlier_run_had() {
+    fn a_program_that_ended_has_the_path_of_an_earlier_run() {
         let host = RecordedHost::new();
         running(&host, 8_999);
         let mut gathered = gathered(&host);
@@ -375,9 +376,9 @@ mod tests {
         assert_eq!(process.executable, None, "another program got the inode");
     }
 
-    /// A process that has exited and is not yet reaped still has its start time and its groups, and no executable.
+    /// A process that has exited and is not reaped yet still has its start time and its cgroups, but no executable.
     #[test]
-    fn a_process_that_is_exiting_is_named_as_one_that_ended() {
+    fn an_exiting_process_is_described_like_an_ended_one() {
         use std::os::unix::fs::MetadataExt;
         let host = RecordedHost::new();
         let file = std::fs::metadata(host.file("/usr/bin/docker", "")).expect("a file");
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_listener_is_known_for_waits() {
+    fn connects_of_an_unknown_listener_are_kept() {
         let host = RecordedHost::new();
         let mut gathered = gathered(&host);
         gathered.add(&record("curl", SERVICE), NOW);

@@ -1,4 +1,4 @@
-//! Requests whose line was sent in more than one piece.
+//! Requests whose first line was sent in more than one piece.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -6,10 +6,10 @@ use std::mem;
 use super::operation::{LINE, Line, judge};
 use crate::model::request::Request;
 
-/// The most sockets that have an unfinished line at once; others push them out.
+/// The most sockets that can have an unfinished line at once; a new one displaces another one.
 const SOCKETS: usize = 256;
 
-/// The beginnings of lines that were not whole yet, by the sender's socket. None stays for more than two looks.
+/// The starts of unfinished lines, by the sender's socket. Each is kept for at most two looks.
 #[derive(Default)]
 pub(super) struct Lines {
     young: BTreeMap<u64, Vec<u8>>,
@@ -17,11 +17,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes what a socket sent, and gives the request that is whole with it.
+    /// Adds the bytes that a socket sent, and returns the request if its line is complete now.
     pub(super) fn add(&mut self, socket: u64, sent: &[u8]) -> Option<Request> {
         let before = self.young.remove(&socket).or_else(|| self.old.remove(&socket));
         let joined = before.map(|before| [&before, sent].concat());
-        // What does not go on with the line before may begin a new one.
+        // Bytes that do not continue the line may begin a new one.
         for line in joined.as_deref().into_iter().chain([sent]) {
             match judge(line) {
                 Line::Request(request) => return Some(request),
@@ -38,7 +38,7 @@ impl Lines {
         None
     }
 
-    /// Forgets the lines that were unfinished a look ago.
+    /// Drops the lines that were already unfinished at the previous look.
     pub(super) fn age(&mut self) {
         self.old = mem::take(&mut self.young);
     }
@@ -76,13 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_on_with_a_line_begins_a_new_one() {
+    fn bytes_that_do_not_continue_a_line_begin_a_new_one() {
         let sends: [&[u8]; 3] = [b"PO", b"GET /events HTTP/1.1\r\n", b"ST /build HTTP/1.1\r\n"];
         assert_eq!(requests(&mut Lines::default(), &sends), [Operation::Events]);
     }
 
     #[test]
-    fn unfinished_lines_go_with_the_looks_and_are_bounded() {
+    fn unfinished_lines_expire_and_are_bounded() {
         let mut lines = Lines::default();
         lines.add(1, b"GET /ev");
         lines.age();

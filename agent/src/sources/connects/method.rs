@@ -1,23 +1,24 @@
-//! Which methods to try, in which order, and why the others are not: a pure function of what is known of the kernel.
+//! Chooses the methods to try, their order, and the reasons against the others: a pure function of the facts about the
+//! kernel.
 
 use std::fmt;
 
 use crate::model::connect::{ConnectMethod, RefusedMethod};
 use crate::sources::kernel::bpf::facts::{KernelFacts, UNIX_SOCK};
 
-/// What the user asked for.
+/// The requested method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wanted {
-    /// A method that costs nothing but Unix connects, where the kernel has one.
+    /// A method that slows down Unix connects alone, if the kernel has one.
     Auto,
     /// The exit of every system call.
     Tracepoint,
-    /// None.
+    /// No method.
     #[default]
     Off,
 }
 
-/// How a program reads the kernel's structures; see `bpf/connects.bpf.c`.
+/// The way in which a program reads the kernel's structures; see `bpf/connects.bpf.c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadBy {
     /// By pointers whose types the verifier knows.
@@ -26,7 +27,7 @@ pub(super) enum ReadBy {
     Helper,
 }
 
-/// One thing to try.
+/// One method to try, with its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) method: ConnectMethod,
@@ -34,7 +35,7 @@ pub(super) struct Attempt {
     pub(super) program: &'static str,
 }
 
-/// What to try, in this order, and what not.
+/// The methods to try, in this order, and those that are ruled out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) attempts: Vec<Attempt>,
@@ -42,7 +43,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Those of `methods` that `choose` has a program for, and why the others have none.
+    /// Returns those of `methods` for which `choose` has a program, and the reasons why the others have none.
     fn of(methods: &[ConnectMethod], choose: impl Fn(ConnectMethod) -> Result<&'static str, String>) -> Self {
         let mut plan = Self::default();
         for method in methods.iter().copied() {
@@ -54,7 +55,8 @@ impl Plan {
         plan
     }
 
-    /// Gives what `attach` makes of the first attempt that the kernel takes. Those before it are refused with its words.
+    /// Returns what `attach` makes of the first attempt that the kernel accepts. Earlier attempts are refused with the
+    /// kernel's message.
     pub(super) fn attach_first<T, E: fmt::Display>(
         &mut self,
         mut attach: impl FnMut(Attempt) -> Result<T, E>,
@@ -72,14 +74,14 @@ impl Plan {
     }
 }
 
-/// The first kernel that has ring buffers of BPF.
+/// The first kernel with BPF ring buffers.
 const RING_BUFFERS: (u32, u32) = (5, 8);
 /// The first kernel with fentry on x86; BPF trampolines and LSM programs attach by the same means.
 const FENTRY_X86: (u32, u32) = (5, 5);
 /// The first kernel with fentry on arm64.
 const FENTRY_ARM64: (u32, u32) = (6, 4);
 
-/// What to try on this kernel.
+/// Returns the methods to try on this kernel.
 pub(super) fn plan(wanted: Wanted, facts: &KernelFacts) -> Plan {
     let methods: &[ConnectMethod] = match wanted {
         Wanted::Off => &[],
@@ -89,7 +91,7 @@ pub(super) fn plan(wanted: Wanted, facts: &KernelFacts) -> Plan {
     Plan::of(methods, |method| choose(method, facts))
 }
 
-/// The methods to see requests by on this kernel.
+/// Returns the methods to see requests by on this kernel.
 pub(super) fn plan_requests(wanted: Wanted, facts: &KernelFacts) -> Plan {
     let methods: &[ConnectMethod] = match wanted {
         Wanted::Off => &[],
@@ -99,7 +101,8 @@ pub(super) fn plan_requests(wanted: Wanted, facts: &KernelFacts) -> Plan {
     Plan::of(methods, |method| choose_for_requests(method, facts))
 }
 
-/// The program that sees requests by a method. It needs what that for connects needs, and reads the sender's memory.
+/// Returns the program that sees requests by a method. It needs the same as the one for connects, and reads the
+/// sender's memory.
 fn choose_for_requests(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, String> {
     choose(method, facts)?;
     match (method, facts.confidential, facts.architecture) {
@@ -110,7 +113,7 @@ fn choose_for_requests(method: ConnectMethod, facts: &KernelFacts) -> Result<&'s
     }
 }
 
-/// The program for a method, or what is missing for it.
+/// Returns the program for a method, or the missing requirement.
 fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, String> {
     let is_x86 = match facts.architecture {
         "x86_64" => true,
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_tried() {
+    fn methods_with_unknown_requirements_are_tried() {
         let facts = KernelFacts {
             version: None,
             confidential: None,
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_system_call_is_looked_at_only_on_request() {
+    fn the_tracepoint_is_used_only_on_request() {
         assert_eq!(tried(Wanted::Tracepoint, &usual()), ["sys_exit_x86"]);
         assert_eq!(tried(Wanted::Off, &usual()), [""; 0]);
         let locked = KernelFacts {

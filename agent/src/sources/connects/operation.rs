@@ -1,32 +1,33 @@
-//! The line of an HTTP request → its class and the version of the API. Pure, and the only place that sees the line.
+//! Turns the line of an HTTP request into the operation's class and the API version. Pure, and the only code that sees
+//! the line.
 //!
-//! The paths are those of the Docker Engine API and of Podman's own (`/v5.0.0/libpod/…`). A client that sends something else
-//! than it means accuses itself alone.
+//! The paths are those of the Docker Engine API and of Podman's own API (`/v5.0.0/libpod/…`). A client that sends a
+//! misleading request accuses only itself.
 
 use percent_encoding::percent_decode;
 
 use crate::model::request::{ApiVersion, Operation, Request};
 
-/// Bytes of a line that the kernel program looks at: `LINE` of `bpf/requests.h`.
+/// The number of bytes of a line that the kernel program records: `LINE` of `bpf/requests.h`.
 pub(super) const LINE: usize = 256;
 
-/// The beginning of HTTP/2. Of the Docker API only the gRPC of builds is spoken by it.
+/// The start of HTTP/2. In the Docker API only the gRPC services for builds use it.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
-/// The judgement of a line.
+/// The result of judging a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// A request.
     Request(Request),
-    /// The beginning of one: too little to tell which.
+    /// The start of a request, too short to classify.
     Unfinished,
     /// Something else.
     Nothing,
 }
 
-/// Judges the first bytes of what was sent.
+/// Judges the first bytes that a client sent.
 pub(super) fn judge(sent: &[u8]) -> Line {
     let line = &sent[..sent.len().min(LINE)];
     let end = line.iter().position(|byte| *byte == b'\n');
@@ -48,7 +49,7 @@ pub(super) fn judge(sent: &[u8]) -> Line {
     }
 }
 
-/// True if a request may begin so.
+/// True if a request can begin with this text.
 fn begins(text: &[u8]) -> bool {
     let mut words = text.split(|byte| *byte == b' ');
     let method = words.next().unwrap_or_default();
@@ -75,7 +76,7 @@ fn parse(text: &[u8], has_end: bool) -> Option<Request> {
     }
     let path = target.split(|byte| matches!(byte, b'?' | b'#')).next()?;
     let is_cut = is_cut && path.len() == target.len();
-    // As the engine's router, which decodes the path before it looks at its parts.
+    // Like the engine's router, which decodes the path before it reads its components.
     let path: Vec<u8> = percent_decode(path_of(path)).collect();
     let mut parts: Vec<&[u8]> = path
         .split(|byte| *byte == b'/')
@@ -87,7 +88,7 @@ fn parse(text: &[u8], has_end: bool) -> Option<Request> {
     Some(of_parts(method, &parts, is_cut))
 }
 
-/// The path of a target that may begin with a scheme and a host.
+/// Returns the path of a target, which may begin with a scheme and a host.
 fn path_of(target: &[u8]) -> &[u8] {
     if target.first() == Some(&b'/') {
         return target;
@@ -102,7 +103,7 @@ fn of_parts(method: &str, parts: &[&[u8]], is_cut: bool) -> Request {
         all => (None, all),
     };
     let (version, parts, is_libpod) = match parts {
-        // Podman's own API has versions of its own.
+        // Podman's own API has its own version numbers.
         [b"libpod", rest @ ..] => (None, rest, true),
         all => (version, all, false),
     };
@@ -120,7 +121,7 @@ fn of_parts(method: &str, parts: &[&[u8]], is_cut: bool) -> Request {
     }
 }
 
-/// `v1.41`, or `v5.0.0` of Podman.
+/// `v1.41`, or `v5.0.0` for Podman.
 fn is_version(part: &[u8]) -> bool {
     let is_part_of_it = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     part.strip_prefix(b"v")
@@ -133,7 +134,8 @@ fn api_version(part: &[u8]) -> Option<ApiVersion> {
     (minor <= ApiVersion::HIGHEST).then_some(ApiVersion(minor))
 }
 
-/// The class by the parts of the path without its version: the first, those after it, and the last of those.
+/// Returns the class, from the components of the path without its version: the first one, the rest, and the last of the
+/// rest.
 fn of_docker(method: &str, first: &[u8], rest: &[&[u8]], last: Option<&[u8]>) -> Operation {
     let reads = matches!(method, "GET" | "HEAD");
     match first {
@@ -147,7 +149,7 @@ fn of_docker(method: &str, first: &[u8], rest: &[&[u8]], last: Option<&[u8]>) ->
         b"swarm" | b"nodes" | b"services" | b"tasks" | b"secrets" | b"configs" => Operation::Swarm,
         b"images" => of_images(reads, rest, last),
         b"containers" => of_containers(reads, rest, last),
-        // Services of gRPC, for clients that speak HTTP/1 to BuildKit's gateway.
+        // gRPC services, for clients that speak HTTP/1 to BuildKit's gateway.
         _ if first.starts_with(b"moby.") => Operation::Build,
         _ => Operation::Other,
     }
@@ -156,7 +158,7 @@ fn of_docker(method: &str, first: &[u8], rest: &[&[u8]], last: Option<&[u8]>) ->
 fn of_images(reads: bool, rest: &[&[u8]], last: Option<&[u8]>) -> Operation {
     match (rest, last) {
         ([b"create" | b"load"], Some(_)) if !reads => Operation::Pull,
-        // A name may have any parts, also this one.
+        // An image name may have any components, also `push`.
         ([_, _, ..], Some(b"push")) if !reads => Operation::Push,
         _ if reads => Operation::Read,
         _ => Operation::Other,
@@ -173,7 +175,7 @@ fn of_containers(reads: bool, rest: &[&[u8]], last: Option<&[u8]>) -> Operation 
     }
 }
 
-/// The class where Podman's own API differs from Docker's.
+/// Returns the class where Podman's own API differs from Docker's.
 fn of_libpod(method: &str, first: &[u8], rest: &[&[u8]], last: Option<&[u8]>) -> Option<Operation> {
     let reads = matches!(method, "GET" | "HEAD");
     match (first, last) {

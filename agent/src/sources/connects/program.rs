@@ -1,5 +1,5 @@
-//! The kernel program: loaded and attached by the first method that the kernel takes, the map of listeners that it watches,
-//! and the ring that it writes to. The kernel drops all of it with castoff.
+//! The kernel program, loaded and attached by the first method that the kernel accepts, with the map of the listeners
+//! that it watches and the ring buffer that it writes to. The kernel removes all of it when castoff ends.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,13 +25,14 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.aarch64.bpf
 #[cfg(not(target_arch = "aarch64"))]
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connects.x86_64.bpf.o");
 
-/// What the programs attach to.
+/// The function that the programs attach to.
 const FUNCTION: &str = "security_unix_stream_connect";
 const LSM_HOOK: &str = "unix_stream_connect";
 const TRACEPOINT: &str = "sys_exit";
 const SEND: &str = "unix_stream_sendmsg";
 
-/// `struct counts`: connects that were recorded, and those for which the ring had no room; requests likewise.
+/// `struct counts`: the recorded connects, the connects for which the ring buffer had no room, and the same two of
+/// requests.
 type Counts = [u64; 4];
 
 /// The attached program.
@@ -39,7 +40,7 @@ pub(super) struct Program {
     pub(super) method: ConnectMethod,
     listeners: HashMap<MapData, Key, Counts>,
     records: RingBuf<MapData>,
-    /// The requests; none where no program sees them.
+    /// The requests; none if no program sees them.
     pub(super) requests: Option<RequestsProgram>,
     /// Keeps the program attached.
     _link: AttachedBy,
@@ -53,7 +54,7 @@ pub(super) struct RequestsProgram {
     _links: Vec<AttachedBy>,
 }
 
-/// The attachment of a program. The kernel keeps the program for as long as it is held.
+/// The attachment of a program. The kernel keeps the program attached while this is held.
 #[expect(dead_code, reason = "held until castoff ends, and never read")]
 enum AttachedBy {
     FEntry(FEntryLink),
@@ -63,7 +64,7 @@ enum AttachedBy {
     TracePoint(BtfTracePointLink),
 }
 
-/// The parts of the kernel program that stay when it is loaded.
+/// The parts of the kernel program that stay after it is loaded.
 struct Loaded {
     link: AttachedBy,
     listeners: OwnedFd,
@@ -71,7 +72,7 @@ struct Loaded {
     requests: Option<(ConnectMethod, Vec<AttachedBy>, OwnedFd)>,
 }
 
-/// Connects and requests to one listener.
+/// The numbers of connects and requests to one listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) recorded: u64,
@@ -80,10 +81,11 @@ pub(super) struct Count {
     pub(super) requests_lost: u64,
 }
 
-/// Loads and attaches the first program of `plan` that the kernel takes, and with it the one that sees requests, where
-/// `requests` has one. The others are added to those that were refused, with the kernel's words.
+/// Loads and attaches the first program of `plan` that the kernel accepts, together with the one that sees requests if
+/// `requests` has one. Programs that the kernel refused are added to the refused ones, with the kernel's message.
 pub(super) fn attach(plan: &mut Plan, requests: &mut Plan, facts: &KernelFacts) -> Option<Program> {
-    // Anew for each: a kernel that knows no typed programs may refuse more than the one.
+    // The object is loaded again for each attempt: a kernel without typed programs may refuse other programs of the
+    // object too.
     plan.attach_first(|attempt| load_program(attempt, requests, facts))
 }
 
@@ -120,7 +122,7 @@ fn load(attempt: Attempt, requests: &mut Plan, mut object: Ebpf, types: &Btf) ->
     })
 }
 
-/// Attaches the program that sees requests, and beside fentry the one that looks again when the send returns.
+/// Attaches the program that sees requests. With fentry, also attaches the one that reads again when the send returns.
 fn attach_requests(attempt: Attempt, object: &mut Ebpf, types: &Btf) -> Result<Vec<AttachedBy>, LoadError> {
     let mut links = vec![attach_one(attempt.program, SEND, object, types)?];
     if attempt.method == ConnectMethod::Fentry {
@@ -129,7 +131,7 @@ fn attach_requests(attempt: Attempt, object: &mut Ebpf, types: &Btf) -> Result<V
     Ok(links)
 }
 
-/// Attaches one program: to `function` where it is of a kind that attaches to a function.
+/// Attaches one program; to `function`, if its kind attaches to a function.
 fn attach_one(
     name: &'static str,
     function: &'static str,
@@ -171,7 +173,8 @@ impl Program {
     /// Calls `each` with every record that was written since the last call.
     pub(super) fn drain(&mut self, each: &mut dyn FnMut(Record)) {
         while let Some(bytes) = self.records.next() {
-            // What the program wrote has its length; anything else would be a defect of castoff, which the self-test finds.
+            // The program writes records of this length. Any other would be a defect of castoff, which the self-test
+            // finds.
             if let Some(record) = Record::parse(&bytes) {
                 each(record);
             }
@@ -188,17 +191,17 @@ impl Program {
         }
     }
 
-    /// Watches one more listener.
+    /// Adds a listener to the watched ones.
     ///
     /// # Errors
-    /// Where the map is full, or the kernel refuses for another reason.
+    /// If the map is full, or the kernel refuses for another reason.
     pub(super) fn watch(&mut self, listener: FileIdentity) -> io::Result<()> {
         self.listeners
             .insert(key(listener), Counts::default(), 0)
             .map_err(io::Error::other)
     }
 
-    /// The connects to a listener since it is watched.
+    /// Returns the connects to a listener since it was added.
     pub(super) fn count(&self, listener: FileIdentity) -> Count {
         let [recorded, lost, requests, requests_lost] = self.listeners.get(&key(listener), 0).unwrap_or_default();
         Count {
@@ -209,7 +212,7 @@ impl Program {
         }
     }
 
-    /// Watches a listener no more.
+    /// Stops watching a listener.
     pub(super) fn forget(&mut self, listener: FileIdentity) {
         // It may be gone already.
         let _ = self.listeners.remove(&key(listener));

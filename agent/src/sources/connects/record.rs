@@ -1,5 +1,5 @@
-//! The records of the kernel program, byte for byte: of one connect `struct record` of `bpf/connects.bpf.c`, of one request
-//! `struct request` of `bpf/requests.h`, which begins with one.
+//! The binary records of the kernel program: `struct record` of `bpf/connects.bpf.c` for a connect, and
+//! `struct request` of `bpf/requests.h`, which begins with a `struct record`, for a request.
 
 use std::ops::Range;
 
@@ -16,28 +16,28 @@ pub(super) struct Record {
     pub(super) time: u64,
     /// The file of the listener that was connected to.
     pub(super) listener: FileIdentity,
-    /// Who connected, in the initial PID namespace.
+    /// The process that connected, in the initial PID namespace.
     pub(super) process: ProcessKey,
     /// The process that started it.
     pub(super) parent: Pid,
     pub(super) origin: Origin,
 }
 
-/// What does not differ between the runs of one client.
+/// The properties that are the same in all runs of one client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Origin {
-    /// The user, in the initial user namespace.
+    /// The user ID, in the initial user namespace.
     pub(super) uid: u32,
     pub(super) netns: u64,
-    /// Device and inode of the executable's file.
+    /// The device and inode of the executable file.
     pub(super) program_file: (u32, u64),
-    /// The name of that file; `comm` where there is none.
+    /// The name of that file, or `comm` if there is none.
     pub(super) program: String,
-    /// The control groups, as `/proc/<pid>/cgroup` shows them; only those that the kernel gave whole.
+    /// The cgroups, in the form of `/proc/<pid>/cgroup`; only those that the record has in full.
     pub(super) groups: String,
 }
 
-/// Bytes of a record.
+/// The number of bytes of a record.
 pub(super) const LENGTH: usize = 896;
 
 const COMM: Range<usize> = 72..88;
@@ -45,11 +45,11 @@ const PROGRAM: Range<usize> = 88..128;
 const UNIFIED: Range<usize> = 128..512;
 const MEMORY: Range<usize> = 512..896;
 
-/// One request, or a part of one: who sent it, and the first bytes of it.
+/// A request or a part of one: the process that sent it, and its first bytes.
 pub(super) struct Sent<'a> {
-    /// As of a connect: the time is that of the request.
+    /// The sender, as in the record of a connect. The time is that of the request.
     pub(super) sender: Record,
-    /// A number that tells the sender's sockets apart.
+    /// A number that distinguishes the sender's sockets.
     pub(super) socket: u64,
     /// The first bytes, which are not kept.
     pub(super) line: &'a [u8],
@@ -59,7 +59,7 @@ pub(super) struct Sent<'a> {
 const SENT: usize = LENGTH + 16;
 
 impl<'a> Sent<'a> {
-    /// Reads a record. None where it is not one.
+    /// Reads a record. Returns none if the bytes are not a record.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (sender, rest) = bytes.split_at_checked(LENGTH)?;
         let length = usize::try_from(short(rest, 8)?).ok()?;
@@ -73,7 +73,7 @@ impl<'a> Sent<'a> {
 }
 
 impl Record {
-    /// Reads a record. None where it is not one.
+    /// Reads a record. Returns none if the bytes are not a record.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != LENGTH {
             return None;
@@ -105,7 +105,7 @@ impl Record {
         })
     }
 
-    /// The process by this record alone, where it belongs as `membership` says.
+    /// Describes the process from this record alone, with the given membership.
     pub(super) fn describe(&self, membership: Membership) -> Process {
         Process {
             key: self.process,
@@ -117,14 +117,15 @@ impl Record {
         }
     }
 
-    /// The place of its control group, by the names alone.
+    /// Returns the place of its cgroup, by the names alone.
     pub(super) fn membership(&self) -> Membership {
         Membership::from_names(self.origin.groups.as_bytes())
     }
 }
 
-/// The path that names are, which the kernel gives from the innermost group on out, each ended by a slash. The root's is
-/// empty. Where the names do not reach it the path is not known: whose the groups are is told by the outer ones.
+/// Returns the path of a cgroup from its names. The kernel gives them from the innermost cgroup outwards, each ended by
+/// a slash; the root's name is empty. Without the root the path is not known, because the outer cgroups decide the
+/// owner.
 fn path(record: &[u8], names: Range<usize>, length: u32) -> Option<String> {
     let names = record.get(names)?;
     let names = names.get(..usize::try_from(length).ok()?).unwrap_or(names);
@@ -152,7 +153,7 @@ pub(super) mod tests {
 
     const POD: &str = "kubepods-burstable-pod0c2ab1c5_7a3e_4f0e_9d3b_1f2e3d4c5b6a.slice";
 
-    /// A record as the kernel writes it: of process 4711, which user 33 runs.
+    /// Returns a record as the kernel writes it: of process 4711, run by user 33.
     pub(in crate::sources::connects) fn bytes(program: &str, group: &str) -> Vec<u8> {
         let mut bytes = vec![0xee; LENGTH];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
@@ -191,7 +192,7 @@ pub(super) mod tests {
         assert_eq!(process.membership.pod_uid.as_deref(), Some(uid));
     }
 
-    /// A request as the kernel writes it, of the process of [`bytes`].
+    /// Returns a request as the kernel writes it, of the process of [`bytes`].
     pub(in crate::sources::connects) fn sent(socket: u64, line: &[u8]) -> Vec<u8> {
         let mut sent = bytes("docker", "/");
         let length = u32::try_from(line.len()).expect("short");
@@ -199,7 +200,7 @@ pub(super) mod tests {
         sent.extend(length.to_ne_bytes());
         sent.extend([0; 4]);
         sent.extend(line);
-        // What an earlier request left behind.
+        // The rest of an earlier request.
         sent.resize(SENT + LINE, b'x');
         sent
     }
@@ -225,7 +226,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn names_that_do_not_reach_the_root_place_nobody() {
+    fn names_without_the_root_give_no_path() {
         for (names, whole) in [
             ("cron.service/system.slice//", "0::/system.slice/cron.service\n"),
             ("cron.service/system.slice//////", "0::/system.slice/cron.service\n"),
@@ -252,13 +253,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn without_an_executable_the_processs_own_name_stands() {
+    fn without_an_executable_the_process_name_is_used() {
         let record = Record::parse(&bytes("", "/")).expect("it is one");
         assert_eq!(record.describe(record.membership()).program(), "renamed");
     }
 
     #[test]
-    fn what_is_no_record_is_refused() {
+    fn bytes_that_are_not_a_record_are_refused() {
         let whole = bytes("curl", "/");
         assert_eq!(Record::parse(&whole[..LENGTH - 8]), None);
         assert_eq!(Record::parse(&[]), None);

@@ -1,5 +1,5 @@
-//! The attached program with the listeners that it watches, and the threads that read its ring and follow the listeners'
-//! files.
+//! The attached program with the listeners that it watches, and the threads that read its ring buffer and follow the
+//! listeners' files.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,19 +30,20 @@ use crate::model::time::Timestamp;
 use crate::sources::HostPaths;
 use crate::sources::kernel::rooted::Rooted;
 
-/// How often the ring is read. It has room for 1,100 connects.
+/// The time between two reads of the ring buffer, which has room for 1,100 connects.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many listeners that are gone keep their connects until one of the same name is seen again.
+/// The most removed listeners whose connects are kept until a listener of the same name appears.
 const GONE: usize = 64;
 
-/// A listener that is watched.
+/// A watched listener.
 #[derive(Clone, Debug)]
 struct Watched {
     name: SocketName,
-    /// True if an ordinary user runs the engine, or it is the runtime's: what is hidden there is no client of the node's engines.
+    /// True if an ordinary user runs the engine, or if the listener is the runtime's: a client that is hidden there is
+    /// no client of the node's engines.
     of_user: bool,
-    /// What was counted of it already.
+    /// The connects that were counted already.
     counted: Count,
     place: Place,
 }
@@ -50,38 +51,38 @@ struct Watched {
 /// The place of a listener's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Nobody has looked yet.
+    /// Not looked up yet.
     Unknown,
-    /// At its name on the host, as stat(2) tells it.
+    /// At its name on the host, with this stat(2) identity.
     Here(FileIdentity),
-    /// Elsewhere: the name is that of another mount namespace, or of a file that was made since.
+    /// Elsewhere: the name belongs to another mount namespace, or to a file that was created later.
     Elsewhere,
 }
 
-/// What is watched, and what was seen.
+/// The watched listeners, and the connects and requests seen there.
 pub(super) struct Running {
     program: Program,
     since: Timestamp,
     gathered: Gathered,
-    /// The requests whose line is not whole yet.
+    /// The requests whose first line is not complete yet.
     lines: Lines,
     watched: BTreeMap<FileIdentity, Watched>,
-    /// The names of listeners that are watched no more, with connects that no look has taken.
+    /// The names of listeners that are no longer watched and have connects that no look has taken.
     gone: BTreeMap<FileIdentity, SocketName>,
     total: Count,
-    /// Lost since the last look: of the node's engines, and of users' own.
+    /// The number of lost connects since the last look: at the node's engines, and at users' own.
     lost: [u64; 2],
-    /// The socket of a self-test that is under way, and what was told of it: never a client.
-    own: Option<(FileIdentity, Told)>,
-    /// How the last self-test ended.
+    /// The socket of a running self-test, and the records of it. These are never a client.
+    own: Option<(FileIdentity, OwnRecords)>,
+    /// The result of the last self-test.
     pub(super) self_test: Option<SelfTest>,
-    /// The failure of the last self-test for requests alone.
+    /// The failure of the last self-test that concerns requests alone.
     pub(super) requests_failure: Option<String>,
 }
 
-/// The kernel's records of a socket of castoff's own.
+/// The kernel's records of castoff's own socket.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct OwnRecords {
     pub(super) connects: Vec<Record>,
     /// None where no program sees requests.
     pub(super) requests: Option<Vec<Request>>,
@@ -104,7 +105,7 @@ impl Running {
         }
     }
 
-    /// Reads what the kernel wrote.
+    /// Reads the new records of the kernel program.
     pub(super) fn read(&mut self) {
         let own = Pid(process::id());
         let clocks = Clocks::read();
@@ -149,23 +150,23 @@ impl Running {
     /// Watches a socket of castoff's own.
     pub(super) fn watch_own(&mut self, file: FileIdentity) -> io::Result<()> {
         self.program.watch(file)?;
-        let told = Told {
+        let told = OwnRecords {
             requests: self.program.requests.as_ref().map(|_| Vec::new()),
-            ..Told::default()
+            ..OwnRecords::default()
         };
         self.own = Some((file, told));
         Ok(())
     }
 
-    /// What was told of a socket of castoff's own, which is watched no more.
-    pub(super) fn take_own(&mut self, file: FileIdentity) -> Told {
+    /// Takes the records of a socket of castoff's own, and stops watching it.
+    pub(super) fn take_own(&mut self, file: FileIdentity) -> OwnRecords {
         self.read();
         self.program.forget(file);
         self.own.take().map(|(_, told)| told).unwrap_or_default()
     }
 
-    /// The listeners to follow, by the paths of their files on the host. Those of users' own engines are not: a path that
-    /// its user makes hang would keep the others from being followed.
+    /// Returns the listeners to follow, with the paths of their files on the host. The listeners of users' own engines
+    /// are left out: a user could make such a path hang, and then the others would not be followed.
     fn followed(&self) -> Vec<(FileIdentity, String)> {
         let is_followed = |watched: &Watched| !watched.of_user && watched.place != Place::Elsewhere;
         let watched = self.watched.iter().filter(|(_, watched)| is_followed(watched));
@@ -177,8 +178,8 @@ impl Running {
             .collect()
     }
 
-    /// Takes what stat(2) tells now of the name of a followed listener. A file that was made anew under it is watched too: an
-    /// engine that restarts between two looks.
+    /// Takes the current stat(2) identity of a followed listener's name. A file that was created again under that name
+    /// is watched too: this is an engine that restarts between two looks.
     fn follow(&mut self, file: FileIdentity, now: FileIdentity) {
         let Some(watched) = self.watched.get_mut(&file) else {
             return;
@@ -201,26 +202,26 @@ impl Running {
             counted: Count::default(),
             ..watched.clone()
         };
-        // Btrfs and overlayfs show stat(2) another device than the kernel has.
+        // On Btrfs and overlayfs stat(2) reports another device than the kernel uses.
         let device = if now.device == before.device {
             file.device
         } else {
             now.device
         };
         let made = FileIdentity { device, ..now };
-        // Where the map is full the next look says so.
+        // If the map is full, the next look reports it.
         if !self.watched.contains_key(&made) && self.program.watch(made).is_ok() {
             self.watched.insert(made, fresh);
         }
     }
 
-    /// Watches the listeners of `engines`, and those no more that are gone.
+    /// Watches the listeners of `engines`, and stops watching those that are gone.
     pub(super) fn watch(&mut self, engines: &[EngineSighting], gaps: &mut Vec<Gap>) {
         let mut now: BTreeMap<FileIdentity, (&SocketName, bool)> = BTreeMap::new();
         for engine in engines {
             for listener in &engine.listeners {
                 if let ListenerId::File(file) = listener.id {
-                    // What is not seen at the runtime's own socket hides nothing of Docker either.
+                    // A client that is not seen at the runtime's own socket is no client of Docker either.
                     let is_beside = engine.is_of_user() || listener.api == Api::Cri;
                     now.insert(file, (&listener.name, is_beside));
                 }
@@ -266,7 +267,7 @@ impl Running {
         self.watched.insert(file, watched);
     }
 
-    /// Takes what was seen since the last look.
+    /// Takes what was seen since the previous look.
     pub(super) fn take(&mut self, refused: &Refused, gaps: &mut Vec<Gap>) -> ConnectsSeen {
         let connects = self.take_connects();
         self.lines.age();
@@ -328,7 +329,7 @@ impl Running {
                 .get(&file)
                 .map(|watched| &watched.name)
                 .or_else(|| gone.get(&file))?;
-            // A listener that was replaced since goes on under the same name.
+            // A listener that was replaced continues under the same name.
             let is_of_now = |(_, watched): &(&FileIdentity, &Watched)| watched.name == *name;
             let heir = || {
                 watched
@@ -348,7 +349,7 @@ impl Running {
     }
 }
 
-/// A method that runs and does not tell of what castoff did itself.
+/// Returns the refusal of a method that runs and did not report castoff's own connect.
 fn failed_test(method: ConnectMethod, failure: &str) -> RefusedMethod {
     RefusedMethod {
         method,
@@ -356,7 +357,7 @@ fn failed_test(method: ConnectMethod, failure: &str) -> RefusedMethod {
     }
 }
 
-/// Two clocks at one moment: records count from boot.
+/// Two clocks, read at the same moment. Records count nanoseconds since boot.
 struct Clocks {
     wall: Timestamp,
     now: SystemTime,
@@ -380,12 +381,12 @@ impl Clocks {
     }
 }
 
-/// Locks it, whatever happened to who locked it before.
+/// Locks `running`, even if a thread panicked while it held the lock.
 pub(super) fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads the ring until the last owner of `running` is gone, and tests now and then whether it tells.
+/// Reads the ring buffer until the last owner of `running` is gone, and runs the self-test when it is due.
 pub(super) fn keep_reading(running: &Arc<Mutex<Running>>, mut test: Option<Schedule>) -> io::Result<()> {
     repeat("connects", running, move |running| {
         lock(running).read();
@@ -395,8 +396,8 @@ pub(super) fn keep_reading(running: &Arc<Mutex<Running>>, mut test: Option<Sched
     })
 }
 
-/// Follows the listeners' files below `root` until the last owner of `running` is gone. A path that hangs holds this thread
-/// alone: no lock is held while a path is asked.
+/// Follows the listeners' files below `root` until the last owner of `running` is gone. A path that hangs blocks this
+/// thread alone: no lock is held during stat(2).
 pub(super) fn keep_following(running: &Arc<Mutex<Running>>, root: PathBuf) -> io::Result<()> {
     repeat("connects-files", running, move |running| {
         let Ok(root) = Rooted::open(&root) else { return };
@@ -409,7 +410,7 @@ pub(super) fn keep_following(running: &Arc<Mutex<Running>>, root: PathBuf) -> io
     })
 }
 
-/// Does `work` every [`PAUSE`], on a thread of this name.
+/// Does `work` every [`PAUSE`], on a thread of the given name.
 fn repeat(
     name: &str,
     running: &Arc<Mutex<Running>>,

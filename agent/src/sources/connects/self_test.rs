@@ -1,7 +1,8 @@
-//! A connect and a request of castoff's own that have to be told: a program that silently tells nothing is worse than none.
+//! Checks that the kernel program reports a connect and a request of castoff's own: a program that silently reports
+//! nothing would be worse than none.
 //!
-//! A child executes castoff itself, connects to a socket of castoff's, sends a request and exits at once. The file is in a file system in
-//! memory where there is one, whose device stat(2) and the kernel call the same.
+//! A child process executes castoff itself, connects to a socket of castoff's, sends a request and exits at once. The
+//! socket's file is in a file system in memory if there is one, where stat(2) and the kernel report the same device.
 
 use std::fs::{Permissions, metadata, remove_file, set_permissions};
 use std::io::{self, Write as _};
@@ -16,34 +17,34 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::getuid;
 
 use super::record::Record;
-use super::running::{Running, Told, lock};
+use super::running::{OwnRecords, Running, lock};
 use crate::model::connect::SelfTest;
 use crate::model::identity::FileIdentity;
 use crate::model::request::{Operation, Request};
 use crate::model::workload::Membership;
 use crate::sources::kernel::process::ProcessDirectory;
 
-/// The argument with which castoff executes itself; the socket's path follows.
+/// The argument with which castoff executes itself. The socket's path follows.
 pub const ARGUMENT: &str = "self-test-connect";
 
-/// From one test to the next.
+/// The time between two tests.
 const PAUSE: Duration = Duration::from_secs(3600);
-/// How long the child may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Where the socket is made: the first that lets castoff write.
+/// The deadline of the child, on a busy machine.
+const CHILD_DEADLINE: Duration = Duration::from_secs(10);
+/// The directories for the socket: the first one that castoff can write to is used.
 const FOLDERS: [&str; 3] = ["/dev/shm", "/run", "/tmp"];
 
-/// Connects to the socket at `path`, sends a request, and closes the connection: what the child does.
+/// Connects to the socket at `path`, sends a request and closes the connection. The child runs this.
 ///
 /// # Errors
-/// As connect(2) and send(2).
+/// Those of connect(2) and send(2).
 pub fn connect(path: &Path) -> io::Result<()> {
     UnixStream::connect(path)?.write_all(b"HEAD /_ping HTTP/1.1\r\n\r\n")
 }
 
-/// When the next test is due.
+/// The time of the next test.
 pub(super) struct Schedule {
-    /// castoff's own program.
+    /// castoff's own executable.
     program: PathBuf,
     proc: PathBuf,
     last: Option<Instant>,
@@ -58,7 +59,7 @@ impl Schedule {
         }
     }
 
-    /// Tests `running` where that is due.
+    /// Tests `running`, if a test is due.
     pub(super) fn test(&mut self, running: &Mutex<Running>) {
         if self.last.is_some_and(|last| last.elapsed() < PAUSE) {
             return;
@@ -77,8 +78,8 @@ impl Schedule {
         running.requests_failure = requests;
     }
 
-    /// Records a child's connect and request.
-    fn run(&self, running: &Mutex<Running>) -> io::Result<Told> {
+    /// Runs a child and returns the records of its connect and request.
+    fn run(&self, running: &Mutex<Running>) -> io::Result<OwnRecords> {
         let socket = OwnSocket::bind()?;
         lock(running).watch_own(socket.file)?;
         let ended = self.execute(&socket.path, running);
@@ -95,11 +96,11 @@ impl Schedule {
             .stderr(Stdio::null())
             .spawn()?;
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < CHILD_DEADLINE {
             match child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(io::Error::other(format!("castoff's own child failed: {status}"))),
-                // The ring goes on filling meanwhile.
+                // The ring buffer continues to fill meanwhile.
                 None => {
                     lock(running).read();
                     thread::sleep(Duration::from_millis(5));
@@ -112,7 +113,7 @@ impl Schedule {
     }
 }
 
-/// Says why what was recorded is not the child's request; none where it is, or where no program sees requests.
+/// Returns why the recorded request is not the child's; none if it is, or if no program sees requests.
 fn judge_requests(requests: Option<Vec<Request>>) -> Option<String> {
     let ping = Request {
         operation: Operation::System,
@@ -122,7 +123,7 @@ fn judge_requests(requests: Option<Vec<Request>>) -> Option<String> {
     (!is_told).then(|| "the kernel did not tell of castoff's own request".to_owned())
 }
 
-/// Why what was recorded is not the child's connect; none where it is.
+/// Returns why the recorded connect is not the child's; none if it is.
 fn judge(records: &[Record], proc: &Path) -> Option<String> {
     let Some(record) = records.first() else {
         return Some("the kernel did not tell of castoff's own connect".to_owned());
@@ -136,7 +137,7 @@ fn judge(records: &[Record], proc: &Path) -> Option<String> {
     }
     let own = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_cgroups());
     let own = own.map(|groups| Membership::from_names(&groups)).unwrap_or_default();
-    // In a namespace of control groups castoff does not know its own container.
+    // In a cgroup namespace castoff does not know its own container.
     let is_alike = own.containers.is_empty() || own.containers == record.membership().containers;
     if record.origin.groups.is_empty() || !is_alike {
         return Some("castoff's own connect was told without its control group".to_owned());
@@ -144,7 +145,7 @@ fn judge(records: &[Record], proc: &Path) -> Option<String> {
     None
 }
 
-/// A listening socket that goes with its file.
+/// A listening socket whose file is removed with it.
 struct OwnSocket {
     path: PathBuf,
     file: FileIdentity,
@@ -158,7 +159,7 @@ impl OwnSocket {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         for folder in FOLDERS {
-            // No name that somebody could have taken before.
+            // A name that no other process could have taken before.
             let name = format!(".castoff-{}-{}.sock", process::id(), moment.as_nanos());
             let path = Path::new(folder).join(name);
             match UnixListener::bind(&path) {
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connect_that_is_not_told_or_told_of_another_fails_the_test() {
+    fn a_missing_or_wrong_connect_fails_the_test() {
         let own = getuid().as_raw();
         let id = "4f2a".repeat(16);
         let (inside, told) = (format!("/docker/{id}"), format!("{id}/docker//"));
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_not_told_fails_the_test_where_requests_are_seen() {
+    fn a_missing_request_fails_the_test_if_requests_are_seen() {
         let ping = |operation| Request {
             operation,
             version: None,
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_goes_with_the_test() {
+    fn the_socket_is_removed_after_the_test() {
         let socket = OwnSocket::bind().expect("a folder to write to");
         let path = socket.path.clone();
         assert!(connect(&path).is_ok());

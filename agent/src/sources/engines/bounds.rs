@@ -1,4 +1,5 @@
-//! How much of what one user or one container starts is kept, so that nobody's flood pushes out another's engine.
+//! Limits the engines and listeners of each user and container, so that a flood of one cannot displace another's
+//! engine.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +7,14 @@ use crate::model::engine::EngineSighting;
 use crate::model::process::Owner;
 use crate::model::reading::{Gap, Hides, Reason};
 
-/// Listeners that are kept of one user, or of one container.
+/// The most listeners that are kept of one user or one container.
 const LISTENERS_OF_ONE: usize = 64;
 
-/// Engines that are kept of one user, or of one container.
+/// The most engines that are kept of one user or one container.
 const ENGINES_OF_ONE: usize = 64;
 
-/// Listeners that are kept of root outside of containers, who alone makes the node's own engines; and engines.
+/// The most listeners that are kept of root outside of containers, who alone runs the node's own engines. The same
+/// limit applies to engines.
 const OF_THE_NODE: usize = 4096;
 
 #[derive(Default)]
@@ -22,7 +24,7 @@ struct Kept {
     left_out: usize,
 }
 
-/// Leaves out what is beyond the bounds of who answers for it, and says so.
+/// Removes what exceeds the limits of its owner, and adds a gap.
 pub(super) fn bound(engines: &mut Vec<EngineSighting>, gaps: &mut Vec<Gap>) {
     let mut kept: BTreeMap<Owner, Kept> = BTreeMap::new();
     engines.retain_mut(|engine| {
@@ -57,7 +59,7 @@ pub(super) fn bound(engines: &mut Vec<EngineSighting>, gaps: &mut Vec<Gap>) {
     }
 }
 
-/// A listener that nobody is seen to hold counts as the node's.
+/// Returns the owner. A listener without a known holder counts as the node's.
 fn owner_of(engine: &EngineSighting) -> Owner {
     let nobody = || Owner {
         uid: None,
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_one_user_leaves_every_others_engine() {
+    fn a_flood_of_one_user_displaces_no_other_engine() {
         let mut engines = vec![of(1000, 5, 2_100)];
         engines.extend((10..210).map(|pid| of(1001, pid, 1)));
         engines.extend([of(0, 800, 2), of(1002, 900, 1)]);

@@ -1,4 +1,4 @@
-//! What an engine is told, for the fuzzer.
+//! The configuration of an engine, for the fuzzer.
 
 use super::settings;
 

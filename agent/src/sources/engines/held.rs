@@ -1,7 +1,7 @@
 //! The sockets that engines hold, by their protocols.
 //!
-//! Relies on the name of the protocol that sockets carry as an extended attribute (`sockfs_xattr_handlers` of
-//! `net/socket.c`); before Linux 5.15 it does not tell Unix streams apart.
+//! Relies on the protocol name that each socket has as an extended attribute (`sockfs_xattr_handlers` of
+//! `net/socket.c`). Before Linux 5.15 Unix streams cannot be recognised by it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,37 +16,37 @@ use crate::sources::sockets::tcp::TcpHeld;
 /// The protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// A stream between processes: `unix_stream_proto.name` of `net/unix/af_unix.c`.
+    /// A Unix stream: `unix_stream_proto.name` of `net/unix/af_unix.c`.
     UnixStream,
-    /// TCP, over either family; MPTCP too.
+    /// TCP, over IPv4 or IPv6, including MPTCP.
     Tcp,
     /// Something else.
     Other,
-    /// The kernel did not say.
+    /// Not reported by the kernel.
     Unknown,
 }
 
-/// One socket of an engine.
+/// A socket that an engine holds.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldSocket {
-    /// The engine's place in the list.
+    /// The index of the engine in the list.
     pub engine: usize,
-    /// Its process.
+    /// The engine's process.
     pub pid: Pid,
-    /// A descriptor of it.
+    /// The engine's descriptor of it.
     pub descriptor: u32,
     /// The protocol of the socket.
     pub protocol: Protocol,
 }
 
-/// What the last look found: a socket never changes its protocol.
+/// The protocols that the last look found: a socket never changes its protocol.
 #[derive(Debug, Default)]
 pub struct HeldMemory {
     protocols: BTreeMap<SocketInode, Protocol>,
 }
 
 impl HeldMemory {
-    /// The sockets of `engines`. Engines whose descriptors may not be read have gaps already.
+    /// Returns the sockets of `engines`. Engines whose descriptors may not be read have gaps already.
     pub fn read(
         &mut self,
         reader: &ProcessReader,
@@ -79,7 +79,7 @@ impl HeldMemory {
     }
 }
 
-/// The sockets of pid 1, where systemd may listen for an engine. What may not be read is in `gaps`.
+/// Returns the sockets of pid 1, where systemd may listen for an engine. Adds to `gaps` if they may not be read.
 pub fn read_sockets_of_init(
     reader: &ProcessReader,
     table: &ProcessTable,
@@ -98,7 +98,7 @@ pub fn read_sockets_of_init(
     held
 }
 
-/// The TCP sockets among `held` and those `of_init`, and whether all of them are ordinary users' own.
+/// Returns the TCP sockets among `held` and those `of_init`, and whether all of them are ordinary users' own.
 pub fn tcp_sockets(
     held: &BTreeMap<SocketInode, HeldSocket>,
     engines: &[EngineSighting],
@@ -118,7 +118,7 @@ pub fn tcp_sockets(
     }
 }
 
-/// The listeners of engines that ordinary users run.
+/// Returns the listeners of engines that ordinary users run.
 pub fn sockets_of_users(engines: &[EngineSighting]) -> BTreeSet<SocketInode> {
     let of_users = engines.iter().filter(|engine| engine.is_of_user());
     of_users
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_a_sockets_protocol() {
+    fn the_kernel_reports_a_sockets_protocol() {
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let (stream, _other) = UnixStream::pair().expect("two sockets");
         let (datagram, _another) = UnixDatagram::pair().expect("two sockets");

@@ -1,5 +1,5 @@
-//! Engines whose descriptors castoff may not read: what they listen on by their arguments, which any user may read, and by
-//! the names of listening sockets.
+//! Engines whose descriptors castoff may not read. Their listeners are found from the arguments, which any user may
+//! read, and from the names of listening sockets.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use crate::model::engine::EngineKind;
 use crate::model::reading::Hides;
 use crate::model::socket::SocketName;
 
-/// What an engine's arguments say of its listeners.
+/// The listeners in an engine's arguments.
 enum Asked {
-    /// To listen on these paths and on no other.
+    /// These paths and no others.
     Paths(Vec<String>),
-    /// Nothing: the default, what systemd hands over, or what a configuration file says.
+    /// None: it listens at the default path, on the sockets that systemd passes, or where a configuration file says.
     Usual,
 }
 
 impl EngineSearch<'_> {
-    /// An engine whose descriptors are hidden is there all the same, with the listeners that can be told without.
+    /// Adds the engines whose descriptors are hidden, with the listeners that can be found without them.
     pub(super) fn take_hidden(&mut self, mut candidates: Vec<Candidate<'_>>) {
-        // Root's come before those of users, who may call any program so; then those that are seen to share a namespace with a
-        // listener before those of which that is not known.
+        // Root's processes come before those of users, who may give any program such a name. Next, processes that share
+        // a namespace with a listener come before those whose namespace is not known.
         candidates.sort_by_key(|candidate| (self.user_of(candidate.entry), candidate.entry.netns.is_none()));
         for candidate in candidates {
             let user = self.user_of(candidate.entry);
@@ -33,7 +33,7 @@ impl EngineSearch<'_> {
             if let Some(user) = user {
                 suggested.retain(|at| is_of_user(&self.listening[*at].name, user));
             }
-            // Podman without a listener is its command line.
+            // Podman without a listener is the command-line client.
             if candidate.kind == EngineKind::Dockerd || !suggested.is_empty() {
                 self.add_engine(candidate.kind, Some(candidate.entry), suggested);
             }

@@ -1,7 +1,8 @@
-//! Who holds a listening socket that is named as an engine's and that no known engine holds.
+//! Finds the holders of listening sockets that have an engine's name and that no known engine holds.
 //!
-//! A proxy in front of an engine, a fork under another name, a test double; or systemd alone, for an engine that nobody
-//! has called yet. Walks the descriptors of other processes, so it does that only where there is such a socket.
+//! This may be a proxy in front of an engine, a fork under another name or a test double; or systemd alone, for an
+//! engine that no client has connected to yet. Walks the descriptors of other processes, so it runs only if there is
+//! such a socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,7 +14,7 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::processes::ProcessEntry;
 
 impl<'a> EngineSearch<'a> {
-    /// Makes engines of the listening sockets that only their name tells of.
+    /// Adds engines for the listening sockets that are known only by their name.
     pub(super) fn take_named(&mut self) {
         let named: BTreeMap<usize, EngineKind> = self.unclaimed_named().collect();
         if named.is_empty() {
@@ -22,14 +23,14 @@ impl<'a> EngineSearch<'a> {
         let mut hidden = None;
         let owners = self.find_owners(&named, &mut hidden);
         let mut by_owner: BTreeMap<(Option<Pid>, EngineKind), BTreeSet<usize>> = BTreeMap::new();
-        let mut nobodys = BTreeSet::new();
+        let mut unowned = BTreeSet::new();
         for (at, suggested) in named {
             let key = match owners.get(&at) {
                 Some(owner) => (Some(owner.key.pid), EngineKind::Other),
                 None => (None, suggested),
             };
             if key.0.is_none() && !self.activated.contains_key(&at) {
-                nobodys.insert(at);
+                unowned.insert(at);
             }
             by_owner.entry(key).or_default().insert(at);
         }
@@ -39,16 +40,16 @@ impl<'a> EngineSearch<'a> {
                 self.add_engine(kind, owner, sockets);
                 continue;
             }
-            // Nobody yet: each socket is an engine of its own, a user's apart from the host's.
+            // No holder yet: each socket is an engine of its own, so that a user's is separate from the host's.
             for at in sockets {
                 self.add_engine(kind, None, BTreeSet::from([at]));
             }
         }
-        self.tell_nobodys(&nobodys, hidden.as_ref());
+        self.report_unowned(&unowned, hidden.as_ref());
     }
 
-    /// Finds the process that each socket belongs to: the oldest that holds it and did not get it from its parent. First
-    /// among the processes of the socket's own network namespace, where the server nearly always is.
+    /// Finds the owner of each socket: the oldest process that holds it and did not inherit it from its parent.
+    /// Processes in the socket's own network namespace come first, because the server is nearly always among them.
     fn find_owners(
         &mut self,
         named: &BTreeMap<usize, EngineKind>,
@@ -83,8 +84,8 @@ impl<'a> EngineSearch<'a> {
             .collect()
     }
 
-    /// Says of sockets without a holder why none was seen: the engine counts, its process stays unknown.
-    fn tell_nobodys(&mut self, sockets: &BTreeSet<usize>, hidden: Option<&Gap>) {
+    /// Adds the gaps for sockets without a known holder: the engine counts, and its process stays unknown.
+    fn report_unowned(&mut self, sockets: &BTreeSet<usize>, hidden: Option<&Gap>) {
         for at in sockets {
             let gap = hidden.cloned().unwrap_or_else(|| {
                 let name = &self.listening[*at].name;
@@ -100,7 +101,7 @@ impl<'a> EngineSearch<'a> {
     }
 }
 
-/// The oldest holder whose parent does not hold the socket too.
+/// Returns the oldest holder whose parent does not hold the socket too.
 fn owner_of<'a>(holders: &[&'a ProcessEntry]) -> Option<&'a ProcessEntry> {
     let inherited = |entry: &ProcessEntry| holders.iter().any(|other| other.key.pid == entry.parent);
     holders

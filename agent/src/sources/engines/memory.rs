@@ -1,8 +1,8 @@
-//! Which process held which listening sockets in the last look.
+//! The listening sockets that each process held in the last look.
 //!
-//! It holds as long as the same sockets listen and the process's row is the one of an earlier reading. So a listener that
-//! is new or gone lets every process be asked again, and a listener that was handed on is found within 20 looks, in which
-//! each row is read anew once.
+//! A memory is valid while the same sockets listen and the row of the process was not read again. When a listener is
+//! added or removed, every process is read again. A listener that was passed on is found within 20 looks, in which each
+//! row is read again once.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::model::identity::{ProcessKey, SocketInode};
 use crate::model::socket::ListeningSocket;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 
-/// What one look remembers for the next.
+/// The memory of one look for the next.
 #[derive(Debug, Default)]
 pub struct ListenerMemory {
     listening: Vec<SocketInode>,
@@ -18,7 +18,7 @@ pub struct ListenerMemory {
 }
 
 impl ListenerMemory {
-    /// Begins a look at these listening sockets and processes.
+    /// Starts a look at these listening sockets and processes.
     pub(super) fn begin(&mut self, reader: &ProcessReader, table: &ProcessTable, listening: &[ListeningSocket]) {
         if self.listening.iter().ne(listening.iter().map(|socket| &socket.inode)) {
             self.held.clear();
@@ -29,18 +29,19 @@ impl ListenerMemory {
         self.held.retain(|key, _| holds(key));
     }
 
-    /// True if one listens that did not in the last look: perhaps an engine's, whose process was another program before.
+    /// True if a socket listens that did not in the last look. It may belong to an engine whose process ran another
+    /// program before.
     pub fn finds_new(&self, listening: &[ListeningSocket]) -> bool {
         let is_new = |socket: &ListeningSocket| self.listening.binary_search(&socket.inode).is_err();
         !self.listening.is_empty() && listening.iter().any(is_new)
     }
 
-    /// What is remembered of a process.
+    /// Returns the remembered sockets of a process.
     pub(super) fn get(&self, process: ProcessKey) -> Option<&[SocketInode]> {
         self.held.get(&process).map(Vec::as_slice)
     }
 
-    /// Remembers what was read of one.
+    /// Remembers the sockets of a process.
     pub(super) fn keep(&mut self, process: ProcessKey, held: Vec<SocketInode>) {
         self.held.insert(process, held);
     }

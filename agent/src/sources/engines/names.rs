@@ -1,13 +1,13 @@
-//! What the name of a listening socket suggests: the Docker API, or one of dockerd's own affairs.
+//! The meaning of a listening socket's name: the Docker API, or an internal socket of dockerd.
 //!
-//! A name proves nothing. It is asked only where the program does not tell: which of dockerd's sockets is its API, and
-//! whether a program that castoff does not know behaves as an engine.
+//! A name proves nothing. It is used only if the program is not enough: to find the API among dockerd's sockets, and to
+//! recognise an unknown program that behaves like an engine.
 
 use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
 use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, engine_of_socket};
 
-/// The engine that a socket's name suggests.
+/// Returns the engine that a socket's name suggests.
 pub(in crate::sources) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
     let (SocketName::Path(path) | SocketName::Abstract(path)) = name else {
         return None;
@@ -18,8 +18,8 @@ pub(in crate::sources) fn suggested_kind(name: &SocketName) -> Option<EngineKind
     engine_of_socket(path.rsplit('/').find(|c| !c.is_empty())?)
 }
 
-/// True if a socket is one of those that a dockerd keeps for itself, by its path below an exec root of the usual name. The
-/// same name anywhere else is nobody's: Jenkins has a folder called `plugins` too.
+/// True if a socket is internal to a dockerd, by its path below an exec root of a usual name. Elsewhere the same name
+/// means nothing: Jenkins has a directory called `plugins` too.
 pub(super) fn is_internal(name: &SocketName) -> bool {
     let SocketName::Path(path) = name else { return false };
     let path = path.strip_prefix("/var").unwrap_or(path);
@@ -35,7 +35,7 @@ pub(super) fn is_internal(name: &SocketName) -> bool {
         .is_some_and(|(root, rest)| EXEC_ROOTS.contains(&root) && is_listed(rest))
 }
 
-/// The same below `exec_root`, which the daemon was told.
+/// True if a socket is internal, by its path below the daemon's configured `exec_root`.
 pub(super) fn is_internal_below(exec_root: &str, name: &SocketName) -> bool {
     let SocketName::Path(path) = name else { return false };
     let below = path.strip_prefix(exec_root.trim_end_matches('/'));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn apis_are_told_from_dockerds_own_affairs() {
+    fn apis_are_distinguished_from_dockerds_internal_sockets() {
         use EngineKind::{Dockerd, Podman};
         for (path, kind, internal) in [
             ("/run/docker.sock", Some(Dockerd), false),
@@ -72,7 +72,7 @@ mod tests {
             ("/run/docker/plugins/0c2a/docker.sock", None, true),
             ("/var/run/docker/swarm/control.sock", None, true),
             ("/srv/control.sock", None, false),
-            // such names elsewhere, deeper, or of no folder
+            // such names elsewhere, deeper, or in no directory
             ("/run/jenkins/plugins/docker.sock", Some(Dockerd), false),
             ("/srv/docker/plugins/docker.sock", Some(Dockerd), false),
             ("/run/docker/x/plugins/docker.sock", Some(Dockerd), false),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exec_root_that_was_told_is_one() {
+    fn a_configured_exec_root_is_used() {
         let name = |path: &str| SocketName::Path(path.to_owned());
         for (root, path, internal) in [
             ("/srv/exec", "/srv/exec/metrics.sock", true),

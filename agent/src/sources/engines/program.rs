@@ -1,4 +1,5 @@
-//! Which program a process runs, by the file it executes; by what it says of itself only where that may not be read.
+//! The program that a process runs, from the file that it executes; from its name and arguments only if that file may
+//! not be read.
 //!
 //! Relies on `/proc/<pid>/exe`, and on ld.so(8) for programs that are run through the dynamic loader.
 
@@ -9,10 +10,10 @@ use crate::model::engine::EngineKind;
 use crate::sources::docker::{Invocation, PROGRAMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
-/// Bytes that the kernel keeps of a process's name: `TASK_COMM_LEN` of `include/linux/sched.h` less the zero.
+/// The most bytes of a process's name in the kernel: `TASK_COMM_LEN` of `include/linux/sched.h` without the final zero.
 const NAME_BYTES: usize = 15;
 
-/// Options of the loader that take their value from the next argument: ld.so(8), and musl's `ldso/dynlink.c`.
+/// Options of the loader whose value is the next argument: ld.so(8), and musl's `ldso/dynlink.c`.
 const LOADER_OPTIONS_WITH_VALUE: [&str; 7] = [
     "--argv0",
     "--audit",
@@ -23,18 +24,18 @@ const LOADER_OPTIONS_WITH_VALUE: [&str; 7] = [
     "--preload",
 ];
 
-/// What castoff tells programs apart by.
+/// The kinds of programs that castoff distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
-    /// A program that serves a Docker API; Podman also where it is called for something else.
+    /// A program that serves a Docker API. Podman counts even as a command-line client.
     Engine(EngineKind),
-    /// systemd, the system's or a user's, and its helper that listens for a program not started yet.
+    /// systemd, the system's or a user's, and its helper that listens for a program that is not started yet.
     Activator,
     /// Anything else.
     Other,
 }
 
-/// Tells the program of one process.
+/// Returns the program of a process.
 pub(super) fn read_program(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Program> {
     let name = read_name(reader, entry)?;
     let Some((_, kind, invocation)) = PROGRAMS.iter().find(|(program, ..)| *program == name) else {
@@ -61,10 +62,11 @@ pub(super) fn read_program(reader: &ProcessReader, entry: &ProcessEntry) -> io::
     })
 }
 
-/// The last component of the program's path: of the one that the loader was asked to run, where it was.
+/// Returns the last component of the program's path; if it runs through the loader, of the path that the loader
+/// executes.
 pub(super) fn read_name<'e>(reader: &ProcessReader, entry: &'e ProcessEntry) -> io::Result<Cow<'e, str>> {
     let name = shown_name(entry);
-    // A name in its full length may have been longer.
+    // A name of the full length may be truncated.
     let cut = entry.executable.is_none() && name.len() == NAME_BYTES;
     if !is_loader(name) && !cut {
         return Ok(Cow::Borrowed(name));
@@ -76,7 +78,7 @@ pub(super) fn read_name<'e>(reader: &ProcessReader, entry: &'e ProcessEntry) -> 
     })
 }
 
-/// The arguments from the program's name on, without a loader's in front.
+/// Returns the arguments from the program's name on, without those of a loader.
 pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Vec<String>> {
     let arguments = reader.read_arguments(entry.key)?;
     Ok(if is_loader(shown_name(entry)) {
@@ -86,12 +88,12 @@ pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::
     })
 }
 
-/// The value of an option, `--name value` or `--name=value`, under any of its names.
+/// Returns the value of an option, `--name value` or `--name=value`, under any of its names.
 pub(super) fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
     options(command, names).next()
 }
 
-/// The values of an option that may be given several times.
+/// Returns the values of an option that may be repeated.
 pub(super) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterator<Item = &'a str> {
     command.iter().enumerate().skip(1).filter_map(|(at, argument)| {
         if names.contains(&argument.as_str()) {
@@ -102,7 +104,7 @@ pub(super) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterato
     })
 }
 
-/// The last component of a path.
+/// Returns the last component of a path.
 pub(super) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
@@ -142,7 +144,7 @@ mod tests {
     use crate::sources::recorded::RecordedHost;
 
     #[test]
-    fn programs_by_executable_loader_and_name() {
+    fn a_program_is_known_by_executable_loader_or_name() {
         use Program::{Activator, Other};
         const DOCKERD: Program = Program::Engine(EngineKind::Dockerd);
         const PODMAN: Program = Program::Engine(EngineKind::Podman);
@@ -160,14 +162,14 @@ mod tests {
             (Some("/usr/bin/balena-engine"), "balena-engine", &["balena-engine", "ps"], Other),
             (Some("/usr/bin/podman"), "podman", &["podman", "system", "service"], PODMAN),
             (Some("/usr/lib/systemd/systemd"), "systemd", &["/sbin/init"], Activator),
-            // through the loader: the options' values are no programs
+            // through the loader: the values of its options are not programs
             (Some(loader), "ld-linux-x86-64", &[loader, "--library-path", "/opt/dockerd", "/opt/usr/sbin/dockerd", "--debug"], DOCKERD),
             (Some(loader), "ld-linux-x86-64", &[loader, "--inhibit-cache", "--argv0", "podman", "/opt/dockerd"], DOCKERD),
             (Some("/lib/ld-musl-x86_64.so.1"), "ld-musl-x86_64.", &["/lib/ld-musl-x86_64.so.1", "--library-path=/l", "--", "/bin/podman"], PODMAN),
             (Some("/lib/ld-2.31.so"), "ld-2.31.so", &["ld-2.31.so", "/usr/bin/dockerd"], DOCKERD),
             (Some(loader), "ld-linux-x86-64", &[loader, "--library-path"], Other),
             (Some(loader), "ld-linux-x86-64", &[], Other),
-            // where the executable may not be read, the kernel's name and the arguments, which all may read
+            // if the executable may not be read: the kernel's name and the arguments, which any user may read
             (None, "dockerd", &["/usr/bin/dockerd"], DOCKERD),
             (None, "balena-engine-d", &["/usr/bin/balena-engine-daemon"], DOCKERD),
             (None, "ld-linux-x86-64", &[loader, "/usr/bin/dockerd"], DOCKERD),
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn options_in_both_spellings() {
+    fn options_are_read_in_both_notations() {
         let command = ["podman", "-n", "web", "--data-root=/a b", "--last"].map(String::from);
         assert_eq!(option(&command, &["-n", "--name"]), Some("web"));
         assert_eq!(option(&command, &["--data-root"]), Some("/a b"));

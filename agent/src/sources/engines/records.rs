@@ -1,10 +1,10 @@
-//! What dockerd itself keeps of a container on the disk: its name, its image and its mounts.
+//! dockerd's own records of a container on the disk: its name, its image and its mounts.
 //!
 //! Relies on `<data-root>/containers/<id>/config.v2.json` (moby `container/container.go`), read in dockerd's own mount
-//! namespace. Never reads more than those fields: the file holds the container's environment too.
+//! namespace. Only those fields are read, because the file has the container's environment too.
 //!
-//! Only a dockerd that is root tells where to read. castoff may read every file, and an ordinary user's process could send
-//! it to files that he may not read himself.
+//! Only a dockerd that runs as root determines the paths: castoff may read every file, and an ordinary user's process
+//! could point it to files that the user may not read.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,24 +23,24 @@ use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
-/// The most that is read of any file here.
+/// The limit of any file here, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// What dockerd keeps of a container.
+/// dockerd's record of a container.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// Its name, without the slash that Docker puts before it.
+    /// The name, without the slash that Docker puts before it.
     pub name: Option<String>,
-    /// The image as it was asked for.
+    /// The image as it was requested.
     pub image: Option<String>,
-    /// The mounts that it has.
+    /// The mounts.
     pub mounts: Vec<Mount>,
 }
 
-/// The places where the node's dockerds keep their records.
+/// The directories where the node's dockerds keep their records.
 pub(super) struct Records {
     daemons: Vec<Daemon>,
-    /// True if some dockerd's place could not be entered.
+    /// True if the root of some dockerd could not be opened.
     refused: bool,
 }
 
@@ -52,7 +52,7 @@ struct Daemon {
 }
 
 impl Records {
-    /// Finds every dockerd's place. One that cannot be entered is a gap.
+    /// Finds the directories of every dockerd. One that cannot be opened is a gap.
     pub(super) fn find(reader: &ProcessReader, table: &ProcessTable, gaps: &mut Vec<Gap>) -> Self {
         let (mut daemons, mut refused) = (Vec::new(), false);
         for entry in &table.entries {
@@ -75,15 +75,16 @@ impl Records {
         Self { daemons, refused }
     }
 
-    /// Reads what the dockerd beside its supervisor keeps of `container`.
+    /// Reads the record of `container` that the dockerd beside its supervisor keeps.
     pub(super) fn read(&self, container: &SupervisedContainer) -> io::Result<Record> {
-        // What was refused is counted already.
+        // The refusal has a gap already.
         let mut answer = if self.refused {
             Ok(Record::default())
         } else {
             Err(io::ErrorKind::NotFound.into())
         };
-        // Only a dockerd in the same place: another's record of the same id would be a forgery.
+        // Only a dockerd in the same container as the supervisor counts: a record of the same ID elsewhere may be
+        // forged.
         for daemon in self.daemons.iter().filter(|daemon| daemon.inside == container.inside) {
             for data_root in &daemon.data_roots {
                 let path = format!("{data_root}/containers/{}/config.v2.json", container.id);
@@ -112,7 +113,7 @@ fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Optio
 }
 
 fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io::Result<Vec<String>> {
-    let command = reader.read_arguments(key)?; // a loader's options in front have other names
+    let command = reader.read_arguments(key)?; // a loader's own options have other names
     if let Some(given) = option(&command, &["--data-root", "--graph", "-g"]) {
         return Ok(vec![given.to_owned()]);
     }
@@ -135,7 +136,7 @@ fn parse(file: &[u8]) -> io::Result<Record> {
         name: Option<String>,
         #[serde(rename = "Config")]
         config: Option<StoredConfig>,
-        /// By the path in the container.
+        /// Keyed by the path in the container.
         #[serde(rename = "MountPoints")]
         mounts: Option<BTreeMap<String, StoredMount>>,
     }
@@ -151,7 +152,7 @@ fn parse(file: &[u8]) -> io::Result<Record> {
         #[serde(rename = "Image")]
         image: Option<String>,
     }
-    // The parser's own message may quote the file.
+    // The parser's own message could quote the file.
     let stored: Stored = serde_json::from_slice(file).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     let full = |text: Option<String>| text.filter(|t| !t.is_empty());
     Ok(Record {

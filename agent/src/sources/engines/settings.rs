@@ -1,7 +1,8 @@
-//! What a dockerd was told: by its arguments, and by its `daemon.json`.
+//! The settings of a dockerd, from its arguments and its `daemon.json`.
 //!
-//! Only root's daemon leads to a file, and only its word makes anything better: castoff may read every file, and an ordinary
-//! user's process could send it to files that he may not read himself. Relies on dockerd(8) and moby `daemon/config`.
+//! Files are read for root's daemons only, and only their settings can improve a verdict: castoff may read every file,
+//! and an ordinary user's process could point it to files that the user may not read. Relies on dockerd(8) and moby
+//! `daemon/config`.
 
 use std::io;
 
@@ -14,18 +15,18 @@ use crate::sources::docker::CONFIGURATIONS;
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
-/// The most that is read of a configuration.
+/// The limit of a configuration file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// What castoff asks a `daemon.json` for.
+/// The keys of a `daemon.json` that castoff reads.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::sources) struct Configuration {
-    /// Where the daemon keeps images, containers and volumes.
+    /// The directory of images, containers and volumes.
     #[serde(rename = "data-root", alias = "graph")]
     pub(in crate::sources) data_root: Option<String>,
     #[serde(rename = "exec-root")]
     exec_root: Option<String>,
-    /// The socket of the containerd that it uses.
+    /// The socket of the daemon's containerd.
     containerd: Option<String>,
     hosts: Option<Vec<String>>,
     tls: Option<bool>,
@@ -33,23 +34,23 @@ pub(in crate::sources) struct Configuration {
 }
 
 impl Configuration {
-    /// Reads one. `NotFound` where there is none, `InvalidData` where it is none.
+    /// Reads the file. The error is `NotFound` if there is no file, and `InvalidData` if it is no configuration.
     pub(in crate::sources) fn read(root: &Rooted, path: &str) -> io::Result<Self> {
         let file = root.read_file(path, FILE_LIMIT)?;
         serde_json::from_slice(&file).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 }
 
-/// What one dockerd was told.
+/// The settings of one dockerd.
 #[derive(Debug)]
 pub(super) struct DaemonSettings {
     command: Vec<String>,
-    /// None where it is not root's.
+    /// None if the daemon is not root's.
     file: Option<Configuration>,
 }
 
 impl DaemonSettings {
-    /// Reads what `process` was told. None where that cannot be read.
+    /// Reads the settings of `process`. Returns none if they cannot be read.
     pub(super) fn read(reader: &ProcessReader, entry: &ProcessEntry, process: &Process) -> Option<Self> {
         let command = program::read_command(reader, entry).ok()?;
         if process.uid != Some(0) {
@@ -71,20 +72,20 @@ impl DaemonSettings {
         })
     }
 
-    /// Where it keeps its own sockets, unless that is the usual place.
+    /// Returns the directory of its internal sockets; none if that is the default one.
     pub(super) fn exec_root(&self) -> Option<&str> {
         let file = self.file.as_ref()?;
         option(&self.command, &["--exec-root"]).or(file.exec_root.as_deref())
     }
 
-    /// The path of the containerd's socket that it was told; none where it looks for one itself.
+    /// Returns the configured path of containerd's socket; none if dockerd searches for one itself.
     pub(super) fn containerd(&self) -> Option<&str> {
         let in_file = self.file.as_ref().and_then(|file| file.containerd.as_deref());
-        let told = option(&self.command, &["--containerd"]).or(in_file)?;
-        Some(told.strip_prefix("unix://").unwrap_or(told)).filter(|path| !path.is_empty())
+        let configured = option(&self.command, &["--containerd"]).or(in_file)?;
+        Some(configured.strip_prefix("unix://").unwrap_or(configured)).filter(|path| !path.is_empty())
     }
 
-    /// What it was told to listen on.
+    /// Returns the configured addresses to listen on.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         let joined = self.command.iter().filter_map(|a| a.strip_prefix("-H"));
         let joined = joined.filter(|host| !host.is_empty() && !host.starts_with('='));
@@ -97,7 +98,8 @@ impl DaemonSettings {
         options(&self.command, &["-H", "--host"]).chain(joined).chain(in_file)
     }
 
-    /// How its TCP listeners are secured: plain without a word of it. None where it is not root's.
+    /// Returns the security of its TCP listeners, which is plain unless TLS is configured. None if the daemon is not
+    /// root's.
     pub(super) fn security(&self) -> Option<Security> {
         let file = self.file.as_ref()?;
         Some(if self.says("--tlsverify", file.tlsverify) {
@@ -109,7 +111,7 @@ impl DaemonSettings {
         })
     }
 
-    /// A switch: `--tls`, `--tls=true`.
+    /// Returns the value of a flag: `--tls`, `--tls=true`.
     fn says(&self, name: &str, in_file: Option<bool>) -> bool {
         let given = self.command.iter().rev().find_map(|argument| {
             let value = argument.strip_prefix(name)?;
@@ -150,7 +152,8 @@ fn read_first(root: &Rooted, paths: &[&str]) -> io::Result<Configuration> {
     answer
 }
 
-/// The port of a host in dockerd's spelling: `tcp://0.0.0.0:2376`, `:2375`, `tcp://localhost`. None where it is no TCP.
+/// Returns the port of a host in dockerd's notation: `tcp://0.0.0.0:2376`, `:2375`, `tcp://localhost`. None if it is
+/// not TCP.
 pub(super) fn port_of(host: &str, security: Security) -> Option<u16> {
     let rest = match host.split_once("://") {
         Some(("tcp", rest)) => rest,
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_containerd_that_it_was_told() {
+    fn the_containerd_is_the_configured_one() {
         #[rustfmt::skip]
         let table: [(&[&str], &str, Option<&str>); 6] = [
             (&["dockerd"], "{}", None),
@@ -211,8 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn hosts_in_every_spelling() {
-        let told = settings(
+    fn hosts_are_read_in_every_notation() {
+        let given = settings(
             &[
                 "dockerd",
                 "-H",
@@ -223,7 +226,7 @@ mod tests {
             ],
             r#"{"hosts":["tcp://[::1]:99"]}"#,
         );
-        let ports = |security| told.hosts().filter_map(|h| port_of(h, security)).collect::<Vec<_>>();
+        let ports = |security| given.hosts().filter_map(|h| port_of(h, security)).collect::<Vec<_>>();
         assert_eq!(ports(Security::Plain), [1234, 2377, 99]);
         for (host, port) in [
             ("tcp://localhost", Some(2375)),

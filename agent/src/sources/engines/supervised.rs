@@ -1,8 +1,8 @@
 //! Containers that run under an engine's own supervisor, known to Kubernetes or not.
 //!
-//! Relies on the arguments of containerd's shims (`-namespace moby -id <id>`), of Docker's own up to 17.03 (`<id> <bundle>
-//! <runtime>`), and of conmon (`-c <id> -n <name>`), which any user may read. Keeps the id and the name of them and nothing
-//! else.
+//! Relies on the arguments of containerd's shims (`-namespace moby -id <id>`), of Docker's own shim up to 17.03 (`<id>
+//! <bundle> <runtime>`), and of conmon (`-c <id> -n <name>`), which any user may read. Keeps the ID and the name, and
+//! nothing else of the arguments.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +18,17 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::sources::docker::{CONMON, CONTAINERD_NAMESPACE, SHIMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
-/// containerd's namespace of the kubelet's containers.
+/// The containerd namespace of the kubelet's containers.
 const KUBELETS_NAMESPACE: &str = "k8s.io";
 
-/// Supervisors of containers that are no engine's, Kubernetes' own as a rule: not asked again while their rows are kept.
+/// Supervisors whose containers are not an engine's but usually Kubernetes' own. They are not read again while their
+/// rows are kept.
 #[derive(Debug, Default)]
 pub struct SupervisorMemory {
     others: BTreeSet<ProcessKey>,
 }
 
-/// Finds the containers that Docker's and Podman's supervisors among the processes of `table` run.
+/// Finds the containers of Docker's and Podman's supervisors among the processes of `table`.
 pub fn find_supervised(
     reader: &ProcessReader,
     table: &ProcessTable,
@@ -35,7 +36,7 @@ pub fn find_supervised(
 ) -> Sighting<Vec<SupervisedContainer>> {
     let mut gaps = Vec::new();
     memory.others.retain(|key| reader.was_kept(*key));
-    // By id: a shim's short-lived helpers and conmon's for an exec name the same container.
+    // By ID: a shim's short-lived helpers, and conmon's for an exec, name the same container.
     let mut found: BTreeMap<ContainerId, SupervisedContainer> = BTreeMap::new();
     for entry in &table.entries {
         if memory.others.contains(&entry.key) {
@@ -63,7 +64,8 @@ pub fn find_supervised(
             user: supervisor.uid.filter(|uid| *uid != 0),
             ..container
         };
-        // Anyone may start a program of this name with another's container in its arguments: root's own comes first.
+        // Any user may start a program of this name with the ID of another's container in its arguments: root's own
+        // comes first.
         match found.entry(container.id.clone()) {
             Entry::Vacant(place) => drop(place.insert(container)),
             Entry::Occupied(mut place) if doubt(place.get()) > doubt(&container) => drop(place.insert(container)),
@@ -76,7 +78,7 @@ pub fn find_supervised(
     Sighting::partial(found.into_values().collect(), gaps)
 }
 
-/// Adds the names and images that the node's dockerds keep of `containers` on the disk.
+/// Adds the names, images and mounts of `containers` that the node's dockerds keep on the disk.
 pub fn read_records(
     reader: &ProcessReader,
     table: &ProcessTable,
@@ -108,22 +110,24 @@ pub fn read_records(
     Sighting::partial(containers, gaps)
 }
 
-/// How little a supervisor's word counts: least that of a user, then that of somebody in a container.
+/// Returns the rank of a supervisor's claim, for comparison: root's on the host is the most reliable, then one in a
+/// container, then a user's.
 const fn doubt(container: &SupervisedContainer) -> (bool, bool) {
     (container.user.is_some(), container.inside.is_some())
 }
 
-/// The container that a supervisor runs in itself: the innermost around it that is not the one it supervises.
+/// Returns the container that the supervisor itself runs in: the innermost one around it except the one that it
+/// supervises.
 fn place_of(supervisor: &Process, own: &ContainerId) -> Option<ContainerId> {
     let around = supervisor.membership.containers.iter().rev();
     around.map(|c| &c.id).find(|id| *id != own).cloned()
 }
 
-/// What a process supervises.
+/// The container that a process supervises.
 enum Task {
-    /// This container, for Docker or Podman.
+    /// A container of Docker or Podman.
     OfEngine(SupervisedContainer),
-    /// A container of somebody else.
+    /// A container of another program.
     OfAnother,
     /// Nothing.
     None,
@@ -183,7 +187,7 @@ fn parse_shim(command: &[String]) -> Option<Named> {
     if let Some(id) = option(command, &["-id", "--id"]) {
         return docker(id);
     }
-    // The shim of containerd 1.x's first interface names it in the path of its directory: …/moby/<id>
+    // The shim of containerd 1.x's first interface has the namespace in the path of its directory: …/moby/<id>
     docker(base(option(command, &["-workdir", "--workdir"])?.trim_end_matches('/')))
 }
 
@@ -193,7 +197,7 @@ fn parse_conmon(command: &[String]) -> Option<Named> {
     (is_id(id) && !is_of_crio(command)).then(|| (EngineKind::Podman, id.to_owned(), name.map(str::to_owned)))
 }
 
-/// CRI-O gives its conmon no command to run at the end, and directories of its own.
+/// CRI-O's conmon has no exit command in its arguments, and directories of its own.
 fn is_of_crio(command: &[String]) -> bool {
     let exits_into_podman = option(command, &["--exit-command"]).is_some();
     let in_crio = |path: &str| path.split('/').any(|component| component == "crio");

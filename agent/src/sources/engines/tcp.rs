@@ -1,7 +1,7 @@
-//! Which of an engine's TCP sockets serve its API.
+//! Finds the TCP sockets of an engine that serve its API.
 //!
-//! A dockerd listens on more: for its metrics, for swarm, and, without docker-proxy, on every port that its containers
-//! publish. Its API is where it was told to listen, or on the ports that are registered for it.
+//! A dockerd also listens for its metrics, for swarm, and, without docker-proxy, on every port that its containers
+//! publish. Its API is on the configured hosts or on the ports that are registered for it.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::tcp::TcpHeld;
 
-/// Adds to `engines` those of `listening` that serve an API. `held` tells which engine holds which socket; what only
-/// systemd holds belongs to an engine that does not run.
+/// Adds to `engines` the sockets of `listening` that serve an API. `held` has the engine of each socket; a socket that
+/// only systemd holds belongs to an engine that does not run.
 pub fn add_tcp_listeners(
     reader: &ProcessReader,
     table: &ProcessTable,
@@ -55,7 +55,7 @@ pub fn add_tcp_listeners(
     }
 }
 
-/// The engine of this kind that systemd listens for.
+/// Returns the engine of this kind for which systemd listens.
 fn awaited(engines: &mut Vec<EngineSighting>, kind: EngineKind) -> &mut EngineSighting {
     let is_awaited =
         |e: &EngineSighting| e.kind == kind && e.process.is_none() && e.listeners.iter().any(|l| l.activated);
@@ -75,24 +75,25 @@ fn read_settings(reader: &ProcessReader, table: &ProcessTable, process: &Process
     DaemonSettings::read(reader, table.get(process.key.pid)?, process)
 }
 
-/// How the API on `port` is secured; none where it is no API. A unit of the engine's own listens for the API alone.
+/// Returns the security of the API on `port`; none if the port has no API. A unit of the engine listens for the API
+/// alone.
 fn transport(kind: EngineKind, settings: Option<&DaemonSettings>, port: u16, is_of_unit: bool) -> Option<Transport> {
     let of_port = match port {
         2375 => Some(Security::Plain),
         2376 => Some(Security::VerifiedTls),
         _ => None,
     };
-    let told = settings.and_then(DaemonSettings::security);
-    let is_told = |settings: &DaemonSettings| {
-        let expected = told.unwrap_or(Security::Plain);
+    let configured = settings.and_then(DaemonSettings::security);
+    let is_configured = |settings: &DaemonSettings| {
+        let expected = configured.unwrap_or(Security::Plain);
         settings.hosts().any(|host| port_of(host, expected) == Some(port))
     };
-    let is_api = is_of_unit || of_port.is_some() || kind == EngineKind::Podman || settings.is_some_and(is_told);
+    let is_api = is_of_unit || of_port.is_some() || kind == EngineKind::Podman || settings.is_some_and(is_configured);
     let by_port = Transport {
         security: of_port.unwrap_or(Security::Plain),
         basis: SecurityBasis::Port,
     };
-    let by_settings = told.map(|security| Transport {
+    let by_settings = configured.map(|security| Transport {
         security,
         basis: SecurityBasis::Settings,
     });
@@ -107,7 +108,7 @@ mod tests {
     use crate::sources::recorded::RecordedHost;
 
     #[test]
-    fn apis_are_told_from_other_ports_and_say_what_their_security_rests_on() {
+    fn apis_are_distinguished_from_other_ports_and_state_the_basis_of_their_security() {
         use EngineKind::{Dockerd, Other, Podman};
         use Security::{Plain, Tls, VerifiedTls};
         use SecurityBasis::{Port, Settings};
@@ -120,7 +121,7 @@ mod tests {
             (Dockerd, 0, &["dockerd", "-H", "tcp://0.0.0.0:9999", "--tls"], 9999, Some((Tls, Settings))),
             (Dockerd, 0, &["dockerd", "-H", "tcp://0.0.0.0:9999"], 8080, None),
             (Dockerd, 0, &["dockerd", "--metrics-addr", "0.0.0.0:9323"], 9323, None),
-            // what an ordinary user's daemon says of TLS makes nothing better
+            // the TLS flags of an ordinary user's daemon improve no verdict
             (Dockerd, 1000, &["dockerd", "--tlsverify"], 2375, Some((Plain, Port))),
             (Dockerd, 1000, &["dockerd", "-H", "tcp://:9999"], 9999, Some((Plain, Port))),
             (Dockerd, 1000, &["dockerd"], 9999, None),

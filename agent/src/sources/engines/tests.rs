@@ -29,7 +29,7 @@ fn look(host: &RecordedHost, listening: &[ListeningSocket]) -> (Vec<String>, Vec
     (engines.iter().map(said).collect(), sighting.gaps)
 }
 
-/// `dockerd 10: /run/docker.sock(activated)`.
+/// Returns an engine as text: `dockerd 10: /run/docker.sock(activated)`.
 fn said(engine: &EngineSighting) -> String {
     let pid = engine
         .process
@@ -50,7 +50,7 @@ fn systemd(host: &RecordedHost) -> crate::sources::recorded::RecordedProcess<'_>
 }
 
 #[test]
-fn nothing_of_docker_is_absent() {
+fn without_docker_the_engines_are_absent() {
     let host = RecordedHost::new();
     systemd(&host).socket(7);
     host.process(20, 1, "containerd").exe("/usr/bin/containerd").socket(11);
@@ -58,7 +58,7 @@ fn nothing_of_docker_is_absent() {
     host.process(22, 1, "cri-dockerd")
         .exe("/usr/bin/cri-dockerd")
         .socket(13);
-    host.process(23, 1, "podman").exe("/usr/bin/podman"); // `podman run` in front
+    host.process(23, 1, "podman").exe("/usr/bin/podman"); // a `podman run` in the foreground
     let sockets = [
         listening(7, HOST, "/run/systemd/private"),
         listening(11, HOST, "/run/containerd/containerd.sock"),
@@ -113,10 +113,10 @@ fn engines_of_every_kind_with_their_api_listeners_only() {
 }
 
 #[test]
-fn what_a_child_inherited_is_reported_once() {
+fn an_inherited_listener_is_reported_once() {
     let host = RecordedHost::new();
     systemd(&host);
-    // Pids wrapped around: the children have lower ones.
+    // Pids have wrapped around: the children have lower ones.
     host.process(900, 1, "dockerd").exe("/usr/bin/dockerd").socket(10);
     host.process(20, 900, "docker-untar").exe("/usr/bin/dockerd");
     host.process(21, 900, "dockerd").exe("/usr/bin/dockerd").socket(10);
@@ -124,8 +124,8 @@ fn what_a_child_inherited_is_reported_once() {
     host.process(23, 900, "containerd")
         .exe("/usr/bin/containerd")
         .socket(10);
-    host.process(950, 1, "dockerd").exe("/usr/bin/dockerd").socket(10); // was handed the listener
-    // A second engine that happens to be started by the first is one of its own.
+    host.process(950, 1, "dockerd").exe("/usr/bin/dockerd").socket(10); // it received the listener
+    // A second engine that was started by the first is an engine of its own.
     host.process(24, 900, "dockerd").exe("/usr/bin/dockerd").socket(11);
     host.process(26, 900, "dockerd").exe("/opt/other/dockerd");
     let sockets = [
@@ -148,7 +148,7 @@ fn what_a_child_inherited_is_reported_once() {
 fn a_named_listener_of_an_unknown_program_is_an_engine_of_another_kind() {
     let host = RecordedHost::new();
     systemd(&host).socket(12);
-    // A proxy with its worker; one that systemd started; one in a pod that got its listener from elsewhere.
+    // A proxy with its worker; one that systemd started; one in a pod that received its listener from outside.
     host.process(20, 1, "haproxy").exe("/usr/sbin/haproxy").socket(10);
     host.process(19, 20, "haproxy").exe("/usr/sbin/haproxy").socket(10);
     host.process(22, 1, "proxyd").exe("/usr/bin/proxyd").socket(12);
@@ -172,7 +172,7 @@ fn a_named_listener_of_an_unknown_program_is_an_engine_of_another_kind() {
 }
 
 #[test]
-fn the_containerd_of_each_dockerd_is_the_one_that_it_was_told() {
+fn each_dockerd_has_its_configured_containerd() {
     let host = RecordedHost::new();
     systemd(&host);
     host.file("/run/containerd/containerd.sock", "");
@@ -206,9 +206,9 @@ fn the_containerd_of_each_dockerd_is_the_one_that_it_was_told() {
 }
 
 #[test]
-fn systemd_alone_stands_for_an_engine_that_nobody_started() {
+fn systemds_listener_is_an_engine_before_it_starts() {
     let host = RecordedHost::new();
-    host.process(1, 0, "init").exe("/sbin/some-init").socket(10).socket(11); // whatever pid 1 is
+    host.process(1, 0, "init").exe("/sbin/some-init").socket(10).socket(11); // pid 1 may be any program
     host.process(20, 1, "systemd")
         .exe("/usr/lib/systemd/systemd")
         .socket(12);
@@ -231,12 +231,12 @@ fn systemd_alone_stands_for_an_engine_that_nobody_started() {
 }
 
 #[test]
-fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
+fn an_engine_with_hidden_descriptors_is_never_left_out_silently() {
     let host = RecordedHost::new();
     systemd(&host);
     let hidden = |process: crate::sources::recorded::RecordedProcess<'_>| {
         std::fs::remove_dir(process.path("fd")).expect("it is empty");
-        process.link("fd", "fd"); // ELOOP: an error that is neither absence nor the process's end
+        process.link("fd", "fd"); // ELOOP: an error that means neither absence nor the end of the process
     };
     hidden(host.process(20, 1, "dockerd").exe("/usr/bin/dockerd"));
     hidden(host.process(21, 1, "dockerd").exe("/usr/bin/dockerd").netns(5));
@@ -273,7 +273,7 @@ fn an_engine_whose_descriptors_are_hidden_is_never_silently_none() {
 }
 
 #[test]
-fn a_listener_that_nobody_holds_is_an_engine_with_a_gap() {
+fn a_listener_without_a_holder_is_an_engine_with_a_gap() {
     let host = RecordedHost::new();
     systemd(&host);
     let (engines, gaps) = look(&host, &[listening(10, HOST, "/run/docker.sock")]);
@@ -285,7 +285,7 @@ fn a_listener_that_nobody_holds_is_an_engine_with_a_gap() {
 }
 
 #[test]
-fn what_a_user_calls_systemd_or_dockerd_is_his_own() {
+fn a_users_program_named_systemd_or_dockerd_is_the_users_own() {
     let of_user = "Uid:\t1000\t1000\t1000\t1000\n";
     let host = RecordedHost::new();
     systemd(&host).socket(10);
@@ -319,7 +319,7 @@ fn what_a_user_calls_systemd_or_dockerd_is_his_own() {
 }
 
 #[test]
-fn only_the_exec_root_that_root_told_its_daemon_hides_a_listener() {
+fn only_an_exec_root_configured_by_root_hides_a_listener() {
     let host = RecordedHost::new();
     systemd(&host);
     host.process(20, 1, "dockerd")

@@ -1,7 +1,7 @@
 //! The open connections to watched listeners, from the kernel's socket tables.
 //!
-//! Rows are judged while they are decoded: what is kept grows with the connections to watched listeners and not with the
-//! sockets of the node.
+//! Rows are judged while they are decoded: the memory in use grows with the connections to watched listeners and not
+//! with the sockets of the node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,26 +24,26 @@ pub(super) struct Open {
     pub(super) client: SocketInode,
     /// The index of its listener.
     pub(super) listener: usize,
-    /// Where it stands.
+    /// The state of the connection.
     pub(super) state: ConnectionState,
     /// The network namespace in which it was seen.
     pub(super) netns: Option<NetNs>,
 }
 
-/// What was seen of them.
+/// The result of the search for open connections.
 #[derive(Debug, Default)]
 pub(super) struct OpenSeen {
-    /// The connections, each client's end once, by its inode.
+    /// The connections, with each client's end once, sorted by its inode.
     pub(super) open: Vec<Open>,
-    /// Namespaces that were not seen.
+    /// The namespaces that could not be searched.
     pub(super) unseen: Vec<Unseen>,
-    /// How many were.
+    /// The number of namespaces that were searched.
     pub(super) looked: usize,
-    /// What is missing beside `unseen`.
+    /// The gaps beside `unseen`.
     pub(super) gaps: Vec<Gap>,
 }
 
-/// Looks into every known namespace for the connections to the watched listeners, where no sweep has seen them before.
+/// Searches every known namespace for connections to the watched listeners, unless a sweep has searched it already.
 pub(super) fn find_open(
     tables: &mut dyn SocketTables,
     namespaces: &Namespaces,
@@ -52,7 +52,7 @@ pub(super) fn find_open(
     connected: Option<&Connected>,
 ) -> OpenSeen {
     let mut seen = OpenSeen::default();
-    // Who waits was seen with the listeners, perhaps in another namespace; its own row tells in which.
+    // A waiting client was seen with its listener, perhaps in another namespace. Its own row shows which one.
     let waiting = watched.pending().iter().map(|(client, listener)| Open {
         client: *client,
         listener: *listener,
@@ -76,7 +76,7 @@ pub(super) fn find_open(
         });
         seen.unseen.extend(refused.into_iter().map(Unseen::from));
     }
-    // Of the same client, what is known better stands first: accepted since, then waiting in a known namespace.
+    // The most specific row of a client comes first: accepted, then waiting in a known namespace.
     open.sort_by_key(|open| {
         (
             open.client,
@@ -92,7 +92,8 @@ pub(super) fn find_open(
     seen
 }
 
-/// Cuts `open` to what is kept, of each listener as many, so that nobody's flood of one pushes out another's clients.
+/// Shortens `open` to the limit, with equal shares for all listeners, so that a flood of one cannot displace the
+/// clients of another.
 fn cut(open: &mut Vec<Open>, watched: &Watched<'_>, watch: Watch<'_>) -> Gap {
     let answer = format!("{} are open, {CONNECTIONS_KEPT} are kept", open.len());
     let mut ranks: BTreeMap<usize, usize> = BTreeMap::new();
@@ -102,7 +103,7 @@ fn cut(open: &mut Vec<Open>, watched: &Watched<'_>, watch: Watch<'_>) -> Gap {
         *rank += 1;
         ranked.push((*rank, open));
     }
-    ranked.sort_by_key(|(rank, _)| *rank); // stable: by their inodes among those of one rank
+    ranked.sort_by_key(|(rank, _)| *rank); // Stable: rows of one rank stay sorted by inode.
     let left_out = ranked.split_off(CONNECTIONS_KEPT);
     open.extend(ranked.into_iter().map(|(_, open)| open));
     open.sort_by_key(|open| open.client);
@@ -115,7 +116,7 @@ fn cut(open: &mut Vec<Open>, watched: &Watched<'_>, watch: Watch<'_>) -> Gap {
     Gap::new(Reason::LimitReached, hides, "connections to watched listeners", answer)
 }
 
-/// A TCP connection whose client is on this node.
+/// Returns a TCP connection whose client is on this node.
 fn over_tcp(watched: &Watched<'_>, connection: &TcpConnection) -> Option<Open> {
     let TcpClient::Here(client, netns) = connection.client else {
         return None;
@@ -132,10 +133,10 @@ fn read_open(netns: NetNs, table: &mut dyn SocketTable, watched: &Watched<'_>) -
     collect_dump(table, Ask::Connected, &mut |row| judge(netns, row, watched))
 }
 
-/// The connection that a row is an end of.
+/// Returns the connection that a row is an end of.
 fn judge(netns: NetNs, row: &SocketRow<'_>, watched: &Watched<'_>) -> Option<Open> {
     let (client, listener, state) = if let Some(listener) = watched.accepted_by(netns, row) {
-        // No peer: the client closed its end and the server did not yet.
+        // No peer: the client has closed its end, and the server has not.
         let client = row.peer.filter(|client| client.0 != 0)?;
         (client, listener, ConnectionState::Accepted)
     } else {
@@ -149,14 +150,14 @@ fn judge(netns: NetNs, row: &SocketRow<'_>, watched: &Watched<'_>) -> Option<Ope
     })
 }
 
-/// Which of `open` are closed by now. One that cannot be looked at again is not closed.
+/// Returns those of `open` that are closed by now. A connection that cannot be checked is not closed.
 pub(super) fn find_closed(
     tables: &mut dyn SocketTables,
     namespaces: &Namespaces,
     watched: &Watched<'_>,
     open: &[Open],
 ) -> BTreeSet<SocketInode> {
-    // The tables that are asked here know nothing of TCP.
+    // The tables that are read here have no TCP.
     let listener = |open: &Open| {
         watched
             .listener(open.listener)

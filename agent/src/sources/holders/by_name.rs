@@ -1,9 +1,9 @@
-//! Connections in namespaces whose socket table cannot be asked, by the name that `/proc/<pid>/net/unix` shows: castoff
-//! without `CAP_SYS_ADMIN`, an ordinary user, or a kernel without `unix_diag`.
+//! Connections in namespaces whose socket table cannot be read, by the names in `/proc/<pid>/net/unix`. This is the
+//! case for castoff without `CAP_SYS_ADMIN` or as an ordinary user, and on a kernel without `unix_diag`.
 //!
-//! It sees the server's end only, so the client's inode is 0 and the process is not known. Where all processes of the
-//! namespace belong to one pod or one container, that is who holds it, and the first of them stands for it in
-//! `holders`; else `holders` is empty. Either way a gap of [`Hides::Identity`] says so.
+//! Only the server's end is visible there, so the client's inode is 0 and the process is not known. If all processes of
+//! the namespace belong to one pod or one container, that is the holder, and its first process represents it in
+//! `holders`; otherwise `holders` is empty. Either way a gap of [`Hides::Identity`] reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,18 +20,18 @@ use crate::sources::sockets::listening::printed_name;
 use crate::sources::sockets::namespaces::Namespaces;
 use crate::sources::sockets::tables::Unseen;
 
-/// What was seen by name.
+/// The connections that were found by name.
 #[derive(Debug, Default)]
 pub(super) struct SeenByName {
     /// The connections.
     pub(super) connections: Vec<Connection>,
-    /// What that leaves open, and namespaces that could not be looked into this way either.
+    /// The gaps that remain, including those of namespaces that could not be searched this way either.
     pub(super) gaps: Vec<Gap>,
-    /// Namespaces that were looked into.
+    /// The number of namespaces that were searched.
     pub(super) looked: usize,
 }
 
-/// The processes of one namespace, and why its table was not asked.
+/// The processes of one namespace, and the reason why its table was not read.
 struct Group<'a> {
     netns: Option<NetNs>,
     members: &'a [Pid],
@@ -39,7 +39,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// The gap that says why its table was not asked, as one that hides this.
+    /// Returns the gap that says why its table was not read, with the given effect.
     fn gap(&self, hides: Hides) -> Gap {
         Gap {
             hides,
@@ -48,8 +48,8 @@ impl Group<'_> {
     }
 }
 
-/// Looks by name into the namespaces that are `unseen` and into those whose own name is not known. The connections that
-/// are `named` already, so many to each listener in each namespace, are left out.
+/// Searches by name in the namespaces that are `unseen` and in those whose own name is not known. Connections that are
+/// `named` already, counted by listener and namespace, are left out.
 pub(super) fn find_by_name(
     proc: &Path,
     reader: &ProcessReader,
@@ -75,7 +75,7 @@ pub(super) fn find_by_name(
             refusal: namespaces.refusal(index)?.clone(),
         })
     });
-    // Who waits for a listener that the kernel listed, it listed with it, whatever namespace they wait in.
+    // The kernel lists the clients that wait for a listener together with it, whatever namespace they are in.
     let lists_waiting = |listener: &ListeningSocket| !unseen.iter().any(|unseen| unseen.netns == listener.netns);
     let mut seen = SeenByName::default();
     let mut servers = BTreeSet::new();
@@ -83,7 +83,7 @@ pub(super) fn find_by_name(
         let Some(mut found) = read_group(proc, &group, listeners, &mut seen) else {
             continue;
         };
-        // Two groups may turn out to be one namespace: the server's end tells.
+        // Two groups may be one namespace, which the server's end shows.
         found.retain(|found| match found.state {
             ConnectionState::Accepted => servers.insert(found.server),
             ConnectionState::Pending => !lists_waiting(found.listener),
@@ -111,7 +111,7 @@ pub(super) fn find_by_name(
     seen
 }
 
-/// Leaves out of `found` as many connections to each listener as are named already in this namespace.
+/// Removes from `found` as many connections to each listener as are named already in this namespace.
 fn leave_out_named(found: &mut Vec<Found<'_>>, netns: Option<NetNs>, named: &BTreeMap<(NetNs, SocketInode), usize>) {
     let mut left: BTreeMap<SocketInode, usize> = BTreeMap::new();
     found.retain(|found| {
@@ -130,8 +130,8 @@ struct Found<'a> {
     state: ConnectionState,
 }
 
-/// The connections in the group's table, through the first member that is still there. None: that could not be read, or
-/// the group has gone.
+/// Reads the connections in the group's table, through the first member that still runs. Returns none if the table
+/// could not be read or the group has ended.
 fn read_group<'a>(
     proc: &Path,
     group: &Group<'_>,
@@ -155,7 +155,7 @@ fn read_group<'a>(
         }
     }
     if group.members.is_empty() {
-        // Only a mount keeps it: see `namespaces`.
+        // Only a mount keeps the namespace: see `namespaces`.
         group.gap(Hides::Detail).fold_into(&mut seen.gaps);
     } else if group.members.iter().any(|pid| proc.join(pid.to_string()).exists()) {
         group.refusal.clone().fold_into(&mut seen.gaps);
@@ -174,7 +174,7 @@ fn connection<'a>(line: &Line<'_>, netns: Option<NetNs>, listeners: &'a [Listeni
     let mut named = listeners.iter().filter(|listener| listener.name == name);
     let listener = match name {
         SocketName::Abstract(_) | SocketName::Tcp(_) => named.find(here),
-        // The same path may name another file in another mount namespace: one's own engine comes first.
+        // The same path may be another file in another mount namespace: the listener of this namespace comes first.
         SocketName::Path(_) => named.clone().find(here).or_else(|| named.next()),
     }?;
     Some(Found {
@@ -184,8 +184,8 @@ fn connection<'a>(line: &Line<'_>, netns: Option<NetNs>, listeners: &'a [Listeni
     })
 }
 
-/// One process that stands for the pod or the container to which all `members` belong. Where they are in several containers of
-/// one pod, it says nothing of a container: any of these may hold the connection, and the first is only the first.
+/// Returns one process that represents the pod or container to which all `members` belong. If they are in several
+/// containers of one pod, it does not name a container: any of them may hold the connection.
 fn common_holder(reader: &ProcessReader, table: &ProcessTable, members: &[Pid]) -> Option<Process> {
     let mut first: Option<Process> = None;
     for pid in members {
@@ -210,7 +210,7 @@ fn common_holder(reader: &ProcessReader, table: &ProcessTable, members: &[Pid]) 
     first
 }
 
-/// The pod that a process belongs to, else its outermost container.
+/// Returns the pod of a process, or else its outermost container.
 fn place(process: &Process) -> Option<&str> {
     process.membership.pod_uid.as_deref().or_else(|| outermost(process))
 }

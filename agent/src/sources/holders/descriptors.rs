@@ -1,7 +1,7 @@
-//! Which processes have a descriptor of a socket: a walk over the descriptors of given processes.
+//! Finds the processes that have a descriptor of a socket, by a walk over the descriptors of given processes.
 //!
-//! This is the costly part of the whole look, one readlink(2) for each descriptor, so it is done for chosen processes
-//! only, and on several threads. Needs `CAP_SYS_PTRACE` for processes of other users.
+//! This is the most expensive part of a look, with one readlink(2) for each descriptor. Therefore it is done for
+//! selected processes only, on several threads. Needs `CAP_SYS_PTRACE` for processes of other users.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -16,26 +16,26 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::ProcessReader;
 
-/// More threads than this only wait for each other: the kernel takes locks for each link.
+/// More threads would only wait for each other: the kernel takes locks for each link.
 const THREADS: usize = 4;
 
 /// Fewer processes than this are walked before a second thread has started.
 const WORTH_A_THREAD: usize = 64;
 
-/// Asked once: to ask reads files.
+/// The number of processors, read once because reading it opens files.
 static PROCESSORS: OnceLock<usize> = OnceLock::new();
 
-/// What was found of the sockets that were looked for.
+/// The holders that were found of the wanted sockets.
 #[derive(Debug, Default)]
 pub(super) struct Descriptors {
-    /// By ascending pid, each process once, with one descriptor by which it holds the socket.
+    /// By ascending pid, with each process once and one of its descriptors of the socket.
     holders: BTreeMap<SocketInode, Vec<(ProcessKey, u32)>>,
-    /// Processes whose descriptors could not be read, folded.
+    /// The gaps for processes whose descriptors could not be read, folded.
     pub(super) refused: Vec<Gap>,
 }
 
 impl Descriptors {
-    /// The processes that hold `socket`, by ascending pid.
+    /// Returns the processes that hold `socket`, by ascending pid.
     pub(super) fn holders(&self, socket: SocketInode) -> impl ExactSizeIterator<Item = ProcessKey> {
         let holders = self.holders.get(&socket).map_or(&[][..], Vec::as_slice);
         holders.iter().map(|(process, _)| *process)
@@ -46,7 +46,7 @@ impl Descriptors {
         self.holders.get(&socket).is_some_and(|holders| !holders.is_empty())
     }
 
-    /// All that hold anything, and by which descriptor what.
+    /// Returns all holders, with a descriptor and the socket that it refers to.
     pub(super) fn links(&self) -> impl Iterator<Item = (ProcessKey, u32, SocketInode)> {
         let each = |(socket, holders): (&SocketInode, &Vec<(ProcessKey, u32)>)| {
             let socket = *socket;
@@ -58,16 +58,16 @@ impl Descriptors {
         self.holders.iter().flat_map(each)
     }
 
-    /// Adds that `process` holds `socket`.
+    /// Adds `process` as a holder of `socket`.
     pub(super) fn add(&mut self, socket: SocketInode, process: ProcessKey, descriptor: u32) {
         let holders = self.holders.entry(socket).or_default();
-        // A process that has several descriptors of one socket holds it once.
+        // A process with several descriptors of one socket is one holder.
         if let Err(at) = holders.binary_search_by_key(&process, |(known, _)| *known) {
             holders.insert(at, (process, descriptor));
         }
     }
 
-    /// Adds what another walk found.
+    /// Adds the holders that another walk found.
     pub(super) fn absorb(&mut self, other: Self) {
         for (socket, holders) in other.holders {
             for (process, descriptor) in holders {
@@ -80,7 +80,7 @@ impl Descriptors {
     }
 }
 
-/// Walks the descriptors of `processes` for the sockets in `wanted`, which is sorted, until `deadline`.
+/// Walks the descriptors of `processes` until `deadline`, in search of the sockets in `wanted`, which is sorted.
 pub(super) fn read_descriptors(
     reader: &ProcessReader,
     processes: &[ProcessKey],
@@ -103,7 +103,7 @@ pub(super) fn read_descriptors(
     let threads = (*processors).min(THREADS).min(processes.len() / WORTH_A_THREAD);
     let mut all = Descriptors::default();
     thread::scope(|scope| {
-        // This thread walks too; where no other can be started it walks alone.
+        // This thread walks too. If no other can be started, it walks alone.
         let others: Vec<_> = (1..threads)
             .filter_map(|_| thread::Builder::new().spawn_scoped(scope, walk).ok())
             .collect();

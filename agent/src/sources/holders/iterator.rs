@@ -1,10 +1,10 @@
-//! The holders of connections by the kernel's iterator over open files: `agent/bpf/holders.bpf.c`.
+//! The holders of connections, from the kernel's iterator over open files: `agent/bpf/holders.bpf.c`.
 //!
-//! One pass sees the descriptors of every process, those of a thread that has a table of its own among them, whatever network
-//! namespace they are in. It takes the place of the walk over `/proc/<pid>/fd`. Where the kernel refuses the program
-//! the walk stays, with the reason.
+//! One pass sees the descriptors of every process, in any network namespace, including those of a thread with a table
+//! of its own. It replaces the walk over `/proc/<pid>/fd`. If the kernel refuses the program, the walk is used and the
+//! reason is reported.
 //!
-//! Relies on `kernel/bpf/task_iter.c`: the table of a thread is given once for all threads that share it.
+//! Relies on `kernel/bpf/task_iter.c`: a table that several threads share is visited once.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
@@ -23,30 +23,30 @@ use crate::sources::kernel::system::is_in_initial_pid_namespace;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/holders.bpf.o");
 
-/// The kernel's name of the iterator.
+/// The kernel's name for the iterator.
 const KIND: &str = "task_file";
 
 /// The first kernel with iterators.
 const ITERATORS: (u32, u32) = (5, 8);
 
-/// Sockets whose holders can be asked for in one pass: as many as the program's map takes.
+/// The most sockets whose holders one pass can find: the capacity of the program's map.
 const WANTED_MOST: usize = 16_384;
 
-/// Bytes that one call reads.
+/// The most bytes that one call reads.
 const PIECE: usize = 64 * 1024;
 
-/// Asks the iterator. The program is loaded in the first look that has a connection.
+/// Runs the iterator. The program is loaded in the first look that finds a connection.
 #[derive(Debug)]
 pub struct HolderIterator(State);
 
 #[derive(Debug)]
 enum State {
-    /// Nobody asked for it.
+    /// Not requested.
     Off,
-    /// It is loaded when there is something to look for.
+    /// Requested; it is loaded when there is a connection.
     Due(PathBuf),
     Running(Box<Program>),
-    /// It was tried, and the kernel or castoff refused.
+    /// Refused by the kernel or by castoff, with the reason.
     Refused(String),
 }
 
@@ -57,33 +57,33 @@ pub(super) struct Holder {
     pub(super) socket: SocketInode,
     /// The process that holds it.
     pub(super) process: ProcessKey,
-    /// A descriptor by which it does.
+    /// One of its descriptors of the socket.
     pub(super) descriptor: u32,
-    /// The process that called connect(2), where its pid is still its own and the kernel tells.
+    /// The process that called connect(2), if the kernel reports it and its pid is not reused.
     pub(super) connector: Option<Pid>,
-    /// The file of the listener, where that is watched.
+    /// The file of the listener, if it is watched.
     pub(super) listener: Option<FileIdentity>,
-    /// The network namespace of the socket, where the kernel tells.
+    /// The network namespace of the socket, if the kernel reports it.
     pub(super) netns: Option<NetNs>,
 }
 
 impl HolderIterator {
-    /// One that is loaded where it is `wanted`, and compares with the processes of `proc`.
+    /// Returns an iterator that is loaded if it is `wanted`, and compares the pids with the processes of `proc`.
     pub fn new(wanted: bool, proc: PathBuf) -> Self {
         Self(if wanted { State::Due(proc) } else { State::Off })
     }
 
-    /// One that is never asked.
+    /// Returns an iterator that is never loaded.
     pub const fn off() -> Self {
         Self(State::Off)
     }
 
-    /// True if the kernel runs it.
+    /// True if the kernel runs the program.
     pub const fn is_running(&self) -> bool {
         matches!(self.0, State::Running(_))
     }
 
-    /// The reason why the walk over `/proc` takes its place; none where it does not.
+    /// Returns the reason why the walk over `/proc` is used instead; none if the iterator is used.
     pub fn refusal(&self) -> Option<&str> {
         match &self.0 {
             State::Refused(answer) => Some(answer),
@@ -91,8 +91,8 @@ impl HolderIterator {
         }
     }
 
-    /// Calls `each` with every holder of the sockets in `wanted`, and of every connection to a file in `listeners`. False
-    /// where there is no such program, or it failed: then the answer is not whole.
+    /// Calls `each` with every holder of the sockets in `wanted`, and of every connection to a file in `listeners`.
+    /// Returns false if there is no such program, or if it failed: then the result is incomplete.
     pub(super) fn pass(
         &mut self,
         wanted: &[SocketInode],
@@ -111,7 +111,7 @@ impl HolderIterator {
         };
         match program.pass(wanted, listeners, deadline, each) {
             Ok(()) => true,
-            // It had no time left; the next look tries again.
+            // The deadline has passed; the next look tries again.
             Err(PassError::Read(error)) if error.kind() == io::ErrorKind::TimedOut => false,
             Err(error) => {
                 self.0 = State::Refused(error.to_string());
@@ -128,7 +128,7 @@ struct Program {
     name: &'static str,
     wanted: HashMap<MapData, u64, u32>,
     watched: HashMap<MapData, Key, u32>,
-    /// The keys of both maps.
+    /// The keys that are in both maps.
     asked: (BTreeSet<SocketInode>, BTreeSet<Key>),
 }
 
@@ -145,7 +145,7 @@ enum PassError {
 }
 
 fn start(proc: &Path) -> Result<Program, String> {
-    // The kernel gives the numbers that processes have in the initial PID namespace.
+    // The kernel reports pids of the initial PID namespace.
     if !is_in_initial_pid_namespace(proc, &["1", "self"]) {
         return Err("castoff sees the processes of a PID namespace that is not the initial one".to_owned());
     }
@@ -168,7 +168,7 @@ fn start(proc: &Path) -> Result<Program, String> {
     loaded.map_err(|error| error.to_string())
 }
 
-/// The program for this kernel, or what is missing for any.
+/// Returns the program for this kernel, or the missing requirement.
 fn choose(facts: &KernelFacts) -> Result<&'static str, String> {
     facts.may_run()?;
     facts.needs(ITERATORS, "BPF iterators")?;
@@ -207,7 +207,7 @@ impl Program {
             let read = match file.read(&mut buffer[held..]) {
                 Ok(0) => return Ok(()),
                 Ok(read) => read,
-                // After a million files without a record the kernel lets others run first.
+                // After a million files without a record the kernel returns, so that other tasks can run.
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     continue;
                 }
@@ -224,7 +224,7 @@ impl Program {
     }
 }
 
-/// Makes the keys of a map those of `now`, where they are those of `before`.
+/// Changes the keys of a map from `before` to `now`.
 fn replace<T: Ord, K: Pod>(
     map: &mut HashMap<MapData, K, u32>,
     before: &BTreeSet<T>,
@@ -240,10 +240,10 @@ fn replace<T: Ord, K: Pod>(
     Ok(())
 }
 
-/// Bytes of `struct holder`.
+/// The number of bytes of `struct holder`.
 const LENGTH: usize = 40;
 
-/// Reads a record. None where it is not one.
+/// Reads a record. Returns none if the bytes are not a record.
 fn parse(bytes: &[u8]) -> Option<Holder> {
     let listener = FileIdentity {
         device: Device::from_kernel(short(bytes, 16)?),
@@ -251,7 +251,7 @@ fn parse(bytes: &[u8]) -> Option<Holder> {
     };
     let known = |number: u32| Some(number).filter(|number| *number != 0);
     Some(Holder {
-        // Cut as sock_diag cuts it.
+        // Truncated like in sock_diag.
         socket: SocketInode(u32::try_from(long(bytes, 0)? & u64::from(u32::MAX)).ok()?),
         process: ProcessKey {
             pid: Pid(short(bytes, 24)?),

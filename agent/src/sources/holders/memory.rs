@@ -1,11 +1,12 @@
-//! Who held which connection in the last look, so that one in which nothing has changed walks next to nothing.
+//! The holders of each connection in the last look, so that a look in which nothing has changed walks almost no
+//! descriptors.
 //!
-//! What is remembered is asked again, each descriptor by its own link, and is never taken for true: a process that has
-//! ended, a pid that is another's by now, a descriptor that is closed or is another socket are told. Who came to hold a
-//! connection that is already known to be held is found: in the next look where it is a new process (fork(2)). Where it is an
-//! old one (`SCM_RIGHTS`, `pidfd_getfd(2)`), it is found within 4 looks (`PASSES`) by the kernel's iterator, or within
-//! 20 looks (`ROUNDS` of the process table) without one, because each look walks its share of all processes. A connection
-//! that nobody is known to hold is searched for among all processes at once.
+//! A remembered holder is never taken as true: each descriptor is read again. This detects a process that has ended, a
+//! pid that is reused, and a descriptor that is closed or is another socket. A further holder of a connection whose
+//! holder is already known is found in the next look if it is a new process (fork(2)). If it is an old one
+//! (`SCM_RIGHTS`, `pidfd_getfd(2)`), it is found within 4 looks (`PASSES`) by the kernel's iterator, or within 20 looks
+//! (`ROUNDS` of the process table) without the iterator, because each look walks its share of all processes. A
+//! connection without a known holder is searched for among all processes at once.
 
 use std::collections::BTreeMap;
 
@@ -14,38 +15,38 @@ use crate::model::identity::{Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable, is_due};
 
-/// Links that are kept. Where there are more, the next look is as the first.
+/// The most links that are kept. If there are more, the next look starts from nothing.
 const LINKS_KEPT: usize = 50_000;
 
-/// One look in so many asks the kernel's iterator although every connection has a known holder.
+/// One look in this many runs the kernel's iterator although every connection has a known holder.
 const PASSES: u32 = 4;
 
-/// What one look remembers for the next.
+/// The memory of one look for the next.
 #[derive(Debug, Default)]
 pub struct HolderMemory {
     round: u32,
-    /// Which descriptor of which process was which connection's, by process.
+    /// The descriptors of connections, by process.
     links: Vec<(ProcessKey, u32, SocketInode)>,
-    /// The process that made a connection, where it does not hold it.
+    /// The process that made a connection, if it does not hold it.
     connectors: BTreeMap<SocketInode, ProcessKey>,
-    /// The processes there were, by pid.
+    /// The processes that existed, by pid.
     seen: Vec<ProcessKey>,
     described: BTreeMap<ProcessKey, Process>,
 }
 
-/// What still is as it was remembered.
+/// The remembered holders that were confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
-    /// Who holds what, still.
+    /// The confirmed holders.
     pub(super) held: Descriptors,
-    /// Processes that do not hold all of it any more, by that descriptor at least.
+    /// Processes that no longer have at least one remembered descriptor.
     pub(super) changed: Vec<ProcessKey>,
-    /// Who made a connection without holding it, and is still there.
+    /// The process that made a connection without holding it, if it still runs.
     pub(super) connectors: BTreeMap<SocketInode, Pid>,
 }
 
 impl HolderMemory {
-    /// Asks again after what is remembered of the connections in `wanted`, which is sorted.
+    /// Checks what is remembered of the connections in `wanted`, which is sorted.
     pub(super) fn recall(&self, reader: &ProcessReader, table: &ProcessTable, wanted: &[SocketInode]) -> Recalled {
         let mut recalled = Recalled::default();
         let is_asked = |link: &&(ProcessKey, u32, SocketInode)| wanted.binary_search(&link.2).is_ok();
@@ -53,7 +54,7 @@ impl HolderMemory {
             if !is_listed(table, *process) {
                 continue;
             }
-            // No inode of a socket comes twice in its life, so the link alone proves it, whoever has the pid.
+            // The inode of a live socket is unique, so the link alone proves it, even if the pid was reused.
             if reader.read_socket_at(process.pid, *descriptor) == Some(*socket) {
                 recalled.held.add(*socket, *process, *descriptor);
             } else {
@@ -68,12 +69,13 @@ impl HolderMemory {
         recalled
     }
 
-    /// True where it is the turn of the kernel's iterator.
+    /// True if this look runs the kernel's iterator.
     pub(super) const fn wants_pass(&self) -> bool {
         self.round.is_multiple_of(PASSES)
     }
 
-    /// The processes that are new, or that are in `changed`, and, where a `share` of all is wanted, those whose turn it is.
+    /// Returns the processes to walk: those that are new or in `changed`, and, if a `share` of all is wanted, those
+    /// whose turn it is.
     pub(super) fn choose<'t>(
         &self,
         table: &'t ProcessTable,
@@ -88,7 +90,8 @@ impl HolderMemory {
         table.entries.iter().filter(is_chosen).collect()
     }
 
-    /// Remembers what was found among the processes of `table`, and the processes that made the connections that others hold.
+    /// Remembers the holders that were found among the processes of `table`, and the makers of connections that others
+    /// hold.
     pub(super) fn keep(
         &mut self,
         table: &ProcessTable,
@@ -107,8 +110,8 @@ impl HolderMemory {
         self.connectors = connectors;
     }
 
-    /// Describes processes as [`ProcessReader::describe`] does. What is remembered of one holds until its row is read anew,
-    /// or it executes another program.
+    /// Describes processes like [`ProcessReader::describe`]. A description is reused until the row of its process is
+    /// read again or the process executes another program.
     pub(super) fn describe<'e>(
         &mut self,
         reader: &ProcessReader,

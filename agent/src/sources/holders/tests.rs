@@ -47,7 +47,8 @@ fn abstract_listener() -> ListeningSocket {
     }
 }
 
-/// Recorded tables, another directory of them for each round. The last one stays. And the end of the walk's time.
+/// Recorded tables, with another directory of them for each round; the last one is used again. Also the deadline of the
+/// walk.
 struct Rounds(Vec<PathBuf>, Option<Instant>);
 
 impl SocketTables for Rounds {
@@ -83,7 +84,7 @@ impl Node {
         }
     }
 
-    /// Adds a round in which the tables are these.
+    /// Adds a round with these tables.
     fn round(mut self, tables: &[(NetNs, &[SocketFacts<'_>])]) -> Self {
         let directory = self.directory.path().join(self.rounds.len().to_string());
         fs::create_dir(&directory).expect("a fresh directory");
@@ -102,7 +103,7 @@ impl Node {
         self
     }
 
-    /// Gives process `pid` the table of Unix sockets as text.
+    /// Sets the table of Unix sockets, as text, of process `pid`.
     fn printed(self, pid: u32, rows: &str) -> Self {
         let net = self.directory.path().join(format!("proc/{pid}/net"));
         fs::create_dir_all(&net).expect("a directory");
@@ -178,13 +179,13 @@ fn connections_are_known_by_the_listeners_file_in_any_namespace() {
     let sighting = node.find(&[docker(&[])]);
     let accepted = ConnectionState::Accepted;
     assert_eq!(seen(&sighting), [(31, Some(HOST), accepted), (41, Some(POD), accepted)]);
-    // Nobody is in this procfs, and nothing was refused: both are said to be nobody's.
+    // No process is in this procfs, and nothing was refused: both connections are reported without a holder.
     assert_eq!(reasons(&sighting), [(Reason::NotFound, Hides::Identity, 2)]);
     assert_eq!(sighting.reading.known().map(|seen| seen.namespaces), Some(2));
 }
 
 #[test]
-fn an_abstract_name_is_another_one_in_another_namespace() {
+fn an_abstract_name_is_matched_in_its_own_namespace_only() {
     let row = [SocketFacts::accepted(30, b"\0docker\0", None, 31)];
     let other = [SocketFacts::accepted(40, b"\0docker\0", None, 41)];
     let node = Node::new().round(&[(HOST, &row), (POD, &other)]);
@@ -195,7 +196,7 @@ fn an_abstract_name_is_another_one_in_another_namespace() {
 }
 
 #[test]
-fn who_waits_is_pending_until_accepted_and_counted_once() {
+fn a_waiting_client_is_pending_until_accepted_and_counted_once() {
     let icons = [51, 61, 71].map(SocketInode);
     let listener = SocketFacts {
         icons: &icons,
@@ -217,7 +218,7 @@ fn who_waits_is_pending_until_accepted_and_counted_once() {
 }
 
 #[test]
-fn what_was_closed_between_two_looks_is_left_out() {
+fn a_connection_closed_between_two_looks_is_left_out() {
     let icons = [SocketInode(51)];
     let listener = SocketFacts {
         icons: &icons,
@@ -236,9 +237,9 @@ fn what_was_closed_between_two_looks_is_left_out() {
 }
 
 #[test]
-fn a_namespace_that_cannot_be_entered_is_looked_into_by_name() {
+fn a_namespace_that_cannot_be_entered_is_searched_by_name() {
     let refused = Node::new().round(&[(HOST, &[])]).refuse(POD);
-    // Process 2 has no table either: it has gone, and its namespace with it.
+    // Process 2 has no table either: it has ended, and its namespace with it.
     assert_eq!(reasons(&refused.find(&[docker(&[])])), []);
 
     let rows = "0: 00000003 00000000 00000000 0001 03 88 /run/docker.sock\n\
@@ -257,7 +258,7 @@ fn a_namespace_that_cannot_be_entered_is_looked_into_by_name() {
 }
 
 #[test]
-fn without_unix_diag_all_is_by_name() {
+fn without_unix_diag_all_connections_are_found_by_name() {
     let node = Node::new().round(&[]);
     let mut no_handler = Reply::new(Envelope { sequence: 1, port: 2 });
     no_handler.error(2); // ENOENT
@@ -273,7 +274,7 @@ fn without_unix_diag_all_is_by_name() {
 }
 
 #[test]
-fn nothing_seen_is_unknown_and_nothing_watched_is_nothing_to_see() {
+fn no_readable_namespace_is_unknown_and_no_listener_is_an_empty_result() {
     let node = Node::new()
         .round(&[])
         .refuse(HOST)
@@ -295,9 +296,9 @@ fn nothing_seen_is_unknown_and_nothing_watched_is_nothing_to_see() {
     assert_eq!(reasons(&idle), []);
 }
 
-/// The recorded procfs is no live one, so an iterator that is asked is refused.
+/// The recorded procfs is not a live one, so the iterator would be refused if it were asked.
 #[test]
-fn where_no_table_shows_a_connection_the_iterator_is_not_asked() {
+fn the_iterator_does_not_run_without_a_connection() {
     let listening = || SocketFacts::listening(1, NAME, FILE);
     let quiet = Node::new().round(&[(HOST, &[listening()]), (POD, &[])]);
     let connected = Node::new().round(&[

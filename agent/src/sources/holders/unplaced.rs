@@ -1,10 +1,11 @@
-//! Connections that an engine holds and that no socket table shows: their client made them in a network namespace that
-//! neither a process nor a mount leads to any more, because it moved away (setns(2)) or because only one of its threads
-//! is in there. The connection itself keeps the namespace alive.
+//! Connections that an engine holds and that no socket table shows. Their client made them in a network namespace that
+//! no process and no mount refers to any more, because the client moved away (setns(2)) or because only one of its
+//! threads is in there. The connection itself keeps the namespace alive.
 //!
-//! Whether a client still holds the other end cannot be seen, so this gives gaps and never connections: a node is not
-//! called better than it may be. Before Linux 5.15 streams are not told apart, and nothing is found. A table is asked
-//! again only where an engine has a stream that is in none of this look's tables and is not known to be something else.
+//! castoff cannot see if a client still holds the other end, so the result is gaps and never connections: a node is not
+//! reported as better than it may be. Before Linux 5.15 streams cannot be recognised, and nothing is found. Tables are
+//! read again only if an engine has a stream that is in none of this look's tables and is not known to be something
+//! else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,15 +20,15 @@ use crate::sources::processes::ProcessReader;
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
 use crate::sources::sockets::tables::SocketTables;
 
-/// Looks for them, and remembers which sockets of engines are no accepted connections and never will be.
+/// Finds such connections, and remembers the engines' sockets that are not accepted connections and never will be.
 #[derive(Debug, Default)]
 pub struct Unplaced {
     explained: BTreeSet<SocketInode>,
 }
 
 impl Unplaced {
-    /// What hides a client among the sockets that `engines` hold. Those in `shown` are in this look's tables: a client that was
-    /// seen before may have moved away since.
+    /// Returns the gaps that hide a client among the sockets that `engines` hold. Those in `shown` are in this look's
+    /// tables: a client that was seen in them may have moved away since.
     pub fn find_gaps(
         &mut self,
         tables: &mut dyn SocketTables,
@@ -44,7 +45,7 @@ impl Unplaced {
         if doubtful.is_empty() {
             return Vec::new();
         }
-        // The namespaces of now: a pod may have been made since the process table of this look was read.
+        // The current namespaces: a pod may have been created since the process table of this look was read.
         let table = reader.read_table_anew();
         let Some(table) = table.reading.known() else {
             return Vec::new();
@@ -61,7 +62,8 @@ impl Unplaced {
             }
         });
         let mut gaps = Vec::new();
-        // Where not all could be looked into it may be in there, and who looks for clients has said that it could not look.
+        // If not all could be searched, the connection may be in one of those, and the search for clients has reported
+        // that gap.
         if complete && refused.is_empty() && namespaces.unnamed.is_empty() {
             for (socket, held) in doubtful.iter().filter(|(socket, _)| !found.contains_key(**socket)) {
                 let is_of_user = engines.get(held.engine).is_some_and(EngineSighting::is_of_user);
@@ -74,12 +76,12 @@ impl Unplaced {
     }
 }
 
-/// True if a socket is the server's end of a connection. One that was only made, or that listens, is none.
+/// True if a socket is the server's end of a connection. A socket that was only created, or that listens, is none.
 fn is_accepted(row: &SocketRow<'_>) -> bool {
     row.state == State::CONNECTED && (row.name.is_some() || row.file.is_some())
 }
 
-/// Tells of one, unless it was closed meanwhile: then it need not have been in any table.
+/// Reports a connection, unless it was closed meanwhile: then it need not have been in any table.
 fn find_gap(reader: &ProcessReader, socket: SocketInode, held: &HeldSocket, is_of_user: bool, gaps: &mut Vec<Gap>) {
     if reader.read_socket_at(held.pid, held.descriptor) == Some(socket) {
         let asked = format_args!("socket:[{}] of the engine with pid {}", socket.0, held.pid);
@@ -102,7 +104,7 @@ mod tests {
     use crate::sources::recorded::RecordedHost;
     use crate::sources::sockets::tables::{NotEntered, Visitor};
 
-    /// One namespace, in which these sockets are; or whose table cannot be asked.
+    /// One namespace that has these sockets, or whose table cannot be read.
     struct Table<'a>(Option<&'a [SocketFacts<'a>]>, u32);
 
     impl SocketTable for Table<'_> {
@@ -136,7 +138,8 @@ mod tests {
         }
     }
 
-    /// The gaps of a look at an engine of this user, which holds the streams 77 and 78 and something else, 79.
+    /// Returns the gaps of a look at an engine of this user, which holds the streams 77 and 78, and 79, which is no
+    /// stream.
     fn look(unplaced: &mut Unplaced, uid: u32, table: &mut Table<'_>, shown: &[u32]) -> Vec<(Hides, u32)> {
         let host = RecordedHost::new();
         let process = host.process(800, 1, "dockerd").netns(7);
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_accepted_connection_is_looked_for_once_and_hides_nobody() {
+    fn a_socket_that_is_not_accepted_is_searched_once_and_hides_no_client() {
         let listening = SocketFacts::listening(77, b"/run/docker.sock\0", None);
         let only_made = SocketFacts {
             state: State(7), // TCP_CLOSE of include/net/tcp_states.h
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_users_engine_hides_nothing_of_the_nodes() {
+    fn an_ordinary_users_engine_hides_no_client_of_the_nodes() {
         assert_eq!(
             look(&mut Unplaced::default(), 1000, &mut Table(Some(&[]), 0), &[]),
             [(Hides::Detail, 2)]

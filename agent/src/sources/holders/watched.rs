@@ -1,8 +1,8 @@
-//! Which rows of a socket table belong to a watched listener. Pure.
+//! Decides which rows of a socket table belong to a watched listener. Pure.
 //!
-//! An accepted socket carries the bound file and the name of its listener (`unix_stream_connect` of `net/unix/af_unix.c`),
-//! whatever path its client used. A listener is known by its file, never by its name; an abstract name, which has no
-//! file, can only be reached from its own network namespace, and so can only be found there.
+//! An accepted socket has the bound file and the name of its listener (`unix_stream_connect` of `net/unix/af_unix.c`),
+//! whatever path its client used. A listener is matched by its file and never by its name. An abstract name has no
+//! file; it can only be reached from its own network namespace, and so it is only matched there.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::model::socket::{ListenerId, ListeningSocket, SocketName};
 use crate::sources::kernel::diag::SocketRow;
 use crate::sources::sockets::listening::bound_name;
 
-/// The watched listeners, arranged for looking up.
+/// The watched listeners, indexed for lookups.
 #[derive(Debug)]
 pub(super) struct Watched<'a> {
     listeners: &'a [ListeningSocket],
@@ -45,44 +45,44 @@ impl<'a> Watched<'a> {
         watched
     }
 
-    /// The listener by its index.
+    /// Returns the listener with this index.
     pub(super) fn listener(&self, index: usize) -> Option<&'a ListeningSocket> {
         self.listeners.get(index)
     }
 
-    /// The index of the listener whose own socket this is.
+    /// Returns the index of the listener whose own socket this is.
     pub(super) fn find(&self, socket: SocketInode) -> Option<usize> {
         self.listeners.iter().position(|listener| listener.inode == socket)
     }
 
-    /// The index of the listener that is bound to this file.
+    /// Returns the index of the listener that is bound to this file.
     pub(super) fn find_file(&self, file: FileIdentity) -> Option<usize> {
         let at = self.files.binary_search_by_key(&file, |(file, _)| *file).ok()?;
         self.files.get(at).map(|(_, index)| *index)
     }
 
-    /// The files that the listeners are bound to.
+    /// Returns the files that the listeners are bound to.
     pub(super) fn files(&self) -> impl Iterator<Item = FileIdentity> {
         self.files.iter().map(|(file, _)| *file)
     }
 
-    /// What the listener is known by.
+    /// Returns the ID of the listener.
     pub(super) fn id(&self, index: usize) -> Option<ListenerId> {
         self.listener(index)?.id()
     }
 
-    /// Clients that wait to be accepted, with their listener, by inode.
+    /// Returns the clients that wait to be accepted, with the index of their listener, by inode.
     pub(super) fn pending(&self) -> &[(SocketInode, usize)] {
         &self.pending
     }
 
-    /// The listener for which the socket with this inode waits.
+    /// Returns the listener that the socket with this inode is waiting for.
     pub(super) fn waits_for(&self, client: SocketInode) -> Option<usize> {
         let at = self.pending.binary_search_by_key(&client, |(inode, _)| *inode).ok()?;
         self.pending.get(at).map(|(_, index)| *index)
     }
 
-    /// The listener that accepted the connection whose server's end this row of `netns` is.
+    /// Returns the listener that accepted the connection, if this row of `netns` is the server's end of one.
     pub(super) fn accepted_by(&self, netns: NetNs, row: &SocketRow<'_>) -> Option<usize> {
         if !row.kind.connects() {
             return None;
@@ -100,7 +100,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-/// Names that are not plain UTF-8 are compared as they are shown.
+/// Compares a name that is not plain UTF-8 in the form in which it is shown.
 fn same_after_decoding(name: &[u8], watched: &str) -> bool {
     let is_plain = !name[1..].contains(&0) && matches!(String::from_utf8_lossy(name), Cow::Borrowed(_));
     !is_plain && matches!(bound_name(name), Some(SocketName::Abstract(shown)) if shown == watched)

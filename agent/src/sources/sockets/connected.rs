@@ -1,21 +1,22 @@
-//! The connected sockets that may belong to some listener, as the sweep that finds the listeners sees them beside.
+//! The connected sockets that may belong to a listener, collected in the sweep that finds the listeners.
 //!
-//! Which listeners are of interest is known only after it, so this keeps the few facts of each socket that could matter: a
-//! server's end carries its listener's file or name, and a client that waits to be accepted has no peer yet. That is less
-//! than half of a node's sockets, at 48 bytes each, and spares a second sweep over all network namespaces.
+//! The listeners of interest are known only after the sweep, so this keeps the few facts of each socket that could
+//! matter: a server's end has its listener's file or name, and a client that waits to be accepted has no peer yet.
+//! These are less than half of a node's sockets, at 48 bytes each, and they make a second sweep over all network
+//! namespaces unnecessary.
 
 use super::tables::Unseen;
 use crate::model::identity::{FileIdentity, NetNs, SocketInode};
 use crate::sources::kernel::diag::{Kind, SocketRow, State};
 
-/// What one sweep saw.
+/// The result of one sweep.
 #[derive(Debug, Default)]
 pub struct Connected {
     /// The sockets.
     pub sockets: Vec<ConnectedSocket>,
-    /// Namespaces that were not seen.
+    /// The namespaces that were not read.
     pub unseen: Vec<Unseen>,
-    /// How many were.
+    /// The number of namespaces that were read.
     pub looked: usize,
 }
 
@@ -32,7 +33,7 @@ pub struct ConnectedSocket {
 }
 
 impl ConnectedSocket {
-    /// What is kept of a row; none where it can belong to no listener.
+    /// Keeps the facts of a row; returns none if it cannot belong to a listener.
     pub(super) fn of(netns: NetNs, row: &SocketRow<'_>) -> Option<Self> {
         let waits = row.peer.is_none_or(|peer| peer.0 == 0);
         let matters = row.kind.connects() && (row.file.is_some() || row.name.is_some() || waits);
@@ -46,7 +47,7 @@ impl ConnectedSocket {
         })
     }
 
-    /// The row that it was.
+    /// Returns the row again.
     pub fn row(&self) -> SocketRow<'_> {
         let mut row = SocketRow::bare(self.inode, State::CONNECTED);
         row.kind = self.kind;

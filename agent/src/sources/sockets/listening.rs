@@ -1,7 +1,7 @@
-//! Which Unix sockets accept connections, in every network namespace.
+//! The Unix sockets that accept connections, in every network namespace.
 //!
-//! Never touches one of them: their files are named by the kernel, and only where the kernel cannot be asked are they
-//! looked at with stat(2), by the name they were bound to.
+//! Never opens a socket. The kernel reports the files of sockets; only if it cannot be asked, the files are looked up
+//! with stat(2), by the names that the sockets were bound to.
 
 #[cfg(test)]
 mod tests;
@@ -25,28 +25,28 @@ use crate::sources::kernel::diag::table::{DumpError, SocketTable, collect_dump};
 use crate::sources::kernel::diag::{Ask, SocketRow, State};
 use crate::sources::kernel::unix_table::{self, LineState};
 
-/// Listening sockets that are kept.
+/// The most listening sockets that are kept.
 const SOCKETS_KEPT: usize = 50_000;
 
-/// A backlog of this many may be more than fits the kernel's buffer beside others.
+/// A backlog of this length may exceed the kernel's buffer.
 const LONG_BACKLOG: u32 = 512;
 
-/// Members of a namespace through whose root the file of a name is looked for, where only names are known.
+/// The most members of a namespace through whose root the file of a name is looked up, if only names are known.
 const ROOTS_TRIED: usize = 16;
 
-/// What one sweep over the namespaces saw.
+/// The result of one sweep over the namespaces.
 #[derive(Debug)]
 pub struct SocketsSeen {
-    /// The sockets that accept.
+    /// The sockets that accept connections.
     pub listening: Sighting<Vec<ListeningSocket>>,
-    /// Those that may be connected to one of them, where they were asked for.
+    /// The sockets that may be connected to one of them; none if they were not requested.
     pub connected: Option<Connected>,
     is_cut: bool,
 }
 
 impl SocketsSeen {
-    /// Cuts the listening sockets to what is kept. Those that engines hold (`read_held` tells, and is asked only where there are
-    /// too many) come first, then those of an engine's name: nobody's flood pushes out the node's own engine.
+    /// Limits the listening sockets. Those that engines hold come first (`read_held`, which is called only if there are
+    /// too many), then those with an engine's name, so that a flood cannot displace the node's own engine.
     pub fn bound(&mut self, read_held: &dyn Fn() -> BTreeSet<SocketInode>) {
         self.bound_to(SOCKETS_KEPT, read_held);
     }
@@ -72,12 +72,13 @@ impl SocketsSeen {
         self.is_cut = true;
     }
 
-    /// Adds the listeners that only their connections tell of. `places` tells what is where engines have their sockets.
+    /// Adds the listeners that are known only from their connections. `places` has the files at the usual paths of
+    /// engines' sockets.
     pub fn add_vanished(&mut self, places: &SocketPlaces) {
         let (Reading::Known(found), Some(connected)) = (&mut self.listening.reading, &self.connected) else {
             return;
         };
-        // Where not all listeners were seen, or kept, they would be taken for closed.
+        // If some listeners were not seen or not kept, they would look like closed ones.
         if self.is_cut || !connected.unseen.is_empty() {
             return;
         }
@@ -86,7 +87,7 @@ impl SocketsSeen {
         found.sort_by_key(|socket| socket.inode);
     }
 
-    /// The servers' ends of connections, in whatever namespace they are.
+    /// Returns the server's ends of connections, in all namespaces.
     pub fn accepted(&self) -> BTreeSet<SocketInode> {
         let sockets = self.connected.iter().flat_map(|connected| &connected.sockets);
         let rows = sockets
@@ -96,8 +97,8 @@ impl SocketsSeen {
     }
 }
 
-/// Finds the listening sockets of the known `namespaces`, whose processes are under `proc`. What could not be looked into
-/// hides an engine.
+/// Finds the listening sockets of the known `namespaces`, whose processes are under `proc`. A namespace that could not
+/// be read hides an engine.
 pub fn find_listening_sockets(
     tables: &mut dyn SocketTables,
     proc: &Path,
@@ -106,7 +107,8 @@ pub fn find_listening_sockets(
     find_sockets(tables, proc, namespaces, false).listening
 }
 
-/// Finds the listening sockets, and in the same sweep those that may be connected to them, where `with_connected` says so.
+/// Finds the listening sockets and, if `with_connected` is set, in the same sweep the sockets that may be connected to
+/// them.
 pub fn find_sockets(
     tables: &mut dyn SocketTables,
     proc: &Path,
@@ -149,13 +151,13 @@ fn sweep(
         let namespace = plan.iter().find(|namespace| namespace.netns == one.netns);
         if let Some(by_name) = namespace.and_then(|namespace| read_by_name(proc, namespace)) {
             looked += 1;
-            // Without its file a listener cannot be told from another of its name.
+            // Without its file a listener cannot be distinguished from another one with the same name.
             if by_name.iter().any(|socket| socket.id().is_none()) {
                 one.gap(Hides::Engine).fold_into(&mut gaps);
             }
             found.extend(by_name);
         } else {
-            // An engine runs where a process is; what only a mount keeps is of no verdict's concern.
+            // An engine runs in a namespace with a process. A namespace that only a mount keeps changes no verdict.
             let is_empty = namespace.is_none_or(|namespace| namespace.members.is_empty());
             let hides = if is_empty { Hides::Detail } else { Hides::Engine };
             one.gap(hides).fold_into(&mut gaps);
@@ -164,13 +166,13 @@ fn sweep(
     if looked == 0 {
         return none_seen(gaps, Hides::Engine);
     }
-    // A socket that moved in its hash chain during the dump comes twice.
+    // A socket that moved in its hash chain during the dump is listed twice.
     found.sort_by_key(|socket| socket.inode);
     found.dedup_by_key(|socket| socket.inode);
     Sighting::partial(found, gaps)
 }
 
-/// The listeners of one namespace, with who waits for them.
+/// Returns the listeners of one namespace, with the clients that wait for them.
 fn read_listeners(
     netns: NetNs,
     table: &mut dyn SocketTable,
@@ -203,7 +205,7 @@ fn read_listeners(
         for (socket, waiting) in &mut sockets {
             match backlogs.remove(&socket.inode) {
                 Some(clients) => socket.pending = clients,
-                // It was closed meanwhile, or the kernel cut its answer: see `Ask::Backlogs`.
+                // It was closed meanwhile, or the kernel's answer was truncated: see `Ask::Backlogs`.
                 None if *waiting > 0 && longest >= LONG_BACKLOG => {
                     socket.unlisted = *waiting;
                 }
@@ -214,13 +216,13 @@ fn read_listeners(
     Ok(sockets.into_iter().map(|(socket, _)| socket).collect())
 }
 
-/// What one row of a dump of both is.
+/// A row of a dump of both, by kind.
 enum Picked {
     Listener((ListeningSocket, u32)),
     Connected(ConnectedSocket),
 }
 
-/// A listener, and how many wait for it.
+/// Returns a listener and the number of clients that wait for it.
 fn listener(netns: NetNs, row: &SocketRow<'_>) -> Option<(ListeningSocket, u32)> {
     Some((listening_socket(netns, row)?, row.waiting.unwrap_or(0)))
 }
@@ -236,7 +238,7 @@ fn listening_socket(netns: NetNs, row: &SocketRow<'_>) -> Option<ListeningSocket
     })
 }
 
-/// The name that `sun_path` holds. Zero bytes within an abstract name stand as `@`, as `/proc/net/unix` and `ss` show them.
+/// Returns the name in `sun_path`. Zero bytes in an abstract name are shown as `@`, like in `/proc/net/unix` and `ss`.
 pub fn bound_name(sun_path: &[u8]) -> Option<SocketName> {
     match sun_path {
         [] => None,
@@ -251,7 +253,7 @@ pub fn bound_name(sun_path: &[u8]) -> Option<SocketName> {
     }
 }
 
-/// The name that a row of `/proc/net/unix` holds.
+/// Returns the name in a row of `/proc/net/unix`.
 pub fn printed_name(name: &[u8]) -> SocketName {
     match name {
         [b'@', name @ ..] => SocketName::Abstract(lossy(name)),
@@ -259,8 +261,8 @@ pub fn printed_name(name: &[u8]) -> SocketName {
     }
 }
 
-/// A path without slashes that say nothing: podman 3.0 binds `///run/podman/podman.sock`, and a path is compared with
-/// what others call the same socket.
+/// Removes redundant slashes from a path: podman 3.0 binds `///run/podman/podman.sock`, and paths are compared with
+/// other spellings of the same socket.
 fn single_slashed(path: &[u8]) -> String {
     let mut path = path.to_vec();
     path.dedup_by(|next, previous| (*next, *previous) == (b'/', b'/'));
@@ -271,8 +273,8 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The listeners of a namespace whose table cannot be asked, through the first member that is still there. None where
-/// that cannot be read either.
+/// Returns the listeners of a namespace whose table cannot be read otherwise, through the first member that still runs.
+/// Returns none if that fails too.
 fn read_by_name(proc: &Path, namespace: &Namespace) -> Option<Vec<ListeningSocket>> {
     namespace.members.iter().find_map(|pid| {
         let mut found = Vec::new();
@@ -294,7 +296,7 @@ fn read_by_name(proc: &Path, namespace: &Namespace) -> Option<Vec<ListeningSocke
     })
 }
 
-/// The file that has this name now in the eyes of some member: not proven to be the one that was bound.
+/// Returns the file that has this name now for one of the members. It is not proven to be the bound one.
 fn file_of(proc: &Path, members: &[Pid], name: &SocketName) -> Option<FileIdentity> {
     let SocketName::Path(path) = name else { return None };
     let path = path.strip_prefix('/')?;

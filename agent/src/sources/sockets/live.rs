@@ -1,8 +1,9 @@
-//! The live socket tables of all network namespaces: goes into each one on a thread of its own and asks there.
+//! The live socket tables of all network namespaces. A separate thread enters each namespace and reads its table there.
 //!
-//! No other thread ever changes its namespace: one thread is made for each round, visits castoff's own namespace first,
-//! then enters the others one after the other, and ends, so that no namespace is kept alive by castoff. Needs
-//! `CAP_SYS_PTRACE` to open another process's namespace and `CAP_SYS_ADMIN` to enter it; castoff's own needs neither.
+//! No other thread ever changes its namespace: one thread is started for each round. It visits castoff's own namespace
+//! first, then enters the others one after the other, and ends, so that castoff keeps no namespace alive. Needs
+//! `CAP_SYS_PTRACE` to open another process's namespace and `CAP_SYS_ADMIN` to enter it; castoff's own namespace needs
+//! neither.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,7 +30,8 @@ pub struct KernelTables {
 }
 
 impl KernelTables {
-    /// The tables of the namespaces whose processes are under `proc`. All rounds of one walk take `time` at most, together.
+    /// Returns the tables of the namespaces whose processes are under `proc`. All rounds of one walk together take at
+    /// most `time`.
     pub fn new(proc: PathBuf, time: Duration) -> Self {
         let deadline = Instant::now() + time;
         Self { proc, time, deadline }
@@ -69,7 +71,7 @@ impl SocketTables for KernelTables {
     }
 }
 
-/// Runs on a thread that ends after it: it leaves that thread in the last namespace.
+/// Runs on a thread that ends afterwards, because it leaves that thread in the last namespace.
 fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &mut Visitor<'_>) -> Vec<NotEntered> {
     let own = netns::own();
     let mut buffer = vec![0; BUFFER_LEN];
@@ -91,7 +93,7 @@ fn visit_each(proc: &Path, namespaces: &[&Namespace], deadline: Instant, look: &
     not_entered
 }
 
-/// Moves the calling thread into `namespace`. False: it has gone.
+/// Moves the calling thread into `namespace`. Returns false if the namespace has gone.
 fn enter(proc: &Path, namespace: &Namespace, deadline: Instant) -> Result<bool, EnterError> {
     if Instant::now() >= deadline {
         return Err(EnterError::Deadline);
@@ -103,14 +105,14 @@ fn enter(proc: &Path, namespace: &Namespace, deadline: Instant) -> Result<bool, 
     Ok(true)
 }
 
-/// The namespace's file, through the first of its members that is still there. None: they have all gone.
+/// Opens the namespace through the first of its members that still runs. Returns none if they have all ended.
 fn open_namespace(proc: &Path, namespace: &Namespace) -> Result<Option<OwnedFd>, EnterError> {
     let mut refused = None;
     for pid in &namespace.members {
         let path = namespace_path(proc, *pid);
         match open_expected(&path, namespace.netns) {
             Ok(Some(file)) => return Ok(Some(file)),
-            // The member moved to another namespace, its pid is another process now, or it has ended.
+            // The member moved to another namespace, its pid was reused, or it has ended.
             Ok(None) | Err(Errno::NOENT | Errno::SRCH) => {}
             Err(errno) => refused = Some((path, errno)),
         }
@@ -121,10 +123,10 @@ fn open_namespace(proc: &Path, namespace: &Namespace) -> Result<Option<OwnedFd>,
     refused.map_or(Ok(None), |(path, errno)| Err(open_error(&path, errno)))
 }
 
-/// The namespace's file, where the host has it mounted.
+/// Opens the namespace at its mount point on the host.
 fn open_mounted(proc: &Path, point: &Path, netns: NetNs) -> Result<OwnedFd, EnterError> {
-    // Through the root of process 1, because a container's view of the host's root may lack later mounts. Castoff's own
-    // view may do where that is refused: it is the namespace that counts, whatever led to it.
+    // Through the root of process 1, because a container's view of the host's root may lack later mounts. If that is
+    // refused, castoff's own view is used: the opened file is checked to be the namespace in any case.
     let path = proc.join("1/root").join(point.strip_prefix("/").unwrap_or(point));
     match (open_expected(&path, netns), open_expected(point, netns)) {
         (Ok(Some(file)), _) | (_, Ok(Some(file))) => Ok(file),

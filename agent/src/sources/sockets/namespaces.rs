@@ -1,10 +1,11 @@
-//! Which network namespaces there are, and through what each can be entered.
+//! The network namespaces of the node, and the ways to enter each.
 //!
-//! From the process table, and from the host's mounts: a namespace in which no process lives may still hold connections
-//! of a process that moved away with setns(2), and stays alive through its mount (`ip netns`, CNI, `docker network`).
-//! Known to be missed: a namespace that only an open descriptor or a socket keeps alive.
+//! They are found from the process table and from the host's mounts: a namespace without a process may still hold
+//! connections of a process that moved away with setns(2), and stays alive through its mount (`ip netns`, CNI, `docker
+//! network`). A namespace that only an open descriptor or a socket keeps alive is not found.
 //!
-//! Nothing is entered here. Relies on proc(5), namespaces(7) and the form of `/proc/<pid>/mountinfo` (`proc_pid_mountinfo(5)`).
+//! Enters no namespace. Relies on proc(5), namespaces(7) and the format of `/proc/<pid>/mountinfo`
+//! (`proc_pid_mountinfo(5)`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,31 +21,31 @@ use crate::sources::kernel::process::parse_bracketed;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::ProcessTable;
 
-/// A network namespace and the ways into it.
+/// A network namespace, with the ways to enter it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// The namespace.
     pub netns: NetNs,
-    /// The processes in it, by ascending pid. Any of them may have gone by now.
+    /// The processes in it, by ascending pid. Any of them may have ended by now.
     pub members: Vec<Pid>,
-    /// Where the host's mount namespace has it mounted; looked at only where it has no members.
+    /// Its mount point in the host's mount namespace; searched only if it has no members.
     pub mounted: Option<PathBuf>,
 }
 
 /// The network namespaces of the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
-    /// Those that are known, by inode.
+    /// The known namespaces, by inode.
     pub known: Vec<Namespace>,
-    /// Processes whose namespace may not be read, by the namespace all the same: each group is in one of its own.
+    /// Processes whose namespace may not be read. Each group is in a namespace of its own.
     pub unnamed: Vec<Vec<Pid>>,
-    /// Why the namespaces of `unnamed` are not known, one for each group; then what else was not seen.
+    /// The reasons why the namespaces of `unnamed` are not known, one for each group.
     refusals: Vec<Gap>,
     details: Vec<Gap>,
 }
 
-/// What is known where no namespace could be looked into: nothing, because of `gaps`; where they are empty, because none is
-/// known.
+/// Returns an unknown reading for a node of which no namespace could be read: because of `gaps`, or, if these are
+/// empty, because no namespace is known.
 pub(crate) fn none_seen<T>(gaps: Vec<Gap>, hides: Hides) -> Sighting<T> {
     let none_known = || Gap::new(Reason::DependsOnAnother, hides, "network namespaces", "none is known");
     let mut gaps = gaps.into_iter();
@@ -56,7 +57,7 @@ pub(crate) fn none_seen<T>(gaps: Vec<Gap>, hides: Hides) -> Sighting<T> {
 }
 
 impl Namespaces {
-    /// What a sight misses that looked into the known namespaces only.
+    /// Returns the gaps of a search that read the known namespaces only.
     pub fn gaps(&self, hides: Hides) -> Vec<Gap> {
         let mut gaps = Vec::new();
         for gap in &self.refusals {
@@ -66,18 +67,18 @@ impl Namespaces {
         gaps
     }
 
-    /// What a sight misses that looked at the groups of `unnamed` by other means.
+    /// Returns the gaps of a search that also read the groups of `unnamed` by other means.
     pub fn details(&self) -> &[Gap] {
         &self.details
     }
 
-    /// Why the group at `index` of `unnamed` could not be placed.
+    /// Returns the reason why the namespace of the group at `index` of `unnamed` is not known.
     pub fn refusal(&self, index: usize) -> Option<&Gap> {
         self.refusals.get(index)
     }
 }
 
-/// Finds network namespaces again and again; reads the host's mounts only where they have changed.
+/// Finds the network namespaces in each look. The host's mounts are read only if they have changed.
 #[derive(Debug, Default)]
 pub struct NamespaceFinder {
     mounts: MountWatch,
@@ -86,7 +87,7 @@ pub struct NamespaceFinder {
 }
 
 impl NamespaceFinder {
-    /// The network namespaces of the processes in `table`, which was read under `proc`.
+    /// Returns the network namespaces of the processes in `table`, which was read under `proc`.
     pub fn find(&mut self, proc: &Path, table: &ProcessTable) -> Namespaces {
         if self.mounts.has_changed(&proc.join("1/mountinfo")) {
             self.gaps.clear();
@@ -109,12 +110,12 @@ impl NamespaceFinder {
     }
 }
 
-/// Finds the network namespaces of the processes in `table`, which was read under `proc`, once.
+/// Returns the network namespaces of the processes in `table`, which was read under `proc`, for a single look.
 pub fn find_namespaces(proc: &Path, table: &ProcessTable) -> Namespaces {
     NamespaceFinder::default().find(proc, table)
 }
 
-/// The namespaces that processes are in, by inode.
+/// Returns the namespaces that processes are in, by inode.
 fn find_inhabited(proc: &Path, table: &ProcessTable) -> Namespaces {
     let mut members: BTreeMap<NetNs, Vec<Pid>> = BTreeMap::new();
     let mut refused = Vec::new();
@@ -140,7 +141,7 @@ fn find_inhabited(proc: &Path, table: &ProcessTable) -> Namespaces {
     found
 }
 
-/// A zombie has no namespace and a process that ended has none any more: only a refusal hides one.
+/// A zombie has no namespace, nor has a process that ended. Only a refusal hides one.
 fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
     match netns::read(proc, pid) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
@@ -148,11 +149,12 @@ fn read_again(proc: &Path, pid: Pid) -> Result<Option<NetNs>, io::Error> {
     }
 }
 
-/// Groups processes whose namespace may not be read by the `net` tree of procfs that they share. Those that share a namespace with a readable process, the process table has placed.
+/// Groups processes whose namespace may not be read by the `net` tree of procfs that they share. The process table has
+/// placed those that share a namespace with a readable process.
 fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Namespaces) {
     let mut groups: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (pid, error) in refused {
-        // No table: it ended.
+        // No tree: it has ended.
         let Some(tree) = netns::read_tree(proc, pid) else {
             continue;
         };
@@ -168,7 +170,8 @@ fn group_by_table(proc: &Path, refused: Vec<(Pid, io::Error)>, found: &mut Names
     }
 }
 
-/// Namespaces that the host has mounted (`… net:[4026532567] /run/netns/x … - nsfs nsfs rw`), with where.
+/// Returns the namespaces that the host has mounted (`… net:[4026532567] /run/netns/x … - nsfs nsfs rw`), with their
+/// mount points.
 fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
     let path = proc.join("1/mountinfo");
     let mut mounted = BTreeMap::new();
@@ -180,7 +183,7 @@ fn read_mounted(proc: &Path, gaps: &mut Vec<Gap>) -> BTreeMap<NetNs, PathBuf> {
     });
     match read {
         Err(error) if !refusal::is_gone(&error) => {
-            // Rests on a process that left its namespace with a connection open: no verdict waits for that.
+            // This only matters for a process that left its namespace with a connection open, so it affects no verdict.
             refusal::gap(&error, Hides::Detail, path.display(), Right::Trace).fold_into(gaps);
             BTreeMap::new()
         }
@@ -236,7 +239,7 @@ mod tests {
                 (30, vec![], Some(PathBuf::from("/run/netns/with blank"))),
             ]
         );
-        // Process 4 has no link at all: a zombie, or gone. Nothing is hidden by it.
+        // Process 4 has no link at all: it is a zombie, or has ended. This hides nothing.
         assert_eq!(found.gaps(Hides::Client), []);
         assert!(found.unnamed.is_empty());
     }

@@ -1,9 +1,10 @@
-//! Socket tables that were recorded elsewhere: one file for each network namespace, so that everything above the kernel
-//! can be tried without one.
+//! Recorded socket tables, one file for each network namespace, so that everything above the kernel can be tested
+//! without one.
 //!
-//! `<directory>/<inode of the namespace>.diag` holds the kernel's own bytes: the datagrams of a dump, one after the
-//! other, with sockets in any state ([`crate::sources::kernel::diag::encode`] writes such files). A namespace without a file could be
-//! entered and has no Unix sockets; `<inode>.tcp` holds its TCP sockets likewise; one with a file `<inode>.refused` could not be entered.
+//! `<directory>/<inode of the namespace>.diag` has the kernel's own bytes: the datagrams of a dump in sequence, with
+//! sockets in any state ([`crate::sources::kernel::diag::encode`] writes such files). A namespace without a file could
+//! be entered and has no Unix sockets. `<inode>.tcp` has its TCP sockets in the same format. A namespace with a file
+//! `<inode>.refused` could not be entered.
 
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ use crate::sources::kernel::diag::table::{DumpError, SocketTable};
 use crate::sources::kernel::diag::tcp::{Family, TcpRow};
 use crate::sources::kernel::diag::{Ask, Envelope, Message, Messages, SocketRow};
 
-/// The ending of a file of TCP sockets.
+/// The extension of a file of TCP sockets.
 const TCP: &str = "tcp";
 
 /// Recorded tables.
@@ -27,17 +28,17 @@ pub struct RecordedTables {
 }
 
 impl RecordedTables {
-    /// The tables in `directory`.
+    /// Returns the tables in `directory`.
     pub const fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// The file that holds the table of `netns`.
+    /// Returns the path of the table of `netns`.
     pub fn file(directory: &Path, netns: NetNs) -> PathBuf {
         directory.join(format!("{}.diag", netns.0))
     }
 
-    /// The file that holds its TCP sockets.
+    /// Returns the path of its TCP sockets.
     pub fn tcp_file(directory: &Path, netns: NetNs) -> PathBuf {
         Self::file(directory, netns).with_extension(TCP)
     }
@@ -84,7 +85,7 @@ impl SocketTable for RecordedTable {
     }
 }
 
-/// Calls `each` with the records in the file at `path`; none where there is no such file.
+/// Calls `each` with the records in the file at `path`; with none if there is no such file.
 fn replay(path: &Path, each: &mut dyn FnMut(&Message<'_>)) -> Result<(), DumpError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,

@@ -1,5 +1,5 @@
-//! The socket tables of many network namespaces, whether the kernel answers or a recording, and the namespaces that
-//! cannot be entered.
+//! The socket tables of many network namespaces, from the kernel or from a recording, and the namespaces that cannot be
+//! entered.
 
 use std::io;
 use std::time::Instant;
@@ -12,24 +12,24 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable};
 
-/// What is done with each table in turn. It may be called on another thread.
+/// The function that is called with each table in turn, possibly on another thread.
 pub type Visitor<'a> = dyn FnMut(NetNs, &mut dyn SocketTable) + Send + 'a;
 
 /// The tables of many network namespaces.
 pub trait SocketTables {
-    /// How they answer.
+    /// The method by which they are read.
     fn method(&self) -> HolderMethod;
 
-    /// Begins a walk: all visits from here on, to the next walk, take their time together.
+    /// Starts a walk: all visits until the next walk share one deadline.
     fn begin(&mut self) {}
 
-    /// The end of this walk's time, for whatever else is a part of it. None: there is no limit.
+    /// Returns the deadline of this walk, for other work that is part of it. None means no limit.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 
-    /// Goes into each of `namespaces` in turn and shows its table to `look`. Returns those it could not go into; one
-    /// that vanished is left out.
+    /// Enters each of `namespaces` in turn and passes its table to `look`. Returns those that could not be entered. A
+    /// namespace that has vanished is left out.
     fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered>;
 }
 
@@ -38,18 +38,18 @@ pub trait SocketTables {
 pub struct NotEntered {
     /// The namespace.
     pub netns: NetNs,
-    /// Why.
+    /// The error.
     pub error: EnterError,
 }
 
-/// A network namespace whose table was not seen, with why.
+/// A network namespace whose table was not read, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
     /// The namespace.
     pub netns: NetNs,
-    /// Why, in a word.
+    /// The reason.
     pub reason: Reason,
-    /// Why, in full.
+    /// The error message.
     pub answer: String,
 }
 
@@ -63,7 +63,7 @@ impl Unseen {
         }
     }
 
-    /// It as a gap.
+    /// Returns the gap for it.
     pub fn gap(&self, hides: Hides) -> Gap {
         let asked = format_args!("Unix sockets of net:[{}]", self.netns.0);
         Gap::new(self.reason, hides, asked, &self.answer)
@@ -80,7 +80,7 @@ impl From<NotEntered> for Unseen {
     }
 }
 
-/// Why a network namespace could not be entered.
+/// The error of entering a network namespace.
 #[derive(Debug, Error)]
 pub enum EnterError {
     /// Its file could not be opened.
@@ -91,22 +91,22 @@ pub enum EnterError {
         /// The kernel's error.
         source: io::Error,
     },
-    /// The file that was opened is another namespace, or none.
+    /// The opened file is another namespace, or no namespace.
     #[error("{0} is not that namespace any more")]
     Another(String),
-    /// The kernel did not let the thread in.
+    /// The kernel did not let the thread enter it.
     #[error("setns (needs CAP_SYS_ADMIN)")]
     Enter(#[source] io::Error),
-    /// No thread could be started to go there.
+    /// No thread could be started.
     #[error("start a thread")]
     Thread(#[source] io::Error),
-    /// The time for all namespaces was up before it was its turn.
+    /// The deadline of the walk passed before it was entered.
     #[error("no time left")]
     Deadline,
 }
 
 impl EnterError {
-    /// The reason for a gap.
+    /// Returns the reason for a gap.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Open { source, .. } | Self::Enter(source) | Self::Thread(source) => Reason::of(source),

@@ -1,8 +1,9 @@
-//! The TCP sockets of engines, and the other ends of their connections, in every network namespace.
+//! The TCP sockets of engines, and the clients of their connections, in every network namespace.
 //!
-//! Looked for only where an engine holds a TCP socket. A connection's other end is a socket of this node where one in some
-//! namespace has the two addresses turned round; else, where an address is rewritten on the way (a Service, a published
-//! port), one that has the client's own address and port. Else the client is elsewhere and is known by its address.
+//! The search runs only if an engine holds a TCP socket. The client of a connection is the socket of this node that has
+//! the same two addresses in reverse. If there is none, because an address is rewritten on the way (a Service, a
+//! published port), it is a socket that has the client's address and port. Otherwise the client is on another machine
+//! and is known by its address.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -17,13 +18,13 @@ use crate::sources::kernel::diag::State;
 use crate::sources::kernel::diag::table::{DumpError, collect_tcp};
 use crate::sources::kernel::diag::tcp::TcpRow;
 
-/// Connections that are kept of one listener, and of all that nobody accepted yet in one namespace.
+/// The most connections that are kept of one listener, and of all that are not accepted yet in one namespace.
 const CONNECTIONS_KEPT: usize = 10_000;
 
-/// What was seen of the engines' TCP sockets.
+/// The TCP sockets of engines that were found.
 #[derive(Debug, Default)]
 pub struct TcpSeen {
-    /// Those that accept.
+    /// The sockets that accept connections.
     pub listening: Vec<ListeningSocket>,
     /// Their connections.
     pub connections: Vec<TcpConnection>,
@@ -36,20 +37,20 @@ pub struct TcpSeen {
 pub struct TcpConnection {
     /// The listener's socket.
     pub listener: SocketInode,
-    /// Where it stands.
+    /// The state of the connection.
     pub state: ConnectionState,
-    /// Its other end.
+    /// The client's end.
     pub client: TcpClient,
 }
 
-/// The other end of a connection.
+/// The client's end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpClient {
     /// A socket of this node, in this network namespace.
     Here(SocketInode, NetNs),
-    /// A machine elsewhere.
+    /// Another machine.
     Remote(IpAddr),
-    /// A socket of this node that is in no table: it was closed, or its namespace was not seen.
+    /// A socket of this node that is in no table: it was closed, or its namespace was not read.
     Unseen,
 }
 
@@ -59,7 +60,7 @@ struct End {
     netns: NetNs,
     local: SocketAddr,
     remote: SocketAddr,
-    /// An engine's own socket, or one that waits to be accepted.
+    /// Accepted if the socket is an engine's own, otherwise pending.
     state: ConnectionState,
 }
 
@@ -68,11 +69,11 @@ struct End {
 pub struct TcpHeld {
     /// The engines' own.
     pub sockets: BTreeSet<SocketInode>,
-    /// All sockets of pid 1. Of these a listener counts, on one of `ports`.
+    /// All sockets of pid 1. Only listeners on one of `ports` count.
     pub of_init: BTreeSet<SocketInode>,
     /// The ports on which systemd may listen for an engine.
     pub ports: EnginePorts,
-    /// True if all of them are ordinary users' own: what is not seen of those hides no client of the node's engines.
+    /// True if all of them are ordinary users' own: a gap there hides no client of the node's engines.
     pub of_users: bool,
 }
 
@@ -82,7 +83,7 @@ impl TcpHeld {
     }
 }
 
-/// Looks in every known namespace for the sockets in `held` and for who is connected to them.
+/// Searches every known namespace for the sockets in `held` and their clients.
 pub fn find_tcp(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) -> TcpSeen {
     let mut seen = find(tables, namespaces, held);
     if held.of_users {
@@ -98,7 +99,7 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
     }
     let plan: Vec<&Namespace> = namespaces.known.iter().collect();
     let mut ends = Vec::new();
-    // Who could not be entered is told by the look for Unix sockets.
+    // Namespaces that cannot be entered are reported by the search for Unix sockets.
     tables.visit(&plan, &mut |netns, table| {
         let rows = collect_tcp(table, &mut |row| {
             let is_waiting = row.inode.0 == 0 && row.state == State::CONNECTED;
@@ -114,7 +115,7 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
     let mut kept: BTreeMap<SocketInode, usize> = BTreeMap::new();
     for end in ends {
         let Some(listener) = listener_of(&seen.listening, &end) else {
-            continue; // a connection that the engine made
+            continue; // a connection that the engine made itself
         };
         let count = kept.entry(listener).or_default();
         *count += 1;
@@ -153,12 +154,12 @@ fn sort_rows(netns: NetNs, rows: Vec<TcpRow>, listening: &mut Vec<ListeningSocke
             });
         }
     }
-    // A socket that moved in its hash chain during the dump comes twice.
+    // A socket that moved in its hash chain during the dump is listed twice.
     listening.sort_by_key(|socket| socket.inode);
     listening.dedup_by_key(|socket| socket.inode);
 }
 
-/// The listener that a connection came to: the one of its port in its namespace, of its very address where there is one.
+/// Returns the listener of a connection: the one with its port in its namespace, preferably with its exact address.
 fn listener_of(listening: &[ListeningSocket], end: &End) -> Option<SocketInode> {
     let here = listening.iter().filter(|socket| socket.netns == end.netns);
     let fits = here.filter_map(|socket| match socket.name {
@@ -172,7 +173,7 @@ fn listener_of(listening: &[ListeningSocket], end: &End) -> Option<SocketInode> 
     fits.min().map(|(_, inode)| inode)
 }
 
-/// A socket of the node that has the address and port that a client came from.
+/// A socket of the node that has a client's address and port.
 struct Candidate {
     inode: SocketInode,
     netns: NetNs,
@@ -215,9 +216,10 @@ fn find_clients(
     connections
 }
 
-/// Who is at the other end. Several, where namespaces use the same addresses and it cannot be told which of them.
+/// Returns the clients. There are several if namespaces use the same addresses and it cannot be decided which one it
+/// is.
 fn clients_of(end: &End, candidates: &[Candidate]) -> Vec<TcpClient> {
-    // The loopback's addresses are each namespace's own.
+    // Each namespace has its own loopback addresses.
     let is_local = end.remote.ip().is_loopback();
     let near = || candidates.iter().filter(|c| !is_local || c.netns == end.netns);
     let here = |c: &Candidate| TcpClient::Here(c.inode, c.netns);
@@ -270,7 +272,7 @@ mod tests {
         seen_with_init(host, pod, held, &[])
     }
 
-    /// Where pid 1 holds 5 and 7, and may listen on these ports for an engine.
+    /// Finds the sockets where pid 1 holds 5 and 7, and may listen on these ports for an engine.
     fn seen_with_init(host: &[TcpRow], pod: &[TcpRow], held: &[u32], ports: &[u16]) -> TcpSeen {
         let directory = tempfile::tempdir().expect("a temporary directory");
         for (netns, rows) in [(HOST, host), (POD, pod)] {
@@ -307,20 +309,20 @@ mod tests {
         let host = [
             listening(5, "0.0.0.0:2375"),
             listening(6, "[::]:9323"),
-            listening(7, "0.0.0.0:80"), // somebody else's
+            listening(7, "0.0.0.0:80"), // another program's
             connected(50, "127.0.0.1:2375", "127.0.0.1:1000"),
             connected(60, "127.0.0.1:1000", "127.0.0.1:2375"),
             connected(51, "10.0.0.1:2375", "10.8.0.3:1000"),
             connected(52, "10.0.0.1:2375", "10.8.0.4:1000"),
             connected(53, "10.0.0.1:2375", "192.0.2.9:1000"),
-            connected(54, "10.0.0.1:2375", "10.0.0.1:1009"), // its other end was closed
-            connected(55, "10.0.0.1:40000", "192.0.2.1:443"), // pulls an image
+            connected(54, "10.0.0.1:2375", "10.0.0.1:1009"), // its client's end was closed
+            connected(55, "10.0.0.1:40000", "192.0.2.1:443"), // the engine pulls an image
             connected(0, "10.0.0.1:2375", "192.0.2.10:1000"), // not accepted yet
             connected(0, "10.0.0.1:80", "192.0.2.10:1000"),
         ];
         let pod = [
             connected(61, "10.8.0.3:1000", "10.0.0.1:2375"),
-            connected(62, "10.8.0.4:1000", "10.96.0.7:2375"), // by the address of a Service
+            connected(62, "10.8.0.4:1000", "10.96.0.7:2375"), // through the address of a Service
             connected(63, "127.0.0.1:1000", "127.0.0.1:2375"), // another namespace's loopback
         ];
         let seen = seen(&host, &pod, &[5, 6, 50, 51, 52, 53, 54, 55]);
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_init_holds_the_ports_of_engines_count() {
+    fn of_inits_sockets_only_engine_ports_count() {
         let host = [
             listening(5, "0.0.0.0:4243"),
             listening(7, "0.0.0.0:22"),
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_tcp_socket_of_an_engine_nothing_is_asked() {
+    fn without_an_engines_tcp_socket_no_table_is_read() {
         let seen = seen(&[listening(5, "0.0.0.0:2375")], &[], &[]);
         assert!(seen.listening.is_empty());
     }

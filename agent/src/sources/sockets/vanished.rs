@@ -1,7 +1,7 @@
-//! Listeners that only their connections tell of: they were closed under their clients, or are of another machine whose
-//! socket is mounted here, or of a process outside of all that castoff sees.
+//! Listeners that are known only from their connections: they were closed while clients were connected, or belong to
+//! another machine whose socket is mounted here, or to a process that castoff cannot see.
 //!
-//! An accepted socket carries the bound file and the name of its listener, and is in its client's network namespace.
+//! An accepted socket has the bound file and the name of its listener, and is in its client's network namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,10 @@ use crate::model::reading::Gap;
 use crate::model::socket::{ListenerId, ListeningSocket, SocketName};
 use crate::sources::host_files::SocketPlaces;
 
-/// The listeners of accepted connections that are not among `listening`, each with the server's end of one of them. One whose
-/// file is where engines have theirs is called so, whatever its own machine called it. Adds to `gaps` what is not known of
-/// those places, where a listener may be in one of them.
+/// Returns the listeners of accepted connections that are not among `listening`, each with the server's end of one of
+/// its connections. A listener whose file is at the usual path of an engine's socket gets that path as its name,
+/// whatever name it was bound to. If a listener may be at such a path and the paths were not all read, adds their gaps
+/// to `gaps`.
 pub(super) fn find_vanished(
     listening: &[ListeningSocket],
     connected: &Connected,
@@ -37,7 +38,7 @@ pub(super) fn find_vanished(
         };
         if let Some(id) = listener.id().filter(|id| !known.contains(id)) {
             let kept = found.entry(id).or_insert_with(|| listener.clone());
-            // The lowest, so that it is the same in each look.
+            // The lowest inode is taken, so that each look reports the same.
             if listener.inode < kept.inode {
                 *kept = listener;
             }
@@ -76,7 +77,7 @@ mod tests {
         ConnectedSocket::of(NetNs(netns), &row).expect("it has a name")
     }
 
-    /// Docker's usual place, where this file is; Podman's could not be looked at, which the gap says.
+    /// Returns the places with this file at Docker's usual path. Podman's could not be read, which the gap reports.
     fn places(docker: FileIdentity) -> (SocketPlaces, Gap) {
         let lost = Gap::new(
             Reason::PermissionDenied,
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_whose_listener_is_gone_tells_of_it() {
+    fn a_listener_that_is_gone_is_found_from_its_connection() {
         let foreign = file(3);
         let (places, lost) = places(foreign);
         let known = ListeningSocket {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_not_known_are_told_only_where_a_listener_may_be_there() {
+    fn gaps_of_places_are_reported_only_if_a_listener_may_be_there() {
         let foreign = file(3);
         let (places, _) = places(foreign);
         let connected = Connected {

@@ -181,7 +181,7 @@ fn buildkit_over_http_2_is_a_build() {
     assert_eq!(operation("POST /moby.buildkit.v1.Control/Solve"), Operation::Build);
 }
 
-/// Of a line that is longer than what the kernel program looks at its first parts tell.
+/// A line may be longer than the part that the kernel program reads: it is judged by its first components.
 #[test]
 fn a_long_line_is_judged_by_its_beginning() {
     let filters = "a".repeat(10_000);
@@ -195,7 +195,7 @@ fn a_long_line_is_judged_by_its_beginning() {
 }
 
 #[test]
-fn what_is_no_request_is_none() {
+fn other_bytes_are_not_a_request() {
     for sent in [
         "",
         "\n",

@@ -76,9 +76,9 @@ fn names_come_from_the_dockerd_beside_the_supervisor() {
         .in_host_root();
     shim(20, A, "/system.slice/containerd.service");
     shim(21, A, "/system.slice/containerd.service"); // its short-lived helper
-    shim(22, B, &pod); // a nested engine's: the host's dockerd may hold a forged record of it
-    shim(23, C, &format!("/docker/{C}")); // moved into the group of what it supervises
-    // /var/lib/docker is a link, absolute in the host's own eyes.
+    shim(22, B, &pod); // a nested engine's shim: the host's dockerd may have a forged record of its container
+    shim(23, C, &format!("/docker/{C}")); // a shim that was moved into the cgroup of its container
+    // /var/lib/docker is an absolute link on the host.
     let record = r#"{"Name":"/web","Config":{"Image":"nginx:1","Env":["TOKEN=secret"]},"State":{}}"#;
     host.file(&format!("/data/docker/containers/{A}/config.v2.json"), record);
     host.file(
@@ -143,11 +143,11 @@ fn the_data_root_is_the_daemons_own() {
 }
 
 #[test]
-fn an_ordinary_user_names_no_container_of_the_nodes_and_sends_castoff_to_no_file() {
+fn an_ordinary_user_cannot_name_the_nodes_containers_or_make_castoff_read_a_file() {
     let of_user = "Uid:\t1000\t1000\t1000\t1000\n";
     let record = r#"{"Name":"/secret","Config":{"Image":"secret"}}"#;
     let host = RecordedHost::new();
-    // His processes have the lower pids, and claim a container of root's beside one that is nobody else's.
+    // The user's processes have the lower pids, and claim one of root's containers and one that is in no other claim.
     let his = ["containerd-shim", "-namespace", "moby", "-id"];
     for (pid, id) in [(20, A), (21, B)] {
         let shim = host.process(pid, 1, "containerd-shim").exe("/tmp/containerd-shim");
@@ -183,7 +183,7 @@ fn an_ordinary_user_names_no_container_of_the_nodes_and_sends_castoff_to_no_file
 }
 
 #[test]
-fn a_record_that_cannot_be_understood_is_a_detail_and_is_not_quoted() {
+fn an_invalid_record_is_a_gap_of_detail_and_is_not_quoted() {
     for (content, reason) in [
         (
             b"{\"Name\":\"/web\",\"Config\":{\"Env\":[\"TOKEN=secret".to_vec(),

@@ -1,19 +1,20 @@
-//! Which processes hold a connection, on a recorded procfs: near ones, far ones, several, late ones, none.
+//! Finds the processes that hold a connection, on a recorded procfs: in the same namespace, elsewhere, several, late
+//! ones, none.
 
 use super::*;
 use crate::sources::recorded::RecordedHost;
 
-/// The pod's namespace has one accepted connection, whose client's end is socket 41.
+/// Returns a node whose pod namespace has one accepted connection, with socket 41 at the client's end.
 fn one_connection() -> Node {
     Node::new().round(&[(HOST, &[]), (POD, &[SocketFacts::accepted(40, NAME, FILE, 41)])])
 }
 
-/// A look at `host` with the process table as it was before `late` was added.
+/// Looks at `host` with the process table as it was before `late` ran.
 fn find_with(host: &RecordedHost, tables: &Node, late: impl FnOnce()) -> Sighting<ConnectionsSeen> {
     find_until(host, tables, None, late)
 }
 
-/// The same, with the end of the walk's time.
+/// Does the same, with a deadline of the walk.
 fn find_until(
     host: &RecordedHost,
     tables: &Node,
@@ -50,7 +51,7 @@ fn find_on(host: &RecordedHost, tables: &Node) -> Sighting<ConnectionsSeen> {
     find_with(host, tables, || {})
 }
 
-/// The pids that hold each connection.
+/// Returns the pids that hold each connection.
 fn holders(sighting: &Sighting<ConnectionsSeen>) -> Vec<Vec<u32>> {
     let connections = &sighting.reading.known().expect("something was looked into").connections;
     let pids = |connection: &Connection| connection.holders.iter().map(|holder| holder.key.pid.0).collect();
@@ -58,7 +59,7 @@ fn holders(sighting: &Sighting<ConnectionsSeen>) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn every_process_of_the_namespace_that_has_a_descriptor() {
+fn every_process_of_the_namespace_with_a_descriptor_is_a_holder() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0).socket(3);
     host.process(5, 1, "engine").netns(HOST.0).socket(1).socket(40);
@@ -71,11 +72,11 @@ fn every_process_of_the_namespace_that_has_a_descriptor() {
 }
 
 #[test]
-fn a_process_elsewhere_where_nobody_in_the_namespace_has_it() {
+fn a_holder_elsewhere_is_found_if_the_namespace_has_none() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0);
     host.process(7, 1, "sender").netns(POD.0);
-    // It was handed the descriptor, or has moved to this namespace since.
+    // It received the descriptor, or has moved to this namespace since.
     host.process(9, 1, "receiver").netns(HOST.0).socket(41);
     let sighting = find_on(&host, &one_connection());
     assert_eq!(holders(&sighting), [[9]]);
@@ -83,7 +84,7 @@ fn a_process_elsewhere_where_nobody_in_the_namespace_has_it() {
 }
 
 #[test]
-fn a_process_that_came_after_the_table_was_read() {
+fn a_process_started_after_the_table_was_read_is_found() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0);
     host.process(7, 1, "pause").netns(POD.0);
@@ -95,7 +96,7 @@ fn a_process_that_came_after_the_table_was_read() {
 }
 
 #[test]
-fn who_is_not_found_leaves_the_connection_and_a_gap() {
+fn a_connection_without_a_holder_is_kept_with_a_gap() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0);
     let gone = host.process(7, 1, "gone").netns(POD.0).socket(41).path("");
@@ -106,12 +107,12 @@ fn who_is_not_found_leaves_the_connection_and_a_gap() {
         fs::remove_dir_all(gone).expect("it was recorded");
     });
     assert_eq!(holders(&sighting), [Vec::<u32>::new()]);
-    // The unreadable one may be it. That the other has gone is nothing to tell.
+    // The unreadable process may be the holder. The other has ended, which is no gap.
     assert_eq!(reasons(&sighting), [(Reason::HostError, Hides::Identity, 1)]);
 }
 
 #[test]
-fn a_walk_without_time_left_gives_the_connection_and_says_what_is_missing() {
+fn a_walk_past_its_deadline_gives_the_connection_and_a_gap() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0);
     host.process(7, 1, "client").netns(POD.0).socket(41);
@@ -121,7 +122,7 @@ fn a_walk_without_time_left_gives_the_connection_and_says_what_is_missing() {
 }
 
 #[test]
-fn many_processes_are_walked_on_several_threads_and_none_is_forgotten() {
+fn many_processes_are_walked_on_several_threads_and_none_is_missed() {
     let host = RecordedHost::new();
     host.process(1, 0, "init").netns(HOST.0);
     let clients: Vec<u32> = (0..150).map(|n| 1000 + n).collect();
@@ -159,7 +160,7 @@ fn by_name_the_pod_is_known_and_not_the_process() {
         let sighting = find_on(&host, &Node::new().round(&[]).refuse(POD));
         assert_eq!(holders(&sighting), expected);
         assert_eq!(reasons(&sighting), [(Reason::PermissionDenied, Hides::Identity, 1)]);
-        // Two containers, and whose process comes first says nothing.
+        // Two containers: it says nothing that one of them has the first process.
         let seen = sighting.reading.known().expect("it is known");
         let all = seen.connections.iter().flat_map(|connection| &connection.holders);
         assert!(

@@ -1,11 +1,11 @@
-//! Looks one after another: what is remembered is proven again, and who came to hold a connection is found in time.
+//! Several looks in succession: every remembered holder is checked again, and every new holder is found in time.
 
 use std::fs;
 
 use super::*;
 use crate::sources::recorded::RecordedHost;
 
-/// Within how many looks everything is found.
+/// The number of looks within which every holder is found.
 const WITHIN: usize = 20;
 
 struct Looks<'h> {
@@ -16,7 +16,7 @@ struct Looks<'h> {
 }
 
 impl<'h> Looks<'h> {
-    /// At a host whose one connection has socket 41 at the client's end.
+    /// Starts at a host with one connection, which has socket 41 at the client's end.
     fn at(host: &'h RecordedHost) -> Self {
         fs::write(host.paths().proc.join("uptime"), "5000.00 9000.00\n").expect("a file");
         Self {
@@ -27,7 +27,7 @@ impl<'h> Looks<'h> {
         }
     }
 
-    /// The pids that hold the connection, with the names of their programs.
+    /// Returns the pids that hold the connection, with the names of their programs.
     fn look(&mut self) -> Vec<(u32, String)> {
         let proc = self.host.paths().proc;
         let table = self.reader.read_table();
@@ -53,7 +53,7 @@ impl<'h> Looks<'h> {
     }
 }
 
-/// Processes 20 and 21 of the host, of which 20 holds the connection.
+/// Returns a host with processes 20 and 21, of which 20 holds the connection.
 fn host() -> RecordedHost {
     let host = RecordedHost::new();
     host.process(1, 0, "init").exe("/sbin/init").netns(HOST.0);
@@ -80,7 +80,7 @@ fn a_new_process_that_inherited_it_is_found_in_the_next_look() {
 }
 
 #[test]
-fn an_old_process_that_was_handed_it_is_found_within_the_stated_number_of_looks() {
+fn an_old_process_that_received_it_is_found_within_the_stated_number_of_looks() {
     for receiver in [1, 21] {
         let host = host();
         let mut looks = Looks::at(&host);
@@ -89,16 +89,16 @@ fn an_old_process_that_was_handed_it_is_found_within_the_stated_number_of_looks(
         std::os::unix::fs::symlink("socket:[41]", link).expect("a link can be made");
         let found = (0..WITHIN).map(|_| looks.pids()).find(|pids| pids.contains(&receiver));
         assert_eq!(found.map(|pids| pids.len()), Some(2), "process {receiver}");
-        // And stays found, with the one that was known.
+        // It stays found, together with the one that was known.
         assert!((0..2 * WITHIN).all(|_| looks.pids().len() == 2));
     }
 }
 
-/// What happens to the host whose connection is held by this descriptor.
+/// A change to the host, whose connection is held through this descriptor.
 type Change = fn(&RecordedHost, &Path);
 
 #[test]
-fn what_no_longer_holds_it_is_not_named() {
+fn a_process_that_no_longer_holds_it_is_not_named() {
     let descriptor = |host: &RecordedHost| host.paths().proc.join("20/fd/3");
     let changes: [(&str, Change, &[u32]); 4] = [
         ("closed", |_, fd| fs::remove_file(fd).expect("it is there"), &[]),
@@ -133,12 +133,12 @@ fn what_no_longer_holds_it_is_not_named() {
 }
 
 #[test]
-fn a_pid_that_is_another_process_is_not_named_after_the_first() {
+fn a_reused_pid_is_not_named_after_the_first_process() {
     let host = host();
     let mut looks = Looks::at(&host);
     assert_eq!(looks.look(), [(20, "client".to_owned())]);
     let directory = host.paths().proc.join("20");
-    // Kept beside, so that its inode is not given out again, as the kernel would not.
+    // The file is kept, so that its inode is not reused: the kernel would not reuse it either.
     fs::rename(&directory, host.folder().join("ended")).expect("it is there");
     let stat = "20 (heir) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 7777 1 1\n";
     host.process(20, 1, "heir")

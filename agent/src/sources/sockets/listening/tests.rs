@@ -21,7 +21,7 @@ fn file(inode: u64) -> FileIdentity {
     FileIdentity::from_stat(0x19, inode)
 }
 
-/// One process in each namespace: 1 in the host's, 2 in the pod's.
+/// Returns one process in each namespace: 1 in the host's, 2 in the pod's.
 fn namespaces(proc: &Path) -> Namespaces {
     let entries = [(1, HOST), (2, POD)].map(|(pid, netns)| ProcessEntry::in_netns(pid, Some(netns)));
     find_namespaces(
@@ -46,7 +46,7 @@ fn reasons(sighting: &Sighting<Vec<ListeningSocket>>) -> Vec<(Reason, Hides)> {
 }
 
 #[test]
-fn listeners_of_all_namespaces_with_who_waits() {
+fn listeners_of_all_namespaces_have_their_waiting_clients() {
     let directory = TempDir::new().expect("a temporary directory");
     let waiting = [SocketInode(7), SocketInode(0)];
     let docker = SocketFacts {
@@ -64,7 +64,7 @@ fn listeners_of_all_namespaces_with_who_waits() {
     let rows = [
         SocketFacts::accepted(4, b"/run/docker.sock\0", Some(file(99)), 8),
         docker.clone(),
-        docker, // moved in its hash chain: comes twice
+        docker, // it moved in its hash chain, so it is dumped twice
         datagram,
         unnamed,
     ];
@@ -88,10 +88,10 @@ fn listeners_of_all_namespaces_with_who_waits() {
 }
 
 #[test]
-fn slashes_that_a_server_writes_too_many_are_not_part_of_the_name() {
+fn redundant_slashes_are_not_part_of_the_name() {
     let path = |path: &str| SocketName::Path(path.into());
     for (bound, name) in [
-        // Podman 3.0 binds what follows `unix:` of `unix:///run/podman/podman.sock`, with a slash too many.
+        // Podman 3.0 binds the rest of `unix:///run/podman/podman.sock` after `unix:`, which has too many slashes.
         (&b"///run/podman/podman.sock"[..], path("/run/podman/podman.sock")),
         (b"/run//user/1000///docker.sock", path("/run/user/1000/docker.sock")),
         (b"docker//x.sock", path("docker/x.sock")),
@@ -107,7 +107,7 @@ fn slashes_that_a_server_writes_too_many_are_not_part_of_the_name() {
 }
 
 #[test]
-fn what_could_not_be_looked_into_hides_an_engine() {
+fn an_unreadable_namespace_hides_an_engine() {
     let directory = TempDir::new().expect("a temporary directory");
     let whole = Reply::dump(ENVELOPE, &[SocketFacts::listening(3, b"/x\0", Some(file(1)))]);
     record(&directory, HOST, &whole);
@@ -135,7 +135,7 @@ fn what_could_not_be_looked_into_hides_an_engine() {
 }
 
 #[test]
-fn no_namespace_at_all_is_not_an_empty_answer() {
+fn no_namespace_at_all_is_unknown() {
     let directory = TempDir::new().expect("a temporary directory");
     let mut tables = RecordedTables::new(directory.path().into());
     let seen = find_listening_sockets(&mut tables, directory.path(), &Namespaces::default());
@@ -143,7 +143,7 @@ fn no_namespace_at_all_is_not_an_empty_answer() {
 }
 
 #[test]
-fn names_stand_in_where_the_kernel_cannot_be_asked() {
+fn names_are_used_if_the_kernel_cannot_be_asked() {
     let directory = TempDir::new().expect("a temporary directory");
     fs::write(directory.path().join("20.refused"), "").expect("a file");
     let proc = directory.path().join("2");
@@ -160,13 +160,13 @@ fn names_stand_in_where_the_kernel_cannot_be_asked() {
     let found = seen.reading.known().expect("by name");
     assert_eq!((found[0].inode, found[0].netns), (SocketInode(77), POD));
     assert!(found[0].file.is_some());
-    // Without its file nobody can tell whose socket it is.
+    // Without its file the owner of the socket cannot be determined.
     table("/run/other.sock");
     assert_eq!(reasons(&find(&directory)), [(Reason::PermissionDenied, Hides::Engine)]);
     drop(socket);
 }
 
-/// Answers as the kernel does when a backlog is longer than it lists: the dump ends before it.
+/// Answers like the kernel when a backlog is longer than it lists: the dump ends early.
 struct CutBacklogs(BTreeMap<NetNs, Vec<u8>>);
 
 impl SocketTables for CutBacklogs {
@@ -200,7 +200,7 @@ impl SocketTable for CutBacklog<'_> {
 }
 
 #[test]
-fn a_backlog_too_long_to_list_is_told_and_hides_no_listener() {
+fn a_backlog_too_long_to_list_is_reported_and_hides_no_listener() {
     for (length, unlisted) in [(600, 600), (1, 0)] {
         let waiting = vec![SocketInode(5); length];
         let socket = SocketFacts {
@@ -220,7 +220,7 @@ fn a_backlog_too_long_to_list_is_told_and_hides_no_listener() {
 }
 
 #[test]
-fn a_flood_of_listeners_leaves_those_that_engines_hold() {
+fn a_flood_of_listeners_displaces_none_that_engines_hold() {
     let directory = TempDir::new().expect("a temporary directory");
     let mut rows: Vec<SocketFacts<'_>> = (10..40).map(|n| SocketFacts::listening(n, b"/tmp/x\0", None)).collect();
     rows.push(SocketFacts::listening(50, b"/run/docker.sock\0", Some(file(1))));
