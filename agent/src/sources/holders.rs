@@ -441,8 +441,7 @@ impl<'a> HolderSearch<'a> {
         let entry_of = |key: ProcessKey| tables.iter().find_map(|entries| find_entry(entries, key));
         let holders = |open: &Open| self.descriptors.holders(open.client);
         let mut keys: BTreeSet<ProcessKey> = BTreeSet::new();
-        // One holder of each connection before a second one of any: the children of one client leave no other
-        // connection without a name.
+        // One holder of each connection comes first, so that a client with many processes cannot displace the others.
         let firsts = self.open.iter().filter_map(|open| holders(open).next());
         for key in firsts.chain(self.open.iter().flat_map(holders)) {
             if keys.len() == HOLDERS_KEPT {

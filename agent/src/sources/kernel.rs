@@ -1,16 +1,16 @@
-//! The kernel's interfaces, one file each; everything else in [`sources`](super) asks them and reads no file of the kernel
-//! by itself.
+//! The kernel's interfaces, with one file each. Everything else in [`sources`](super) uses them and reads no file of
+//! the kernel itself.
 //!
 //! - [`rooted`] reads paths below another root directory, and their links
 //! - [`mountinfo`] reads `/proc/<pid>/mountinfo`
-//! - [`process`] reads the directory of one process, `/proc/<pid>`: one more of its files is one more method there
+//! - [`process`] reads the directory of one process, `/proc/<pid>`, with one method for each file
 //! - [`cgroups`] places a process by its control groups and their owners
-//! - [`system`] reads the files of `/proc` that are of no process
+//! - [`system`] reads the files of `/proc` that belong to no process
 //! - [`netns`] opens and enters network namespaces
 //! - [`unix_table`] reads `/proc/<pid>/net/unix`
-//! - [`diag`] asks `sock_diag`, its records and the netlink socket that asks for them
+//! - [`diag`] has the records of `sock_diag`, and the netlink socket that requests them
 //! - [`bpf`] loads the programs of `agent/bpf` into the kernel
-//! - [`refusal`] says what an error of any of them amounts to
+//! - [`refusal`] explains the errors of all of them
 
 pub(crate) mod bpf;
 pub(crate) mod cgroups;

@@ -1,17 +1,18 @@
-//! Which containers could reach a listener through what they mount.
+//! The containers that can reach a listener through their mounts.
 //!
-//! A container's mounts are those that its first process has, by device and by the path on that file system, so that
-//! neither another name nor a link nor a mount over it deceives. Where no process of a container can be found, they are those
-//! that its runtime or engine was asked for, each resolved on the host. What was asked for gives the names in either case.
-//! Never opens a socket. Relies on bind mounts keeping the file system and the inode of what they bind.
+//! The mounts of a container are those of its first process. They are compared by device and by the path on that file
+//! system, so that another name, a link or a mount on top of it does not hide a listener. If no process of a container
+//! can be found, its mounts are those that its runtime or engine was asked for, each resolved on the host. In both
+//! cases the reported names are those in the request. Never opens a socket. Relies on bind mounts keeping the file
+//! system and the inode.
 //!
-//! - [`table`]: the mounts of a process, and where a path leads through them
+//! - [`table`]: the mounts of a process, and the resolution of paths through them
 //! - [`targets`]: the files of the listeners
 //! - [`contained`]: the first process of each container
-//! - [`own`]: the mounts that a container has
-//! - [`search`]: each container's mounts held against the targets
-//! - [`named`]: mounts that are named as an engine's socket
-//! - [`access`]: whether its user may open the socket
+//! - [`own`]: the actual mounts of a container
+//! - [`search`]: the comparison of each container's mounts with the targets
+//! - [`named`]: mounts with the name of an engine's socket
+//! - [`access`]: the right of the container's user to open the socket
 
 mod access;
 mod contained;
@@ -41,19 +42,19 @@ use crate::model::last_connect::{ListenerClock, Moment};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 pub use contained::{ContainerProcess, MembershipMemory, find_container_processes};
 
-/// Containers whose mounts are looked at: ten times a full node.
+/// The most containers whose mounts are read: ten times a full node.
 const CONTAINERS_KEPT: usize = 2_500;
 
-/// What the look at mounts rests on.
+/// The input of the search.
 #[derive(Debug)]
 pub struct Looked<'a> {
-    /// Where the host is.
+    /// The paths of the host.
     pub host: &'a HostPaths,
-    /// Reads more of each process.
+    /// Reads more about each process.
     pub reader: &'a ProcessReader,
     /// The containers that the runtime lists.
     pub containers: &'a Sighting<Vec<Container>>,
-    /// The sandboxes of its pods: they mount nothing.
+    /// The sandboxes of its pods, which mount nothing.
     pub sandboxes: &'a BTreeSet<ContainerId>,
     /// The containers that engines run by themselves.
     pub supervised: &'a [SupervisedContainer],
@@ -61,36 +62,36 @@ pub struct Looked<'a> {
     pub processes: &'a Sighting<Vec<ContainerProcess>>,
     /// The engines.
     pub engines: &'a Sighting<Vec<EngineSighting>>,
-    /// The files of all sockets that accept, in every network namespace.
+    /// The files of all listening sockets, in every network namespace.
     pub listening: &'a BTreeSet<FileIdentity>,
-    /// True if that is every socket of this machine: castoff is in its first PID namespace, and missed none.
+    /// True if `listening` has every socket of this machine: castoff is in its first PID namespace, and missed none.
     pub sees_machine: bool,
     /// The time.
     pub now: Moment,
 }
 
-/// What the mounts of the containers amount to.
+/// The result of the search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountsSeen {
-    /// Those that lead to a listener.
+    /// The mounts that lead to a listener.
     pub reaches: Sighting<Vec<Reach>>,
-    /// Those that are named as an engine's socket and lead to no listener.
+    /// The mounts that have the name of an engine's socket and lead to no listener.
     pub lost: Vec<LostMount>,
-    /// When somebody last connected to each listener.
+    /// The time of the last connect to each listener.
     pub clocks: Vec<ListenerClock>,
 }
 
-/// The state that is kept from look to look (ADR 4).
+/// The state that is kept between looks (ADR 4).
 #[derive(Debug, Default)]
 pub struct MountMemory {
     watch: MountWatch,
     host: MountTable,
-    /// What the mounts below were held against.
+    /// The targets that the known mounts were compared with.
     targets: Vec<Target>,
     own: KnownMounts,
 }
 
-/// Finds the mounts that lead to an engine's listener, or should. An engine's own container does not count.
+/// Finds the mounts that lead to an engine's listener, or should. The engine's own container is left out.
 pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen {
     let without = |reaches| MountsSeen {
         reaches,

@@ -1,4 +1,4 @@
-//! Kernel programs (BPF): how an object of `agent/bpf` is loaded, and what a refusal of the kernel means.
+//! Kernel programs (BPF): loads an object of `agent/bpf`, and explains a refusal of the kernel.
 //!
 //! Relies on aya, on the kernel's own types at `/sys/kernel/btf/vmlinux`, and on bpf(2).
 
@@ -17,36 +17,37 @@ use self::facts::KernelFacts;
 use crate::model::identity::FileIdentity;
 use crate::model::reading::Gap;
 
-/// The first kernel that accounts maps to the control group; before, they count against the limit of locked memory.
+/// The first kernel that charges maps to the control group. Older ones charge them to the limit of locked memory.
 const MAPS_IN_CGROUP: (u32, u32) = (5, 11);
 
 /// `struct listener` of `agent/bpf/kernel.h`: device and inode.
 pub(crate) type Key = [u32; 2];
 
-/// Nanoseconds of a clock tick as proc(5) counts them: `USER_HZ` is 100 on every architecture that castoff runs on.
+/// The nanoseconds of a clock tick in proc(5): `USER_HZ` is 100 on every architecture that castoff runs on.
 const TICK: u64 = 10_000_000;
 
-/// The start of a process in clock ticks since boot, as proc(5) has it, from the nanoseconds that the kernel has.
+/// Converts the start of a process from the kernel's nanoseconds to clock ticks since boot, as in proc(5).
 pub(crate) const fn ticks(nanoseconds: u64) -> u64 {
     nanoseconds / TICK
 }
 
-/// The number of 4 bytes at `at` of a record.
+/// Returns the 4-byte number at `at` of a record.
 pub(crate) fn short(record: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(record.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The number of 8 bytes at `at` of a record.
+/// Returns the 8-byte number at `at` of a record.
 pub(crate) fn long(record: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(record.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// A listener's file as the programs know it.
+/// Returns a listener's file in the form that the programs use.
 pub(crate) const fn key(listener: FileIdentity) -> Key {
     [listener.device.to_kernel(), listener.inode]
 }
 
-/// Lets castoff lock as much memory as it may. Where that is too little the kernel refuses the maps, which is told.
+/// Raises castoff's limit of locked memory as far as possible. If this is not enough, the kernel refuses the maps,
+/// which is reported.
 fn raise_locked_memory() {
     let mut limit = getrlimit(Resource::Memlock);
     limit.current = limit.maximum;
@@ -59,7 +60,7 @@ fn raise_locked_memory() {
     }
 }
 
-/// A reason why a program cannot be used.
+/// The reason why a program cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     #[error("the kernel's types cannot be read: {}", Gap::chain(.0))]
@@ -76,12 +77,13 @@ pub(crate) enum LoadError {
     Thread(io::Error),
 }
 
-/// Loads an object, and gives what `load` makes of it. The kernel's types take some 30 MB while they are read, on a thread of
-/// their own: what a thread has allocated is given back whole when it is freed, and nothing of the object, which stays, lies
-/// between. glibc may keep half of it all the same, unless `MALLOC_TRIM_THRESHOLD_` tells it not to, as the image does.
+/// Loads an object and passes it to `load`. The kernel's types take some 30 MB while they are read. This happens on a
+/// separate thread: the memory that a thread has allocated is returned whole when it is freed, because nothing of the
+/// object, which stays, lies between. glibc may still keep half of it, unless `MALLOC_TRIM_THRESHOLD_` is set, as in
+/// the image.
 ///
 /// # Errors
-/// Where the kernel's types cannot be read, or the kernel refuses the object, or `load` fails.
+/// If the kernel's types cannot be read, the kernel refuses the object, or `load` fails.
 pub(crate) fn load_apart<T>(
     facts: &KernelFacts,
     object: &[u8],
@@ -92,7 +94,7 @@ pub(crate) fn load_apart<T>(
     }
     let read = || {
         let mut loader = EbpfLoader::new();
-        // A new loader has read the types and keeps them to itself. Without this they would be in memory twice.
+        // A new loader has read the types and keeps them. Without this call they would be in memory twice.
         loader.btf(None);
         (loader, Btf::from_sys_fs())
     };
@@ -103,10 +105,10 @@ pub(crate) fn load_apart<T>(
     load(object, &types)
 }
 
-/// The descriptor of a map of a loaded object, which outlives it.
+/// Returns the descriptor of a map of a loaded object. The descriptor outlives the object.
 ///
 /// # Errors
-/// Where there is no map of this name, or of a kind that castoff does not use.
+/// If there is no map with this name, or its kind is not one that castoff uses.
 pub(crate) fn map_of(object: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     let (Map::HashMap(data) | Map::RingBuf(data)) = object.map(name).ok_or(LoadError::Missing(name))? else {
         return Err(LoadError::Missing(name));
@@ -114,7 +116,7 @@ pub(crate) fn map_of(object: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadE
     data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Thread)
 }
 
-/// The kernel's answer without the verifier's whole log, of which the last line but its statistics says why.
+/// Returns the kernel's answer without the verifier's whole log. Its last line before the statistics gives the reason.
 fn refusal(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else {
         return Gap::chain(error);

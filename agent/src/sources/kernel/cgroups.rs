@@ -1,7 +1,7 @@
-//! The control groups of a process, with who owns their directories.
+//! The control groups of a process, with the owners of their directories.
 //!
-//! Relies on where systemd mounts the hierarchies: `/sys/fs/cgroup` of the host's first process, and a folder of each
-//! below it on version 1. A group that is not there, or may not be looked at, is taken by its name.
+//! Relies on the places where systemd mounts the hierarchies: `/sys/fs/cgroup` of the host's first process, and with
+//! version 1 a directory for each below it. A cgroup that does not exist or cannot be read is judged by its name.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::workload::Membership;
 
-/// Tells where a process belongs by its `cgroup`, which is `file`.
+/// Returns the membership of a process from `file`, the contents of its `cgroup`.
 pub(crate) fn read_membership(proc: &Path, file: &[u8]) -> Membership {
     let mounted = proc.join("1/root/sys/fs/cgroup");
     Membership::from_cgroups(file, &|controllers, group| read_owner(&mounted, controllers, group))

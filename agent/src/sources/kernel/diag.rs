@@ -1,12 +1,12 @@
-//! The records of `sock_diag`: what is asked, and rows out of the bytes that come back. Here those of Unix sockets; [`tcp`] has
-//! the others.
+//! The records of `sock_diag`: the requests, and the rows decoded from the replies. This file has Unix sockets; [`tcp`]
+//! has TCP sockets.
 //!
-//! Pure: bytes in, borrowed rows out, nothing allocated for a row. Bytes that the protocol does not allow are a typed
-//! error, never a panic and never fewer rows than the kernel sent. Whoever reads the socket is in `netlink.rs`.
+//! Pure: bytes in, borrowed rows out, without an allocation per row. Bytes that the protocol does not allow are a typed
+//! error, never a panic and never fewer rows than the kernel sent. `netlink.rs` reads the socket.
 //!
-//! Relies on netlink(7), `sock_diag(7)` and, of Linux 6.12,
+//! Relies on netlink(7), `sock_diag(7)`, and these files of Linux 6.12:
 //! <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/unix_diag.h> (the layout),
-//! <https://github.com/torvalds/linux/blob/v6.12/net/unix/diag.c> (what stands in it). The interface is there since 3.3.
+//! <https://github.com/torvalds/linux/blob/v6.12/net/unix/diag.c> (the contents). The interface exists since 3.3.
 
 mod ask;
 #[cfg(any(test, feature = "recorded"))]
@@ -55,12 +55,12 @@ const _: () = assert!(HEADER_LEN.is_multiple_of(ALIGNMENT) && ATTRIBUTE_LEN.is_m
 const _: () = assert!(size_of::<[u32; 3]>() + size_of::<[u16; 2]>() == HEADER_LEN);
 const _: () = assert!(size_of::<[u8; 4]>() + size_of::<[u32; 3]>() == ROW_LEN);
 
-/// A socket's state as the kernel numbers it; Unix sockets use TCP's numbers.
+/// A socket's state, by the kernel's number. Unix sockets use the numbers of TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State(pub u8);
 
 impl State {
-    /// Connected: a client's end from connect(2) on, a server's end once it is accepted.
+    /// Connected: a client's end after connect(2), or a server's end after accept(2).
     pub const CONNECTED: Self = Self(TCP_ESTABLISHED);
     /// Accepts connections.
     pub const LISTENING: Self = Self(TCP_LISTEN);
@@ -78,7 +78,7 @@ impl Kind {
     /// `SOCK_SEQPACKET`.
     pub const SEQUENCED: Self = Self(5);
 
-    /// True if such sockets listen and accept.
+    /// True if sockets of this type listen and accept.
     pub const fn connects(self) -> bool {
         matches!(self, Self::STREAM | Self::SEQUENCED)
     }
@@ -87,26 +87,26 @@ impl Kind {
 /// One socket, borrowed from the bytes that the kernel sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketRow<'a> {
-    /// Its inode; never 0 (the kernel leaves out what has none: closed, or not accepted yet).
+    /// Its inode, which is never 0: the kernel leaves out sockets without one, which are closed or not accepted yet.
     pub inode: SocketInode,
     /// Its type.
     pub kind: Kind,
     /// Its state.
     pub state: State,
     /// `sun_path` of the bound address: a path with its final zero byte, or a zero byte and an abstract name. An
-    /// accepted socket carries its listener's.
+    /// accepted socket has its listener's.
     pub name: Option<&'a [u8]>,
-    /// The file it is bound to. An accepted socket carries its listener's.
+    /// The file it is bound to. An accepted socket has its listener's.
     pub file: Option<FileIdentity>,
-    /// The other end. 0 where the other end is closed or was not accepted yet.
+    /// The peer; 0 if it is closed or was not accepted yet.
     pub peer: Option<SocketInode>,
-    /// How many connections wait to be accepted; bytes unread where it does not listen.
+    /// For a listener, the number of connections that wait to be accepted; for other sockets, the unread bytes.
     pub waiting: Option<u32>,
     icons: &'a [u8],
 }
 
 impl<'a> SocketRow<'a> {
-    /// A row without attributes.
+    /// Returns a row without attributes.
     pub(crate) const fn bare(inode: SocketInode, state: State) -> Self {
         Self {
             inode,
@@ -120,7 +120,8 @@ impl<'a> SocketRow<'a> {
         }
     }
 
-    /// Inodes of the client ends, of any network namespace, that wait to be accepted. 0: closed meanwhile.
+    /// The inodes of the client ends, in any network namespace, that wait to be accepted; 0 for one that is closed by
+    /// now.
     pub fn icons(&self) -> impl Iterator<Item = SocketInode> + use<'a> {
         let (whole, _) = self.icons.as_chunks::<4>();
         whole.iter().map(|inode| SocketInode(u32::from_ne_bytes(*inode)))
@@ -138,23 +139,23 @@ pub enum Message<'a> {
     Done,
     /// The kernel ended the dump with this error number (positive).
     Refused(i32),
-    /// The tables changed so that rows may be missing or double: ask again.
+    /// The tables changed during the dump, so rows may be missing or duplicated: the dump has to be repeated.
     Interrupted,
     /// Messages were lost.
     Overrun,
 }
 
-/// Bytes that are no reply to what was asked.
+/// A reply that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// A message or an attribute says that it is longer than the rest, or shorter than its own header.
+    /// A message or attribute has a length that exceeds the rest, or is shorter than its own header.
     #[error("{what} says {said} bytes and {left} are left")]
     Length {
-        /// What says so.
+        /// The message or attribute.
         what: &'static str,
-        /// The length it gives.
+        /// The length in its header.
         said: usize,
-        /// Bytes left, its header included.
+        /// The remaining bytes, including its header.
         left: usize,
     },
     /// The reply belongs to another request or another socket.
@@ -165,7 +166,7 @@ pub enum DecodeError {
         /// `nlmsg_pid`.
         port: u32,
     },
-    /// A type of message that is no answer to a dump.
+    /// A type of message that does not belong in a dump.
     #[error("message type {0}")]
     Type(u16),
     /// A row of another address family.
@@ -176,17 +177,17 @@ pub enum DecodeError {
     NoInode,
 }
 
-/// Whose reply is expected.
+/// The addressee of the expected reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// The sequence number of the request.
     pub sequence: u32,
-    /// The port of the asking socket.
+    /// The port of the requesting socket.
     pub port: u32,
 }
 
 impl Envelope {
-    /// What the first message in `bytes` is addressed to.
+    /// Returns the addressee of the first message in `bytes`.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             sequence: u32_at(bytes, 8)?,
@@ -195,7 +196,7 @@ impl Envelope {
     }
 }
 
-/// The messages of one datagram. After an error it ends.
+/// The messages of one datagram. Ends after an error.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
     rest: &'a [u8],
@@ -256,13 +257,13 @@ fn decode_message(kind: u16, flags: u16, payload: &[u8]) -> Result<Message<'_>, 
             _ => decode_row(payload).map(Message::SocketRow),
         },
         NLMSG_OVERRUN => Ok(Message::Overrun),
-        // Both begin with an `int`: 0 or a negative error number. Without one, DONE still means done.
+        // Both begin with an `int`: 0 or a negative error number. DONE without one still means done.
         NLMSG_DONE if payload.is_empty() => Ok(Message::Done),
         NLMSG_DONE | NLMSG_ERROR => match u32_at(payload, 0).map(u32::cast_signed) {
             None => Err(length_error("error number", 4, payload)),
             Some(0) if kind == NLMSG_DONE => Ok(Message::Done),
             Some(number) if number < 0 => Ok(Message::Refused(number.saturating_neg())),
-            // An acknowledgement, which nobody asked for, or a number that is no error.
+            // An acknowledgement, which was not requested, or a number that is not an error.
             Some(_) => Err(DecodeError::Type(kind)),
         },
         other => Err(DecodeError::Type(other)),
@@ -299,7 +300,7 @@ fn decode_row(payload: &[u8]) -> Result<SocketRow<'_>, DecodeError> {
 
 fn decode_attribute<'a>(row: &mut SocketRow<'a>, kind: u16, value: &'a [u8]) -> Result<(), DecodeError> {
     match kind {
-        // Empty: bound to no name.
+        // Empty: not bound to a name.
         ATTR_NAME => row.name = Some(value).filter(|name| !name.is_empty()),
         ATTR_VFS => match (u32_at(value, 0), u32_at(value, 4)) {
             (Some(inode), Some(dev)) => {
@@ -326,7 +327,7 @@ fn decode_attribute<'a>(row: &mut SocketRow<'a>, kind: u16, value: &'a [u8]) -> 
             Some(waiting) => row.waiting = Some(waiting),
             None => return Err(length_error("queue attribute", 8, value)),
         },
-        // A newer kernel's, or one that comes unasked (UNIX_DIAG_SHUTDOWN).
+        // An attribute of a newer kernel, or one that is always sent (UNIX_DIAG_SHUTDOWN).
         _ => {}
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! The lines of `/proc/<pid>/mountinfo`: what is mounted where, as one process sees it.
+//! The lines of `/proc/<pid>/mountinfo`: the mounts that one process sees.
 //!
-//! Relies on `proc_pid_mountinfo(5)`. Lines that do not fit the format are left out by the caller's choice: the parser
-//! says none.
+//! Relies on `proc_pid_mountinfo(5)`. The parser returns none for a line that does not fit the format, and its callers
+//! skip such lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,34 +12,34 @@ use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::model::identity::Device;
 
-/// The most that is read of one `mountinfo`: a node with 110 pods has about 300 KiB.
+/// The most bytes that are read of one `mountinfo`: a node with 110 pods has about 300 KiB.
 const LIMIT: u64 = 16 << 20;
 
 /// One mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MountLine<'a> {
-    /// The mount's number, the same in every mount namespace that shows it.
+    /// The mount's ID, the same in every mount namespace that shows it.
     pub id: u32,
-    /// The number of the mount that it is mounted on.
+    /// The ID of the mount that it is mounted on.
     pub parent: u32,
     /// The device of the mounted file system, `st_dev` of the files in it.
     pub device: Device,
-    /// The directory of that file system which is mounted, with the kernel's octal escapes left in; `net:[4026532567]` for a
-    /// namespace. Ends in `//deleted` where it was removed since.
+    /// The mounted directory, by its path on that file system, with the kernel's octal escapes; `net:[4026532567]` for
+    /// a namespace. Ends in `//deleted` if it was removed later.
     pub root: &'a [u8],
-    /// The mount point relative to the process's root, with the kernel's octal escapes left in.
+    /// The mount point relative to the process's root, with the kernel's octal escapes.
     pub point: &'a [u8],
-    /// The mount's own options, separated by commas: `ro`, `nosuid`, `idmapped`.
+    /// The mount's own options, comma-separated: `ro`, `nosuid`, `idmapped`.
     pub flags: &'a [u8],
     /// The file system's type: `proc`, `cgroup2`, `tmpfs`.
     pub fs_type: &'a [u8],
-    /// The super block's options, separated by commas.
+    /// The super block's options, comma-separated.
     pub options: &'a [u8],
 }
 
 impl<'a> MountLine<'a> {
-    /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the optional fields before the
-    /// dash are any number. None where a field is missing.
+    /// Parses `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`. There may be any number
+    /// of optional fields before the dash. Returns none if a field is missing.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|b| *b == b' ').filter(|f| !f.is_empty());
         let id = parse_number(fields.next()?)?;
@@ -63,7 +63,7 @@ impl<'a> MountLine<'a> {
         })
     }
 
-    /// The value of the super block's option `name`, empty for one without a value.
+    /// Returns the value of the super block's option `name`; empty for an option without a value.
     pub(crate) fn option(&self, name: &[u8]) -> Option<&'a [u8]> {
         self.options.split(|b| *b == b',').find_map(|option| {
             let rest = option.strip_prefix(name)?;
@@ -88,15 +88,16 @@ fn parse_device(field: &[u8]) -> Option<Device> {
     })
 }
 
-/// Tells whether a `mountinfo` has to be read again: with 110 pods that costs a millisecond. Relies on poll(2) of the open
-/// file, which says so since Linux 2.6.15 (proc(5)); a file that is not procfs's is always read again.
+/// Detects that a `mountinfo` has to be read again, because reading it takes a millisecond with 110 pods. Relies on
+/// poll(2) of the open file, which reports changes since Linux 2.6.15 (proc(5)). A file that is not in a procfs is
+/// always read again.
 #[derive(Debug, Default)]
 pub(crate) struct MountWatch {
     file: Option<File>,
 }
 
 impl MountWatch {
-    /// True if the mounts in `path` may have changed since this was last asked. True also where that cannot be told.
+    /// True if the mounts in `path` may have changed since the last call. Also true if this cannot be determined.
     pub(crate) fn has_changed(&mut self, path: &Path) -> bool {
         let changed = self.file.as_ref().is_none_or(|file| {
             let mut asked = [PollFd::new(file, PollFlags::PRI)];
@@ -104,7 +105,7 @@ impl MountWatch {
             poll(&mut asked, Some(&at_once)).map_or(true, |events| events > 0)
         });
         if changed {
-            // Opened before it is read, so that what changes during the reading counts as a change.
+            // Opened before it is read, so that a change during the reading counts.
             let is_procfs = |file: &File| fstatfs(file).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC);
             self.file = File::open(path).ok().filter(is_procfs);
         }
@@ -112,13 +113,13 @@ impl MountWatch {
     }
 }
 
-/// Reads the mounts in `path` in the kernel's order, the later over the earlier, until `each` says by false that it has
-/// enough.
+/// Reads the mounts in `path` in the kernel's order, so that a later mount covers an earlier one, until `each` returns
+/// false.
 pub(crate) fn read_mounts(path: &Path, each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
     read_mounts_from(File::open(path)?, each)
 }
 
-/// As [`read_mounts`], of a file that is open.
+/// Does the same as [`read_mounts`] with an open file.
 pub(crate) fn read_mounts_from(file: impl Read, mut each: impl FnMut(MountLine<'_>) -> bool) -> io::Result<()> {
     let mut reader = BufReader::new(file.take(LIMIT));
     let mut line = Vec::with_capacity(512);
@@ -135,7 +136,8 @@ pub(crate) fn read_mounts_from(file: impl Read, mut each: impl FnMut(MountLine<'
     }
 }
 
-/// Mountinfo writes blank, tab, newline and backslash as `\` and three octal digits (`mangle` of `fs/proc_namespace.c`).
+/// Decodes the escapes of blank, tab, newline and backslash: `\` and three octal digits (`mangle` of
+/// `fs/proc_namespace.c`).
 pub(crate) fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn optional_fields_before_the_dash_are_any_number() {
+    fn any_number_of_optional_fields_is_read() {
         for line in [
             "22 27 0:21 / /proc rw,relatime - proc proc rw,gid=4,hidepid=invisible",
             "22 27 0:21 / /proc rw,relatime shared:5 master:1 - proc proc rw,gid=4,hidepid=invisible",
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_line_is_no_mount() {
+    fn a_truncated_line_is_no_mount() {
         let line = b"22 27 0:21 / /proc rw,relatime - proc proc rw";
         for end in 0..line.len() - 2 {
             assert_eq!(MountLine::parse(&line[..end]), None, "{end} bytes");
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_that_begins_no_octal_number_stands_for_itself() {
+    fn a_backslash_without_an_octal_number_is_kept() {
         for (escaped, plain) in [
             (&b"a\\040b"[..], &b"a b"[..]),
             (b"a\\04", b"a\\04"),

@@ -1,8 +1,8 @@
-//! The directory of one process, `/proc/<pid>`: opened once, it stays that process's, whoever gets the pid afterwards.
-//! Whatever castoff reads of a process is read here, by a method for each file. Never reads an environment.
+//! The directory of one process, `/proc/<pid>`. Once opened, it stays the directory of that process, even if the pid is
+//! reused. castoff reads all files of a process here, with one method for each. It never reads an environment.
 //!
-//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). A process that is gone is
-//! [`io::ErrorKind::NotFound`], whichever of its files is asked.
+//! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). For every file of a process that has ended the error
+//! is [`io::ErrorKind::NotFound`].
 
 mod stat;
 
@@ -21,17 +21,17 @@ use super::refusal::is_gone;
 use crate::model::identity::{NetNs, Pid, SocketInode};
 pub(crate) use stat::Stat;
 
-/// Bytes of `stat` that are read: the kernel's name of at most 64 and the 22 numbers that follow end before 600.
+/// The most bytes that are read of `stat`: a name of at most 64 bytes and the next 22 numbers end before 600.
 const STAT_BYTES: usize = 1024;
 
-/// Bytes of a link's target that are read: `d_path` gives at most a page.
+/// The most bytes that are read of a link's target: `d_path` returns at most a page.
 const LINK_BYTES: usize = 4096 + 64;
 
-/// Bytes of directory entries that one call fetches.
+/// The most bytes of directory entries that one call reads.
 const DIRECTORY_BYTES: usize = 16 * 1024;
 
-/// Bytes of any other file that are read. Longer command lines exist (1 MiB of class path); what matters stands in front.
-/// `cgroup` has 14 hierarchies with a path of `PATH_MAX` each.
+/// The most bytes that are read of any other file. Longer command lines exist (1 MiB of class path), but the relevant
+/// arguments come first. `cgroup` has 14 hierarchies with a path of at most `PATH_MAX` each.
 const FILE_BYTES: u64 = 64 * 1024;
 
 const SUFFIX_OF_DELETED: &[u8] = b" (deleted)"; // proc_pid_exe(5)
@@ -46,7 +46,7 @@ impl Procfs {
         Ok(Self(open_directory(CWD, path)?))
     }
 
-    /// The processes, by ascending pid, each with the inode of its directory.
+    /// Returns the processes, by ascending pid, each with the inode of its directory.
     pub(crate) fn list(&self) -> io::Result<Vec<(Pid, u64)>> {
         let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
         let mut list = RawDir::new(&self.0, &mut buffer);
@@ -55,24 +55,24 @@ impl Procfs {
             let item = item?;
             listed.extend(parse_pid(item.file_name()).map(|pid| (pid, item.ino())));
         }
-        listed.sort_unstable(); // procfs lists in order, a recorded tree does not
+        listed.sort_unstable(); // procfs lists them in order, a recorded tree does not
         Ok(listed)
     }
 
-    /// The directory of whoever has this pid now.
+    /// Opens the directory of the process that has this pid now.
     pub(crate) fn process(&self, pid: Pid) -> io::Result<ProcessDirectory> {
         ProcessDirectory::open_at(&self.0, pid.to_string())
     }
 
-    /// What whoever has this pid now executes, in one call. None where that cannot be told.
+    /// Reads the executable of the process that has this pid now, in one call. Returns none if it cannot be read.
     pub(crate) fn read_executable(&self, pid: Pid) -> Option<String> {
         let mut link = [0; LINK_BYTES];
         let length = readlinkat_raw(&self.0, format!("{pid}/exe"), &mut link[..]).ok()?;
         Some(without_suffix(&link[..length]))
     }
 
-    /// The socket that this descriptor of whoever has this pid now is, in one call. None where it is none, or there is no
-    /// such process any more.
+    /// Reads the socket that this descriptor of the process with this pid refers to, in one call. Returns none if it is
+    /// no socket or there is no such process.
     pub(crate) fn read_socket(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
         read_socket(&self.0, format!("{pid}/fd/{descriptor}"), &mut [0; 32])
             .ok()
@@ -95,12 +95,12 @@ impl ProcessDirectory {
         openat(at, path, flags, Mode::empty()).map(Self).map_err(failed)
     }
 
-    /// The inode of the directory, which tells a process from a later one with its pid.
+    /// Returns the inode of the directory, which distinguishes a process from a later one with the same pid.
     pub(crate) fn inode(&self) -> io::Result<u64> {
         Ok(fstat(&self.0)?.st_ino)
     }
 
-    /// `stat`.
+    /// Reads `stat`.
     pub(crate) fn read_stat(&self) -> io::Result<Stat> {
         let mut buffer = [0; STAT_BYTES];
         let file = openat(&self.0, c"stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
@@ -108,33 +108,34 @@ impl ProcessDirectory {
         stat::parse(&buffer[..length]).ok_or_else(malformed)
     }
 
-    /// `status`.
+    /// Reads `status`.
     pub(crate) fn read_status(&self) -> io::Result<Status> {
         self.read_file(c"status").map(Status)
     }
 
-    /// `cgroup`, as it is.
+    /// Reads `cgroup`, unparsed.
     pub(crate) fn read_cgroups(&self) -> io::Result<Vec<u8>> {
         self.read_file(c"cgroup")
     }
 
-    /// `uid_map`: the users of its user namespace, as `user_namespaces(7)` says. None where the kernel has none.
+    /// Reads `uid_map`, the users of its user namespace (`user_namespaces(7)`). Returns none if the kernel has no such
+    /// file.
     pub(crate) fn read_users(&self) -> io::Result<Option<Vec<u8>>> {
         match self.read_file(c"uid_map") {
             Ok(map) => Ok(Some(map)),
-            // Or the process is gone, which another file tells.
+            // Or the process has ended, which the next file reports.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// `comm`: the kernel's name for the process, which the process chooses.
+    /// Reads `comm`, the kernel's name for the process, which the process may change.
     pub(crate) fn read_name(&self) -> io::Result<String> {
         let name = self.read_file(c"comm")?;
         Ok(lossy(name.strip_suffix(b"\n").unwrap_or(&name)))
     }
 
-    /// `cmdline`: the arguments, lossily decoded, of the first 64 KiB at most.
+    /// Reads `cmdline`: the arguments in the first 64 KiB, with invalid UTF-8 replaced.
     pub(crate) fn read_arguments(&self) -> io::Result<Vec<String>> {
         let file = self.read_file(c"cmdline")?;
         let line = file.strip_suffix(b"\0").unwrap_or(&file);
@@ -144,13 +145,13 @@ impl ProcessDirectory {
         Ok(line.split(|b| *b == 0).map(lossy).collect())
     }
 
-    /// The target of `exe` without ` (deleted)`. None where there is none: a kernel thread or a zombie.
+    /// Reads the target of `exe` without ` (deleted)`. Returns none for a kernel thread and a zombie.
     pub(crate) fn read_executable(&self) -> io::Result<Option<String>> {
         let target = self.read_link(c"exe", &mut [0; LINK_BYTES], without_suffix);
         none_where_gone(target)
     }
 
-    /// The network namespace by `ns/net`. None where there is none: a zombie.
+    /// Reads the network namespace from `ns/net`. Returns none for a zombie.
     pub(crate) fn read_netns(&self) -> io::Result<Option<NetNs>> {
         let target = self.read_link(c"ns/net", &mut [0; 64], |target| parse_bracketed(target, b"net:["));
         none_where_gone(target)?
@@ -158,19 +159,19 @@ impl ProcessDirectory {
             .transpose()
     }
 
-    /// The working directory, as the process's own mount namespace names it.
+    /// Reads the working directory, as a path in the process's own mount namespace.
     pub(crate) fn read_working_directory(&self) -> io::Result<String> {
         let target = readlinkat(&self.0, c"cwd", Vec::new()).map_err(failed)?;
         Ok(target.to_string_lossy().into_owned())
     }
 
-    /// Where the root directory of the process is in its mount namespace: `/`, but for a changed root.
+    /// Reads the path of the process's root directory in its mount namespace: `/`, unless it was changed.
     pub(crate) fn read_root(&self) -> io::Result<String> {
         let target = readlinkat(&self.0, c"root", Vec::new()).map_err(failed)?;
         Ok(target.to_string_lossy().into_owned())
     }
 
-    /// The mount namespace by `ns/mnt`.
+    /// Reads the mount namespace from `ns/mnt`.
     pub(crate) fn read_mount_namespace(&self) -> io::Result<u64> {
         let parse = |target: &[u8]| parse_bracketed(target, b"mnt:[");
         self.read_link(c"ns/mnt", &mut [0; 64], parse)?.ok_or_else(malformed)
@@ -182,23 +183,23 @@ impl ProcessDirectory {
         file.map(File::from).map_err(failed)
     }
 
-    /// `uid_map` and `gid_map`: which users and groups of castoff's own user namespace the process's has.
+    /// Reads `uid_map` and `gid_map`: the users and groups of castoff's own user namespace that exist in the process's.
     pub(crate) fn read_id_maps(&self) -> io::Result<[String; 2]> {
         Ok([lossy(&self.read_file(c"uid_map")?), lossy(&self.read_file(c"gid_map")?)])
     }
 
-    /// Opens the root directory of the process's own mount namespace.
+    /// Opens the root directory in the process's own mount namespace.
     pub(crate) fn open_root(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(&self.0, c"root", flags, Mode::empty()).map_err(failed)
     }
 
-    /// Calls `each` with every descriptor of the process that is a socket, and with that socket.
+    /// Calls `each` with every descriptor of the process that is a socket, and with the socket.
     pub(crate) fn read_sockets(&self, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
         let fds = open_directory(&self.0, c"fd").map_err(failed)?;
         let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
         let mut list = RawDir::new(&fds, &mut buffer);
-        let mut target = [0; 32]; // `socket:[4294967295]` fits; a longer one is no socket
+        let mut target = [0; 32]; // `socket:[4294967295]` fits; a longer target is no socket
         while let Some(item) = list.next() {
             let item = item.map_err(failed)?;
             let Some(Pid(descriptor)) = parse_pid(item.file_name()) else {
@@ -232,34 +233,34 @@ impl ProcessDirectory {
 pub(crate) struct Status(Vec<u8>);
 
 impl Status {
-    /// The real user id: the first number of the line `Uid:`.
+    /// Returns the real user ID: the first number of the line `Uid:`.
     pub(crate) fn uid(&self) -> Option<u32> {
         self.values(b"Uid:")?.next()?.parse().ok()
     }
 
-    /// In how many PID namespaces the process is, from the procfs' own on down: `NSpid:` has a number for each. None before
-    /// Linux 4.1.
+    /// Returns the number of PID namespaces that the process is in, starting with the one of this procfs: `NSpid:` has
+    /// a number for each. None before Linux 4.1.
     pub(crate) fn pid_namespaces(&self) -> Option<usize> {
         Some(self.values(b"NSpid:")?.count())
     }
 
-    /// User and group as file systems see them: the last number of the lines `Uid:` and `Gid:`.
+    /// Returns the user and group for file systems: the last number of the lines `Uid:` and `Gid:`.
     pub(crate) fn file_system_ids(&self) -> Option<(u32, u32)> {
         let last = |name: &[u8]| self.values(name)?.nth(3)?.parse().ok();
         Some((last(b"Uid:")?, last(b"Gid:")?))
     }
 
-    /// The supplementary groups.
+    /// Returns the supplementary groups.
     pub(crate) fn groups(&self) -> Option<Vec<u32>> {
         self.values(b"Groups:")?.map(|group| group.parse().ok()).collect()
     }
 
-    /// The capabilities that are in effect, a bit for each.
+    /// Returns the effective capabilities, with one bit for each.
     pub(crate) fn capabilities(&self) -> Option<u64> {
         u64::from_str_radix(self.values(b"CapEff:")?.next()?, 16).ok()
     }
 
-    /// The fields of a line.
+    /// Returns the fields of a line.
     fn values(&self, name: &[u8]) -> Option<impl Iterator<Item = &str>> {
         let line = self.0.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name))?;
         Some(std::str::from_utf8(line).ok()?.split_ascii_whitespace())
@@ -281,12 +282,13 @@ fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> 
     openat(at, path, flags, Mode::empty())
 }
 
-/// The socket that a descriptor is, by the link in `fd`. None where it is none, or was closed meanwhile.
+/// Reads the socket that a descriptor refers to from the link in `fd`. Returns none if it is no socket or was closed
+/// meanwhile.
 fn read_socket(fds: &OwnedFd, name: impl Arg, target: &mut [u8; 32]) -> io::Result<Option<SocketInode>> {
     match readlinkat_raw(fds, name, &mut target[..]) {
         #[expect(clippy::cast_possible_truncation, reason = "cut as sock_diag cuts it")]
         Ok(length) => Ok(parse_bracketed(&target[..length], b"socket:[").map(|inode| SocketInode(inode as u32))),
-        // Closed meanwhile, and in recorded trees a plain file.
+        // It was closed meanwhile; in a recorded tree it is a plain file.
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),
         Err(error) => Err(failed(error)),
     }
@@ -328,7 +330,7 @@ fn parse_pid(name: &CStr) -> Option<Pid> {
     std::str::from_utf8(name).ok()?.parse().ok().map(Pid)
 }
 
-/// The number in `net:[4026531840]` or `socket:[17]`.
+/// Returns the number in `net:[4026531840]` or `socket:[17]`.
 pub(crate) fn parse_bracketed(target: &[u8], prefix: &[u8]) -> Option<u64> {
     let digits = target.strip_prefix(prefix)?.strip_suffix(b"]")?;
     std::str::from_utf8(digits).ok()?.parse().ok()

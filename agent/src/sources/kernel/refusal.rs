@@ -1,5 +1,4 @@
-//! What an error of the host amounts to: the gap that it leaves, with the right that would have shown the thing; or only
-//! that the thing is gone.
+//! The meaning of a host's error: a gap, with the right that castoff lacks; or only that the file or process is gone.
 
 use std::fmt::{self, Display};
 use std::io;
@@ -8,14 +7,14 @@ use rustix::io::Errno;
 
 use crate::model::reading::{Gap, Hides, Reason};
 
-/// The right that whoever was refused lacks.
+/// The right that castoff lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// To look into processes of others.
+    /// To inspect processes of other users.
     Trace,
-    /// To look into processes of others, and into their directories.
+    /// To inspect processes of other users, and their directories.
     TraceAndSearch,
-    /// Root's: that of the file's owner, or `CAP_DAC_READ_SEARCH`.
+    /// Root's: the rights of the file's owner, or `CAP_DAC_READ_SEARCH`.
     Root,
 }
 
@@ -29,12 +28,12 @@ impl Display for Right {
     }
 }
 
-/// The gap that `error` leaves where `asked` was asked; `right` would have been answered.
+/// Returns the gap for `error` on reading `asked`, which needs `right`.
 pub(crate) fn gap(error: &io::Error, hides: Hides, asked: impl Display, right: Right) -> Gap {
     Gap::new(Reason::of(error), hides, asked, explain(error, right))
 }
 
-/// The error for people, with `right` where it was refused for lack of one.
+/// Returns the error as text, with `right` if the error is a refusal.
 pub(crate) fn explain(error: &io::Error, right: Right) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => format!("{error}; needs {right}"),
@@ -42,17 +41,17 @@ pub(crate) fn explain(error: &io::Error, right: Right) -> String {
     }
 }
 
-/// True if a process is gone, or one of its files. ESRCH is how procfs says so where the process's directory is open.
+/// True if a process or one of its files is gone. procfs reports ESRCH if the process's directory is still open.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || is(error, Errno::SRCH)
 }
 
-/// True if no file is there by that path: the file itself lacks, or one of the directories above it.
+/// True if there is no file with that path: the file itself is missing, or a directory above it.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     is_gone(error) || error.kind() == io::ErrorKind::NotADirectory
 }
 
-/// True if a path leads to nothing, by links that go in a circle or names that no file has.
+/// True if a path leads nowhere, because its links form a loop or its names do not exist.
 pub(crate) fn leads_nowhere(error: &io::Error) -> bool {
     is_missing(error) || is(error, Errno::LOOP) || is(error, Errno::NAMETOOLONG)
 }
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_names_the_right_that_lacks() {
+    fn only_a_refusal_names_the_missing_right() {
         let of = |errno: Errno| gap(&errno.into(), Hides::Detail, "x", Right::Trace);
         assert!(of(Errno::ACCESS).answer.ends_with("; needs CAP_SYS_PTRACE"));
         assert_eq!(of(Errno::PERM).reason, Reason::PermissionDenied);

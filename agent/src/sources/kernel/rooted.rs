@@ -1,8 +1,8 @@
 //! Paths inside another root directory: the host's, or that of a process in its own mount namespace.
 //!
-//! An absolute link there means *that* root, while the kernel would take it for castoff's own: so `/var/run -> /run` is
-//! followed by hand, or by `openat2(2)` with `RESOLVE_IN_ROOT` where that exists (Linux 5.6) and is let through. Never
-//! leaves the root, whatever links and `..` say.
+//! An absolute link there refers to *that* root, while the kernel would resolve it in castoff's own. Therefore
+//! `/var/run -> /run` is followed by hand, or by `openat2(2)` with `RESOLVE_IN_ROOT` if that exists (Linux 5.6) and is
+//! allowed. Links and `..` never lead out of the root.
 
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
@@ -20,7 +20,7 @@ use super::refusal::is_missing;
 use crate::model::identity::FileIdentity;
 use crate::model::last_connect::{FileTimes, Moment};
 
-/// As many links as the kernel follows in one path (`MAXSYMLINKS` of `include/linux/namei.h`).
+/// The kernel's limit of links in one path (`MAXSYMLINKS` of `include/linux/namei.h`).
 const LINK_LIMIT: usize = 40;
 
 /// A directory that paths are resolved in.
@@ -29,24 +29,24 @@ pub(crate) struct Rooted {
     root: OwnedFd,
 }
 
-/// What a path led to, and past which directories.
+/// The file that a path leads to, and its directories.
 #[derive(Debug)]
 pub(crate) struct Walked {
-    /// Its absolute path below the root, every link followed.
+    /// Its absolute path below the root, with every link resolved.
     pub name: PathBuf,
     /// The type of the file.
     pub kind: FileType,
     /// Its identity.
     pub identity: FileIdentity,
-    /// The directories above it in which it really is, the root first.
+    /// The directories above the resolved file, the root first.
     pub ancestors: Vec<FileIdentity>,
     /// Its owner and mode.
     pub owner: Owner,
-    /// When it was accessed and changed.
+    /// The times of its last access and change.
     pub times: FileTimes,
 }
 
-/// Owner and mode of a file.
+/// The owner and mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// The user.
@@ -55,19 +55,19 @@ pub(crate) struct Owner {
     pub gid: u32,
     /// The permission bits.
     pub mode: u32,
-    /// How many names the file has.
+    /// The number of names of the file (hard links).
     pub names: u64,
-    /// True if it has an access list beside the mode (acl(5)), or that could not be read.
+    /// True if it has an access list in addition to the mode (acl(5)), or if that could not be read.
     pub has_list: bool,
 }
 
-/// A path that leads nowhere, or not within castoff's rights.
+/// A path that leads nowhere, or cannot be read with castoff's rights.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", at.display())]
 pub(crate) struct Unresolved {
-    /// The last path that was looked at, below the root.
+    /// The last path that was read, below the root.
     pub at: PathBuf,
-    /// True if the path itself is a link, whose target is what is missing.
+    /// True if the path itself is a link whose target is missing.
     pub is_link: bool,
     /// The kernel's error.
     #[source]
@@ -75,46 +75,47 @@ pub(crate) struct Unresolved {
 }
 
 impl Unresolved {
-    /// True if nothing is there by that name: no such file or directory on the way, and no link in its place.
+    /// True if there is nothing with that name: a file or directory is missing on the way, and there is no link in its
+    /// place.
     pub(crate) fn is_missing(&self) -> bool {
         !self.is_link && is_missing(&self.error)
     }
 }
 
 impl Rooted {
-    /// Resolves below `root`.
+    /// Opens `root` and resolves paths below it.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self::new(openat(CWD, root, flags, Mode::empty())?))
     }
 
-    /// Resolves below a directory that is open already.
+    /// Resolves paths below a directory that is open already.
     pub(crate) const fn new(root: OwnedFd) -> Self {
         Self { root }
     }
 
-    /// The identity of what `path` leads to.
+    /// Returns the identity of the file that `path` leads to.
     pub(crate) fn read_identity(&self, path: &str) -> io::Result<(FileIdentity, FileType)> {
         identity_of(self.find(path)?.as_fd())
     }
 
-    /// When what `path` leads to was last changed, or made.
+    /// Returns the time of the last change or the creation of the file that `path` leads to.
     pub(crate) fn read_change(&self, path: &str) -> io::Result<Moment> {
         let stat = fstat(self.find(path)?)?;
         Ok(moment(stat.st_ctime, stat.st_ctime_nsec))
     }
 
-    /// The target of the link that `path` itself is, in a directory that links may lead to.
+    /// Returns the target of the link that `path` itself is. Directories on the way may be links too.
     pub(crate) fn read_link(&self, path: &str) -> io::Result<String> {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
         let directory = self.find(if directory.is_empty() { "/" } else { directory })?;
         Ok(readlinkat(&directory, name, Vec::new())?.to_string_lossy().into_owned())
     }
 
-    /// Reads a regular file of at most `limit` bytes. [`io::ErrorKind::FileTooLarge`] where it is longer.
+    /// Reads a regular file of at most `limit` bytes. The error is [`io::ErrorKind::FileTooLarge`] if it is longer.
     pub(crate) fn read_file(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         let file = self.find(path)?;
-        // Looked at before it is opened: to open a FIFO waits, and to open a device may do something.
+        // Checked before it is opened: opening a FIFO blocks, and opening a device may have effects.
         if identity_of(file.as_fd())?.1 != FileType::RegularFile {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -128,7 +129,7 @@ impl Rooted {
         }
     }
 
-    /// Calls `each` with the names in a directory, until it gives false.
+    /// Calls `each` with the names in a directory, until it returns false.
     pub(crate) fn read_names(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
         let directory = reopen(&self.find(path)?, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -143,19 +144,19 @@ impl Rooted {
         Ok(())
     }
 
-    /// Opens what `path` leads to with `O_PATH`, which neither waits nor reads.
+    /// Opens the file that `path` leads to with `O_PATH`, which neither blocks nor reads.
     fn find(&self, path: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         match openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
             Ok(file) => Ok(file),
-            // What the walk below could not better.
+            // The walk below would give the same error.
             Err(error @ (Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::NAMETOOLONG)) => Err(error.into()),
-            // ENOSYS; EPERM of a seccomp profile that does not know the call; EAGAIN where a rename came between.
+            // ENOSYS; EPERM from a seccomp profile that does not know the call; EAGAIN because of a concurrent rename.
             Err(_) => self.walk_to(path).map_err(|unresolved| unresolved.error)?.into_file(),
         }
     }
 
-    /// Follows `path` link by link. The caller learns where the path ends, not where it went.
+    /// Follows `path` link by link and returns the file at its end.
     pub(crate) fn walk(&self, path: &str) -> Result<Walked, Unresolved> {
         let walk = self.walk_to(path)?;
         let name = walk.name();
@@ -197,17 +198,17 @@ impl Rooted {
     }
 }
 
-/// How far a walk has come.
+/// The position of a walk.
 struct Walk<'r> {
     root: BorrowedFd<'r>,
-    /// The directories entered below the root, each with its name.
+    /// The directories below the root that were entered, each with its name.
     stack: Vec<(Vec<u8>, OwnedFd)>,
-    /// The file that is no directory, at the end.
+    /// The file at the end, if it is not a directory.
     leaf: Option<(Vec<u8>, OwnedFd)>,
 }
 
 impl Walk<'_> {
-    /// Takes one step. Gives the target where the name is a link.
+    /// Takes one step. Returns the target if the name is a link.
     fn step(&mut self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         if self.leaf.is_some() {
             return Err(Errno::NOTDIR.into());
@@ -227,7 +228,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// What the file is called that the walk has come to.
+    /// Returns the path of the current position.
     fn name(&self) -> PathBuf {
         let names = self.stack.iter().chain(&self.leaf);
         let names = names.map(|(name, _)| OsStr::from_bytes(name));
@@ -275,7 +276,7 @@ impl Walk<'_> {
     }
 }
 
-/// A time before 1970 counts as 1970.
+/// Converts a time. One before 1970 counts as 1970.
 fn moment(seconds: i64, nanoseconds: u64) -> Moment {
     let nanoseconds = u32::try_from(nanoseconds).unwrap_or_default();
     Moment::new(u64::try_from(seconds).unwrap_or_default(), nanoseconds)
@@ -285,7 +286,8 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }
 
-/// Opens again, for reading, what is open with `O_PATH`: the very same file, whatever its path leads to by now.
+/// Opens a file again for reading that is open with `O_PATH`. It is the same file, even if its path leads elsewhere by
+/// now.
 fn reopen(file: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(openat(
@@ -317,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// A root with `/run/docker.sock`, links of every kind, and a sibling outside that nothing may reach.
+    /// A root with `/run/docker.sock`, links of every kind, and a sibling directory outside that no path may reach.
     fn root() -> (tempfile::TempDir, Rooted) {
         let dir = tempfile::TempDir::new().expect("a temporary directory");
         let at = |path: &str| dir.path().join("root").join(path);
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn ancestors_are_where_the_file_is_not_where_the_path_went() {
+    fn ancestors_are_the_directories_of_the_resolved_file() {
         let (dir, rooted) = root();
         let identity = |path: &str| {
             let file = fs::metadata(dir.path().join("root").join(path)).expect("it was made above");
@@ -404,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_to_a_limit_and_nothing_else_is_read() {
+    fn only_regular_files_are_read_and_up_to_the_limit() {
         let (dir, rooted) = root();
         let kind = |error: io::Error| error.kind();
         assert_eq!(rooted.read_file("/var/socket", 6).map_err(kind), Ok(b"inside".to_vec()));
@@ -425,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_tells_what_the_file_is_called() {
+    fn a_walk_returns_the_path_of_the_file() {
         let (_dir, rooted) = root();
         for (path, name) in [
             ("/run/docker.sock", "/run/docker.sock"),
@@ -440,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_says_whether_it_is_a_link() {
+    fn a_path_that_leads_nowhere_reports_if_it_is_a_link() {
         let (dir, rooted) = root();
         symlink("/nowhere", dir.path().join("root/run/crio")).expect("fresh");
         for (path, at, is_link, is_missing) in [

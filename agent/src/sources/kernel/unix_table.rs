@@ -1,11 +1,10 @@
-//! What `/proc/<pid>/net/unix` tells of Unix sockets: their names and states, and no identity of files nor peers.
+//! Unix sockets by `/proc/<pid>/net/unix`: their names and states, but neither files nor peers.
 //!
-//! Anyone may read it, of any network namespace, which makes it the way to look where `sock_diag` is missing or a
-//! namespace cannot be entered. It proves less: a name is what the server called itself in its own mount namespace, and a
-//! name may hold line breaks, so that a process can write rows of its own (into its own namespace's table only).
+//! Any user may read it, for any network namespace. Therefore it is used if `sock_diag` is missing or a namespace
+//! cannot be entered. It proves less: a name is the path in the server's own mount namespace, and a name may contain
+//! newlines, so a process can forge rows (in its own namespace's table only).
 //!
-//! Relies on the form that `unix_seq_show` gives a row,
-//! <https://github.com/torvalds/linux/blob/v6.12/net/unix/af_unix.c>.
+//! Relies on the row format of `unix_seq_show`, <https://github.com/torvalds/linux/blob/v6.12/net/unix/af_unix.c>.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,42 +13,42 @@ use std::path::{Path, PathBuf};
 use super::diag::Kind;
 use crate::model::identity::{Pid, SocketInode};
 
-/// Bytes that are read of one table: some 500,000 sockets.
+/// The most bytes that are read of one table: some 500,000 sockets.
 const TABLE_LIMIT: u64 = 64 << 20;
 
-/// `__SO_ACCEPTCON` of <https://github.com/torvalds/linux/blob/v6.12/include/linux/net.h>: it listens.
+/// `__SO_ACCEPTCON` of <https://github.com/torvalds/linux/blob/v6.12/include/linux/net.h>: the socket listens.
 const ACCEPTS: u32 = 1 << 16;
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// The socket's inode; 0 where it was not accepted yet, or is closed.
+    /// The socket's inode; 0 if it is not accepted yet or is closed.
     pub inode: SocketInode,
     /// Its type.
     pub kind: Kind,
     /// The state of the socket.
     pub state: LineState,
-    /// What it was bound to: bytes of a path, or `@` and an abstract name with `@` for each zero byte. An accepted socket,
-    /// and one that waits to be accepted, carries its listener's.
+    /// The bound name: a path, or `@` and an abstract name with `@` for each zero byte. A socket that is accepted, or
+    /// waits to be accepted, has its listener's.
     pub name: Option<&'a [u8]>,
 }
 
-/// What a socket does, as far as this table tells it.
+/// The state of a socket in this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineState {
     /// It listens.
     Listening,
-    /// It is connected, and its end is in some process.
+    /// It is connected and belongs to a process.
     Connected,
-    /// It is the server's end of a connection that nobody accepted yet.
+    /// It is the server's end of a connection that is not accepted yet.
     Waiting,
     /// None of these.
     Other,
 }
 
-/// Reads a row; none for the heading and for what is no row.
+/// Reads a row. Returns none for the heading and for a line that is no row.
 pub fn parse_line(line: &[u8]) -> Option<Line<'_>> {
-    // Num RefCount Protocol Flags Type St Inode Path, separated by blanks; the path may hold blanks.
+    // Num RefCount Protocol Flags Type St Inode Path, separated by blanks; the path may contain blanks.
     let mut rest = line;
     let mut field = || {
         let start = rest.iter().position(|byte| *byte != b' ')?;
@@ -72,8 +71,8 @@ pub fn parse_line(line: &[u8]) -> Option<Line<'_>> {
         kind: Kind(kind),
         state: match state {
             _ if flags & ACCEPTS != 0 => LineState::Listening,
-            // SS_CONNECTED, SS_CONNECTING of include/uapi/linux/net.h; the latter is what a connected socket without a
-            // `struct socket` is called.
+            // SS_CONNECTED and SS_CONNECTING of include/uapi/linux/net.h; the latter is shown for a connected socket
+            // without a `struct socket`.
             3 => LineState::Connected,
             2 => LineState::Waiting,
             _ => LineState::Other,
@@ -82,9 +81,9 @@ pub fn parse_line(line: &[u8]) -> Option<Line<'_>> {
     })
 }
 
-/// Calls `each` with every row of the table of the network namespace that process `pid` is in.
+/// Calls `each` with every row of the table of process `pid`'s network namespace.
 ///
-/// Errors: that of the host; `InvalidData` where the file is no such table or has more than 64 MiB.
+/// Errors: that of the host; `InvalidData` if the file is not such a table or exceeds 64 MiB.
 pub fn read_lines(proc: &Path, pid: Pid, each: &mut dyn FnMut(&Line<'_>)) -> io::Result<()> {
     let file = File::open(table_path(proc, pid))?;
     let mut reader = BufReader::new(file.take(TABLE_LIMIT));
@@ -107,7 +106,7 @@ pub fn read_lines(proc: &Path, pid: Pid, each: &mut dyn FnMut(&Line<'_>)) -> io:
     Ok(())
 }
 
-/// The table of the network namespace that process `pid` is in.
+/// Returns the path of the table of process `pid`'s network namespace.
 pub(crate) fn table_path(proc: &Path, pid: Pid) -> PathBuf {
     proc.join(format!("{pid}/net/unix"))
 }
@@ -119,8 +118,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_as_the_kernel_writes_them() {
-        // Seen on 6.18.
+    fn rows_of_the_kernel_are_read() {
+        // Recorded on Linux 6.18.
         let listening = &b"000000002bc97c92: 00000002 00000000 00010000 0001 01 38887 /tmp/a b/d.sock"[..];
         let waiting = &b"00000000193f53c1: 00000003 00000000 00000000 0001 02     0 /tmp/d.sock"[..];
         let accepted = &b"0000000033c79c20: 00000003 00000000 00000000 0001 03 38889 /tmp/d.sock"[..];
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_is_none() {
+    fn other_lines_are_not_rows() {
         for line in [
             &b""[..],
             b"Num       RefCount Protocol Flags    Type St Inode Path",
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_row_is_a_row_or_none() {
+    fn every_truncated_row_is_a_row_or_none() {
         let line = b"0000000033c79c20: 00000003 00000000 00000000 0001 03 38889 /tmp/d.sock";
         for end in 0..line.len() {
             let _ = parse_line(&line[..end]);

@@ -1,6 +1,6 @@
-//! Whether the user that a process runs as may open a socket: connect(2) asks for the right to write it.
+//! The right of a process's user to open a socket: connect(2) needs the right to write to it.
 //!
-//! Relies on `proc_pid_status(5)`, `user_namespaces(7)` and unix(7). Says "may not" only where nothing could grant it: no
+//! Relies on `proc_pid_status(5)`, `user_namespaces(7)` and unix(7). Denies access only if nothing could grant it: no
 //! capability over the file's owner, no mode, no access list, no mount that maps users.
 
 use crate::model::exposure::Access;
@@ -24,7 +24,7 @@ pub(super) fn judge(reader: &ProcessReader, key: ProcessKey, owner: &Owner) -> A
     }
 }
 
-/// Who a process is to a file system.
+/// The identity of a process for file systems.
 struct Credentials {
     uid: u32,
     gid: u32,
@@ -63,7 +63,7 @@ impl Credentials {
     }
 }
 
-/// True if an id of castoff's user namespace has a name in the process's (`inside outside length`).
+/// True if an ID of castoff's user namespace exists in the process's map (`inside outside length`).
 fn is_mapped(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let mut fields = line.split_whitespace().skip(1).map(str::parse::<u64>);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_of_root_and_the_group_docker() {
+    fn access_to_the_socket_of_root_and_the_group_docker() {
         const NONE: u64 = 0;
         const USUAL: u64 = 0xa804_25fb;
         for (what, uid, groups, capabilities, map, expected) in [

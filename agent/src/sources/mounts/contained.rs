@@ -1,8 +1,8 @@
-//! The first process of each container: it has the mounts that the container was made with.
+//! The first process of each container, which has the mounts that the container was created with.
 //!
-//! A container is known by the control group of its processes, or, where it has none of its own (podman without control
-//! groups), as a child of its supervisor. The oldest process counts: what joined later may have mounts of its own, and an
-//! ordinary user cannot be there before the container.
+//! A container is known by the control group of its processes, or, if it has none of its own (podman without control
+//! groups), as a child of its supervisor. The oldest process counts: a later one may have mounts of its own, and an
+//! ordinary user's process cannot be there before the container.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,13 +18,13 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub struct ContainerProcess {
     /// The process.
     pub key: ProcessKey,
-    /// Its control groups; the innermost container is the one.
+    /// Its control groups; the innermost container counts.
     pub membership: Membership,
-    /// True if nothing of it is to be read again in this look (ADR 4).
+    /// True if it is not to be read again in this look (ADR 4).
     pub is_kept: bool,
 }
 
-/// The containers around a process, outermost first, each with the user whose claim it is.
+/// The containers around a process, outermost first, each with the user who claims it.
 pub(super) type Chain = Vec<(ContainerId, Option<u32>)>;
 
 pub(super) fn chain_of(membership: &Membership) -> Chain {
@@ -75,7 +75,7 @@ pub fn find_container_processes(
     Sighting::partial(first.into_values().collect(), gaps)
 }
 
-/// The containers whose processes have no control group of their own.
+/// Adds the containers whose processes have no control group of their own.
 fn add_children(
     reader: &ProcessReader,
     table: &ProcessTable,
@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_process_stands_for_its_container() {
+    fn the_oldest_process_represents_its_container() {
         let host = RecordedHost::new();
         let group = format!("/kubepods/pod0a1b2c3d-1111-4222-8333-444455556666/{}", id(1));
         let exec = host.process(10, 1, "sh");
         exec.cgroup(&group)
             .file("stat", "10 (sh) S 1 1 1 0 -1 0 1 0 0 0 0 0 0 0 20 0 1 0 900 1 1\n");
-        host.process(30, 1, "app").cgroup(&group); // started at 300
+        host.process(30, 1, "app").cgroup(&group); // it started at 300
         host.process(40, 1, "worker").cgroup(&format!("{group}/nested"));
         host.process(50, 1, "inner")
             .cgroup(&format!("{group}/docker/{}", id(2)));

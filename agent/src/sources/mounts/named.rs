@@ -1,4 +1,4 @@
-//! Mounts that are named as an engine's socket, and what is wrong with one that leads to no listener.
+//! Mounts with the name of an engine's socket, and the problem of each that leads to no listener.
 
 use rustix::fs::FileType;
 
@@ -11,7 +11,7 @@ use crate::model::workload::Membership;
 use crate::sources::docker::CRI_SOCKETS;
 use crate::sources::engines::suggested_kind;
 
-/// What the name of a mount suggests.
+/// The kind of socket that the name of a mount suggests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suggested {
     Engine(EngineKind),
@@ -27,10 +27,10 @@ impl Suggested {
     }
 }
 
-/// What the last component of a path suggests.
+/// Returns the kind that the last component of a path suggests.
 pub(super) fn suggested(path: &[u8]) -> Option<Suggested> {
     if !path.ends_with(b".sock") {
-        return None; // nearly all
+        return None; // nearly all paths
     }
     let path = String::from_utf8_lossy(path);
     if CRI_SOCKETS.iter().any(|name| path.rsplit('/').next() == Some(name)) {
@@ -39,20 +39,20 @@ pub(super) fn suggested(path: &[u8]) -> Option<Suggested> {
     suggested_kind(&SocketName::Path(path.into_owned())).map(Suggested::Engine)
 }
 
-/// A mount that is named as an engine's socket.
+/// A mount with the name of an engine's socket.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub(super) name: Suggested,
     pub(super) host_path: String,
     pub(super) container_path: String,
     pub(super) readonly: bool,
-    /// What it is; none where there is nothing.
+    /// The file that it leads to; none if there is no file.
     pub(super) what: Option<(FileIdentity, FileType)>,
     pub(super) is_deleted: bool,
 }
 
 impl MountSearch<'_> {
-    /// Says what is wrong with a mount that is named as an engine's socket and leads to none.
+    /// Reports the problem of a mount that has the name of an engine's socket and leads to none.
     pub(super) fn judge(&mut self, membership: &Membership, named: Named) {
         let looked = self.looked;
         let is_like_a_listener = |file: FileIdentity| looked.listening.iter().any(|known| known.inode == file.inode);
@@ -62,7 +62,7 @@ impl MountSearch<'_> {
             (Some((_, FileType::RegularFile)), _) => Lost::File,
             (Some((_, FileType::Socket)), Suggested::Dockershim) => Lost::Dockershim,
             (Some((file, FileType::Socket)), _) if looked.listening.contains(&file) => return,
-            // On Btrfs and overlayfs stat(2) gives a listener's file another device.
+            // On Btrfs and overlayfs stat(2) reports another device for a listener's file.
             (Some((file, FileType::Socket)), _) if looked.sees_machine && is_like_a_listener(file) => return,
             (Some((_, FileType::Socket)), _) if named.is_deleted || looked.sees_machine => Lost::Stale,
             (Some((file, FileType::Socket)), Suggested::Engine(kind)) => {

@@ -1,5 +1,5 @@
-//! The mounts that a container has, from its first process: a link that was pointed elsewhere after the container was made,
-//! or a mount that another one lies over, is told from what was asked for.
+//! The actual mounts of a container, from its first process. They differ from the requested ones if a link was changed
+//! after the container was created, or if another mount is on top.
 
 use std::io;
 
@@ -14,11 +14,11 @@ use crate::model::identity::{FileIdentity, ProcessKey};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::ProcessReader;
 
-/// What the mounts of one container lead to.
+/// The mounts of one container that matter.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnMounts {
     pub(super) ways: Vec<OwnWay>,
-    /// Mounts that are named as an engine's socket.
+    /// Mounts with the name of an engine's socket.
     pub(super) named: Vec<Named>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct OwnWay {
     pub(super) target: usize,
     /// The mount point in the container.
     pub(super) point: String,
-    /// What is mounted there, as the host names it, else as its file system does.
+    /// The mounted path on the host; on its file system if the host has none.
     pub(super) source: String,
     /// True if the socket itself is mounted.
     pub(super) is_direct: bool,
@@ -37,7 +37,7 @@ pub(super) struct OwnWay {
     pub(super) access: Access,
 }
 
-/// Reads the mounts of the process `key` and finds those that lead to one of `targets`.
+/// Reads the mounts of the process `key`, and finds those that lead to one of `targets`.
 pub(super) fn read_own(
     reader: &ProcessReader,
     key: ProcessKey,
@@ -80,7 +80,7 @@ pub(super) fn read_own(
             none => none.insert(Rooted::new(reader.open_root(key)?)),
         };
         let Ok((identity, kind)) = root.read_identity(&shown(&entry.point)) else {
-            continue; // unmounted since
+            continue; // unmounted meanwhile
         };
         let leads_to = |target: &&Target| kind == FileType::Socket && target.socket.contains(&identity);
         if let Some(at) = targets.iter().position(|target| leads_to(&target)) {
@@ -92,8 +92,8 @@ pub(super) fn read_own(
     Ok(own)
 }
 
-/// True if a mount may be of a target's file under a name that does not lead to it: one that was removed since, or a second
-/// one (a hard link).
+/// True if a mount may be a target's file under a name that does not lead to it: a removed name or a second one (a hard
+/// link).
 fn may_be_another_name(entry: &Entry, targets: &[Target]) -> bool {
     targets.iter().any(|target| match (&target.place, target.owner) {
         (Some(place), Some(owner)) => {
@@ -115,14 +115,14 @@ fn named(entry: &Entry, host: &Host<'_>, name: Suggested, what: (FileIdentity, F
     }
 }
 
-/// What is mounted, by a path of the host where it has one.
+/// Returns the mounted path, by the host's name if there is one.
 fn source_of(entry: &Entry, host: &Host<'_>) -> String {
     let FilePlace { path, .. } = &entry.source;
     let on_host = host.table.ways(&entry.source).map(|way| way.path).next();
     shown(on_host.as_ref().filter(|_| !entry.is_deleted).unwrap_or(path))
 }
 
-/// A path as people write it.
+/// Returns a path as text.
 pub(super) fn shown(path: &[u8]) -> String {
     if path.is_empty() {
         return "/".to_owned();

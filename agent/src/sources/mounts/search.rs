@@ -1,4 +1,4 @@
-//! Each container's mounts held against the targets.
+//! The comparison of each container's mounts with the targets.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,17 +19,17 @@ use crate::model::workload::{CgroupContainer, Membership};
 use crate::sources::kernel::refusal::leads_nowhere;
 use crate::sources::kernel::rooted::Unresolved;
 
-/// One container, with what is known of its mounts.
+/// One container, with the facts about its mounts.
 struct Subject<'a> {
     membership: Membership,
-    /// For gaps.
+    /// The name in gaps.
     name: &'a str,
     declared: Result<&'a [Mount], &'a Gap>,
     process: Option<&'a ContainerProcess>,
 }
 
 impl Subject<'_> {
-    /// The container itself, where nobody only claims it.
+    /// Returns the container's own ID, unless it is only a user's claim.
     fn own_id(&self) -> Option<&ContainerId> {
         match self.membership.containers.as_slice() {
             [only] if only.user.is_none() => Some(&only.id),
@@ -42,7 +42,7 @@ impl Subject<'_> {
     }
 }
 
-/// What a path of the host leads to.
+/// The file that a path of the host leads to.
 type Resolved = Option<(FileIdentity, FileType, Vec<u8>)>;
 
 pub(super) struct MountSearch<'a> {
@@ -51,14 +51,14 @@ pub(super) struct MountSearch<'a> {
     pub(super) targets: &'a [Target],
     pub(super) last: KnownMounts,
     pub(super) own: KnownMounts,
-    /// None where it leads nowhere. 110 pods mount the same few over and over.
+    /// None for a path that leads nowhere. Cached, because 110 pods mount the same few paths.
     pub(super) resolved: BTreeMap<String, Resolved>,
     pub(super) reaches: Vec<Reach>,
     pub(super) lost: Vec<LostMount>,
     pub(super) gaps: Vec<Gap>,
 }
 
-/// What the mounts of each container led to, and by which process.
+/// The mounts of each container, with the process that they were read from.
 pub(super) type KnownMounts = BTreeMap<Chain, (ProcessKey, OwnMounts)>;
 
 impl<'a> MountSearch<'a> {
@@ -73,7 +73,7 @@ impl<'a> MountSearch<'a> {
         }
     }
 
-    /// All containers: of the runtime, of engines, and those that only their processes show.
+    /// Returns all containers: the runtime's, the engines', and those that are known only from their processes.
     fn subjects(&self) -> BTreeMap<Chain, Subject<'a>> {
         let looked = self.looked;
         let mut subjects: BTreeMap<Chain, Subject<'_>> = BTreeMap::new();
@@ -94,7 +94,7 @@ impl<'a> MountSearch<'a> {
             add(&container.id, None, container.name.as_str(), declared);
         }
         for container in looked.supervised {
-            // What an engine inside a container was asked for is a path in that container.
+            // The request to an engine inside a container has paths of that container.
             let is_of_host = container.inside.is_none() && container.user.is_none();
             let declared = if is_of_host { &container.mounts[..] } else { &[] };
             let name = container.name.as_deref().unwrap_or_default();
@@ -115,9 +115,9 @@ impl<'a> MountSearch<'a> {
         subjects
     }
 
-    /// The container that a process is of. A group below a container that is known, or in a user's own part of the
-    /// hierarchy, has the name that somebody there gave it: it never stands for the container of that name. None for a
-    /// sandbox, and for what a user only claims.
+    /// Returns the container that a process belongs to. A user may choose the name of a cgroup below a known container,
+    /// or in the user's own part of the hierarchy: such a cgroup never stands for the container of that name. Returns
+    /// none for a sandbox, and for a container that only a user claims.
     fn chain_of(&self, process: &ContainerProcess, known: &BTreeMap<Chain, Subject<'_>>) -> Option<Chain> {
         let mut chain = chain_of(&process.membership);
         let (innermost, around) = chain.split_last()?;
@@ -142,7 +142,7 @@ impl<'a> MountSearch<'a> {
                     self.own.insert(chain, (process.key, own));
                     return;
                 }
-                Err(error) if leads_nowhere(&error) => {} // it ended
+                Err(error) if leads_nowhere(&error) => {} // it has ended
                 Err(error) => {
                     let asked = format_args!("the mounts of container {name}");
                     unreadable(asked, &error).fold_into(&mut self.gaps);
@@ -158,7 +158,7 @@ impl<'a> MountSearch<'a> {
         }
     }
 
-    /// The container's mounts as they are now, or as they were in the last look while it is not its turn.
+    /// Returns the container's mounts: as they are now, or as they were in the last look if it is not its turn.
     fn read_own(&mut self, chain: &Chain, process: &ContainerProcess) -> io::Result<OwnMounts> {
         match self.last.remove(chain) {
             Some((key, own)) if process.is_kept && key == process.key => Ok(own),
@@ -278,7 +278,7 @@ impl<'a> MountSearch<'a> {
     }
 }
 
-/// The mount that was asked for at `point` of the container, or at a directory above it.
+/// Returns the requested mount at `point` of the container, or at a directory above it.
 fn declared_at<'m>(declared: &'m [Mount], point: &str) -> Option<&'m Mount> {
     let above = |mount: &&Mount| {
         let path = mount.container_path.trim_end_matches('/');

@@ -1,7 +1,7 @@
-//! The mounts that one process sees, and to which file of which file system a path leads through them.
+//! The mounts that one process sees, and the file to which a path leads through them.
 //!
-//! Follows the kernel's own walk (`path_lookup(7)` of fs/namei.c): where a mount lies over another, or over a directory
-//! above it, what is below cannot be reached. Relies on `proc_pid_mountinfo(5)`.
+//! Follows the kernel's own walk (`path_lookup(7)` of fs/namei.c): if a mount is on top of another, or of a directory
+//! above it, the lower one cannot be reached. Relies on `proc_pid_mountinfo(5)`.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -12,17 +12,17 @@ use crate::model::last_connect::AccessTimes;
 use crate::sources::kernel::mountinfo::{MountLine, read_mounts_from, unescaped};
 use crate::sources::kernel::rooted::Walked;
 
-/// What the kernel puts behind the root of a mount that was removed since.
+/// The suffix of the root of a mount whose directory was removed.
 const DELETED: &[u8] = b"//deleted";
 
-/// A file by the file system that it is on and its path there. The path of the file system's own root is empty.
+/// A file, by its file system and its path there. The path of the file system's own root is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FilePlace {
     pub(super) device: Device,
     pub(super) path: Vec<u8>,
 }
 
-/// One mount. No path ends in a slash: the root's is empty.
+/// One mount. Paths do not end in a slash; the root's is empty.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts of one line, independent of each other"
@@ -31,28 +31,28 @@ pub(super) struct FilePlace {
 pub(super) struct Entry {
     id: u32,
     parent: u32,
-    /// True if the mount that it is on is out of the process's sight: its root is mounted so.
+    /// True if the process cannot see the mount that this one is on. This is so for its root.
     is_top: bool,
-    /// What is mounted.
+    /// The mounted file or directory.
     pub(super) source: FilePlace,
-    /// True if that was removed since.
+    /// True if that was removed later.
     pub(super) is_deleted: bool,
-    /// Where.
+    /// The mount point.
     pub(super) point: Vec<u8>,
     /// True if it is read-only.
     pub(super) readonly: bool,
-    /// True if it maps users to others (`mount_setattr(2)`).
+    /// True if it maps users (`mount_setattr(2)`).
     pub(super) maps_users: bool,
-    /// How it keeps access times.
+    /// The setting for access times.
     pub(super) access_times: AccessTimes,
 }
 
-/// A way on which a process reaches a file.
+/// A way by which a process reaches a file.
 #[derive(Debug)]
 pub(super) struct Way<'t> {
     /// The mount that leads to it.
     pub(super) entry: &'t Entry,
-    /// The file's path as the process names it.
+    /// The file's path in the process's view.
     pub(super) path: Vec<u8>,
 }
 
@@ -81,7 +81,8 @@ impl MountTable {
         self.entries.iter()
     }
 
-    /// The file that `path`, which has no links in it, leads to. None below a mount that is not seen, as in a changed root.
+    /// Returns the file that `path`, which has no links in it, leads to. Returns none below a mount that is not
+    /// visible, as in a changed root.
     pub(super) fn locate(&self, path: &[u8]) -> Option<FilePlace> {
         let entry = self.covering(path).filter(|entry| !entry.is_deleted)?;
         let rest = below(path, &entry.point)?;
@@ -91,7 +92,7 @@ impl MountTable {
         })
     }
 
-    /// The ways to a file that nothing is mounted over.
+    /// Returns the ways to a file that no mount covers.
     pub(super) fn ways<'t>(&'t self, to: &FilePlace) -> impl Iterator<Item = Way<'t>> {
         let candidates = self.entries.iter().filter(|entry| !entry.is_deleted);
         candidates.filter_map(|entry| {
@@ -104,12 +105,12 @@ impl MountTable {
         })
     }
 
-    /// True if nothing is mounted over this mount.
+    /// True if no other mount covers this one.
     pub(super) fn is_open(&self, entry: &Entry) -> bool {
         self.covering(&entry.point).is_some_and(|top| top.id == entry.id)
     }
 
-    /// The mount that a path ends in: from the root on, always the mount that is met first.
+    /// Returns the mount that a path ends in: from the root on, always the first mount on the path.
     fn covering(&self, path: &[u8]) -> Option<&Entry> {
         let mut current: Option<&Entry> = None;
         loop {
@@ -152,11 +153,11 @@ impl Entry {
     }
 }
 
-/// File systems that were seen to keep the access times of sockets as their mount says. overlayfs hands them on to another
-/// file system's mount, and Btrfs' and network file systems' were not tried.
+/// File systems that were tested to keep the access times of sockets as their mount options say. overlayfs passes them
+/// on to another file system's mount; Btrfs and network file systems were not tested.
 const KEEPS_AS_MOUNTED: [&[u8]; 5] = [b"tmpfs", b"ext4", b"ext3", b"ext2", b"xfs"];
 
-/// How a mount keeps access times: `strictatime` is what stands there where neither `relatime` nor `noatime` does
+/// Returns the setting for access times. It is `strictatime` if neither `relatime` nor `noatime` is shown
 /// (`show_mnt_opts` of `fs/proc_namespace.c`).
 fn access_times(line: &MountLine<'_>, has: impl Fn(&[u8]) -> bool) -> AccessTimes {
     if !KEEPS_AS_MOUNTED.contains(&line.fs_type) {
@@ -175,12 +176,12 @@ fn without_slash(path: &[u8]) -> &[u8] {
     &path[..end]
 }
 
-/// A path that was walked to, in the form of this file.
+/// Returns a walked path in the form of this file.
 pub(super) fn path_of(walked: &Walked) -> Vec<u8> {
     without_slash(walked.name.as_os_str().as_bytes()).to_vec()
 }
 
-/// What `path` has behind `ancestor`: nothing, or a slash and more. None where it is not below it.
+/// Returns the part of `path` after `ancestor`: nothing, or a slash and more. Returns none if it is not below it.
 pub(super) fn below<'p>(path: &'p [u8], ancestor: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(ancestor)?;
     (rest.is_empty() || rest.starts_with(b"/")).then_some(rest)
@@ -190,7 +191,7 @@ pub(super) fn below<'p>(path: &'p [u8], ancestor: &[u8]) -> Option<&'p [u8]> {
 mod tests {
     use super::*;
 
-    /// A container that has the host's `/` at `/host`, and more.
+    /// A container that has the host's `/` at `/host`, and other mounts.
     const CONTAINER: &str = "\
         100 90 0:50 / / rw - overlay overlay rw\n\
         101 100 8:1 / /host ro,relatime - ext4 /dev/sda1 rw\n\
@@ -232,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn what_another_mount_lies_over_is_not_reached() {
-        // The host's `/run` on its root file system lies below the tmpfs.
+    fn a_covered_file_is_not_reached() {
+        // The host's `/run` on its root file system is covered by the tmpfs.
         assert_eq!(ways((8, 1), "/run/docker.sock"), [""; 0]);
         assert_eq!(
             ways((0, 20), "/sub/docker.sock"),
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_over_a_mount_at_one_place_hides_the_lower() {
+    fn the_upper_of_two_mounts_at_one_point_hides_the_lower() {
         let stacked = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:20 / /run rw - tmpfs x rw\n3 2 0:30 / /run rw - tmpfs x rw\n";
         let table = MountTable::read(stacked.as_bytes()).expect("it is text");
         let at = |minor| FilePlace {
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_changed_root_only_what_is_mounted_below_it_is_known() {
+    fn in_a_changed_root_only_mounts_below_it_are_known() {
         let jail = "50 40 0:20 /emptydir /sock rw - tmpfs tmpfs rw\n";
         let table = MountTable::read(jail.as_bytes()).expect("it is text");
         let place = table.locate(b"/sock/docker.sock").expect("it is below a mount");

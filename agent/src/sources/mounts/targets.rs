@@ -1,5 +1,5 @@
-//! What mounts may lead to: the file of each listener, the directories in which it really is, and where it is on its own
-//! file system. Also sockets with an engine's name whose listener is outside of this node.
+//! The targets of mounts: the file of each listener, its directories, and its path on its own file system. Also sockets
+//! with an engine's name whose listener is not on this node.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,29 +19,29 @@ use crate::sources::kernel::refusal::leads_nowhere;
 use crate::sources::kernel::rooted::{Owner, Rooted, Walked};
 use crate::sources::processes::ProcessReader;
 
-/// Where a socket of Docker's usually is; looked at for one whose listener is outside of this node.
+/// The usual path of Docker's socket; checked for a socket whose listener is not on this node.
 const USUAL: &str = "/run/docker.sock";
 
 /// The host's files as its first process sees them.
 #[derive(Debug)]
 pub(super) struct Host<'a> {
     pub(super) root: Rooted,
-    /// Empty where it could not be read.
+    /// The host's mounts; empty if they could not be read.
     pub(super) table: &'a MountTable,
 }
 
-/// A socket, and everything that leads to it.
+/// A socket, with all that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) reached: Reached,
-    /// Its path, for people.
+    /// Its path, as text.
     pub(super) name: SocketName,
-    /// The socket's file, as the kernel's socket list and as stat(2) identify it: the same but on Btrfs and overlayfs,
-    /// which give stat(2) another device.
+    /// The socket's file in the kernel's socket list and in stat(2). They differ on Btrfs and overlayfs, where stat(2)
+    /// reports another device.
     pub(super) socket: Vec<FileIdentity>,
     /// The directories that it is in.
     pub(super) directories: BTreeSet<FileIdentity>,
-    /// Where it is on its file system. None where its name leads to it no more, or that is not known.
+    /// Its path on its file system. None if its name no longer leads to it, or the path is not known.
     pub(super) place: Option<FilePlace>,
     pub(super) owner: Option<Owner>,
     /// Its paths on the host.
@@ -78,7 +78,7 @@ impl Target {
     }
 }
 
-/// What mounts may lead to, and when somebody last connected to each listener.
+/// The targets of mounts, and the time of the last connect to each listener.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     pub(super) all: Vec<Target>,
@@ -86,7 +86,7 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    fn tell(&mut self, listener: &Listener, (last_connect, mark): (LastConnect, Option<Moment>)) {
+    fn add_clock(&mut self, listener: &Listener, (last_connect, mark): (LastConnect, Option<Moment>)) {
         self.clocks.push(ListenerClock {
             listener: listener.id.clone(),
             last_connect,
@@ -95,7 +95,7 @@ impl Targets {
     }
 }
 
-/// Finds what mounts may lead to. A listener with an abstract name is none: no file system leads to it.
+/// Finds the targets of mounts. A listener with an abstract name is not one, because no file system leads to it.
 pub(super) fn find_targets(
     host: &Host<'_>,
     looked: &Looked<'_>,
@@ -109,11 +109,11 @@ pub(super) fn find_targets(
             let file = match &listener.id {
                 ListenerId::File(file) => file,
                 ListenerId::Abstract(..) => {
-                    targets.tell(listener, no_mark(NoMark::Abstract));
+                    targets.add_clock(listener, no_mark(NoMark::Abstract));
                     continue;
                 }
                 ListenerId::Tcp(..) => {
-                    targets.tell(listener, no_mark(NoMark::Tcp));
+                    targets.add_clock(listener, no_mark(NoMark::Tcp));
                     continue;
                 }
             };
@@ -123,13 +123,13 @@ pub(super) fn find_targets(
             match find_listener(host, looked.reader, engine, listener, *file) {
                 Ok(Some((walked, place))) => {
                     let keeps = access_times(host, looked.reader, engine, place.as_ref());
-                    targets.tell(listener, LastConnect::judge(walked.times, keeps, looked.now));
+                    targets.add_clock(listener, LastConnect::judge(walked.times, keeps, looked.now));
                     target.fill(walked, place, host);
                 }
-                // Its file was removed or replaced under the engine: no directory leads to it any more.
-                Ok(None) => targets.tell(listener, no_mark(NoMark::Removed)),
+                // Its file was removed or replaced while the engine was running: no directory leads to it any more.
+                Ok(None) => targets.add_clock(listener, no_mark(NoMark::Removed)),
                 Err(error) => {
-                    targets.tell(listener, no_mark(NoMark::Unread));
+                    targets.add_clock(listener, no_mark(NoMark::Unread));
                     let asked = format_args!("the directories above {}", listener.name);
                     unreadable(asked, &error).fold_into(gaps);
                 }
@@ -143,8 +143,8 @@ pub(super) fn find_targets(
     targets
 }
 
-/// How access times are kept by the mounts through which the host's processes reach a file, or those of the engine where the
-/// host's do not: the least of them, because a client may have come by it.
+/// Returns the weakest setting for access times among the mounts through which the host's processes reach a file, or
+/// those of the engine if the host's do not: a client may have used any of them.
 fn access_times(
     host: &Host<'_>,
     reader: &ProcessReader,
@@ -166,8 +166,8 @@ fn access_times(
     of(host.table).or_else(own).unwrap_or(AccessTimes::Unknown)
 }
 
-/// Sockets of another machine's engine that are mounted into this node, as kind mounts the socket of the machine that its
-/// nodes run on.
+/// Adds sockets of another machine's engine that are mounted into this node. kind does this with the socket of the
+/// machine that its nodes run on.
 fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) {
     let mounted = host.table.entries().filter(|entry| !entry.is_deleted);
     let mounted = mounted.filter(|entry| suggested(&entry.point).or(suggested(&entry.source.path)).is_some());
@@ -197,8 +197,8 @@ fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) 
 
 type Found = (Walked, Option<FilePlace>);
 
-/// Walks the listener's name in the engine's own mount namespace, else on the host, and makes sure that it still leads to
-/// the listener. None where it certainly does not.
+/// Walks the listener's name in the engine's own mount namespace, or else on the host, and checks that it still leads
+/// to the listener. Returns none if it certainly does not.
 fn find_listener(
     host: &Host<'_>,
     reader: &ProcessReader,
@@ -240,14 +240,14 @@ fn find_listener(
     }
     match (own_root, error) {
         (Err(error), _) | (_, Some(error)) if !leads_nowhere(&error) => Err(error),
-        // Looked at in the right place, by a name that is whole.
+        // The right place was searched, with a complete name.
         (Ok(Some(_)), _) if name.starts_with('/') && !name.contains(char::REPLACEMENT_CHARACTER) => Ok(None),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
 
-/// Where a file that a process sees is on its file system: by the process's own mounts; below a changed root, which is no
-/// mount, by the host's.
+/// Returns the path on its file system of a file that a process sees. The process's own mounts determine it, or the
+/// host's below a changed root that is not a mount.
 fn locate_own(
     host: &Host<'_>,
     reader: &ProcessReader,

@@ -106,8 +106,8 @@ impl Node {
         look(&self.host, containers, engines, processes, sees_machine, memory)
     }
 
-    /// What the container reaches that was asked to mount `declared` and has the mounts of `mountinfo`, where `DISK` is
-    /// the file system of the host's root.
+    /// Returns the listeners that a container reaches which was asked to mount `declared` and has the mounts of
+    /// `mountinfo`, where `DISK` is the file system of the host's root.
     fn own(&self, declared: &[(&str, &str)], mountinfo: &str) -> Vec<String> {
         let seen = self.look(
             &declaring(declared),
@@ -121,14 +121,14 @@ impl Node {
         reaches.into_iter().map(shown).collect()
     }
 
-    /// The engine's sees the same mounts as the host.
+    /// Gives the engine the same mounts as the host.
     fn engines(&self) -> Sighting<Vec<EngineSighting>> {
         self.mountinfo(1, HOST);
         self.mountinfo(10, HOST);
         Sighting::full(vec![self.engine("/run/docker.sock")])
     }
 
-    /// The container's first process.
+    /// Returns the container's first process.
     fn container(&self, mountinfo: &str) -> ContainerProcess {
         self.mountinfo(20, mountinfo);
         ContainerProcess {
@@ -155,7 +155,7 @@ impl Node {
     }
 }
 
-/// The host's mounts: all on one file system, but for a pod's volume.
+/// The host's mounts: one file system, except for a pod's volume.
 const HOST: &str = "\
     1 0 DISK / / rw - ext4 x rw\n\
     2 1 0:99 /volume /srv/pods/volume rw - tmpfs x rw\n\
@@ -217,7 +217,7 @@ fn mount(host_path: &str) -> Mount {
 }
 
 #[test]
-fn every_way_to_a_listener() {
+fn every_way_to_a_listener_is_found() {
     let node = Node::new();
     for (path, expected) in [
         ("/run/docker.sock", Some(Via::Socket)),
@@ -230,7 +230,7 @@ fn every_way_to_a_listener() {
         ("/srv/links/parent", Some(Via::Directory)),
         ("/srv/links/up", Some(Via::Directory)),
         ("/", Some(Via::Directory)),
-        // `/var` holds a link to `/run`, and a link does not lead out of a mount
+        // `/var` has a link to `/run`, and a link does not lead out of a mount
         ("/var", None),
         ("/srv", None),
         ("/run/containerd", None),
@@ -268,7 +268,7 @@ fn the_listeners_name_may_lead_over_links_or_be_relative() {
 fn a_name_that_cannot_be_followed_hides_directories_and_not_the_socket() {
     let node = Node::new();
     let mut activated = node.engine("docker.sock");
-    activated.process = None; // relative to whom?
+    activated.process = None; // no process to be relative to
     let broken = node.engine("/run/d\u{fffd}cker.sock");
     for engine in [activated, broken] {
         let (reaches, gaps) = node.reaches(&["/run", "/run/docker.sock"], engine);
@@ -285,13 +285,13 @@ fn a_file_that_was_replaced_leads_to_another_listener() {
     let node = Node::new();
     let old = node.engine("/run/docker.sock");
     let path = node.host.paths().root.join("run/docker.sock");
-    fs::rename(&path, node.host.paths().root.join("home/old.sock")).expect("it is there"); // keeps its inode taken
+    fs::rename(&path, node.host.paths().root.join("home/old.sock")).expect("it is there"); // keeps its inode in use
     let _new = UnixListener::bind(&path).expect("the name is free");
     assert_eq!(node.reaches(&["/run", "/run/docker.sock"], old), (vec![], vec![]));
 }
 
 #[test]
-fn an_engine_nobody_started_is_resolved_on_the_host() {
+fn an_engine_that_is_not_started_is_resolved_on_the_host() {
     let node = Node::new();
     let mut engine = node.engine("/run/docker.sock");
     engine.process = None;
@@ -324,7 +324,7 @@ fn an_engine_in_a_pod_is_reached_by_its_neighbours_and_not_by_itself() {
 }
 
 #[test]
-fn what_was_not_seen_is_said() {
+fn unread_mounts_are_gaps() {
     let node = Node::new();
     let gap = Gap::new(
         Reason::DeadlineExceeded,
@@ -348,7 +348,7 @@ fn what_was_not_seen_is_said() {
     assert_eq!(reason(node.look(&unlisted, &engines, &[], true)), depends);
     let empty = Sighting::full(vec![]);
     assert_eq!(reason(node.look(&empty, &Sighting::unknown(gap), &[], true)), depends);
-    // No listener: whatever the containers mount leads to none.
+    // There is no listener, so no mount leads to one.
     assert_eq!(
         node.look(&unlisted, &Sighting::absent(), &[], true).reaches,
         Sighting::absent()
@@ -361,7 +361,7 @@ fn what_was_not_seen_is_said() {
 }
 
 #[test]
-fn a_socket_that_was_only_made_tells_as_much_as_the_mounts_that_lead_to_it_keep() {
+fn no_connect_is_known_only_if_the_mounts_keep_access_times() {
     let since = |told: LastConnect| matches!(told, LastConnect::NoneSince { .. });
     let no_mark = |because| move |told: LastConnect| told == LastConnect::NoMark { because };
     let (mount, system) = (no_mark(NoMark::Mount), no_mark(NoMark::FileSystem));
@@ -373,7 +373,7 @@ fn a_socket_that_was_only_made_tells_as_much_as_the_mounts_that_lead_to_it_keep(
         ("1 0 DISK / / rw,relatime - ext4 x ro\n", &mount),
         ("1 0 DISK / / rw,relatime - overlay x rw\n", &system),
         ("1 0 DISK / / rw,relatime - btrfs x rw\n", &system),
-        // Another way to it that leaves no mark.
+        // Another way to it whose mount does not keep access times.
         (
             "1 0 DISK / / rw,relatime - ext4 x rw\n2 1 DISK /run /srv/alias rw,noatime - ext4 x rw\n",
             &mount,
@@ -393,7 +393,7 @@ fn a_socket_that_was_only_made_tells_as_much_as_the_mounts_that_lead_to_it_keep(
 }
 
 #[test]
-fn a_socket_without_a_file_tells_why_it_tells_nothing() {
+fn a_socket_without_a_file_gives_the_reason_for_an_unknown_time() {
     let node = Node::new();
     node.engines();
     let mut engine = node.engine("/run/docker.sock");

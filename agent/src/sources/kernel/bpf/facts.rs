@@ -1,4 +1,4 @@
-//! Facts of the kernel and of castoff's own rights.
+//! Facts about the kernel and castoff's own rights.
 
 use std::fs;
 use std::path::Path;
@@ -15,35 +15,35 @@ const CAP_BPF: u64 = 1 << 39;
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const SECURITY_MODULES: &str = "/sys/kernel/security/lsm";
-/// The kernel's own name for kprobes among the sources of events.
+/// The kernel's name for kprobes among its event sources.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
-/// Facts of the kernel and of castoff's rights. None where it could not be found out: then the kernel is asked by
+/// Facts about the kernel and castoff's rights. A fact that could not be determined is none: then castoff finds out by
 /// loading the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KernelFacts {
     /// True if the kernel describes its types.
     pub(crate) btf: bool,
-    /// Major and minor of its version.
+    /// The major and minor version.
     pub(crate) version: Option<(u32, u32)>,
-    /// As Rust names it.
+    /// The architecture, by Rust's name.
     pub(crate) architecture: &'static str,
-    /// True if lockdown keeps programs from reading the kernel's memory.
+    /// True if lockdown prevents programs from reading the kernel's memory.
     pub(crate) confidential: Option<bool>,
-    /// True if castoff may load programs of tracing: `CAP_BPF` with `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
+    /// True if castoff may load tracing programs: it has `CAP_BPF` and `CAP_PERFMON`, or `CAP_SYS_ADMIN`.
     pub(crate) may_load: Option<bool>,
-    /// True if it has kprobes.
+    /// True if the kernel has kprobes.
     pub(crate) kprobes: bool,
     /// True if `bpf` is among the active security modules.
     pub(crate) bpf_lsm: Option<bool>,
 }
 
-/// The first kernel with `bpf_skc_to_unix_sock`, without which a typed program does not know a socket's listener.
+/// The first kernel with `bpf_skc_to_unix_sock`, which a typed program needs to find a socket's listener.
 pub(crate) const UNIX_SOCK: (u32, u32) = (5, 16);
 
 impl KernelFacts {
     /// # Errors
-    /// What is missing for any program of castoff's.
+    /// The missing requirement that concerns all of castoff's programs.
     pub(crate) fn may_run(&self) -> Result<(), String> {
         if !self.btf {
             return Err("the kernel does not describe its types (no /sys/kernel/btf/vmlinux)".to_owned());
@@ -55,7 +55,7 @@ impl KernelFacts {
     }
 
     /// # Errors
-    /// Says that `feature` came with Linux `least`, where this is an older one.
+    /// If the kernel is older than Linux `least`, the message that `feature` needs it.
     pub(crate) fn needs(&self, least: (u32, u32), feature: &str) -> Result<(), String> {
         match self.version {
             Some(version) if version < least => {
@@ -67,7 +67,7 @@ impl KernelFacts {
     }
 }
 
-/// Reads them of this machine. `proc` is a procfs that has castoff itself.
+/// Reads the facts of this machine. `proc` is a procfs that has castoff itself.
 pub(crate) fn read(proc: &Path) -> KernelFacts {
     let status = ProcessDirectory::open(&proc.join("self")).and_then(|own| own.read_status());
     KernelFacts {
@@ -89,13 +89,13 @@ const fn may_load(capabilities: u64) -> bool {
     capabilities & CAP_SYS_ADMIN != 0 || capabilities & TRACING == TRACING
 }
 
-/// `6.1.0-18-amd64`.
+/// Parses a version like `6.1.0-18-amd64`.
 fn parse_version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// `none integrity [confidentiality]`: the mode in brackets is the one that holds.
+/// True for `none integrity [confidentiality]`: the current mode is in brackets.
 fn is_confidential(modes: &str) -> bool {
     modes.contains("[confidentiality]")
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_lockdown_and_rights_are_read_as_the_kernel_writes_them() {
+    fn releases_lockdown_and_rights_are_parsed() {
         assert_eq!(parse_version("6.1.0-18-cloud-amd64"), Some((6, 1)));
         assert_eq!(parse_version("5.10-rc1"), Some((5, 10)));
         assert_eq!(parse_version("custom"), None);

@@ -1,7 +1,7 @@
-//! Writes what [`super`] reads: the kernel's side of a dump, for tests and for recorded host trees.
+//! Writes the kernel's replies that [`super`] reads, for tests and for recorded host trees.
 //!
-//! A recording is the plain concatenation of a dump's datagrams: rows in any state and order, then the end. Castoff
-//! itself never writes one; the numbers and the layout are the decoder's own constants.
+//! A recording is the concatenation of a dump's datagrams: rows in any state and order, then the end. castoff itself
+//! never writes one. The numbers and the layout are the decoder's own constants.
 
 use super::tcp::{self, TcpRow};
 use super::{
@@ -19,18 +19,18 @@ pub struct SocketFacts<'a> {
     pub kind: Kind,
     /// Its state.
     pub state: State,
-    /// `sun_path` with its zero bytes: final for a path, leading for an abstract name.
+    /// `sun_path` with its zero byte: the last byte of a path, or the first of an abstract name.
     pub name: Option<&'a [u8]>,
     /// The file it is bound to.
     pub file: Option<FileIdentity>,
-    /// The other end.
+    /// The peer.
     pub peer: Option<SocketInode>,
-    /// Clients that wait. Written, with their count, for a socket that listens only.
+    /// The clients that wait. They are written, with their number, only for a listening socket.
     pub icons: &'a [SocketInode],
 }
 
 impl<'a> SocketFacts<'a> {
-    /// A stream socket that listens under `name`.
+    /// Returns a stream socket that listens under `name`.
     pub const fn listening(inode: u32, name: &'a [u8], file: Option<FileIdentity>) -> Self {
         Self {
             inode: SocketInode(inode),
@@ -43,7 +43,7 @@ impl<'a> SocketFacts<'a> {
         }
     }
 
-    /// The server's end of an accepted connection: it carries the name and the file of its listener.
+    /// Returns the server's end of an accepted connection, which has the name and the file of its listener.
     pub const fn accepted(inode: u32, name: &'a [u8], file: Option<FileIdentity>, client: u32) -> Self {
         Self {
             inode: SocketInode(inode),
@@ -56,7 +56,7 @@ impl<'a> SocketFacts<'a> {
         }
     }
 
-    /// The client's end of a connection; `server` is 0 until it is accepted.
+    /// Returns the client's end of a connection; `server` is 0 until it is accepted.
     pub const fn client(inode: u32, server: u32) -> Self {
         Self {
             inode: SocketInode(inode),
@@ -70,7 +70,7 @@ impl<'a> SocketFacts<'a> {
     }
 }
 
-/// Writes replies that are addressed to one request.
+/// Writes the replies to one request.
 #[derive(Clone, Debug)]
 pub struct Reply {
     envelope: Envelope,
@@ -78,7 +78,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An empty reply to `envelope`.
+    /// Creates an empty reply to `envelope`.
     pub const fn new(envelope: Envelope) -> Self {
         Self {
             envelope,
@@ -86,7 +86,7 @@ impl Reply {
         }
     }
 
-    /// A whole dump of `sockets`, its end included.
+    /// Returns a complete dump of `sockets`.
     pub fn dump(envelope: Envelope, sockets: &[SocketFacts<'_>]) -> Vec<u8> {
         let mut reply = Self::new(envelope);
         for socket in sockets {
@@ -123,7 +123,7 @@ impl Reply {
         self.close_message(start);
     }
 
-    /// A whole dump of TCP sockets, its end included.
+    /// Returns a complete dump of TCP sockets.
     pub fn tcp_dump(envelope: Envelope, sockets: &[TcpRow]) -> Vec<u8> {
         let mut reply = Self::new(envelope);
         for socket in sockets {
@@ -142,14 +142,15 @@ impl Reply {
         self.close_message(start);
     }
 
-    /// Ends the dump with an error, `errno` positive. Its second part, a copy of the request, is left out.
+    /// Ends the dump with an error, with a positive `errno`. The copy of the request that follows it in the protocol is
+    /// left out.
     pub fn error(&mut self, errno: i32) {
         let start = self.open_message(NLMSG_ERROR);
         self.bytes.extend_from_slice(&errno.saturating_neg().to_ne_bytes());
         self.close_message(start);
     }
 
-    /// The bytes so far.
+    /// Returns the bytes written so far.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -171,7 +172,7 @@ impl Reply {
         self.bytes.resize(aligned(self.bytes.len()), 0);
     }
 
-    /// Adds an attribute. A value that does not fit its 16-bit length is cut, as no kernel would send it.
+    /// Adds an attribute. A value that exceeds the 16-bit length is truncated.
     fn attribute(&mut self, kind: u16, value: &[u8]) {
         const LIMIT: usize = (u16::MAX as usize - ATTRIBUTE_LEN) & !3;
         let value = &value[..value.len().min(LIMIT)];

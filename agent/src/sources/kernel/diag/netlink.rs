@@ -1,7 +1,7 @@
-//! Asks the kernel for the sockets of the calling thread's network namespace, over netlink.
+//! Requests the sockets of the calling thread's network namespace from the kernel, over netlink.
 //!
-//! A netlink socket keeps its network namespace alive, so a [`DiagTable`] must not outlive the look for which it was
-//! made. It never touches the sockets that it lists. Relies on netlink(7) and `sock_diag(7)`; needs no privilege.
+//! A netlink socket keeps its network namespace alive, so a [`DiagTable`] must not outlive the look that it is created
+//! for. It never opens the sockets that it lists. Relies on netlink(7) and `sock_diag(7)`; needs no privilege.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,12 +17,12 @@ use super::table::{DumpError, SocketTable};
 use super::tcp::{self, TcpRow};
 use super::{Ask, DecodeError, Envelope, Message, Messages, SocketRow};
 
-/// The kernel makes no part of a dump larger than 32 KiB, and makes each as large as the reader's buffer was before
-/// (`netlink_recvmsg` and `netlink_dump` of `net/netlink/af_netlink.c`, Linux 6.12). It makes the next part only while
-/// the first is being read, so the socket's own receive buffer makes no difference.
+/// The kernel makes no part of a dump larger than 32 KiB, and makes each part as large as the buffer of the previous
+/// read (`netlink_recvmsg` and `netlink_dump` of `net/netlink/af_netlink.c`, Linux 6.12). It makes the next part only
+/// when the previous one is read, so the size of the socket's receive buffer does not matter.
 pub(crate) const BUFFER_LEN: usize = 32 * 1024;
 
-/// The table of the network namespace in which the thread was that made it.
+/// The table of the network namespace of the thread that created it.
 #[derive(Debug)]
 pub(crate) struct DiagTable<'b> {
     socket: Option<Socket>,
@@ -38,7 +38,7 @@ struct Socket {
 }
 
 impl<'b> DiagTable<'b> {
-    /// A table that answers until `deadline`. `buffer` should have [`BUFFER_LEN`] bytes; its content is overwritten.
+    /// Creates a table with a deadline. `buffer` should have [`BUFFER_LEN`] bytes; its contents are overwritten.
     pub(crate) const fn new(deadline: Instant, buffer: &'b mut [u8]) -> Self {
         Self {
             socket: None,
@@ -72,12 +72,12 @@ impl SocketTable for DiagTable<'_> {
     }
 }
 
-/// Takes one record of a dump, or says that it is none of those that were asked for.
+/// The function that takes one record of a dump, or returns an error if the record was not requested.
 type Take<'a> = dyn FnMut(&Message<'_>) -> Result<(), DecodeError> + 'a;
 
 impl DiagTable<'_> {
     fn dump_records(&mut self, request: &dyn Fn(u32) -> Vec<u8>, take: &mut Take<'_>) -> Result<(), DumpError> {
-        // Taken out and put back after success only: what an aborted dump left in the queue goes with its socket.
+        // The socket is put back after success only: the rest of an aborted dump is dropped with its socket.
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
             None => Socket::open().map_err(|errno| DumpError::Open(errno.into()))?,
@@ -131,10 +131,10 @@ impl Socket {
         }
     }
 
-    /// Reads one datagram into `buffer`; its length.
+    /// Reads one datagram into `buffer` and returns its length.
     fn receive(&self, deadline: Instant, buffer: &mut [u8]) -> Result<usize, DumpError> {
         loop {
-            // TRUNC: the datagram's own length comes back, even where the buffer is smaller.
+            // TRUNC: returns the datagram's own length, even if the buffer is smaller.
             match recvfrom(&self.fd, &mut *buffer, RecvFlags::TRUNC) {
                 Ok((kept, length, _)) if length > kept => return Err(DumpError::TooLarge(length)),
                 Ok((kept, _, sender)) => {
@@ -152,7 +152,7 @@ impl Socket {
     }
 
     fn limit_waiting(&self, deadline: Instant) -> Result<(), Errno> {
-        // At least a little, because zero would mean "wait for ever".
+        // At least 1 ms, because zero would mean no timeout.
         let left = deadline.saturating_duration_since(Instant::now());
         set_socket_timeout(&self.fd, Timeout::Recv, Some(left.max(Duration::from_millis(1))))
     }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_kernel_lists_a_listener_its_backlog_and_a_connection() {
-        // An abstract name of this process only: nothing is left behind.
+        // An abstract name of this process only: no file is left behind.
         let name = format!("castoff-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("a short name");
         let listener = UnixListener::bind_addr(&address).expect("nobody else has the name");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_and_no_room_are_errors_and_no_short_answers() {
+    fn a_passed_deadline_and_a_small_buffer_are_errors() {
         let (_one, _other) = UnixStream::pair().expect("two sockets, so that there are rows");
         let mut rows = 0;
         let mut buffer = vec![0; BUFFER_LEN];

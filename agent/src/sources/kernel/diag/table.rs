@@ -1,5 +1,4 @@
-//! The table of Unix sockets of one network namespace, as it is asked and as it fails, whether the kernel answers or a
-//! recording.
+//! The socket table of one network namespace, from the kernel or from a recording, and its errors.
 
 use std::io;
 
@@ -10,24 +9,25 @@ use super::tcp::{Family, TcpRow};
 use super::{Ask, DecodeError, SocketRow};
 use crate::model::reading::Reason;
 
-/// The Unix sockets of one network namespace.
+/// The sockets of one network namespace.
 pub trait SocketTable {
-    /// Calls `each` with every socket that `ask` takes.
+    /// Calls `each` with every Unix socket that `ask` selects.
     ///
-    /// Sockets that come or go during the dump may be missing or come twice: the kernel goes on by position in a hash
-    /// chain. A socket that is missed once is there in the next look.
+    /// Sockets that appear or disappear during the dump may be missing or listed twice, because the kernel continues by
+    /// position in a hash chain. The next look has a missed socket.
     ///
-    /// After an error rows may be missing, and those that came may not be used.
+    /// After an error rows may be missing, and those that were passed must not be used.
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError>;
 
-    /// Calls `each` with every TCP socket of `family` that listens or is connected; for the rest as [`SocketTable::dump`].
+    /// Calls `each` with every TCP socket of `family` that listens or is connected. Otherwise like
+    /// [`SocketTable::dump`].
     fn dump_tcp(&mut self, family: Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError>;
 }
 
-/// How often a dump is begun anew when the kernel says that the tables changed under it.
+/// The most attempts at a dump when the kernel reports that the tables changed meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// What `pick` makes of the sockets that `ask` takes; a dump that was interrupted is begun anew and leaves nothing.
+/// Returns the results of `pick` for the sockets that `ask` selects. An interrupted dump is discarded and repeated.
 pub fn collect_dump<T>(
     table: &mut dyn SocketTable,
     ask: Ask,
@@ -36,7 +36,7 @@ pub fn collect_dump<T>(
     collect(&mut |picked| table.dump(ask, &mut |row| picked.extend(pick(row))))
 }
 
-/// The same of TCP sockets of both families.
+/// Does the same for TCP sockets of both families.
 pub fn collect_tcp<T>(
     table: &mut dyn SocketTable,
     pick: &mut dyn FnMut(&TcpRow) -> Option<T>,
@@ -62,10 +62,10 @@ fn collect<T>(dump: &mut dyn FnMut(&mut Vec<T>) -> Result<(), DumpError>) -> Res
     Err(DumpError::Interrupted)
 }
 
-/// Why a dump failed.
+/// The reason why a dump failed.
 #[derive(Debug, Error)]
 pub enum DumpError {
-    /// No socket to ask with.
+    /// The socket for the request could not be opened.
     #[error("open a sock_diag socket")]
     Open(#[source] io::Error),
     /// The request could not be sent.
@@ -80,19 +80,19 @@ pub enum DumpError {
     /// The reply came from another sender than the kernel.
     #[error("reply from port {0} and not from the kernel")]
     Stranger(u32),
-    /// The reply is larger than any the kernel makes.
+    /// The reply is larger than any that the kernel makes.
     #[error("reply of {0} bytes")]
     TooLarge(usize),
     /// The reply is not what the protocol allows.
     #[error("reply of sock_diag")]
     Decode(#[from] DecodeError),
-    /// The reply ended without its end.
+    /// The reply is incomplete.
     #[error("reply of sock_diag ended early")]
     Unended,
-    /// The table changed during the dump so that it may be asked anew.
+    /// The table changed during the dump, which may be repeated.
     #[error("the socket table changed during the dump")]
     Interrupted,
-    /// It took too long.
+    /// The deadline passed.
     #[error("dump not complete in time")]
     Deadline,
     /// The recording could not be read.
@@ -107,7 +107,7 @@ pub enum DumpError {
 }
 
 impl DumpError {
-    /// The reason for a gap.
+    /// Returns the reason for a gap.
     pub fn reason(&self) -> Reason {
         match self {
             // EPROTONOSUPPORT or EAFNOSUPPORT: no NETLINK_SOCK_DIAG.
@@ -138,7 +138,7 @@ mod tests {
     use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
     use crate::sources::kernel::diag::{Envelope, Message, Messages};
 
-    /// Gives one row in each dump; so many of the first dumps are then interrupted.
+    /// Gives one row in each dump; this number of dumps are interrupted first.
     struct Busy(u32);
 
     impl SocketTable for Busy {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_dump_leaves_nothing_and_is_asked_for_again() {
+    fn an_interrupted_dump_is_discarded_and_repeated() {
         let inodes = |interruptions| collect_dump(&mut Busy(interruptions), Ask::Connected, &mut |row| Some(row.inode));
         assert_eq!(inodes(0).expect("none"), [SocketInode(1)]);
         assert_eq!(inodes(2).expect("two of three"), [SocketInode(1)]);

@@ -1,8 +1,8 @@
-//! The records of `sock_diag` for TCP sockets: what is asked, and rows out of the bytes that come back.
+//! The records of `sock_diag` for TCP sockets: the requests, and the rows decoded from the replies.
 //!
 //! Relies on <https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/inet_diag.h> (the layout) and
-//! <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c> (what stands in it). The interface is there since 3.3.
-//! A socket of MPTCP, which Go asks for since 1.24, is listed by its subflows, which carry its inode
+//! <https://github.com/torvalds/linux/blob/v6.12/net/ipv4/inet_diag.c> (the contents). The interface exists since 3.3.
+//! An MPTCP socket, which Go requests since 1.24, is listed by its subflows, which have its inode
 //! (`mptcp_subflow_create_socket` of `net/mptcp/subflow.c`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,17 +21,17 @@ const REQUEST_LEN: usize = 8 + ENDS_LEN;
 const ROW_LEN: usize = 4 + ENDS_LEN + 20;
 const INODE_AT: usize = ROW_LEN - 4;
 
-/// The addresses of which TCP sockets are asked for: the kernel lists them apart.
+/// The address family of the requested TCP sockets: the kernel lists each family separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// IPv4.
     V4,
-    /// IPv6, with those sockets that take both.
+    /// IPv6, including sockets that accept both.
     V6,
 }
 
 impl Family {
-    /// Both.
+    /// Both families.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     const fn number(self) -> u8 {
@@ -42,20 +42,20 @@ impl Family {
     }
 }
 
-/// One TCP socket that listens or is connected.
+/// A TCP socket that listens or is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpRow {
-    /// Its inode; 0 where nobody accepted it yet.
+    /// Its inode; 0 if it is not accepted yet.
     pub inode: SocketInode,
     /// Its state.
     pub state: State,
-    /// Its own address and port. An IPv4 address stands as one, in whatever family it was listed.
+    /// Its own address and port. An IPv4 address is shown as IPv4, whatever family it was listed in.
     pub local: SocketAddr,
-    /// The other end's; zero where it listens.
+    /// The peer's address and port; zero for a listener.
     pub remote: SocketAddr,
 }
 
-/// The request for all that listen and all that are connected, ready to be sent to the kernel (port 0).
+/// Returns the request for all listening and connected sockets, ready to be sent to the kernel (port 0).
 pub(super) fn request(family: Family, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
     let states: u32 = 1 << TCP_LISTEN | 1 << TCP_ESTABLISHED;
     let mut bytes = super::ask::dump_header(sequence);
@@ -63,7 +63,7 @@ pub(super) fn request(family: Family, sequence: u32) -> [u8; HEADER_LEN + REQUES
     bytes[HEADER_LEN + 1] = PROTOCOL;
     // Two bytes: no extension, padding.
     bytes[HEADER_LEN + 4..HEADER_LEN + 8].copy_from_slice(&states.to_ne_bytes());
-    // The ends: not looked at in a dump.
+    // The two ends are ignored in a dump.
     bytes
 }
 
@@ -94,7 +94,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<TcpRow, DecodeError> {
     })
 }
 
-/// Writes what [`decode`] reads, for tests and for recorded tables.
+/// Writes a row for [`decode`], for tests and for recorded tables.
 #[cfg(any(test, feature = "recorded"))]
 pub(super) fn encode(row: &TcpRow) -> [u8; ROW_LEN] {
     let mut bytes = [0; ROW_LEN];
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_both_families_and_every_cut() {
+    fn rows_of_both_families_are_read_and_truncated_ones_refused() {
         for row in [
             row("127.0.0.1:2375", "127.0.0.1:40000"),
             row("[2001:db8::1]:2376", "[2001:db8::2]:50000"),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_ipv4_is_one_whatever_the_sockets_family() {
+    fn an_ipv4_address_is_shown_as_ipv4_in_either_family() {
         let mapped = row("[::ffff:10.0.0.1]:2375", "[::ffff:10.0.0.2]:40000");
         assert_eq!(decode(&encode(&mapped)), Ok(row("10.0.0.1:2375", "10.0.0.2:40000")));
     }

@@ -6,8 +6,8 @@ const OURS: Envelope = Envelope {
     port: 10874,
 };
 
-/// Captured on Linux 6.18 (little-endian): a listener with one waiting client, the end of an accepted connection, and
-/// the end of the dump. Asked with every `UDIAG_SHOW_*` up to RQLEN.
+/// Recorded on Linux 6.18 (little-endian): a listener with one waiting client, the server's end of an accepted
+/// connection, and the end of the dump. Requested with every `UDIAG_SHOW_*` up to RQLEN.
 #[cfg(target_endian = "little")]
 #[rustfmt::skip]
 const CAPTURED: &[u8] = &[
@@ -25,16 +25,16 @@ const CAPTURED: &[u8] = &[
     b'/', b't', b'm', b'p', b'/', b's', b'k', b'/', b'd', b'.', b's', b'o', b'c', b'k', 0, 0,
     // nlattr UNIX_DIAG_VFS
     12, 0, 1, 0,
-    0x1f, 0x80, 0x98, 0,    // udiag_vfs_ino 9994271, as stat(2) gave it
-    0, 0, 0xe0, 0x0f,       // udiag_vfs_dev 254 << 20, where stat(2) gave 0xfe00
+    0x1f, 0x80, 0x98, 0,    // udiag_vfs_ino 9994271, as in stat(2)
+    0, 0, 0xe0, 0x0f,       // udiag_vfs_dev 254 << 20, which is 0xfe00 in stat(2)
     // nlattr UNIX_DIAG_ICONS
     8, 0, 3, 0,
     0xea, 0x97, 0, 0,       // the waiting client, 38890
     // nlattr UNIX_DIAG_RQLEN
     12, 0, 4, 0,
-    1, 0, 0, 0,             // udiag_rqueue: one waits
+    1, 0, 0, 0,             // udiag_rqueue: one waiting client
     8, 0, 0, 0,             // udiag_wqueue: listen(8)
-    // nlattr UNIX_DIAG_SHUTDOWN, which comes unasked: 4 + 1 bytes and three of padding
+    // nlattr UNIX_DIAG_SHUTDOWN, which is always sent: 4 + 1 bytes and three of padding
     5, 0, 6, 0,
     0, 0, 0, 0,
 
@@ -92,7 +92,7 @@ fn a_captured_reply_is_read() {
 
 #[cfg(target_endian = "little")]
 #[test]
-fn every_cut_of_a_captured_reply_is_an_error_or_misses_its_end() {
+fn every_truncated_reply_is_an_error_or_lacks_its_end() {
     let whole = read(CAPTURED);
     for end in 0..CAPTURED.len() {
         let cut = read(&CAPTURED[..end]);
@@ -127,7 +127,7 @@ fn no_single_wrong_byte_panics() {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn an_encoded_dump_is_decoded_again() {
     let icons = [SocketInode(9), SocketInode(0)];
     let sockets = [
         SocketFacts {
@@ -159,7 +159,7 @@ fn what_is_written_is_read_back() {
     }
 }
 
-/// A message of `kind` with `flags` and `payload`, addressed to [`OURS`].
+/// Returns a message of `kind` with `flags` and `payload`, addressed to [`OURS`].
 fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER_LEN + payload.len()).expect("a short message");
     [
@@ -174,7 +174,7 @@ fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn ends_and_refusals() {
+fn ends_and_refusals_are_decoded() {
     let number = |errno: i32| errno.to_ne_bytes();
     for (bytes, expected) in [
         (message(NLMSG_DONE, 2, &number(0)), Ok(Message::Done)),
@@ -209,7 +209,7 @@ fn ends_and_refusals() {
 }
 
 #[test]
-fn rows_that_no_kernel_sends_are_errors() {
+fn invalid_rows_are_errors() {
     let head = |family: u8, inode: u32| [&[family, 1, 1, 0], &inode.to_ne_bytes()[..], &[0; 8]].concat();
     let attribute = |kind: u16, value: &[u8]| {
         let length = u16::try_from(4 + value.len()).expect("a short attribute");
@@ -235,7 +235,7 @@ fn rows_that_no_kernel_sends_are_errors() {
         let bytes = message(SOCK_DIAG_BY_FAMILY, 2, &[head(family, inode), attributes].concat());
         assert_eq!(read(&bytes), [expected]);
     }
-    // An attribute that is not known, with the flags that the top bits of its type are, is passed over.
+    // An unknown attribute is skipped, also with flags in the top bits of its type.
     let newer = [head(1, 5), attribute(0xc063, &[1, 2, 3, 4]), attribute(ATTR_NAME, &[])].concat();
     let bytes = message(SOCK_DIAG_BY_FAMILY, 2, &newer);
     let messages = read(&bytes);
@@ -269,7 +269,7 @@ fn a_request_is_written_field_by_field() {
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     ];
     assert_eq!(Ask::Connected.request(0x1122_3344), expected);
-    // Rows of any length only where they are asked for alone: see `Ask::Backlogs`.
+    // Rows of any length come only if they are requested alone: see `Ask::Backlogs`.
     assert_eq!(
         Ask::Listening.request(0)[20..32],
         [0, 4, 0, 0, 0, 0, 0, 0, 0x13, 0, 0, 0]

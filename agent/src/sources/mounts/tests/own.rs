@@ -1,4 +1,4 @@
-//! The mounts that containers have, and mounts that are named as a Docker socket and are none.
+//! The actual mounts of containers, and mounts with the name of a Docker socket that are none.
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn a_container_is_judged_by_the_mounts_that_it_has() {
 fn an_engine_with_mounts_of_its_own_is_reached_through_its_file_system() {
     let node = Node::new();
     node.engines();
-    // Its `/run` is a volume, which the host has below `/srv`.
+    // Its `/run` is a volume, which is below `/srv` on the host.
     node.mountinfo(
         10,
         "60 1 DISK / / rw - ext4 x rw\n61 60 0:99 /volume /run rw - tmpfs x rw\n",
@@ -126,7 +126,7 @@ fn mounts_are_read_again_in_turns_and_when_a_listener_changes() {
 }
 
 #[test]
-fn a_docker_socket_that_is_none_is_told_by_its_name() {
+fn a_mount_that_is_no_docker_socket_is_reported_by_its_name() {
     let node = Node::new();
     let (root, engines) = (node.host.paths().root, Sighting::absent());
     fs::create_dir_all(root.join("made/docker.sock")).expect("fresh");
@@ -162,12 +162,12 @@ fn a_docker_socket_that_is_none_is_told_by_its_name() {
 }
 
 #[test]
-fn a_socket_on_which_somebody_listens_is_not_stale() {
+fn a_socket_with_a_listener_is_not_stale() {
     let node = Node::new();
     let path = node.host.paths().root.join("home/podman.sock");
     let _live = UnixListener::bind(&path).expect("fresh");
     let file = identity(&path);
-    // As Btrfs and overlayfs have it: the kernel and stat(2) tell different devices.
+    // As on Btrfs and overlayfs: the kernel and stat(2) report different devices.
     let elsewhere = FileIdentity {
         device: Device { major: 0, minor: 9999 },
         ..file
@@ -176,7 +176,7 @@ fn a_socket_on_which_somebody_listens_is_not_stale() {
         (file, true, 0),
         (file, false, 0),
         (elsewhere, true, 0),
-        (elsewhere, false, 1), // perhaps another machine's, with the same number by chance
+        (elsewhere, false, 1), // it may be another machine's, with the same inode by chance
     ] {
         let looked = Looked {
             host: &node.host.paths(),
@@ -241,7 +241,7 @@ fn a_foreign_socket_on_the_node_is_reached_through_directories_too() {
 }
 
 #[test]
-fn a_user_who_may_not_open_the_socket_is_told() {
+fn a_user_who_may_not_open_the_socket_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let node = Node::new();
     let engines = node.engines();
@@ -267,7 +267,7 @@ fn a_user_who_may_not_open_the_socket_is_told() {
 }
 
 #[test]
-fn a_group_that_is_called_after_a_container_does_not_stand_for_it() {
+fn a_cgroup_named_after_a_container_does_not_represent_it() {
     let node = Node::new();
     let engines = node.engines();
     let beside = ContainerId("ee".repeat(32));
