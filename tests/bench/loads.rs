@@ -38,7 +38,24 @@ pub(crate) struct Load {
 struct Part(Child);
 
 impl Load {
+    /// An engine that keeps every connection, and processes.
     pub(crate) fn make(size: Size) -> Result<Self> {
+        Self::with_engine("serve", size)
+    }
+
+    /// An engine alone, which closes every connection at once.
+    pub(crate) fn closing() -> Result<Self> {
+        let none = Size {
+            processes: 0,
+            sockets: 0,
+            files: 0,
+            namespaces: 0,
+            clients: 0,
+        };
+        Self::with_engine("close", none)
+    }
+
+    fn with_engine(mode: &str, size: Size) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("castoff-bench").tempdir()?;
         let program = images::load()?;
         // Under the name by which castoff knows dockerd.
@@ -46,7 +63,7 @@ impl Load {
         fs::copy(&program, &engine).context("copy the load program")?;
         let socket = folder.path().join("docker.sock");
         let at = socket.to_string_lossy().into_owned();
-        let (engine, _) = start(&engine, &["serve", &at])?;
+        let (engine, _) = start(&engine, &[mode, &at])?;
         let mut parts = Vec::new();
         let mut holders = Vec::new();
         let mut add = |arguments: &[String]| -> Result<()> {

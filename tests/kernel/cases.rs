@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use castoff_tests::lab::guests::Answers;
 use castoff_tests::report::{clients_of, list};
 use serde_json::Value;
@@ -15,6 +15,9 @@ const POD: &str = "? container 5f0c2b7a9d1e of pod 8f0c1d52-9f5e-4a30-b6d1-2f1f5
 
 const SOCKET: &str = "/run/docker.sock";
 
+/// Connects of the pod and of the unit, each by a process that exits at once, as init makes them.
+const BURSTS: [u32; 2] = [2000, 1000];
+
 /// What was held against what is true.
 #[derive(Default)]
 pub(crate) struct Judged {
@@ -24,6 +27,8 @@ pub(crate) struct Judged {
     pub(crate) method: String,
     /// What it said instead, a line each.
     pub(crate) wrong: Vec<String>,
+    /// Times that were measured, in words. Nothing is held against them.
+    pub(crate) figures: String,
 }
 
 impl Judged {
@@ -66,6 +71,7 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
     let asked = answers.json("asked")?;
     judge_requests(&mut judged, parameters, method, &asked)?;
     judge_holders(&mut judged, &asked)?;
+    judged.figures = figures(answers)?;
     let without = answers.json("off")?;
     judged.is("in use without events", verdict(&without), "in-use");
     judged.is(
@@ -76,7 +82,25 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
     Ok(judged)
 }
 
-/// What the agent says after 200 processes of the pod and 100 of the unit have connected and exited at once.
+/// The rate of the bursts, and the cost of an unrelated connect, with connect events and without.
+fn figures(answers: &Answers) -> Result<String> {
+    let seconds = |events: &str| -> Result<f64> {
+        let text = answers.text(&format!("burst-{events}"))?;
+        let (start, end) = text.trim().split_once(' ').context("two times")?;
+        Ok(end.parse::<f64>()? - start.parse::<f64>()?)
+    };
+    let rate = |seconds: f64| f64::from(BURSTS.iter().sum::<u32>()) / seconds.max(0.01);
+    let cost = |events: &str| -> Result<f64> { Ok(answers.text(&format!("cost-{events}"))?.trim().parse()?) };
+    let (with, without) = (cost("auto")?, cost("off")?);
+    Ok(format!(
+        "{:.0} connects/s with events, {:.0} without; an unrelated connect {with:.0} ns with, {without:.0} without: {:.2} times",
+        rate(seconds("auto")?),
+        rate(seconds("off")?),
+        with / without.max(1.0),
+    ))
+}
+
+/// What the agent says after the bursts.
 fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Result<()> {
     let events = &report["connectEvents"]["value"];
     events["method"]
@@ -104,9 +128,10 @@ fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Re
             .iter()
             .any(|nobody| client.starts_with(nobody))
     });
-    let expected = vec![format!("{POD}: 200"), "unit backup.service: 100".to_owned()];
+    let [of_pod, of_unit] = BURSTS;
+    let expected = vec![format!("{POD}: {of_pod}"), format!("unit backup.service: {of_unit}")];
     judged.is("every short client by name", clients, expected);
-    judged.is("all connects recorded", events["recorded"].clone(), 300);
+    judged.is("all connects recorded", events["recorded"].clone(), of_pod + of_unit);
     judged.is("none lost", events["lost"].clone(), 0);
     judged.is("all attributed", events["attributed"]["none"].clone(), 0);
     Ok(())

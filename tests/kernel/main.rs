@@ -34,6 +34,9 @@ fn run(words: &Words) -> Result<bool> {
     }
     let table = table::write(&ran);
     println!("\n{table}");
+    for row in &ran {
+        println!("{}: {}", row.name, row.judged.figures);
+    }
     let document = !words.are_none() || compare(&table, &ran)?;
     let failed = ran
         .iter()

@@ -8,6 +8,7 @@
 //! - `ask PATH write|parts|message|cut LINE…`: connects, and again and again sends the lines over this one connection
 //! - `blink PATH HOLD_MS PAUSE_MS`: again and again a new process that connects, holds for so long, and exits
 //! - `burst PATH TIMES`: so many processes, one after the other, that connect and exit at once; then it is ready and ends
+//! - `time PATH TIMES`: binds, connects to it so many times, prints the nanoseconds of one connect, and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
 //! - `pass PATH stay|leave`: the same, but the descriptor goes to a process that already runs, by `SCM_RIGHTS`
 //! - `share PATH AFTER_MS`: connects and holds; so much later a process that already runs gets the descriptor too
@@ -34,7 +35,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::exit;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SIGTERM: c_int = 15;
 const CLONE_FILES: c_int = 0x400;
@@ -129,6 +130,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
         ["mute", path] => mute(path, until_eof),
         ["blink", path, hold, pause] => blink(path, millis(hold)?, millis(pause)?, until_eof),
         ["burst", path, times] => burst(path, times),
+        ["time", path, times] => time(path, times),
         ["fork", path, connector] => hand_by_fork(path, connector == "leave", until_eof),
         ["pass", path, connector] => hand_by_message(path, connector == "leave", until_eof),
         ["share", path, after] => share(path, millis(after)?, until_eof),
@@ -245,6 +247,18 @@ fn burst(path: &str, times: &str) -> io::Result<()> {
         wait(child, 0);
     }
     println!("ready {} {0}", std::process::id());
+    Ok(())
+}
+
+fn time(path: &str, times: &str) -> io::Result<()> {
+    let times: u32 = times.parse().map_err(io::Error::other)?;
+    let listener = UnixListener::bind(path)?;
+    thread::spawn(move || listener.incoming().for_each(drop));
+    let start = Instant::now();
+    for _ in 0..times {
+        drop(UnixStream::connect(path)?);
+    }
+    println!("{}", start.elapsed().as_nanos() / u128::from(times.max(1)));
     Ok(())
 }
 

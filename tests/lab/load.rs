@@ -2,6 +2,7 @@
 //! (std only). Everything it makes ends with its standard input.
 //!
 //! - `serve PATH`: binds, accepts and keeps every connection, and never answers
+//! - `close PATH`: binds, accepts, and closes every connection at once
 //! - `crowd PROCESSES SOCKETS FILES CLIENTS PATH`: so many processes that hold so many Unix sockets and other files between
 //!   them, and the first of them one connection to the path each
 //! - `rooms PROCESSES CLIENTS PATH`: so many processes, each in a network namespace of its own, the first of them with a
@@ -47,7 +48,8 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match *args.as_slice() {
-        ["serve", path] => serve(path),
+        ["serve", path] => serve(path, true),
+        ["close", path] => serve(path, false),
         ["crowd", processes, sockets, files, clients, path] => number(processes).and_then(|processes| {
             let per = |total: &str| {
                 number(total).map(|total| move |at: usize| total * (at + 1) / processes - total * at / processes)
@@ -86,13 +88,13 @@ fn wait_for_the_end() {
     while io::stdin().read(&mut rest).is_ok_and(|n| n > 0) {}
 }
 
-fn serve(path: &str) -> io::Result<()> {
+fn serve(path: &str, keep: bool) -> io::Result<()> {
     raise_the_limit();
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || {
         let mut kept = Vec::new();
         for connection in listener.incoming() {
-            kept.extend(connection);
+            kept.extend(connection.ok().filter(|_| keep));
         }
     });
     println!("ready");
