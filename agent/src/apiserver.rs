@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod audience;
 pub mod connection;
 pub mod pace;
 pub mod path;

@@ -3,7 +3,7 @@
 //!
 //! Never leaves a Node out: one that gives no report is `unknown`, with the reason. Never holds the fleet: rows go on as they
 //! come, and what is kept of them is counts and the worst few. Never trusts a report: whoever serves one on that port may have
-//! written it. Changes nothing anywhere.
+//! written it. Never shows an agent a token that anybody else would accept. Changes nothing anywhere.
 //!
 //! Relies on lists in pages (`limit`, `continue`), on the API server's printed form of Nodes and pods (`Table` of
 //! meta.k8s.io/v1, what `kubectl get -o wide` shows: a fiftieth of the objects), and on `pods/proxy`.
@@ -22,7 +22,9 @@ pub mod readiness;
 pub mod row;
 pub mod summary;
 mod table;
+mod token;
 mod told;
 
 pub use cluster::{Cluster, Where};
 pub use door::Door;
+pub use token::Tokens;

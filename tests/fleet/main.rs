@@ -4,6 +4,7 @@ mod api;
 mod bad_reports;
 mod nodes;
 mod printed;
+mod tokens;
 mod workstation;
 
 use std::path::{Path, PathBuf};

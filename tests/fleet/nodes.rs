@@ -108,7 +108,7 @@ async fn a_node_without_a_report_is_unknown_with_the_reason() -> Result<()> {
         ("html", "not-understood", "text/html"),
         ("forbidden", "refused", "pods/proxy"),
         ("starting", "no-answer", "no endpoints"),
-        ("guarded", "unauthenticated", "a bearer token is needed"),
+        ("guarded", "unauthenticated", "no service account castoff-reader"),
     ] {
         let row = ran.row(node)?;
         assert_eq!(row["verdict"], "unknown", "{row}");

@@ -21,7 +21,9 @@ async fn a_flood_of_unknown_tokens_neither_reaches_the_api_server_nor_keeps_a_kn
     let mut strangers = JoinSet::new();
     for n in 0..FLOOD {
         let address = pages.address;
-        strangers.spawn(async move { ask(address, "/metrics", &format!("Authorization: Bearer bogus-{n}\r\n")).await });
+        // The bounds hold for both headers together.
+        let header = ["Authorization: Bearer", "X-Castoff-Token:"][n % 2];
+        strangers.spawn(async move { ask(address, "/metrics", &format!("{header} bogus-{n}\r\n")).await });
     }
     let (mut refused, mut answered) = (0, 0);
     while answered < FLOOD || start.elapsed() < Duration::from_millis(500) {

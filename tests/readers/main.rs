@@ -1,5 +1,6 @@
 //! Who may read what the agent serves: the real server over TCP, and a fake API server that says who is who.
 
+mod audience;
 mod flood;
 mod refusals;
 mod usual;

@@ -187,8 +187,8 @@ pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), 
     } = service;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, tls = server.tls.is_some(), version = env!("CARGO_PKG_VERSION"), "serving");
-        if !address.ip().is_loopback() && settings.guard.is_none() {
-            tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
+        if !address.ip().is_loopback() {
+            warn_of_readers(address, settings.guard.is_some(), server.tls.is_some());
         }
     }
     let cycle = Cycle {
@@ -234,6 +234,15 @@ struct Cycle {
     cycles: Arc<Mutex<CycleCounters>>,
     liveness: Arc<Liveness>,
     transitions: Transitions,
+}
+
+/// Says who can read the report, or the tokens of its readers, on an address that is not loopback.
+fn warn_of_readers(address: SocketAddr, is_guarded: bool, has_tls: bool) {
+    if !is_guarded {
+        tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
+    } else if !has_tls {
+        tracing::info!(%address, "there is no --tls-cert: send this address only tokens that nobody else accepts");
+    }
 }
 
 impl Cycle {

@@ -20,6 +20,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Status {
+    kind: String,
     message: Option<String>,
     details: Option<Details>,
     metadata: ListMetadata,
@@ -103,6 +104,7 @@ fn refused(asked: &str, head: &Parts, kind: &str, body: &[u8]) -> Refusal {
         asked,
         format!("HTTP {}: {words}", head.status.as_u16()),
     );
+    refusal.is_status = status.kind == "Status";
     refusal.is_expired = head.status == StatusCode::GONE;
     refusal.resume = status.metadata.resume.filter(|token| !token.is_empty());
     refusal.retry_after = status

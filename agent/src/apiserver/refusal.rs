@@ -33,6 +33,8 @@ pub struct Refusal {
     pub is_expired: bool,
     /// What leads to the rest of that list all the same, as it is by now.
     pub resume: Option<String>,
+    /// True if the answer was a `Status`, as API servers send it, and not one of whoever is behind a proxy.
+    pub is_status: bool,
 }
 
 impl Refusal {
@@ -54,12 +56,18 @@ impl Refusal {
             retry_after: None,
             is_expired: false,
             resume: None,
+            is_status: false,
         }
     }
 
     /// A request that got no answer.
     pub fn of_transport(asked: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         Self::new(transport(error), asked, Gap::chain(error))
+    }
+
+    /// True if an agent behind the API server's proxy did not let the reader in.
+    pub fn is_of_agent(&self) -> bool {
+        !self.is_status && matches!(self.outcome, Outcome::Unauthenticated | Outcome::Forbidden)
     }
 
     /// The gap that it leaves in what is known of the node's labels. No verdict rests on them.

@@ -26,7 +26,7 @@ use crate::config::{Mistakes, Reader};
 use crate::fleet::look::{Ending, FleetSettings, Progress, look, now};
 use crate::fleet::row::NodeRow;
 use crate::fleet::summary::Tally;
-use crate::fleet::{Cluster, Door, Where};
+use crate::fleet::{Cluster, Door, Tokens, Where};
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
 use crate::sinks::views::junit::Outcome as Judgement;
@@ -40,6 +40,7 @@ const TICK: Duration = Duration::from_millis(100);
 struct Task {
     access: Access,
     place: Where,
+    tokens: Tokens,
     settings: FleetSettings,
     timeout: Duration,
     interval: Duration,
@@ -146,7 +147,8 @@ struct Round<'a> {
 impl Round<'_> {
     async fn ask(mut self, task: &Task, interrupt: &mut Signal) -> Result<End, Stop> {
         let at_once = task.settings.at_once;
-        let cluster = Cluster::reach(&task.access, task.place.clone(), task.timeout, at_once).await;
+        let (place, tokens) = (task.place.clone(), task.tokens.clone());
+        let cluster = Cluster::reach(&task.access, place, tokens, task.timeout, at_once).await;
         let cluster = cluster.map_err(Stop::Refused)?;
         let progress = Arc::new(Progress::default());
         let (rows, mut came) = mpsc::channel(64);
@@ -293,6 +295,11 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
         let wants = "the page has no room for the answers; wants table, wide or json";
         reader.mistake((), format!("--for: {wants}"));
     }
+    let account = reader.text("--reader", args.reader.as_deref());
+    if let Some(name) = account.as_ref().filter(|name| !is_name(name)) {
+        let wants = "not the name of a service account; wants lower-case letters, digits, '-' and '.'";
+        reader.mistake((), format!("--reader {name:?}: {wants}"));
+    }
     let kubeconfig = reader.file("--kubeconfig", args.kubeconfig.as_deref());
     let context = reader.text("--context", args.context.as_deref());
     let access = Access::Workstation(Workstation::find(kubeconfig, context, |name| std::env::var_os(name)));
@@ -303,6 +310,7 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
             agents: reader.text("--agents", Some(&args.agents)).unwrap_or_default(),
             nodes: reader.text("--selector", args.selector.as_deref()),
         },
+        tokens: Tokens::of(account),
         timeout: reader.duration("--timeout", &args.timeout, Duration::from_millis(10), 600 * second),
         interval: reader.duration("--interval", &args.interval, second / 10, 86_400 * second),
         settings: FleetSettings {

@@ -104,10 +104,6 @@ fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
             .then(|| events(&mut reader, &args.labels, look.node.as_deref()))
             .flatten(),
     };
-    if serve.guard.is_some() && serve.tls.is_none() && !serve.listen.ip().is_loopback() {
-        let why = "tokens would cross the network readable; wants --tls-cert and --tls-key, or --listen 127.0.0.1:9559";
-        reader.mistake((), format!("--auth kubernetes: {why}"));
-    }
     if serve.window < serve.period {
         let why = "a use would be forgotten before the next look; wants at least --period";
         reader.mistake((), format!("--window {}: {why} ({})", args.window, args.period));

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use kube::client::Body;
 
 use super::door::{Door, Pod};
 use super::join::{AgentPod, Barren, Node};
 use super::table::{Page, Table};
+use super::token::Tokens;
 use crate::apiserver::access::Access;
 use crate::apiserver::answer::Answer;
+use crate::apiserver::audience::TOKEN_HEADER;
 use crate::apiserver::connection::{ANSWER_LIMIT, Connection};
 use crate::apiserver::path::{encoded, is_name};
 use crate::apiserver::refusal::Refusal;
@@ -43,15 +45,23 @@ pub struct Where {
 pub struct Cluster {
     connection: Connection,
     place: Where,
+    tokens: Tokens,
     requests: Arc<AtomicU64>,
 }
 
 impl Cluster {
     /// Prepares to ask, with the credentials as they are now. Nothing is sent yet.
-    pub async fn reach(access: &Access, place: Where, deadline: Duration, at_once: usize) -> Result<Self, Refusal> {
+    pub async fn reach(
+        access: &Access,
+        place: Where,
+        tokens: Tokens,
+        deadline: Duration,
+        at_once: usize,
+    ) -> Result<Self, Refusal> {
         Ok(Self {
             connection: Connection::prepare(access, deadline, at_once).await?,
             place,
+            tokens,
             requests: Arc::default(),
         })
     }
@@ -121,17 +131,48 @@ impl Cluster {
 
     /// Where the agents serve, as this one's pod tells.
     pub(super) async fn find_door(&mut self, pod: &AgentPod) -> Option<Door> {
+        Door::of(&self.read_pod(pod).await?)
+    }
+
+    /// An annotation of this pod.
+    pub(super) async fn find_annotation(&mut self, pod: &AgentPod, name: &str) -> Option<String> {
+        self.read_pod(pod).await?.annotation(name)
+    }
+
+    async fn read_pod(&mut self, pod: &AgentPod) -> Option<Pod> {
         if !is_name(&pod.name) {
             return None;
         }
         let path = format!("/api/v1/namespaces/{}/pods/{}", self.place.namespace, pod.name);
         let asked = format!("read pod {}", pod.name);
         let answer = self.get(&asked, &path, "application/json", ANSWER_LIMIT).await;
-        Door::of(&answer.ok()?.decode::<Pod>().ok()?)
+        answer.ok()?.decode().ok()
     }
 
-    /// The report of the agent in this pod.
+    /// The report of the agent in this pod; with a token where the agents want one.
     pub(super) async fn fetch_report(&mut self, pod: &AgentPod, door: &Door) -> Result<Answer, Refusal> {
+        let tokens = self.tokens.clone();
+        if !tokens.are_held().await {
+            match self.ask_agent(pod, door, None).await {
+                Err(refusal) if refusal.is_of_agent() => {}
+                answer => return answer,
+            }
+        }
+        let token = tokens.get(self, pod).await?;
+        let answer = self.ask_agent(pod, door, Some(token)).await;
+        answer.map_err(|refusal| match refusal.is_of_agent() {
+            true => {
+                let why = format!(
+                    "the agent refuses the token of the account that may read agents: {}",
+                    refusal.answer
+                );
+                Refusal::new(Outcome::Unauthenticated, refusal.asked, why)
+            }
+            false => refusal,
+        })
+    }
+
+    async fn ask_agent(&mut self, pod: &AgentPod, door: &Door, token: Option<HeaderValue>) -> Result<Answer, Refusal> {
         let asked = format!("ask pod {} for its report", pod.name);
         if !is_name(&pod.name) {
             return Err(Refusal::new(Outcome::BadAnswer, asked, "a pod cannot have this name"));
@@ -143,7 +184,11 @@ impl Cluster {
             pod.name,
             door.port
         );
-        self.get(&asked, &path, "application/json", ANSWER_LIMIT).await
+        let mut request = Request::get(path).header(header::ACCEPT, "application/json");
+        if let Some(token) = token {
+            request = request.header(TOKEN_HEADER, token);
+        }
+        self.send(&asked, request.body(Body::empty()), ANSWER_LIMIT).await
     }
 
     async fn list(&mut self, asked: &str, path: &str, next: &str) -> Result<Table, Refusal> {
@@ -157,8 +202,17 @@ impl Cluster {
     }
 
     async fn get(&mut self, asked: &str, path: &str, accept: &str, limit: usize) -> Result<Answer, Refusal> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let request = Request::get(path).header(header::ACCEPT, accept).body(Body::empty());
+        self.send(asked, request, limit).await
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        asked: &str,
+        request: Result<Request<Body>, http::Error>,
+        limit: usize,
+    ) -> Result<Answer, Refusal> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.connection.ask(asked, request, limit).await
     }
 }

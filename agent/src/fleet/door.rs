@@ -1,5 +1,7 @@
 //! Where an agent serves: the port and the scheme, as one agent's own pod tells, or as it was given.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,10 +21,25 @@ impl Default for Door {
     }
 }
 
-/// A pod, as far as it tells where it serves.
+/// A pod, as far as it tells where it serves, and who may read it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Pod {
+    #[serde(default)]
+    metadata: Metadata,
     spec: Spec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Pod {
+    /// The annotation of this name.
+    pub(super) fn annotation(mut self, name: &str) -> Option<String> {
+        self.metadata.annotations.remove(name)
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,8 +6,9 @@ use super::look::Ending;
 /// Pods that are named in one sentence.
 const NAMED: usize = 5;
 
-/// The sentences; `ending` is none where the look was stopped, `refused` how many agents the account may not ask.
-pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64) -> Vec<String> {
+/// The sentences; `ending` is none where the look was stopped, `refused` how many agents the account may not ask, `without_token`
+/// how many want a token that castoff does not have.
+pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64, without_token: u64) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(ending) = ending else {
         return vec!["Stopped before the end: the other nodes are missing here.".to_owned()];
@@ -21,6 +22,13 @@ pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64) -> Vec
     if refused > 0 {
         notes.push(format!(
             "The account may not ask {refused} agents: it needs the right to get pods/proxy in namespace {}.",
+            place.namespace
+        ));
+    }
+    if without_token > 0 {
+        notes.push(format!(
+            "{without_token} agents want a token that castoff does not have: the account needs the right to create \
+             serviceaccounts/token for the reader's service account in namespace {}.",
             place.namespace
         ));
     }

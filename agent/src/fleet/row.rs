@@ -24,7 +24,7 @@ codes! {
         NoAnswer = "no-answer",
         /// The account may not ask it.
         Refused = "refused",
-        /// A token is wanted: by the agent, to which the API server's proxy passes none on, or by the API server.
+        /// The agent wants a token, and castoff got none or the agent refuses it; or the API server wants one.
         Unauthenticated = "unauthenticated",
         /// It answered with something that is no report.
         NotUnderstood = "not-understood",

@@ -220,8 +220,8 @@ impl Tally {
     }
 
     fn notes(&self, ending: Option<&Ending>, place: &Where) -> Vec<String> {
-        let refused = self.doubts.get(&Doubt::Refused).copied().unwrap_or(0);
-        notes::notes(ending, place, refused)
+        let count = |doubt| self.doubts.get(&doubt).copied().unwrap_or(0);
+        notes::notes(ending, place, count(Doubt::Refused), count(Doubt::Unauthenticated))
     }
 
     /// The figures, with what the look has to say beside them; none: it was stopped.

@@ -2,6 +2,7 @@
 //! never read. Knows the latest report and nothing of how it was made.
 
 mod connections;
+mod credential;
 mod guard;
 mod liveness;
 mod refresh;

@@ -279,7 +279,9 @@ impl Script {
         if seen.method != "GET" || !is_asked || !self.lets_in(seen) {
             return None;
         }
-        self.fleet.get(path, query)
+        let token = seen.headers.get("x-castoff-token").and_then(|v| v.to_str().ok());
+        let refused = path.contains("/proxy/").then(|| self.fleet.refuse(token)).flatten();
+        refused.map(Err).or_else(|| self.fleet.get(path, query))
     }
 
     fn answer(&mut self, seen: &Seen) -> Response {
@@ -292,10 +294,8 @@ impl Script {
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
-        if let Some(answer) = self
-            .reviews
-            .answer(path, &serde_json::from_str(&seen.body).unwrap_or_default())
-        {
+        let posted = serde_json::from_str(&seen.body).unwrap_or_default();
+        if let Some(answer) = self.reviews.answer(path, &posted) {
             return reply(201, &answer);
         }
         let events = path
@@ -303,6 +303,10 @@ impl Script {
             .and_then(|rest| rest.strip_suffix("/events"));
         let made = seen.method == "POST";
         let outcome = match (seen.method.as_str(), path.strip_prefix("/api/v1/nodes")) {
+            ("POST", None) if path.ends_with("/token") => {
+                let issued = self.fleet.issue(path, &posted);
+                issued.unwrap_or_else(|| Err((404, format!("{path} is not served here"))))
+            }
             ("POST", None) if events.is_some() => match serde_json::from_str(&seen.body) {
                 Ok(event) => self.events.create(events.unwrap_or_default(), &event),
                 Err(error) => Err((400, error.to_string())),

@@ -68,6 +68,10 @@ pub(in crate::cli) struct Cluster {
     /// The port of the agents; `https:PORT` if they serve TLS. Default: as the spec of one of their pods says, else 9559
     #[arg(long, value_name = "PORT", help_heading = "Cluster")]
     pub(in crate::cli) port: Option<String>,
+    /// The service account whose token castoff requests for agents that want one. Default: as the annotation
+    /// castoff.dev/reader of one of their pods says, else castoff-reader
+    #[arg(long, value_name = "NAME", help_heading = "Cluster")]
+    pub(in crate::cli) reader: Option<String>,
     /// The number of agents to ask at the same time
     #[arg(long, value_name = "NUMBER", default_value = "50", help_heading = "Cluster",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -94,7 +98,8 @@ pub(in crate::cli) struct Cluster {
 
 const CLUSTER_HELP: &str = "\
 Every node gets a line: one without an answer is unknown, with the reason. It needs the right to list nodes, and to list pods and
-to get pods/proxy in castoff's namespace.
+to get pods/proxy in castoff's namespace. If the agents control access (run --auth kubernetes), it also needs the right to create
+serviceaccounts/token for --reader there: castoff requests a token that is valid for ten minutes and that only agents accept.
 
 Exit codes:
   0   on no node anything at or above --fail-on; with --for: all nodes are ready

@@ -1,5 +1,6 @@
 //! Access to the pages: for the bearer of a token that the API server knows and that may `get` the path there, as users of
-//! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path).
+//! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path). Both headers that may carry a token are
+//! judged and bounded in the same way.
 //!
 //! Never lets anybody in because the API server could not be asked, never keeps a token, and asks no more than a bounded
 //! number of questions at once. Tokens that were never accepted are asked about at a bounded rate, apart from those that
@@ -14,21 +15,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use kube::client::Body;
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::credential::Credential;
 use super::text;
 use crate::apiserver::access::Access;
 use crate::apiserver::connection::Connection;
 use crate::apiserver::pace::{Allowance, Bucket, chance};
 use crate::apiserver::refusal::Refusal;
 
-/// Bytes of a token at most, as long as a head allows.
-const TOKEN: usize = 8 << 10;
 /// Bytes of a review at most; an account of a thousand groups has a tenth of it.
 const ANSWER: usize = 1 << 20;
 /// Answers of each kind that are kept.
@@ -62,7 +61,7 @@ enum Denial {
     Crowded,
 }
 
-/// Digest of the token, and the path.
+/// Digest of the token and its header, and the path.
 type Question = ([u8; 32], String);
 
 /// The earlier answers.
@@ -167,8 +166,8 @@ impl Guard {
     }
 
     async fn check(&self, headers: &HeaderMap, path: &str) -> Result<(), Denial> {
-        let token = token(headers).ok_or(Denial::Nobody)?;
-        let question = (sha256(token), path.to_owned());
+        let credential = Credential::of(headers).ok_or(Denial::Nobody)?;
+        let question = (credential.digest(), path.to_owned());
         let turns = match self.recall(&question) {
             Recalled::Answer(answer) => return answer,
             Recalled::Bearer => &self.bearers,
@@ -188,7 +187,7 @@ impl Guard {
         if let Recalled::Answer(answer) = self.recall(&question) {
             return answer;
         }
-        let answer = match timeout(DEADLINE, self.ask(token, path)).await {
+        let answer = match timeout(DEADLINE, self.ask(credential, path)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(refusal)) => return Err(self.unasked(refusal.to_string())),
             Err(_) => return Err(self.unasked(format!("no answer within {} s", DEADLINE.as_secs()))),
@@ -199,16 +198,17 @@ impl Guard {
         answer
     }
 
-    async fn ask(&self, token: &str, path: &str) -> Result<Result<(), Denial>, Refusal> {
+    async fn ask(&self, credential: Credential<'_>, path: &str) -> Result<Result<(), Denial>, Refusal> {
         let mut server = Connection::prepare(&self.access, DEADLINE, 1).await?;
-        let review = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
-            "spec": { "token": token },
-        });
         let who = "/apis/authentication.k8s.io/v1/tokenreviews";
-        let who: Review<Authentication> = pose(&mut server, who, "review a token", &review).await?;
-        let user = who.status.user;
-        if !who.status.authenticated || user["username"].as_str().is_none_or(str::is_empty) {
+        let who: Review<Authentication> = pose(&mut server, who, "review a token", &credential.review()).await?;
+        let Authentication {
+            authenticated,
+            user,
+            audiences,
+        } = who.status;
+        let is_known = authenticated && user["username"].as_str().is_some_and(|name| !name.is_empty());
+        if !is_known || !credential.is_for(&audiences) {
             return Ok(Err(Denial::Unknown));
         }
         let review = json!({
@@ -274,7 +274,10 @@ pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, nex
 fn refuse(denial: Denial) -> Response {
     let (status, words) = match denial {
         Denial::Nobody => (StatusCode::UNAUTHORIZED, "a bearer token is needed\n"),
-        Denial::Unknown => (StatusCode::UNAUTHORIZED, "the API server does not know this token\n"),
+        Denial::Unknown => (
+            StatusCode::UNAUTHORIZED,
+            "the API server does not accept this token here\n",
+        ),
         Denial::Forbidden => (
             StatusCode::FORBIDDEN,
             "this account may not get this path (nonResourceURLs)\n",
@@ -298,25 +301,6 @@ fn refuse(denial: Denial) -> Response {
     response
 }
 
-/// RFC 6750. What cannot be a token is not worth a question.
-fn token(headers: &HeaderMap) -> Option<&str> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let (one, None) = (given.next()?, given.next()) else {
-        return None;
-    };
-    let (scheme, token) = one.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    let plausible = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:".contains(&b);
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= TOKEN && token.bytes().all(plausible))
-        .then_some(token)
-}
-
-fn sha256(token: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    bytes
-}
-
 /// The part that both reviews have in common, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Review<S> {
@@ -329,6 +313,8 @@ struct Authentication {
     authenticated: bool,
     #[serde(default)]
     user: Value,
+    #[serde(default)]
+    audiences: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -52,6 +52,10 @@ pub struct Fleet {
     pub door: String,
     /// The report of a Node whose pod has none of its own, as text.
     pub report: fn(&str) -> String,
+    /// The account that may read the agents, where they want a token; their pods name it.
+    pub reader: Option<String>,
+    /// The tokens that were issued to it, the newest last: agents accept this one.
+    pub issued: Vec<String>,
     /// How long every agent takes.
     pub delay: Duration,
     /// Objects of one page at most, whatever was asked for.
@@ -66,6 +70,8 @@ impl Default for Fleet {
             namespace: "castoff".to_owned(),
             door: "9559".to_owned(),
             report: |node| super::report_clear(node).to_string(),
+            reader: None,
+            issued: Vec::new(),
             delay: Duration::ZERO,
             page: usize::MAX,
         }
@@ -103,6 +109,35 @@ impl Fleet {
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             pod.reply = reply.clone();
         }
+    }
+
+    /// What an agent says to a request with this token, where it does not let it in.
+    pub(super) fn refuse(&self, token: Option<&str>) -> Option<Fault> {
+        self.reader.as_ref()?;
+        let words = match token {
+            None => "a bearer token is needed\n",
+            Some(token) if self.issued.last().is_some_and(|newest| newest == token) => return None,
+            Some(_) => "the API server does not accept this token here\n",
+        };
+        Some(Fault::Answer {
+            status: 401,
+            headers: vec![("content-type", "text/plain; charset=utf-8".to_owned())],
+            body: words.to_owned(),
+        })
+    }
+
+    /// The answer to a request for a token at `path`; none where that is something else.
+    pub(super) fn issue(&mut self, path: &str, request: &Value) -> Option<Result<Value, (u16, String)>> {
+        let accounts = format!("/api/v1/namespaces/{}/serviceaccounts/", self.namespace);
+        let account = path.strip_prefix(&accounts)?.strip_suffix("/token")?;
+        if self.reader.as_deref() != Some(account) {
+            return Some(Err((404, format!("serviceaccounts {account:?} not found"))));
+        }
+        let token = format!("issued-{}", self.issued.len());
+        self.issued.push(token.clone());
+        let mut answer = request.clone();
+        answer["status"] = json!({ "token": token, "expirationTimestamp": "2100-01-01T00:00:00Z" });
+        Some(Ok(answer))
     }
 
     /// What is at `path`, where that is the fleet's.
@@ -155,7 +190,8 @@ impl Fleet {
             None => ("HTTP", self.door.as_str()),
         };
         let port: u16 = port.parse().unwrap_or(9559);
-        json!({ "kind": "Pod", "spec": { "containers": [{
+        let annotations = json!({ "castoff.dev/reader": self.reader.as_deref().unwrap_or_default() });
+        json!({ "kind": "Pod", "metadata": { "annotations": annotations }, "spec": { "containers": [{
             "ports": [{ "name": "http", "containerPort": port }],
             "readinessProbe": { "httpGet": { "port": "http", "scheme": scheme } },
         }] } })

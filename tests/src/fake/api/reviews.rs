@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 #[derive(Debug, Default)]
 pub struct Reviews {
     accounts: BTreeMap<String, String>,
+    /// The audience of a token; of one that is not here, the API server's own.
+    audiences: BTreeMap<String, String>,
     allowed: BTreeSet<(String, String)>,
 }
 
@@ -19,6 +21,11 @@ impl Reviews {
         self.allowed.extend(allowed);
     }
 
+    /// The token is for this audience only.
+    pub fn bind(&mut self, token: &str, audience: &str) {
+        self.audiences.insert(token.to_owned(), audience.to_owned());
+    }
+
     /// The token is no longer valid.
     pub fn withdraw(&mut self, token: &str) {
         self.accounts.remove(token);
@@ -28,8 +35,12 @@ impl Reviews {
     pub(super) fn answer(&self, path: &str, review: &Value) -> Option<Value> {
         let status = match path {
             "/apis/authentication.k8s.io/v1/tokenreviews" => {
-                match self.accounts.get(review["spec"]["token"].as_str().unwrap_or_default()) {
-                    Some(account) => json!({ "authenticated": true, "user": {
+                let token = review["spec"]["token"].as_str().unwrap_or_default();
+                let audience = self.audiences.get(token).map_or("https://kubernetes", String::as_str);
+                let wanted = review["spec"]["audiences"].as_array();
+                let is_for_them = wanted.map_or(audience == "https://kubernetes", |all| all.contains(&json!(audience)));
+                match self.accounts.get(token).filter(|_| is_for_them) {
+                    Some(account) => json!({ "authenticated": true, "audiences": [audience], "user": {
                         "username": account, "uid": format!("uid-of-{account}"), "groups": ["system:authenticated"],
                         "extra": { "authentication.kubernetes.io/pod-name": ["prometheus-0"] },
                     } }),
