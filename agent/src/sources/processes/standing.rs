@@ -1,30 +1,30 @@
-//! For whom a process may speak: only one of the node's own root may tell what the node's kubelet is.
+//! The authority of a process: only a process of the node's own root may determine the settings of the node's kubelet.
 
 use std::io;
 
 use crate::model::workload::Membership;
 use crate::sources::kernel::process::ProcessDirectory;
 
-/// The user ids of the initial user namespace, `uid_map` of `user_namespaces(7)`: all of them, as themselves.
+/// All user IDs of the initial user namespace, mapped to themselves (`uid_map` of `user_namespaces(7)`).
 const ALL_USERS: [&[u8]; 3] = [b"0", b"0", b"4294967295"];
 
-/// For whom a process speaks.
+/// The authority of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sources) enum Standing {
-    /// The node: root of the initial user namespace, in the PID namespace that castoff sees, and in no pod.
+    /// Over the node: root of the initial user namespace, in the PID namespace that castoff sees, and in no pod.
     Node,
-    /// An ordinary user's own node: a user namespace of its own, in no container.
+    /// Over an ordinary user's own node: it has a user namespace of its own, and is in no container.
     Rootless,
-    /// Itself: an ordinary user's process, a pod's, or one of a node in a container (kind, k3d), whose PID namespace and
-    /// paths are its own.
+    /// Over itself alone: a process of an ordinary user, of a pod, or of a node in a container (kind, k3d), whose PID
+    /// namespace and paths are its own.
     Itself,
 }
 
-/// Reads for whom a process speaks. All of it may be read by everyone.
+/// Reads the authority of a process, from files that any user may read.
 pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Result<Standing> {
     let placed = match process.read_cgroups() {
         Ok(cgroups) => Membership::from_names(&cgroups),
-        // A kernel without control groups.
+        // The kernel has no control groups.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Membership::default(),
         Err(error) => return Err(error),
     };
@@ -50,7 +50,7 @@ mod tests {
     use crate::sources::recorded::RecordedHost;
 
     #[test]
-    fn only_the_nodes_own_root_speaks_for_it() {
+    fn only_the_nodes_own_root_has_authority_over_it() {
         const ROOT: &str = "Uid:\t0\t0\t0\t0\nNSpid:\t40\n";
         const USER: &str = "Uid:\t1000\t1000\t1000\t1000\nNSpid:\t40\n";
         const NESTED: &str = "Uid:\t0\t0\t0\t0\nNSpid:\t40\t7\n";
