@@ -208,13 +208,13 @@ async fn agents_that_serve_elsewhere_or_over_tls_are_found() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("one");
     let person = Person::of(&api)?;
-    for (door, arguments) in [
+    for (agent_port, arguments) in [
         ("https:8443", &["-o", "json"][..]),
         ("80", &["-o", "json", "--port", "80"]),
     ] {
-        api.script().fleet.door = door.to_owned();
+        api.script().fleet.agent_port = agent_port.to_owned();
         let ran = person.run(arguments).await?;
-        assert_eq!(ran.code, Some(0), "{door}: {ran:?}");
+        assert_eq!(ran.code, Some(0), "{agent_port}: {ran:?}");
     }
     let proxied: Vec<String> = api
         .script()
