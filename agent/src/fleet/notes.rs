@@ -1,12 +1,13 @@
-//! What is to be said of the whole beside the rows: what may be missing, and what to do about it. Pure.
+//! Sentences about the whole fleet: what may be missing, and how to fix it. Pure.
 
 use super::cluster::Where;
 use super::look::Ending;
 
-/// Pods that are named in one sentence.
+/// The number of pods that are named in one sentence.
 const NAMED: usize = 5;
 
-/// The sentences; `ending` is none where the look was stopped, `refused` how many agents the account may not ask.
+/// Returns the sentences; `ending` is none if the look was stopped, `refused` is the number of agents that the account may not
+/// ask.
 pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(ending) = ending else {
