@@ -186,7 +186,7 @@ fn panels_fit_beside_each_other() -> Result<()> {
 }
 
 #[test]
-fn each_query_keeps_to_the_variables_and_to_the_scrape_interval() -> Result<()> {
+fn each_query_uses_the_variables_and_the_scrape_interval() -> Result<()> {
     for Target {
         dashboard,
         panel,

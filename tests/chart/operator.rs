@@ -225,7 +225,7 @@ fn dashboards_are_the_files() -> Result<()> {
 }
 
 #[test]
-fn links_to_runbooks_lead_to_a_mirror_where_one_is_named() -> Result<()> {
+fn links_to_runbooks_lead_to_a_mirror_if_one_is_set() -> Result<()> {
     let made = everything().set("runbooks=https://wiki.example/castoff").objects()?;
     let rules = of_kind(&made, "PrometheusRule");
     let dashboards: Vec<&Value> = of_kind(&made, "ConfigMap");

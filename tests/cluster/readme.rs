@@ -27,7 +27,7 @@ fn lines_of(section: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_lines_of_the_readme_lead_to_labels_and_the_fleet() -> Result<()> {
+fn the_commands_of_the_readme_give_labels_and_the_fleet() -> Result<()> {
     on_a_cluster_without_the_image(|site| {
         let lines = lines_of("On a cluster")?;
         let programs = programs(site)?;

@@ -228,7 +228,7 @@ async fn the_runtimes_metrics_of_pods_are_detected() {
 }
 
 #[tokio::test]
-async fn a_runtime_without_runtime_config_is_a_fact() {
+async fn a_missing_runtime_config_is_a_known_fact() {
     let host = Host::new();
     let _fake = host.serve(CONTAINERD, Script::default());
     let seen = ask(&mut host.source(None), &no_kubelet()).await;

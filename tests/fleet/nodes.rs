@@ -161,7 +161,7 @@ async fn pods_without_a_node_and_two_on_one_are_reported() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_selector_chooses_nodes_and_the_others_pods_are_no_strays() -> Result<()> {
+async fn a_selector_chooses_nodes_and_pods_of_others_are_ignored() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("linux");
     api.script()

@@ -21,7 +21,7 @@ fn version() -> String {
 }
 
 #[test]
-fn docker_loads_and_runs_it() -> Result<()> {
+fn docker_loads_and_runs_the_image() -> Result<()> {
     let image = Image::of_this_tree()?;
     let docker = Docker::start()?;
     output(docker.client()?.arg("load").arg("--input").arg(&image.archive))?;
@@ -101,7 +101,7 @@ fn the_containerfile_makes_the_same_image() -> Result<()> {
 }
 
 #[test]
-fn podman_loads_it_with_skopeos_library() -> Result<()> {
+fn podman_loads_the_image_with_skopeos_library() -> Result<()> {
     let image = Image::of_this_tree()?;
     let podman = Podman::start()?;
     let policy = tempfile::NamedTempFile::new()?;

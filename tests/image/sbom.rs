@@ -61,7 +61,7 @@ fn no_tool_of_the_build_is_listed_and_every_crate_has_its_checksum() -> Result<(
 /// The directory of the published schemas is in `$CASTOFF_CYCLONEDX`, which `tests/run` sets.
 #[test]
 #[ignore = "needs the published schema"]
-fn it_is_valid_by_the_published_schema() -> Result<()> {
+fn the_sbom_is_valid_by_the_published_schema() -> Result<()> {
     let folder = PathBuf::from(std::env::var_os("CASTOFF_CYCLONEDX").context("CASTOFF_CYCLONEDX")?);
     let schema = |name: &str| -> Result<Value> {
         let path = folder.join(name);

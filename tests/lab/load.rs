@@ -118,7 +118,7 @@ fn hold(sockets: usize, files: usize, path: Option<&str>) -> io::Result<Held> {
         if copied < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: it was just made, and nobody else has it.
+        // SAFETY: it was just made, and nothing else has it.
         Ok(unsafe { OwnedFd::from_raw_fd(copied) })
     };
     Ok(Held {

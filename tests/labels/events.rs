@@ -245,7 +245,7 @@ async fn a_temporary_refusal_is_retried_without_a_second_event() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_unreachable_server_costs_old_and_excess_events() -> Result<()> {
+async fn an_unreachable_server_drops_old_and_excess_events() -> Result<()> {
     let mut api = FakeApi::start().await?;
     let mut agent = Agent::with(&api, |settings| settings.expiry = Duration::from_secs(3))?;
     api.stop();

@@ -89,7 +89,7 @@ async fn a_flood_of_a_user_does_not_hide_a_client_of_the_nodes_engine() -> Resul
 
 #[tokio::test]
 async fn a_users_own_cgroup_accuses_no_pod() -> Result<()> {
-    let report = report(&strangers::framed_pod()?).await?;
+    let report = report(&strangers::cgroup_named_after_a_pod()?).await?;
     assert_eq!(report["verdict"], "in-use");
     let who = clients(&report)?;
     assert!(who.iter().any(|name| name == "/tmp/tool"), "{who:?}");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{LONG, Pages, REVIEWS};
 
 #[tokio::test]
-async fn each_page_is_for_those_who_may_get_it_and_probes_for_all() -> Result<()> {
+async fn pages_need_a_right_and_probes_do_not() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script()
         .reviews

@@ -43,7 +43,7 @@ pub(crate) struct Offload<S> {
 #[derive(Debug)]
 enum Whereabouts<S> {
     Here(S),
-    /// The state is sent back before the result, so whoever has the result can take the state.
+    /// The state is sent back before the result, so that the state is back when the result arrives.
     Lent(oneshot::Receiver<S>),
     Lost,
 }
@@ -68,7 +68,7 @@ impl<S: Send + 'static> Offload<S> {
         spawn_blocking(move || {
             let result = work(&mut state);
             let _ = give_back.send(state); // the owner is gone
-            let _ = send.send(result); // nobody waits any more: the deadline passed
+            let _ = send.send(result); // no receiver is left: the deadline has passed
         });
         self.whereabouts = Whereabouts::Lent(lent);
         match tokio::time::timeout(deadline, receive).await {

@@ -93,7 +93,7 @@ pub(crate) fn foreign_socket() -> Result<Host> {
     Ok(host)
 }
 
-/// The node's own dockerd with one client, and a user's thousands of listeners of its name, each with a client.
+/// The node's own dockerd with one client, and thousands of a user's listeners with its name, each with a client.
 pub(crate) fn flood() -> Result<Host> {
     let mut host = node()?;
     host.dockerd()?;
@@ -123,8 +123,8 @@ pub(crate) fn flood() -> Result<Host> {
     Ok(host)
 }
 
-/// A user's process in a group of his own that is called after a container of a pod, connected to the node's dockerd.
-pub(crate) fn framed_pod() -> Result<Host> {
+/// A user's process in a cgroup that is named after a pod's container, connected to the node's dockerd.
+pub(crate) fn cgroup_named_after_a_pod() -> Result<Host> {
     let mut host = node()?;
     host.dockerd()?;
     let group = format!(
@@ -136,7 +136,7 @@ pub(crate) fn framed_pod() -> Result<Host> {
     Ok(host)
 }
 
-/// A dockerd whose API socket is in a folder called `plugins`, with a client.
+/// A dockerd whose API socket is in a directory called `plugins`, with a client.
 pub(crate) fn plugins_folder() -> Result<Host> {
     let mut host = node()?;
     host.dockerd()?;

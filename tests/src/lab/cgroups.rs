@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hierarchies_of_a_hybrid_machine() {
+    fn hierarchies_of_a_hybrid_machine_are_found() {
         let mountinfo = "\
 20 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 29 0:25 / /sys/fs/cgroup/memory rw,relatime shared:3 master:1 - cgroup cgroup rw,memory

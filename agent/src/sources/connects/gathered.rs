@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_ended_in_a_users_own_group_frames_no_container() {
+    fn an_ended_client_in_a_users_own_cgroup_accuses_no_container() {
         let host = RecordedHost::new();
         let owner = host.delegated_group("/system.slice/ci.service");
         let group = format!("docker-{}.scope/ci.service/system.slice//", "4f2a".repeat(16));
