@@ -98,7 +98,7 @@ impl Plan {
             ("bin/castoff", castoff.to_owned()),
             ("bin/client", client.clone()),
             ("opt/pause", client.clone()),
-            // The name by which castoff knows the engine.
+            // A name by which castoff recognises the engine.
             ("opt/dockerd", client),
         ];
         let guest = Guest {

@@ -1,4 +1,4 @@
-//! Facts from files of the host: the cgroup version, Docker's left-overs on the disk, and missing shims.
+//! Facts from files of the host: the cgroup version, Docker's leftovers on the disk, and missing shims.
 //!
 //! Relies on the kubelet's own rule for the version (`/sys/fs/cgroup` is a cgroup2 mount or is not), on the paths where
 //! distributions and vendors install Docker, and on systemd's directories of enabled units. Podman's files are not

@@ -24,7 +24,7 @@ use self::files::{Configuration, EndpointSetting, Files, named_by};
 use self::flags::{ENDPOINT, Flags};
 use super::HostPaths;
 use super::kernel::refusal::{self, Right, is_gone};
-use super::processes::standing::{Standing, read_standing};
+use super::processes::authority::{Authority, read_authority};
 use super::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use super::runtime::endpoint::{DOCKERSHIM, path_of};
 use crate::model::identity::ProcessKey;
@@ -72,30 +72,30 @@ fn find_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable, 
         .entries
         .iter()
         .filter_map(|entry| Some((entry, Program::of(entry)?)));
-    let (mut seen, mut doubts) = (Vec::new(), Vec::new());
+    let (mut seen, mut gaps) = (Vec::new(), Vec::new());
     for (entry, program) in candidates {
-        match reader.open(entry.key).and_then(|process| read_standing(&process)) {
-            Ok(Standing::Node) => seen.extend(read_process(host, reader, files, entry, program)),
-            Ok(Standing::Rootless) => doubts.extend(doubt_rootless(reader, entry, program)),
+        match reader.open(entry.key).and_then(|process| read_authority(&process)) {
+            Ok(Authority::Node) => seen.extend(read_process(host, reader, files, entry, program)),
+            Ok(Authority::Rootless) => gaps.extend(rootless_gap(reader, entry, program)),
             // Any user may give a process that name.
-            Ok(Standing::Itself) => {}
+            Ok(Authority::Itself) => {}
             Err(error) if is_gone(&error) => {}
-            Err(error) => doubts.push(unread(entry, "whose kubelet process", &error)),
+            Err(error) => gaps.push(unread(entry, "whose kubelet process", &error)),
         }
     }
     let mut seen = seen.into_iter();
     let Some(mut first) = seen.next() else {
-        return doubts
+        return gaps
             .into_iter()
             .next()
             .map_or_else(|| read_files(files), Sighting::unknown);
     };
     for other in seen {
-        let (facts, also) = (
+        let (endpoints, others) = (
             first.reading.known().map(|k| &k.endpoints),
             other.reading.known().map(|k| &k.endpoints),
         );
-        if facts != also {
+        if endpoints != others {
             let answer = "a second kubelet on this node that was told otherwise; castoff follows the first";
             Gap::new(Reason::LimitReached, Hides::Runtime, "the kubelet's process", answer).fold_into(&mut first.gaps);
         }
@@ -105,7 +105,7 @@ fn find_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable, 
 
 /// Returns the gap for a kubelet in a user namespace (feature `KubeletInUserNamespace`): its runtime, its pods and its
 /// paths are an ordinary user's. None if the process is not a kubelet, or has ended.
-fn doubt_rootless(reader: &ProcessReader, entry: &ProcessEntry, program: Program) -> Option<Gap> {
+fn rootless_gap(reader: &ProcessReader, entry: &ProcessEntry, program: Program) -> Option<Gap> {
     match reader.read_arguments(entry.key) {
         Ok(arguments) if program.runs_kubelet(&arguments) => {
             let asked = format!("the kubelet's process {}", entry.key.pid);
@@ -176,7 +176,7 @@ impl KubeletFacts {
         }
     }
 
-    /// Returns whether flags and files set dockershim; none if they do not say.
+    /// Returns whether flags and files set dockershim; none if they do not set it.
     fn of_dockershim(&self) -> Option<bool> {
         match self.flags.runtime.as_deref() {
             Some(runtime) => Some(runtime == "docker"),

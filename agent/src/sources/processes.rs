@@ -3,9 +3,9 @@
 //! A process that ends while it is read is normal and is left out. A read that is refused is unknown and is counted.
 //! The files of one process are read by [`ProcessDirectory`].
 
+pub(in crate::sources) mod authority;
 mod known;
 mod netns;
-pub(in crate::sources) mod standing;
 #[cfg(test)]
 mod tests;
 mod visibility;

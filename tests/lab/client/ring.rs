@@ -83,7 +83,7 @@ impl AsRawFd for Ringed {
 /// alone.
 pub fn connect(path: &str, registered: bool) -> io::Result<Ringed> {
     let mut parameters = Parameters::default();
-    // SAFETY: the kernel writes the structure, which has the size of its own.
+    // SAFETY: the kernel writes the structure, whose size is that of the kernel's own.
     let ring = unsafe { check(syscall(SYS_SETUP, 1_i64, &raw mut parameters) as c_int)? };
     // SAFETY: the kernel has just made it.
     let ring = unsafe { OwnedFd::from_raw_fd(ring) };
@@ -120,7 +120,7 @@ fn submit(ring: &OwnedFd, parameters: &Parameters, connection: c_int, address: &
         rest: [0; 5],
     };
     // SAFETY: the ring has one entry, and its parts lie within the mapped pages at the offsets that the kernel gave. The
-    // kernel looks at them in the call alone, which waits for the completion.
+    // kernel reads them only during the call, which waits for the completion.
     let answer = unsafe {
         map(ring, OFFSET_ENTRIES)?.cast::<Entry>().write_volatile(entry);
         at(submitted, parameters.submitted.array).write_volatile(0);

@@ -185,7 +185,7 @@ impl Browser {
     ///
     /// # Errors
     /// The browser refuses it, or does not answer before the timeout.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever calls has made them for this")]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes them for this call")]
     pub fn call(&self, method: &str, params: Value) -> Result<Value> {
         let id = self.last.get() + 1;
         self.last.set(id);

@@ -239,7 +239,7 @@ fn described_by(record: &Record, proc: &Path, root: &Path, programs: &BTreeMap<(
 fn find_program(root: &Path, origin: &Origin) -> Option<String> {
     let root = Rooted::open(root).ok()?;
     let (device, inode) = origin.program_file;
-    #[expect(clippy::cast_possible_truncation, reason = "cut as FileIdentity cuts it")]
+    #[expect(clippy::cast_possible_truncation, reason = "truncated like in FileIdentity")]
     let executed = FileIdentity {
         device: Device::from_kernel(device),
         inode: inode as u32,

@@ -1,4 +1,4 @@
-//! Docker's left-overs on the disk: programs, enabled units, data, configuration.
+//! Docker's leftovers on the disk: programs, enabled units, data, configuration.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,7 @@ use crate::sources::engines::Configuration;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 
-/// Finds Docker's left-overs below `root`. Adds to `gaps` what could not be read.
+/// Finds Docker's leftovers below `root`. Adds to `gaps` what could not be read.
 pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
     let mut search = LeftOverSearch {
         root,

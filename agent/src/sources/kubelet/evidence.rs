@@ -6,7 +6,7 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
 use crate::sources::engines::supervises_pods;
 use crate::sources::kernel::refusal::is_gone;
-use crate::sources::processes::standing::{Standing, read_standing};
+use crate::sources::processes::authority::{Authority, read_authority};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
 /// The default directory of the mounts of a kubelet's pods.
@@ -34,8 +34,8 @@ fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     // A process whose arguments may not be read may be one.
     let supervises = supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error));
     supervises && {
-        let standing = reader.open(entry.key).and_then(|process| read_standing(&process));
-        matches!(standing, Ok(Standing::Node))
+        let authority = reader.open(entry.key).and_then(|process| read_authority(&process));
+        matches!(authority, Ok(Authority::Node))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::standing::{Standing, read_standing};
+use super::authority::{Authority, read_authority};
 use super::{ProcessEntry, ProcessTable};
 use crate::model::identity::Pid;
 use crate::model::kubelet::KubeletProgram;
@@ -117,6 +117,6 @@ fn is_kubelet(proc: &Path, entry: &ProcessEntry) -> bool {
     let mut known = names.into_iter().flatten().filter_map(KubeletProgram::of);
     known.any(|program| program != KubeletProgram::CriDockerd)
         && ProcessDirectory::open(&proc.join(entry.key.pid.to_string()))
-            .and_then(|process| read_standing(&process))
-            .is_ok_and(|standing| standing == Standing::Node)
+            .and_then(|process| read_authority(&process))
+            .is_ok_and(|authority| authority == Authority::Node)
 }

@@ -14,7 +14,7 @@ use crate::model::socket::ListeningFiles;
 use crate::sources::docker;
 
 /// Separates the sockets that castoff may open from the others.
-pub(super) fn part(sockets: Vec<FoundSocket>, seen: &ListeningFiles) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
+pub(super) fn separate(sockets: Vec<FoundSocket>, seen: &ListeningFiles) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
     let (mut open, mut refused) = (Vec::new(), Vec::new());
     for socket in sockets {
         match refuse(&socket, seen) {

@@ -37,7 +37,7 @@ pub(crate) fn find(
     seen: &ListeningFiles,
 ) -> Found {
     let mut found = find_all(root, candidates, elsewhere);
-    let (open, refused) = fence::part(found.sockets, seen);
+    let (open, refused) = fence::separate(found.sockets, seen);
     found.sockets = open;
     found.refused.extend(refused);
     found

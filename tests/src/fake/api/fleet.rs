@@ -98,7 +98,7 @@ impl Fleet {
     }
 
     /// Sets the answer of the pod on `node`.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever scripts it has made it for this")]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this call")]
     pub fn answer(&mut self, node: &str, reply: Reply) {
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             pod.reply = reply.clone();

@@ -10,7 +10,7 @@ const ALL_USERS: [&[u8]; 3] = [b"0", b"0", b"4294967295"];
 
 /// The authority of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sources) enum Standing {
+pub(in crate::sources) enum Authority {
     /// Over the node: root of the initial user namespace, in the PID namespace that castoff sees, and in no pod.
     Node,
     /// Over an ordinary user's own node: it has a user namespace of its own, and is in no container.
@@ -21,7 +21,7 @@ pub(in crate::sources) enum Standing {
 }
 
 /// Reads the authority of a process, from files that any user may read.
-pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Result<Standing> {
+pub(in crate::sources) fn read_authority(process: &ProcessDirectory) -> io::Result<Authority> {
     let placed = match process.read_cgroups() {
         Ok(cgroups) => Membership::from_names(&cgroups),
         // The kernel has no control groups.
@@ -33,9 +33,9 @@ pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Resul
     let is_initial = users.is_none_or(|map| is_all(&map));
     let is_nested = status.pid_namespaces().is_some_and(|depth| depth > 1);
     Ok(match placed.pod_uid {
-        None if is_initial && !is_nested && status.uid() == Some(0) => Standing::Node,
-        None if !is_initial && placed.containers.is_empty() => Standing::Rootless,
-        _ => Standing::Itself,
+        None if is_initial && !is_nested && status.uid() == Some(0) => Authority::Node,
+        None if !is_initial && placed.containers.is_empty() => Authority::Rootless,
+        _ => Authority::Itself,
     })
 }
 
@@ -58,22 +58,22 @@ mod tests {
         const OWN: &str = "         0       1000          1\n         1     100000      65536\n";
         let pod = "/kubepods/burstable/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
         let container = format!("/docker/{}", "4f2a".repeat(16));
-        for (status, map, cgroup, standing) in [
-            (ROOT, Some(ALL), "/system.slice/kubelet.service", Standing::Node),
-            (ROOT, None, "/system.slice/kubelet.service", Standing::Node),
-            (ROOT, Some(ALL), container.as_str(), Standing::Node), // RKE1's kubelet
-            (USER, Some(ALL), "/system.slice/kubelet.service", Standing::Itself),
-            (ROOT, Some(ALL), pod, Standing::Itself),
-            (NESTED, Some(ALL), container.as_str(), Standing::Itself),
+        for (status, map, cgroup, authority) in [
+            (ROOT, Some(ALL), "/system.slice/kubelet.service", Authority::Node),
+            (ROOT, None, "/system.slice/kubelet.service", Authority::Node),
+            (ROOT, Some(ALL), container.as_str(), Authority::Node), // RKE1's kubelet
+            (USER, Some(ALL), "/system.slice/kubelet.service", Authority::Itself),
+            (ROOT, Some(ALL), pod, Authority::Itself),
+            (NESTED, Some(ALL), container.as_str(), Authority::Itself),
             (
                 USER,
                 Some(OWN),
                 "/user.slice/user-1000.slice/user@1000.service/k3s-rootless.service",
-                Standing::Rootless,
+                Authority::Rootless,
             ),
-            (NESTED, Some(OWN), "/user.slice", Standing::Rootless),
-            (USER, Some(OWN), container.as_str(), Standing::Itself),
-            (USER, Some(OWN), pod, Standing::Itself),
+            (NESTED, Some(OWN), "/user.slice", Authority::Rootless),
+            (USER, Some(OWN), container.as_str(), Authority::Itself),
+            (USER, Some(OWN), pod, Authority::Itself),
         ] {
             let host = RecordedHost::new();
             let process = host.process(40, 1, "kubelet").file("status", status).cgroup(cgroup);
@@ -81,8 +81,8 @@ mod tests {
                 process.file("uid_map", map);
             }
             let process = ProcessDirectory::open(&host.paths().proc.join("40")).expect("it is recorded");
-            let read = read_standing(&process).expect("it is readable");
-            assert_eq!(read, standing, "{status} {map:?} {cgroup}");
+            let read = read_authority(&process).expect("it is readable");
+            assert_eq!(read, authority, "{status} {map:?} {cgroup}");
         }
     }
 }
