@@ -1,18 +1,18 @@
-// Records every connect(2) to a Unix socket that castoff watches: who connected, when, and from which control group. And
-// the line of each HTTP request that is sent there (requests.h).
+// Records every connect(2) to a Unix socket that castoff watches: the process, the time, and the control group. Also
+// records the line of each HTTP request that is sent there (requests.h).
 //
 // One body in two readings. `typed` follows pointers whose types the verifier knows: it runs at every lockdown level
-// and needs Linux 5.16 (bpf_skc_to_unix_sock). `probed` asks bpf_probe_read_kernel: for older kernels, kprobes and the
+// and needs Linux 5.16 (bpf_skc_to_unix_sock). `probed` uses bpf_probe_read_kernel, for older kernels, kprobes and the
 // exit of the system call; lockdown=confidentiality refuses it.
 //
-// The compiled object lies beside this file; ./build makes it.
+// The compiled object is next to this file; ./build compiles it.
 #include "kernel.h"
 
 #define GROUP_LEVELS 12
 #define NAME_MOST 96
 #define GROUP_MOST 384
 
-// Of one listener: connects that have a record, and those that found the ring full; requests likewise.
+// Of one listener: connects with a record, and those for which the ring buffer was full; the same for requests.
 struct counts {
 	u64 recorded;
 	u64 lost;
@@ -20,7 +20,7 @@ struct counts {
 	u64 requests_lost;
 };
 
-// What user space reads: sources/connects/record.rs is the other side.
+// The record that user space reads: sources/connects/record.rs decodes it.
 struct record {
 	u64 time; // of the connect, nanoseconds since boot
 	u64 start; // of the process, nanoseconds since boot
@@ -37,8 +37,8 @@ struct record {
 	u32 zero;
 	char comm[16];
 	char program[40]; // name of the executable's file
-	// Names of the control group and of those above it, own name first, each ended by '/': in the unified hierarchy, and
-	// in that of the memory controller where it has one of its own (cgroup v1, hybrid).
+	// Names of the control group and of those above it, its own name first, each ended by '/': in the unified hierarchy, and
+	// in that of the memory controller if it has one of its own (cgroup v1, hybrid).
 	char unified[GROUP_MOST];
 	char memory[GROUP_MOST];
 };
@@ -55,7 +55,7 @@ struct {
 	__uint(max_entries, 1 << 20);
 } RECORDS SEC(".maps");
 
-// Fills what both readings fill alike.
+// Sets the fields that both readings share.
 INLINE void start(struct record *record, const struct listener *listener)
 {
 	record->time = bpf_ktime_get_boot_ns();
@@ -67,12 +67,12 @@ INLINE void start(struct record *record, const struct listener *listener)
 	bpf_get_current_comm(record->comm, sizeof(record->comm));
 }
 
-// A record of a connect. None where the ring is full, which is counted.
+// Returns a record of a connect. Null if the ring buffer is full, which is counted.
 INLINE struct record *begin(const struct listener *listener, struct counts *counts)
 {
 	struct record *record = bpf_ringbuf_reserve(&RECORDS, sizeof(*record), 0);
 
-	// One test alone: the verifier of Linux 6.1 takes a second one for a record that nobody submits.
+	// A single test: the verifier of Linux 6.1 takes a second one for a record that is not submitted.
 	if (!record) {
 		__sync_fetch_and_add(&counts->lost, 1);
 		return 0;
@@ -82,14 +82,14 @@ INLINE struct record *begin(const struct listener *listener, struct counts *coun
 	return record;
 }
 
-// Without a wake-up, which is what would cost: user space looks by itself.
+// Without a wakeup, which would be the main cost: user space polls.
 INLINE void end(struct record *record)
 {
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
-// Does `each` with a control group and those above it. A loop for each name that the kernel has had for the field: in one
-// loop the compiler would read the offset of both before it, and the one that is not there makes the program invalid.
+// Does `each` with a control group and those above it. There is one loop for each name of the field in the kernel: in a
+// single loop the compiler would read both offsets before it, and the missing one would make the program invalid.
 #define FOR_EACH_ABOVE(node, parent_of, each)                                                                          \
 	if (field_exists(((struct kernfs_node___renamed *)node)->__parent)) {                                          \
 		for (int level = 0; level < GROUP_LEVELS && node; level++) {                                           \
@@ -111,7 +111,7 @@ INLINE struct cgroup_subsys_state *controller_typed(struct css_set *set, u32 whi
 	return *(struct cgroup_subsys_state **)((u8 *)&set->subsys + which * sizeof(u64));
 }
 
-// Writes the names from a control group up to the root, and gives their bytes.
+// Writes the names from a control group up to the root, and returns the number of bytes.
 INLINE u32 write_group_typed(char *to, struct kernfs_node *node)
 {
 	static const char format[] = "%s/%s/%s/%s/%s/%s/%s/%s/%s/%s/%s/%s/";
@@ -186,7 +186,7 @@ INLINE void write_program_probed(struct record *record, struct dentry *program)
 
 #include "reading.h"
 
-// security_unix_stream_connect(sock, other, newsk) and the LSM hook behind it.
+// security_unix_stream_connect(sock, other, newsk), and the LSM hook after it.
 INLINE int connect_typed(const u64 *arguments)
 {
 	struct unix_sock *socket = bpf_skc_to_unix_sock((void *)arguments[1]);
@@ -246,7 +246,7 @@ SEC("kprobe/security_unix_stream_connect") int kprobe_arm64(struct user_pt_regs 
 }
 #endif
 
-// The Unix socket that a descriptor is.
+// Returns the Unix socket of a descriptor.
 INLINE struct unix_sock *socket_of(struct task_struct *task, u32 descriptor)
 {
 	struct files_struct *files = READ(task, files);
@@ -266,7 +266,7 @@ INLINE struct unix_sock *socket_of(struct task_struct *task, u32 descriptor)
 	return (void *)sock;
 }
 
-// sys_exit(registers, result): of every system call, and only connect(2) is looked at.
+// sys_exit(registers, result): of every system call; all but connect(2) are ignored.
 INLINE int leave(long number, long connect, u32 descriptor, long result)
 {
 	struct unix_sock *socket;
@@ -295,5 +295,5 @@ SEC("tp_btf/sys_exit") int sys_exit_arm64(const u64 *arguments)
 
 #include "requests.h"
 
-// Some helpers are only for programs under a licence that is compatible with the GPL.
+// Some helpers are only for programs under a GPL-compatible licence.
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

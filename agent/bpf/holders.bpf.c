@@ -1,14 +1,14 @@
-// Lists who holds the connections to the sockets that castoff watches: every descriptor of every process, and of every
-// thread that has a table of its own, in all network namespaces, in one pass of the kernel's iterator over open files.
+// Lists the holders of connections to the sockets that castoff watches: every descriptor of every process, and of every
+// thread with a table of its own, in all network namespaces, in one pass of the kernel's iterator over open files.
 //
-// Two programs: `whole` follows the connection to its listener and needs Linux 5.16 (bpf_skc_to_unix_sock); `by_inode` knows
-// only the sockets that user space names, and runs from Linux 5.8 on. Both follow typed pointers alone, so that they run at
+// Two programs: `whole` follows the connection to its listener and needs Linux 5.16 (bpf_skc_to_unix_sock); `by_inode`
+// finds only the sockets that user space lists, and runs since Linux 5.8. Both follow typed pointers alone, so they run at
 // every lockdown level.
 //
-// The compiled object lies beside this file; ./build makes it.
+// The compiled object is next to this file; ./build compiles it.
 #include "kernel.h"
 
-// What user space reads: sources/holders/iterator.rs is the other side.
+// The record that user space reads: sources/holders/iterator.rs decodes it.
 struct holder {
 	u64 socket; // inode of the client's end
 	u64 start; // of the process, nanoseconds since boot
@@ -36,7 +36,7 @@ struct {
 	__type(value, u32);
 } WANTED SEC(".maps");
 
-// The inode of an open socket. None for any other file, and where the iterator has ended.
+// Returns the inode of an open socket. None for any other file, and at the end of the iteration.
 INLINE struct inode *socket_inode(struct task_struct *task, struct file *file)
 {
 	struct inode *inode = task && file ? file->f_inode : 0;
@@ -70,7 +70,7 @@ SEC("iter/task_file") int by_inode(struct bpf_iter__task_file *entry)
 	return bpf_map_lookup_elem(&WANTED, &key) ? write(entry, task, inode, &holder) : 0;
 }
 
-// Where the client's end leads: to a socket that was made of the listener when it was connected, and has the listener's file.
+// The peer of the client's end: a socket that was created from the listener on connect, and has the listener's file.
 INLINE int follow(struct sock *sock, struct holder *holder)
 {
 	struct unix_sock *client = bpf_skc_to_unix_sock(sock), *accepted;
@@ -87,7 +87,7 @@ INLINE int follow(struct sock *sock, struct holder *holder)
 	if (!accepted)
 		return 0;
 	connector = peer->sk_peer_pid;
-	// The number of a process that has ended may be another's by now.
+	// The pid of a process that has ended may be reused by now.
 	if (connector && connector->tasks[PIDTYPE_TGID].first)
 		holder->connector = connector->numbers[0].nr;
 	dentry = accepted->path.dentry;
@@ -119,7 +119,7 @@ SEC("iter/task_file") int whole(struct bpf_iter__task_file *entry)
 	// The accepted end has the listener's file too: its own peer is the client, which has none.
 	if (follow(socket->sk, &holder))
 		return write(entry, task, inode, &holder);
-	// A test of its own: of two pointers the compiler would make one number, which the verifier refuses.
+	// A separate test: the compiler would combine two pointers into one number, which the verifier refuses.
 	if (bpf_map_lookup_elem(&WANTED, &key))
 		return write(entry, task, inode, &holder);
 	return 0;

@@ -1,5 +1,5 @@
-// The few types and helpers of the kernel that the programs beside it use, declared by hand: a field is found in the running
-// kernel by its name (CO-RE), so that order and size do not matter here.
+// The few types and helpers of the kernel that the programs use, declared by hand. Fields are located in the running
+// kernel by their names (CO-RE), so that order and size do not matter here.
 #pragma once
 
 typedef unsigned char u8;
@@ -28,7 +28,7 @@ enum { AF_UNIX = 1 };
 enum { PIDTYPE_TGID = 1 };
 enum { S_IFMT = 0170000, S_IFSOCK = 0140000 };
 
-// The file of a listening socket. `dev` is the kernel's packing, and the inode is cut to the 32 bits that sock_diag gives.
+// The file of a listening socket. `dev` is in the kernel's encoding; the inode is truncated to 32 bits, as in sock_diag.
 struct listener {
 	u32 dev;
 	u32 inode;
@@ -102,7 +102,7 @@ struct sock { struct sock_common __sk_common; struct pid *sk_peer_pid; } CORE;
 struct socket { struct sock *sk; } CORE;
 struct unix_sock { struct path path; struct sock *peer; } CORE;
 
-// What an iterator over open files is called with: nothing but `meta` once more after the last one.
+// The context of an iterator over open files: `meta` alone in one more call after the last file.
 struct bpf_iter_meta { struct seq_file *seq; } CORE;
 struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; } CORE;
 

@@ -1,6 +1,6 @@
-// What is read of the kernel's own structures: included once for each of the two readings, READ(pointer, field).
+// Functions that read the kernel's own structures; included once for each of the two readings, READ(pointer, field).
 
-// The counts of the listener that a socket's file is, where castoff watches it.
+// The counts of the watched listener that a socket's file belongs to.
 INLINE struct counts *READING(find)(struct unix_sock *socket, struct listener *listener)
 {
 	struct dentry *dentry = READ(socket, path.dentry);
@@ -14,7 +14,7 @@ INLINE struct counts *READING(find)(struct unix_sock *socket, struct listener *l
 	return bpf_map_lookup_elem(&LISTENERS, listener);
 }
 
-// The control group in the hierarchy of the memory controller, where that is not the unified one.
+// The control group in the hierarchy of the memory controller, if that is not the unified one.
 INLINE struct kernfs_node *READING(memory_group)(struct css_set *set, struct cgroup *unified)
 {
 	struct cgroup_subsys_state *memory;

@@ -1,11 +1,11 @@
-// Records the line of each HTTP request to a watched socket: "GET /v1.41/containers/json HTTP/1.1". User space makes a class
-// and a version of it at once and drops it (sources/connects/operation.rs).
+// Records the line of each HTTP request to a watched socket: "GET /v1.41/containers/json HTTP/1.1". User space converts
+// it to a class and a version at once and drops it (sources/connects/operation.rs).
 //
-// Only `probed`: the line is the sender's memory, which lockdown=confidentiality lets no program read by aya 0.14.
+// Only `probed`: the line is in the sender's memory, which aya 0.14's programs cannot read under lockdown=confidentiality.
 
-// Bytes of a line that are looked at.
+// The number of recorded bytes of a line.
 #define LINE 256
-// The parts of a message that are looked at, and the bytes of each word that a method is.
+// The number of examined parts of a message, and the bytes of each word in which a method is compared.
 #define PARTS 8
 #define METHOD 8
 
@@ -17,7 +17,7 @@ struct request {
 	char line[LINE];
 };
 
-// A line is put together here before it is known whether it is one. What is beyond LINE is room for the verifier's
+// A line is assembled here before it is known to be one. The bytes beyond LINE are for the verifier's
 // arithmetic.
 struct scratch {
 	char line[3 * LINE];
@@ -35,7 +35,7 @@ struct {
 	__type(value, struct scratch);
 } SCRATCH SEC(".maps");
 
-// Sockets whose last request was sent without the end of its line, with the bytes so far. The least used ones make room.
+// Sockets whose last request was sent without the end of its line, with the bytes so far. The least recently used are evicted.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
@@ -43,13 +43,13 @@ struct {
 	__type(value, u32);
 } UNFINISHED SEC(".maps");
 
-// The same in the kernel and in user space.
+// The same layout in the kernel and in user space.
 struct part {
 	u64 base;
 	u64 length;
 };
 
-// What a message is made of: one buffer, or a list of them in the kernel's or in the sender's memory.
+// The contents of a message: one buffer, or a list of buffers in the kernel's or in the sender's memory.
 struct message {
 	u64 parts;
 	u32 count;
@@ -58,7 +58,7 @@ struct message {
 	struct part whole; // where there is no list
 };
 
-// Messages whose bytes could not be read when their send began, by the thread that sends: the kernel has not fetched the page
+// Messages whose bytes could not be read when their send began, by the sending thread: the kernel has not loaded the page
 // yet. When the send returns it has.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -67,7 +67,7 @@ struct {
 	__type(value, struct message);
 } ABSENT SEC(".maps");
 
-// The number as the verifier sees it after a mask that the compiler would otherwise find superfluous.
+// Returns the number after a mask, which the verifier needs and the compiler would otherwise remove.
 #define MASKED(number, mask)                                                                                           \
 	({                                                                                                             \
 		u32 masked_ = (number);                                                                                \
@@ -75,7 +75,7 @@ struct {
 		masked_;                                                                                               \
 	})
 
-// Copies the first bytes of a message, and gives how many; -1 where one of its pages is not there.
+// Copies the first bytes of a message and returns their number; -1 if one of its pages is not loaded.
 INLINE int gather(struct scratch *scratch, const struct message *message)
 {
 	u32 length = 0;
@@ -156,7 +156,7 @@ INLINE void record_request(const struct listener *listener, struct counts *count
 	bpf_ringbuf_submit(request, BPF_RB_NO_WAKEUP);
 }
 
-// A message that this socket sends; gives -1 where its bytes are not there. The one at the other end was accepted on a
+// Handles a message that this socket sends; returns -1 if its bytes are not loaded. Its peer was accepted on a
 // listener and has the listener's path.
 INLINE int sent(struct unix_sock *socket, const struct message *message)
 {
@@ -188,7 +188,7 @@ INLINE int sent(struct unix_sock *socket, const struct message *message)
 	return 0;
 }
 
-// The iterator of a message in the kernel, under the names that it has had.
+// The iterator of a message in the kernel, under all of its field names.
 enum iter_type { ITER_UBUF = 0, ITER_IOVEC = 1 };
 struct iov_iter { u8 iter_type; u64 iov_offset; u64 nr_segs; u64 count; void *ubuf; void *iov; } CORE;
 struct iov_iter___renamed { void *__iov; } CORE; // since 6.4
@@ -203,7 +203,7 @@ INLINE void *list_of(struct iov_iter *iterator)
 	return READ(iterator, iov);
 }
 
-// Gives 1 where the iterator is over a list of the sender's buffers, 2 where it is over one buffer, else 0.
+// Returns 1 for an iterator over a list of the sender's buffers, 2 for one buffer, and 0 otherwise.
 INLINE int kind_of(struct iov_iter *iterator)
 {
 	u32 type;
@@ -239,7 +239,7 @@ SEC("fentry/unix_stream_sendmsg") int send_fentry(const u64 *arguments)
 	return 0;
 }
 
-// The same with its result.
+// The same function with its result.
 SEC("fexit/unix_stream_sendmsg") int send_fexit(const u64 *arguments)
 {
 	u64 thread = bpf_get_current_pid_tgid();
@@ -266,7 +266,7 @@ struct user_msghdr {
 
 enum call { OTHER, WRITE, WRITEV, SENDMSG };
 
-// sys_exit(registers, result): the calls that send. The message is still in the sender's memory.
+// sys_exit(registers, result): the system calls that send. The message is still in the sender's memory.
 INLINE int leave_send(enum call call, u32 descriptor, u64 from, u64 size, long result)
 {
 	struct message message = { .of_user = 1 };

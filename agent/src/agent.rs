@@ -1,5 +1,5 @@
-//! The composition root: the only place that knows sources, model, findings and sinks. It owns the cycle: ask every
-//! source, each with its deadline; build one snapshot; judge it; hand out one immutable report.
+//! The composition root: the only place that knows sources, model, findings and sinks. It owns the cycle: query every source,
+//! each with its deadline; build one snapshot; judge it; return one immutable report.
 
 mod disk_side;
 mod host_side;
@@ -36,14 +36,14 @@ use crate::sources::sockets::tables::SocketTables;
 use disk_side::{FileSide, KubeletSide, MountFacts, MountSide, files_status};
 use host_side::{HostSide, HostSightings, Timed};
 
-/// How long one walk over the host may take. A healthy one takes milliseconds; one that hangs must not stop the cycle.
+/// The deadline for one pass over the host. A healthy pass takes milliseconds; one that hangs must not stop the cycle.
 const HOST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time that the look at the sockets waits for what is at a few paths.
+/// The time that the look at the sockets waits for the files at a few paths.
 const PLACES_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long all rounds of one walk through the network namespaces may take, together: less than the walk, so that a slow
-/// node gives a part of the answer and says what is missing.
+/// The time for all rounds of one pass through the network namespaces together: less than that for the host, so that a slow node
+/// gives a part of the answer and reports what is missing.
 const SOCKETS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Looks at one node.
@@ -53,23 +53,23 @@ pub struct Agent {
     files: Offload<FileSide>,
     mounts: Offload<MountSide>,
     runtime: RuntimeSource,
-    /// Containers that the runtime does not know: it is not asked for them again in each look.
+    /// Containers that the runtime does not know: they are not requested again in every look.
     unlisted: BTreeSet<ContainerId>,
     history: Arc<History>,
     history_gaps: Vec<Gap>,
-    /// When times of the future were brought back, and what is said of it.
+    /// The time at which records from the future were moved to the present, and the gap for it.
     clamped: Option<(Timestamp, Gap)>,
     settings: Settings,
 }
 
 impl Agent {
-    /// An agent that looks as `look` says. Nothing is asked yet.
+    /// Makes an agent that looks as `look` says. Nothing is read yet.
     pub fn new(look: Look, settings: Settings, history: History) -> Self {
         let tables = KernelTables::new(look.host.proc.clone(), SOCKETS_DEADLINE);
         Self::with_tables(look, settings, history, Box::new(tables))
     }
 
-    /// One that reads the socket tables elsewhere than in the kernel: recorded ones, in tests.
+    /// Makes an agent that reads the socket tables from another source than the kernel: recorded ones, in tests.
     pub fn with_tables(look: Look, settings: Settings, history: History, tables: Box<dyn SocketTables + Send>) -> Self {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), look.connect_events.clone(), tables)),
@@ -85,24 +85,24 @@ impl Agent {
         }
     }
 
-    /// What was seen until now.
+    /// The history up to now.
     pub const fn history(&self) -> &Arc<History> {
         &self.history
     }
 
-    /// Takes in what was kept of before, where it comes after the first look.
+    /// Adds an earlier history, which was read after the first look.
     pub fn take_over(&mut self, before: History) {
         Arc::make_mut(&mut self.history).absorb(before);
     }
 
-    /// Says what is wrong with the history: what was lost of it, or cannot be kept.
+    /// Sets the gaps of the history: what was lost of it, or cannot be kept.
     pub fn set_history_gaps(&mut self, gaps: Vec<Gap>) {
         self.history_gaps = gaps;
     }
 
-    /// One cycle. Never fails: what could not be seen is in the report.
+    /// Runs one cycle. Never fails: the report contains what could not be seen.
     pub async fn look(&mut self) -> Report {
-        // Its state is large, and would be a part of every future that waits for it.
+        // Its state is large, and would be a part of every future that awaits it.
         Box::pin(self.ask_and_conclude()).await
     }
 
@@ -124,9 +124,9 @@ impl Agent {
             let (kubelet, engines) = tokio::join!(look_at_kubelet, look_at_engines);
             let kubelet = kubelet.unwrap_or_else(|error| unanswered(Source::Kubelet, error, Hides::Runtime));
             let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
-            // Only now: what engines listen on must be known before a socket is opened.
+            // Not earlier: the engines' listeners must be known before a socket is opened.
             let none_ended = BTreeSet::new();
-            // The look at the node waits for many things at once: this future is large, and lives on the heap.
+            // The look awaits many things at once: this future is large, and lives on the heap.
             let answer = Box::pin(ask_runtime(
                 runtime,
                 host,
@@ -144,7 +144,7 @@ impl Agent {
         self.conclude(begun, kubelet, runtime, host, files).await
     }
 
-    /// Adds to Docker's containers what Docker keeps of them on the disk. Where that hangs they are there all the same.
+    /// Adds to Docker's containers their names from the disk. If the disk hangs, the containers stay without them.
     async fn name_containers(&mut self, host: &mut HostSightings) {
         if host.supervised.reading.known().is_none() {
             return;
@@ -157,7 +157,7 @@ impl Agent {
         }
     }
 
-    /// Those of the `open` clients' processes that are the node's kubelet, or serve the endpoint of its runtime.
+    /// Returns the processes of the `open` clients that are the node's kubelet, or serve the endpoint of its runtime.
     async fn find_runtime_side(
         &mut self,
         snapshot: &Snapshot,
@@ -235,7 +235,7 @@ impl Agent {
         evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 
-    /// Takes the look into the history.
+    /// Adds the look to the history.
     async fn remember(
         &mut self,
         snapshot: &Snapshot,
@@ -262,8 +262,8 @@ impl Agent {
         }
     }
 
-    /// Takes no time for true that has not come yet: the clock was wrong when it was written. That is said for as long
-    /// as such a record may count.
+    /// Moves times in the future to the present: the clock was wrong when they were written. A gap reports it as long as such a
+    /// record may count.
     fn heed_the_clock(&mut self, now: Timestamp) {
         let clamped = Arc::make_mut(&mut self.history).clamp(now);
         if clamped > 0 {
@@ -294,7 +294,7 @@ impl Agent {
         }
     }
 
-    /// Looks at the mounts that lead to engines, and beside them at those that lead to the runtime's own socket.
+    /// Looks at the mounts that lead to engines, and at those that lead to the runtime's own socket.
     async fn look_at_mounts(
         &mut self,
         facts: MountFacts,
@@ -341,7 +341,7 @@ fn mount_facts(
     }
 }
 
-/// Asks the runtime. One that was not found is unknown wherever something shows that this is a node.
+/// Queries the runtime. One that was not found is unknown if there is evidence that this is a node.
 async fn ask_runtime(
     runtime: &mut RuntimeSource,
     host: &mut Offload<HostSide>,
@@ -370,7 +370,7 @@ async fn ask_runtime(
     }
 }
 
-/// True if no gap of this look hides a client. One of the history hides clients of before.
+/// True if no gap of this look hides a client. A gap of the history hides earlier clients.
 fn saw_every_client(sources: &[SourceStatus]) -> bool {
     let mut gaps = sources
         .iter()
@@ -411,12 +411,12 @@ fn unanswered<T>(source: Source, error: OffloadError, hides: Hides) -> Timed<Sig
     Timed::of(source, Sighting::unknown(gap_of(error, hides)))
 }
 
-/// The gap that a look without an answer leaves.
+/// The gap of a look without an answer.
 fn gap_of(error: OffloadError, hides: Hides) -> Gap {
     unanswered_gap(&error, hides, "the host's processes and files")
 }
 
-/// The gap that work leaves which gave no answer of what was `asked`.
+/// The gap of work without an answer to `asked`.
 fn unanswered_gap(error: &OffloadError, hides: Hides, asked: &str) -> Gap {
     Gap::new(error.reason(), hides, asked, error)
 }
@@ -453,7 +453,7 @@ mod tests {
         assert!(saw_every_client(&[]));
     }
 
-    /// A node with dockerd and one client of it.
+    /// A node with dockerd and one client.
     fn node() -> (RecordedHost, Agent) {
         let (name, file) = (&b"/run/docker.sock\0"[..], Some(FileIdentity::from_stat(0x19, 99)));
         node_with(&[
@@ -463,7 +463,7 @@ mod tests {
         ])
     }
 
-    /// The same with other `sockets`.
+    /// The same node with other `sockets`.
     fn node_with(sockets: &[SocketFacts<'_>]) -> (RecordedHost, Agent) {
         let (host, netns) = (RecordedHost::new(), 4_026_531_840);
         host.process(800, 1, "dockerd").exe("/usr/bin/dockerd").socket(11);
@@ -487,7 +487,7 @@ mod tests {
         (host, Agent::with_tables(look, settings, History::default(), tables))
     }
 
-    /// A mounted socket of another machine is known by its path, which only the disk tells.
+    /// A mounted socket of another machine is identified by its path, which only the disk shows.
     #[tokio::test]
     async fn sockets_are_looked_at_without_the_disk() {
         let listener = tempfile::tempdir().expect("a temporary directory");
@@ -519,7 +519,7 @@ mod tests {
         }
     }
 
-    /// Lets a look hang until what it gives is dropped.
+    /// Lets a look hang until the returned sender is dropped.
     async fn hang<S: Send + 'static>(look: &mut Offload<S>) -> mpsc::Sender<()> {
         let (release, hang) = mpsc::channel::<()>();
         let stuck = look.run(Duration::from_millis(1), move |_| hang.recv());
@@ -540,7 +540,7 @@ mod tests {
         assert_eq!(clients.iter().map(|client| client.connections).collect::<Vec<_>>(), [1]);
         let is_late = |status: &&SourceStatus| status.gaps.iter().any(|gap| gap.reason == Reason::DeadlineExceeded);
         let late: Vec<Source> = report.sources.iter().filter(is_late).map(|s| s.source).collect();
-        // The units say on which TCP ports systemd listens for an engine: without them a client may be hidden.
+        // The units show the TCP ports on which systemd listens for an engine: without them a client may be hidden.
         assert_eq!(
             late,
             [Source::Kubelet, Source::Holders, Source::Mounts, Source::HostFiles]

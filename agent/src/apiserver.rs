@@ -1,8 +1,8 @@
-//! The way to a Kubernetes API server, shared by whoever asks one: credentials, a connection with deadlines and bounds, and
-//! what an answer amounts to.
+//! The connection to a Kubernetes API server, shared by all senders and readers: credentials, deadlines and limits, and the
+//! classification of answers.
 //!
-//! Never trusts an answer, never repeats a request by itself, never logs one: when to try again, and what to say of it, is
-//! for whoever asks. Relies on `kube-client` for kubeconfigs, credentials and TLS, and on nothing else of it.
+//! Never trusts an answer, never repeats a request by itself, never logs one: the caller decides when to retry and what to
+//! report. Relies on `kube-client` for kubeconfigs, credentials and TLS, and on nothing else of it.
 
 pub mod access;
 pub mod answer;

@@ -1,5 +1,5 @@
-//! The command line: what was typed, what it means, and the exit codes, which are a contract:
-//! 0 nothing at or above `--fail-on`, 1 something is, 2 cannot tell, 64 wrong use (and 70: castoff itself failed).
+//! The command line: the arguments, their validation, and the exit codes, which are a contract: 0 nothing at or above
+//! `--fail-on`, 1 something is, 2 cannot tell, 64 wrong use (and 70: castoff itself failed).
 
 mod args;
 mod check;
@@ -27,9 +27,9 @@ use clap::error::ErrorKind;
 use crate::sources::connects::self_test;
 use args::{Args, Command};
 
-/// Nothing at or above the bar.
+/// Nothing is at or above the verdict of `--fail-on`.
 const OK: u8 = 0;
-/// Something is at or above the bar.
+/// Something is at or above the verdict of `--fail-on`.
 const FOUND: u8 = 1;
 /// The verdict is `unknown`.
 const CANNOT_TELL: u8 = 2;
@@ -38,13 +38,13 @@ const WRONG_USE: u8 = 64;
 /// `EX_SOFTWARE` of sysexits(3).
 const FAILED: u8 = 70;
 
-/// Runs castoff with the program's arguments and gives its exit code.
+/// Runs castoff with the program's arguments and returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if let [_, first, path] = arguments.as_slice()
         && first == self_test::ARGUMENT
     {
-        // No command: castoff executes itself so, to see whether the kernel tells of it.
+        // Not a command: castoff executes itself this way to check that the kernel reports the connect.
         return match self_test::connect(Path::new(path)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(FAILED),
@@ -77,7 +77,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn usage(error: &clap::Error) -> ExitCode {
-    // The text goes where clap would print it.
+    // The text goes to the stream that clap would use.
     let printed = taken(error.print());
     match (error.kind(), printed) {
         (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Ok(_)) => ExitCode::from(OK),
@@ -89,16 +89,17 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The outcome of printing.
+/// The result of printing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Printed {
-    /// All of it was taken.
+    /// All of it was written.
     Whole,
-    /// The reader has seen enough, as in `castoff check | head`: no failure, and it changes nothing about the answer.
+    /// The reader closed the pipe, as in `castoff check
+    /// head`: this is no failure and does not change the answer.
     ReaderLeft,
 }
 
-/// Writes to standard output, whole, or as much as its reader wants.
+/// Writes to standard output until all is written or the reader closes the pipe.
 fn print(text: &str) -> anyhow::Result<Printed> {
     let mut out = io::stdout().lock();
     taken(out.write_all(text.as_bytes()).and_then(|()| out.flush())).context("writing to standard output")

@@ -1,4 +1,5 @@
-//! What the arguments mean. Every mistake is reported at once, each with what was given and what is allowed.
+//! Validates the arguments and converts them to settings. Reports every mistake at once, each with the value and the allowed
+//! values.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sources::HostPaths;
 use crate::sources::connects::Asked;
 
-/// Everything that was wrong with the arguments.
+/// All mistakes in the arguments.
 #[derive(Debug, thiserror::Error)]
 pub struct Mistakes(Vec<String>);
 
@@ -31,47 +32,47 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// How to look at the host.
+/// The settings for looking at the host.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// Where the host is.
+    /// The location of the host.
     pub host: HostPaths,
-    /// The CRI endpoint, where one was given.
+    /// The CRI endpoint, if one was given.
     pub runtime_endpoint: Option<String>,
     /// The deadline of one call to the runtime.
     pub runtime_timeout: Duration,
     /// The node's name.
     pub node: Option<String>,
-    /// How the kernel shall tell of connects.
+    /// The way in which the kernel should report connects.
     pub connect_events: Asked,
 }
 
-/// How to serve.
+/// The settings for serving.
 #[derive(Clone, Debug)]
 pub struct Serve {
-    /// From the start of one look to the start of the next.
+    /// The time from the start of one look to the start of the next.
     pub period: Duration,
-    /// How long a use counts.
+    /// The time for which a use counts.
     pub window: Duration,
     /// The targets that each report answers for.
     pub ready_for: Vec<Target>,
-    /// Where HTTP is served.
+    /// The address on which HTTP is served.
     pub listen: SocketAddr,
     /// The state file.
     pub state: Option<PathBuf>,
-    /// How long a stop may take.
+    /// The time that a stop may take.
     pub grace: Duration,
-    /// How the node's labels are published; none: they are not.
+    /// The way to publish the node's labels; none: they are not published.
     pub labels: Option<Publish>,
-    /// The certificate of HTTP; none: it is served as it is.
+    /// The certificate for HTTPS; none: plain HTTP.
     pub tls: Option<Files>,
-    /// By what way to ask the API server who may read; none: whoever reaches the address may.
+    /// The access to the API server, which authorizes readers; none: no reader is checked.
     pub guard: Option<Access>,
-    /// How events are made; none: they are not.
+    /// The settings for events; none: no events are made.
     pub events: Option<EventSettings>,
 }
 
-/// How labels are published.
+/// The way in which labels are published.
 #[derive(Clone, Debug)]
 pub enum Publish {
     /// Through the API server.
@@ -80,24 +81,24 @@ pub enum Publish {
         node: String,
         /// The prefix of the labels' keys.
         prefix: Prefix,
-        /// How to get to the API server.
+        /// The access to the API server.
         access: Access,
-        /// How fast.
+        /// The times between requests.
         paces: Paces,
     },
     /// As a file for Node Feature Discovery.
     Nfd {
         /// The prefix of the labels' keys.
         prefix: Prefix,
-        /// Its `features.d`.
+        /// Its directory `features.d`.
         directory: PathBuf,
     },
 }
 
-/// The window of a single look: it has no history, so nothing falls out of it.
+/// The window of a single look: it has no history, so no use is outside the window.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 86_400);
 
-/// The number of targets at most: each is a metric and a label of the node.
+/// The maximum number of targets: each is a metric and a label of the node.
 const TARGET_LIMIT: usize = 8;
 
 /// Collects mistakes while arguments are read.
@@ -105,7 +106,7 @@ const TARGET_LIMIT: usize = 8;
 pub struct Reader(Vec<String>);
 
 impl Reader {
-    /// The duration that `text` gives, between `least` and `most`. A mistake is kept, and `least` stands in for it.
+    /// Parses a duration between `least` and `most`. On a mistake, returns `least`.
     pub fn duration(&mut self, flag: &str, text: &str, least: Duration, most: Duration) -> Duration {
         let allowed = || {
             let mut examples = ["15s", "5m", "7d"].into_iter();
@@ -122,7 +123,7 @@ impl Reader {
         }
     }
 
-    /// The address that `text` gives.
+    /// Parses an address.
     pub fn address(&mut self, flag: &str, text: &str) -> SocketAddr {
         let none = SocketAddr::from(([127, 0, 0, 1], 0));
         text.parse().unwrap_or_else(|_| {
@@ -133,7 +134,7 @@ impl Reader {
         })
     }
 
-    /// A directory that must be there.
+    /// Checks that a directory exists.
     pub fn directory(&mut self, flag: &str, path: &Path) -> PathBuf {
         match std::fs::metadata(path) {
             _ if path.as_os_str().is_empty() => self.mistake(path.to_owned(), is_empty(flag)),
@@ -143,7 +144,7 @@ impl Reader {
         }
     }
 
-    /// A text that may be left out but not empty.
+    /// Checks that a text is not empty, if it is given.
     pub fn text(&mut self, flag: &str, text: Option<&str>) -> Option<String> {
         match text.map(str::trim) {
             Some("") => self.mistake(None, is_empty(flag)),
@@ -151,7 +152,7 @@ impl Reader {
         }
     }
 
-    /// The targets that a node is to be ready for, each once.
+    /// Parses the targets that a node is to be ready for, and removes duplicates.
     pub fn targets(&mut self, flag: &str, texts: &[String]) -> Vec<Target> {
         let mut targets = Vec::new();
         for text in texts {
@@ -173,7 +174,7 @@ impl Reader {
         targets
     }
 
-    /// The prefix of labels' keys that `text` gives; none stands in for a mistake.
+    /// Parses the prefix of the labels' keys; none on a mistake.
     pub fn prefix(&mut self, flag: &str, text: &str) -> Option<Prefix> {
         match Prefix::parse(text) {
             Ok(prefix) => Some(prefix),
@@ -181,7 +182,7 @@ impl Reader {
         }
     }
 
-    /// The name of a Node, which becomes part of a request's path.
+    /// Checks the name of a Node, which becomes part of a request's path.
     pub fn node(&mut self, flag: &str, name: Option<&str>) -> Option<String> {
         match name {
             Some(name) if is_name(name) => Some(name.to_owned()),
@@ -196,7 +197,7 @@ impl Reader {
         }
     }
 
-    /// A file that need not be there yet.
+    /// Checks the path of a file that need not exist yet.
     pub fn file(&mut self, flag: &str, path: Option<&Path>) -> Option<PathBuf> {
         match path {
             Some(path) if path.as_os_str().is_empty() => self.mistake(None, is_empty(flag)),
@@ -204,21 +205,21 @@ impl Reader {
         }
     }
 
-    /// Keeps a mistake and gives `stand_in`, which is never used: [`Reader::finish`] refuses.
+    /// Records a mistake and returns `stand_in`, which is never used: [`Reader::finish`] returns an error.
     pub fn mistake<T>(&mut self, stand_in: T, mistake: String) -> T {
-        // Two settings may rest on one.
+        // Two settings may depend on one flag.
         if !self.0.contains(&mistake) {
             self.0.push(mistake);
         }
         stand_in
     }
 
-    /// The mistakes, where it is known that there are some.
+    /// Returns the mistakes; for use where there is at least one.
     pub fn refuse(self) -> Mistakes {
         Mistakes(self.0)
     }
 
-    /// Refuses where there was any mistake.
+    /// Returns an error if there was any mistake.
     pub fn finish(self) -> Result<(), Mistakes> {
         if self.0.is_empty() {
             Ok(())
@@ -239,7 +240,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn all_mistakes_are_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         let mut reader = Reader::default();
         reader.duration("--period", "soon", SECOND, 60 * SECOND);
         reader.duration("--window", "0s", SECOND, 60 * SECOND);
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_few_and_each_counts_once() {
+    fn targets_are_bounded_and_without_duplicates() {
         let targets = |count: usize| (0..count).map(|minor| format!("kubelet=1.{minor}")).collect::<Vec<_>>();
         let mut reader = Reader::default();
         let twice = [targets(8), targets(8)].concat();
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_taken() {
+    fn valid_values_are_accepted() {
         let mut reader = Reader::default();
         assert_eq!(reader.duration("--period", "15s", SECOND, 60 * SECOND), 15 * SECOND);
         assert_eq!(reader.address("--listen", "[::]:9559").port(), 9559);

@@ -1,7 +1,7 @@
-//! One snapshot, the history and the settings in; one report out. Pure: asks nothing, cannot fail.
+//! The rules: they take one snapshot, the history and the settings, and return one report. Pure: no input or output, no errors.
 //!
-//! A family of rules is a file with one function from [`Facts`] to findings. To add a finding: a code in [`report`], its
-//! words in [`catalogue`], a rule in the file of its family.
+//! A family of rules is a file with one function from [`Facts`] to findings. To add a finding: a code in [`report`], its text in
+//! [`catalogue`], a rule in the file of its family.
 
 pub mod blind_spots;
 pub mod catalogue;
@@ -36,43 +36,43 @@ use readiness::Grounds;
 use readiness::target::Target;
 use report::{API_VERSION, Finding, KubeletCeiling, Report, SourceStatus};
 
-/// What the user decides.
+/// The user's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The node's name.
     pub node: Option<String>,
-    /// How long a use counts as one.
+    /// The time for which a use counts.
     pub window: Duration,
     /// The targets that the node is to be ready for.
     pub ready_for: Vec<Target>,
 }
 
-/// What the rules look at.
+/// The facts that the rules judge.
 pub struct Facts<'a> {
-    /// What the sources saw.
+    /// The snapshot of the sources.
     pub snapshot: &'a Snapshot,
     /// The engines with their scope.
     pub engines: &'a Reading<Vec<Engine>>,
-    /// Who uses them, now or within the window.
+    /// The clients that use them, now or within the window.
     pub clients: &'a Reading<Vec<Client>>,
-    /// Those of them that use an engine of the node. Where the clients of now are unknown, those that are remembered
-    /// within the window, which stand whatever cannot be seen now.
+    /// The clients among them that use an engine of the node. Where the current clients are unknown, those that are remembered
+    /// within the window, which count whatever cannot be seen now.
     pub used_by: Vec<&'a Client>,
-    /// Which containers could reach them.
+    /// The containers that could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
-    /// Clients of the runtime's own socket, now or within the window, but the kubelet and the runtime itself.
+    /// Clients of the runtime's own socket, now or within the window, except the kubelet and the runtime itself.
     pub runtime_clients: &'a Reading<Vec<Client>>,
     /// Containers that could reach that socket.
     pub runtime_exposures: &'a Reading<Vec<Exposure>>,
-    /// The mounts that lead to no listener, with whose they are.
+    /// The mounts that lead to no listener, each with its container.
     pub lost_mounts: &'a [(ClientIdentity, LostMount)],
     /// Containers beside Kubernetes.
     pub shadow_containers: &'a Reading<Vec<ShadowContainer>>,
     /// The newest kubelet that the runtime can serve.
     pub ceiling: &'a Reading<KubeletCeiling>,
-    /// What each source could not see.
+    /// The gaps of each source.
     pub gaps: &'a [(Source, &'a Gap)],
-    /// How long a use counts as one.
+    /// The time for which a use counts.
     pub window: Duration,
 }
 
@@ -101,7 +101,7 @@ fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
 /// The clients and exposures of one look and of the window.
 struct Lists {
     clients: Reading<Vec<Client>>,
-    /// Docker's clients of the window alone.
+    /// Docker's clients that are remembered within the window and have no connection now.
     remembered: Vec<Client>,
     exposures: Reading<Vec<Exposure>>,
     runtime_clients: Reading<Vec<Client>>,
@@ -123,8 +123,8 @@ impl Lists {
     }
 }
 
-/// Judges one look, of which `joined` is what it amounts to. `history` has it recorded already; `sources` tell how each
-/// source did.
+/// Judges one look; `joined` holds its joined facts. `history` must have recorded the look already; `sources` holds the status of
+/// each source.
 pub fn evaluate(
     snapshot: &Snapshot,
     joined: Joined,
@@ -224,8 +224,8 @@ fn ready_pods(snapshot: &Snapshot) -> Reading<u32> {
     pods.map(|pods| count(pods.iter().filter(|pod| pod.ready).count()))
 }
 
-/// Until when somebody whom no look saw may have connected to each listener: where access times are kept once a day, a day
-/// longer than was seen.
+/// The latest time at which a client that no look saw may have connected to each listener: where access times are kept once a
+/// day, this is a day after the time that was seen.
 fn latest_unseen(engines: &Reading<Vec<Engine>>) -> HashMap<ClientKey, Timestamp> {
     let listeners = seen(engines).flat_map(|engine| engine.listeners.iter().map(move |listener| (engine, listener)));
     listeners
@@ -233,7 +233,7 @@ fn latest_unseen(engines: &Reading<Vec<Engine>>) -> HashMap<ClientKey, Timestamp
         .collect()
 }
 
-/// The clients of one API, of now and of the window: now first, then the latest seen.
+/// The clients of one API, now and within the window: open ones first, then the latest seen.
 fn clients(
     api: Api,
     open: &[OpenClient],

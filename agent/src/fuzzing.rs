@@ -1,5 +1,5 @@
-//! The decoders of untrusted bytes, each as one function of bytes, for `tests/fuzz`. Each panics where the decoder does, and
-//! where the decoder breaks a rule of its own. The corpora are checked in and run as a unit test too.
+//! The decoders of untrusted bytes, each as one function of bytes, for `tests/fuzz`. Each panics if the decoder panics or breaks
+//! a rule of its own. The corpora are checked in, and a unit test runs them too.
 
 use crate::fleet::fuzzing as fleet;
 use crate::model::client::ClientIdentity;
@@ -11,7 +11,7 @@ use crate::sources::kernel::diag::{Envelope, Message, Messages};
 use crate::sources::kernel::{mountinfo, process, unix_table};
 use crate::sources::{connects, engines, host_files, kubelet, runtime};
 
-/// A decoder: its name, which is its corpus's too, and the function.
+/// A decoder: its name, which is also that of its corpus, and the function.
 pub type Decoder = (&'static str, fn(&[u8]));
 
 /// All decoders.
@@ -71,7 +71,7 @@ fn mountinfo(bytes: &[u8]) {
     read.expect("bytes in memory can be read");
 }
 
-/// Control groups, and the same below a group that an ordinary user owns.
+/// Decodes control groups, also below a group that an ordinary user owns.
 fn cgroups(bytes: &[u8]) {
     let _ = Membership::from_names(bytes);
     let path = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -81,7 +81,7 @@ fn cgroups(bytes: &[u8]) {
     assert!(claimed.containers.iter().all(|container| container.user.is_some()));
 }
 
-/// Names that programs made up. What is left of one is the name that is remembered, so nothing more may go from it.
+/// Removes the generated parts of names. The rest is remembered, so it must stay the same when it is processed again.
 fn names(text: &str) {
     let _ = container_name::lasting(Some(text), Some(text));
     let client = ClientIdentity::Host {

@@ -1,4 +1,4 @@
-//! castoff: what on this node still depends on Docker, who is it, and is it safe to take Docker away?
+//! castoff finds the clients on a node that still depend on Docker, and judges if Docker can be removed.
 //!
 //! The flow is `sources → model → findings → sinks`; only [`agent`] and the command line know all four. See
 //! `ARCHITECTURE.md` beside this crate for the code map and the invariants with the tests that guard them.

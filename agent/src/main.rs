@@ -29,6 +29,6 @@ fn start_without_backtraces() {
     for name in BACKTRACES {
         command.env_remove(name);
     }
-    // It returns only where it could not: then castoff goes on, and an error may end it.
+    // It returns only on failure: then castoff continues, and an error may abort it.
     let _ = command.exec();
 }

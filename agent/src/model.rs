@@ -1,4 +1,4 @@
-//! Plain data and the joins over it. Nothing here asks the host, fails, or knows how a fact is published.
+//! Plain data and the joins over it. Nothing here reads the host, fails, or knows how a fact is published.
 
 pub mod client;
 pub mod connect;

@@ -1,4 +1,4 @@
-//! Publishes: each sink takes one immutable report and never asks the host about anything.
+//! The publishers: each sink takes one immutable report and never reads anything from the host.
 
 pub mod http;
 pub mod publishing;

@@ -1,5 +1,5 @@
-//! Asks the host. Every source may fail, says so in a [`Sighting`](crate::model::reading::Sighting), and never knows
-//! what is made of its answer. Blocking walks are called off the async runtime.
+//! Reads the host. Every source may fail and then reports it in its [`Sighting`](crate::model::reading::Sighting), and
+//! none knows how its result is used. Blocking walks run off the async runtime.
 
 pub mod connects;
 mod docker;
@@ -21,7 +21,7 @@ pub mod sockets;
 
 use std::path::{Path, PathBuf};
 
-/// Where the host's own files are, seen from castoff.
+/// The paths of the host's own files, as castoff sees them.
 #[derive(Clone, Debug)]
 pub struct HostPaths {
     /// A procfs of the host's PID namespace, `/proc` with `hostPID`.
@@ -31,17 +31,17 @@ pub struct HostPaths {
 }
 
 impl HostPaths {
-    /// The host's root as `proc` leads to it: the root directory of its first process, where that may be looked into, else
-    /// that of the kernel's own threads, else castoff's own.
+    /// Returns the host's root from `proc`: the root directory of its first process if it may be read, or else that of
+    /// the kernel's own threads, or else castoff's own.
     pub fn find_root(proc: &Path) -> PathBuf {
-        // Looking through the link wants ptrace access; the link itself can be seen by everyone.
+        // Following the link needs ptrace access; the link itself is visible to any user.
         let is_there = |path: PathBuf| std::fs::metadata(path).is_ok();
         let of_init = proc.join("1/root");
         if is_there(of_init.join(".")) {
             return of_init;
         }
-        // An init that lets nobody look. Where the host came up from a file system in memory its threads have kept that
-        // one, which is empty by then.
+        // An init whose root may not be read. If the host was started from a file system in memory, the kernel's
+        // threads still have that one as their root, and it is empty by then.
         let of_kernel = proc.join("2/root");
         let is_kernel = std::fs::read(proc.join("2/comm")).is_ok_and(|name| name == b"kthreadd\n");
         if is_kernel && is_there(of_kernel.join("usr")) {

@@ -1,7 +1,7 @@
 //! castoff's own log, on standard error: transitions, not ticks.
 //!
-//! Names in it were chosen by whoever started a process or bound a socket. A terminal must not obey them, and they must not
-//! begin a line of their own that passes for castoff's.
+//! Names in it were chosen by whoever started a process or bound a socket. A terminal must not interpret them, and they must not
+//! begin a line that looks like castoff's own.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::sinks::text::visible;
 
-/// How to log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -20,8 +20,8 @@ pub enum Format {
     Json,
 }
 
-/// The filter that `text` gives: levels, by module where it names some. A bare word that is no level is refused: it would
-/// be taken for a module's name, and the log would be silent.
+/// Parses a filter: levels, each for all modules or for one. A bare word that is no level is an error: it would be taken for the
+/// name of a module, and the log would be silent.
 pub fn filter(text: &str) -> Result<Targets, String> {
     let mut parts = text.split(',').map(str::trim);
     let is_word = |part: &&str| !part.contains('=') && (part.is_empty() || part.parse::<LevelFilter>().is_err());
@@ -33,21 +33,21 @@ pub fn filter(text: &str) -> Result<Targets, String> {
     }
 }
 
-/// Starts the log. `filter` is levels by module; by fields too would take an engine of regular expressions.
+/// Starts the log. `filter` has levels by module; filters by field would need an engine for regular expressions.
 pub fn start(filter: Targets, format: Format) {
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
     match format {
-        // Without colours, which could not be told from those of a name.
+        // Without colours, which could not be distinguished from escape sequences in a name.
         Format::Text => {
             let log = log.with_ansi(false).with_writer(|| Visible(io::stderr()));
             log.finish().with(filter).init();
         }
-        // JSON writes out by itself what is not plain.
+        // JSON escapes by itself every character that is not plain.
         Format::Json => log.json().with_writer(io::stderr).finish().with(filter).init(),
     }
 }
 
-/// Writes each event, which comes whole and ends in a line break, as one plain line.
+/// Writes each event, which arrives whole and ends in a line break, as one plain line.
 struct Visible<W>(W);
 
 impl<W: Write> Write for Visible<W> {
@@ -74,7 +74,7 @@ mod tests {
 
     impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("nobody panicked").write(bytes)
+            self.0.lock().expect("no thread panicked").write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_the_log_is_neither_obeyed_nor_a_line() {
+    fn a_name_in_the_log_is_neither_an_escape_sequence_nor_a_line() {
         let kept = Kept::default();
         let writer = kept.clone();
         let log = tracing_subscriber::fmt()
@@ -104,7 +104,7 @@ mod tests {
             let name = "\u{1b}]0;x\u{7}/docker.sock\n2026-01-01 INFO all is clear \u{202e}";
             tracing::info!(listener = %name, "client {name} connected");
         });
-        let bytes = kept.0.lock().expect("nobody panicked").clone();
+        let bytes = kept.0.lock().expect("no thread panicked").clone();
         let text = String::from_utf8(bytes).expect("text");
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.ends_with('\n') && !text.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'));

@@ -1,5 +1,5 @@
-//! The subset of the Kubernetes Container Runtime Interface that castoff asks for: messages, and which call takes
-//! which.
+//! The subset of the Kubernetes Container Runtime Interface that castoff uses: the messages, and the calls with their
+//! requests and answers.
 //!
 //! The definitions are in `proto/`, with their origin. The interface's two versions, `runtime.v1` and
 //! `runtime.v1alpha2`, have the same messages on the wire and differ in the path of a call, so there is one set of
@@ -39,7 +39,7 @@ pub mod v1alpha2 {
 /// The packages of the interface, newest first: `/<package>.RuntimeService/<method>` is the path of a call.
 pub const PACKAGES: [&str; 2] = ["runtime.v1", "runtime.v1alpha2"];
 
-/// A request of `RuntimeService` that castoff may make. What has no implementation cannot be called, which is how
+/// A request of `RuntimeService` that castoff may make. A request without an implementation cannot be made. Therefore
 /// castoff never changes anything in a runtime and never takes events from the kubelet (`GetContainerEvents`).
 pub trait Call: prost::Message + Default + 'static {
     /// The type of the answer.
@@ -71,7 +71,7 @@ calls! {
     ContainerStatus: ContainerStatusRequest => ContainerStatusResponse;
 }
 
-/// The codec for a request and its answer.
+/// Returns the codec for a request and its answer.
 pub fn codec<C: Call>() -> tonic_prost::ProstCodec<C, C::Answer> {
     tonic_prost::ProstCodec::default()
 }

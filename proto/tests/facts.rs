@@ -1,5 +1,5 @@
-//! Holds castoff's subset of the interface against the interface: `cri-v1.json` (cri-api v0.36.3) and
-//! `cri-v1alpha2.json` (v0.25.0) list the whole of each message that the subset declares, and every call.
+//! Compares castoff's subset with the interface: `cri-v1.json` (cri-api v0.36.3) and `cri-v1alpha2.json` (v0.25.0) list
+//! all fields of each message in the subset, and every call.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{FieldDescriptorProto, FileDescriptorProto};
 use serde_json::Value;
 
-/// Fields that the older version lacks. A runtime that speaks only that version leaves them empty.
+/// Fields that the older version lacks. A runtime with only that version leaves them empty.
 const ONLY_V1: &[(&str, &str)] = &[
     ("ImageSpec", "user_specified_image"),
     ("RuntimeConfigResponse", "linux"),
@@ -26,7 +26,7 @@ fn declared() -> BTreeMap<String, FileDescriptorProto> {
     files.file.into_iter().map(|f| (f.package().to_owned(), f)).collect()
 }
 
-/// The form of the facts: `{"name", "number", "repeated", "type"}`.
+/// Returns a field in the format of the facts: `{"name", "number", "repeated", "type"}`.
 fn as_fact(field: &FieldDescriptorProto) -> Value {
     let kind = match field.r#type() {
         Type::String => "string",
@@ -44,7 +44,7 @@ fn as_fact(field: &FieldDescriptorProto) -> Value {
 }
 
 #[test]
-fn every_field_is_the_interfaces_own() {
+fn every_field_is_as_in_the_interface() {
     let v1 = &declared()["runtime.v1"];
     assert!(!v1.message_type.is_empty());
     for version in ["v1", "v1alpha2"] {
@@ -71,7 +71,7 @@ fn every_field_is_the_interfaces_own() {
 }
 
 #[test]
-fn every_enum_is_whole() {
+fn every_enum_is_complete() {
     for declared in &declared()["runtime.v1"].enum_type {
         let values = declared.value.iter().map(|v| (v.name().to_owned(), v.number().into()));
         let fact = &facts("v1")["enums"][declared.name()];
@@ -80,7 +80,7 @@ fn every_enum_is_whole() {
 }
 
 #[test]
-fn every_call_is_the_interfaces_own_and_takes_the_same_in_both_versions() {
+fn every_call_is_as_in_the_interface_and_has_the_same_messages_in_both_versions() {
     let declared = declared();
     for (package, expected) in castoff_cri::PACKAGES.into_iter().zip([7, 5]) {
         let facts = facts(package.trim_start_matches("runtime."));
@@ -111,6 +111,6 @@ fn every_call_is_the_interfaces_own_and_takes_the_same_in_both_versions() {
 }
 
 #[test]
-fn what_takes_events_from_the_kubelet_cannot_be_called() {
+fn calls_that_take_events_from_the_kubelet_do_not_exist() {
     assert!(!castoff_cri::METHODS.contains(&"GetContainerEvents"));
 }

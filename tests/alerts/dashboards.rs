@@ -1,4 +1,4 @@
-//! The dashboards as files: what Grafana's own linter would say, and that everything in them exists.
+//! The dashboards as files: Grafana's own linter accepts them, and everything that they refer to exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::{deploy, names, parse, read, unknown_metrics};
 
-/// Grafana's current schema of such files; it brings older ones up to date itself.
+/// Grafana's current schema version of such files; it upgrades older ones itself.
 const SCHEMA_VERSION: u64 = 42;
-/// Panels' widths add up to this.
+/// The sum of the widths of the panels in a row.
 const COLUMNS: u64 = 24;
 
 /// A target of a panel.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The dashboard's file, without its end.
+    /// The dashboard's file name, without its extension.
     pub(crate) dashboard: String,
     /// The panel's title.
     pub(crate) panel: String,
@@ -26,7 +26,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The expression as Grafana would send it.
+    /// Returns the expression as Grafana would send it.
     pub(crate) fn asked(&self, cluster: &str, node: &str, rate_interval: &str) -> String {
         self.expression
             .replace("$__rate_interval", rate_interval)
@@ -55,14 +55,14 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What shows something, rows left out.
+/// Returns the panels except for rows.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     array(dashboard, "/panels")
         .iter()
         .filter(|panel| panel["type"] != "row")
 }
 
-/// Every target of every dashboard.
+/// Returns every target of every dashboard.
 pub(crate) fn targets() -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for (name, dashboard) in dashboards()? {
@@ -108,7 +108,7 @@ fn each_dashboard_can_be_provisioned_and_found_again() -> Result<()> {
 }
 
 #[test]
-fn each_dashboard_asks_for_data_source_cluster_and_node() -> Result<()> {
+fn each_dashboard_has_variables_for_data_source_cluster_and_node() -> Result<()> {
     for (name, dashboard) in dashboards()? {
         let variables = array(&dashboard, "/templating/list");
         let named: Vec<&str> = variables.iter().map(|variable| text(variable, "/name")).collect();
@@ -120,7 +120,7 @@ fn each_dashboard_asks_for_data_source_cluster_and_node() -> Result<()> {
         for variable in &variables[1..] {
             assert_eq!(text(variable, "/datasource/uid"), "${datasource}", "{name}");
             assert_eq!(variable["refresh"], 2, "{name}: nodes come and go with the time range");
-            // Without a cluster label there is nothing to choose, and all must match what has none.
+            // Without a cluster label there is nothing to choose, and all series without the label must match.
             let all = variable["includeAll"] != true || text(variable, "/allValue") == ".*";
             ensure!(all, "{name}: {}", variable["name"]);
         }
@@ -130,7 +130,7 @@ fn each_dashboard_asks_for_data_source_cluster_and_node() -> Result<()> {
 }
 
 #[test]
-fn each_panel_says_what_it_shows_in_which_unit() -> Result<()> {
+fn each_panel_has_a_description_and_a_unit() -> Result<()> {
     for (name, dashboard) in dashboards()? {
         for panel in panels(&dashboard) {
             let title = text(panel, "/title");
@@ -150,7 +150,7 @@ fn each_panel_says_what_it_shows_in_which_unit() -> Result<()> {
             for source in array(panel, "/targets").iter().chain([panel]) {
                 assert_eq!(text(source, "/datasource/uid"), "${datasource}", "{name}, {title}");
             }
-            // Nothing seen and nothing to see look the same in an empty panel.
+            // An empty panel looks the same whether castoff saw nothing or there is nothing.
             let may_be_empty = matches!(text(panel, "/type"), "stat" | "table" | "bargauge");
             let said = !text(panel, "/fieldConfig/defaults/noValue").is_empty();
             ensure!(
@@ -186,7 +186,7 @@ fn panels_fit_beside_each_other() -> Result<()> {
 }
 
 #[test]
-fn each_query_keeps_to_the_variables_and_to_the_scrape_interval() -> Result<()> {
+fn each_query_uses_the_variables_and_the_scrape_interval() -> Result<()> {
     for Target {
         dashboard,
         panel,
@@ -228,7 +228,7 @@ fn promtool_can_read_each_query() -> Result<()> {
 }
 
 #[test]
-fn links_lead_to_what_there_is() -> Result<()> {
+fn links_lead_to_existing_targets() -> Result<()> {
     let all = dashboards()?;
     let uids: BTreeSet<&str> = all.values().map(|dashboard| text(dashboard, "/uid")).collect();
     for (name, dashboard) in &all {
@@ -244,7 +244,7 @@ fn links_lead_to_what_there_is() -> Result<()> {
 
 #[test]
 #[ignore = "needs Grafana's schema, which the tier makes where npm works"]
-fn grafana_s_own_schema_has_nothing_to_say() -> Result<()> {
+fn grafanas_own_schema_accepts_the_dashboards() -> Result<()> {
     let file = std::env::var_os("CASTOFF_GRAFANA_SCHEMA").context("CASTOFF_GRAFANA_SCHEMA says where the schema is")?;
     let schema: Value = serde_json::from_str(&read(file)?)?;
     let schema = jsonschema::validator_for(&schema)?;
@@ -254,7 +254,7 @@ fn grafana_s_own_schema_has_nothing_to_say() -> Result<()> {
             .map(|e| format!("{}: {e}", e.instance_path()))
             .collect();
         ensure!(said.is_empty(), "{name}: {said:#?}");
-        // A schema that says nothing of anything would do as well.
+        // A schema that accepts everything would pass too.
         dashboard["panels"][1]["gridpos"] = json!({});
         ensure!(
             !schema.is_valid(&dashboard),

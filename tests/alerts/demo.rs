@@ -1,4 +1,4 @@
-//! `tests/run demo` as a person starts and ends it.
+//! `tests/run demo`, started and ended like by a user.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn the_demo_prints_where_to_look_and_ends_cleanly_on_ctrl_c() -> Result<()> {
+fn the_demo_prints_its_addresses_and_ends_cleanly_on_ctrl_c() -> Result<()> {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_castoff-lab"))
         .arg("demo")
         .stdout(Stdio::piped())

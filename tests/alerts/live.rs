@@ -1,5 +1,5 @@
-//! The whole way: clients of a real dockerd, a real agent, a real Prometheus with the shipped rules, and what it then
-//! has to say. Only how long an alert waits is shortened.
+//! The whole way: clients of a real dockerd, a real agent, a real Prometheus with the shipped rules, and the alerts
+//! that fire. Only the waiting times of alerts are shortened.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 
 use crate::dashboards::{Target, targets};
 
-/// It takes ten seconds; a busy machine ten times as long.
+/// It takes ten seconds, and ten times as long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 const NODE: &str = "lab-node";
 
-/// Queries that may give nothing here: dashboard, panel, letter, why.
+/// Queries that may return nothing here: dashboard, panel, letter, reason.
 const MAY_BE_EMPTY: &[(&str, &str, &str, &str)] = &[
     (
         "fleet",
@@ -58,7 +58,7 @@ const SILENT: &str = "the lab's clients connect and ask for nothing";
 const FROM_ELSEWHERE: &str = "no other machine connects to the lab's Docker";
 
 #[test]
-fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
+fn alerts_fire_for_the_right_clients_and_dashboards_have_data() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
     let cast = Cast {
@@ -82,7 +82,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
         "--state",
         &state,
     ])?;
-    promtool_has_nothing_to_say_about(&agent.get("/metrics")?)?;
+    promtool_accepts(&agent.get("/metrics")?)?;
 
     let rules = folder.path().join("castoff.rules.yaml");
     std::fs::write(&rules, read_impatient_rules()?)?;
@@ -123,7 +123,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     each_panel_has_data(&prometheus)?;
     looks_that_had_nothing_to_write_are_no_writes(&agent)?;
 
-    // The runtime cannot be asked any more. That it is out of support is not over before that is told.
+    // The runtime cannot be asked any more. The alert that it is out of support lasts until that is reported.
     drop((scene.pods, runtime));
     wait_for_alerts(
         &prometheus,
@@ -137,7 +137,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     )?;
 
     assert_eq!(agent.stop()?, Some(0));
-    // The clients are still there and nobody looks: their alerts stay until that is told.
+    // The clients still run and no agent looks: their alerts stay until that is reported.
     wait_for_alerts(
         &prometheus,
         &[
@@ -148,7 +148,7 @@ fn alerts_fire_for_the_right_ones_and_dashboards_have_data() -> Result<()> {
     )
 }
 
-/// Serves what kube-state-metrics would say of the agent's node and of one without an agent; gives its address.
+/// Serves the metrics of kube-state-metrics for the agent's node and for one without an agent. Returns its address.
 fn kube_state_metrics() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
@@ -177,7 +177,7 @@ fn kube_state_metrics() -> Result<String> {
     Ok(address)
 }
 
-fn promtool_has_nothing_to_say_about(metrics: &str) -> Result<()> {
+fn promtool_accepts(metrics: &str) -> Result<()> {
     let mut promtool = Tools::debian()?.promtool();
     promtool
         .args(["check", "metrics"])
@@ -229,7 +229,7 @@ fn wait_for_alerts(prometheus: &Prometheus, wanted: &[(&str, Value)]) -> Result<
     })
 }
 
-/// Whether the state file can be written cannot be told from looks after which nothing was to be written.
+/// A look after which nothing was to be written does not show if the state file can be written.
 fn looks_that_had_nothing_to_write_are_no_writes(agent: &Agent) -> Result<()> {
     let written = agent.metric(r#"castoff_state_writes_total{outcome="written"}"#)?;
     let looks = agent.metric("castoff_cycles_total")?;
@@ -238,7 +238,7 @@ fn looks_that_had_nothing_to_write_are_no_writes(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// What the scrape says of the agent is filled in where a series has no pod of its own; it must not get any further.
+/// The scrape adds the agent's own pod to a series without a pod. No alert may use it.
 fn nothing_blames_the_agent(prometheus: &Prometheus) -> Result<()> {
     let of_agent = format!("{{pod=\"{SCRAPED}\"}}");
     ensure!(
@@ -257,7 +257,7 @@ fn nothing_blames_the_agent(prometheus: &Prometheus) -> Result<()> {
             "{alert}"
         );
     }
-    // A name that kube-state-metrics would give joins.
+    // A name in kube-state-metrics joins.
     let join = "castoff_pod_client_connections * on (namespace, pod) group_left () group by (namespace, pod) (castoff_pod_exposure)";
     ensure!(!prometheus.query(join)?.is_empty(), "a pod's labels do not join");
     Ok(())

@@ -1,5 +1,5 @@
-//! What people look at: the shipped alerts, their runbooks and the dashboards, held against the metrics that there are,
-//! against promtool, and in a real Prometheus that scrapes a real agent.
+//! The shipped alerts, their runbooks and the dashboards, checked against the existing metrics, with promtool, and in a
+//! real Prometheus that scrapes a real agent.
 
 mod dashboards;
 mod demo;
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::prometheus::Tools;
 use serde_json::{Value, json};
 
-/// The folder that is shipped.
+/// Returns the directory that is shipped.
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }
@@ -25,7 +25,7 @@ fn read(path: impl AsRef<Path>) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
 
-/// The names of a folder's files that end so, without that end.
+/// Returns the names of a directory's files with this extension, without it.
 fn names(folder: &Path, end: &str) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
@@ -39,7 +39,7 @@ fn names(folder: &Path, end: &str) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Runs promtool to its end; what it printed where it succeeded.
+/// Runs promtool to its end and returns its output. Fails if it fails.
 fn succeeds(command: &mut Command) -> Result<String> {
     let output = command.output().context("start promtool")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -47,7 +47,7 @@ fn succeeds(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// Whether promtool can parse these expressions.
+/// Fails unless promtool can parse these expressions.
 fn parse(expressions: &[String]) -> Result<()> {
     let rule = |(n, expression): (usize, &String)| json!({ "record": format!("q:{n}"), "expr": expression });
     let rules: Vec<Value> = expressions.iter().enumerate().map(rule).collect();
@@ -66,7 +66,7 @@ fn parse(expressions: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Every name of a castoff metric in a text that is none of the families in the metrics' reference.
+/// Returns every name of a castoff metric in a text that is not in the reference of metrics.
 fn unknown_metrics(text: &str) -> BTreeSet<String> {
     let families: BTreeSet<&str> = castoff::sinks::views::metrics::catalogue::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! The alerts as files: what promtool says of them, and that each has all that belongs to it.
+//! The alerts as files: promtool accepts them, and each is complete.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -23,7 +23,7 @@ struct Rule {
 }
 
 impl Rule {
-    /// The value of a key that stands on a line of its own.
+    /// Returns the value of a key on a line of its own.
     fn value(&self, key: &str) -> Option<&str> {
         let key = format!("{key}: ");
         self.text.lines().find_map(|line| line.trim_start().strip_prefix(&key))
@@ -50,11 +50,11 @@ fn alerts() -> Result<BTreeSet<String>> {
 }
 
 #[test]
-fn promtool_takes_the_rules_and_has_nothing_to_say() -> Result<()> {
+fn promtool_accepts_the_rules_without_a_warning() -> Result<()> {
     let mut promtool = Tools::debian()?.promtool();
     promtool.args(["check", "rules", "--lint=all", "--lint-fatal"]);
     let said = succeeds(promtool.arg(deploy().join("alerts/castoff.rules.yaml")))?;
-    // The other tests here read the file by its lines: they must see as many rules as the real parser.
+    // The other tests here read the file by its lines: they must find as many rules as the real parser.
     ensure!(
         said.contains(&format!("SUCCESS: {} rules found", rules()?.len())),
         "{said}"
@@ -63,7 +63,7 @@ fn promtool_takes_the_rules_and_has_nothing_to_say() -> Result<()> {
 }
 
 #[test]
-fn each_alert_fires_stays_silent_and_survives_not_being_able_to_tell() -> Result<()> {
+fn each_alert_is_tested_when_it_fires_is_silent_and_has_no_data() -> Result<()> {
     let folder = deploy().join("alerts/tests");
     let files = names(&folder, ".test.yaml")?;
     assert_eq!(files, alerts()?, "one file of tests for each alert");
@@ -89,10 +89,10 @@ fn each_alert_fires_stays_silent_and_survives_not_being_able_to_tell() -> Result
     Ok(())
 }
 
-/// A series ends because something is over or because castoff no longer sees it. Whatever is about the node must stay
-/// until the alerts about castoff's own sight have had their time to fire.
+/// A series ends because the condition is over, or because castoff no longer sees it. Alerts about the node must last
+/// until the alerts about castoff's own gaps have had their time to fire.
 #[test]
-fn an_alert_about_the_node_outlasts_the_time_until_blindness_is_told() -> Result<()> {
+fn an_alert_about_the_node_lasts_until_gaps_are_reported() -> Result<()> {
     let rules = rules()?;
     let minutes = |text: &str| -> Result<u32> {
         let (count, unit) = text.split_at(text.len() - 1);
@@ -119,7 +119,7 @@ fn an_alert_about_the_node_outlasts_the_time_until_blindness_is_told() -> Result
 }
 
 #[test]
-fn each_rule_says_what_it_is_about_how_bad_it_is_and_what_to_do() -> Result<()> {
+fn each_rule_has_its_subject_severity_and_runbook() -> Result<()> {
     for rule in rules()? {
         let alert = &rule.alert;
         ensure!(alert.starts_with("Castoff"), "{alert}");
@@ -141,7 +141,7 @@ fn each_rule_says_what_it_is_about_how_bad_it_is_and_what_to_do() -> Result<()> 
 }
 
 #[test]
-fn each_alert_has_a_runbook_that_says_what_to_type() -> Result<()> {
+fn each_alert_has_a_runbook_with_commands() -> Result<()> {
     let folder = deploy().join("runbooks");
     assert_eq!(names(&folder, ".md")?, alerts()?, "one runbook for each alert");
     for alert in alerts()? {
@@ -185,7 +185,7 @@ fn promtool_can_read_each_expression_of_a_runbook() -> Result<()> {
 }
 
 #[test]
-fn each_metric_that_an_alert_rests_on_exists() -> Result<()> {
+fn each_metric_of_an_alert_exists() -> Result<()> {
     assert_eq!(unknown_metrics(&rules_file()?), BTreeSet::new());
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Numbers as they are printed: medians, ratios, and each figure beside its limit.
+//! Numbers as they are printed: medians, ratios, and each figure with its limit.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::tools::Run;
 
-/// The middle of several runs, time and CPU each by itself.
+/// Returns the median of several runs, for time and CPU separately.
 pub(crate) fn median(runs: &[Run]) -> Run {
     let middle = |of: fn(&Run) -> Duration| {
         let mut all: Vec<Duration> = runs.iter().map(of).collect();
@@ -19,7 +19,7 @@ pub(crate) fn median(runs: &[Run]) -> Run {
     }
 }
 
-/// What a run costs on average over all of them, for work that is spread over several.
+/// Returns the mean of several runs, for work that is spread over them.
 pub(crate) fn mean(runs: &[Run]) -> Run {
     let count = u32::try_from(runs.len()).unwrap_or(u32::MAX).max(1);
     Run {
@@ -29,24 +29,24 @@ pub(crate) fn mean(runs: &[Run]) -> Run {
     }
 }
 
-/// Milliseconds.
+/// Returns milliseconds.
 pub(crate) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// How many times `slow` is as long as `quick`.
+/// Returns the ratio of `slow` to `quick`.
 pub(crate) fn times(slow: Duration, quick: Duration) -> f64 {
     slow.as_secs_f64() / quick.as_secs_f64().max(1e-9)
 }
 
-/// One figure that castoff sets itself.
+/// A figure with a limit that castoff sets itself.
 #[derive(Debug)]
 pub(crate) struct Figure {
     pub(crate) what: String,
     pub(crate) value: f64,
     pub(crate) limit: f64,
     pub(crate) unit: &'static str,
-    /// True if more is better.
+    /// True if the limit is a minimum.
     pub(crate) at_least: bool,
 }
 
@@ -92,7 +92,8 @@ impl Figure {
     }
 }
 
-/// Rows under a heading, each column as wide as its widest cell; the first to the left, the others to the right.
+/// Returns rows under a heading, with each column as wide as its widest cell; the first is left-aligned, the others
+/// right-aligned.
 pub(crate) fn table(title: &str, heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(ToString::to_string).collect();
     let all = || std::iter::once(&heading).chain(rows);

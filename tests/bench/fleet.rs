@@ -1,5 +1,5 @@
-//! `castoff cluster` against an API server with thousands of nodes behind it, each agent 20 ms away: time, memory and
-//! requests, and how they grow. The server is simulated; castoff is as it is shipped.
+//! `castoff cluster` against an API server with thousands of nodes, each agent 20 ms away: time, memory and requests,
+//! and their growth. The server is simulated; castoff is as it is shipped.
 
 use std::fs;
 use std::io::Read;
@@ -15,27 +15,27 @@ use serde_json::Value;
 
 use crate::figures::{Figure, table, times};
 
-/// Nodes.
+/// The numbers of nodes.
 const SIZES: [u32; 3] = [1_250, 5_000, 20_000];
-/// From the API server to an agent and back.
+/// The round trip from the API server to an agent.
 const AWAY: Duration = Duration::from_millis(20);
-/// Who stands for a node's name in a report that was written once.
+/// The placeholder of a node's name in a report that was written once.
 const NAME: &str = "@node@";
 
-/// One look at a fleet.
+/// The measurements of one fleet.
 #[derive(Debug)]
 pub(crate) struct Measured {
     nodes: u32,
     format: &'static str,
     wall: Duration,
-    /// Until something was printed.
+    /// The time until the first output.
     first: Duration,
     cpu: Duration,
-    /// KiB at the most.
+    /// The peak in KiB.
     peak: u64,
     requests: u64,
     bytes: usize,
-    /// Rows that were printed; none where the format has no row for each node.
+    /// The number of printed rows; none if the format has no row for each node.
     rows: Option<usize>,
 }
 
@@ -120,7 +120,7 @@ fn look(api: &FakeApi, kubeconfig: &str, nodes: u32, format: &'static str) -> Re
     });
     let (mut peak, mut cpu) = (0, Duration::ZERO);
     let status = loop {
-        // Of the program alone: what wait4(2) gives begins with this process's own.
+        // Of the program alone: the value of wait4(2) would include this process's own.
         peak = peak.max(read_peak(child.id()).unwrap_or(0));
         cpu = cpu.max(read_cpu(child.id()).unwrap_or_default());
         if let Some(status) = child.try_wait()? {
@@ -167,7 +167,7 @@ fn read_peak(pid: u32) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// User and system, in clock ticks of 10 ms: fields 14 and 15 of proc(5).
+/// User and system time, in clock ticks of 10 ms: fields 14 and 15 of proc(5).
 fn read_cpu(pid: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
@@ -175,7 +175,7 @@ fn read_cpu(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// Every node has its row.
+/// Fails unless every node has its row.
 pub(crate) fn ensure_none_is_left_out(all: &[Measured]) -> Result<()> {
     for one in all {
         let rows = one.rows.unwrap_or(one.nodes as usize);

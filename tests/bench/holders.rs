@@ -1,4 +1,4 @@
-//! Every holder of a connection to docker.sock, on loads of several sizes: what it takes, and who is found.
+//! Finds every holder of a connection to docker.sock, on loads of several sizes: the cost, and the holders found.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -10,13 +10,13 @@ use crate::figures::{Figure, mean, median, millis, table, times};
 use crate::loads::{Load, Size};
 use crate::tools::{self, Run};
 
-/// A process younger than castoff's own limit is read anew in each look, as it would be on a node for seconds only.
+/// A process that is newer than castoff's limit is read again in each look. On a node this lasts for some seconds only.
 const SETTLED: Duration = Duration::from_secs(6);
 
-/// Looks of one agent after its first: two turns of what it spreads over twenty.
+/// The looks of one agent after its first: two turns of the work that it spreads over twenty.
 const REPEATED: usize = 40;
 
-/// One load, measured.
+/// The measurements of one load.
 #[derive(Debug)]
 pub(crate) struct Measured {
     name: &'static str,
@@ -24,14 +24,14 @@ pub(crate) struct Measured {
     lsof: Option<Run>,
     first: Run,
     repeated: Run,
-    /// A repeated look by the kernel's iterator, or why there is none.
+    /// A repeated look with the kernel's iterator, or the reason why there is none.
     by_iterator: Result<Run, String>,
     held: usize,
     found: Vec<(&'static str, usize)>,
     pub(crate) missed: Vec<u32>,
 }
 
-/// A load, and in how many rounds it is measured.
+/// The loads, with the number of rounds of measurement.
 pub(crate) const LOADS: [(&str, usize, Size); 8] = [
     ("400 processes, 6,000 sockets", 7, size(400, 6_000, 3_000, 0, 60)),
     ("400 processes, 12,000 sockets", 3, size(400, 12_000, 3_000, 0, 60)),
@@ -53,7 +53,7 @@ const fn size(processes: usize, sockets: usize, files: usize, namespaces: usize,
     }
 }
 
-/// Measures one load: the tools in turn, again and again.
+/// Measures one load: the tools in turn, repeatedly.
 pub(crate) fn measure(name: &'static str, rounds: usize, size: Size) -> Result<Measured> {
     let made = Instant::now();
     let load = Load::make(size)?;
@@ -109,7 +109,7 @@ pub(crate) fn measure(name: &'static str, rounds: usize, size: Size) -> Result<M
     })
 }
 
-/// Milliseconds of wall time and of CPU, and how many times quicker castoff is.
+/// Returns milliseconds of wall time and of CPU time, and the ratio to castoff's.
 pub(crate) fn print_times(all: &[Measured]) -> String {
     let pair = |run: Run| format!("{:.1} / {:.1}", millis(run.wall), millis(run.cpu));
     let row = |m: &Measured| {
@@ -143,7 +143,7 @@ pub(crate) fn print_times(all: &[Measured]) -> String {
     )
 }
 
-/// Who was found, of those who hold a connection.
+/// Returns the holders found, of all holders of a connection.
 pub(crate) fn print_found(all: &[Measured]) -> String {
     let mut rows = Vec::new();
     for m in all {
@@ -163,7 +163,7 @@ pub(crate) fn print_found(all: &[Measured]) -> String {
     table("Holders found", &["load", "tool", "found", ""], &rows)
 }
 
-/// The figures that these loads decide.
+/// Returns the figures that follow from these loads.
 pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for m in all {

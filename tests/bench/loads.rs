@@ -9,25 +9,25 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::images;
 use tempfile::TempDir;
 
-/// What a node is to have.
+/// The size of a node's load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) processes: usize,
     pub(crate) sockets: usize,
-    /// Descriptors that are no sockets.
+    /// Descriptors that are not sockets.
     pub(crate) files: usize,
-    /// Processes in a network namespace of their own, beside the others.
+    /// Additional processes in a network namespace of their own.
     pub(crate) namespaces: usize,
-    /// Connections to the engine: this many of the processes, and of the namespaces.
+    /// The number of the processes, and of the namespaces, with a connection to the engine.
     pub(crate) clients: usize,
 }
 
-/// A node's load. Dropping it ends every process of it.
+/// A node's load. Dropping it ends all of its processes.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// The engine's socket.
     pub(crate) socket: PathBuf,
-    /// Who holds a connection to it.
+    /// The processes that hold a connection to it.
     pub(crate) holders: Vec<u32>,
     _parts: Vec<Part>,
     _engine: Part,
@@ -38,12 +38,12 @@ pub(crate) struct Load {
 struct Part(Child);
 
 impl Load {
-    /// An engine that keeps every connection, and processes.
+    /// Starts an engine that keeps every connection, and processes.
     pub(crate) fn make(size: Size) -> Result<Self> {
         Self::with_engine("serve", size)
     }
 
-    /// An engine alone, which closes every connection at once.
+    /// Starts an engine alone, which closes every connection at once.
     pub(crate) fn closing() -> Result<Self> {
         let none = Size {
             processes: 0,
@@ -58,7 +58,7 @@ impl Load {
     fn with_engine(mode: &str, size: Size) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("castoff-bench").tempdir()?;
         let program = images::load()?;
-        // Under the name by which castoff knows dockerd.
+        // Under a name by which castoff recognises dockerd.
         let engine = folder.path().join("dockerd");
         fs::copy(&program, &engine).context("copy the load program")?;
         let socket = folder.path().join("docker.sock");
@@ -123,7 +123,7 @@ fn start(program: &Path, arguments: &[&str]) -> Result<(Part, Vec<u32>)> {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // The end of its input ends it, and the kernel its children with it.
+        // It ends with its input, and the kernel ends its children with it.
         drop(self.0.stdin.take());
         if let Err(error) = self.0.wait() {
             eprintln!("a load did not end: {error}");

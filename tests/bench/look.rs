@@ -1,8 +1,9 @@
-//! `castoff-look`: the bench's own way into castoff: the look for holders alone, once or again and again, with the time and
-//! the CPU that each took. Built beside castoff, from the same library, in the same profile.
+//! `castoff-look`: the bench's own entry into castoff, which runs the search for holders alone, once or repeatedly,
+//! with the time and the CPU time of each run. Built together with castoff, from the same library, in the same profile.
 //!
-//! `castoff-look CYCLES [SOCKET [iterator]]` prints a line for each cycle: `WALL_MICROS CPU_MICROS HOLDERS`, and at the end the pids that
-//! hold a connection to the socket at that path. With `iterator` it asks the kernel's iterator over open files for them.
+//! `castoff-look CYCLES [SOCKET [iterator]]` prints a line for each cycle: `WALL_MICROS CPU_MICROS HOLDERS`, and at the
+//! end the pids that hold a connection to the socket at that path. With `iterator` it uses the kernel's iterator over
+//! open files.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -29,7 +30,7 @@ fn main() -> io::Result<()> {
     let watched = socket.map(|file| ListenerId::File(FileIdentity::from_stat(file.dev(), file.ino())));
     let is_asked = |connection: &&Connection| watched.as_ref().is_none_or(|watched| connection.listener == *watched);
     let by_iterator = arguments.get(2).is_some_and(|word| word == "iterator");
-    let mut sight = Sight::new("/proc".into(), by_iterator);
+    let mut sight = Search::new("/proc".into(), by_iterator);
     let mut last = BTreeSet::new();
     let mut out = io::stdout().lock();
     for _ in 0..cycles {
@@ -49,8 +50,8 @@ fn main() -> io::Result<()> {
     writeln!(out, "{}", pids.join(" "))
 }
 
-/// What `castoff` has to find engines, connections and holders in each cycle.
-struct Sight {
+/// The parts of `castoff` that find engines, connections and holders in each cycle.
+struct Search {
     proc: PathBuf,
     reader: ProcessReader,
     tables: KernelTables,
@@ -60,7 +61,7 @@ struct Sight {
     iterator: HolderIterator,
 }
 
-impl Sight {
+impl Search {
     fn new(proc: PathBuf, by_iterator: bool) -> Self {
         Self {
             reader: ProcessReader::new(proc.clone()),

@@ -1,5 +1,6 @@
-//! `castoff-bench`: castoff beside what a user would run instead, on loads made for it, in one run. Prints each figure beside
-//! its limit; fails only where castoff misses somebody who holds a connection. `tests/run bench` builds what it needs.
+//! `castoff-bench`: compares castoff with the tools that users would run instead, on generated loads, in one run.
+//! Prints each figure with its limit. Fails only if castoff misses a holder of a connection. `tests/run bench` builds
+//! what it needs.
 
 mod figures;
 mod fleet;
@@ -18,7 +19,8 @@ use anyhow::Result;
 
 use figures::table;
 
-/// Pods, and how long the agent is watched with them: 240 looks, which are an hour at its own period, and 30.
+/// The pods, and the time for which the agent is measured with them: 240 looks, which take an hour with its default
+/// period, and 30.
 const STEPS: [(usize, Duration); 2] = [(110, Duration::from_secs(240)), (250, Duration::from_secs(30))];
 
 fn main() -> ExitCode {
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `holders`, `pods`, `storm`, `fleet`, or all; whether nobody was missed.
+/// Runs `holders`, `pods`, `storm`, `fleet`, or all. Returns whether no holder was missed.
 fn run(parts: &[String]) -> Result<bool> {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
     let start = Instant::now();
@@ -81,7 +83,7 @@ fn run(parts: &[String]) -> Result<bool> {
     Ok(missed.is_empty())
 }
 
-/// What this machine is.
+/// Describes this machine.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
@@ -97,7 +99,7 @@ fn machine() -> String {
     )
 }
 
-/// What else it does.
+/// Describes its other load.
 fn noise() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!("load average, runnable/all threads, last pid: {}", load.trim())

@@ -1,4 +1,4 @@
-//! Whole cycles of `castoff run` on a node with many pods over a real containerd: CPU, memory, time to a verdict.
+//! Complete cycles of `castoff run` on a node with many pods and a real containerd: CPU, memory, time to a verdict.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,33 +20,33 @@ use crate::figures::{Figure, median, millis, table};
 use crate::loads::{Load, Size};
 use crate::tools;
 
-/// Pods of the first step, each in a network namespace of its own with a container; those beyond are a sandbox in the
-/// host's network, which the runtime lists all the same and which is made in half the time.
+/// The pods of the first step, each with a network namespace of its own and a container. The others are a sandbox in
+/// the host's network, which the runtime lists too and which is created in half the time.
 const WHOLE: usize = 110;
 
-/// Of those, so many have a client of the engine.
+/// The number of these with a client of the engine.
 const CLIENTS: usize = 5;
 
-/// How long the pods of one step may take to be made: two slow processors make one in a second.
+/// The timeout of creating the pods of one step: two slow processors create one per second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Pods are made so many at a time.
+/// The number of pods that are created concurrently.
 const AT_ONCE: usize = 4;
 
 /// The period of the agent here, so that a minute has sixty cycles.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The agent's own period, to which the quiet CPU refers.
+/// The agent's default period, to which the quiet CPU refers.
 const USUAL_PERIOD: f64 = 15.0;
 
-/// One step, measured.
+/// The measurements of one step.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pods: usize,
     cycles: f64,
-    /// Of one cycle.
+    /// CPU time of one cycle.
     cpu: Duration,
-    /// KiB, at the end and at the most.
+    /// KiB, at the end and at the peak.
     memory: (u64, u64),
     verdict: Duration,
     pub(crate) missed: Vec<u32>,
@@ -55,7 +55,7 @@ pub(crate) struct Measured {
 
 type Running = (RunningPod, Option<RunningContainer>);
 
-/// Makes more and more pods, and looks at each step.
+/// Creates more and more pods, and measures at each step.
 pub(crate) fn measure(steps: &[(usize, Duration)]) -> Result<Vec<Measured>> {
     let load = Load::make(Size {
         processes: 0,
@@ -81,7 +81,7 @@ pub(crate) fn measure(steps: &[(usize, Duration)]) -> Result<Vec<Measured>> {
     outcome.map(|()| measured)
 }
 
-/// Makes pods until there are `count`, or the time for it is up.
+/// Creates pods until there are `count`, or the timeout passes.
 fn make(runtime: &Containerd, socket: &Path, count: usize, pods: &Mutex<Vec<Running>>) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let next = AtomicUsize::new(pods.lock().map_or(0, |pods| pods.len()));
@@ -152,7 +152,7 @@ fn look(runtime: &Containerd, socket: &Path, pods: &Mutex<Vec<Running>>, span: D
     let check = ["check", "--runtime-endpoint", &endpoint];
     let verdicts: Vec<_> = (0..5).map(|_| tools::time(&program, &check)).collect::<Result<_>>()?;
     let agent = Agent::start(&program, &endpoint)?;
-    thread::sleep(Duration::from_secs(8)); // its start, and the youth of the last pods
+    thread::sleep(Duration::from_secs(8)); // its start, and the time until the last pods are no longer new
     let (start, cpu) = (Instant::now(), agent.cpu()?);
     thread::sleep(span);
     let cycles = start.elapsed().as_secs_f64() / PERIOD.as_secs_f64();
@@ -183,7 +183,7 @@ impl Agent {
         Ok(Self(agent.context("start castoff run")?))
     }
 
-    /// CPU since its start, in hundredths of a second as the kernel counts them.
+    /// Returns the CPU time since its start, in the kernel's hundredths of a second.
     fn cpu(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
         let fields = stat.rsplit_once(')').context("a line of stat")?.1;
@@ -192,7 +192,7 @@ impl Agent {
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// KiB, now and at the most.
+    /// Returns KiB, current and peak.
     fn memory(&self) -> Result<(u64, u64)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let field = |name: &str| {
@@ -219,7 +219,7 @@ fn mebibytes(kibibytes: u64) -> f64 {
     kibibytes / 1024.0
 }
 
-/// Thousandths of a core at the usual period.
+/// Returns thousandths of a core at the default period.
 fn quiet(m: &Measured) -> f64 {
     millis(m.cpu) / USUAL_PERIOD
 }
@@ -253,7 +253,7 @@ pub(crate) fn print(all: &[Measured]) -> String {
     )
 }
 
-/// The figures that these steps decide.
+/// Returns the figures that follow from these steps.
 pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
     let of = |m: &Measured| {
         let pods = m.pods;

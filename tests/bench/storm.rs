@@ -1,5 +1,5 @@
-//! Connect events under load: processes that connect and exit at once, the cost of an unrelated connect, and the memory that
-//! the control group of castoff counts, kernel maps included.
+//! Connect events under load: processes that connect and exit at once, the cost of an unrelated connect, and the memory
+//! that castoff's control group counts, including kernel maps.
 
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -18,25 +18,25 @@ use serde_json::Value;
 use crate::figures::{Figure, table};
 use crate::loads::Load;
 
-/// The ways that are compared: the argument of `--connect-events` and of `--requests`.
+/// The compared methods: the argument of `--connect-events` and of `--requests`.
 const METHODS: [&str; 3] = ["off", "auto", "tracepoint"];
 
-/// Connects of each of the [`CLIENTS`] clients, each by a process of its own.
+/// The connects of each of the [`CLIENTS`] clients, each by a separate process.
 const TIMES: u32 = 15_000;
 
-/// Clients that connect at the same time.
+/// The clients that connect concurrently.
 const CLIENTS: usize = 2;
 
-/// Unrelated connects that are timed at once.
+/// The number of unrelated connects in one measurement.
 const UNRELATED: u32 = 20_000;
 
-/// Times that the unrelated connects are timed with the program and without.
+/// The number of measurements of unrelated connects, with the program and without.
 const ROUNDS: usize = 5;
 
-/// The time for which the agent looks on after the last connect: two of its periods.
+/// The time for which the agent runs after the last connect: two of its periods.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
-/// One way to see connects, measured.
+/// The measurements of one method.
 #[derive(Debug)]
 pub(crate) struct Measured {
     asked: &'static str,
@@ -46,15 +46,16 @@ pub(crate) struct Measured {
     connects: u64,
     recorded: u64,
     lost: u64,
-    /// Connects that were attributed to no client.
+    /// The connects that were attributed to no client.
     unattributed: u64,
-    /// Nanoseconds of an unrelated connect, without the agent and with it.
+    /// The nanoseconds of an unrelated connect, without the agent and with it.
     unrelated: (f64, f64),
-    /// Bytes that the agent's control group uses afterwards, and at the most; none where this machine has no such group.
+    /// The bytes that the agent's control group uses afterwards and at the peak; none if this machine has no such
+    /// group.
     memory: Option<(u64, u64)>,
 }
 
-/// Measures each way in its turn.
+/// Measures each method in turn.
 pub(crate) fn measure(progress: impl Fn(&str)) -> Result<Vec<Measured>> {
     let load = Load::closing()?;
     let measure = |asked| {
@@ -104,7 +105,7 @@ fn measure_one(asked: &'static str, socket: &Path) -> Result<Measured> {
     })
 }
 
-/// A listener that has nothing to do with an engine.
+/// A listener that does not belong to an engine.
 struct Unrelated {
     path: PathBuf,
     _folder: tempfile::TempDir,
@@ -119,7 +120,7 @@ impl Unrelated {
         Ok(Self { path, _folder: folder })
     }
 
-    /// Nanoseconds of one connect: the least of some rounds, for what else the machine does only adds to it.
+    /// Returns the nanoseconds of one connect, as the minimum of several rounds, because other load only adds to it.
     fn time(&self) -> Result<f64> {
         let round = || -> Result<f64> {
             let start = Instant::now();
@@ -133,7 +134,7 @@ impl Unrelated {
     }
 }
 
-/// A control group that counts memory, of cgroup v1 or v2. Dropping it removes it, once nothing is in it.
+/// A control group that counts memory, of cgroup v1 or v2. Dropping it removes it, once it is empty.
 struct MemoryGroup {
     folder: Option<PathBuf>,
     files: [&'static str; 2],
@@ -157,7 +158,7 @@ impl MemoryGroup {
         Ok(Self { folder, files })
     }
 
-    /// A command that executes the program within.
+    /// Returns a command that executes the program in it.
     fn command(&self, program: &Path) -> Command {
         let mut command = match &self.folder {
             Some(folder) => {
@@ -173,7 +174,7 @@ impl MemoryGroup {
         command
     }
 
-    /// Bytes, now and at the most.
+    /// Returns the bytes, current and peak.
     fn usage(&self) -> Option<(u64, u64)> {
         let read = |file: &str| {
             let text = fs::read_to_string(self.folder.as_ref()?.join(file)).ok()?;
@@ -232,7 +233,7 @@ pub(crate) fn print(all: &[Measured]) -> String {
     )
 }
 
-/// The figures that these decide.
+/// Returns the figures that follow from these measurements.
 pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2⁵²")]
     let of = |m: &Measured| {

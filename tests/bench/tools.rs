@@ -1,4 +1,4 @@
-//! The tools that are compared: how each is called and timed, and which holders it finds.
+//! The tools that are compared: how each is called and timed, and the holders that it finds.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,11 +13,11 @@ use castoff_tests::lab::{castoff_binary, images};
 pub(crate) struct Run {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
-    /// KiB at the most.
+    /// The peak in KiB.
     pub(crate) peak: u64,
 }
 
-/// Runs a program to its end, its output thrown away.
+/// Runs a program to its end, with its output discarded.
 pub(crate) fn time(program: &str, arguments: &[&str]) -> Result<Run> {
     let mut command = Command::new(images::load()?);
     let output = command.args(["time", program]).args(arguments).output()?;
@@ -35,12 +35,12 @@ pub(crate) fn time(program: &str, arguments: &[&str]) -> Result<Run> {
     })
 }
 
-/// What castoff's looks took, one after another by the same agent, and the pids found at the end.
+/// Returns the times of castoff's looks, one after another by the same agent, and the pids found at the end.
 pub(crate) fn look(cycles: usize, socket: &Path) -> Result<(Vec<Run>, BTreeSet<u32>)> {
     look_with(cycles, socket, &[])
 }
 
-/// The same, with the kernel's iterator over open files.
+/// Does the same with the kernel's iterator over open files.
 pub(crate) fn look_by_iterator(cycles: usize, socket: &Path) -> Result<(Vec<Run>, BTreeSet<u32>)> {
     look_with(cycles, socket, &["iterator"])
 }
@@ -76,7 +76,7 @@ fn look_with(cycles: usize, socket: &Path, more: &[&str]) -> Result<(Vec<Run>, B
     Ok((lines.into_iter().filter_map(run).collect(), found))
 }
 
-/// The clients that `ss -xpn` shows: it names the engine's end by its path, and the other end by its inode.
+/// Returns the clients that `ss -xpn` shows: it has the engine's end with its path, and the peer with its inode.
 pub(crate) fn found_by_ss(socket: &Path) -> Result<BTreeSet<u32>> {
     let text = answer("ss", &["-xpnH"])?;
     let rows: Vec<Vec<&str>> = text
@@ -96,7 +96,7 @@ pub(crate) fn found_by_ss(socket: &Path) -> Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// The clients that lsof shows with its endpoints on, without which it names the engine only.
+/// Returns the clients that lsof shows with its endpoints option, without which it shows the engine only.
 pub(crate) fn found_by_lsof(socket: &Path) -> Result<BTreeSet<u32>> {
     let text = answer("lsof", &["-nP", "-U", "+E"])?;
     let engine = socket.to_string_lossy();
@@ -111,7 +111,7 @@ pub(crate) fn found_by_lsof(socket: &Path) -> Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// The clients that osquery shows, if it is installed.
+/// Returns the clients that osquery shows, if it is installed.
 pub(crate) fn found_by_osquery(socket: &Path) -> Result<BTreeSet<u32>> {
     let query = format!(
         "SELECT DISTINCT pid FROM process_open_sockets WHERE family = 1 AND path = '{}'",

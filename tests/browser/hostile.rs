@@ -1,4 +1,4 @@
-//! Names that were chosen to be obeyed by a browser: as real processes, and as 500 clients that are remembered.
+//! Names that a browser could execute, as real processes and as 500 remembered clients.
 
 use anyhow::{Result, ensure};
 use castoff::model::client::{ClientIdentity, ClientKey};
@@ -11,9 +11,12 @@ use castoff_tests::report::Agent;
 use serde_json::json;
 
 use crate::past;
-use crate::{DESK, PHONE, axe_has_nothing_to_say, it_was_quiet, load, nothing_sticks_out, photograph, text};
+use crate::{
+    DESK, PHONE, axe_reports_nothing, load, nothing_is_wider_than_the_screen, photograph, text,
+    the_page_loaded_and_logged_nothing_else,
+};
 
-/// Programs are started under these names.
+/// The names under which programs are started.
 const PROGRAMS: [&str; 4] = [
     "<script>alert(1)</script>",
     "\"><img src=x onerror=alert(1)>",
@@ -23,7 +26,7 @@ const PROGRAMS: [&str; 4] = [
 const REMEMBERED: usize = 500;
 
 #[test]
-fn hostile_names_are_shown_and_never_obeyed() -> Result<()> {
+fn hostile_names_are_shown_and_never_executed() -> Result<()> {
     let docker = Docker::start()?;
     let held = PROGRAMS.map(|name| clients::hold_as(name, docker.socket(), Place::host()));
     let _held = held.into_iter().collect::<Result<Vec<_>>>()?;
@@ -65,11 +68,11 @@ fn hostile_names_are_shown_and_never_obeyed() -> Result<()> {
             browser.evaluate("document.querySelectorAll('title').length > 0 && document.title")?
                 == "in-use: </title><script>alert(1)</script> · castoff"
         );
-        nothing_sticks_out(&browser, name)?;
+        nothing_is_wider_than_the_screen(&browser, name)?;
         photograph(&browser, name)?;
-        axe_has_nothing_to_say(&browser, name)?;
+        axe_reports_nothing(&browser, name)?;
     }
-    it_was_quiet(&browser, &agent)
+    the_page_loaded_and_logged_nothing_else(&browser, &agent)
 }
 
 fn remembered() -> Vec<(ClientKey, ClientRecord)> {

@@ -1,4 +1,4 @@
-//! A node whose dockerd is used, through the eyes of a person at a desk, with a phone, and without a mouse.
+//! A node whose dockerd is used, for a user at a desk, with a phone, and without a mouse.
 
 use std::time::Duration;
 
@@ -18,10 +18,13 @@ use castoff_tests::report::Agent;
 use serde_json::json;
 
 use crate::past;
-use crate::{DESK, PHONE, axe_has_nothing_to_say, headers, it_was_quiet, load, nothing_sticks_out, photograph, text};
+use crate::{
+    DESK, PHONE, axe_reports_nothing, headers, load, nothing_is_wider_than_the_screen, photograph, text,
+    the_page_loaded_and_logged_nothing_else,
+};
 
 #[test]
-fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
+fn a_user_sees_the_clients_of_docker_and_the_next_steps() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
     let cast = Cast {
@@ -73,7 +76,7 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
         "Building images: rootless BuildKit or Buildah in a pod",
         &listener,
         endpoint.trim_start_matches("unix://"),
-        // Of an earlier agent: what was seen, and when it did not run.
+        // From an earlier agent: its clients, and the times when it did not run.
         "registry-gc.service (/usr/bin/docker)",
         "seen in 7 h, not seen in 148 h, unknown for 13 h",
     ] {
@@ -87,25 +90,25 @@ fn a_person_sees_who_uses_docker_and_what_to_do() -> Result<()> {
             browser.show(dark, width, height)?;
             load(&browser, &agent)?;
             let when = format!("{screen}-{theme}");
-            nothing_sticks_out(&browser, &when)?;
+            nothing_is_wider_than_the_screen(&browser, &when)?;
             photograph(&browser, &when)?;
-            axe_has_nothing_to_say(&browser, &when)?;
+            axe_reports_nothing(&browser, &when)?;
         }
     }
     browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")?;
-    axe_has_nothing_to_say(&browser, "with all details open")?;
-    nothing_sticks_out(&browser, "with all details open")?;
-    it_was_quiet(&browser, &agent)?;
+    axe_reports_nothing(&browser, "with all details open")?;
+    nothing_is_wider_than_the_screen(&browser, "with all details open")?;
+    the_page_loaded_and_logged_nothing_else(&browser, &agent)?;
 
     it_changes_with_the_node(&browser, &agent, scene.unit)
 }
 
-/// A client leaves: the page that is asked to load itself anew says so, with scripts forbidden and no mouse at hand.
+/// A client ends: the page that refreshes itself shows it, with scripts forbidden and without a mouse.
 fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Client) -> Result<()> {
     browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }))?;
     browser.show(false, DESK.0, DESK.1)?;
     load(browser, agent)?;
-    // The first stops: past the bar to the report, refresh, refresh by itself.
+    // The first tab stops: past the bar to the report, refresh, refresh by itself.
     let mut stops = Vec::new();
     for _ in 0..3 {
         browser.press("Tab")?;
@@ -117,7 +120,7 @@ fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Cli
     let told = text(browser)?;
     ensure!(told.contains("itself every 15 s") && told.contains("Stop"), "{told}");
 
-    // As often as may be asked for; the page itself offers a calmer pace.
+    // The shortest period that is allowed; the page itself offers longer ones.
     browser.load(&format!("http://{}/?refresh=5", agent.address()))?;
     let of_unit = "[...document.querySelectorAll('.clients tbody tr')]
         .find(row => row.innerText.includes('castoff-lab-backup.service')).querySelector('[data-label=\"Last seen\"]').innerText";
@@ -140,12 +143,13 @@ fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Cli
     Ok(())
 }
 
-/// The agent of before stood still for half a day.
+/// True if the earlier agent ran: it was stopped for half a day.
 fn looked(hours: u64) -> bool {
     !(70..83).contains(&hours)
 }
 
-/// Who used this dockerd in the week before: every night until yesterday, in the daytime, always.
+/// Returns the clients of this dockerd in the week before: one every night until yesterday, one in the daytime, one
+/// always.
 fn before(docker: &Docker) -> Vec<(ClientKey, ClientRecord)> {
     let listener = docker.socket().display().to_string();
     let client = |identity, hours: &dyn Fn(u64) -> bool| {

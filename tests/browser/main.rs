@@ -1,5 +1,5 @@
-//! The page of a real agent, in a real browser: what a person sees, in both themes and on a phone, with scripts forbidden, by
-//! keyboard, and by the rules that assistive technology relies on.
+//! The page of a real agent in a real browser: its contents, in both themes and on a phone, with scripts forbidden, by
+//! keyboard, and by the rules for assistive technology.
 
 mod hostile;
 mod live;
@@ -12,7 +12,7 @@ use castoff_tests::lab::browser::{Browser, axe};
 use castoff_tests::report::Agent;
 use serde_json::{Value, json};
 
-/// A desk and a phone, in pixels.
+/// The screens of a desk and a phone, in pixels.
 const DESK: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
@@ -21,13 +21,13 @@ fn load(browser: &Browser, agent: &Agent) -> Result<()> {
     browser.load(&format!("http://{}/", agent.address()))
 }
 
-/// What the page says, as a reader gets it.
+/// Returns the text of the page.
 fn text(browser: &Browser) -> Result<String> {
     let text = browser.evaluate("document.body.innerText")?;
     Ok(text.as_str().context("the page has a text")?.to_owned())
 }
 
-/// A picture of the whole page, where the next run overwrites it.
+/// Takes a picture of the whole page. The next run overwrites it.
 fn photograph(browser: &Browser, name: &str) -> Result<()> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("browser");
     std::fs::create_dir_all(&folder)?;
@@ -38,7 +38,7 @@ fn photograph(browser: &Browser, name: &str) -> Result<()> {
 }
 
 /// The page breaks none of axe's rules: names, contrast, headings, landmarks, tables.
-fn axe_has_nothing_to_say(browser: &Browser, when: &str) -> Result<()> {
+fn axe_reports_nothing(browser: &Browser, when: &str) -> Result<()> {
     browser.evaluate(&axe()?)?;
     let found = browser.evaluate(
         "axe.run(document, { resultTypes: ['violations'] }).then(result => ({
@@ -56,8 +56,8 @@ fn axe_has_nothing_to_say(browser: &Browser, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// Nothing of the page is wider than the screen.
-fn nothing_sticks_out(browser: &Browser, when: &str) -> Result<()> {
+/// No part of the page is wider than the screen.
+fn nothing_is_wider_than_the_screen(browser: &Browser, when: &str) -> Result<()> {
     let wide = browser.evaluate(
         "[...document.querySelectorAll('body *')]
             .filter(e => !e.closest('.for-voices, .skip, thead') && e.getBoundingClientRect().right > innerWidth + 0.5)
@@ -67,8 +67,8 @@ fn nothing_sticks_out(browser: &Browser, when: &str) -> Result<()> {
     Ok(())
 }
 
-/// The page asked for nothing but itself and its style, broke no policy, logged nothing and opened no dialog.
-fn it_was_quiet(browser: &Browser, agent: &Agent) -> Result<()> {
+/// The page loaded nothing but itself and its style, broke no policy, logged nothing and opened no dialog.
+fn the_page_loaded_and_logged_nothing_else(browser: &Browser, agent: &Agent) -> Result<()> {
     let allowed = ["", "?refresh=5", "style.css"].map(|path| format!("http://{}/{path}", agent.address()));
     for event in browser.take_events()? {
         let method = event["method"].as_str().unwrap_or_default();
@@ -89,7 +89,7 @@ fn it_was_quiet(browser: &Browser, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// The headers that the browser got with the page.
+/// Returns the headers that the browser received with the page.
 fn headers(browser: &Browser, agent: &Agent) -> Result<Value> {
     let page = format!("http://{}/", agent.address());
     let events = browser.take_events()?;

@@ -1,4 +1,4 @@
-//! What an agent remembers of before: a state file as castoff itself writes it.
+//! The memory of an earlier agent: a state file, written by castoff itself.
 
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -13,18 +13,18 @@ use castoff::model::socket::SocketName;
 use castoff::model::time::Timestamp;
 use castoff::sinks::store::StateKeeper;
 
-/// The time so many hours ago.
+/// Returns the time this many hours ago.
 pub(crate) fn ago(hours: u64) -> Timestamp {
     let now = Timestamp::from(SystemTime::now());
     Timestamp::from_unix(now.as_unix().saturating_sub(hours * 3_600))
 }
 
-/// The hours of the last week, by how long they are ago, that `is_one` takes.
+/// Returns the hours of the last week for which `is_one` returns true; its argument is the number of hours ago.
 pub(crate) fn hours(is_one: impl Fn(u64) -> bool) -> Hours {
     (0..Hours::SPAN).rev().filter(|hours| is_one(*hours)).map(ago).collect()
 }
 
-/// A client of the host's dockerd that was seen in these hours.
+/// Returns a client of the host's dockerd that was seen in these hours.
 pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (ClientKey, ClientRecord) {
     let key = ClientKey {
         identity,
@@ -46,7 +46,7 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
     (key, seen)
 }
 
-/// Writes it down.
+/// Writes the state file.
 pub(crate) fn save(clients: Vec<(ClientKey, ClientRecord)>, looked: Hours, state: &Path) -> Result<()> {
     let mut keeper = StateKeeper::load(state, StateKeeper::REST).keeper;
     keeper.save(&History::restore(clients, [], looked, []), Instant::now())?;

@@ -1,5 +1,5 @@
-//! Files that the chart must have in its own folder and whose source is elsewhere. Copies, for a link out of the folder
-//! is lost, without a word, where somebody deploys from a repository's archive.
+//! Files that the chart must have in its own directory and whose source is elsewhere. They are copies, because a link
+//! that leads out of the directory is lost silently when the chart is deployed from a repository's archive.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The flags in the chart are castoff's: its own command line takes them.
+//! The flags in the chart are castoff's: its own command line accepts them.
 
 use std::process::{Command, Output};
 
@@ -21,9 +21,10 @@ fn castoff(container: &Value, and: &[&str]) -> Result<Output> {
     command.args(and).output().context("start castoff")
 }
 
-/// One value more is wrong, so that nothing starts: all that is wrong is told at once, and it is the only thing.
+/// One additional flag is wrong, so that nothing starts: castoff reports all errors at once, and this one must be the
+/// only one.
 #[test]
-fn the_agent_takes_its_flags_in_every_scenario() -> Result<()> {
+fn the_agent_accepts_its_flags_in_every_scenario() -> Result<()> {
     for scenario in scenarios()? {
         let objects = Rendering::new().values(&scenario).objects()?;
         for agent in of_kind(&objects, "DaemonSet") {
@@ -44,9 +45,9 @@ fn the_agent_takes_its_flags_in_every_scenario() -> Result<()> {
     Ok(())
 }
 
-/// It gets as far as looking for the service account that this machine has not got.
+/// It runs until it looks for the service account, which this machine does not have.
 #[test]
-fn the_job_takes_its_flags() -> Result<()> {
+fn the_job_accepts_its_flags() -> Result<()> {
     let objects = Rendering::new().objects()?;
     let jobs = of_kind(&objects, "Job");
     let job = jobs.first().context("the Job that cleans up")?;

@@ -1,11 +1,11 @@
-//! Which image the pods run, and how they pull it.
+//! The image of the pods, and their pull secrets.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::render::{Rendering, of_kind, read};
 
-/// The pod of the agents.
+/// Returns the pod of the agents.
 fn pod(rendering: &Rendering) -> Result<Value> {
     let objects = rendering.objects()?;
     let agent = *of_kind(&objects, "DaemonSet").first().context("a DaemonSet")?;
@@ -13,7 +13,7 @@ fn pod(rendering: &Rendering) -> Result<Value> {
 }
 
 #[test]
-fn an_image_is_named_in_parts_or_whole() -> Result<()> {
+fn an_image_is_named_in_parts_or_as_a_whole() -> Result<()> {
     for (values, image) in [
         (&[][..], "ghcr.io/castoff/castoff:0.1.0"),
         (&["image.registry=", "image.repository=castoff"], "castoff:0.1.0"),
@@ -67,9 +67,9 @@ fn pull_secrets_are_given_by_name_or_as_in_a_pod() -> Result<()> {
     Ok(())
 }
 
-/// An image that was built and imported is the one that the pods ask for.
+/// An image that was built and imported is the one that the pods use.
 #[test]
-fn the_script_that_builds_the_image_gives_it_the_charts_name() -> Result<()> {
+fn the_built_image_has_the_charts_name() -> Result<()> {
     let pod = pod(&Rendering::new())?;
     let image = pod["containers"][0]["image"].as_str().context("an image")?;
     let (name, _) = image.rsplit_once(':').context("a tag")?;

@@ -1,4 +1,4 @@
-//! What the two helms say of the chart, and that they make the same of it, whichever way it comes.
+//! The linters of both helms, and both helms' output, which is the same for a directory and a package.
 
 use std::fs;
 use std::process::Command;
@@ -16,7 +16,7 @@ fn said(command: &mut Command) -> Result<String> {
 }
 
 #[test]
-fn helm_has_nothing_to_say_against_any_scenario() -> Result<()> {
+fn helm_lints_every_scenario_without_a_warning() -> Result<()> {
     let tools = Tools::fetched()?;
     for helm in Helm::ALL {
         for scenario in scenarios()? {
@@ -39,7 +39,7 @@ fn both_helms_make_the_same_objects() -> Result<()> {
 }
 
 #[test]
-fn what_is_packaged_is_the_chart_without_its_tests() -> Result<()> {
+fn the_package_is_the_chart_without_its_tests() -> Result<()> {
     let tools = Tools::fetched()?;
     let everything = chart().join("ci/everything-values.yaml");
     for helm in Helm::ALL {
@@ -61,9 +61,9 @@ fn what_is_packaged_is_the_chart_without_its_tests() -> Result<()> {
     Ok(())
 }
 
-/// A chart that others are beside may hand it whatever is meant for those, but nothing misspelt of its own.
+/// A parent chart may pass values that are meant for others, but misspelt values of this chart are refused.
 #[test]
-fn it_can_be_a_part_of_another_chart() -> Result<()> {
+fn it_can_be_a_subchart() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("charts"))?;
@@ -73,7 +73,7 @@ fn it_can_be_a_part_of_another_chart() -> Result<()> {
     let values = "global:\n  imageRegistry: registry.example\n  somebodyElses: 1\ncastoff:\n  enabled: true\n";
     fs::write(at("values.yaml"), values)?;
     for helm in Helm::ALL {
-        // helm tells of the link that stands for a copy here.
+        // helm warns about the link that replaces a copy here.
         let rendering = Rendering::new().by(helm).chart(folder.path());
         let packaged = tempfile::tempdir()?;
         let mut package = Tools::fetched()?.helm(helm);

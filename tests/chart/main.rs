@@ -1,5 +1,5 @@
-//! The Helm chart and the manifests that are rendered from it: what both helms make of it, held against Kubernetes'
-//! own schemas, against castoff's command line, and against what the chart promises.
+//! The Helm chart and the manifests that are rendered from it: the output of both helms, checked against Kubernetes'
+//! own schemas, castoff's command line, and the chart's documentation.
 
 mod files;
 mod flags;

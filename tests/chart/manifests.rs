@@ -1,4 +1,4 @@
-//! `deploy/manifests`: the chart for those without helm. Rendered, never written by hand.
+//! `deploy/manifests`: the chart for users without helm. Rendered, never written by hand.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -22,7 +22,7 @@ const REMOVE: &str = "\
 #   kubectl delete -f deploy/manifests/remove-labels.yaml --ignore-not-found
 ";
 
-/// What only helm understands.
+/// True for a line that only helm uses.
 fn is_helms(line: &str) -> bool {
     let line = line.trim_start();
     ["helm.sh/", "app.kubernetes.io/managed-by: Helm"]
@@ -30,7 +30,7 @@ fn is_helms(line: &str) -> bool {
         .any(|start| line.starts_with(start))
 }
 
-/// A document without what is helm's, nor the annotations that are empty then.
+/// Removes the parts for helm from a document, and annotations that are empty afterwards.
 fn plain(document: &str) -> String {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let lines: Vec<&str> = document
@@ -48,7 +48,7 @@ fn plain(document: &str) -> String {
     text.trim().to_owned() + "\n"
 }
 
-/// Each file's text, by name: one for each template of the chart.
+/// Returns each file's text, by name, with one file for each template of the chart.
 fn rendered() -> Result<BTreeMap<String, String>> {
     let text = Rendering::new().text()?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -70,7 +70,7 @@ fn rendered() -> Result<BTreeMap<String, String>> {
 }
 
 #[test]
-fn the_files_are_what_the_chart_makes() -> Result<()> {
+fn the_files_are_the_charts_output() -> Result<()> {
     let files = rendered()?;
     ensure!(files.len() >= 6, "{:?}", files.keys());
     for (name, text) in files {
@@ -84,7 +84,7 @@ fn kustomized() -> Result<Vec<Value>> {
     objects(&packages::output(kubectl.arg("kustomize").arg(place(FOLDER)))?)
 }
 
-/// What the kustomization has is what helm installs: nothing is forgotten, and nothing but the namespace is added.
+/// The kustomization has what helm installs: nothing is missing, and nothing but the namespace is added.
 #[test]
 fn the_kustomization_is_the_chart_and_its_namespace() -> Result<()> {
     let key = |object: &Value| format!("{} {}", text_at(object, "/kind"), text_at(object, "/metadata/name"));
@@ -108,7 +108,7 @@ fn the_kustomization_is_the_chart_and_its_namespace() -> Result<()> {
 }
 
 #[test]
-fn kubernetes_takes_the_files() -> Result<()> {
+fn kubernetes_accepts_the_files() -> Result<()> {
     let schemas = Schemas::fetched(NEWEST)?;
     let mut all = kustomized()?;
     all.extend(objects(&read("deploy/manifests/remove-labels.yaml")?)?);

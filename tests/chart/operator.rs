@@ -1,4 +1,5 @@
-//! What the Prometheus operator is given: against its own definitions, and against what the alerts and metrics need.
+//! The objects for the Prometheus operator: checked against its own definitions, and against the needs of the alerts
+//! and metrics.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -10,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::render::{Rendering, chart, objects, of_kind, read, text_at};
 
-/// The operator's definitions as programs that check an object.
+/// The operator's definitions as programs that validate an object.
 const MODELS: &str = "@kubernetes-models/prometheus-operator";
 const MODELS_VERSION: &str = "6.0.0";
 
-/// Reads objects from standard input, prints what is wrong with each.
+/// Reads objects from standard input and prints the errors of each.
 const CHECK: &str = r#"
 import { readFileSync } from "node:fs";
 import { PodMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor";
@@ -27,7 +28,7 @@ for (const object of JSON.parse(readFileSync(0, "utf8"))) {
 }
 "#;
 
-/// What is wrong with objects of the operator's.
+/// Returns the errors of objects for the operator.
 fn wrong(objects: &[&Value]) -> Result<String> {
     let folder = rooms::tool(&format!("prometheus-operator-models-{MODELS_VERSION}"), |folder| {
         packages::run(
@@ -52,12 +53,12 @@ fn wrong(objects: &[&Value]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Everything that can be on, with a `PodMonitor` or with a `ServiceMonitor`.
+/// Enables everything, with a `PodMonitor` or with a `ServiceMonitor`.
 fn everything() -> Rendering {
     Rendering::new().values(&chart().join("ci/everything-values.yaml"))
 }
 
-/// The `ServiceMonitor` gets the settings of the other.
+/// Renders the `ServiceMonitor` with the settings of the other.
 fn with_a_service_monitor() -> Result<Rendering> {
     let everything = everything()
         .set("podMonitor.enabled=false")
@@ -71,7 +72,7 @@ fn with_a_service_monitor() -> Result<Rendering> {
 }
 
 #[test]
-fn the_operator_takes_its_objects() -> Result<()> {
+fn the_operator_accepts_its_objects() -> Result<()> {
     let mut made = everything().objects()?;
     made.extend(with_a_service_monitor()?.objects()?);
     let mut of_operator: Vec<Value> = Vec::new();
@@ -89,14 +90,14 @@ fn the_operator_takes_its_objects() -> Result<()> {
     Ok(())
 }
 
-/// The client's names must survive, and where there are none the agent's must not stand in for them.
+/// The client's names must be kept, and if there are none, the agent's must not replace them.
 #[test]
-fn a_scrape_keeps_the_clients_names_apart_from_the_agents() -> Result<()> {
+fn a_scrape_keeps_the_clients_names() -> Result<()> {
     let made = everything().objects()?;
     let pod_monitor = of_kind(&made, "PodMonitor")[0];
     let endpoint = &pod_monitor["spec"]["podMetricsEndpoints"][0];
     assert_eq!(endpoint["honorLabels"], true);
-    // Its own relabelings, given to a real Prometheus in Prometheus's own spelling.
+    // Its own relabelings, in Prometheus's own notation, in a real Prometheus.
     let spelt = |rule: &Value| {
         let text = rule.to_string();
         let text = text.replace("\"sourceLabels\"", "\"source_labels\"");
@@ -124,7 +125,7 @@ fn a_scrape_keeps_the_clients_names_apart_from_the_agents() -> Result<()> {
     Ok(())
 }
 
-/// What a monitor selects is there, and no more than what the chart has made.
+/// The objects that a monitor selects exist, and belong to the chart.
 #[test]
 fn monitors_find_the_agents() -> Result<()> {
     let made = with_a_service_monitor()?.objects()?;
@@ -171,7 +172,7 @@ fn monitors_find_the_agents() -> Result<()> {
 }
 
 #[test]
-fn the_rule_is_the_file_but_for_what_was_asked() -> Result<()> {
+fn the_rule_is_the_file_except_for_the_values() -> Result<()> {
     let file = &objects(&read("deploy/alerts/castoff.rules.yaml")?)?[0];
     let plain = Rendering::new().set("alerts.enabled=true").objects()?;
     assert_eq!(of_kind(&plain, "PrometheusRule")[0]["spec"]["groups"], file["groups"]);
@@ -194,7 +195,7 @@ fn the_rule_is_the_file_but_for_what_was_asked() -> Result<()> {
         })
         .collect();
     assert_eq!(alerts(&rule["spec"]["groups"]), wanted);
-    // What helm made of it is read by the real one.
+    // The real promtool reads helm's output.
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("rules.yaml");
     std::fs::write(&file, rule["spec"].to_string())?;
@@ -224,7 +225,7 @@ fn dashboards_are_the_files() -> Result<()> {
 }
 
 #[test]
-fn links_to_runbooks_lead_to_a_mirror_where_one_is_named() -> Result<()> {
+fn links_to_runbooks_lead_to_a_mirror_if_one_is_set() -> Result<()> {
     let made = everything().set("runbooks=https://wiki.example/castoff").objects()?;
     let rules = of_kind(&made, "PrometheusRule");
     let dashboards: Vec<&Value> = of_kind(&made, "ConfigMap");

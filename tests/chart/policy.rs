@@ -1,5 +1,5 @@
-//! The admission policies, as they are rendered, over requests made by hand: what the tokens of the agent and of the clean-up
-//! may and may not. Tier `cluster` shows that a real API server takes the same policies and refuses the same.
+//! The rendered admission policies with hand-written requests: the rights of the agent's and the clean-up's tokens.
+//! Tier `cluster` shows that a real API server accepts the same policies and refuses the same requests.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const NODE: &str = "authentication.kubernetes.io/node-name";
 const AGENT: &str = "system:serviceaccount:castoff:castoff";
 const CLEANUP: &str = "system:serviceaccount:castoff:castoff-cleanup";
 
-/// Whether the policy is about a request at all, and if so the first message of a refusal.
+/// The policy's answer: not matched, allowed, or refused with the first message.
 #[derive(Debug, PartialEq)]
 enum Answer {
     NoneOfItsBusiness,
@@ -21,7 +21,7 @@ enum Answer {
     Denied(String),
 }
 
-/// An entry of `managedFields` with this below `f:metadata`.
+/// Returns an entry of `managedFields` with this below `f:metadata`.
 #[expect(clippy::needless_pass_by_value, reason = "every caller makes it for this call")]
 fn entry(manager: &str, operation: &str, metadata: Value) -> Value {
     json!({
@@ -30,7 +30,7 @@ fn entry(manager: &str, operation: &str, metadata: Value) -> Value {
     })
 }
 
-/// castoff's own entry, with these labels and the annotation.
+/// Returns castoff's own entry, with these labels and the annotation.
 fn applied(labels: &[&str]) -> Value {
     let labels: serde_json::Map<String, Value> = labels
         .iter()
@@ -45,7 +45,7 @@ fn applied(labels: &[&str]) -> Value {
     applied
 }
 
-/// Somebody who has set a taint, a label of his own and one of castoff's.
+/// Returns the entry of an administrator who has set a taint, an own label and one of castoff's.
 fn admins_entry() -> Value {
     let labels = json!({ "f:example.com/rack": {}, "f:castoff.dev/docker-dependency": {} });
     let mut admins = entry("kubectl-edit", "Update", json!({ "f:labels": labels }));
@@ -53,7 +53,7 @@ fn admins_entry() -> Value {
     admins
 }
 
-/// One request to change a Node.
+/// A request to change a Node.
 #[derive(Clone)]
 struct Change {
     request: Value,
@@ -62,7 +62,7 @@ struct Change {
 }
 
 impl Change {
-    /// What the agent on `worker-1` does all day.
+    /// Returns the usual request of the agent on `worker-1`.
     fn usual() -> Self {
         let before = json!({
             "metadata": {
@@ -95,7 +95,7 @@ impl Change {
         self
     }
 
-    /// What the policy says of it.
+    /// Returns the policy's answer to it.
     fn judged(&self, policy: &Value) -> Result<Answer> {
         let mut context = Context::default();
         let documents = [
@@ -124,7 +124,7 @@ impl Change {
             .context("variables")?;
         let mut values = HashMap::new();
         for variable in variables {
-            // An object that is not there fails the variable, and so whatever asks for it.
+            // A missing object fails the variable, and so every expression that uses it.
             if let Ok(value) = evaluated(&variable["expression"], &context) {
                 values.insert(text_at(variable, "/name").to_owned(), value);
             }
@@ -173,7 +173,7 @@ fn cleanup_policy() -> Result<Value> {
 }
 
 #[test]
-fn what_an_agent_may() -> Result<()> {
+fn an_agents_usual_requests_are_allowed() -> Result<()> {
     let policy = policy(&Rendering::new())?;
     let usual = Change::usual;
     let allowed = [
@@ -239,8 +239,8 @@ fn what_an_agent_may() -> Result<()> {
     Ok(())
 }
 
-/// What goes too far, and a word of the refusal.
-fn too_far() -> Vec<(&'static str, Change)> {
+/// Returns requests that exceed the rights, with a word of the refusal.
+fn excessive_requests() -> Vec<(&'static str, Change)> {
     let usual = Change::usual;
     vec![
         ("runs on", usual().with(|c| c.request["name"] = json!("worker-2"))),
@@ -329,12 +329,12 @@ fn too_far() -> Vec<(&'static str, Change)> {
         ),
     ]
     .into_iter()
-    .chain(thefts())
+    .chain(takeovers())
     .collect()
 }
 
-/// What takes fields from other managers, or passes for one.
-fn thefts() -> Vec<(&'static str, Change)> {
+/// Returns requests that take fields from other managers, or imitate one.
+fn takeovers() -> Vec<(&'static str, Change)> {
     let managed = |change: fn(&mut Value)| Change::usual().with(|c| change(&mut c.after["metadata"]["managedFields"]));
     vec![
         (
@@ -401,7 +401,7 @@ fn thefts() -> Vec<(&'static str, Change)> {
     ]
 }
 
-/// The clean-up on any Node, whose token is bound to another or to none.
+/// Returns a request of the clean-up on any Node, whose token is bound to another or to none.
 fn cleaning(change: impl FnOnce(&mut Change)) -> Change {
     Change::usual().with(|c| {
         c.request["userInfo"] = json!({ "username": CLEANUP, "extra": { NODE: ["worker-2"] } });
@@ -411,7 +411,7 @@ fn cleaning(change: impl FnOnce(&mut Change)) -> Change {
 }
 
 #[test]
-fn the_clean_up_takes_castoffs_keys_and_nothing_else() -> Result<()> {
+fn the_clean_up_removes_only_castoffs_keys() -> Result<()> {
     let policy = cleanup_policy()?;
     let labels = |c: &mut Change, labels: Value| c.after["metadata"]["labels"] = labels;
     let taken = cleaning(|c| {
@@ -465,9 +465,9 @@ fn the_clean_up_takes_castoffs_keys_and_nothing_else() -> Result<()> {
 }
 
 #[test]
-fn what_a_stolen_token_may_not() -> Result<()> {
+fn other_requests_of_a_stolen_token_are_refused() -> Result<()> {
     let policy = policy(&Rendering::new())?;
-    for (named, change) in too_far() {
+    for (named, change) in excessive_requests() {
         let answer = change.judged(&policy)?;
         ensure!(
             matches!(&answer, Answer::Denied(message) if message.contains(named)),
@@ -477,7 +477,7 @@ fn what_a_stolen_token_may_not() -> Result<()> {
     Ok(())
 }
 
-/// Keys of an earlier prefix may be taken away once the chart is told of it.
+/// Keys of an earlier prefix may be removed if the chart is configured with it.
 #[test]
 fn a_former_prefix_is_castoffs_too() -> Result<()> {
     let moved = Change::usual().with(|c| {
@@ -495,7 +495,7 @@ fn a_former_prefix_is_castoffs_too() -> Result<()> {
     Ok(())
 }
 
-/// A policy that names another account than the pods have is silently none.
+/// A policy for another account than the pods' would silently have no effect.
 #[test]
 fn the_policy_is_about_the_account_that_the_agents_have() -> Result<()> {
     let renderings = [
@@ -530,7 +530,7 @@ fn the_policy_is_about_the_account_that_the_agents_have() -> Result<()> {
             let answer = change.judged(policy)?;
             ensure!(matches!(answer, Answer::Denied(_)), "{rendering:?}: {user}: {answer:?}");
         }
-        // The agent is held to its own Node, under whatever name it goes.
+        // The agent is restricted to its own Node, whatever its name is.
         let agent = of_kind(&objects, "DaemonSet")[0];
         let policy = the(&objects, "ValidatingAdmissionPolicy", text_at(agent, "/metadata/name"))?;
         let (namespace, account) = (

@@ -1,4 +1,5 @@
-//! Values that are misspelt, of the wrong type, out of bounds or in contradiction: refused, by a message that names them.
+//! Values that are misspelt, of the wrong type, out of bounds or contradictory are refused with a message that names
+//! them.
 
 use anyhow::{Result, ensure};
 use castoff::sinks::publishing::labels::prefix::Prefix;
@@ -7,7 +8,7 @@ use castoff_tests::lab::helm::Helm;
 use crate::render::{OLDEST, Rendering};
 use crate::values::every_path;
 
-/// The values, and what the message must name. Paths are `a.b` in helm 3's messages and `/a/b` in helm 4's.
+/// The values, and the parts of the message. Paths are `a.b` in helm 3's messages and `/a/b` in helm 4's.
 const REFUSED: &[(&[&str], &[&str])] = &[
     // misspelt
     (&["perid=15s"], &["perid"]),
@@ -27,7 +28,7 @@ const REFUSED: &[(&[&str], &[&str])] = &[
     (&["graceSeconds=10s"], &["graceSeconds"]),
     (&["nodeSelector.gpu=true"], &["nodeSelector.gpu"]),
     (&["commonLabels.cost=7"], &["commonLabels.cost"]),
-    // out of bounds, or nothing that there is
+    // out of bounds, or nonexistent
     (&["labels.publish=none"], &["labels.publish"]),
     (&["labels.prefix=Castoff.Dev"], &["labels.prefix"]),
     (&["admissionPolicy.enabled=maybe"], &["admissionPolicy.enabled"]),
@@ -47,7 +48,7 @@ const REFUSED: &[(&[&str], &[&str])] = &[
     (&["priorityClass.value=2000000000"], &["priorityClass.value"]),
     (&["resources.limits.memory=lots"], &["resources.limits.memory"]),
     (&["fullnameOverride=Castoff"], &["fullnameOverride"]),
-    // in contradiction
+    // contradictory
     (
         &["labels.publish=nfd", "admissionPolicy.enabled=true"],
         &["admissionPolicy.enabled=true", "labels.publish=nfd"],
@@ -136,7 +137,7 @@ const REFUSED: &[(&[&str], &[&str])] = &[
 ];
 
 #[test]
-fn each_is_refused_by_name() -> Result<()> {
+fn each_wrong_value_is_refused_by_name() -> Result<()> {
     for helm in Helm::ALL {
         for (values, named) in REFUSED {
             let rendering = values.iter().fold(Rendering::new().by(helm), |r, value| r.set(value));
@@ -154,7 +155,7 @@ fn each_is_refused_by_name() -> Result<()> {
 }
 
 #[test]
-fn what_an_old_kubernetes_has_not_got_is_named() -> Result<()> {
+fn features_that_an_old_kubernetes_lacks_are_named() -> Result<()> {
     let old = Rendering::new().kubernetes(OLDEST);
     old.text()?;
     for value in [
@@ -169,9 +170,9 @@ fn what_an_old_kubernetes_has_not_got_is_named() -> Result<()> {
     Ok(())
 }
 
-/// A value that is taken away is one that need not be there, or is missed by name. Templates never stumble over it.
+/// A value that is removed is either not needed or named in the message. Templates never fail on it.
 #[test]
-fn a_value_that_is_taken_away_is_not_needed_or_missed_by_name() -> Result<()> {
+fn a_removed_value_is_not_needed_or_named() -> Result<()> {
     for path in every_path()? {
         let spelt: Vec<String> = path.iter().map(|key| key.replace('.', "\\.")).collect();
         let rendering = Rendering::new().set(&format!("{}=null", spelt.join(".")));
@@ -188,7 +189,7 @@ fn a_value_that_is_taken_away_is_not_needed_or_missed_by_name() -> Result<()> {
     Ok(())
 }
 
-/// The chart refuses what the agent would refuse, and nothing else.
+/// The chart refuses the same prefixes as the agent.
 #[test]
 fn chart_and_agent_agree_on_prefixes() -> Result<()> {
     let prefixes = [

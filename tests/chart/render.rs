@@ -1,4 +1,4 @@
-//! What helm makes of the chart, as objects.
+//! helm's rendering of the chart, as objects.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,26 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::helm::{Helm, Tools};
 use serde_json::Value;
 
-/// The oldest Kubernetes that the chart says it is for, and the newest that there is a schema of.
+/// The oldest Kubernetes that the chart supports, and the newest one with a schema.
 pub(crate) const OLDEST: &str = "1.20.0";
 pub(crate) const NEWEST: &str = "1.37.0";
 
-/// A place in the repository.
+/// Returns a path in the repository.
 pub(crate) fn place(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The chart's folder.
+/// Returns the chart's directory.
 pub(crate) fn chart() -> PathBuf {
     place("charts/castoff")
 }
 
-/// The text of a file of the repository.
+/// Returns the text of a file of the repository.
 pub(crate) fn read(path: &str) -> Result<String> {
     fs::read_to_string(place(path)).with_context(|| format!("read {path}"))
 }
 
-/// The values of each scenario, by file.
+/// Returns the values of each scenario, by file.
 pub(crate) fn scenarios() -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(chart().join("ci")).context("read the scenarios")?;
     let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
@@ -46,7 +46,7 @@ pub(crate) struct Rendering {
 }
 
 impl Rendering {
-    /// By helm 4 for the newest Kubernetes, with the chart's own values.
+    /// Renders with helm 4 for the newest Kubernetes, with the chart's own values.
     pub(crate) fn new() -> Self {
         Self {
             helm: Helm::Four,
@@ -71,19 +71,19 @@ impl Rendering {
         self
     }
 
-    /// With a file of values.
+    /// Adds a file of values.
     pub(crate) fn values(mut self, file: &Path) -> Self {
         self.arguments.push(format!("--values={}", file.display()));
         self
     }
 
-    /// With one value, as `--set` takes it.
+    /// Sets one value, in the syntax of `--set`.
     pub(crate) fn set(mut self, value: &str) -> Self {
         self.arguments.push(format!("--set={value}"));
         self
     }
 
-    /// With another flag of `helm template`.
+    /// Adds another flag of `helm template`.
     pub(crate) fn flag(mut self, flag: &str) -> Self {
         self.arguments.push(flag.to_owned());
         self
@@ -96,7 +96,7 @@ impl Rendering {
         command.args(&self.arguments).output().context("start helm")
     }
 
-    /// What helm prints. It must not complain, not even mildly.
+    /// Returns helm's output. Fails if helm prints any warning.
     pub(crate) fn text(&self) -> Result<String> {
         let output = self.output()?;
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -108,12 +108,12 @@ impl Rendering {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// The objects.
+    /// Returns the objects.
     pub(crate) fn objects(&self) -> Result<Vec<Value>> {
         objects(&self.text()?)
     }
 
-    /// What helm says when it refuses.
+    /// Returns helm's message when it refuses.
     pub(crate) fn refusal(&self) -> Result<String> {
         let output = self.output()?;
         ensure!(!output.status.success(), "{self:?} was not refused");
@@ -121,23 +121,23 @@ impl Rendering {
     }
 }
 
-/// The documents of a YAML text; those that are empty are none.
+/// Returns the documents of a YAML text, except for empty ones.
 pub(crate) fn objects(text: &str) -> Result<Vec<Value>> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).context("read what was rendered")?;
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// The texts at a path.
+/// Returns the text at a path.
 pub(crate) fn text_at<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The objects of a kind.
+/// Returns the objects of a kind.
 pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-/// The one object of a kind with a name.
+/// Returns the one object of a kind with a name.
 pub(crate) fn the<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
     let of_kind = of_kind(objects, kind);
     let mut named = of_kind.iter().filter(|object| object["metadata"]["name"] == name);

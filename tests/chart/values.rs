@@ -1,5 +1,5 @@
-//! The values as they are described: every one has its words, the README's table is made of them, and the schema knows
-//! the same ones.
+//! The values and their descriptions: every value is described, the README's table is made from them, and the schema
+//! has the same values.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::render::{objects, place, read};
 
 const BEGIN: &str = "<!-- The table is made of values.yaml: CASTOFF_BLESS=1 tests/run chart -->\n";
 
-/// A value that is described.
+/// A described value.
 struct Described {
     path: Vec<String>,
     words: String,
@@ -23,7 +23,7 @@ impl Described {
         self.path.join(".")
     }
 
-    /// True if it, or what it is a part of, is described here.
+    /// True if the value at `path`, or a map that it is part of, is described here.
     fn covers(&self, path: &[String]) -> bool {
         path.starts_with(&self.path)
     }
@@ -34,7 +34,7 @@ fn values() -> Result<Value> {
     documents.into_iter().next().context("values")
 }
 
-/// The values with a comment that begins with `# -- `, in the order of the file.
+/// Returns the values with a comment that begins with `# -- `, in the order of the file.
 fn described() -> Result<Vec<Described>> {
     let (values, text) = (values()?, read("charts/castoff/values.yaml")?);
     let (mut path, mut words, mut described): (Vec<String>, Vec<&str>, Vec<Described>) = Default::default();
@@ -66,7 +66,7 @@ fn described() -> Result<Vec<Described>> {
     Ok(described)
 }
 
-/// The path of every value that is no map, or an empty one.
+/// Collects the path of every value that is not a map, or is an empty one.
 fn leaves(value: &Value, path: &[String], found: &mut Vec<Vec<String>>) {
     match value.as_object() {
         Some(map) if !map.is_empty() => {
@@ -78,7 +78,7 @@ fn leaves(value: &Value, path: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The path of every value, and of every map of them.
+/// Returns the path of every value, and of every map of values.
 pub(crate) fn every_path() -> Result<BTreeSet<Vec<String>>> {
     let mut found = Vec::new();
     leaves(&values()?, &[], &mut found);
@@ -104,7 +104,7 @@ fn every_value_is_described() -> Result<()> {
 }
 
 #[test]
-fn the_readme_has_the_values() -> Result<()> {
+fn the_readme_has_all_values() -> Result<()> {
     let readme = read("charts/castoff/README.md")?;
     let (head, _) = readme.split_once(BEGIN).context("the README's mark before the table")?;
     let mut text = format!("{head}{BEGIN}\n| value | default | what it is |\n|---|---|---|\n");
@@ -116,7 +116,7 @@ fn the_readme_has_the_values() -> Result<()> {
     Ok(())
 }
 
-/// A part of the schema, with what it refers to.
+/// Returns a part of the schema, with its reference resolved.
 fn resolved<'a>(schema: &'a Value, part: &'a Value) -> Result<&'a Value> {
     match part.get("$ref").and_then(Value::as_str) {
         Some(reference) => schema
@@ -126,7 +126,7 @@ fn resolved<'a>(schema: &'a Value, part: &'a Value) -> Result<&'a Value> {
     }
 }
 
-/// The paths of the properties of a schema that have none themselves.
+/// Collects the paths of the properties of a schema that have none themselves.
 fn properties(schema: &Value, part: &Value, path: &[String], found: &mut Vec<Vec<String>>) -> Result<()> {
     let part = resolved(schema, part)?;
     let Some(own) = part.get("properties").and_then(Value::as_object) else {
@@ -140,13 +140,13 @@ fn properties(schema: &Value, part: &Value, path: &[String], found: &mut Vec<Vec
 }
 
 #[test]
-fn schema_and_values_know_the_same() -> Result<()> {
+fn schema_and_values_have_the_same_keys() -> Result<()> {
     let schema: Value = serde_json::from_str(&read("charts/castoff/values.schema.json")?)?;
     let described = described()?;
     let mut known = Vec::new();
     properties(&schema, &schema, &[], &mut known)?;
     for path in &known {
-        // What a chart above this one sets; it has no default here.
+        // Set by a parent chart; it has no default here.
         let of_a_parent = path == &["enabled"];
         ensure!(
             of_a_parent || described.iter().any(|value| value.covers(path)),
@@ -164,9 +164,9 @@ fn schema_and_values_know_the_same() -> Result<()> {
     Ok(())
 }
 
-/// It can be used without the network, and leaves no room for what is misspelt.
+/// The schema works offline, and rejects unknown properties.
 #[test]
-fn the_schema_is_whole_and_strict() -> Result<()> {
+fn the_schema_is_complete_and_strict() -> Result<()> {
     fn walk(part: &Value, at: &str, wrong: &mut Vec<String>) {
         if let Some(map) = part.as_object() {
             if map
@@ -190,7 +190,7 @@ fn the_schema_is_whole_and_strict() -> Result<()> {
     let schema: Value = serde_json::from_str(&read("charts/castoff/values.schema.json")?)?;
     let mut wrong = Vec::new();
     walk(&schema, "", &mut wrong);
-    // Others' values are in it too.
+    // It also has the values of other charts.
     assert_eq!(wrong, ["/properties/global is open"]);
     Ok(())
 }

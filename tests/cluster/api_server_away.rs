@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 
-/// Longer than the first four waits together: 5, 10, 20, 40 s, each spread over half to one and a half of itself.
+/// Longer than the first four waits together: 5, 10, 20, 40 s, each spread over half to one and a half of its length.
 const AWAY: Duration = Duration::from_secs(60);
 const AGENT: &str = "system:serviceaccount:castoff:castoff";
 
 #[test]
-fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result<()> {
+fn the_agent_keeps_its_state_and_publishes_again_without_a_burst() -> Result<()> {
     on_a_cluster(|site| {
         site.release().install(Helm::Four, &[OFTEN])?;
         let docker = site.cluster.start_docker()?;
@@ -28,7 +28,7 @@ fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result
 
         site.cluster.kill_api_server()?;
         let killed = Instant::now();
-        // Something to say while nobody listens: the label of the engine changes.
+        // A change to publish while the API server is away: the label of the engine.
         drop(docker);
         let attempts = watch_it_try(site, &address, killed)?;
         site.cluster.start_api_server()?;
@@ -44,7 +44,7 @@ fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result
         same_pod(site, &pod)?;
         let now = self::first_seen(&site.release().page("api/v1/report")?)?;
         ensure!(now == first_seen, "first seen {now} in place of {first_seen}");
-        // In all the time since, by the API server's own count.
+        // In the whole time since, as the API server's audit log counts.
         let asked = site.cluster.requests_of(AGENT)?.len() - asked_before;
         println!(
             "away for {} s: {attempts} attempts in vain, then {asked} requests",
@@ -56,7 +56,8 @@ fn the_agent_survives_keeps_its_state_and_comes_back_without_a_burst() -> Result
     })
 }
 
-/// Looks at the agent until the time is over: it serves, looks on, and says that it cannot publish. Gives how often it tried.
+/// Watches the agent until the time is over: it serves, continues its looks, and reports that it cannot publish.
+/// Returns the number of its attempts.
 fn watch_it_try(site: &Site, address: &str, since: Instant) -> Result<f64> {
     let mut tried = 0.0;
     let mut said = false;
@@ -84,7 +85,7 @@ fn sample(metrics: &str, name: &str) -> Result<f64> {
     value.trim().parse().with_context(|| format!("the value of {name}"))
 }
 
-/// Not restarted, and still ready.
+/// Fails unless the pod is not restarted and still ready.
 fn same_pod(site: &Site, before: &Value) -> Result<()> {
     wait::until("the agent's pod ready", PATIENCE, || {
         let now = site.release().agent()?;
@@ -101,7 +102,7 @@ fn same_pod(site: &Site, before: &Value) -> Result<()> {
     })
 }
 
-/// When the builder was first seen.
+/// Returns the time when the builder was first seen.
 fn first_seen(report: &str) -> Result<String> {
     let report: Value = serde_json::from_str(report).context("a report")?;
     let clients = report["clients"]["value"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! The chart installed: who uses Docker shows wherever castoff says it.
+//! The installed chart: a pod that uses Docker is in every output of castoff.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::site::{NODE, OFTEN, PATIENCE, Site, on_a_cluster};
 
 #[test]
-fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Result<()> {
+fn a_pod_that_uses_docker_is_in_labels_metrics_events_and_the_fleet() -> Result<()> {
     on_a_cluster(|site| {
         site.release()
             .install(Helm::Four, &[OFTEN, "events.enabled=true", EVENTS])?;
         the_pod_runs_the_image(site)?;
-        // Nobody on the stage has a Docker, whatever the machine has.
+        // No engine is visible on the stage, whatever the machine has.
         site.wait_for_verdict("clear")?;
-        labels_are_selected_by_how_long_they_hold(site)?;
+        labels_are_selected_by_their_time(site)?;
 
         let docker = site.cluster.start_docker()?;
         site.deploy_builder(docker.socket())?;
@@ -30,9 +30,9 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Resu
         ensure!(labels["docker-engine"] == "dockerd", "{labels:?}");
         let summary = site.release().annotations(NODE)?;
         ensure!(summary.contains_key("summary"), "{summary:?}");
-        // The lab's own docker, which has loaded an image, was a client too: the builder may show a look later.
+        // The lab's own docker, which has loaded an image, was a client too: the builder may appear a look later.
         wait::until("metrics that name the builder", PATIENCE, || the_metrics_name_it(site))?;
-        wait::until("an event on the builder", PATIENCE, || an_event_tells_of_it(site))?;
+        wait::until("an event on the builder", PATIENCE, || events_are_on_the_pod(site))?;
         site.run_step(docker.socket())?;
         wait::until("a client that was there for a moment", PATIENCE, || {
             the_step_is_named(site)
@@ -41,10 +41,10 @@ fn a_pod_that_uses_docker_shows_in_labels_metrics_events_and_the_fleet() -> Resu
     })
 }
 
-/// The kernel program by what the test machine's kernel attaches it to.
+/// The method that the test machine's kernel allows.
 const EVENTS: &str = "connectEvents=tracepoint";
 
-/// The unprivileged agent's kernel program tells of a pod that has ended.
+/// The unprivileged agent's kernel program records a pod that has ended.
 fn the_step_is_named(site: &Site) -> Result<()> {
     let report = site.release().report()?;
     let events = &report["connectEvents"]["value"];
@@ -59,8 +59,8 @@ fn the_step_is_named(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// The selector that the documentation gives: now, and in seven hours.
-fn labels_are_selected_by_how_long_they_hold(site: &Site) -> Result<()> {
+/// Selects by the expression in the documentation: now, and in seven hours.
+fn labels_are_selected_by_their_time(site: &Site) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     for (at, wanted) in [(now, format!("node/{NODE}")), (now + 7 * 3600, String::new())] {
         let selector = format!("castoff.dev/docker-dependency=clear,castoff.dev/valid-until>{at}");
@@ -70,7 +70,7 @@ fn labels_are_selected_by_how_long_they_hold(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// One pod, ready, of the image that was built, and it looks at the node whose Docker is asked for below.
+/// There is one pod, ready, with the image that was built, and it runs on the node whose Docker is used below.
 fn the_pod_runs_the_image(site: &Site) -> Result<()> {
     let daemons = site.cluster.get(["daemonset", NAME, "-n", NAME])?;
     let status = &daemons["status"];
@@ -107,8 +107,8 @@ fn the_metrics_name_it(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// One for each thing that is new, on the pod itself, as `kubectl describe pod` would show it.
-fn an_event_tells_of_it(site: &Site) -> Result<()> {
+/// There is one event for each new client, on the pod itself, where `kubectl describe pod` shows it.
+fn events_are_on_the_pod(site: &Site) -> Result<()> {
     let events = site.cluster.get(["events.events.k8s.io", "-n", "builds"])?;
     let events = events["items"].as_array().context("no list of events")?;
     let by_castoff: Vec<&Value> = events
@@ -135,9 +135,9 @@ fn an_event_tells_of_it(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// `castoff cluster`, with an administrator's kubeconfig.
+/// Runs `castoff cluster` with an administrator's kubeconfig.
 fn the_fleet_names_it(site: &Site) -> Result<()> {
-    // Of a node whose kubelet never was.
+    // A node whose kubelet never existed.
     site.cluster.apply(&serde_json::json!({
         "apiVersion": "v1",
         "kind": "Node",

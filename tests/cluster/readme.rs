@@ -1,4 +1,4 @@
-//! The README's way to a cluster, line by line as it is written.
+//! The README's commands for a cluster, run as they are written.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use castoff_tests::wait;
 use crate::site::{NODE, PATIENCE, on_a_cluster_without_the_image};
 use crate::typed::{ROOT, programs, shell};
 
-/// The last line that does something; those after it show the result.
+/// The last command that changes something; those after it show the result.
 const LAST_STEP: &str = "kubectl -n castoff rollout status";
 
-/// What a reader types: the lines after a prompt in the first block of a section.
+/// Returns the commands: the lines after a prompt in the first block of a section.
 fn lines_of(section: &str) -> Result<Vec<String>> {
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).context("read the README")?;
     let heading = format!("\n## {section}\n");
@@ -27,7 +27,7 @@ fn lines_of(section: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_lines_of_the_readme_lead_to_labels_and_the_fleet() -> Result<()> {
+fn the_commands_of_the_readme_give_labels_and_the_fleet() -> Result<()> {
     on_a_cluster_without_the_image(|site| {
         let lines = lines_of("On a cluster")?;
         let programs = programs(site)?;

@@ -1,4 +1,4 @@
-//! Upgrades keep the labels; an uninstall leaves nothing.
+//! Upgrades keep the labels, and an uninstall removes everything.
 
 use anyhow::{Result, ensure};
 use castoff_tests::lab::helm::Helm;
@@ -23,7 +23,7 @@ fn come_and_go(site: &mut Site, helm: Helm) -> Result<()> {
     let (labels, agent) = (site.release().labels(NODE)?, site.release().agent()?);
 
     site.release().upgrade(helm, &[OFTEN, "podLabels.revision=second"])?;
-    // Its successor is ready before it has said anything to the API server.
+    // The new pod is ready before it has sent anything to the API server.
     ensure!(
         site.release().labels(NODE)? == labels,
         "{:?} in place of {labels:?}",
@@ -34,7 +34,7 @@ fn come_and_go(site: &mut Site, helm: Helm) -> Result<()> {
         "the pod was not replaced"
     );
 
-    // Somebody else's, which must stay.
+    // Another owner's label, which must stay.
     site.cluster.kubectl(["label", "node", NODE, "example.com/rack=7"])?;
     site.release().uninstall(helm)?;
     let left = (site.release().labels(NODE)?, site.release().annotations(NODE)?);
@@ -45,11 +45,11 @@ fn come_and_go(site: &mut Site, helm: Helm) -> Result<()> {
         "{}",
         node["metadata"]
     );
-    nothing_is_left(site)
+    everything_is_removed(site)
 }
 
-/// Pods may take a moment to go after the release has.
-fn nothing_is_left(site: &Site) -> Result<()> {
+/// Pods may take a moment to end after the release is removed.
+fn everything_is_removed(site: &Site) -> Result<()> {
     let kinds = "daemonsets,pods,jobs,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
                  priorityclasses,validatingadmissionpolicies,validatingadmissionpolicybindings";
     let instance = format!("app.kubernetes.io/instance={NAME}");

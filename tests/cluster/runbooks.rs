@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use crate::site::{NODE, OFTEN, Site, on_a_cluster};
 use crate::typed::{ROOT, programs, shell};
 
-/// What a reader of the runbook finds in the alert and in the runbook before.
+/// The values that a reader has from the alert and from earlier steps of the runbook.
 const PLACES: [(&str, &str); 2] = [("NODE", NODE), ("NAMESPACE", "builds")];
 
-/// The blocks of commands of a runbook: those for whoever has a kubeconfig, and those to be typed on the node.
+/// The blocks of commands of a runbook: those for a user with a kubeconfig, and those for a shell on the node.
 struct Commands {
     of_cluster: Vec<String>,
     of_node: Vec<String>,
 }
 
-/// The commands of each runbook, by its alert.
+/// Returns the commands of each runbook, by its alert.
 fn runbooks() -> Result<BTreeMap<String, Commands>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(Path::new(ROOT).join("deploy/runbooks")).context("read the runbooks")? {
@@ -53,7 +53,7 @@ fn runbooks() -> Result<BTreeMap<String, Commands>> {
     Ok(found)
 }
 
-/// The kinds of the Prometheus operator, as far as a runbook lists them.
+/// Defines the kinds of the Prometheus operator that runbooks list.
 fn define_monitors(site: &Site) -> Result<()> {
     let definitions: Vec<Value> = [
         ("podmonitors", "PodMonitor"),
@@ -86,11 +86,11 @@ fn define_monitors(site: &Site) -> Result<()> {
         .map(drop)
 }
 
-/// Runs a block; it fails where a program of it has something to complain of.
+/// Runs a block. Fails if one of its programs prints an error.
 fn run(command: &mut Command) -> Result<Output> {
     let output = command.output().context("start a shell")?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // `check` gives its verdict by its exit code, which kubectl repeats.
+    // The exit code of `check` is its verdict, and kubectl returns the same code.
     let complaints: Vec<&str> = said
         .lines()
         .filter(|line| {
@@ -127,7 +127,7 @@ fn every_command_of_a_runbook_runs_against_the_shipped_daemonset() -> Result<()>
         ensure!(runbooks.len() > 15, "{} runbooks", runbooks.len());
         for (alert, commands) in &runbooks {
             for block in &commands.of_cluster {
-                // Not to its first failure: a search that finds nothing is none.
+                // Does not stop at the first failure: a search without a result fails too.
                 let mut shell = shell(site, programs.path(), &format!("set +e\n{block}"))?;
                 shell.envs(PLACES).env("NAME", &builder);
                 let output = run(&mut shell).with_context(|| format!("{alert}: {block}"))?;
@@ -141,12 +141,12 @@ fn every_command_of_a_runbook_runs_against_the_shipped_daemonset() -> Result<()>
                     .with_context(|| format!("{alert}: {block}"))?;
             }
         }
-        a_check_in_the_pod_sees_what_the_agent_sees(site)
+        a_check_in_the_pod_has_the_agents_results(site)
     })
 }
 
-/// The same runtime, by the same endpoint, and the same verdict.
-fn a_check_in_the_pod_sees_what_the_agent_sees(site: &Site) -> Result<()> {
+/// Compares the runtime, its endpoint and the verdict.
+fn a_check_in_the_pod_has_the_agents_results(site: &Site) -> Result<()> {
     let mut check = site.cluster.kubectl_command();
     let pod = site.release().agent()?["metadata"]["name"]
         .as_str()

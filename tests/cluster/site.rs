@@ -1,4 +1,4 @@
-//! A cluster with one node that castoff's image is on, and the chart's release in it.
+//! A cluster with one node that has castoff's image, and the chart's release in it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 /// The node.
 pub(crate) const NODE: &str = "node-1";
-/// How long anything may take that takes some looks and a rollout.
+/// The timeout of anything that takes some looks and a rollout.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Looks follow each other quickly, for a test waits for them.
+/// A short period, because a test waits for the looks.
 pub(crate) const OFTEN: &str = "period=2s";
 
 pub(crate) struct Site {
@@ -27,7 +27,7 @@ pub(crate) struct Site {
     pub(crate) cluster: Cluster,
 }
 
-/// Runs a test on a fresh cluster whose node has the image; where it fails, with the state of everything.
+/// Runs a test on a fresh cluster whose node has the image. An error has the state of everything.
 pub(crate) fn on_a_cluster(test: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
     on_a_cluster_without_the_image(|site| {
         site.node.import(&site.image.archive)?;
@@ -45,19 +45,19 @@ pub(crate) fn on_a_cluster_without_the_image(test: impl FnOnce(&mut Site) -> Res
 }
 
 impl Site {
-    /// The chart's release.
+    /// Returns the chart's release.
     pub(crate) fn release(&self) -> Release<'_> {
         Release::of(&self.cluster, &self.image)
     }
 
-    /// A page of the agent at this address, without the API server.
+    /// Returns a page of the agent at this address, without the API server.
     pub(crate) fn page_at(&self, address: &str, path: &str) -> Result<String> {
         let busybox = Programs::debian()?.path("busybox")?;
         let mut wget = self.cluster.command(busybox);
         packages::output(wget.args(["wget", "-q", "-O", "-", &format!("http://{address}:9559/{path}")]))
     }
 
-    /// Waits until the node's label says this verdict.
+    /// Waits until the node's label has this verdict.
     pub(crate) fn wait_for_verdict(&self, verdict: &str) -> Result<()> {
         wait::until("the verdict in the node's label", PATIENCE, || {
             let labels = self.release().labels(NODE)?;

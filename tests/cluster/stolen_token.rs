@@ -1,4 +1,4 @@
-//! What whoever steals an agent's token can do with it: next to nothing.
+//! A stolen token of an agent has almost no rights.
 
 use anyhow::{Context, Result, bail, ensure};
 use castoff_tests::lab::helm::Helm;
@@ -19,7 +19,7 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
         let other = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node-2" } });
         site.cluster.apply(&other)?;
         let token = read_token(site)?;
-        // A policy that was just made is in force only some moments later: what it refuses tells when.
+        // A new policy takes effect only after some moments: wait until it refuses a request.
         let foreign = r#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":"x"}}}"#;
         wait::until("the policy in force", crate::site::PATIENCE, || {
             refused(site, &token, NODE, foreign, "only labels under")
@@ -38,14 +38,14 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
 
         owners_stay(site, &token)?;
 
-        // One that the API server issued for the same account and for no pod.
+        // A token that the API server issued for the same account and for no pod.
         let unbound = site.cluster.kubectl(["create", "token", NAME, "-n", NAME])?;
         refused(site, &unbound, NODE, OWN, "names no node")?;
         nothing_else_is_granted(site, &token)
     })
 }
 
-/// Labels may be the same afterwards, and belong to somebody else.
+/// Labels may have the same value afterwards and still belong to another manager.
 fn owners_stay(site: &Site, token: &str) -> Result<()> {
     let owners = || -> Result<Value> {
         Ok(site.cluster.get(["node", NODE, "--show-managed-fields"])?["metadata"]["managedFields"].clone())
@@ -62,7 +62,7 @@ fn owners_stay(site: &Site, token: &str) -> Result<()> {
     let nobody = r#"{"metadata":{"managedFields":[{}]}}"#;
     refused(site, token, NODE, nobody, "takes nothing from other field managers")?;
 
-    // Server-side applies: under another's name, and of another's label with the value that it has.
+    // Server-side applies: under another's name, and of another's label with its current value.
     let own = json!({ "castoff.dev/docker-dependency": "clear" });
     let said = applied(site, token, "cluster-autoscaler", &own)?;
     ensure!(said.contains("lets no other manager own more"), "{said}");
@@ -73,7 +73,7 @@ fn owners_stay(site: &Site, token: &str) -> Result<()> {
     Ok(())
 }
 
-/// What kubectl says of a forced apply of these labels.
+/// Returns kubectl's output for a forced apply of these labels.
 fn applied(site: &Site, token: &str, manager: &str, labels: &Value) -> Result<String> {
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE, "labels": labels } });
     let file = tempfile::NamedTempFile::new()?;
@@ -85,7 +85,7 @@ fn applied(site: &Site, token: &str, manager: &str, labels: &Value) -> Result<St
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Beyond the policy: the roles.
+/// The roles grant nothing beyond the policy.
 fn nothing_else_is_granted(site: &Site, token: &str) -> Result<()> {
     let questions: [&[&str]; 8] = [
         &["list", "nodes"],
@@ -109,7 +109,7 @@ fn nothing_else_is_granted(site: &Site, token: &str) -> Result<()> {
     Ok(())
 }
 
-/// The token of the agent's pod, from where the kubelet keeps it: the image has nothing that could print it.
+/// Reads the token of the agent's pod from the kubelet's directory: no program in the image could print it.
 fn read_token(site: &Site) -> Result<String> {
     let pod = site.release().agent()?;
     let uid = pod["metadata"]["uid"].as_str().context("a pod's uid")?;
@@ -137,7 +137,7 @@ fn patch(site: &Site, token: &str, node: &str, patch: &str) -> Result<()> {
     ]))
 }
 
-/// The API server refuses it, in these words.
+/// Fails unless the API server refuses it with this message.
 fn refused(site: &Site, token: &str, node: &str, what: &str, words: &str) -> Result<()> {
     let Err(error) = patch(site, token, node, what) else {
         bail!("{node} was given {what}");

@@ -1,4 +1,4 @@
-//! Lines of the documentation, run as a reader types them.
+//! Commands of the documentation, run as a reader types them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::site::Site;
 
-/// The repository.
+/// The repository's root.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The programs that a reader has: one folder with kubectl, helm, ctr and castoff.
+/// Returns the programs that a reader has: one directory with kubectl, helm, ctr and castoff.
 pub(crate) fn programs(site: &Site) -> Result<TempDir> {
     let folder = tempfile::tempdir().context("make a folder for programs")?;
     let tools = Tools::fetched()?;
@@ -30,10 +30,10 @@ pub(crate) fn programs(site: &Site) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// A shell in the repository's root, as a reader has it who works on the node.
+/// Returns a shell in the repository's root, like that of a reader on the node.
 pub(crate) fn shell(site: &Site, programs: &Path, script: &str) -> Result<Command> {
     let path = std::env::var("PATH").context("a PATH")?;
-    // TARGET/image/ARCH/castoff.tar: what this run has built already is not built again.
+    // TARGET/image/ARCH/castoff.tar: an image that this run has built already is not built again.
     let target = site
         .image
         .archive
@@ -41,12 +41,12 @@ pub(crate) fn shell(site: &Site, programs: &Path, script: &str) -> Result<Comman
         .nth(3)
         .context("the folder of the build")?;
     let mut bash = site.cluster.command("bash");
-    // The stage is entered at its root.
+    // The shell starts at the stage's root directory.
     bash.args(["-euo", "pipefail", "-c", &format!("cd {ROOT}\n{script}")])
         .env("PATH", format!("{}:{path}", programs.display()))
         .env("CARGO_TARGET_DIR", target)
         .env("CONTAINERD_ADDRESS", site.node.containerd().socket());
-    // Cargo's variables for this test: ring's build script would run again because of them.
+    // Cargo's variables for this test would make ring's build script run again.
     for (name, _) in std::env::vars_os() {
         let is_of_this_test = ["CARGO_PKG_", "CARGO_MANIFEST_"]
             .iter()

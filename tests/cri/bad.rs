@@ -1,4 +1,4 @@
-//! A runtime that refuses, hangs, answers garbage, breaks off, or restarts while it is asked.
+//! A runtime that refuses, hangs, answers garbage, breaks off, or restarts during a request.
 
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::time::Instant;
@@ -21,7 +21,7 @@ fn script() -> Script {
 async fn another_service_is_a_protocol_error_and_silence_ends_at_the_deadline() {
     let http =
         b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request".to_vec();
-    // An HTTP/2 frame of settings that is cut short after its header of nine bytes.
+    // An HTTP/2 settings frame that is truncated after its header of nine bytes.
     let truncated = vec![0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3];
     for (manner, reason) in [
         (Manner::Deaf, Reason::DeadlineExceeded),
@@ -55,7 +55,7 @@ async fn another_service_is_a_protocol_error_and_silence_ends_at_the_deadline() 
 }
 
 #[tokio::test]
-async fn a_socket_that_nobody_accepts_on_or_of_another_type_is_refused() {
+async fn a_dead_socket_and_one_of_another_type_are_refused() {
     let host = Host::new();
     drop(UnixListener::bind(host.at(CONTAINERD)).expect("a socket"));
     let seen = ask(&mut host.source(None), &kubelet_with(NAMED)).await;
@@ -72,7 +72,7 @@ async fn a_socket_that_nobody_accepts_on_or_of_another_type_is_refused() {
 }
 
 #[tokio::test]
-async fn one_call_that_fails_hides_only_its_own() {
+async fn a_failed_call_hides_only_its_own_facts() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, script());
     let broken = Fault::Error(Code::Internal, "disk");
@@ -103,7 +103,7 @@ async fn one_call_that_fails_hides_only_its_own() {
 }
 
 #[tokio::test]
-async fn empty_answers_are_not_taken_for_facts() {
+async fn empty_answers_are_not_taken_as_facts() {
     let host = Host::new();
     let script = script()
         .fault(Method::Status, Fault::Empty)
@@ -119,7 +119,7 @@ async fn empty_answers_are_not_taken_for_facts() {
     assert_eq!(seen.containers.gaps[0].hides, Hides::Exposure);
 }
 
-/// Wherever the connection ends, there is a reason and no half answer.
+/// Wherever the connection ends, there is a reason and no partial answer.
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_no_answer() {
     let host = Host::new();
@@ -161,7 +161,7 @@ async fn a_runtime_that_restarts_is_asked_again_in_the_next_cycle() {
     let seen = ask(&mut source, &no_kubelet()).await;
     assert_eq!(seen.runtime.reading.known().expect("it is back").version, "2.0.0");
     assert_eq!(seen.containers.reading.known().map(Vec::len), Some(1));
-    // A restart between two cycles is not seen at all.
+    // A restart between two cycles has no effect.
     for _ in 0..20 {
         fake.restart().expect("the same path");
         let seen = ask(&mut source, &no_kubelet()).await;

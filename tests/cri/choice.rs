@@ -1,4 +1,4 @@
-//! Which endpoint is taken, and what is said of the others.
+//! The choice of the endpoint, and the report of the others.
 
 use castoff::model::kubelet::EndpointOrigin;
 use castoff::model::reading::{Hides, Reading, Reason};
@@ -12,7 +12,7 @@ fn docker() -> Script {
 }
 
 #[tokio::test]
-async fn nothing_there_is_absent() {
+async fn without_a_socket_the_runtime_is_absent() {
     let host = Host::new();
     let seen = ask(&mut host.source(None), &no_kubelet()).await;
     assert_eq!(seen.runtime.reading, Reading::Absent);
@@ -47,7 +47,7 @@ async fn the_kubelets_endpoint_is_never_replaced_by_another_that_answers() {
 }
 
 #[tokio::test]
-async fn castoffs_own_setting_decides_and_says_where_the_kubelet_asks_elsewhere() {
+async fn castoffs_own_setting_wins_and_a_different_one_of_the_kubelet_is_a_gap() {
     let host = Host::new();
     let _own = host.serve(CONTAINERD, Script::default());
     let _kubelets = host.serve("run/cri-dockerd.sock", docker());
@@ -65,7 +65,7 @@ async fn castoffs_own_setting_decides_and_says_where_the_kubelet_asks_elsewhere(
 }
 
 #[tokio::test]
-async fn castoffs_own_guess_is_not_the_kubelets_word() {
+async fn castoffs_own_guess_is_not_the_kubelets_setting() {
     let host = Host::new();
     let _own = host.serve("run/crio/crio.sock", Script::of("cri-o", "1.33.4", [Api::V1]));
     let mut k3s = kubelet_with("/run/k3s/containerd/containerd.sock");
@@ -78,7 +78,7 @@ async fn castoffs_own_guess_is_not_the_kubelets_word() {
 }
 
 #[tokio::test]
-async fn of_two_that_answer_the_one_for_docker_is_taken_and_the_doubt_is_said() {
+async fn of_two_that_answer_the_one_for_docker_is_taken_with_a_gap() {
     let host = Host::new();
     let _one = host.serve(CONTAINERD, Script::default());
     let _other = host.serve("run/cri-dockerd.sock", docker());
@@ -95,7 +95,7 @@ async fn of_two_that_answer_the_one_for_docker_is_taken_and_the_doubt_is_said() 
 }
 
 #[tokio::test]
-async fn a_silent_neighbour_leaves_a_doubt_and_a_dead_one_does_not() {
+async fn a_silent_runtime_leaves_a_gap_and_a_dead_one_does_not() {
     let host = Host::new();
     let _one = host.serve(CONTAINERD, Script::default());
     let mut other = host.serve(
@@ -157,7 +157,7 @@ async fn no_other_answer_than_unimplemented_leads_to_v1alpha2() {
 }
 
 #[tokio::test]
-async fn what_exists_and_does_not_answer_is_unknown_not_absent() {
+async fn a_runtime_that_does_not_answer_is_unknown_and_not_absent() {
     let host = Host::new();
     std::fs::create_dir(host.at(CONTAINERD)).expect("a directory in the socket's place");
     std::os::unix::fs::symlink("gone", host.at("run/crio/crio.sock")).expect("a link");

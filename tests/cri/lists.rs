@@ -1,4 +1,4 @@
-//! Long lists, and what is asked of each container.
+//! Long lists, and the request for each container.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn status_calls(fake: &FakeCri) -> usize {
 }
 
 #[tokio::test]
-async fn a_container_is_asked_about_once_in_its_life() {
+async fn a_containers_mounts_are_requested_once() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, many(30));
     let mut source = host.source(None);
@@ -36,7 +36,7 @@ async fn a_container_is_asked_about_once_in_its_life() {
     fake.edit(|script| *script = script.clone().container("sandbox", "new", "new", &[]));
     ask(&mut source, &no_kubelet()).await;
     assert_eq!(status_calls(&fake), 31, "the new one only");
-    // One that was gone for a cycle is forgotten.
+    // A container that was gone for a cycle is dropped.
     let all = many(30);
     fake.edit(|script| *script = many(29));
     ask(&mut source, &no_kubelet()).await;
@@ -46,7 +46,7 @@ async fn a_container_is_asked_about_once_in_its_life() {
 }
 
 #[tokio::test]
-async fn what_a_pod_belongs_to_is_told_in_either_version_whatever_stands_beside() {
+async fn the_workload_of_a_pod_is_known_in_either_version() {
     for (api, at) in [(Api::V1, CONTAINERD), (Api::V1alpha2, "run/dockershim.sock")] {
         let host = Host::new();
         let script = Script::of("runtime", "1", [api])
@@ -75,7 +75,7 @@ async fn what_a_pod_belongs_to_is_told_in_either_version_whatever_stands_beside(
 }
 
 #[tokio::test]
-async fn a_container_that_vanished_is_left_out_and_one_that_failed_is_asked_again() {
+async fn a_container_that_vanished_is_left_out_and_a_failed_request_is_repeated() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, many(3));
     fake.edit(|script| {
@@ -115,7 +115,7 @@ async fn a_container_that_vanished_is_left_out_and_one_that_failed_is_asked_agai
 }
 
 #[tokio::test]
-async fn a_runtime_that_hangs_on_each_container_is_left_in_time() {
+async fn a_runtime_that_hangs_on_each_container_does_not_exceed_the_deadline() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, many(200).fault(Method::ContainerStatus, Fault::Hang));
     let seen = ask(&mut host.source(None), &no_kubelet()).await;
@@ -134,9 +134,9 @@ async fn a_runtime_that_hangs_on_each_container_is_left_in_time() {
     );
 }
 
-/// Whatever the machine gets through in the time of one cycle is kept, the rest is counted, and the next cycles go on.
+/// The answers within the time of one cycle are kept, the rest is counted, and the next cycles continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_thousand_containers_are_seen_whole_after_some_cycles() {
+async fn twenty_thousand_containers_are_complete_after_some_cycles() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, many(20_000));
     let mut source = host.source_within(None, Duration::from_secs(2));
@@ -154,7 +154,7 @@ async fn twenty_thousand_containers_are_seen_whole_after_some_cycles() {
         assert!(unknown < unknown_before, "each cycle learns some");
         unknown_before = unknown;
         if unknown == 0 {
-            // A call that ran out of time may have been counted and is asked again.
+            // A call whose deadline passed may have been counted and is repeated.
             let calls = status_calls(&fake);
             assert!((20_000..20_000 + 200 * 8).contains(&calls), "{calls}");
             return;
@@ -183,7 +183,7 @@ async fn an_answer_over_16_mib_is_too_large() {
 }
 
 #[tokio::test]
-async fn entries_that_cannot_be_told_apart_are_left_out_and_counted() {
+async fn entries_that_cannot_be_identified_are_left_out_and_counted() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, many(4));
     fake.edit(|script| {

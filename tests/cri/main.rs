@@ -1,4 +1,4 @@
-//! The runtime source against a real server on a real socket that does what a runtime must not do.
+//! The runtime source against a real server on a real socket that violates the protocol.
 
 mod bad;
 mod choice;
@@ -20,7 +20,7 @@ use castoff::sources::runtime::RuntimeSource;
 use castoff_cri::v1;
 use castoff_tests::fake::cri::{Api, FakeCri, Method, Script};
 
-/// The deadline of one call in these tests: far more than an answer takes, on a busy machine too.
+/// The deadline of one call in these tests: far longer than an answer takes, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 const CONTAINERD: &str = "run/containerd/containerd.sock";
@@ -84,7 +84,7 @@ impl Source {
     }
 }
 
-/// The sockets below `root`, as listened on by nobody's engine.
+/// Returns the sockets below `root` as listeners that are no engine's.
 fn listening(root: &Path) -> Vec<ListeningFile> {
     let entries = std::fs::read_dir(root)
         .expect("a directory")
@@ -106,12 +106,12 @@ fn listening(root: &Path) -> Vec<ListeningFile> {
     found.collect()
 }
 
-/// Nothing known of a kubelet.
+/// Returns an unknown kubelet.
 fn no_kubelet() -> Sighting<Kubelet> {
     Sighting::absent()
 }
 
-/// A kubelet that was given one endpoint by its flag.
+/// Returns a kubelet with one endpoint in its flag.
 fn kubelet_with(path: &str) -> Sighting<Kubelet> {
     let origin = EndpointOrigin::KubeletFlag {
         flag: "--container-runtime-endpoint".to_owned(),
@@ -129,7 +129,7 @@ fn kubelet_with(path: &str) -> Sighting<Kubelet> {
     })
 }
 
-/// Asks once, and sees that it ended in time.
+/// Asks once, and fails if the deadline passes.
 async fn ask(source: &mut Source, kubelet: &Sighting<Kubelet>) -> RuntimeSighting {
     let started = Instant::now();
     let seen = source.query(kubelet).await;
@@ -143,7 +143,7 @@ fn reason_of<T>(reading: &Reading<T>) -> Option<Reason> {
 }
 
 #[tokio::test]
-async fn a_modern_runtime_is_asked_in_v1_only() {
+async fn a_modern_runtime_is_only_asked_in_v1() {
     let host = Host::new();
     let script = Script::of("containerd", "2.3.4", [Api::V1])
         .cgroup_driver(v1::CgroupDriver::Systemd)
@@ -175,7 +175,7 @@ async fn a_modern_runtime_is_asked_in_v1_only() {
 }
 
 #[tokio::test]
-async fn v1alpha2_is_never_asked_where_v1_is_answered() {
+async fn v1alpha2_is_never_used_if_v1_answers() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, Script::default());
     let mut source = host.source(None);
@@ -216,7 +216,7 @@ async fn an_old_runtime_is_asked_in_v1alpha2() {
 }
 
 #[tokio::test]
-async fn whether_the_runtime_serves_metrics_of_pods_is_asked() {
+async fn the_runtimes_metrics_of_pods_are_detected() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, Script::default());
     for serves in [false, true] {
@@ -228,7 +228,7 @@ async fn whether_the_runtime_serves_metrics_of_pods_is_asked() {
 }
 
 #[tokio::test]
-async fn a_runtime_without_runtime_config_is_a_fact() {
+async fn a_missing_runtime_config_is_a_known_fact() {
     let host = Host::new();
     let _fake = host.serve(CONTAINERD, Script::default());
     let seen = ask(&mut host.source(None), &no_kubelet()).await;
@@ -240,7 +240,7 @@ async fn a_runtime_without_runtime_config_is_a_fact() {
 }
 
 #[tokio::test]
-async fn deprecations_are_the_runtimes_own_words() {
+async fn deprecations_have_the_runtimes_own_text() {
     let host = Host::new();
     let said = r#"{"io.containerd.deprecation/cri-api-v1alpha2":"CRI API v1alpha2 is deprecated"}"#;
     let fake = host.serve(

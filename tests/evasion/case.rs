@@ -1,4 +1,4 @@
-//! A case: who does what with a socket of its own, and what castoff has to say of it.
+//! A case: a use of a socket of its own, and castoff's expected results.
 
 use std::any::Any;
 use std::fmt;
@@ -10,35 +10,35 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// What a case keeps until all is judged.
+/// The things that a case keeps until all cases are judged.
 pub(crate) type Held = Box<dyn Any>;
 
-/// Its unit alone.
+/// The case's unit alone.
 pub(crate) const UNIT: &[Said] = &[Said::Unit];
 
 /// A case.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
-    /// Its name in short: of its folder, its unit, its pod.
+    /// A short name, for its directory, its unit and its pod.
     pub(crate) name: &'static str,
-    /// Its row's words.
+    /// The text of its row.
     pub(crate) title: &'static str,
-    /// How castoff sees it, or what it says instead.
+    /// The way in which castoff detects it, or what castoff reports instead.
     pub(crate) how: &'static str,
-    /// Brings it about.
+    /// Sets up the case.
     pub(crate) set: fn(&World, &Case) -> Result<Held>,
-    /// All that is said of its socket where the kernel programs run.
+    /// All results for its socket with the kernel programs.
     pub(crate) with: &'static [Said],
-    /// All that is said of it without them.
+    /// All results for it without them.
     pub(crate) without: &'static [Said],
 }
 
-/// One thing that a report says of a socket.
+/// One result about a socket in a report.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Said {
     /// The case's unit is a client.
     Unit,
-    /// Another unit, which is no other case's.
+    /// Another unit, which belongs to no other case.
     OtherUnit(&'static str),
     /// The pod's container `use`.
     Pod,
@@ -48,15 +48,15 @@ pub(crate) enum Said {
     Program(&'static str, u32),
     /// A login session of this user.
     Session(u32),
-    /// A connection is open, and nobody can be named for it.
+    /// A connection is open, and its holder is not known.
     Unnamed,
-    /// Somebody connected between two looks.
+    /// A client connected between two looks.
     Unseen,
-    /// The case's container could reach the socket, by its file or by a folder above it.
+    /// The case's container could reach the socket, through its file or through a directory above it.
     Exposed(&'static str),
     /// A finding with this code names the case.
     Finding(&'static str),
-    /// The times of the socket's file say that nobody connected, since they were set.
+    /// The times of the socket's file show that no client has connected since they were set.
     NoneSince,
 }
 
@@ -76,12 +76,12 @@ impl fmt::Display for Said {
 }
 
 impl Case {
-    /// The name of its unit.
+    /// Returns the name of its unit.
     pub(crate) fn unit(&self) -> String {
         format!("castoff-evasion-{}.service", self.name)
     }
 
-    /// Holds a report against what is to be said of the case.
+    /// Compares a report with the expected results of the case.
     pub(crate) fn judge(&self, report: &Value, socket: &Path, expected: &[Said]) -> Result<()> {
         let mut clients: Vec<String> = expected.iter().filter_map(|said| self.client(*said)).collect();
         clients.sort();
@@ -121,7 +121,7 @@ impl Case {
         }
     }
 
-    /// How the mounts of the case's own pod or container lead to its socket.
+    /// Returns the ways in which the mounts of the case's own pod or container lead to its socket.
     fn exposures(&self, report: &Value, socket: &Path) -> Result<Vec<String>> {
         let is_own = |exposure: &&Value| {
             let of_case = exposure["pod"] == self.name || exposure["container"] == self.name;

@@ -1,4 +1,4 @@
-//! Connects that are short, hidden behind a name, or not connect(2) of the C library.
+//! Connections that are short, hidden behind a name, or not made by connect(2) of the C library.
 
 use castoff_tests::lab::cgroups::UnitCgroup;
 use castoff_tests::lab::clients;
@@ -105,7 +105,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "user, process, mount and network namespaces of its own",
         how: HOLDER,
         set: |world, case| {
-            // The root of its own user namespace has no right over the machine's files.
+            // The root of its own user namespace has no rights over the machine's files.
             fs::set_permissions(world.socket(case), Permissions::from_mode(0o666))?;
             keep(world.client(case, &["deep"]))
         },

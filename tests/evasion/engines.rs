@@ -1,4 +1,4 @@
-//! Engines that hang, come back, run elsewhere or hand their sockets on, and those who stand before them.
+//! Engines that hang, restart, run elsewhere or pass their sockets on, and proxies in front of them.
 
 use std::fs;
 
@@ -74,7 +74,7 @@ pub(crate) const CASES: &[Case] = &[
             let place = Place::host().cgroup(UnitCgroup::make(below)?);
             keep(Ok((clients::hold(&world.socket(case), place)?, pod)))
         },
-        // It has the machine's own root, and so the folder of the socket.
+        // It has the machine's own root, and so the directory of the socket.
         with: &[Said::Pod, Said::Exposed("directory")],
         without: &[Said::Pod, Said::Exposed("directory")],
     },

@@ -1,4 +1,4 @@
-//! Connections that others hold than those who made them, and that no table of descriptors shows.
+//! Connections that are held by others than their makers, or that no table of descriptors shows.
 
 use castoff_tests::lab::clients::{self, Connector};
 use castoff_tests::lab::places::Place;

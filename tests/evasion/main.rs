@@ -1,7 +1,7 @@
-//! Ways to use Docker without being seen: each is brought about with a real engine, on a socket of its own, and held
-//! against what two agents say of that socket at the same time, one with its kernel programs and one without.
+//! Ways to use Docker without being seen. Each is set up with a real engine, on a socket of its own, and compared with
+//! the results of two agents that run concurrently, one with its kernel programs and one without.
 //!
-//! With words as arguments only the cases run whose name contains one of them. The table of a whole run is kept in
+//! With arguments, only the cases run whose name contains one of them. The table of a complete run is in
 //! `agent/docs/blind-spots.md`; `CASTOFF_BLESS=1` writes it.
 
 mod case;
@@ -23,7 +23,7 @@ use castoff_tests::wait;
 use case::{Case, Said};
 use world::World;
 
-/// How long an agent may take until it says what is expected.
+/// The timeout of an agent until it reports the expected results.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 fn main() -> ExitCode {
@@ -64,7 +64,7 @@ fn run(words: &Words) -> Result<bool> {
     if words.are_none() && failed == 0 {
         failed += usize::from(!table::compare(&cases)?);
     }
-    // The checks above are counted one by one; this line counts the table.
+    // The checks above are counted one by one; this line is for the table.
     let (result, passed) = if failed == 0 { ("ok", 1) } else { ("FAILED", 0) };
     println!(
         "test result: {result}. {passed} passed; {} failed; 0 ignored",

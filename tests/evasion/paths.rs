@@ -1,4 +1,4 @@
-//! The socket under other names, and by mounts.
+//! The socket under other names, and through mounts.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -192,7 +192,7 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
-/// A mount on the host that is undone when it is dropped.
+/// A mount on the host that is removed when it is dropped.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -220,7 +220,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Keeps what a case has made until all is judged.
+/// Keeps the things that a case has created until all cases are judged.
 pub(crate) fn keep<T: 'static>(made: Result<T>) -> Result<Held> {
     Ok(Box::new(made?))
 }

@@ -1,4 +1,4 @@
-//! The table of the cases, as it is printed and kept.
+//! The table of the cases, as it is printed and stored.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/docs/blind
 const BEGIN: &str = "<!-- evasion: begin -->\n";
 const END: &str = "<!-- evasion: end -->\n";
 
-/// The table.
+/// Returns the table.
 pub(crate) fn write(cases: &[Case]) -> String {
     let mut table = "| case | with the kernel programs | without them | how |\n|---|---|---|---|\n".to_owned();
     for case in cases {
@@ -37,7 +37,7 @@ fn cell(said: &[Said]) -> String {
     }
 }
 
-/// True if the document has this table between its marks; `CASTOFF_BLESS=1` makes it so.
+/// True if the document has this table between its marks. `CASTOFF_BLESS=1` writes it.
 pub(crate) fn compare(cases: &[Case]) -> Result<bool> {
     let kept = std::fs::read_to_string(DOCUMENT).with_context(|| format!("read {DOCUMENT}"))?;
     let (before, rest) = kept

@@ -1,5 +1,5 @@
-//! What all cases share: a dockerd that listens on a socket for each of them, a runtime of pods, and two agents that look
-//! at the same time, one with its kernel programs and one without.
+//! The parts that all cases share: a dockerd that listens on a socket for each of them, a runtime for pods, and two
+//! agents that run concurrently, one with its kernel programs and one without.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ use castoff_tests::report::Agent;
 
 use crate::case::Case;
 
-/// The world of a run.
+/// The shared parts of a run.
 pub(crate) struct World {
     pub(crate) docker: Docker,
     pub(crate) runtime: Containerd,
@@ -42,12 +42,12 @@ impl World {
         })
     }
 
-    /// The case's own socket of dockerd, the only file in its folder.
+    /// Returns the case's own socket of dockerd, the only file in its directory.
     pub(crate) fn socket(&self, case: &Case) -> PathBuf {
         socket_in(self.folder.path(), case)
     }
 
-    /// A path that is the case's own and beside its folder.
+    /// Returns a path that is the case's own and next to its directory.
     pub(crate) fn beside(&self, case: &Case, name: &str) -> PathBuf {
         self.folder.path().join(format!("{}.{name}", case.name))
     }
@@ -59,12 +59,12 @@ impl World {
         Agent::start(common.into_iter().chain(arguments.iter().copied()))
     }
 
-    /// Runs the client program in the case's unit; `mode` without the path of the socket, which comes last.
+    /// Runs the client program in the case's unit; `mode` lacks the path of the socket, which comes last.
     pub(crate) fn client(&self, case: &Case, mode: &[&str]) -> Result<Client> {
         client_to(case, mode, &self.socket(case))
     }
 
-    /// Runs a pod with a container `use`, which holds a connection to the path after it has this mount.
+    /// Runs a pod with a container `use` that has this mount and holds a connection to the path.
     pub(crate) fn pod(&self, case: &Case, from: &Path, to: &str, path: &str) -> Result<RunningPod> {
         self.run(
             Pod::new("evasion", case.name),

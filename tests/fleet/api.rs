@@ -1,4 +1,4 @@
-//! An API server that refuses, breaks off, lets a list expire, asks for patience, or is somebody else.
+//! An API server that refuses, breaks off, lets a list expire, sends Retry-After, or is another server.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn of_nodes(count: usize, page: usize) -> Result<FakeApi> {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_read_is_said_with_what_to_do() -> Result<()> {
+async fn a_list_that_cannot_be_read_is_reported_with_advice() -> Result<()> {
     let cases = [
         (Fault::status(401, "Unauthorized"), "sign in again"),
         (
@@ -57,7 +57,7 @@ async fn a_list_that_cannot_be_read_is_said_with_what_to_do() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_table_is_not_guessed_at() -> Result<()> {
+async fn a_server_without_tables_is_refused() -> Result<()> {
     let api = of_nodes(1, usize::MAX).await?;
     let body = json!({ "kind": "NodeList", "metadata": {}, "items": [] }).to_string();
     let headers = vec![("content-type", "application/json".to_owned())];
@@ -76,7 +76,7 @@ async fn a_server_that_speaks_no_table_is_not_guessed_at() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_list_that_expires_goes_on_with_what_the_server_offers() -> Result<()> {
+async fn an_expired_list_continues_with_the_servers_token() -> Result<()> {
     let api = of_nodes(20, 4).await?;
     let offers =
         json!({ "kind": "Status", "code": 410, "reason": "Expired", "metadata": { "continue": "8" } }).to_string();
@@ -90,7 +90,7 @@ async fn a_list_that_expires_goes_on_with_what_the_server_offers() -> Result<()>
         "/api/v1/nodes?limit=250&includeObject=Metadata&continue=8",
         expired.clone(),
     ));
-    // Without an offer all is read again, and no node is there twice.
+    // Without a continue token everything is read again, and no node appears twice.
     api.script().on.push((
         "includeObject=None&labelSelector=app.kubernetes.io%2Fname%3Dcastoff&continue=8",
         Fault::status(410, "too old"),
@@ -107,7 +107,7 @@ async fn a_list_that_expires_goes_on_with_what_the_server_offers() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_list_that_breaks_off_is_not_all() -> Result<()> {
+async fn an_interrupted_list_is_incomplete() -> Result<()> {
     let api = of_nodes(8, 4).await?;
     api.script()
         .on
@@ -127,7 +127,7 @@ async fn a_list_that_breaks_off_is_not_all() -> Result<()> {
 }
 
 #[tokio::test]
-async fn patience_that_is_asked_for_is_given() -> Result<()> {
+async fn retry_after_is_respected_by_the_fleet() -> Result<()> {
     let api = of_nodes(3, usize::MAX).await?;
     let throttled = || {
         let headers = vec![
@@ -152,7 +152,7 @@ async fn patience_that_is_asked_for_is_given() -> Result<()> {
 }
 
 #[tokio::test]
-async fn no_more_agents_are_asked_at_a_time_than_was_said() -> Result<()> {
+async fn the_limit_of_concurrent_requests_is_respected() -> Result<()> {
     let api = of_nodes(12, usize::MAX).await?;
     for at in 0..12 {
         let node = format!("node-{at:04}");
@@ -185,7 +185,7 @@ async fn rows_come_before_the_slowest_agent_has_answered() -> Result<()> {
     let mut out = child.stdout.take().expect("a pipe");
     let mut seen = Vec::new();
     let mut part = [0; 8_192];
-    // All but the silent one, long before its deadline; generous for a machine that does much else.
+    // All but the silent one, long before its deadline; generous for a busy machine.
     let read = tokio::time::timeout(Duration::from_secs(15), async {
         while !String::from_utf8_lossy(&seen).contains("node-0299") {
             let read = out.read(&mut part).await?;
@@ -194,7 +194,7 @@ async fn rows_come_before_the_slowest_agent_has_answered() -> Result<()> {
         Ok::<_, std::io::Error>(())
     });
     read.await??;
-    // A person who has seen enough gets what is known, and is told that it is not all.
+    // A user who interrupts it gets the known rows and a note that they are incomplete.
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().expect("it runs"))?).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
     out.read_to_end(&mut seen).await?;
@@ -206,10 +206,10 @@ async fn rows_come_before_the_slowest_agent_has_answered() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_or_is_none_is_said_at_once() -> Result<()> {
+async fn a_missing_server_is_reported_at_once() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    // Half a TLS handshake: whatever it gets, it closes after a few bytes that are none of TLS.
+    // Half a TLS handshake: whatever it receives, it closes after a few bytes that are not TLS.
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 512]).await;

@@ -1,4 +1,4 @@
-//! Reports that are old, of another version, of another node, hostile, or none.
+//! Reports that are outdated, of another version, of another node, hostile, or invalid.
 
 use anyhow::Result;
 use castoff_tests::fake::api::{FakeApi, Fault, Reply, report_clear, report_in_use};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Person, Ran};
 
-/// castoff's answer where the agent on `one` gives `reply`.
+/// Returns castoff's output if the agent on `one` answers with `reply`.
 async fn answering(reply: Reply) -> Result<Ran> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("one");
@@ -21,7 +21,7 @@ async fn reporting(change: impl FnOnce(&mut Value)) -> Result<Ran> {
 }
 
 #[tokio::test]
-async fn another_version_is_read_as_far_as_it_is_the_same_form() -> Result<()> {
+async fn another_version_is_read_as_far_as_its_structure_is_the_same() -> Result<()> {
     let ran = reporting(|report| {
         report["castoffVersion"] = json!("7.1.0");
         report["inventedLater"] = json!({ "deep": [[[1]]] });
@@ -36,7 +36,7 @@ async fn another_version_is_read_as_far_as_it_is_the_same_form() -> Result<()> {
         (&json!("in-use"), &json!("7.1.0"))
     );
     assert!(row["clients"].to_string().contains("virtual-machine vm-7"), "{row}");
-    // A part of another form is unknown, and the rest stands.
+    // A part with another structure is unknown, and the rest is used.
     let row = reporting(|report| report["exposures"] = json!({ "state": "known", "value": 7 }))
         .await?
         .row("one")?;
@@ -52,7 +52,7 @@ async fn another_version_is_read_as_far_as_it_is_the_same_form() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_form_is_said_and_never_taken() -> Result<()> {
+async fn another_structure_is_reported_and_never_used() -> Result<()> {
     let cases: [(&str, Value, &str, &str); 5] = [
         (
             "/apiVersion",
@@ -85,7 +85,7 @@ async fn another_form_is_said_and_never_taken() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_no_report_is_not_understood() -> Result<()> {
+async fn an_invalid_report_is_refused() -> Result<()> {
     let faults = [
         Fault::html(200),
         Fault::CutOff,
@@ -126,7 +126,7 @@ async fn what_is_no_report_is_not_understood() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_report_of_another_node_is_nothing_of_this_one() -> Result<()> {
+async fn a_report_of_another_node_is_not_used() -> Result<()> {
     let row = reporting(|report| report["node"] = json!("two")).await?.row("one")?;
     assert_eq!(
         (&row["verdict"], &row["doubt"]),
@@ -134,7 +134,7 @@ async fn a_report_of_another_node_is_nothing_of_this_one() -> Result<()> {
     );
     assert_eq!(row["clients"]["state"], "unknown");
     assert!(row["reason"].to_string().contains("reports node two"), "{row}");
-    // An agent that was not told its node's name says nothing wrong.
+    // An agent without a configured node name is accepted.
     let row = reporting(|report| report["node"] = json!(null)).await?.row("one")?;
     assert_eq!(row["verdict"], "in-use");
     Ok(())
@@ -159,7 +159,7 @@ async fn an_old_look_proves_use_and_never_that_there_is_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn hostile_names_reach_no_terminal_and_no_page_raw() -> Result<()> {
+async fn hostile_names_are_escaped_in_terminals_and_pages() -> Result<()> {
     let api = FakeApi::start().await?;
     let evil = "<script>alert(1)</script>\u{1b}[2J\u{202e}\n";
     api.script().fleet.add("one");

@@ -1,4 +1,4 @@
-//! `castoff cluster` as its user runs it, against an API server with a whole cluster behind it that does what a test tells.
+//! `castoff cluster` as a user runs it, against an API server with a whole cluster that is controlled by a test.
 
 mod api;
 mod bad_reports;
@@ -16,7 +16,7 @@ use castoff_tests::fake::api::FakeApi;
 use castoff_tests::lab::castoff_binary;
 use serde_json::Value;
 
-/// What castoff printed and how it ended.
+/// castoff's output and exit code.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -29,7 +29,7 @@ impl Ran {
         serde_json::from_str(&self.out).with_context(|| format!("{self:?}"))
     }
 
-    /// The row of a node.
+    /// Returns the row of a node.
     fn row(&self, node: &str) -> Result<Value> {
         let document = self.json()?;
         let rows = document["nodes"].as_array().context("nodes")?;
@@ -38,13 +38,13 @@ impl Ran {
     }
 }
 
-/// A person's machine: a home with a kubeconfig.
+/// A user's machine: a home directory with a kubeconfig.
 struct Person {
     home: tempfile::TempDir,
 }
 
 impl Person {
-    /// One whose kubeconfig leads to `api`.
+    /// Returns one whose kubeconfig leads to `api`.
     fn of(api: &FakeApi) -> Result<Self> {
         Self::with(&kubeconfig(&format!("http://{}", api.address())))
     }
@@ -60,7 +60,7 @@ impl Person {
         self.home.path().join(name)
     }
 
-    /// `castoff cluster` with these arguments, not yet started.
+    /// Returns `castoff cluster` with these arguments, as a command.
     fn command(&self, arguments: &[&str]) -> Result<tokio::process::Command> {
         let mut command = tokio::process::Command::new(castoff_binary()?);
         command.arg("cluster").args(arguments).env_clear();
@@ -95,7 +95,7 @@ fn kubeconfig(server: &str) -> String {
     )
 }
 
-/// The schema of the document that castoff prints.
+/// Returns the schema of the document that castoff prints.
 fn schema() -> Result<jsonschema::Validator> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/docs/fleet.schema.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;

@@ -1,4 +1,4 @@
-//! Every Node has its line: with what its agent says, or with why nothing is known of it.
+//! Every Node has its row: with its agent's report, or with the reason why nothing is known of it.
 
 use anyhow::Result;
 use castoff_tests::fake::api::{FakeApi, Fault, Reply, report_clear, report_in_use};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Person, schema};
 
 #[tokio::test]
-async fn each_node_says_what_its_agent_says() -> Result<()> {
+async fn each_row_has_the_report_of_its_agent() -> Result<()> {
     let api = FakeApi::start().await?;
     for node in ["one", "two", "three"] {
         api.script().fleet.add(node);
@@ -47,7 +47,7 @@ async fn each_node_says_what_its_agent_says() -> Result<()> {
         (summary["nodes"].as_u64(), summary["complete"].as_bool()),
         (Some(3), Some(true))
     );
-    // Two lists, one pod for where agents serve, three reports.
+    // Two lists, one pod for the agents' port, three reports.
     assert_eq!(summary["requests"], 6);
     assert_eq!(api.count("GET"), 6);
     Ok(())
@@ -127,12 +127,12 @@ async fn a_node_without_a_report_is_unknown_with_the_reason() -> Result<()> {
 }
 
 #[tokio::test]
-async fn pods_without_a_node_and_two_on_one_are_told() -> Result<()> {
+async fn pods_without_a_node_and_two_on_one_are_reported() -> Result<()> {
     let api = FakeApi::start().await?;
     {
         let fleet = &mut api.script().fleet;
         fleet.add("one");
-        // A rollout: the old pod goes, the new one is there, and the old one's report is of the past.
+        // A rollout: the old pod ends, the new one is there, and the old one's report is outdated.
         fleet.add_node("two", &[]);
         fleet.add_pod("castoff-a-old", "two", "1/1", "Terminating");
         fleet.add_pod("castoff-b-new", "two", "1/1", "Running");
@@ -161,7 +161,7 @@ async fn pods_without_a_node_and_two_on_one_are_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_selector_chooses_nodes_and_the_others_pods_are_no_strays() -> Result<()> {
+async fn a_selector_chooses_nodes_and_pods_of_others_are_ignored() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("linux");
     api.script()
@@ -182,7 +182,7 @@ async fn a_selector_chooses_nodes_and_the_others_pods_are_no_strays() -> Result<
 }
 
 #[tokio::test]
-async fn without_castoff_it_is_said_how_to_get_it_and_where_it_is() -> Result<()> {
+async fn without_castoff_the_installation_is_explained() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add_node("one", &[]);
     let person = Person::of(&api)?;
@@ -208,13 +208,13 @@ async fn agents_that_serve_elsewhere_or_over_tls_are_found() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("one");
     let person = Person::of(&api)?;
-    for (door, arguments) in [
+    for (agent_port, arguments) in [
         ("https:8443", &["-o", "json"][..]),
         ("80", &["-o", "json", "--port", "80"]),
     ] {
-        api.script().fleet.door = door.to_owned();
+        api.script().fleet.agent_port = agent_port.to_owned();
         let ran = person.run(arguments).await?;
-        assert_eq!(ran.code, Some(0), "{door}: {ran:?}");
+        assert_eq!(ran.code, Some(0), "{agent_port}: {ran:?}");
     }
     let proxied: Vec<String> = api
         .script()
@@ -234,7 +234,7 @@ async fn agents_that_serve_elsewhere_or_over_tls_are_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_exit_code_is_by_the_worst_node_and_the_bar() -> Result<()> {
+async fn the_exit_code_follows_the_worst_node_and_the_threshold() -> Result<()> {
     let api = FakeApi::start().await?;
     for node in ["clear", "used"] {
         api.script().fleet.add(node);
@@ -244,7 +244,7 @@ async fn the_exit_code_is_by_the_worst_node_and_the_bar() -> Result<()> {
     for (bar, code) in [("in-use", 1), ("runtime", 0), ("clear", 1)] {
         assert_eq!(person.run(&["--fail-on", bar]).await?.code, Some(code), "{bar}");
     }
-    // What was found counts, whatever is unknown beside it; what was not found does not.
+    // A finding counts, whatever else is unknown; a fact that was not found does not.
     api.script().fleet.add_node("bare", &[]);
     for (bar, code) in [("in-use", 1), ("runtime", 2)] {
         assert_eq!(
@@ -253,7 +253,7 @@ async fn the_exit_code_is_by_the_worst_node_and_the_bar() -> Result<()> {
             "{bar} with an unknown node"
         );
     }
-    // An in-use node of which the runtime is hidden may be a runtime one.
+    // An in-use node whose runtime is hidden may be a runtime one.
     api.script().fleet.nodes.remove("bare");
     let mut hidden = report_in_use("used");
     let gap = json!({ "reason": "permission-denied", "asked": "a", "answer": "b", "hides": "runtime", "count": 1 });
@@ -267,7 +267,7 @@ async fn the_exit_code_is_by_the_worst_node_and_the_bar() -> Result<()> {
 
 /// No agent was started with `--for`.
 #[tokio::test]
-async fn each_node_is_judged_by_its_report_for_what_is_asked() -> Result<()> {
+async fn each_node_is_judged_for_the_requested_targets() -> Result<()> {
     let api = FakeApi::start().await?;
     for node in ["ready", "old", "stale", "other"] {
         api.script().fleet.add(node);

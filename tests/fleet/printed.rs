@@ -1,4 +1,4 @@
-//! What a person sees: the table, the page, what changes.
+//! The output for users: the table, the page, the changes.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::Person;
 
 #[tokio::test]
-async fn a_small_fleet_is_printed_worst_first_with_who_is_left() -> Result<()> {
+async fn a_small_fleet_is_printed_worst_first_with_the_remaining_clients() -> Result<()> {
     let api = FakeApi::start().await?;
     for node in ["a-clear", "b-used", "c-bare"] {
         api.script().fleet.add(node);
@@ -72,7 +72,7 @@ async fn a_page_is_one_bounded_file_that_fetches_and_runs_nothing() -> Result<()
 }
 
 #[tokio::test]
-async fn a_watch_says_what_changes_and_nothing_twice() -> Result<()> {
+async fn a_watch_prints_each_change_once() -> Result<()> {
     let api = FakeApi::start().await?;
     for node in ["one", "two"] {
         api.script().fleet.add(node);
@@ -105,7 +105,7 @@ async fn a_watch_says_what_changes_and_nothing_twice() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_reader_who_leaves_ends_it_without_a_word() -> Result<()> {
+async fn a_closed_pipe_ends_it_silently() -> Result<()> {
     let api = FakeApi::start().await?;
     for at in 0..600 {
         api.script().fleet.add(&format!("node-{at:04}"));

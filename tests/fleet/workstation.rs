@@ -1,4 +1,4 @@
-//! The kubeconfig of a person: missing, wrong, of several files, with the wrong context; and wrong arguments.
+//! A user's kubeconfig: missing, invalid, in several files, with a wrong context; and wrong arguments.
 
 use anyhow::Result;
 use castoff_tests::fake::api::FakeApi;
@@ -6,7 +6,7 @@ use castoff_tests::fake::api::FakeApi;
 use super::{Person, finish, kubeconfig};
 
 #[tokio::test]
-async fn a_kubeconfig_that_cannot_be_used_is_wrong_use() -> Result<()> {
+async fn an_unusable_kubeconfig_is_a_usage_error() -> Result<()> {
     let person = Person::with("")?;
     let fifo = person.file("fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)?;
@@ -46,7 +46,7 @@ async fn a_kubeconfig_that_cannot_be_used_is_wrong_use() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_context_that_is_not_there_lists_those_that_are() -> Result<()> {
+async fn a_missing_context_lists_the_existing_ones() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("one");
     let person = Person::of(&api)?;
@@ -69,7 +69,7 @@ async fn a_context_that_is_not_there_lists_those_that_are() -> Result<()> {
 }
 
 #[tokio::test]
-async fn several_files_are_one_and_a_missing_one_is_none() -> Result<()> {
+async fn several_files_are_merged_and_a_missing_one_is_ignored() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().fleet.add("one");
     let person = Person::of(&api)?;
@@ -93,7 +93,7 @@ async fn several_files_are_one_and_a_missing_one_is_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_told_together() -> Result<()> {
+async fn wrong_arguments_are_reported_together() -> Result<()> {
     let person = Person::with("")?;
     let ran = person
         .run(&[

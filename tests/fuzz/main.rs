@@ -1,4 +1,4 @@
-//! Gives libFuzzer one of castoff's decoders: the one that `CASTOFF_FUZZ` names. `tests/tiers/fuzz` runs it for each.
+//! Runs one of castoff's decoders in libFuzzer: the one in `CASTOFF_FUZZ`. `tests/tiers/fuzz` runs it for each.
 
 #![no_main]
 

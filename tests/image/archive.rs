@@ -1,4 +1,4 @@
-//! The archive by itself: the same bytes each time, what it says of itself, what is refused.
+//! The archive itself: it has the same bytes each time, the right contents, and wrong inputs are refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ const MACHINE: usize = 18;
 const AARCH64: u8 = 183;
 const RISCV: u8 = 243;
 
-/// An archive, unpacked.
+/// An unpacked archive.
 pub(crate) struct Unpacked {
     folder: TempDir,
 }
@@ -51,12 +51,12 @@ impl Unpacked {
         self.described(&self.read("index.json")?["manifests"][0])
     }
 
-    /// The image's configuration.
+    /// Returns the image's configuration.
     pub(crate) fn config(&self) -> Result<Value> {
         self.described(&self.manifest()?["config"])
     }
 
-    /// Its one layer, unpacked.
+    /// Unpacks its one layer.
     fn layer(&self) -> Result<TempDir> {
         let root = tempfile::tempdir()?;
         untar(&self.blob(&self.manifest()?["layers"][0])?, root.path())?;
@@ -85,14 +85,14 @@ fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is no text"))
 }
 
-/// Builds from this program, into this folder.
+/// Returns the command that builds from this program, into this directory.
 fn build(program: &Path, folder: &Path, more: &[&str]) -> Command {
     let mut script = Image::script(["--binary".as_ref(), program.as_os_str()]);
     script.arg("--output").arg(folder.join("castoff.tar")).args(more);
     script
 }
 
-/// What the script says where it refuses, and its exit code.
+/// Returns the exit code and the message of the script's refusal.
 fn refusal(script: &mut Command) -> Result<(Option<i32>, String)> {
     let output = script.output()?;
     ensure!(
@@ -103,7 +103,7 @@ fn refusal(script: &mut Command) -> Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8(output.stderr)?))
 }
 
-/// A copy of the program that claims to be for another machine.
+/// Returns a copy of the program whose header names another architecture.
 fn for_machine(program: &Path, folder: &Path, machine: u8) -> Result<PathBuf> {
     let mut bytes = fs::read(program)?;
     bytes[MACHINE] = machine;
@@ -113,7 +113,7 @@ fn for_machine(program: &Path, folder: &Path, machine: u8) -> Result<PathBuf> {
 }
 
 #[test]
-fn it_is_as_small_as_is_said() -> Result<()> {
+fn the_image_has_at_most_the_documented_size() -> Result<()> {
     let image = Image::of_this_tree()?;
     let (archive, program) = (
         fs::metadata(&image.archive)?.len(),
@@ -124,11 +124,11 @@ fn it_is_as_small_as_is_said() -> Result<()> {
     Ok(())
 }
 
-/// It has no unwind tables, and an unwinder that finds none aborts.
+/// The program has no unwind tables, and an unwinder without them would abort.
 #[test]
-fn an_error_is_told_where_backtraces_are_asked_for() -> Result<()> {
+fn an_error_is_printed_with_backtraces_enabled() -> Result<()> {
     let image = Image::of_this_tree()?;
-    // Of the addresses for documentation: no machine has it.
+    // An address for documentation, which no machine has.
     let arguments = ["run", "--listen", "192.0.2.1:1"];
     let told = Command::new(image.program())
         .args(arguments)
@@ -141,7 +141,7 @@ fn an_error_is_told_where_backtraces_are_asked_for() -> Result<()> {
 }
 
 #[test]
-fn the_same_program_gives_the_same_bytes_whoever_builds_it_where_and_when() -> Result<()> {
+fn the_same_program_gives_the_same_image_in_every_build() -> Result<()> {
     let image = Image::of_this_tree()?;
     let folder = tempfile::tempdir()?;
     let other = folder.path().join("other name");
@@ -164,13 +164,13 @@ fn the_same_program_gives_the_same_bytes_whoever_builds_it_where_and_when() -> R
 }
 
 #[test]
-fn it_says_what_it_is_and_holds_nothing_else() -> Result<()> {
+fn the_image_describes_itself_and_has_nothing_else() -> Result<()> {
     let image = Image::of_this_tree()?;
     let unpacked = Unpacked::of(&image.archive)?;
     let manifest = unpacked.read("index.json")?["manifests"][0].clone();
     assert_eq!(manifest["digest"], image.digest.as_str());
     assert_eq!(manifest["annotations"]["io.containerd.image.name"], image.tag.as_str());
-    // The two formats tell of the same image.
+    // The two formats describe the same image.
     let archive = unpacked.read("manifest.json")?[0].clone();
     let inner = unpacked.manifest()?;
     let blob = |of: &Value| Ok::<_, anyhow::Error>(format!("blobs/{}", text(&of["digest"])?.replace(':', "/")));
@@ -201,9 +201,9 @@ fn it_says_what_it_is_and_holds_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// Or two machines would not build the same program, and whoever runs it would read where it was built.
+/// Otherwise two machines would not build the same program, and its users could read where it was built.
 #[test]
-fn the_program_tells_nothing_of_the_machine_that_it_was_built_on() -> Result<()> {
+fn the_program_has_no_traces_of_its_build_machine() -> Result<()> {
     let program = fs::read(Image::of_this_tree()?.program())?;
     let home = std::env::var("HOME").context("HOME")?;
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
@@ -242,7 +242,7 @@ fn its_architecture_is_the_programs_own_and_another_one_is_refused() -> Result<(
 }
 
 #[test]
-fn what_is_no_static_program_is_refused_and_so_is_what_makes_no_sense() -> Result<()> {
+fn other_than_static_programs_and_wrong_arguments_are_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dynamic = Path::new("/bin/sh");
     let text = folder.path().join("text");

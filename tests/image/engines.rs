@@ -1,4 +1,4 @@
-//! The image in Docker and in podman, whose libraries are skopeo's; containerd runs it in `privileges.rs`.
+//! The image in Docker and in podman, which has skopeo's libraries. containerd runs it in `privileges.rs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +21,7 @@ fn version() -> String {
 }
 
 #[test]
-fn docker_loads_and_runs_it() -> Result<()> {
+fn docker_loads_and_runs_the_image() -> Result<()> {
     let image = Image::of_this_tree()?;
     let docker = Docker::start()?;
     output(docker.client()?.arg("load").arg("--input").arg(&image.archive))?;
@@ -57,7 +57,7 @@ fn docker_loads_and_runs_it() -> Result<()> {
     Ok(())
 }
 
-/// The Containerfile says the same as the script, as Docker has it.
+/// The Containerfile makes the same image as the script, as Docker shows it.
 #[test]
 fn the_containerfile_makes_the_same_image() -> Result<()> {
     let image = Image::of_this_tree()?;
@@ -101,7 +101,7 @@ fn the_containerfile_makes_the_same_image() -> Result<()> {
 }
 
 #[test]
-fn podman_loads_it_by_the_library_that_skopeo_has() -> Result<()> {
+fn podman_loads_the_image_with_skopeos_library() -> Result<()> {
     let image = Image::of_this_tree()?;
     let podman = Podman::start()?;
     let policy = tempfile::NamedTempFile::new()?;

@@ -1,4 +1,4 @@
-//! The image as it is shipped: its bytes, what runs it, and what it may do where it runs.
+//! The image as it is shipped: its bytes, the engines that run it, and its rights.
 
 mod archive;
 mod engines;

@@ -1,4 +1,4 @@
-//! A node with clients of several kinds, and castoff on it as the chart runs it, or with less.
+//! A node with clients of several kinds, and castoff on it with the chart's rights or with fewer.
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::clients::{self, Client};
@@ -20,7 +20,7 @@ pub(crate) struct Node {
     image: Image,
 }
 
-/// How castoff is run.
+/// The rights of castoff's container.
 pub(crate) struct Way {
     pub(crate) host_pid: bool,
     pub(crate) user: u32,
@@ -50,12 +50,12 @@ impl Node {
         })
     }
 
-    /// The report of `castoff check` in a container of the image.
+    /// Returns the report of `castoff check` in a container of the image.
     pub(crate) fn look(&self, way: &Way) -> Result<Value> {
         self.look_with(way, &[])
     }
 
-    /// The same, with more arguments.
+    /// Does the same with more arguments.
     pub(crate) fn look_with(&self, way: &Way, more: &[&str]) -> Result<Value> {
         let (_pod, running) = self.run(way, &[&["check", "-o", "json"], more].concat())?;
         let code = running.wait()?;
@@ -64,7 +64,7 @@ impl Node {
         serde_json::from_str(&stdout_of(&log)).with_context(|| log.clone())
     }
 
-    /// Castoff in a container of the image, with these arguments.
+    /// Runs castoff in a container of the image, with these arguments.
     pub(crate) fn run(&self, way: &Way, arguments: &[&str]) -> Result<(RunningPod, RunningContainer)> {
         let pod = Pod::new("castoff", "castoff-x");
         let pod = self.runtime.run(if way.host_pid { pod.host_pid() } else { pod })?;
@@ -78,7 +78,7 @@ impl Node {
         Ok((pod, running))
     }
 
-    /// Who is seen on the node's Docker, in the words of the table, sorted.
+    /// Returns the clients of the node's Docker, as in the table, sorted.
     pub(crate) fn clients_in(&self, report: &Value) -> Result<Vec<String>> {
         let mut who = clients_of(report, self.docker.socket())?;
         who.sort();
@@ -86,8 +86,7 @@ impl Node {
     }
 }
 
-/// What a container wrote to standard output, out of a log in CRI's format: `TIME STREAM F|P TEXT`, where P is part of a
-/// line.
+/// Returns a container's standard output from a log in CRI's format: `TIME STREAM F|P TEXT`, where P is part of a line.
 fn stdout_of(log: &str) -> String {
     let mut text = String::new();
     for line in log.lines() {

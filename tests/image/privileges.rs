@@ -1,5 +1,5 @@
-//! deploy/privileges.md, line by line: with exactly what it says all is seen, and without each line what it says is missed,
-//! castoff says so, and no verdict is better for it.
+//! Tests deploy/privileges.md line by line: with the documented rights everything is seen; without any one of them,
+//! castoff misses what the document says, reports it, and no verdict gets better.
 
 use std::fs;
 use std::thread;
@@ -16,7 +16,7 @@ const POD: &str = "pod builds/builder-0/build";
 const UNIT: &str = "unit castoff-lab-backup.service";
 const UNNAMED: &str = "unnamed";
 
-/// The capabilities, from the list in deploy/privileges.md.
+/// Returns the capabilities in the list of deploy/privileges.md.
 fn documented() -> Result<Vec<String>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/privileges.md");
     let text = fs::read_to_string(file).context(file)?;
@@ -24,7 +24,7 @@ fn documented() -> Result<Vec<String>> {
     Ok(text.lines().filter_map(listed).collect())
 }
 
-/// The lines of the table of what is needed, which is the first one: what each is about.
+/// Returns the subjects of the lines of the first table, which has the requirements.
 fn lines() -> Result<Vec<String>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/privileges.md");
     let text = fs::read_to_string(file).context(file)?;
@@ -56,13 +56,13 @@ fn rootless() -> String {
     format!("client of {ORDINARY_UID}")
 }
 
-/// True if a gap that hides this says this.
+/// True if a gap with this effect contains this text.
 fn says(report: &Value, hides: &str, part: &str) -> bool {
     gaps(report).any(|gap| gap["hides"] == hides && gap["answer"].as_str().is_some_and(|answer| answer.contains(part)))
 }
 
-/// The gaps that any better verdict than `in-use` would have to do without.
-fn missing_sights(report: &Value) -> Vec<String> {
+/// Returns the gaps that prevent a better verdict than `in-use`.
+fn missing_facts(report: &Value) -> Vec<String> {
     let needed = ["runtime", "engine", "client", "exposure", "identity"];
     gaps(report)
         .filter(|gap| needed.iter().any(|hidden| gap["hides"] == *hidden))
@@ -71,7 +71,7 @@ fn missing_sights(report: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_table_has_a_line_for_each_and_each_has_a_test() -> Result<()> {
+fn each_right_has_a_line_and_a_test() -> Result<()> {
     assert_eq!(documented()?, ["SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH"]);
     let tested = ["user 0", "SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH", "hostPID"];
     assert_eq!(lines()?, tested);
@@ -103,7 +103,7 @@ fn the_agent_has_these_rights_and_no_others_and_stays_small() -> Result<()> {
     let (_pod, agent) = node.run(&as_documented()?, &["run", "--period", "1s"])?;
     agent.wait_for_line("serving")?;
     let pid = agent.pid()?;
-    // A few looks.
+    // Some looks.
     thread::sleep(Duration::from_secs(5));
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let of = |field: &str| {
@@ -132,7 +132,7 @@ fn the_agent_has_these_rights_and_no_others_and_stays_small() -> Result<()> {
 
 /// The kernel program needs these rights. The test machine's kernel attaches it to the exit of system calls.
 #[test]
-fn the_kernel_program_runs_with_its_two_capabilities_or_with_the_widest_and_with_nothing_less() -> Result<()> {
+fn the_kernel_program_needs_its_two_capabilities_or_sys_admin() -> Result<()> {
     let node = Node::start()?;
     let least = ["SYS_PTRACE", "DAC_READ_SEARCH"];
     let cases: [(&[&str], bool); 4] = [
@@ -161,9 +161,9 @@ fn the_kernel_program_runs_with_its_two_capabilities_or_with_the_widest_and_with
     Ok(())
 }
 
-/// One node for all, for it is looked at only.
+/// One node for all cases, because they only read it.
 #[test]
-fn what_is_documented_is_enough_and_nothing_of_it_is_too_much() -> Result<()> {
+fn the_documented_rights_are_sufficient_and_necessary() -> Result<()> {
     let node = Node::start()?;
     with_all(&node)?;
     without_ptrace(&node)?;
@@ -179,7 +179,7 @@ fn with_all(node: &Node) -> Result<()> {
     assert_eq!(seen["verdict"], "in-use");
     assert_eq!(seen["runtime"]["value"]["name"], "containerd");
     assert_eq!(list(&seen, "exposures")?[0]["pod"], "builder-0");
-    assert_eq!(missing_sights(&seen), [""; 0]);
+    assert_eq!(missing_facts(&seen), [""; 0]);
     Ok(())
 }
 
@@ -193,7 +193,8 @@ fn without_ptrace(node: &Node) -> Result<()> {
 
 fn without_admin(node: &Node) -> Result<()> {
     let seen = node.look(&without("SYS_ADMIN")?)?;
-    // A namespace that is one pod's gives the pod, and not which of its containers. One that is the host's gives nobody.
+    // A namespace of one pod identifies the pod, and not which of its containers. One of the host identifies no
+    // process.
     assert_eq!(node.clients_in(&seen)?, ["pod builds/builder-0/?", UNNAMED], "{seen:#}");
     assert_eq!(seen["verdict"], "in-use");
     assert!(says(&seen, "identity", "CAP_SYS_ADMIN"), "{seen:#}");
@@ -224,7 +225,7 @@ fn without_host_pid(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// A container of another user has none of the capabilities that it was given: the kernel keeps them for user 0.
+/// A container of another user has none of the capabilities that it was given: the kernel grants them only to user 0.
 fn as_another_user(node: &Node) -> Result<()> {
     let seen = node.look(&Way {
         user: 65532,

@@ -1,4 +1,4 @@
-//! What the image says that it is made of: valid, and all that has left a trace in the program.
+//! The image's SBOM is valid, and has every crate that left a trace in the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ fn components(sbom: &Value) -> Result<BTreeSet<String>> {
     Ok(all.iter().filter_map(named).collect())
 }
 
-/// Where a crate can panic, its sources' path is in the program: `/crates/NAME-VERSION/src/…`.
+/// If a crate can panic, its sources' path is in the program: `/crates/NAME-VERSION/src/…`.
 #[test]
 fn every_crate_that_left_its_name_in_the_program_is_listed() -> Result<()> {
     let program = fs::read(Image::of_this_tree()?.program())?;
@@ -58,10 +58,10 @@ fn no_tool_of_the_build_is_listed_and_every_crate_has_its_checksum() -> Result<(
     Ok(())
 }
 
-/// The folder of the published schemas is `$CASTOFF_CYCLONEDX`; `tests/run` gets it.
+/// The directory of the published schemas is in `$CASTOFF_CYCLONEDX`, which `tests/run` sets.
 #[test]
 #[ignore = "needs the published schema"]
-fn it_is_valid_by_the_published_schema() -> Result<()> {
+fn the_sbom_is_valid_by_the_published_schema() -> Result<()> {
     let folder = PathBuf::from(std::env::var_os("CASTOFF_CYCLONEDX").context("CASTOFF_CYCLONEDX")?);
     let schema = |name: &str| -> Result<Value> {
         let path = folder.join(name);
@@ -88,7 +88,7 @@ fn it_is_valid_by_the_published_schema() -> Result<()> {
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
     assert!(errors.is_empty(), "{errors:#?}");
-    // It can fail.
+    // An invalid document is refused.
     let mut wrong = sbom;
     wrong["components"][0]["type"] = "crate".into();
     assert!(!validator.is_valid(&wrong));

@@ -1,4 +1,4 @@
-//! What castoff has to say in a guest, in the order in which its init asks.
+//! The expected results of castoff in a guest, in the order in which its init runs it.
 
 use std::path::Path;
 
@@ -7,27 +7,27 @@ use castoff_tests::lab::guests::Answers;
 use castoff_tests::report::{clients_of, list};
 use serde_json::Value;
 
-/// The parameter with which init does not load the module that lists Unix sockets.
+/// The parameter that makes init skip the module that lists Unix sockets.
 pub(crate) const WITHOUT_UNIX_DIAG: &str = "castoff.unix_diag=no";
 
-/// The client in the control group of a pod. No runtime in the guest can name the pod.
+/// The client in the control group of a pod. The guest has no runtime that knows the pod's name.
 const POD: &str = "? container 5f0c2b7a9d1e of pod 8f0c1d52-9f5e-4a30-b6d1-2f1f5f0a7c11";
 
 const SOCKET: &str = "/run/docker.sock";
 
-/// Connects of the pod and of the unit, each by a process that exits at once, as init makes them.
+/// Connects of the pod and of the unit, each by a process that exits at once, as in init.
 const BURSTS: [u32; 2] = [2000, 1000];
 
-/// What was held against what is true.
+/// The comparison of castoff's results with the expected ones.
 #[derive(Default)]
 pub(crate) struct Judged {
-    /// Short words for what castoff was right about.
+    /// Short names of the right results.
     pub(crate) right: Vec<&'static str>,
-    /// How the kernel tells of connects, as castoff says it.
+    /// castoff's method to record connects.
     pub(crate) method: String,
-    /// What it said instead, a line each.
+    /// The wrong results, one line each.
     pub(crate) wrong: Vec<String>,
-    /// Times that were measured, in words. Nothing is held against them.
+    /// The measured times, as text. They are not checked.
     pub(crate) figures: String,
 }
 
@@ -42,8 +42,8 @@ impl Judged {
     }
 }
 
-/// Holds all answers of a guest with these parameters against what is true in it; `method` is how its kernel tells of
-/// connects.
+/// Compares all results of a guest with these parameters with the expected ones; `method` is the expected method to
+/// record connects.
 pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -> Result<Judged> {
     let mut judged = Judged::default();
     if parameters.contains("lockdown=") {
@@ -59,7 +59,7 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
     judged.is("a client that left", who(&left)?, vec!["unseen"]);
     judged.is("when it connected", last_connect(&left)?, "exact");
     let held = answers.json("held")?;
-    // The table of Unix sockets as text does not tell who is at the other end, unless it is alone in its network namespace.
+    // The table of Unix sockets as text does not show the client, unless it is alone in its network namespace.
     let holders = if parameters == WITHOUT_UNIX_DIAG {
         vec![POD, "unnamed"]
     } else {
@@ -82,7 +82,7 @@ pub(crate) fn judge(parameters: &str, method: Option<&str>, answers: &Answers) -
     Ok(judged)
 }
 
-/// The rate of the bursts, and the cost of an unrelated connect, with connect events and without.
+/// Returns the rate of the bursts, and the cost of an unrelated connect, with connect events and without.
 fn figures(answers: &Answers) -> Result<String> {
     let seconds = |events: &str| -> Result<f64> {
         let text = answers.text(&format!("burst-{events}"))?;
@@ -100,7 +100,7 @@ fn figures(answers: &Answers) -> Result<String> {
     ))
 }
 
-/// What the agent says after the bursts.
+/// Compares the agent's report after the bursts.
 fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Result<()> {
     let events = &report["connectEvents"]["value"];
     events["method"]
@@ -115,14 +115,14 @@ fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Re
     });
     let mut clients: Vec<String> = clients.collect();
     clients.sort();
-    // The times of the socket's file tell of the clients that came before the agent, and of all where no method runs.
+    // The times of the socket's file report the clients before the agent's start, and all clients if no method runs.
     let before = clients.iter().any(|client| client.starts_with("unseen: "));
     judged.is("clients before the agent", before, true);
     if method.is_none() {
         judged.is("why no method runs", events["refused"].as_array().map(Vec::len), 3);
         return Ok(());
     }
-    // Without its module the table of sockets as text may add a connection of nobody's while one is open.
+    // Without its module the table of sockets as text may add a connection without a holder while one is open.
     clients.retain(|client| {
         !["unseen: ", "unnamed: "]
             .iter()
@@ -137,7 +137,7 @@ fn judge_events(judged: &mut Judged, method: Option<&str>, report: &Value) -> Re
     Ok(())
 }
 
-/// Judges what the agent says of the requests of the pod and the unit. Under this lockdown no program reads them.
+/// Compares the agent's report of the requests of the pod and the unit. Under this lockdown no program reads them.
 fn judge_requests(judged: &mut Judged, parameters: &str, method: Option<&str>, report: &Value) -> Result<()> {
     let method = method.filter(|_| !parameters.contains("lockdown="));
     let requests = &report["connectEvents"]["value"]["requests"];
@@ -160,7 +160,7 @@ fn judge_requests(judged: &mut Judged, parameters: &str, method: Option<&str>, r
     Ok(())
 }
 
-/// Judges what the agent says of the holders by the kernel's iterator: each kernel runs it, also under lockdown.
+/// Compares the holders that the kernel's iterator finds: each kernel runs it, also under lockdown.
 fn judge_holders(judged: &mut Judged, report: &Value) -> Result<()> {
     let refused = &report["iteratorRefused"];
     let method = if refused.is_null() {
@@ -189,13 +189,13 @@ fn verdict(report: &Value) -> Value {
     report["verdict"].clone()
 }
 
-/// The kind of reading that the engine's socket gives of the last connect.
+/// Returns the kind of the last connect of the engine's socket.
 fn last_connect(report: &Value) -> Result<Value> {
     let engines = list(report, "engines")?;
     Ok(engines[0]["listeners"][0]["lastConnect"]["kind"].clone())
 }
 
-/// The clients, in the words of the table, in order.
+/// Returns the clients, as in the table, in order.
 fn who(report: &Value) -> Result<Vec<String>> {
     let mut who = clients_of(report, Path::new(SOCKET))?;
     who.sort();

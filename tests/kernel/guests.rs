@@ -1,4 +1,4 @@
-//! A row: a kernel with its parameters, and what came of it.
+//! A row: a kernel with its parameters, and the result.
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,14 @@ use crate::cases::{self, Judged};
 
 const INIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernel/init");
 
-/// A kernel to be booted.
+/// A kernel to boot.
 pub(crate) struct Plan {
     suite: Suite,
-    /// Its release, with an `x` for what differs from month to month.
+    /// Its release, with an `x` for the part that changes from month to month.
     version: &'static str,
-    /// Beside those of every guest.
+    /// The parameters, in addition to those of every guest.
     parameters: &'static str,
-    /// How the kernel tells of connects there; none where it lets no program do it.
+    /// The method to record connects there; none if the kernel allows no program.
     method: Option<&'static str>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Row {
     pub(crate) outcome: Outcome,
 }
 
-/// Debian's kernels as they are, locked down, and one without the module that castoff asks first.
+/// Returns Debian's kernels: unchanged, locked down, and one without the module that castoff asks first.
 pub(crate) fn plans() -> Vec<Plan> {
     const FENTRY: Option<&str> = Some("fentry");
     const LOCKED: &str = "lockdown=confidentiality";
@@ -56,7 +56,7 @@ pub(crate) fn plans() -> Vec<Plan> {
 }
 
 impl Plan {
-    /// Like `6.1.x lockdown=confidentiality`.
+    /// Returns a name like `6.1.x lockdown=confidentiality`.
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.version, self.parameters).trim_end().to_owned()
     }
@@ -98,7 +98,7 @@ impl Plan {
             ("bin/castoff", castoff.to_owned()),
             ("bin/client", client.clone()),
             ("opt/pause", client.clone()),
-            // The name by which castoff knows the engine.
+            // A name by which castoff recognises the engine.
             ("opt/dockerd", client),
         ];
         let guest = Guest {

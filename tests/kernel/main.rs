@@ -1,7 +1,7 @@
-//! castoff on the kernels that people run, one row a kernel: each boots in a virtual machine as a node with an engine and
-//! its clients, and what `castoff check` says of them.
+//! Runs castoff on kernels in use, one row per kernel: each boots in a virtual machine as a node with an engine and its
+//! clients, and the results of `castoff check` are compared with the expected ones.
 //!
-//! With words as arguments only the rows run whose name contains one of them. A whole run is held against
+//! With arguments, only the rows run whose name contains one of them. A complete run is compared with
 //! `agent/docs/kernel-support.md`; `CASTOFF_BLESS=1` writes it.
 
 mod cases;
@@ -54,7 +54,7 @@ fn run(words: &Words) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// True if the document has the lines of the rows that ran; `CASTOFF_BLESS=1` makes it so where none of them is wrong.
+/// True if the document has the lines of the rows that ran. `CASTOFF_BLESS=1` writes it if none of them is wrong.
 fn compare(table: &str, rows: &[guests::Row]) -> Result<bool> {
     let is_right = rows.iter().all(|row| !matches!(row.outcome, Outcome::Wrong(_)));
     if is_right && std::env::var_os("CASTOFF_BLESS").is_some_and(|value| value == "1") {
@@ -67,7 +67,7 @@ fn compare(table: &str, rows: &[guests::Row]) -> Result<bool> {
         .filter(|row| matches!(row.outcome, Outcome::NotRun(_)))
         .map(|row| format!("| {} |", row.name))
         .collect();
-    // A kernel that cannot be had says nothing against the document.
+    // A kernel that is not available does not contradict the document.
     let lines = |text: &str| -> Vec<String> {
         let ran = text
             .lines()

@@ -15,7 +15,7 @@ engine and clients in a pod, in a unit and on the host.
 |---|---|---|---|---|
 ";
 
-/// The whole document.
+/// Returns the whole document.
 pub(crate) fn write(rows: &[Row]) -> String {
     let mut table = HEAD.to_owned();
     for row in rows {

@@ -1,18 +1,20 @@
-//! What clients of a socket do, one habit a mode. The lab compiles this file by itself (std only, static, so that it runs
-//! in a scratch image) and starts it on the host, in pods and in containers.
+//! The clients of a socket, with one behaviour per mode. The lab compiles this file by itself (std only, static, so
+//! that it runs in a scratch image) and starts it on the host, in pods and in containers.
 //!
-//! `client [--until-eof] MODE …`; prints `ready CONNECTOR HOLDER` (process ids as seen from inside) once it stands:
+//! `client [--until-eof] MODE …` prints `ready CONNECTOR HOLDER` (process IDs as seen from inside) once it is ready:
 //!
 //! - `hold PATH`: connects and holds the connection
 //! - `say PATH LINE`: connects, sends the line, holds
-//! - `ask PATH write|parts|message|cut LINE…`: connects, and again and again sends the lines over this one connection
-//! - `blink PATH HOLD_MS PAUSE_MS`: again and again a new process that connects, holds for so long, and exits
-//! - `burst PATH TIMES`: so many processes, one after the other, that connect and exit at once; then it is ready and ends
-//! - `time PATH TIMES`: binds, connects to it so many times, prints the nanoseconds of one connect, and ends
+//! - `ask PATH write|parts|message|cut LINE…`: connects, and sends the lines repeatedly over this one connection
+//! - `blink PATH HOLD_MS PAUSE_MS`: starts a new process repeatedly that connects, holds for the given time, and exits
+//! - `burst PATH TIMES`: starts this many processes, one after the other, that connect and exit at once; then it is
+//!   ready and ends
+//! - `time PATH TIMES`: binds, connects to it this many times, prints the nanoseconds of one connect, and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
-//! - `pass PATH stay|leave`: the same, but the descriptor goes to a process that already runs, by `SCM_RIGHTS`
-//! - `share PATH AFTER_MS`: connects and holds; so much later a process that already runs gets the descriptor too
-//! - `thread PATH`: connects in a thread that has a table of descriptors of its own, and holds
+//! - `pass PATH stay|leave`: the same, but the descriptor is sent to a process that already runs, by `SCM_RIGHTS`
+//! - `share PATH AFTER_MS`: connects and holds; after the given time a process that already runs receives the
+//!   descriptor too
+//! - `thread PATH`: connects in a thread with a descriptor table of its own, and holds
 //! - `abstract NAME`: connects to an abstract name and holds
 //! - `listen PATH`: binds and never accepts
 //! - `mute PATH`: binds, accepts, reads until the end and never answers
@@ -20,8 +22,8 @@
 //!
 //! and the modes of [`tricks`].
 //!
-//! SIGTERM ends it at once, also as PID 1. With `--until-eof` the end of standard input does too, in every process it
-//! has made: whoever started it needs not know their ids.
+//! SIGTERM ends it at once, also as PID 1. With `--until-eof` the end of standard input does too, in every process that
+//! it has created, so that the starter need not know their IDs.
 
 #[path = "client/ring.rs"]
 mod ring;
@@ -61,7 +63,7 @@ struct Part {
     len: usize,
 }
 
-/// One `struct cmsghdr` and the descriptor it carries, padded as `CMSG_SPACE(sizeof(int))` is.
+/// One `struct cmsghdr` and its descriptor, padded like `CMSG_SPACE(sizeof(int))`.
 #[repr(C)]
 struct Rights {
     len: usize,
@@ -139,7 +141,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
     }
 }
 
-/// Says that it stands and stays so.
+/// Prints that it is ready and stays.
 fn stand(until_eof: bool, holder: u32) -> io::Result<()> {
     println!("ready {} {holder}", std::process::id());
     io::stdout().flush()?;
@@ -230,7 +232,7 @@ fn blink(path: &str, hold: Duration, pause: Duration, until_eof: bool) -> io::Re
         })?;
         wait(child, 0);
         thread::sleep(pause);
-        // The watcher of standard input has ended: so does this.
+        // The watcher of standard input has ended, and so does this process.
         if eof.is_some_and(|watcher| wait(watcher, 1) == watcher) {
             eof = None;
         }
@@ -266,7 +268,7 @@ fn hold_in_a_thread(path: &str, until_eof: bool) -> io::Result<()> {
     let path = path.to_owned();
     let (tell, connected) = std::sync::mpsc::channel();
     thread::spawn(move || {
-        // SAFETY: it concerns this thread's table of descriptors alone.
+        // SAFETY: it concerns this thread's descriptor table alone.
         let alone = match unsafe { unshare(CLONE_FILES) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -289,7 +291,7 @@ fn hand_by_fork(path: &str, connector_leaves: bool, until_eof: bool) -> io::Resu
     let connection = UnixStream::connect(path)?;
     let (near, far) = UnixStream::pair()?;
     let connector = std::process::id();
-    // In an Option, for the child to close its copy.
+    // In an Option, so that the child can close its copy.
     let mut near = Some(near);
     split(|| {
         drop(near.take());
@@ -330,7 +332,8 @@ fn share(path: &str, after: Duration, until_eof: bool) -> io::Result<()> {
     stay(until_eof)
 }
 
-/// The holder's side: ready once the connector has let go, which the end of their common stream says.
+/// The holder's side: ready once the connector has closed its descriptor, which it sees by the end of their common
+/// stream.
 fn hold_alone(mut far: UnixStream, connector: u32, until_eof: bool) -> io::Result<()> {
     while far.read(&mut [0; 8])? > 0 {}
     println!("ready {connector} {}", std::process::id());
@@ -338,10 +341,10 @@ fn hold_alone(mut far: UnixStream, connector: u32, until_eof: bool) -> io::Resul
     stay(until_eof)
 }
 
-/// The connector's side, when it has let go.
+/// The connector's side, after it has closed its descriptor.
 fn part(near: Option<UnixStream>, leaves: bool, until_eof: bool) -> io::Result<()> {
     if leaves {
-        // Not before the process itself is gone does the holder hear of it.
+        // The holder must not see the end before the process itself has ended.
         std::mem::forget(near);
         return Ok(());
     }
@@ -349,7 +352,7 @@ fn part(near: Option<UnixStream>, leaves: bool, until_eof: bool) -> io::Result<(
     stay(until_eof)
 }
 
-/// Runs `work` in a child process, which ends with it.
+/// Runs `work` in a child process, which ends afterwards.
 fn split(work: impl FnOnce() -> io::Result<()>) -> io::Result<c_int> {
     // SAFETY: every mode forks before it has started a thread, so the child may go on using std.
     match unsafe { fork() } {

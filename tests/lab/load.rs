@@ -1,15 +1,15 @@
-//! Loads to measure on, one a mode, and the clock that measures other programs. The bench compiles this file by itself
-//! (std only). Everything it makes ends with its standard input.
+//! Loads for measurements, one per mode, and the clock that measures other programs. The bench compiles this file by
+//! itself (std only). Everything that it creates ends with its standard input.
 //!
 //! - `serve PATH`: binds, accepts and keeps every connection, and never answers
 //! - `close PATH`: binds, accepts, and closes every connection at once
-//! - `crowd PROCESSES SOCKETS FILES CLIENTS PATH`: so many processes that hold so many Unix sockets and other files between
-//!   them, and the first of them one connection to the path each
-//! - `rooms PROCESSES CLIENTS PATH`: so many processes, each in a network namespace of its own, the first of them with a
-//!   connection; without the right to make namespaces it says so and ends
-//! - `time COMMAND…`: runs the command with its output thrown away and prints `WALL_MICROS CPU_MICROS PEAK_KIB STATUS`
+//! - `crowd PROCESSES SOCKETS FILES CLIENTS PATH`: this many processes that together hold this many Unix sockets and
+//!   other files; the first CLIENTS of them hold one connection to the path each
+//! - `rooms PROCESSES CLIENTS PATH`: this many processes, each in a network namespace of its own, the first CLIENTS of
+//!   them with a connection; without the right to create namespaces it reports that and ends
+//! - `time COMMAND…`: runs the command with its output discarded and prints `WALL_MICROS CPU_MICROS PEAK_KIB STATUS`
 //!
-//! The loads print `ready` and then the ids of the processes that hold a connection, one line.
+//! The loads print `ready` and then the IDs of the processes that hold a connection, one line.
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -103,7 +103,7 @@ fn serve(path: &str, keep: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// What one process of a crowd holds.
+/// The descriptors that one process of a crowd holds.
 struct Held {
     _pairs: Vec<(UnixStream, UnixStream)>,
     _files: Vec<OwnedFd>,
@@ -118,7 +118,7 @@ fn hold(sockets: usize, files: usize, path: Option<&str>) -> io::Result<Held> {
         if copied < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: it was just made, and nobody else has it.
+        // SAFETY: it was just made, and nothing else has it.
         Ok(unsafe { OwnedFd::from_raw_fd(copied) })
     };
     Ok(Held {
@@ -130,8 +130,8 @@ fn hold(sockets: usize, files: usize, path: Option<&str>) -> io::Result<Held> {
     })
 }
 
-/// Makes the processes, waits until each has what it holds, says so, and stays until the end of standard input. The
-/// kernel ends them with this one.
+/// Starts the processes, waits until each has its descriptors, reports it, and stays until the end of standard input.
+/// The kernel ends them with this one.
 fn stand(processes: usize, make: impl Fn(usize) -> io::Result<Held>) -> io::Result<()> {
     raise_the_limit();
     let (mut near, far) = UnixStream::pair()?;
@@ -179,7 +179,8 @@ fn stand(processes: usize, make: impl Fn(usize) -> io::Result<Held>) -> io::Resu
     Ok(())
 }
 
-/// A server of thousands of connections needs as many descriptors. Where that is refused, what needs them says so.
+/// Raises the limit of descriptors: a server of thousands of connections needs as many. If this is refused, the
+/// operation that needs them fails.
 fn raise_the_limit() {
     for most in [1 << 20, 1 << 16, 4096] {
         // SAFETY: the pointer is to two numbers that live beyond the call.

@@ -1,4 +1,4 @@
-//! Where the credentials come from, and what becomes of castoff without them.
+//! The sources of the credentials, and the behaviour without any.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ use castoff_tests::fake::api::FakeApi;
 use super::{Agent, NODE, kubeconfig, paces};
 
 #[tokio::test]
-async fn a_token_that_is_rotated_on_disk_is_taken_up() -> Result<()> {
+async fn a_token_that_is_rotated_on_disk_is_used() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().nodes.create(NODE);
     api.script().token = Some("first".to_owned());
@@ -27,7 +27,7 @@ async fn a_token_that_is_rotated_on_disk_is_taken_up() -> Result<()> {
     agent.failing(Outcome::Unauthenticated).await?;
     fs::write(agent.file("token"), "second")?;
     agent.published("exposed").await?;
-    // Rotated in time, nobody notices.
+    // Rotated in time: no request fails.
     api.script().token = Some("third".to_owned());
     fs::write(agent.file("token"), "third")?;
     let before = api.script().seen.len();
@@ -38,7 +38,7 @@ async fn a_token_that_is_rotated_on_disk_is_taken_up() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_that_makes_no_sense_is_said_and_read_again() -> Result<()> {
+async fn an_invalid_kubeconfig_is_reported_and_read_again() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().nodes.create(NODE);
     let right = |agent: &Agent| kubeconfig(&format!("http://{}", api.address()), &agent.file("token"));
@@ -85,7 +85,7 @@ async fn a_kubeconfig_that_makes_no_sense_is_said_and_read_again() -> Result<()>
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_no_kubeconfig() -> Result<()> {
+async fn only_a_regular_file_is_a_kubeconfig() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().nodes.create(NODE);
     let folder = tempfile::tempdir()?;

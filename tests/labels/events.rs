@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::{NODE, a_while, eventually, kubeconfig, paces, report};
 
-/// A pod's container that holds a connection, first seen in this report.
+/// Returns a pod's container that holds a connection, first seen in this report.
 fn client(namespace: &str, pod: &str, report: &Report) -> Client {
     Client {
         key: ClientKey {
@@ -55,7 +55,7 @@ fn client(namespace: &str, pod: &str, report: &Report) -> Client {
     }
 }
 
-/// A sender at work on the node's reports.
+/// A running sender for the node's reports.
 struct Agent {
     reports: watch::Sender<Option<Arc<Report>>>,
     standing: watch::Receiver<Events>,
@@ -70,7 +70,7 @@ impl Agent {
         Self::with(api, |_| ())
     }
 
-    /// One that has made its first look.
+    /// Creates one that has made its first look.
     fn with(api: &FakeApi, change: impl FnOnce(&mut EventSettings)) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("kubeconfig");
@@ -98,7 +98,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Publishes the next report: the clients so far.
+    /// Publishes the next report with the clients so far.
     fn look(&mut self) {
         self.second += 15;
         let mut next = report(Verdict::InUse, self.second);
@@ -106,7 +106,7 @@ impl Agent {
         self.reports.send_replace(Some(Arc::new(next)));
     }
 
-    /// Waits until the sender has seen the report before, then publishes one with these new clients.
+    /// Waits until the sender has seen the previous report, then publishes one with these new clients.
     async fn meet(&mut self, pods: &[(&str, &str)]) {
         a_while().await;
         let next = report(Verdict::InUse, self.second + 15);
@@ -167,7 +167,7 @@ async fn a_new_client_is_one_event_and_the_first_look_is_none() -> Result<()> {
     );
     assert!(agent.state().last_success.is_some() && agent.state().failing.is_none());
 
-    // An agent that starts anew is not told what is there; and what it makes again is the same.
+    // An agent that restarts creates no Events for existing clients; and a repeated Event has the same name.
     let clients = agent.clients.clone();
     drop(agent);
     let mut agent = Agent::of(&api)?;
@@ -185,7 +185,7 @@ async fn a_new_client_is_one_event_and_the_first_look_is_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_refusal_that_nothing_mends_costs_one_event() -> Result<()> {
+async fn a_permanent_refusal_costs_one_event() -> Result<()> {
     let api = FakeApi::start().await?;
     {
         let mut script = api.script();
@@ -216,7 +216,7 @@ async fn a_refusal_that_nothing_mends_costs_one_event() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_patience_mends_is_waited_for_without_a_second_event() -> Result<()> {
+async fn a_temporary_refusal_is_retried_without_a_second_event() -> Result<()> {
     let faults = [
         (Fault::status(401, "Unauthorized"), Outcome::Unauthenticated),
         (Fault::status(429, "wait"), Outcome::Throttled),
@@ -225,7 +225,7 @@ async fn what_patience_mends_is_waited_for_without_a_second_event() -> Result<()
         (Fault::CutOff, Outcome::BadAnswer),
         (Fault::Flood, Outcome::BadAnswer),
         (Fault::Silence, Outcome::DeadlineExceeded),
-        // It was made, and nobody heard of it.
+        // It was created, but the answer was lost.
         (Fault::Mute, Outcome::DeadlineExceeded),
     ];
     let api = FakeApi::start().await?;
@@ -245,7 +245,7 @@ async fn what_patience_mends_is_waited_for_without_a_second_event() -> Result<()
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_costs_what_is_old_and_what_is_too_much() -> Result<()> {
+async fn an_unreachable_server_drops_old_and_excess_events() -> Result<()> {
     let mut api = FakeApi::start().await?;
     let mut agent = Agent::with(&api, |settings| settings.expiry = Duration::from_secs(3))?;
     api.stop();
@@ -266,7 +266,7 @@ async fn a_server_that_is_away_costs_what_is_old_and_what_is_too_much() -> Resul
 }
 
 #[tokio::test]
-async fn a_node_full_of_news_is_slowed_down() -> Result<()> {
+async fn many_events_are_rate_limited() -> Result<()> {
     let api = FakeApi::start().await?;
     let mut agent = Agent::with(&api, |settings| {
         settings.paces.writes = Allowance {

@@ -1,5 +1,5 @@
-//! Labels and annotation of castoff's own Node, and Events on its pods: the tasks that keep and send them, against a fake API
-//! server on a real socket.
+//! The labels and the annotation of castoff's own Node, and the Events on its pods: the tasks that maintain and send
+//! them, against a fake API server on a real socket.
 
 mod credentials;
 mod events;
@@ -37,7 +37,7 @@ const NODE: &str = "worker-1";
 const VERDICT: &str = "castoff.dev/docker-dependency";
 const SUMMARY: &str = "castoff.dev/summary";
 
-/// Hours in a second: everything that a default spreads over minutes happens within this test's patience.
+/// One hour is one second: everything that is spread over minutes by default happens within this test's timeouts.
 fn paces() -> Paces {
     let often = Allowance {
         burst: 1000,
@@ -55,7 +55,7 @@ fn paces() -> Paces {
     }
 }
 
-/// A node with a runtime, fully seen.
+/// Returns the report of a node with a runtime, without gaps.
 fn report(verdict: Verdict, second: u64) -> Report {
     let runtime = Runtime {
         endpoint: EndpointCandidate {
@@ -105,7 +105,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
     }
 }
 
-/// The same, of which nothing could be seen.
+/// Returns the same for a node of which nothing could be seen.
 fn blind(second: u64) -> Report {
     let gap = || Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "no answer");
     let mut report = report(Verdict::Unknown, second);
@@ -115,7 +115,7 @@ fn blind(second: u64) -> Report {
     report
 }
 
-/// A keeper at work, and the files that it reads.
+/// A running publisher, and the files that it reads.
 struct Agent {
     reports: watch::Sender<Option<Arc<Report>>>,
     standing: watch::Receiver<Publishing>,
@@ -125,7 +125,7 @@ struct Agent {
 }
 
 impl Agent {
-    /// One that reaches `api` with a kubeconfig of its own.
+    /// Starts one that reaches `api` with a kubeconfig of its own.
     fn of(api: &FakeApi) -> Result<Self> {
         Self::with(&format!("http://{}", api.address()), paces(), Machine::default())
     }
@@ -158,7 +158,7 @@ impl Agent {
         }
     }
 
-    /// The next report says `verdict`.
+    /// Publishes a report with `verdict`.
     fn say(&mut self, verdict: Verdict) {
         self.second += 15;
         self.reports.send_replace(Some(Arc::new(report(verdict, self.second))));
@@ -184,7 +184,7 @@ impl Agent {
         .map_err(|error| error.context(format!("{:?}", self.state())))
     }
 
-    /// Waits until an attempt ended as `outcome`.
+    /// Waits until an attempt ended with `outcome`.
     async fn failing(&self, outcome: Outcome) -> Result<()> {
         eventually(|| (self.state().failing == Some(outcome)).then_some(()))
             .await
@@ -212,7 +212,7 @@ fn kubeconfig(server: &str, token: &std::path::Path) -> String {
     )
 }
 
-/// Asks until there is an answer; at most ten seconds, for a machine that does much else.
+/// Repeats `ask` until it returns a value, for at most ten seconds on a busy machine.
 async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Result<T> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
@@ -226,7 +226,7 @@ async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Result<T> {
     }
 }
 
-/// Long enough for anything that would be sent to be sent.
+/// Waits long enough for any pending request to be sent.
 async fn a_while() {
     sleep(Duration::from_millis(400)).await;
 }

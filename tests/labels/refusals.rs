@@ -1,4 +1,4 @@
-//! Whatever the API server does instead of answering: said by its name, waited for with patience, and then done with.
+//! Every failure of the API server is reported by its name and retried at increasing intervals.
 
 use std::time::Duration;
 
@@ -74,14 +74,14 @@ fn faults() -> Vec<(Fault, Outcome)> {
     ]
 }
 
-/// An answer of the right Node without castoff's labels.
+/// True for an answer about the right Node without castoff's labels.
 fn wrong_only_after_an_apply(fault: &Fault) -> bool {
     matches!(fault, Fault::Answer { body, .. } if body.contains("\"labels\""))
 }
 
-/// Each fault met by a read and by a write: named, and over as soon as the server is well.
+/// Each fault in a read and in a write is named, and ends as soon as the server recovers.
 #[tokio::test]
-async fn every_refusal_has_its_name_and_passes() -> Result<()> {
+async fn every_refusal_has_its_name_and_ends() -> Result<()> {
     let mut cases = JoinSet::new();
     for (fault, outcome) in faults() {
         // A few at a time: each has its deadlines, and the machine has other work.
@@ -125,7 +125,7 @@ async fn meets(fault: Fault, outcome: Outcome, verb: Verb) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_patience_gets_it() -> Result<()> {
+async fn retry_after_is_respected() -> Result<()> {
     let body = "{\"kind\":\"Status\",\"message\":\"slow\",\"details\":{\"retryAfterSeconds\":1}}";
     for fault in [
         with(429, ("retry-after", "1"), "Too many requests, please try again later."),
@@ -145,7 +145,7 @@ async fn a_server_that_asks_for_patience_gets_it() -> Result<()> {
     Ok(())
 }
 
-/// Counts the agent's attempts that met no server.
+/// Returns the number of the agent's attempts that reached no server.
 fn unreachable(agent: &Agent) -> u64 {
     let state = agent.state();
     let away = state.requests.iter().filter(|r| r.outcome == Outcome::Unreachable);
@@ -153,7 +153,7 @@ fn unreachable(agent: &Agent) -> u64 {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_asked_rarely_and_found_without_a_burst() -> Result<()> {
+async fn an_unreachable_server_is_retried_rarely_and_without_a_burst() -> Result<()> {
     let mut api = FakeApi::start().await?;
     api.script().nodes.create(NODE);
     let mut agent = Agent::of(&api)?;
@@ -172,7 +172,7 @@ async fn a_server_that_is_away_is_asked_rarely_and_found_without_a_burst() -> Re
         "{tried} attempts in two seconds of a wait up to 400 ms"
     );
     agent.say(Verdict::InUse);
-    // An attempt that began before this verdict may still carry the one before it.
+    // An attempt that started before this verdict may still have the previous one.
     let said = unreachable(&agent);
     while unreachable(&agent) < said + 2 {
         sleep(Duration::from_millis(50)).await;
@@ -190,7 +190,7 @@ async fn a_server_that_is_away_is_asked_rarely_and_found_without_a_burst() -> Re
 }
 
 #[tokio::test]
-async fn a_write_that_was_carried_out_without_a_word_is_not_taken_for_none() -> Result<()> {
+async fn an_unanswered_write_is_not_taken_as_failed() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().nodes.create(NODE);
     let mut agent = Agent::of(&api)?;
@@ -200,15 +200,15 @@ async fn a_write_that_was_carried_out_without_a_word_is_not_taken_for_none() -> 
     agent.say(Verdict::Exposed);
     agent.failing(Outcome::DeadlineExceeded).await?;
     assert_eq!(api.script().nodes.keys(NODE)[VERDICT], "exposed");
-    agent.say(Verdict::Idle); // as castoff saw the Node last
+    agent.say(Verdict::Idle); // the verdict that castoff last saw on the Node
     agent.published("idle").await?;
     assert_eq!(api.script().nodes.keys(NODE)[VERDICT], "idle");
     Ok(())
 }
 
 #[tokio::test]
-async fn half_a_handshake_is_no_connection() -> Result<()> {
-    // The beginning of a ServerHello that says there are more bytes to come.
+async fn an_incomplete_handshake_is_no_connection() -> Result<()> {
+    // The start of a ServerHello whose length promises more bytes.
     const HALF: [u8; 9] = [0x16, 3, 3, 0, 122, 2, 0, 0, 118];
     for (after, outcome) in [
         (None, Outcome::DeadlineExceeded),
@@ -220,7 +220,7 @@ async fn half_a_handshake_is_no_connection() -> Result<()> {
         let server = tokio::spawn(async move {
             let mut held = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
-                let mut hello = [0; 4096]; // a socket that is closed with something unread resets
+                let mut hello = [0; 4096]; // closing a socket with unread bytes would reset the connection
                 let _ = stream.read(&mut hello).await;
                 match after {
                     Some("close") => {
@@ -245,14 +245,14 @@ async fn half_a_handshake_is_no_connection() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_made_anew_is_labelled_anew_and_none_is_ever_made() -> Result<()> {
+async fn a_recreated_node_is_labelled_again_and_none_is_ever_created() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().nodes.create(NODE);
     api.script().nodes.may_create = true;
     let mut agent = Agent::of(&api)?;
     agent.say(Verdict::Idle);
     agent.published("idle").await?;
-    api.script().nodes.create(NODE); // another object of the same name
+    api.script().nodes.create(NODE); // another object with the same name
     agent.say(Verdict::Exposed);
     agent.published("exposed").await?;
     let outcomes: Vec<Outcome> = agent.state().requests.iter().map(|r| r.outcome).collect();

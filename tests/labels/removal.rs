@@ -1,4 +1,4 @@
-//! `castoff labels --remove`: nothing of castoff's stays, nothing else goes.
+//! `castoff labels --remove` removes everything of castoff and nothing else.
 
 use anyhow::Result;
 use castoff::apiserver::access::Access;
@@ -31,12 +31,12 @@ async fn labelled(api: &FakeApi) -> Result<()> {
 }
 
 #[tokio::test]
-async fn only_castoffs_own_keys_go() -> Result<()> {
+async fn only_castoffs_own_keys_are_removed() -> Result<()> {
     let (api, folder) = (FakeApi::start().await?, tempfile::tempdir()?);
     labelled(&api).await?;
-    // Somebody else has set the same label to the same value: it has two owners.
+    // Another manager has set the same label to the same value: it has two owners.
     api.script().nodes.set_by("kubectl-label", NODE, VERDICT, "clear");
-    // An agent had it before; which targets it was asked for is written nowhere else.
+    // An agent had set it; its targets are recorded nowhere else.
     let ready = "castoff.dev/ready-for-kubelet-1.38";
     api.script().nodes.set_by("kubectl-label", NODE, ready, "ready");
     let removal = removal(&api, &folder)?;
@@ -58,7 +58,7 @@ async fn only_castoffs_own_keys_go() -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_node_of_every_page_is_freed() -> Result<()> {
+async fn every_node_of_every_page_is_cleaned() -> Result<()> {
     let (api, folder) = (FakeApi::start().await?, tempfile::tempdir()?);
     labelled(&api).await?;
     let labels = api.script().nodes.node(NODE)["metadata"].clone();
@@ -83,7 +83,7 @@ async fn every_node_of_every_page_is_freed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again_and_what_does_not_is_said() -> Result<()> {
+async fn temporary_failures_are_retried_and_others_reported() -> Result<()> {
     let (api, folder) = (FakeApi::start().await?, tempfile::tempdir()?);
     labelled(&api).await?;
     let removal = removal(&api, &folder)?;

@@ -1,4 +1,4 @@
-//! What is sent where all goes well: little, and nothing that is not castoff's.
+//! The requests without any failure: they are few, and change only castoff's own keys.
 
 use anyhow::Result;
 use castoff::findings::report::Verdict;
@@ -59,7 +59,7 @@ async fn one_read_and_one_apply_make_the_labels() -> Result<()> {
 }
 
 #[tokio::test]
-async fn radio_silence_while_nothing_changes() -> Result<()> {
+async fn nothing_is_sent_while_nothing_changes() -> Result<()> {
     let api = cluster().await?;
     let mut agent = Agent::of(&api)?;
     agent.say(Verdict::Clear);
@@ -69,7 +69,7 @@ async fn radio_silence_while_nothing_changes() -> Result<()> {
         agent.say(Verdict::Clear);
         tokio::task::yield_now().await;
     }
-    agent.say_nothing_is_seen(); // one look that failed is no change either
+    agent.say_nothing_is_seen(); // one failed look is no change either
     a_while().await;
     agent.say(Verdict::Clear);
     a_while().await;
@@ -78,9 +78,9 @@ async fn radio_silence_while_nothing_changes() -> Result<()> {
     Ok(())
 }
 
-/// The price of labels that expire with their agent: one write every two to three hours.
+/// The cost of labels that expire with their agent: one write every two to three hours.
 #[tokio::test]
-async fn while_it_looks_the_agent_renews_until_when_the_labels_hold() -> Result<()> {
+async fn a_running_agent_renews_the_time_of_the_labels() -> Result<()> {
     let api = cluster().await?;
     let until = |api: &FakeApi| api.script().nodes.keys(NODE)["castoff.dev/valid-until"].clone();
     let mut agent = Agent::of(&api)?;
@@ -102,9 +102,9 @@ async fn while_it_looks_the_agent_renews_until_when_the_labels_hold() -> Result<
     Ok(())
 }
 
-/// Whoever sets the time far into the future would make the labels outlive their agent.
+/// A time far in the future would make the labels outlive their agent.
 #[tokio::test]
-async fn a_time_that_somebody_else_has_set_is_repaired() -> Result<()> {
+async fn a_time_that_another_manager_set_is_repaired() -> Result<()> {
     let api = cluster().await?;
     let mut hasty = paces();
     hasty.verify = Duration::from_millis(200);
@@ -145,7 +145,7 @@ async fn each_change_is_one_write() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_agent_that_starts_anew_only_reads() -> Result<()> {
+async fn a_restarted_agent_only_reads() -> Result<()> {
     let api = cluster().await?;
     let mut agent = Agent::of(&api)?;
     agent.say(Verdict::Idle);
@@ -153,7 +153,7 @@ async fn an_agent_that_starts_anew_only_reads() -> Result<()> {
     drop(agent);
     let mut agent = Agent::of(&api)?;
     agent.second = 3_600;
-    agent.say_nothing_is_seen(); // its runtime is not up yet
+    agent.say_nothing_is_seen(); // its runtime is not running yet
     agent.say(Verdict::Idle);
     agent.published("idle").await?;
     a_while().await;
@@ -169,7 +169,7 @@ async fn an_agent_that_starts_anew_only_reads() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_somebody_else_changes_is_found_and_repaired() -> Result<()> {
+async fn changes_of_other_managers_are_found_and_repaired() -> Result<()> {
     let api = cluster().await?;
     let mut hasty = paces();
     hasty.verify = Duration::from_millis(200);
@@ -179,7 +179,7 @@ async fn what_somebody_else_changes_is_found_and_repaired() -> Result<()> {
     api.script().nodes.set_by("kubectl-label", NODE, VERDICT, "clear");
     let labels = |api: &FakeApi| api.script().nodes.keys(NODE);
     eventually(|| (labels(&api)[VERDICT] == "in-use").then_some(())).await?;
-    // Another takes all of it away, and the fields' owners with it.
+    // Another manager removes all of it, and the fields' owners with it.
     api.script().nodes.node(NODE)["metadata"]["labels"] = serde_json::json!({ "mine": "x" });
     api.script().nodes.node(NODE)["metadata"]["managedFields"] = serde_json::json!([]);
     eventually(|| labels(&api).contains_key(VERDICT).then_some(())).await?;
@@ -195,7 +195,7 @@ async fn what_somebody_else_changes_is_found_and_repaired() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_an_earlier_castoff_set_goes() -> Result<()> {
+async fn keys_of_an_earlier_castoff_are_removed() -> Result<()> {
     let api = cluster().await?;
     {
         let mut script = api.script();

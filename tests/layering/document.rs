@@ -1,5 +1,4 @@
-//! Whether the architecture document tells the truth: its rows are places of the tree, and each invariant has tests that
-//! guard it.
+//! Checks the architecture document: its rows are paths of the tree, and each invariant has tests that guard it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +13,7 @@ fn section(title: &str) -> String {
     rest.split("\n## ").next().unwrap_or(rest).to_owned()
 }
 
-/// The items of a list, each on one line.
+/// Returns the items of a list, each on one line.
 fn items(text: &str) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -30,7 +29,7 @@ fn items(text: &str) -> Vec<String> {
     items
 }
 
-/// The names in backticks behind `guard:` of one invariant.
+/// Returns the names in backticks after `guard:` of one invariant.
 fn guards(item: &str) -> Vec<&str> {
     let Some((_, named)) = item.split_once("guard:") else {
         return Vec::new();
@@ -47,7 +46,7 @@ fn doubled<T: Ord + Clone>(rows: &[T]) -> Vec<T> {
 }
 
 #[test]
-fn each_invariant_stands_once_and_names_tests_that_exist() {
+fn each_invariant_appears_once_and_names_existing_tests() {
     let invariants = items(&section("Invariants"));
     let statements: Vec<&str> = invariants
         .iter()
@@ -67,7 +66,7 @@ fn each_invariant_stands_once_and_names_tests_that_exist() {
 }
 
 #[test]
-fn each_row_of_the_code_map_is_a_place_of_the_tree_and_stands_once() {
+fn each_row_of_the_code_map_is_a_path_of_the_tree_and_appears_once() {
     let map = section("Code map");
     let places: Vec<&str> = map
         .lines()
@@ -85,7 +84,7 @@ fn each_row_of_the_code_map_is_a_place_of_the_tree_and_stands_once() {
 }
 
 #[test]
-fn every_folder_of_the_agent_has_a_row() {
+fn every_directory_of_the_agent_has_a_row() {
     let map = section("Code map");
     for entry in fs::read_dir(root().join("agent/src")).expect("the agent's sources") {
         let entry = entry.expect("an entry of the tree");
@@ -99,7 +98,7 @@ fn every_folder_of_the_agent_has_a_row() {
 }
 
 #[test]
-fn a_list_is_read_whole() {
+fn a_list_is_read_completely() {
     let list = items("- One. guard: `a`,\n  `b`\n- Two.\n");
     assert_eq!(list, ["One. guard: `a`, `b`", "Two."]);
     assert_eq!(guards(&list[0]), ["a", "b"]);

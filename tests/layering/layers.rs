@@ -1,8 +1,9 @@
-//! Which layer may name which, and where the world may be asked.
+//! Checks which layers each layer may use, and where files, processes and the network may be used.
 
 use crate::{is_test, product, sources};
 
-/// Which layers of the agent a layer may name. Folders that are not listed are the composition root, which knows all.
+/// The layers of the agent that each layer may use. Directories that are not listed are the composition root, which
+/// uses all.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["model"]),
     ("sources", &["sources", "model"]),
@@ -12,10 +13,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sinks", &["sinks", "fleet", "apiserver", "findings", "model"]),
 ];
 
-/// Layers that ask nothing and change nothing.
+/// Layers without input and output.
 const PURE: &[&str] = &["agent/src/model", "agent/src/findings"];
 
-/// Names through which Rust code reaches files, processes, the network, threads or the clock.
+/// Names through which Rust code uses files, processes, the network, threads or the clock.
 const WORLD: &[&str] = &[
     "std::fs",
     "TcpStream",
@@ -36,7 +37,7 @@ const WORLD: &[&str] = &[
     "eprintln!",
 ];
 
-/// The layers that a source names: `crate::x`, and each branch of `use crate::{x, y::z}`.
+/// Returns the layers that a source uses: `crate::x`, and each branch of `use crate::{x, y::z}`.
 fn named_layers(source: &str) -> Vec<String> {
     let mut named = Vec::new();
     for (at, _) in source.match_indices("crate::") {
@@ -72,7 +73,7 @@ fn first_name(path: &str) -> String {
         .collect()
 }
 
-/// The names of [`WORLD`] in the code of a source; comments may say them.
+/// Returns the names of [`WORLD`] in the code of a source; comments may contain them.
 fn named_world(source: &str) -> Vec<&'static str> {
     let code: Vec<&str> = source
         .lines()
@@ -99,7 +100,7 @@ fn each_layer_names_only_what_it_may() {
 }
 
 #[test]
-fn model_and_findings_ask_nothing_of_the_world() {
+fn model_and_findings_do_no_input_or_output() {
     let mut wrong = Vec::new();
     for (file, source) in sources(PURE) {
         if !is_test(&file) {
@@ -111,7 +112,7 @@ fn model_and_findings_ask_nothing_of_the_world() {
 }
 
 #[test]
-fn a_foreign_name_would_be_seen() {
+fn a_forbidden_name_is_detected() {
     assert_eq!(named_layers("use crate::sources::x;"), ["sources"]);
     assert_eq!(
         named_layers("use crate::{model::{a, b}, sinks, findings::c};"),

@@ -1,5 +1,5 @@
-//! Holds the tree against `agent/ARCHITECTURE.md`: which layer may name which, where the world may be asked, how large a
-//! file or a function may get, and whether the document tells the truth.
+//! Checks the tree against `agent/ARCHITECTURE.md`: the layers that each layer may use, where files, processes and the
+//! network may be used, the sizes of files and functions, and the document itself.
 
 mod document;
 mod layers;
@@ -16,7 +16,8 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Every Rust file of these modules or folders of the repository, with its text: `x` stands for `x.rs` and all below `x/`.
+/// Returns every Rust file of these modules or directories of the repository, with its text: `x` is `x.rs` and
+/// everything below `x/`.
 fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for folder in folders {
@@ -43,12 +44,12 @@ fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// The part of a source before its unit tests.
+/// Returns the part of a source before its unit tests.
 fn product(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
-/// True if a file holds tests only.
+/// True if a file has only tests.
 fn is_test(path: &Path) -> bool {
     let path = path.strip_prefix(root()).expect("a path of the repository");
     path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests")

@@ -1,15 +1,15 @@
-//! How large a file or a function may get.
+//! Checks the sizes of files and functions.
 
 use crate::{is_test, product, sources};
 
-/// Lines of a file: none over the first, nine of ten within the second, half within the third.
+/// The limits of lines per file: for every file, for nine in ten, and for half of them.
 const FILE: (usize, usize, usize) = (600, 400, 180);
 
-/// Lines of a function of the product, its signature and its closing brace included.
+/// The limit of lines of a function of the product, including its signature and its closing brace.
 const FUNCTION: usize = 60;
 
-/// Name and length of each function. The tree is formatted, so a function ends at the first closing brace that stands as
-/// far in as its `fn`.
+/// Returns the name and length of each function. The tree is formatted, so a function ends at the first closing brace
+/// with the same indentation as its `fn`.
 fn functions(text: &str) -> Vec<(&str, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -19,7 +19,7 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
         let Some(name) = function_name(code) else { continue };
         let is_end = |line: &&&str| line.strip_prefix(indent) == Some("}");
         let body = lines[at..].iter().take_while(|line| !is_end(line));
-        // A declaration without a body ends where it begins.
+        // A declaration without a body ends in the line where it begins.
         let declared = lines[at..].iter().find(|line| line.ends_with(['{', ';', '}']));
         if declared.is_some_and(|line| line.ends_with('{')) {
             found.push((name, body.count() + 1));
@@ -50,7 +50,7 @@ fn function_name(code: &str) -> Option<&str> {
 }
 
 #[test]
-fn a_file_is_one_fact() {
+fn files_are_within_the_limits() {
     let mut sizes: Vec<(usize, String)> = sources(&["agent", "proto", "tests"])
         .into_iter()
         .map(|(file, text)| (text.lines().count(), file.display().to_string()))
@@ -65,10 +65,10 @@ fn a_file_is_one_fact() {
 }
 
 #[test]
-fn a_function_of_the_product_fits_a_screen() {
+fn functions_of_the_product_are_within_the_limit() {
     let mut over = Vec::new();
     for (file, text) in sources(&["agent/src", "proto/src"]) {
-        // Samples are tables of what tests share.
+        // Samples are tables that tests share.
         let is_sample = file.ends_with("sample.rs") || file.components().any(|part| part.as_os_str() == "sample");
         if is_test(&file) || is_sample {
             continue;
@@ -82,7 +82,7 @@ fn a_function_of_the_product_fits_a_screen() {
 }
 
 #[test]
-fn a_long_function_would_be_seen() {
+fn a_long_function_is_detected() {
     let text =
         "impl X {\n    pub fn one(\n        &self,\n    ) -> u8 {\n        1\n    }\n\n    fn declared(&self);\n}\n";
     assert_eq!(functions(text), [("one", 5)]);

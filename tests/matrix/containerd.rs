@@ -61,7 +61,7 @@ fn run(plan: &Plan, suite: Suite, docker: &Docker) -> Result<Seen> {
     }
     pods::judge_findings(&mut seen, &said, &codes);
     if suite == Suite::Trixie {
-        // Up to here nobody has asked in the old interface: castoff itself does not.
+        // Until now no client has used the old interface: castoff itself does not.
         runtime.ask_as_an_old_client()?;
         let said = report(["--runtime-endpoint", &endpoint])?;
         let deprecations = &said["runtime"]["value"]["deprecations"]["value"];
@@ -73,7 +73,7 @@ fn run(plan: &Plan, suite: Suite, docker: &Docker) -> Result<Seen> {
     Ok(seen)
 }
 
-/// What each version can, and what that means for a kubelet.
+/// Compares the abilities of each version, and the resulting limit for a kubelet.
 fn judge_interface(seen: &mut Seen, said: &Value, suite: Suite) {
     let absent = json!({ "state": "absent" });
     let (api, ceiling, driver) = match suite {
@@ -85,7 +85,7 @@ fn judge_interface(seen: &mut Seen, said: &Value, suite: Suite) {
             json!({ "state": "known", "value": "cgroupfs" }),
         ),
     };
-    // It reports what is deprecated from 1.6.29 and 1.7.14 on.
+    // It reports deprecated uses since 1.6.29 and 1.7.14.
     let deprecations = match suite {
         Suite::Bullseye | Suite::Bookworm => absent,
         Suite::Trixie | Suite::Sid => json!({ "state": "known", "value": [] }),

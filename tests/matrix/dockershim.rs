@@ -24,12 +24,12 @@ fn run(plan: &Plan, _: &Docker) -> Result<Seen> {
     plan.expect(&version)?;
     start_pods(&node)?;
 
-    // The kubelet's own flags say where to ask.
+    // The endpoint is in the kubelet's own flags.
     let said = report_on(node.stage(), &["--for", pods::TARGETS])?;
     let suffix = format!("-{NODE}");
     let mut seen = Seen::default();
     seen.keep_gaps(&said);
-    // dockershim is in the kubelet, which so is a client of Docker.
+    // dockershim is in the kubelet, which therefore is a client of Docker.
     pods::judge(&mut seen, &said, docker.socket(), &suffix, &["kubelet of 0"])?;
     seen.is("verdict", &said["verdict"], "runtime");
     pods::judge_runtime(&mut seen, &said, "docker", &version);
@@ -71,7 +71,7 @@ fn start_pods(node: &Dockershim) -> Result<()> {
     wait_for_connection(build, engine)
 }
 
-/// It warns of the pod, and not of the kubelet.
+/// It warns about the pod, and not about the kubelet.
 fn judge_clients(seen: &mut Seen, said: &Value, pod: &str) {
     let findings = said["findings"].as_array().into_iter().flatten();
     let warned = findings.filter(|finding| finding["code"] == "socket-client" && finding["severity"] == "warning");

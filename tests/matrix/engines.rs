@@ -1,4 +1,4 @@
-//! Docker and podman, over their own containers.
+//! Docker and podman, with their own containers.
 
 use std::path::Path;
 
@@ -116,7 +116,7 @@ impl Engine<'_> {
             .filter(|shadow| shadow["id"] == self.container)
             .map(|shadow| json!([shadow["engine"], shadow["name"], shadow["image"]]))
             .collect();
-        // Podman keeps its images to itself.
+        // Podman does not show its images.
         let image = (self.kind == "dockerd").then_some(images::LAB);
         seen.is(
             "shadow container",
@@ -124,7 +124,7 @@ impl Engine<'_> {
             json!([[self.kind, "agent", image]]),
         );
         seen.is("verdict", &said["verdict"], "in-use");
-        // Without a runtime nobody can say what a kubelet would find.
+        // Without a runtime the question about a kubelet has no answer.
         let answers = said["readiness"].as_array().into_iter().flatten();
         let answers: Vec<&str> = answers.filter_map(|ready| ready["answer"].as_str()).collect();
         seen.is("readiness", &answers.into(), vec!["cannot-tell", "not-ready"]);

@@ -1,7 +1,7 @@
-//! castoff against the versions that people run, one row a version: each a real daemon in a room of its own, with pods or
-//! containers and clients over it, and what `castoff check` says of them.
+//! Runs castoff against versions in use, one row per version: each is a real daemon in a room of its own, with pods or
+//! containers and clients, and the results of `castoff check` are compared with the expected ones.
 //!
-//! With words as arguments only the rows run whose name contains one of them. A whole run rewrites
+//! With arguments, only the rows run whose name contains one of them. A complete run rewrites
 //! `agent/docs/runtime-matrix.md`.
 
 mod containerd;

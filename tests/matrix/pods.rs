@@ -1,5 +1,5 @@
-//! The two pods of every runtime's row, one that holds the engine's socket and one that only could, and the truth about
-//! them and about the runtime.
+//! The two pods of every runtime's row, one that holds the engine's socket and one that only could, and the expected
+//! results for them and for the runtime.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use castoff_tests::matrix::Seen;
 use castoff_tests::report::{clients_of, list};
 use serde_json::{Value, json};
 
-/// The targets of each row, as `--for` takes them.
+/// The targets of each row, in the syntax of `--for`.
 pub(crate) const TARGETS: &str = "kubelet=1.38,docker=removed";
 
-/// Runs both over CRI; the first holds a connection when this returns.
+/// Runs both over CRI. The first holds a connection when this returns.
 pub(crate) fn start(run: impl Fn(Pod) -> Result<RunningPod>, socket: &Path) -> Result<[RunningPod; 2]> {
     let builds = run(Pod::new("builds", "builder-0"))?;
     let build = Container::client("build", ["hold", "/var/run/docker.sock"]);
@@ -26,7 +26,8 @@ pub(crate) fn start(run: impl Fn(Pod) -> Result<RunningPod>, socket: &Path) -> R
     Ok([builds, logging])
 }
 
-/// What is true of the pods, whose names end with `suffix`; `others` are the clients beside them, before any pod in order.
+/// Compares the pods, whose names end with `suffix`; `others` are the other clients, which come before any pod in
+/// order.
 pub(crate) fn judge(seen: &mut Seen, said: &Value, socket: &Path, suffix: &str, others: &[&str]) -> Result<()> {
     seen.is("pods", &said["pods"]["value"], 2);
     seen.is("pods", &said["containers"]["value"], 2);
@@ -74,7 +75,7 @@ pub(crate) fn judge(seen: &mut Seen, said: &Value, socket: &Path, suffix: &str, 
     Ok(())
 }
 
-/// Who the runtime is, and that it is ready.
+/// Compares the runtime's name and version, and that it is ready.
 pub(crate) fn judge_runtime(seen: &mut Seen, said: &Value, name: &str, version: &str) {
     let runtime = &said["runtime"]["value"];
     seen.is("identity", &runtime["name"], name);
@@ -95,7 +96,7 @@ pub(crate) fn judge_runtime(seen: &mut Seen, said: &Value, name: &str, version: 
     };
 }
 
-/// Which findings about the runtime there are, in any order.
+/// Compares the findings about the runtime, in any order.
 pub(crate) fn judge_findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
     const ABOUT_RUNTIME: [&str; 5] = [
         "runtime-is-docker",
@@ -113,8 +114,8 @@ pub(crate) fn judge_findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
     seen.is("findings", &codes.into(), expected);
 }
 
-/// Judges the answers for the targets. The kubelet of Kubernetes 1.38 wants a runtime that `has_config`
-/// (`RuntimeConfig`) and, unless its configuration says otherwise, control groups of version 2. Somebody uses each row's Docker.
+/// Compares the answers for the targets. The kubelet of Kubernetes 1.38 needs a runtime that `has_config`
+/// (`RuntimeConfig`) and, unless it is configured otherwise, cgroup v2. Each row's Docker is in use.
 pub(crate) fn judge_readiness(seen: &mut Seen, said: &Value, has_config: bool) {
     let kubelet = match (has_config, said["cgroups"]["value"].as_str()) {
         (false, _) => "not-ready",

@@ -1,4 +1,4 @@
-//! The workload that has to be changed: a build agent, as its owner rewrites it step by step.
+//! The workload that has to be changed: a build agent that its owner rewrites step by step.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,30 +14,30 @@ pub(crate) const NAME: &str = "builder";
 pub(crate) const CONTAINER: &str = "build";
 
 const INSIDE: &str = "/var/run/docker.sock";
-/// How long a rollout may take.
+/// The timeout of a rollout.
 const ROLLOUT: Duration = Duration::from_secs(120);
 
-/// What the build agent does with Docker.
+/// The build agent's use of Docker.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Habit {
+pub(crate) enum DockerUse {
     /// It has the socket and a connection.
     Connected,
     /// It has the socket only.
     Mounted,
-    /// It does not know of Docker.
+    /// It has nothing of Docker.
     Free,
 }
 
 /// Applies the Deployment.
-pub(crate) fn deploy(cluster: &Cluster, socket: &Path, habit: Habit) -> Result<()> {
+pub(crate) fn deploy(cluster: &Cluster, socket: &Path, habit: DockerUse) -> Result<()> {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     let items = [namespace, deployment(socket, habit)];
     cluster.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }))
 }
 
-/// Waits until one pod of this habit is left, and does what it should.
-pub(crate) fn wait_for(cluster: &Cluster, habit: Habit) -> Result<()> {
-    let word = if matches!(habit, Habit::Connected) {
+/// Waits until there is one pod with this use of Docker, and it is ready.
+pub(crate) fn wait_for(cluster: &Cluster, habit: DockerUse) -> Result<()> {
+    let word = if matches!(habit, DockerUse::Connected) {
         "ready "
     } else {
         ""
@@ -59,25 +59,25 @@ pub(crate) fn wait_for(cluster: &Cluster, habit: Habit) -> Result<()> {
     })
 }
 
-fn label(habit: Habit) -> &'static str {
+fn label(habit: DockerUse) -> &'static str {
     match habit {
-        Habit::Connected => "connected",
-        Habit::Mounted => "mounted",
-        Habit::Free => "free",
+        DockerUse::Connected => "connected",
+        DockerUse::Mounted => "mounted",
+        DockerUse::Free => "free",
     }
 }
 
-fn deployment(socket: &Path, habit: Habit) -> Value {
+fn deployment(socket: &Path, habit: DockerUse) -> Value {
     let command = match habit {
-        Habit::Connected => json!(["/client", "hold", INSIDE]),
-        Habit::Mounted | Habit::Free => json!(["/client", "pause"]),
+        DockerUse::Connected => json!(["/client", "hold", INSIDE]),
+        DockerUse::Mounted | DockerUse::Free => json!(["/client", "pause"]),
     };
     let (mounts, volumes) = match habit {
-        Habit::Connected | Habit::Mounted => (
+        DockerUse::Connected | DockerUse::Mounted => (
             json!([{ "name": "docker", "mountPath": INSIDE }]),
             json!([{ "name": "docker", "hostPath": { "path": socket, "type": "Socket" } }]),
         ),
-        Habit::Free => (json!([]), json!([])),
+        DockerUse::Free => (json!([]), json!([])),
     };
     json!({
         "apiVersion": "apps/v1",

@@ -1,8 +1,8 @@
-//! The story that castoff exists for, on real parts: a node leaves Docker.
+//! The purpose of castoff, with real parts: a node stops using Docker.
 
 mod builder;
 mod node;
+mod outputs;
 mod record;
 mod steps;
 mod story;
-mod told;

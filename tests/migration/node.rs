@@ -1,4 +1,4 @@
-//! The node, and its move from dockershim to containerd as an operator makes it.
+//! The node, and its migration from dockershim to containerd like an operator does it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use castoff_tests::wait;
 /// The Node's name, before and after.
 pub(crate) const NODE: &str = "node-1";
 
-/// How long the agent may take until its pod runs on the new runtime: the kubelet looks again at an image that is not there
-/// yet after some tens of seconds.
+/// The timeout of the agent until its pod runs on the new runtime: the kubelet retries a missing image after some tens
+/// of seconds.
 const AGENT: Duration = Duration::from_secs(180);
 
-/// What runs of it. Dropping it ends all.
+/// The running parts. Dropping it ends all.
 #[derive(Debug)]
 pub(crate) struct Machine {
     new: Option<Node>,
@@ -28,7 +28,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A node of a kubelet 1.23 with dockershim, that has this image.
+    /// Starts a node with a kubelet 1.23 with dockershim, which has this image.
     pub(crate) fn join(cluster: &Cluster, image: &Image) -> Result<Self> {
         let old = cluster.join_dockershim(NODE, suites::programs(Suite::Bookworm, Kind::Docker)?)?;
         old.docker().import(&image.archive)?;
@@ -39,19 +39,19 @@ impl Machine {
         })
     }
 
-    /// Docker's socket, for as long as there is a Docker.
+    /// Returns Docker's socket, as long as there is a Docker.
     pub(crate) fn socket(&self) -> Result<PathBuf> {
         let docker = self.docker.as_ref().or(self.old.as_ref().map(Dockershim::docker));
         Ok(docker.context("there is no Docker any more")?.socket().to_owned())
     }
 
-    /// Takes the workloads away and stops the kubelet. Docker runs on, and so does the agent in it.
+    /// Drains the workloads and stops the kubelet. Docker continues, and so does the agent in it.
     pub(crate) fn stop_kubelet(&self, cluster: &Cluster) -> Result<()> {
         cluster.kubectl(["drain", NODE, "--ignore-daemonsets", "--force", "--timeout=120s"])?;
         self.old.as_ref().context("no dockershim")?.stop_kubelet()
     }
 
-    /// Takes away what the kubelet has left in Docker; gives what the agent wrote there.
+    /// Removes what the kubelet has left in Docker. Returns the agent's log there.
     pub(crate) fn clear_docker(&mut self) -> Result<String> {
         let old = self.old.take().context("no dockershim")?;
         let agent = "label=io.kubernetes.container.name=castoff";

@@ -1,5 +1,5 @@
-//! Every verdict that was published, by three witnesses that miss none: a watch of the Node's label, a `castoff cluster`
-//! that looks twice a second, and the agents' own logs, which have each change.
+//! Every verdict that was published, from three complete sources: a watch of the Node's label, a `castoff cluster` that
+//! looks twice a second, and the agents' own logs, which have each change.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use serde_json::{Deserializer, Value};
 
 use crate::node::NODE;
 
-/// The steps' own verdicts, in their order.
-pub(crate) const STORY: [&str; 5] = ["runtime", "in-use", "exposed", "idle", "clear"];
+/// The verdicts of the steps, in order.
+pub(crate) const VERDICTS: [&str; 5] = ["runtime", "in-use", "exposed", "idle", "clear"];
 
-/// The witnesses.
+/// The three sources.
 #[derive(Debug)]
 pub(crate) struct Record {
     node: Daemon,
@@ -22,7 +22,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// From now on.
+    /// Starts recording.
     pub(crate) fn start(cluster: &Cluster, release: &Release<'_>) -> Result<Self> {
         let label = r#"jsonpath={.metadata.labels.castoff\.dev/docker-dependency}{"\n"}"#;
         let node = cluster.start_kubectl(["get", "node", NODE, "--watch", "-o", label])?;
@@ -32,7 +32,7 @@ impl Record {
         Ok(Self { node, fleet })
     }
 
-    /// What each witness saw, without repetitions. `old_agent` is what the agent on dockershim has logged.
+    /// Returns the verdicts in each source, without repetitions. `old_agent` is the log of the agent on dockershim.
     pub(crate) fn read(&self, cluster: &Cluster, old_agent: &str) -> Result<[(&'static str, Vec<String>); 3]> {
         let node = fs::read_to_string(self.node.log()).context("the watch of the Node")?;
         let fleet = fs::read(self.fleet.log()).context("the watch of the fleet")?;
@@ -49,19 +49,19 @@ impl Record {
     }
 }
 
-/// Whether this is the story: `clear` at its end and nowhere else; from `in-use` on nothing but its steps.
+/// Fails unless these are the verdicts of the steps: `clear` only at the end, and from `in-use` on only its steps.
 pub(crate) fn judge(seen: &[String]) -> Result<()> {
     let whole = seen.join(" ");
-    let (start, end) = seen.split_at(seen.len().saturating_sub(STORY.len() - 1));
+    let (start, end) = seen.split_at(seen.len().saturating_sub(VERDICTS.len() - 1));
     ensure!(
-        end == &STORY[1..],
+        end == &VERDICTS[1..],
         "does not end with {}: {whole}",
-        STORY[1..].join(" ")
+        VERDICTS[1..].join(" ")
     );
     ensure!(
-        start.first().is_some_and(|first| first == STORY[0]),
+        start.first().is_some_and(|first| first == VERDICTS[0]),
         "does not begin with {}: {whole}",
-        STORY[0]
+        VERDICTS[0]
     );
     ensure!(
         !start.iter().any(|verdict| verdict == "clear"),
@@ -76,7 +76,7 @@ fn changes(all: impl IntoIterator<Item = String>) -> Vec<String> {
     changes
 }
 
-/// The log has each change of the verdict, as JSON lines.
+/// Returns the verdicts in the log, which has each change in JSON lines.
 fn verdicts_in_log(log: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for line in log.lines() {
@@ -89,7 +89,7 @@ fn verdicts_in_log(log: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// One document for each look; the last one may be under way.
+/// Returns the verdicts of the fleet, with one document for each look; the last one may be incomplete.
 fn verdicts_in_fleet(log: &[u8]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for document in Deserializer::from_slice(log).into_iter::<Value>() {
@@ -104,7 +104,7 @@ fn verdicts_in_fleet(log: &[u8]) -> Result<Vec<String>> {
 }
 
 #[test]
-fn only_the_story_is_the_story() {
+fn only_the_expected_verdicts_are_accepted() {
     let judged = |words: &str| judge(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()).is_ok();
     assert!(judged("runtime in-use exposed idle clear"));
     assert!(judged("runtime unknown in-use idle in-use exposed idle clear"));

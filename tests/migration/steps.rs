@@ -1,4 +1,4 @@
-//! What holds at each step, beyond the verdict; and the table of the steps.
+//! The conditions of each step, in addition to the verdict; and the table of the steps.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -10,12 +10,12 @@ use castoff_tests::lab::release::Release;
 use serde_json::Value;
 
 use crate::builder::{CONTAINER, NAME, NAMESPACE};
-use crate::told::{PERIOD, Told};
+use crate::outputs::{Outputs, PERIOD};
 
-/// How long a use counts.
+/// The time for which a use counts.
 pub(crate) const WINDOW: Duration = Duration::from_secs(16);
 
-/// How long the end of the window may take to come, however slow the machine is.
+/// The timeout of the end of the window, sufficient for any machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The steps so far, one row each.
@@ -23,19 +23,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Table(Vec<[String; 4]>);
 
 impl Table {
-    /// Adds a step of which all that castoff tells agrees.
-    pub(crate) fn add(&mut self, step: &str, told: &Told) {
-        let labels = told.labels.iter().filter(|(name, _)| *name != "docker-dependency");
+    /// Adds a step in which all of castoff's outputs agree.
+    pub(crate) fn add(&mut self, step: &str, outputs: &Outputs) {
+        let labels = outputs.labels.iter().filter(|(name, _)| *name != "docker-dependency");
         let labels: Vec<String> = labels
             .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or("?")))
             .collect();
-        let verdict = told.report["verdict"].as_str().unwrap_or("?");
+        let verdict = outputs.report["verdict"].as_str().unwrap_or("?");
         let late = format!(
             "{} (label after {:.1} s)",
             labels.join(" "),
-            told.label_after.as_secs_f64()
+            outputs.label_after.as_secs_f64()
         );
-        self.add_row(step, verdict, &late, &told.fleet);
+        self.add_row(step, verdict, &late, &outputs.fleet);
     }
 
     /// Adds a moment at which no agent can answer.
@@ -58,7 +58,7 @@ impl Table {
             .push([step.to_owned(), verdict.to_owned(), labels.to_owned(), said]);
     }
 
-    /// All of it.
+    /// Returns the table as text.
     pub(crate) fn write(&self) -> String {
         let mut table = "| step | verdict | labels | castoff cluster |\n|---|---|---|---|\n".to_owned();
         for row in &self.0 {
@@ -72,61 +72,61 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 
-/// The labels that go with the kubelet's own dockershim.
-pub(crate) fn on_dockershim(told: &Told) -> Result<()> {
-    told.label("container-runtime", "docker")?;
-    told.label("cri-api", "v1alpha2")?;
-    told.label("docker-engine", "dockerd")?;
-    told.label("kubelet-ceiling", "1.23")?;
-    names_the_builder(told)
+/// The labels of a node with the kubelet's own dockershim.
+pub(crate) fn on_dockershim(outputs: &Outputs) -> Result<()> {
+    outputs.label("container-runtime", "docker")?;
+    outputs.label("cri-api", "v1alpha2")?;
+    outputs.label("docker-engine", "dockerd")?;
+    outputs.label("kubelet-ceiling", "1.23")?;
+    names_the_builder(outputs)
 }
 
-/// Another runtime, and who still is on Docker.
-pub(crate) fn in_use(told: &Told) -> Result<()> {
-    told.label("container-runtime", "containerd")?;
-    told.label("cri-api", "v1")?;
-    told.label("docker-engine", "dockerd")?;
-    names_the_builder(told)
+/// Another runtime, with the remaining clients of Docker.
+pub(crate) fn in_use(outputs: &Outputs) -> Result<()> {
+    outputs.label("container-runtime", "containerd")?;
+    outputs.label("cri-api", "v1")?;
+    outputs.label("docker-engine", "dockerd")?;
+    names_the_builder(outputs)
 }
 
-/// The build agent has the socket, and nothing more.
-pub(crate) fn exposed(told: &Told) -> Result<()> {
-    told.label("docker-engine", "dockerd")?;
-    let mounts = told.sample("castoff_pod_exposure", &builder_words())?;
+/// The build agent has the socket, and no connection.
+pub(crate) fn exposed(outputs: &Outputs) -> Result<()> {
+    outputs.label("docker-engine", "dockerd")?;
+    let mounts = outputs.sample("castoff_pod_exposure", &builder_words())?;
     ensure!(mounts == "1", "{mounts} mounts of the build agent");
-    let exposures = &told.fleet["exposures"];
+    let exposures = &outputs.fleet["exposures"];
     ensure!(
         exposures["state"] == "known" && exposures["value"] == 1,
         "the fleet's exposures: {exposures}"
     );
-    nobody_uses(told)
+    there_are_no_clients(outputs)
 }
 
-/// An engine that nobody uses.
-pub(crate) fn idle(told: &Told) -> Result<()> {
-    told.label("docker-engine", "dockerd")?;
-    nobody_could(told)?;
-    nobody_uses(told)
+/// An engine without clients.
+pub(crate) fn idle(outputs: &Outputs) -> Result<()> {
+    outputs.label("docker-engine", "dockerd")?;
+    there_are_no_exposures(outputs)?;
+    there_are_no_clients(outputs)
 }
 
 /// No Docker.
-pub(crate) fn clear(told: &Told) -> Result<()> {
-    told.label("docker-engine", "none")?;
-    told.label("container-runtime", "containerd")?;
-    let engines = &told.report["engines"];
+pub(crate) fn clear(outputs: &Outputs) -> Result<()> {
+    outputs.label("docker-engine", "none")?;
+    outputs.label("container-runtime", "containerd")?;
+    let engines = &outputs.report["engines"];
     ensure!(
         engines["state"] == "absent" || engines["value"] == serde_json::json!([]),
         "engines: {engines}"
     );
-    nobody_could(told)?;
-    nobody_uses(told)
+    there_are_no_exposures(outputs)?;
+    there_are_no_clients(outputs)
 }
 
-/// Metrics, report and fleet name namespace, workload and container.
-fn names_the_builder(told: &Told) -> Result<()> {
-    let connections = told.sample("castoff_pod_client_connections", &builder_words())?;
+/// Metrics, report and fleet have the namespace, workload and container.
+fn names_the_builder(outputs: &Outputs) -> Result<()> {
+    let connections = outputs.sample("castoff_pod_client_connections", &builder_words())?;
     ensure!(connections == "1", "{connections} connections of the build agent");
-    let users = told.fleet["clients"]["value"]["users"]
+    let users = outputs.fleet["clients"]["value"]["users"]
         .as_array()
         .context("the fleet's users")?;
     let named = users.iter().find(|user| {
@@ -135,7 +135,7 @@ fn names_the_builder(told: &Told) -> Result<()> {
     });
     let named = named.with_context(|| format!("the fleet does not name the build agent: {users:?}"))?;
     ensure!(named["connections"] == 1, "the fleet says of the build agent: {named}");
-    let findings = told.report["findings"].as_array().context("findings")?;
+    let findings = outputs.report["findings"].as_array().context("findings")?;
     let subject = format!("pod {NAMESPACE}/{NAME}-");
     let found = findings.iter().any(|finding| {
         let of = finding["subject"].as_str().unwrap_or_default();
@@ -145,8 +145,8 @@ fn names_the_builder(told: &Told) -> Result<()> {
     Ok(())
 }
 
-fn nobody_uses(told: &Told) -> Result<()> {
-    let clients = &told.fleet["clients"];
+fn there_are_no_clients(outputs: &Outputs) -> Result<()> {
+    let clients = &outputs.fleet["clients"];
     ensure!(
         clients["state"] == "known" && clients["value"]["now"] == 0 && clients["value"]["before"] == 0,
         "the fleet's clients: {clients}"
@@ -154,13 +154,13 @@ fn nobody_uses(told: &Told) -> Result<()> {
     Ok(())
 }
 
-fn nobody_could(told: &Told) -> Result<()> {
-    let exposures = &told.fleet["exposures"];
+fn there_are_no_exposures(outputs: &Outputs) -> Result<()> {
+    let exposures = &outputs.fleet["exposures"];
     ensure!(
         exposures["state"] == "known" && exposures["value"] == 0,
         "the fleet's exposures: {exposures}"
     );
-    let sample = told
+    let sample = outputs
         .metrics
         .lines()
         .find(|line| line.starts_with("castoff_pod_exposure{"));
@@ -168,7 +168,7 @@ fn nobody_could(told: &Told) -> Result<()> {
     Ok(())
 }
 
-/// Labels of the build agent's samples.
+/// Returns the labels of the build agent's samples.
 fn builder_words() -> [&'static str; 5] {
     [
         r#"namespace="builds""#,
@@ -179,8 +179,8 @@ fn builder_words() -> [&'static str; 5] {
     ]
 }
 
-/// Waits until the verdict is another one: a node keeps it for the window after the last of `seen` (the report's `clients` or
-/// `exposures`), no look shorter and none longer.
+/// Waits until the verdict changes: a node keeps it for the window after the last of `seen` (the report's `clients` or
+/// `exposures`), and neither shorter nor longer.
 pub(crate) fn wait_for_the_window(release: &Release<'_>, verdict: &str, seen: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut last_seen = None;
@@ -197,7 +197,7 @@ pub(crate) fn wait_for_the_window(release: &Release<'_>, verdict: &str, seen: &s
             last_seen = last_seen.max(Some(timestamp(&one["lastSeen"])?));
         }
         let last = last_seen.with_context(|| format!("{verdict}, and no {seen}"))?;
-        // Both are cut to whole seconds.
+        // Both are truncated to whole seconds.
         let bound = WINDOW + Duration::from_secs(1);
         ensure!(time.since(last) <= bound, "{verdict} at {time}, last seen at {last}");
         thread::sleep(PERIOD / 4);

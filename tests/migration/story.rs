@@ -1,8 +1,8 @@
-//! The story, step by step. Every part is the real one; castoff runs as the chart's `DaemonSet`, from its image, on both
-//! kubelets, and keeps its state on the node.
+//! The migration, step by step. Every part is the real one; castoff runs as the chart's `DaemonSet`, from its image, on
+//! both kubelets, and keeps its state on the node.
 //!
-//! It is played on a stage, whose first process lets castoff read its root: so the node can be seen whole, and `clear` can
-//! be said. What other labs run on the machine is not on the stage.
+//! It runs on a stage, whose first process allows castoff to read its root, so that castoff sees the whole node and can
+//! report `clear`. Other labs on the machine are not visible on the stage.
 
 use anyhow::{Result, ensure};
 use castoff_tests::lab::helm::Helm;
@@ -11,11 +11,11 @@ use castoff_tests::lab::kubernetes::Cluster;
 use castoff_tests::lab::release::{AGENTS, NAME, Release};
 use castoff_tests::wait;
 
-use crate::builder::{self, Habit};
+use crate::builder::{self, DockerUse};
 use crate::node::{Machine, NODE};
+use crate::outputs::{Outputs, PERIOD, row};
 use crate::record::{Record, judge};
 use crate::steps::{self, Table, WINDOW};
-use crate::told::{PERIOD, Told, row};
 
 #[test]
 fn a_node_leaves_dockershim_and_then_docker() -> Result<()> {
@@ -25,7 +25,7 @@ fn a_node_leaves_dockershim_and_then_docker() -> Result<()> {
     let mut table = Table::default();
     let played = play(&cluster, &image, &mut machine, &mut table);
     println!("{}", table.write());
-    // While everything still runs.
+    // While everything is still running.
     played.map_err(|error| error.context(dump(&cluster)))
 }
 
@@ -37,42 +37,42 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
     );
     let castoff = &Release::of(cluster, image);
     castoff.install(Helm::Four, &[&period, &window, "log.format=json", "runtime.timeout=5s"])?;
-    builder::deploy(cluster, &socket, Habit::Connected)?;
-    builder::wait_for(cluster, Habit::Connected)?;
-    let told = Told::at_once(castoff, "runtime")?;
-    steps::on_dockershim(&told)?;
-    table.add("kubelet 1.23 with dockershim", &told);
+    builder::deploy(cluster, &socket, DockerUse::Connected)?;
+    builder::wait_for(cluster, DockerUse::Connected)?;
+    let outputs = Outputs::at_once(castoff, "runtime")?;
+    steps::on_dockershim(&outputs)?;
+    table.add("kubelet 1.23 with dockershim", &outputs);
     let record = Record::start(cluster, castoff)?;
 
     machine.stop_kubelet(cluster)?;
     let old_agent = machine.clear_docker()?;
-    nobody_answers(castoff, table)?;
+    no_agent_answers(castoff, table)?;
 
     machine.start_containerd(cluster, image)?;
-    builder::wait_for(cluster, Habit::Connected)?;
-    let told = Told::at_once(castoff, "in-use")?;
-    steps::in_use(&told)?;
-    table.add("containerd, a build agent still on docker.sock", &told);
+    builder::wait_for(cluster, DockerUse::Connected)?;
+    let outputs = Outputs::at_once(castoff, "in-use")?;
+    steps::in_use(&outputs)?;
+    table.add("containerd, a build agent still on docker.sock", &outputs);
 
-    builder::deploy(cluster, &socket, Habit::Mounted)?;
-    builder::wait_for(cluster, Habit::Mounted)?;
+    builder::deploy(cluster, &socket, DockerUse::Mounted)?;
+    builder::wait_for(cluster, DockerUse::Mounted)?;
     steps::wait_for_the_window(castoff, "in-use", "clients")?;
-    let told = Told::at_once(castoff, "exposed")?;
-    steps::exposed(&told)?;
-    table.add("the build agent without a connection, its mount kept", &told);
+    let outputs = Outputs::at_once(castoff, "exposed")?;
+    steps::exposed(&outputs)?;
+    table.add("the build agent without a connection, its mount kept", &outputs);
 
-    builder::deploy(cluster, &socket, Habit::Free)?;
-    builder::wait_for(cluster, Habit::Free)?;
-    // A mount is remembered as a use is.
+    builder::deploy(cluster, &socket, DockerUse::Free)?;
+    builder::wait_for(cluster, DockerUse::Free)?;
+    // A mount is remembered like a use.
     steps::wait_for_the_window(castoff, "exposed", "exposures")?;
-    let told = Told::at_once(castoff, "idle")?;
-    steps::idle(&told)?;
-    table.add("the build agent without the mount", &told);
+    let outputs = Outputs::at_once(castoff, "idle")?;
+    steps::idle(&outputs)?;
+    table.add("the build agent without the mount", &outputs);
 
     machine.remove_docker()?;
-    let told = Told::at_once(castoff, "clear")?;
-    steps::clear(&told)?;
-    table.add("Docker stopped, its socket gone", &told);
+    let outputs = Outputs::at_once(castoff, "clear")?;
+    steps::clear(&outputs)?;
+    table.add("Docker stopped, its socket gone", &outputs);
 
     for (witness, seen) in record.read(cluster, &old_agent)? {
         println!("{witness}: {}", seen.join(" → "));
@@ -81,8 +81,8 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
     Ok(())
 }
 
-/// While no agent runs the fleet says so, whatever the Node's label was.
-fn nobody_answers(castoff: &Release<'_>, table: &mut Table) -> Result<()> {
+/// While no agent runs, the fleet reports it, whatever the Node's label was.
+fn no_agent_answers(castoff: &Release<'_>, table: &mut Table) -> Result<()> {
     let labels = castoff.labels(NODE)?;
     let last = labels.get("docker-dependency").and_then(|value| value.as_str());
     let last = last.unwrap_or("none");
@@ -101,7 +101,7 @@ fn nobody_answers(castoff: &Release<'_>, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// The state of everything, the agent's own words first.
+/// Returns the state of everything, the agent's log first.
 fn dump(cluster: &Cluster) -> String {
     let castoff = cluster.kubectl(["get", "pods", "-n", NAME, "-l", AGENTS, "-o", "name"]);
     let report = castoff.and_then(|pod| {

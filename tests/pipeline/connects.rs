@@ -1,5 +1,6 @@
-//! Clients that are gone before a look could see them, by what the kernel tells of their connects. The kernel, the clients
-//! and their control groups are real; by the exit of the system call, which every kernel with BPF lets castoff attach to.
+//! Clients that are gone before a look could see them, from the kernel's records of their connects. The kernel, the
+//! clients and their control groups are real. The program is attached to the exit of system calls, which every kernel
+//! with BPF allows.
 
 use std::path::Path;
 use std::thread;
@@ -17,11 +18,11 @@ use castoff_tests::lab::places::{ORDINARY_UID, Place};
 use super::hosts::{self, Host};
 use super::{agent, agent_with_events};
 
-/// How long a client holds its connection, and how long it then waits.
+/// The times for which a client holds its connection and then waits.
 const HOLD: Duration = Duration::from_millis(1);
 const REST: Duration = Duration::from_millis(20);
 
-/// Looks before clients come, and after `clients` were there for a second.
+/// Looks before clients come, and again after `clients` have run for a second.
 async fn look_around(host: &Host, places: Vec<Place>) -> Result<Report> {
     let mut agent = agent_with_events(host, None);
     let before = agent.look().await;
@@ -86,7 +87,7 @@ async fn a_container_that_is_gone_is_named_by_the_control_group_of_its_connect()
 }
 
 #[tokio::test]
-async fn what_was_not_asked_of_the_kernel_is_absent() -> Result<()> {
+async fn unrequested_connect_events_are_absent() -> Result<()> {
     let host = hosts::docker_only()?;
     let report = agent(&host).look().await;
     assert_eq!(report.connect_events.known(), None);
@@ -94,7 +95,7 @@ async fn what_was_not_asked_of_the_kernel_is_absent() -> Result<()> {
     Ok(())
 }
 
-/// What the first self-test found.
+/// Returns the result of the first self-test.
 async fn self_test(program: &Path) -> Result<Report> {
     let host = hosts::docker_only()?;
     let mut agent = agent_with_events(&host, Some(program.to_owned()));
@@ -111,7 +112,7 @@ async fn self_test(program: &Path) -> Result<Report> {
 }
 
 #[tokio::test]
-async fn castoffs_own_connect_and_request_are_told_and_make_no_client() -> Result<()> {
+async fn castoffs_own_connect_and_request_are_recorded_and_make_no_client() -> Result<()> {
     let report = self_test(&castoff_binary()?).await?;
     let events = report.connect_events.known().context("the kernel was asked")?;
     assert_eq!(events.self_test.as_ref().and_then(|test| test.failure.as_deref()), None);
@@ -126,8 +127,8 @@ async fn castoffs_own_connect_and_request_are_told_and_make_no_client() -> Resul
 }
 
 #[tokio::test]
-async fn a_connect_that_is_not_told_makes_the_method_one_that_failed() -> Result<()> {
-    // A child that connects to nothing: as where somebody detached the program.
+async fn a_method_that_does_not_record_castoffs_own_connect_has_failed() -> Result<()> {
+    // A child that connects to nothing, as if the program were detached.
     let report = self_test(Path::new("/bin/true")).await?;
     let events = report.connect_events.known().context("the kernel was asked")?;
     assert_eq!(events.method, None);
@@ -148,7 +149,8 @@ async fn a_connect_that_is_not_told_makes_the_method_one_that_failed() -> Result
     Ok(())
 }
 
-/// The socket's file is made anew between two looks, as by an engine that restarts: it is watched within a moment.
+/// The socket's file is created again between two looks, like by an engine that restarts: it is watched within a
+/// moment.
 #[tokio::test]
 async fn an_engine_that_restarts_between_two_looks_stays_watched() -> Result<()> {
     let mut host = hosts::docker_only()?;

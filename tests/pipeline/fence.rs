@@ -1,4 +1,4 @@
-//! castoff opens no engine's socket, whoever names it as the runtime's endpoint and by whatever name.
+//! castoff opens no engine's socket, whatever setting and name make it the runtime's endpoint.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,11 +9,11 @@ use castoff::model::history::History;
 use castoff_tests::fake::cri::{Api, Script};
 
 use super::hosts::Host;
-use super::{agent_told, hosts};
+use super::{agent_at, hosts};
 
 const CONFIGURATION: &str = "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix://";
 
-/// Who names an endpoint: puts it where that one reads it, and gives what castoff itself is told.
+/// Sets an endpoint in one of the places where it is read. Returns castoff's own setting.
 type Naming = fn(&Host, &str) -> Option<String>;
 
 const WAYS: [(&str, Naming); 8] = [
@@ -56,7 +56,7 @@ const WAYS: [(&str, Naming); 8] = [
     }),
 ];
 
-/// Names that lead to dockerd's socket, and how they come to.
+/// Creates names that lead to dockerd's socket, and returns them.
 fn lead_to_dockers(host: &Host) -> Result<[&'static str; 5]> {
     let at = |path: &str| host.paths().root.join(path.trim_start_matches('/'));
     fs::create_dir_all(at("/srv"))?;
@@ -84,13 +84,13 @@ fn assert_refused(host: &Host, report: &Report, how: &str) {
 }
 
 #[tokio::test]
-async fn an_engines_socket_is_never_opened_whoever_names_it() -> Result<()> {
+async fn an_engines_socket_is_never_opened_whatever_names_it() -> Result<()> {
     for (who, name_it) in WAYS {
         for nth in 0..5 {
             let host = hosts::with_dockerd()?;
             let endpoint = lead_to_dockers(&host)?[nth];
             let told = name_it(&host, endpoint);
-            let report = agent_told(&host, told, History::default()).look().await;
+            let report = agent_at(&host, told, History::default()).look().await;
             assert_refused(&host, &report, &format!("{who} names {endpoint}"));
         }
     }
@@ -98,10 +98,10 @@ async fn an_engines_socket_is_never_opened_whoever_names_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_runtimes_endpoint_that_becomes_an_engines_is_left() -> Result<()> {
+async fn a_runtimes_endpoint_that_becomes_an_engines_is_not_opened() -> Result<()> {
     let mut host = hosts::with_dockerd()?;
     host.serve("/run/cri.sock", Script::of("containerd", "2.3.4", [Api::V1]))?;
-    let mut agent = agent_told(&host, Some("/run/cri.sock".to_owned()), History::default());
+    let mut agent = agent_at(&host, Some("/run/cri.sock".to_owned()), History::default());
     let report = agent.look().await;
     assert_eq!(report.runtime.known().context("it answers")?.name, "containerd");
     let at = |path: &str| host.paths().root.join(path);
@@ -112,7 +112,7 @@ async fn a_runtimes_endpoint_that_becomes_an_engines_is_left() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_may_be_an_engines_is_left_where_listeners_cannot_be_seen() -> Result<()> {
+async fn a_possible_engines_socket_is_not_opened_if_listeners_cannot_be_seen() -> Result<()> {
     for (endpoint, opened) in [("/srv/hard.sock", false), ("/run/crio/crio.sock", true)] {
         let mut host = hosts::with_dockerd()?;
         lead_to_dockers(&host)?;
@@ -120,7 +120,7 @@ async fn what_may_be_an_engines_is_left_where_listeners_cannot_be_seen() -> Resu
             host.serve(endpoint, Script::of("cri-o", "1.33.4", [Api::V1]))?;
         }
         host.break_tables()?;
-        let report = agent_told(&host, Some(endpoint.to_owned()), History::default())
+        let report = agent_at(&host, Some(endpoint.to_owned()), History::default())
             .look()
             .await;
         assert_eq!(report.runtime.known().is_some(), opened, "{endpoint}");

@@ -1,5 +1,5 @@
-//! The nodes of this tier: each a host tree as a kernel would show it, the sockets that are open on it, and a runtime that
-//! answers. What is the same on every node is in [`Host`].
+//! The nodes of this tier. Each is a host tree as a kernel would show it, with the open sockets and a runtime that
+//! answers. The parts that all nodes share are in [`Host`].
 
 pub(crate) mod mounted;
 pub(crate) mod strangers;
@@ -19,7 +19,7 @@ use castoff::sources::sockets::recorded::RecordedTables;
 use castoff_cri::v1::CgroupDriver;
 use castoff_tests::fake::cri::{Api, FakeCri, Script};
 
-/// The network namespace of the host, as Linux numbers the first one of a boot.
+/// The network namespace of the host, with Linux's number of the first one after boot.
 const HOST_NETNS: u64 = 4_026_531_840;
 /// The network namespace of a pod.
 const POD_NETNS: u64 = 4_026_532_300;
@@ -28,23 +28,23 @@ const SHIPPER_UID: &str = "bbbbbbbb-1111-4222-8333-444455556666";
 const STATIC_UID: &str = "77a1c5d0e9b84f2d8c3b6a5f4e3d2c1b";
 const DOCKER_SOCKET: &str = "/run/docker.sock";
 
-/// A sandbox's or container's id.
+/// Returns the ID of a sandbox or container.
 fn id(n: u8) -> String {
     format!("{n:02x}").repeat(32)
 }
 
-/// A recorded node. The runtime's server and the sockets' files last as long as it does.
+/// A recorded node. The runtime's server and the sockets' files exist as long as it does.
 pub(crate) struct Host {
     tree: RecordedHost,
     bound: Vec<UnixListener>,
     /// The sockets of the host's network namespace.
     sockets: Vec<SocketFacts<'static>>,
-    /// The server, where the node has a runtime.
+    /// The server, if the node has a runtime.
     pub(crate) runtime: Option<FakeCri>,
 }
 
 impl Host {
-    /// Init, a kernel thread, cgroup v2, no network namespace but the host's.
+    /// Creates a host with init, a kernel thread, cgroup v2, and only the host's network namespace.
     fn new() -> Result<Self> {
         let tree = RecordedHost::new();
         tree.process(2, 0, "kthreadd").cgroup("/");
@@ -63,7 +63,7 @@ impl Host {
         Ok(host)
     }
 
-    /// The process of systemd.
+    /// Returns the process of systemd.
     fn init(&self) -> RecordedProcess<'_> {
         let init = self.tree.process(1, 0, "systemd").exe("/usr/lib/systemd/systemd");
         init.cgroup("/init.scope").in_host_root()
@@ -73,17 +73,17 @@ impl Host {
         self.tree.paths()
     }
 
-    /// The temporary folder that everything is in.
+    /// Returns the temporary directory that has everything.
     pub(crate) fn folder(&self) -> &Path {
         self.tree.folder()
     }
 
-    /// Where the socket tables are recorded.
+    /// Returns the directory of the recorded socket tables.
     pub(crate) fn tables(&self) -> PathBuf {
         self.folder().join("tables")
     }
 
-    /// Serves `script` at `path` of the host; 70 listens there.
+    /// Serves `script` at `path` of the host; process 70 listens there.
     pub(crate) fn serve(&mut self, path: &str, script: Script) -> Result<()> {
         let at = self.at(path)?;
         self.runtime = Some(FakeCri::start(&at, script)?);
@@ -92,19 +92,19 @@ impl Host {
         self.open_on_host(&[SocketFacts::listening(70, name, file)])
     }
 
-    /// A connection that waits for dockerd, whose listener is never accepted on.
+    /// Makes a connection that waits for dockerd, whose listener never accepts.
     pub(crate) fn accept(&self) -> std::io::Result<()> {
         let listener = &self.bound[0];
         listener.set_nonblocking(true)?;
         listener.accept().map(|_| ())
     }
 
-    /// Where dockerd's socket really is.
+    /// Returns the path of dockerd's socket.
     pub(crate) fn docker_socket(&self) -> PathBuf {
         self.paths().root.join(DOCKER_SOCKET.trim_start_matches('/'))
     }
 
-    /// Lets every user of this machine connect to dockerd's socket.
+    /// Allows every user of this machine to connect to dockerd's socket.
     pub(crate) fn let_everybody_connect(&self) -> Result<()> {
         let socket = self.docker_socket();
         for path in socket.ancestors().take_while(|path| path.starts_with(self.folder())) {
@@ -113,7 +113,7 @@ impl Host {
         Ok(())
     }
 
-    /// Makes the file of dockerd's socket anew, as a restart does.
+    /// Creates the file of dockerd's socket again, like a restart.
     pub(crate) fn restart_dockerd(&mut self) -> Result<()> {
         let old = Some(identity(&self.docker_socket())?);
         std::fs::remove_file(self.docker_socket())?;
@@ -124,7 +124,7 @@ impl Host {
         self.record(HOST_NETNS, &self.sockets)
     }
 
-    /// Makes every socket table one that cannot be read.
+    /// Makes every socket table unreadable.
     pub(crate) fn break_tables(&self) -> Result<()> {
         for table in std::fs::read_dir(self.tables())? {
             std::fs::write(table?.path(), "no dump")?;
@@ -137,12 +137,12 @@ impl Host {
         self.tree.file(path, content);
     }
 
-    /// Makes `link` of the host lead to `target`.
+    /// Creates `link` on the host, which leads to `target`.
     pub(crate) fn link(&self, link: &str, target: &str) {
         self.tree.link_in_root(link, target);
     }
 
-    /// k3s, which hides its arguments.
+    /// Adds k3s, which hides its arguments.
     pub(crate) fn k3s(&self) {
         let k3s = self.tree.process(700, 1, "k3s-server").exe("/usr/local/bin/k3s");
         k3s.cgroup("/system.slice/k3s.service")
@@ -155,7 +155,7 @@ impl Host {
         self.record(HOST_NETNS, &self.sockets)
     }
 
-    /// Makes a socket's file at `path` of the host, and gives the kernel's identity of it.
+    /// Creates a socket's file at `path` of the host, and returns the kernel's identity of it.
     fn socket(&mut self, path: &str) -> Result<FileIdentity> {
         let path = self.at(path)?;
         self.bound.push(UnixListener::bind(&path)?);
@@ -188,7 +188,7 @@ impl Host {
             .arguments(&[&["/usr/bin/kubelet"], arguments].concat())
     }
 
-    /// The process of dockerd (800), as its unit starts it.
+    /// Adds the process of dockerd (800), as its unit starts it.
     fn daemon(&self) -> RecordedProcess<'_> {
         let dockerd = self.tree.process(800, 1, "dockerd").exe("/usr/bin/dockerd");
         dockerd
@@ -197,7 +197,7 @@ impl Host {
             .in_host_root()
     }
 
-    /// dockerd (800), whose listening socket is 50, with one accepted connection 51 of the client's socket 60 in
+    /// Adds dockerd (800), whose listening socket is 50, with one accepted connection 51 of the client's socket 60 in
     /// the host's network namespace, and 52 of 61 in the pod's.
     fn dockerd(&mut self) -> Result<()> {
         let file = Some(self.socket(DOCKER_SOCKET)?);
@@ -215,13 +215,13 @@ impl Host {
         )
     }
 
-    /// A service of the host that holds the connection 60.
+    /// Adds a service of the host that holds the connection 60.
     fn backup(&self) {
         let backup = self.tree.process(900, 1, "backup").exe("/usr/local/bin/backup");
         backup.cgroup("/system.slice/backup.service").socket(60);
     }
 
-    /// The first process of a container, in the pod's network namespace.
+    /// Adds the first process of a container, in the pod's network namespace.
     fn in_pod(&self, pid: u32, cgroup: &str) -> RecordedProcess<'_> {
         self.tree
             .process(pid, 1, "build")
@@ -230,7 +230,7 @@ impl Host {
             .netns(POD_NETNS)
     }
 
-    /// A container that dockerd runs, with its supervisor.
+    /// Adds a container that dockerd runs, with its supervisor.
     fn docker_container(&self, container: &str, name: &str) {
         let shim = [
             "/usr/bin/containerd-shim-runc-v2",
@@ -262,7 +262,7 @@ fn identity(path: &Path) -> Result<FileIdentity> {
     Ok(FileIdentity::from_stat(file.dev(), file.ino()))
 }
 
-/// The control group of a container that no recorded process is in.
+/// Returns the control group of a container without a recorded process.
 pub(crate) fn shipper_cgroup() -> String {
     cgroup_of(SHIPPER_UID, &id(0x21))
 }
@@ -278,7 +278,8 @@ fn cgroup_of(pod: &str, container: &str) -> String {
     )
 }
 
-/// A pod that builds with the socket, one that mounts `/var/run` and never connects, one that mounts something else.
+/// A pod that builds with the socket, one that mounts `/var/run` and never connects, and one that mounts something
+/// else.
 fn script(name: &str, version: &str, apis: &[Api]) -> Script {
     Script::of(name, version, apis.iter().copied())
         .pod(&id(0x10), "ci", "builder-0", POD_UID)
@@ -298,7 +299,7 @@ fn script(name: &str, version: &str, apis: &[Api]) -> Script {
         .container(&id(0x30), &id(0x31), "etcd", &[("/var/lib/etcd", "/var/lib/etcd")])
 }
 
-/// containerd 1.7 beside a dockerd that a pod, a service and nobody in Kubernetes use.
+/// containerd 1.7 with a dockerd that is used by a pod, a service and a program outside of Kubernetes.
 pub(crate) fn containerd() -> Result<Host> {
     let mut host = Host::new()?;
     let endpoint = "/run/containerd/containerd.sock";
@@ -323,7 +324,7 @@ pub(crate) fn containerd() -> Result<Host> {
     Ok(host)
 }
 
-/// The first node, where `secret` stands in arguments, in an environment and in a pod's label.
+/// The first node, with `secret` in arguments, in an environment and in a pod's label.
 pub(crate) fn with_a_secret(secret: &str) -> Result<Host> {
     let host = containerd()?;
     let told = format!("--token={secret}");
@@ -345,7 +346,7 @@ pub(crate) fn with_a_secret(secret: &str) -> Result<Host> {
     Ok(host)
 }
 
-/// CRI-O with everything that a kubelet wants, and no Docker.
+/// CRI-O with everything that a kubelet needs, and no Docker.
 pub(crate) fn crio() -> Result<Host> {
     let mut host = Host::new()?;
     host.kubelet(&["--config", "/etc/kubernetes/kubelet.conf"]);
@@ -396,7 +397,7 @@ pub(crate) fn with_dockerd() -> Result<Host> {
     Ok(host)
 }
 
-/// A machine that runs Docker and is no node.
+/// A machine that runs Docker and is not a node.
 pub(crate) fn docker_only() -> Result<Host> {
     let mut host = Host::new()?;
     host.dockerd()?;
@@ -412,8 +413,8 @@ pub(crate) fn no_runtime() -> Result<Host> {
     Host::new()
 }
 
-/// containerd without Docker. A pod's agent and a service of the host hold connections to its socket, beside the kubelet, `ctr`
-/// and a program of a user that is called as the kubelet is.
+/// containerd without Docker. A pod's agent and a service of the host hold connections to its socket, in addition to
+/// the kubelet, `ctr`, and a user's program with the name of the kubelet.
 pub(crate) fn clients_of_the_runtime() -> Result<Host> {
     let mut host = Host::new()?;
     let endpoint = "/run/containerd/containerd.sock";

@@ -1,5 +1,5 @@
-//! From a host to the reader's eye without a kernel: a recorded host tree and a fake runtime on a real Unix socket in, the
-//! JSON and the metrics out, held against golden files. `CASTOFF_BLESS=1` writes them anew; read the difference.
+//! The whole way without a kernel: the input is a recorded host tree and a fake runtime on a real Unix socket, and the
+//! JSON and the metrics are compared with golden files. `CASTOFF_BLESS=1` writes them; read the difference.
 
 mod connects;
 mod fence;
@@ -43,7 +43,7 @@ macro_rules! golden {
     ($($name:ident),+ $(,)?) => {
         $(#[tokio::test]
         async fn $name() -> Result<()> {
-            hold(stringify!($name), hosts::$name()?).await
+            compare(stringify!($name), hosts::$name()?).await
         })+
     };
 }
@@ -55,15 +55,15 @@ fn agent(host: &Host) -> Agent {
 }
 
 fn agent_with(host: &Host, history: History) -> Agent {
-    agent_told(host, None, history)
+    agent_at(host, None, history)
 }
 
-/// An agent that is told where the runtime is.
-fn agent_told(host: &Host, runtime_endpoint: Option<String>, history: History) -> Agent {
+/// Returns an agent with a configured runtime endpoint.
+fn agent_at(host: &Host, runtime_endpoint: Option<String>, history: History) -> Agent {
     agent_of(host, look_at(host, runtime_endpoint), history)
 }
 
-/// An agent that the kernel tells of connects.
+/// Returns an agent with connect events.
 fn agent_with_events(host: &Host, self_test: Option<PathBuf>) -> Agent {
     let look = Look {
         connect_events: Asked {
@@ -80,7 +80,7 @@ fn look_at(host: &Host, runtime_endpoint: Option<String>) -> Look {
     Look {
         host: host.paths(),
         runtime_endpoint,
-        // Long, so that a busy machine is no runtime that hangs.
+        // Long, so that the runtime does not seem to hang on a busy machine.
         runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),
         connect_events: Asked::default(),
@@ -98,7 +98,7 @@ fn agent_of(host: &Host, look: Look, history: History) -> Agent {
 }
 
 #[tokio::test]
-async fn a_container_that_is_not_listed_is_asked_for_again_once() -> Result<()> {
+async fn a_container_that_is_not_listed_is_requested_once_more() -> Result<()> {
     let host = hosts::containerd()?;
     let runtime = host.runtime.as_ref().context("it has one")?;
     let asked = || runtime.calls(Api::V1, Method::ListContainers);
@@ -139,7 +139,7 @@ async fn a_container_that_is_not_running_yet_has_its_name_in_each_look() -> Resu
 }
 
 #[tokio::test]
-async fn the_mount_of_a_pod_that_is_gone_is_remembered() -> Result<()> {
+async fn the_mount_of_a_removed_pod_is_remembered() -> Result<()> {
     let host = hosts::containerd()?;
     let runtime = host.runtime.as_ref().context("it has one")?;
     let mut agent = agent(&host);
@@ -162,7 +162,7 @@ async fn the_mount_of_a_pod_that_is_gone_is_remembered() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_use_in_the_future_counts_as_one_of_now_and_that_is_said() -> Result<()> {
+async fn a_use_in_the_future_counts_as_a_current_one_and_is_reported() -> Result<()> {
     let host = hosts::containerd()?;
     let mut agent = agent(&host);
     agent.look().await;
@@ -209,7 +209,7 @@ async fn neither_arguments_nor_environments_nor_labels_of_pods_are_kept() -> Res
     Ok(())
 }
 
-async fn hold(name: &str, host: Host) -> Result<()> {
+async fn compare(name: &str, host: Host) -> Result<()> {
     let start = Instant::now();
     let report = agent(&host).look().await;
     let took = start.elapsed();
@@ -236,7 +236,7 @@ async fn hold(name: &str, host: Host) -> Result<()> {
     )
 }
 
-/// Holds `text` against a golden file, or makes it one.
+/// Compares `text` with a golden file, or writes the file.
 fn same(name: &str, form: &str, text: &str) -> Result<()> {
     let file = folder().join(format!("{name}.{form}"));
     if std::env::var_os("CASTOFF_BLESS").is_some() {

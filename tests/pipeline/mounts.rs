@@ -1,4 +1,4 @@
-//! Mounts that lead to a Docker socket, that seem to, and that are meant to.
+//! Mounts that lead to a Docker socket, that seem to, and that were meant to.
 
 use anyhow::{Context, Result};
 use castoff::findings::report::{Code, Report, Verdict};
@@ -12,7 +12,7 @@ async fn look(host: Result<Host>) -> Result<Report> {
     Ok(agent(&host).look().await)
 }
 
-/// Who is exposed, each with the path on the host.
+/// Returns the exposed containers, each with the path on the host.
 fn exposed(report: &Report) -> Result<Vec<String>> {
     let exposures = report.exposures.known().context("exposures are known")?;
     Ok(exposures
@@ -57,7 +57,7 @@ async fn a_container_that_docker_runs_is_exposed_by_its_own_mount() -> Result<()
 }
 
 #[tokio::test]
-async fn a_pod_that_mounts_a_socket_which_is_not_there_is_told_and_changes_no_verdict() -> Result<()> {
+async fn a_mount_of_a_missing_socket_is_reported_and_changes_no_verdict() -> Result<()> {
     for host in [
         hosts::a_socket_that_is_missing(),
         hosts::a_directory_in_the_sockets_place(),
@@ -83,7 +83,7 @@ async fn a_socket_of_another_machine_is_an_exposure() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_engine_in_a_volume_is_reached_by_who_mounts_the_root() -> Result<()> {
+async fn an_engine_in_a_volume_is_reached_through_a_mount_of_the_root() -> Result<()> {
     let report = look(hosts::docker_in_a_pod_below_the_root()).await?;
     assert_eq!(exposed(&report)?, ["pod debug/shell (shell) by /"]);
     Ok(())

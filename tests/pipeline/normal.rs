@@ -1,10 +1,10 @@
-//! Takes out of an answer what is different in each run: times, durations, the folder, the inodes of its files.
+//! Replaces the parts of a result that differ between runs: times, durations, the directory, the inodes of its files.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-/// What stands for the time of the look.
+/// The replacement of the time of the look.
 const TIME: &str = "2026-11-24T12:00:00Z";
 
 pub(crate) fn json(mut report: Value, folder: &Path) -> Value {
@@ -18,7 +18,7 @@ fn settle(value: &mut Value, folder: &str) {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
                     "time" | "firstSeen" | "lastSeen" => *field = TIME.into(),
-                    // A timeline's first hour; where an endpoint is from is a word.
+                    // A timeline's first hour. The `from` of an endpoint is a word.
                     "from" if field.as_str().is_some_and(|t| t.ends_with(":00:00Z")) => *field = TIME.into(),
                     "durationMicros" => *field = 0.into(),
                     "inode" => *field = 1.into(),
@@ -33,13 +33,13 @@ fn settle(value: &mut Value, folder: &str) {
     }
 }
 
-/// The minor of a device and the minor of a kubelet's ceiling have one name; the ceiling's is in `value`, whose parent is
-/// settled by hand in [`json`]'s caller: it never changes.
+/// True for a field of a device. The minor of a device and the minor of a kubelet's ceiling have the same name, but the
+/// ceiling's never changes.
 fn fields_of_device(name: &str) -> bool {
     name == "major"
 }
 
-/// Samples whose value is different in each run, and the process's own.
+/// Replaces the values that differ between runs, and those of the process itself.
 pub(crate) fn metrics(text: &str) -> String {
     let moving = |line: &str| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
@@ -59,7 +59,7 @@ pub(crate) fn metrics(text: &str) -> String {
     settled
 }
 
-/// The table, with the time of the look and the folder taken out.
+/// Replaces the time of the look and the directory in the table.
 pub(crate) fn table(text: &str, folder: &Path) -> String {
     text.replace(&folder.display().to_string(), "")
         .lines()

@@ -1,5 +1,5 @@
-//! Requests of clients, by what the kernel tells of their requests. The kernel, the clients and what they send are real; by the
-//! exit of the system calls that send.
+//! Requests of clients, from the kernel's records. The kernel, the clients and their requests are real. The program is
+//! attached to the exit of the system calls that send.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -16,10 +16,10 @@ use castoff_tests::lab::places::Place;
 use super::agent_with_events;
 use super::hosts::{self, Host};
 
-/// The time that the first look may take, which loads the kernel programs: a debug build on a busy machine is slow at that.
+/// The timeout of the first look, which loads the kernel programs: this is slow in a debug build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A look at what a client asks that was connected before castoff came.
+/// Looks at the requests of a client that was connected before castoff started.
 async fn look_at(host: &Host, sending: Sending, requests: &[&str]) -> Result<Report> {
     let client = clients::ask(&host.docker_socket(), sending, requests, Place::host().ordinary_user())?;
     let mut agent = agent_with_events(host, None);
@@ -47,7 +47,7 @@ fn asking(report: &Report) -> Option<&Client> {
 }
 
 #[tokio::test]
-async fn requests_are_classed_however_they_are_sent() -> Result<()> {
+async fn requests_are_classified_however_they_are_sent() -> Result<()> {
     for sending in [Sending::Write, Sending::Parts, Sending::Message, Sending::Cut] {
         let host = hosts::docker_only()?;
         host.let_everybody_connect()?;
@@ -71,9 +71,9 @@ async fn requests_are_classed_however_they_are_sent() -> Result<()> {
     Ok(())
 }
 
-/// Nothing of a request but its class and version is in what castoff publishes.
+/// castoff publishes nothing of a request but its class and version.
 #[tokio::test]
-async fn nothing_of_a_request_is_kept_but_its_class_and_version() -> Result<()> {
+async fn only_the_class_and_version_of_a_request_are_kept() -> Result<()> {
     let host = hosts::docker_only()?;
     host.let_everybody_connect()?;
     let request = "GET /v1.44/containers/geheimnis/json?token=hunter2";
@@ -90,9 +90,9 @@ async fn nothing_of_a_request_is_kept_but_its_class_and_version() -> Result<()> 
     Ok(())
 }
 
-/// Another user's requests are his alone, whatever he sends.
+/// Another user's requests count for that user alone, whatever they contain.
 #[tokio::test]
-async fn a_client_accuses_itself_alone() -> Result<()> {
+async fn a_client_can_only_accuse_itself() -> Result<()> {
     let host = hosts::docker_only()?;
     host.let_everybody_connect()?;
     let quiet = clients::hold(&host.docker_socket(), Place::host())?;

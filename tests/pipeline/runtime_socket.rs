@@ -6,13 +6,13 @@ use castoff::findings::report::{Code, Verdict};
 use super::{agent, hosts};
 
 #[tokio::test]
-async fn who_uses_the_runtime_beside_the_kubelet_is_named_and_changes_no_verdict() -> Result<()> {
+async fn other_clients_of_the_runtime_are_named_and_change_no_verdict() -> Result<()> {
     let host = hosts::clients_of_the_runtime()?;
     let report = agent(&host).look().await;
     let clients = report.runtime_clients.items().iter();
     let mut who: Vec<String> = clients.map(|client| client.key.identity.to_string()).collect();
     who.sort();
-    // The name of the kubelet hides nobody who is in a pod.
+    // A process in a pod is shown although it has the name of the kubelet.
     let expected = [
         "pod ci/builder-0 (build)",
         "pod monitoring/node-agent (agent)",

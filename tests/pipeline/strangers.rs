@@ -1,4 +1,4 @@
-//! What is said of engines that are not where they are expected, and of what an ordinary user does.
+//! The results for engines in unusual places, and for a malicious ordinary user.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -66,7 +66,7 @@ async fn a_port_that_systemd_holds_for_a_stopped_engine_is_its_listener() -> Res
 }
 
 #[tokio::test]
-async fn a_client_of_a_socket_whose_listener_is_not_seen_uses_docker() -> Result<()> {
+async fn a_client_of_an_unseen_listener_uses_docker() -> Result<()> {
     let report = report(&strangers::foreign_socket()?).await?;
     assert_eq!(report["verdict"], "in-use");
     assert_eq!(clients(&report)?, ["/usr/local/bin/backup"]);
@@ -75,7 +75,7 @@ async fn a_client_of_a_socket_whose_listener_is_not_seen_uses_docker() -> Result
 }
 
 #[tokio::test]
-async fn a_flood_of_a_user_leaves_the_client_of_the_nodes_engine_its_name() -> Result<()> {
+async fn a_flood_of_a_user_does_not_hide_a_client_of_the_nodes_engine() -> Result<()> {
     let report = report(&strangers::flood()?).await?;
     let who = clients(&report)?;
     assert!(
@@ -88,8 +88,8 @@ async fn a_flood_of_a_user_leaves_the_client_of_the_nodes_engine_its_name() -> R
 }
 
 #[tokio::test]
-async fn a_group_of_a_users_own_frames_no_pod() -> Result<()> {
-    let report = report(&strangers::framed_pod()?).await?;
+async fn a_users_own_cgroup_accuses_no_pod() -> Result<()> {
+    let report = report(&strangers::cgroup_named_after_a_pod()?).await?;
     assert_eq!(report["verdict"], "in-use");
     let who = clients(&report)?;
     assert!(who.iter().any(|name| name == "/tmp/tool"), "{who:?}");
@@ -98,7 +98,7 @@ async fn a_group_of_a_users_own_frames_no_pod() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_api_in_a_folder_called_plugins_is_one() -> Result<()> {
+async fn an_api_in_a_directory_called_plugins_is_found() -> Result<()> {
     let report = report(&strangers::plugins_folder()?).await?;
     assert_eq!(report["verdict"], "in-use");
     assert_eq!(clients(&report)?, ["/usr/local/bin/backup"]);

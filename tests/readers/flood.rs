@@ -1,4 +1,4 @@
-//! Tokens that nobody knows, by the hundred.
+//! Unknown tokens, by the hundred.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::{LONG, Pages, REVIEWS, ask};
 const FLOOD: usize = 400;
 
 #[tokio::test]
-async fn a_flood_of_unknown_tokens_neither_reaches_the_api_server_nor_keeps_a_known_reader_out() -> Result<()> {
+async fn a_flood_of_unknown_tokens_neither_reaches_the_api_server_nor_locks_out_a_known_reader() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().reviews.allow("one", "ada", &["/metrics"]);
-    // A yes ends many times during the flood, so that the reader has to be asked about again.
+    // An allowed answer expires many times during the flood, so that the reader has to be reviewed again.
     let pages = Pages::remembering(&api, Duration::from_millis(100), LONG).await?;
     assert_eq!(pages.get("/metrics", "one").await?.0, 200);
     let start = Instant::now();
@@ -52,7 +52,7 @@ async fn a_flood_of_unknown_tokens_neither_reaches_the_api_server_nor_keeps_a_kn
         "{asked} of {FLOOD} reached the API server, {allowed} may"
     );
     assert!(asked > 0 && refused > FLOOD / 2, "{asked} asked, {refused} refused");
-    // Somebody new is let in as soon as it is calm again.
+    // A new reader is allowed as soon as the flood is over.
     api.script().reviews.allow("two", "eve", &["/metrics"]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(pages.get("/metrics", "two").await?.0, 200);

@@ -1,4 +1,4 @@
-//! Who may read what the agent serves: the real server over TCP, and a fake API server that says who is who.
+//! The readers of the agent's pages: the real server over TCP, and a fake API server for the reviews.
 
 mod audience;
 mod flood;
@@ -28,7 +28,7 @@ const REVIEWS: [&str; 2] = [
     "/apis/authorization.k8s.io/v1/subjectaccessreviews",
 ];
 
-/// Pages behind a guard.
+/// Pages that need a review.
 struct Pages {
     address: SocketAddr,
     _folder: tempfile::TempDir,
@@ -36,7 +36,7 @@ struct Pages {
 }
 
 impl Pages {
-    /// Of an agent without a report, which remembers a yes and a no so long.
+    /// Starts the pages of an agent without a report, which caches answers for these times.
     async fn remembering(api: &FakeApi, yes: Duration, no: Duration) -> Result<Self> {
         let (access, folder) = access(api)?;
         let guard = Guard::new(access).holding(yes, no);
@@ -66,7 +66,7 @@ impl Pages {
         })
     }
 
-    /// Of a whole agent, on a host of which nothing can be seen.
+    /// Starts the pages of a complete agent, on a host of which nothing can be seen.
     async fn of_an_agent(api: &FakeApi) -> Result<Self> {
         let (access, folder) = access(api)?;
         let path = folder.path().to_owned();
@@ -112,7 +112,7 @@ impl Pages {
     }
 }
 
-/// The status, and all that came, head and body.
+/// Returns the status, and the whole answer with head and body.
 async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: n\r\nConnection: close\r\n{headers}\r\n");

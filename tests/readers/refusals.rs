@@ -1,4 +1,4 @@
-//! An API server that does not answer, and readers that are none: nobody is let in for want of an answer.
+//! An API server that does not answer, and invalid readers: without an answer every reader is refused.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::{LONG, Pages, ask};
 
 #[tokio::test]
-async fn without_the_api_servers_word_nobody_is_let_in() -> Result<()> {
+async fn without_the_api_servers_answer_every_reader_is_refused() -> Result<()> {
     let mut api = FakeApi::start().await?;
     api.script().reviews.allow("one", "ada", &["/metrics"]);
     let pages = Pages::remembering(&api, Duration::ZERO, Duration::ZERO).await?;
@@ -38,7 +38,7 @@ async fn without_the_api_servers_word_nobody_is_let_in() -> Result<()> {
         assert!(answer.to_lowercase().contains("\r\nretry-after: 5\r\n"), "{answer}");
         assert_eq!(pages.get("/livez", "one").await?.0, 200);
     }
-    // Somebody without a name is nobody, and a yes beside a no is a no.
+    // A user without a name is no user, and `allowed` together with `denied` is a refusal.
     for status in [
         "{\"authenticated\":true}",
         "{\"authenticated\":true,\"allowed\":true,\"user\":{\"username\":\"\"}}",
@@ -58,7 +58,7 @@ async fn without_the_api_servers_word_nobody_is_let_in() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_silent_api_server_holds_nobody_longer_than_a_few_seconds() -> Result<()> {
+async fn a_silent_api_server_delays_a_reader_by_a_few_seconds_at_most() -> Result<()> {
     let api = FakeApi::start().await?;
     let pages = Pages::remembering(&api, LONG, LONG).await?;
     api.script().always = Some(Fault::Silence);
@@ -77,7 +77,7 @@ async fn a_silent_api_server_holds_nobody_longer_than_a_few_seconds() -> Result<
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_token_is_refused_without_a_question() -> Result<()> {
+async fn an_impossible_token_is_refused_without_a_review() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().reviews.allow("one", "ada", &["/metrics"]);
     let pages = Pages::remembering(&api, LONG, LONG).await?;

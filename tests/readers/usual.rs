@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{LONG, Pages, REVIEWS};
 
 #[tokio::test]
-async fn each_page_is_for_those_who_may_get_it_and_probes_for_all() -> Result<()> {
+async fn pages_need_a_right_and_probes_do_not() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script()
         .reviews
@@ -50,7 +50,7 @@ async fn each_page_is_for_those_who_may_get_it_and_probes_for_all() -> Result<()
 }
 
 #[tokio::test]
-async fn what_is_asked_is_who_it_is_and_then_whether_they_may_once_a_minute() -> Result<()> {
+async fn identity_and_right_are_reviewed_once_a_minute() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().reviews.allow("secret", "ada", &["/metrics"]);
     let pages = Pages::remembering(&api, LONG, LONG).await?;
@@ -83,7 +83,7 @@ async fn what_is_asked_is_who_it_is_and_then_whether_they_may_once_a_minute() ->
 }
 
 #[tokio::test]
-async fn a_yes_and_a_no_hold_only_for_their_time() -> Result<()> {
+async fn answers_are_cached_for_a_limited_time() -> Result<()> {
     let api = FakeApi::start().await?;
     api.script().reviews.allow("one", "ada", &["/metrics"]);
     let pages = Pages::remembering(&api, Duration::from_millis(300), Duration::from_millis(300)).await?;

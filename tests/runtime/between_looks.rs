@@ -1,4 +1,4 @@
-//! Uses that are over before a look could see them, told by the times of the socket's file.
+//! Uses that are over before a look could see them, known from the times of the socket's file.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use castoff_tests::report::{Agent, clients_of, list, report};
 use castoff_tests::wait;
 use serde_json::Value;
 
-/// The listener of the lab's dockerd, as the report has it.
+/// Returns the listener of the lab's dockerd in the report.
 fn listener<'a>(report: &'a Value, docker: &Docker) -> Result<&'a Value> {
     let path = docker.socket().to_str().context("a path in UTF-8")?;
     let engines = list(report, "engines")?.iter();
@@ -20,7 +20,7 @@ fn listener<'a>(report: &'a Value, docker: &Docker) -> Result<&'a Value> {
 }
 
 #[test]
-fn a_socket_that_nobody_connected_to_is_told_as_that_and_a_look_is_no_use() -> Result<()> {
+fn a_socket_without_a_connect_is_reported_so_and_a_look_is_no_use() -> Result<()> {
     let docker = Docker::start()?;
     let agent = Agent::start(["--period", "1s"])?;
     for _ in 0..3 {
@@ -34,7 +34,7 @@ fn a_socket_that_nobody_connected_to_is_told_as_that_and_a_look_is_no_use() -> R
 }
 
 #[test]
-fn a_use_between_two_looks_is_a_client_that_no_look_saw() -> Result<()> {
+fn a_use_between_two_looks_is_an_unseen_client() -> Result<()> {
     let docker = Docker::start()?;
     let agent = Agent::start(["--period", "1s"])?;
     assert_eq!(clients_of(&agent.report()?, docker.socket())?, [""; 0]);
@@ -46,7 +46,7 @@ fn a_use_between_two_looks_is_a_client_that_no_look_saw() -> Result<()> {
     })?;
     assert_eq!(seen["verdict"], "in-use", "{}", seen["verdictReason"]);
     assert_eq!(agent.stop()?, Some(0));
-    // Nobody asks again, and whoever comes later is told all the same.
+    // No new request is made, and a later check still reports it.
     let later = report([])?;
     assert_eq!(clients_of(&later, docker.socket())?, ["unseen"]);
     assert_eq!(later["verdict"], "in-use", "{}", later["verdictReason"]);

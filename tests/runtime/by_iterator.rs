@@ -1,4 +1,5 @@
-//! Holders by the kernel's iterator over open files, beside what the walk over `/proc` finds on the same load.
+//! Holders that the kernel's iterator over open files finds, compared with those of the walk over `/proc` under the
+//! same load.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,14 +13,15 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::report::{list, report};
 use serde_json::Value;
 
-/// A connection without a known holder has every look ask the iterator: whoever tests how often it is asked must not meet one.
+/// A connection without a known holder makes every look run the iterator: a test that counts its runs must not have
+/// one.
 static UNHELD: Mutex<()> = Mutex::new(());
 
-/// The iterator is a kernel program, as those that tell of connects are: with them it is off.
+/// The iterator is a kernel program, like those that record connects: it is disabled together with them.
 const BY_ITERATOR: [&str; 2] = ["--sample", "1s"];
 const BY_WALK: [&str; 4] = ["--sample", "1s", "--connect-events", "off"];
 
-/// The pids that have this part in the connections to the socket.
+/// Returns the pids that have this part in the connections to the socket.
 fn pids(report: &Value, socket: &Path, part: &str) -> Result<BTreeSet<u64>> {
     let of_socket = |client: &&Value| client["listener"]["path"].as_str().map(Path::new) == Some(socket);
     let clients = list(report, "clients")?.iter().filter(of_socket);
@@ -56,8 +58,8 @@ fn the_iterator_and_the_walk_find_the_same_holders() -> Result<()> {
     let by_walk = report(BY_WALK)?;
     assert_eq!(by_walk["holderMethod"], "sock-diag");
     assert_eq!(pids(&by_walk, socket, "holders")?, holders(&all));
-    // Who made a connection and handed it on. Of those that left, the lab has not taken the exit status, so their pids are
-    // still their own.
+    // The processes that made a connection and passed it on. The lab has not reaped those that ended, so their pids are
+    // not reused.
     let parted = all.iter().filter(|client| client.connector() != client.holder());
     let parted: BTreeSet<u64> = parted.map(|client| client.connector().into()).collect();
     ensure!(parted.len() == 4, "{parted:?}");
@@ -82,9 +84,9 @@ fn a_thread_with_descriptors_of_its_own_is_found_by_the_iterator_alone() -> Resu
     Ok(())
 }
 
-/// Where every connection has a known holder, only one look in four asks the iterator.
+/// If every connection has a known holder, only one look in four runs the iterator.
 #[test]
-fn an_old_process_that_is_handed_a_connection_that_another_still_holds_is_found() -> Result<()> {
+fn an_old_process_that_receives_a_held_connection_is_found() -> Result<()> {
     let _alone = UNHELD.lock().unwrap_or_else(PoisonError::into_inner);
     let docker = Docker::start()?;
     let client = clients::share_later(docker.socket(), Duration::from_secs(3), Place::host())?;

@@ -1,7 +1,7 @@
-//! `tests/run demo`: a node in a box for someone without a cluster. Real daemons, pods, containers and clients that come and
-//! go, the agent with its page, and a Prometheus with the shipped alerts, until Ctrl-C.
+//! `tests/run demo`: a complete node for a user without a cluster. It has real daemons, pods, containers and clients
+//! that come and go, the agent with its page, and a Prometheus with the shipped alerts, until Ctrl-C.
 //!
-//! Everything is the lab's, so nothing of the host is touched and nothing is left behind, however it ends.
+//! All of it belongs to the lab, so nothing of the host is changed and nothing is left behind, however it ends.
 
 mod node;
 mod stage;
@@ -18,15 +18,15 @@ use crate::lab::shipped;
 use crate::report::Agent;
 use crate::wait;
 
-/// From one look of the agent to the next. Shorter than on a node, for a person is watching.
+/// The agent's period. Shorter than on a node, because a person is watching.
 const PERIOD: &str = "2s";
-/// How long the alert on a client may take; it takes five seconds.
+/// The timeout of the alert on a client, which takes five seconds.
 const FIRST_ALERT: Duration = Duration::from_secs(60);
 
-/// Plays until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// A part that does not start, with the end of its log. What had started is gone by then.
+/// A part that does not start, with the end of its log. All that had started is removed by then.
 pub fn run() -> Result<()> {
     let stage = Stage::open()?;
     match play(&stage) {
@@ -38,7 +38,7 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// What it makes is dropped latest first, before it returns.
+/// Everything that it starts is dropped in reverse order before it returns.
 fn play(stage: &Stage) -> Result<()> {
     let daemons = Daemons::start(stage)?;
     let _inhabitants = Inhabitants::of(&daemons, stage)?;
@@ -55,13 +55,13 @@ fn play(stage: &Stage) -> Result<()> {
     let configuration = shipped::configuration(&rules, agent.address(), None);
     let prometheus = stage.step("Prometheus", || Prometheus::start(&configuration))?;
     let alerts = stage.step("alerts", || wait_for_alerts(&prometheus))?;
-    print!("{}", what_to_look_at(&agent, &prometheus, &endpoint, &alerts));
+    print!("{}", describe(&agent, &prometheus, &endpoint, &alerts));
     node::come_and_go(&daemons, stage)?;
     println!("Ending …");
     agent.stop().map(drop)
 }
 
-/// Waits for the alert on a client, and gives the names of all that fire, each once.
+/// Waits for the alert on a client, and returns the names of all firing alerts, each once.
 fn wait_for_alerts(prometheus: &Prometheus) -> Result<BTreeSet<String>> {
     wait::until("the alert on a client", FIRST_ALERT, || {
         let data = prometheus.api("alerts", &[])?;
@@ -75,7 +75,7 @@ fn wait_for_alerts(prometheus: &Prometheus) -> Result<BTreeSet<String>> {
     })
 }
 
-fn what_to_look_at(agent: &Agent, prometheus: &Prometheus, endpoint: &str, alerts: &BTreeSet<String>) -> String {
+fn describe(agent: &Agent, prometheus: &Prometheus, endpoint: &str, alerts: &BTreeSet<String>) -> String {
     let (agent, prometheus) = (agent.address(), prometheus.address());
     format!(
         "

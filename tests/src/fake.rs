@@ -1,4 +1,4 @@
-//! Doubles of what castoff asks, each as real as the question: a server on a real socket.
+//! Doubles of the servers that castoff asks, each on a real socket.
 
 pub mod api;
 pub mod cri;

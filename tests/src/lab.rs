@@ -1,9 +1,10 @@
-//! The lab: real daemons, pods and clients on this machine, each a guard that is gone, with everything it made, when it
-//! is dropped.
+//! The lab: real daemons, pods and clients on this machine. Each is a guard that removes itself and everything that it
+//! created when it is dropped.
 //!
-//! It must never touch a daemon of the host: each has its own room (a private folder), its own sockets, no iptables rule,
-//! no forwarding; and it stops by process id and descent, never by name. What outlives a panic, an abort or Ctrl-C is
-//! tidied by the [`keeper`], a process that waits for its starter's end.
+//! It must never touch a daemon of the host: each of its daemons has its own room (a private directory), its own
+//! sockets, no iptables rule and no forwarding, and is stopped by process ID and descent, never by name. What outlives
+//! a panic, an abort or Ctrl-C is removed by the [`keeper`], a process that waits for the end of the one that started
+//! it.
 //!
 //! ```no_run
 //! use castoff_tests::lab::{clients, containerd::Containerd, containers::Container, docker::Docker, places::Place, pods::Pod};

@@ -1,5 +1,5 @@
-//! Whatever crosses a process, kernel or cluster boundary: the doubles and the real daemons that castoff's tests run
-//! against. `tests/run` says how; nothing here is part of castoff itself.
+//! Everything in the tests that crosses a process, kernel or cluster boundary: the doubles and the real daemons that
+//! castoff is tested against. `tests/run` prints its usage; nothing here is part of castoff itself.
 
 pub mod demo;
 pub mod fake;

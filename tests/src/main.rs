@@ -1,4 +1,4 @@
-//! `castoff-lab`: the lab's keeper of processes, and what `tests/run` asks the lab.
+//! `castoff-lab`: the lab's keeper of processes, and the commands that `tests/run` uses.
 
 use std::process::ExitCode;
 

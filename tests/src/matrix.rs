@@ -1,5 +1,5 @@
-//! The table of versions that castoff is run against: what a row is, what comes of it, and what a run of them is worth.
-//! The rows themselves are in `tests/matrix`.
+//! The table of versions that castoff is tested against: the rows, their results, and the verdict on a run. The rows
+//! themselves are in `tests/matrix`.
 
 mod conclusion;
 mod row;

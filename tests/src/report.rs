@@ -1,4 +1,4 @@
-//! castoff as its user runs it: the built program, and its report as data to assert on.
+//! castoff as a user runs it: the built program, and its report as data for assertions.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -13,22 +13,22 @@ use crate::lab::castoff_binary;
 use crate::lab::stage::Stage;
 use crate::wait;
 
-/// How long anything may take that should take a moment.
+/// The timeout of operations that usually take a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `castoff check` with these arguments, run to its end.
+/// Runs `castoff check` with these arguments to its end.
 pub fn check<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Output> {
     let mut command = Command::new(castoff_binary()?);
     command.arg("check").args(arguments).env_remove("NODE_NAME");
     command.output().context("castoff check")
 }
 
-/// The report of `castoff check -o json` with these arguments.
+/// Returns the report of `castoff check -o json` with these arguments.
 pub fn report<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Value> {
     read(&check(["-o", "json"].into_iter().chain(arguments))?)
 }
 
-/// The same, of a castoff that runs on a stage: the machine that it sees is the stage.
+/// Does the same for a castoff on a stage, which is the machine that it sees.
 pub fn report_on(stage: &Stage, arguments: &[&str]) -> Result<Value> {
     let mut command = stage.command(castoff_binary()?);
     command
@@ -44,7 +44,7 @@ fn read(output: &Output) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The entries of a reading that is known: `list(&report, "clients")`.
+/// Returns the entries of a known reading: `list(&report, "clients")`.
 pub fn list<'a>(report: &'a Value, field: &str) -> Result<&'a [Value]> {
     let reading = &report[field];
     let entries = reading["value"].as_array();
@@ -53,13 +53,13 @@ pub fn list<'a>(report: &'a Value, field: &str) -> Result<&'a [Value]> {
         .with_context(|| format!("{field} is not known: {reading}"))
 }
 
-/// All that was not seen, of every source.
+/// Returns the gaps of every source.
 pub fn gaps(report: &Value) -> impl Iterator<Item = &Value> {
     let sources = report["sources"].as_array().into_iter().flatten();
     sources.flat_map(|source| source["gaps"].as_array().into_iter().flatten())
 }
 
-/// The clients of the listener at `socket`, as `WHO`, in the words of the table.
+/// Returns the clients of the listener at `socket`, as in the column `WHO` of the table.
 pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
     let of_socket = |client: &&Value| client["listener"]["path"].as_str().map(Path::new) == Some(socket);
     Ok(list(report, "clients")?
@@ -69,7 +69,7 @@ pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// An identity in a few words: `pod NS/POD/CONTAINER`, `dockerd container NAME`, `unit NAME`, `session of UID`,
+/// Returns an identity as text: `pod NS/POD/CONTAINER`, `dockerd container NAME`, `unit NAME`, `session of UID`,
 /// `PROGRAM of UID`.
 pub fn who(identity: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
@@ -97,7 +97,7 @@ pub fn who(identity: &Value) -> String {
     }
 }
 
-/// A `castoff run` that serves on a port of the kernel's choice, stopped by process id on drop.
+/// A `castoff run` that serves on a port of the kernel's choice. Dropping it ends it by process ID.
 pub struct Agent {
     child: Child,
     address: String,
@@ -118,7 +118,7 @@ impl Agent {
         Self::start_by(Command::new(castoff_binary()?), arguments)
     }
 
-    /// Starts it by a command that executes castoff with its arguments, and waits until it listens.
+    /// Starts it with a command that executes castoff with its arguments, and waits until it listens.
     pub fn start_by<'a>(mut castoff: Command, arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut child = castoff
             .args(["run", "--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -144,23 +144,23 @@ impl Agent {
                     .clone_into(&mut agent.address);
             }
         }
-        // Whoever writes a log must be read, or blocks.
+        // The log must be read, or its writer blocks.
         std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
         Ok(agent)
     }
 
-    /// Where it serves, `127.0.0.1:PORT`.
+    /// Returns its address, `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The body of a page.
+    /// Returns the body of a page.
     pub fn get(&self, path: &str) -> Result<String> {
         let (_, body) = self.request(path)?;
         Ok(body)
     }
 
-    /// The status and the body of a page.
+    /// Returns the status and the body of a page.
     pub fn request(&self, path: &str) -> Result<(u16, String)> {
         use std::io::Write;
         let mut stream = TcpStream::connect(&self.address)?;
@@ -180,12 +180,13 @@ impl Agent {
         Ok((status, body.to_owned()))
     }
 
-    /// Its latest report.
+    /// Returns its latest report.
     pub fn report(&self) -> Result<Value> {
         Ok(serde_json::from_str(&self.get("/api/v1/report")?)?)
     }
 
-    /// The value of one sample of `/metrics`, named with its labels as it stands there; none where there is no such line.
+    /// Returns the value of one sample of `/metrics`, which is given with its labels as in the text; none if there is
+    /// no such line.
     pub fn metric(&self, sample: &str) -> Result<Option<f64>> {
         let metrics = self.get("/metrics")?;
         let line = metrics
@@ -203,12 +204,12 @@ impl Agent {
         })
     }
 
-    /// Its process.
+    /// Returns its process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends SIGTERM and gives the exit code that it ends with in time.
+    /// Sends SIGTERM and returns the exit code; none if it does not end before the timeout.
     pub fn stop(mut self) -> Result<Option<i32>> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
@@ -221,7 +222,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
+        // It may have ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A tier that is no test harness: a table, of which rows can be chosen by name.
+//! A tier that does not use the test harness: a table whose rows can be chosen by name.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// The words of the command line.
+/// The arguments of the command line.
 pub struct Words(Vec<String>);
 
 impl Words {
-    /// True for a row whose name contains one of the words, and for all where there are none.
+    /// True for a row whose name contains one of the arguments, and for every row if there are none.
     pub fn choose(&self, name: &str) -> bool {
         self.are_none() || self.0.iter().any(|word| name.contains(word.as_str()))
     }
@@ -21,7 +21,7 @@ impl Words {
     }
 }
 
-/// Runs a tier, which says whether it passed.
+/// Runs a tier, which returns whether it passed.
 pub fn main(tier: &str, run: impl FnOnce(&Words) -> Result<bool>) -> ExitCode {
     let words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     match run(&Words(words)) {

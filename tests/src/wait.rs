@@ -1,4 +1,4 @@
-//! Waiting for what takes its time: the one loop of all tests and of the lab.
+//! Waits for a condition: the one loop of all tests and of the lab.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use anyhow::Result;
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Repeats `attempt` until it succeeds, for at most `patience`.
+/// Repeats `attempt` until it succeeds, with a timeout of `patience`.
 ///
 /// # Errors
-/// The refusal of the last attempt, with `what` was waited for.
+/// That of the last attempt, with the description `what`.
 pub fn until<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     until_or_hopeless(what, patience, || attempt().map(Ok))
 }
 
-/// Repeats `attempt` until it succeeds or says, by an error within `Ok`, that waiting is of no use.
+/// Repeats `attempt` until it succeeds, or returns an error within `Ok`, after which waiting is useless.
 ///
 /// # Errors
-/// That error; else the refusal of the last attempt, with `what` was waited for.
+/// That error; or else that of the last attempt, with the description `what`.
 pub fn until_or_hopeless<T>(
     what: &str,
     patience: Duration,
@@ -55,14 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_refusal_is_told() {
+    fn the_last_error_is_reported() {
         let refused: Result<()> = until("a miracle", Duration::ZERO, || bail!("no wonder"));
         let error = format!("{:#}", refused.expect_err("it never succeeds"));
         assert_eq!(error, "waited 0ns for a miracle: no wonder");
     }
 
     #[test]
-    fn what_is_hopeless_ends_at_once() {
+    fn a_hopeless_wait_ends_at_once() {
         let hopeless: Result<()> = until_or_hopeless("a dead daemon", Duration::from_secs(60), || Ok(bail_out()));
         assert_eq!(hopeless.expect_err("it is hopeless").to_string(), "it is dead");
     }

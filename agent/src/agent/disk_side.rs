@@ -1,5 +1,5 @@
-//! The looks that read the host's files: a file system that hangs holds up the one look that meets it, on a thread of its
-//! own, and hides nothing that the process table and the socket tables show.
+//! The looks that read the host's files: a file system that hangs blocks only the look that reads it, on a thread of its own, and
+//! hides nothing that the process table and the socket tables show.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,11 +41,11 @@ impl KubeletSide {
     }
 }
 
-/// The looks at what engines and systemd have on the disk, with what they keep from cycle to cycle.
+/// The looks at the files of engines and of systemd, with the state that they keep between cycles.
 pub(super) struct FileSide {
     paths: HostPaths,
     reader: ProcessReader,
-    /// The control group version, once it was seen.
+    /// The control group version, once it is known.
     cgroups: Option<CgroupVersion>,
     units: UnitMemory,
 }
@@ -60,7 +60,7 @@ impl FileSide {
         }
     }
 
-    /// Where engines have their sockets, which the look at the sockets compares.
+    /// Finds the usual places of the engines' sockets, which the look at the sockets compares.
     pub(super) fn look_at_socket_places(&mut self) -> SocketPlaces {
         read_socket_places(&self.paths, &mut self.units)
     }
@@ -72,7 +72,7 @@ impl FileSide {
         files
     }
 
-    /// The names of `containers`, which Docker keeps on the disk.
+    /// Reads the names of `containers`, which Docker keeps on the disk.
     pub(super) fn look_at_records(
         &self,
         table: &ProcessTable,
@@ -82,7 +82,7 @@ impl FileSide {
     }
 }
 
-/// The look at the mounts of containers, with what it keeps from cycle to cycle.
+/// The look at the mounts of containers, with the state that it keeps between cycles.
 pub(super) struct MountSide {
     paths: HostPaths,
     reader: ProcessReader,
@@ -100,7 +100,7 @@ impl MountSide {
         }
     }
 
-    /// Finds the mounts that lead to engines, and where the runtime's `server` is known, those that lead to its socket.
+    /// Finds the mounts that lead to engines, and if the runtime's `server` is known, those that lead to its socket.
     pub(super) fn look(
         &mut self,
         facts: &MountFacts,
@@ -125,7 +125,7 @@ impl MountSide {
         let to_runtime = server.map(|server| {
             let mut reaches = look(&Sighting::full(vec![server]), &mut self.to_runtime).reaches;
             if let Reading::Known(reaches) = &mut reaches.reading {
-                // The other look finds what is named as a Docker socket.
+                // The other look finds mounts that are named as a Docker socket.
                 reaches.retain(|reach| matches!(reach.reached, Reached::Listener(_)));
             }
             reaches
@@ -134,7 +134,7 @@ impl MountSide {
     }
 }
 
-/// What the look at mounts needs of the others, its own for the time of the look.
+/// The facts of other looks that the look at mounts needs; it owns them during the look.
 pub(super) struct MountFacts {
     /// The containers that the runtime lists.
     pub(super) containers: Sighting<Vec<Container>>,
@@ -146,13 +146,13 @@ pub(super) struct MountFacts {
     pub(super) contained: Sighting<Vec<ContainerProcess>>,
     /// The engines.
     pub(super) engines: Sighting<Vec<EngineSighting>>,
-    /// What listens.
+    /// The listening sockets.
     pub(super) listening: Arc<ListeningFiles>,
-    /// True if that is all that listens on this machine.
+    /// True if those are all listeners of this machine.
     pub(super) sees_machine: bool,
 }
 
-/// How the look at the files did, each part of it.
+/// The status of the look at the files, over all of its parts.
 pub(super) fn files_status(files: &Timed<Sighting<HostFiles>>) -> SourceStatus {
     let mut status = files.status();
     if let Reading::Known(host) = &files.sighting.reading {

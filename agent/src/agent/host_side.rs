@@ -1,4 +1,4 @@
-//! The half of a cycle that asks the kernel: processes, sockets, engines, holders. Blocks; runs in one thread at a time.
+//! The half of a cycle that reads from the kernel: processes, sockets, engines, holders. Blocks; runs in one thread at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,7 +33,7 @@ use crate::sources::sockets::namespaces::{NamespaceFinder, Namespaces};
 use crate::sources::sockets::tables::SocketTables;
 use crate::sources::sockets::tcp::{TcpSeen, find_tcp};
 
-/// What one source saw, and how long it took.
+/// The result of one source, and its duration.
 pub(super) struct Timed<T> {
     pub(super) source: Source,
     pub(super) took: Duration,
@@ -81,25 +81,25 @@ impl<T> Timed<Sighting<T>> {
     }
 }
 
-/// What the blocking half saw.
+/// The results of the blocking half.
 pub(super) struct HostSightings {
-    /// The processes as they were seen last; none where they were not read.
+    /// The processes of the latest read; none where they were not read.
     pub(super) table: Arc<ProcessTable>,
     processes: Timed<Sighting<()>>,
     pub(super) engines: Timed<Sighting<Vec<EngineSighting>>>,
     pub(super) supervised: Sighting<Vec<SupervisedContainer>>,
     pub(super) connections: Timed<Sighting<ConnectionsSeen>>,
     pub(super) connects: Timed<Sighting<ConnectsSeen>>,
-    /// What listens, for whoever is about to open a socket.
+    /// The listening sockets, for a look that is about to open a socket.
     pub(super) listening: Arc<ListeningFiles>,
     /// The first process of each container.
     pub(super) contained: Sighting<Vec<ContainerProcess>>,
-    /// True if what listens is all that does on this machine.
+    /// True if those are all listeners of this machine.
     pub(super) sees_machine: bool,
 }
 
 impl HostSightings {
-    /// What is known where the half gave no answer: nothing, and why.
+    /// Returns the result of a half without an answer: everything is unknown, with the reason.
     pub(super) fn unanswered(gap: &dyn Fn(Hides) -> Gap) -> Self {
         Self {
             table: Arc::default(),
@@ -107,7 +107,7 @@ impl HostSightings {
             engines: Timed::of(Source::Engines, Sighting::unknown(gap(Hides::Engine))),
             supervised: Sighting::unknown(gap(Hides::ShadowContainer)),
             connections: Timed::of(Source::Holders, Sighting::unknown(gap(Hides::Client))),
-            // What the kernel told waits for the next look.
+            // The connects that the kernel reported wait for the next look.
             connects: Timed::of(Source::Connects, Sighting::absent()),
             listening: Arc::default(),
             contained: Sighting::unknown(gap(Hides::Exposure)),
@@ -115,7 +115,7 @@ impl HostSightings {
         }
     }
 
-    /// How each source of this half did.
+    /// The status of each source of this half.
     pub(super) fn statuses(&self) -> Vec<SourceStatus> {
         let mut engines = self.engines.status();
         self.supervised
@@ -141,12 +141,12 @@ pub(super) struct HostSide {
     held: HeldMemory,
     unplaced: Unplaced,
     connects: ConnectSource,
-    /// The sockets of this look, for whoever looks for one more listener's clients.
+    /// The sockets of this look, to find the clients of one more listener.
     pub(super) swept: Option<Swept>,
     pub(super) runtime: RuntimeMemory,
 }
 
-/// The sockets that one sweep over the network namespaces saw.
+/// The sockets that one pass over the network namespaces saw.
 pub(super) struct Swept {
     pub(super) table: Arc<ProcessTable>,
     pub(super) namespaces: Namespaces,
@@ -178,14 +178,14 @@ impl HostSide {
         }
     }
 
-    /// First step: the process table, which the kubelet is looked for in. Empty where it could not be read.
+    /// First step: reads the process table, in which the kubelet is searched. Empty where it could not be read.
     pub(super) fn read_table(&mut self) -> Arc<ProcessTable> {
         self.table = Timed::measure(Source::Processes, || shared(self.reader.read_table()));
         self.table.sighting.reading.known().cloned().unwrap_or_default()
     }
 
-    /// Second step: everything else, while the kubelet is looked at, and before the runtime is asked. `places` tells what is
-    /// where engines have their sockets.
+    /// Second step: everything else, while the kubelet is looked at, and before the runtime is queried. `places` holds the files
+    /// at the usual places of the engines' sockets.
     pub(super) fn look_at_engines(&mut self, places: &SocketPlaces) -> HostSightings {
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known().cloned() else {
@@ -197,7 +197,7 @@ impl HostSide {
         let sockets = self.find_sockets(&table, &namespaces, places);
         let listening = sockets.listening.reading.items();
         if self.listeners.finds_new(listening) {
-            // Whoever listens anew may have become an engine since its row was read.
+            // A process that has begun to listen may have become an engine since its row was read.
             self.table = Timed::measure(Source::Processes, || shared(self.reader.read_table_anew()));
         }
         let Some(table) = self.table.sighting.reading.known().cloned() else {
@@ -244,12 +244,12 @@ impl HostSide {
         }
     }
 
-    /// Third step, only where no runtime was found: whether this is a node of Kubernetes all the same.
+    /// Third step, only if no runtime was found: finds evidence that this is a node of Kubernetes all the same.
     pub(super) fn find_evidence(&mut self) -> Option<Gap> {
         find_evidence(&self.paths, &self.reader, self.table.sighting.reading.known()?)
     }
 
-    /// Those of `processes` that hold the listening `socket`.
+    /// Returns those of `processes` that hold the listening `socket`.
     pub(super) fn find_servers(&self, socket: SocketInode, processes: &[ProcessKey]) -> BTreeSet<ProcessKey> {
         let holds = |process: &&ProcessKey| {
             let mut held = false;
@@ -262,7 +262,7 @@ impl HostSide {
     }
 }
 
-/// The sockets that the engines hold, and what the kernel says of those that speak TCP.
+/// The sockets that the engines hold, and the kernel's data about the TCP sockets among them.
 struct Held {
     sockets: BTreeMap<SocketInode, HeldSocket>,
     tcp: TcpSeen,
@@ -338,7 +338,7 @@ impl HostSide {
         seen
     }
 
-    /// How the reading of the process table did.
+    /// The status of reading the process table.
     fn processes(&self) -> Timed<Sighting<()>> {
         Timed {
             source: Source::Processes,
@@ -350,7 +350,7 @@ impl HostSide {
         }
     }
 
-    /// What is seen where the process table was not read.
+    /// Returns the result where the process table was not read.
     fn without_table(&self) -> HostSightings {
         let why = self.table.sighting.reading.gap();
         let gap = |hides| why.map_or_else(|| never_read(hides), |gap| Gap { hides, ..gap.clone() });
@@ -358,7 +358,7 @@ impl HostSide {
     }
 }
 
-/// The files that are listened on, with the engines that do. A table that misses a process may miss an engine.
+/// Returns the files with listeners, and the engines that listen. A table that misses a process may miss an engine.
 fn listening_files(
     engines: &Sighting<Vec<EngineSighting>>,
     table_gaps: &[Gap],
@@ -383,8 +383,8 @@ fn listening_files(
     }
 }
 
-/// Leaves castoff itself out: it opens no engine's socket, and a connection to a runtime that has become an engine since
-/// is no use of the engine.
+/// Leaves castoff itself out: it opens no engine's socket, and its connection to a runtime that has since become an engine does
+/// not use the engine.
 pub(super) fn leave_out_own(proc: &Path, seen: &mut Sighting<ConnectionsSeen>) {
     let own = fs::read_link(proc.join("self")).ok();
     let own: Option<u32> = own.and_then(|pid| pid.to_str()?.parse().ok());

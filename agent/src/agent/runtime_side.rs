@@ -1,6 +1,6 @@
-//! The look at the runtime's own socket: who uses it beside the kubelet, and which containers mount it. It comes after the
-//! runtime has answered, because only then is it known which socket that is, and it changes nothing of what is said of
-//! Docker: each of its gaps hides a detail.
+//! The look at the runtime's own socket: its clients besides the kubelet, and the containers that mount it. It comes after the
+//! runtime has answered, because only then the socket is known, and it changes nothing in the findings about Docker: each of its
+//! gaps hides a detail.
 
 use crate::findings::report::SourceStatus;
 use crate::model::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
@@ -16,18 +16,18 @@ use crate::sources::processes::{ProcessEntry, ProcessTable};
 use super::host_side::{HostSide, Swept, leave_out_own};
 use super::{Agent, HOST_DEADLINE, gap_of};
 
-/// The facts of the runtime's socket that are kept from look to look.
+/// The facts about the runtime's socket that are kept between looks.
 #[derive(Default)]
 pub(super) struct RuntimeMemory {
     holders: HolderMemory,
-    /// The socket that was looked at last, and the process that serves it; none where none was found.
+    /// The socket of the last look, and the process that serves it; none where none was found.
     served: Option<(SocketInode, Option<ProcessKey>)>,
-    /// The runtime with its listener, as the last look saw it.
+    /// The runtime with its listener, from the last look.
     server: Option<EngineSighting>,
 }
 
 impl RuntimeMemory {
-    /// The engines, and beside them the runtime of the last look: the kernel is asked to tell of its connects too.
+    /// Returns the engines and the runtime of the last look: the kernel should report its connects too.
     pub(super) fn beside(&self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<Vec<EngineSighting>> {
         let mut watched = engines.clone();
         if let Some(server) = &self.server {
@@ -70,7 +70,7 @@ fn not_listed(path: &str) -> Gap {
     Gap::new(Reason::NotFound, Hides::Detail, format_args!("who uses {path}"), answer)
 }
 
-/// Adds what the look at the runtime's socket could not see to the sources, where they do not say so already.
+/// Adds the gaps of the look at the runtime's socket to the sources, unless they have them already.
 pub(super) fn add_gaps(snapshot: &Snapshot, sources: &mut [SourceStatus]) {
     let Reading::Known(socket) = &snapshot.runtime_socket else {
         return;
@@ -136,8 +136,8 @@ impl HostSide {
         seen
     }
 
-    /// The process that serves a listener: that of the last look, else the first that holds the socket. Those with the name of
-    /// a runtime come first, and init, which may hold it for the runtime, does not count.
+    /// Returns the process that serves a listener: that of the last look, else the first that holds the socket. Processes with
+    /// the name of a runtime come first, and init, which may hold it for the runtime, does not count.
     fn find_server(&mut self, table: &ProcessTable, listener: &ListeningSocket) -> Option<Process> {
         let find = |key: ProcessKey| table.get(key.pid).filter(|entry| entry.key == key);
         let entry = match self.runtime.served {
@@ -164,10 +164,10 @@ impl HostSide {
     }
 }
 
-/// Parts of the names of runtimes: they are looked at first.
+/// Parts of the names of runtimes: such processes are read first.
 const RUNTIMES: [&str; 4] = ["containerd", "crio", "cri-dockerd", "k3s"];
 
-/// The runtime as what serves the listener; none where the kernel told no file of it.
+/// Returns the runtime as the server of the listener; none where the kernel gave no file for it.
 fn of_runtime(listener: &ListeningSocket, process: Option<Process>) -> Option<EngineSighting> {
     Some(EngineSighting {
         kind: EngineKind::Other,
@@ -192,7 +192,7 @@ mod tests {
     use crate::model::sample::{clear_node, gap};
 
     #[test]
-    fn a_gap_of_the_runtimes_socket_hides_a_detail_and_is_said_once() {
+    fn a_gap_of_the_runtimes_socket_hides_a_detail_and_is_reported_once() {
         let mut node = clear_node();
         let Reading::Known(socket) = &mut node.runtime_socket else {
             panic!("the sample has one")
@@ -211,7 +211,7 @@ mod tests {
         ];
         add_gaps(&node, &mut sources);
         let hidden = sources.map(|status| status.gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>());
-        // What the look at the engines' mounts has said already stands as it is.
+        // The gap of the look at the engines' mounts stays as it is.
         assert_eq!(hidden, [vec![Hides::Detail], vec![Hides::Exposure]]);
     }
 }

@@ -1,5 +1,5 @@
-//! `castoff run`: the cycle again and again, each report published on a watch channel and over HTTP, the history kept in
-//! the state file. Its tasks are supervised: one that ends unasked ends the service with its name.
+//! `castoff run`: repeats the cycle, publishes each report on a watch channel and over HTTP, and keeps the history in the state
+//! file. Its tasks are supervised: a task that ends unexpectedly ends the service with an error that names it.
 
 mod publish;
 mod state;
@@ -35,10 +35,10 @@ use publish::{Senders, Task};
 use state::{Remembered, State};
 use transitions::Transitions;
 
-/// Why the service cannot start or did not go on.
+/// The reason why the service could not start or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The address cannot be listened on.
+    /// castoff cannot listen on the address.
     #[error("listen on {address}")]
     Listen {
         /// The address.
@@ -49,12 +49,12 @@ pub enum ServiceError {
     /// The certificate cannot be used.
     #[error("serve HTTP over TLS")]
     Tls(#[from] TlsError),
-    /// A task ended that nobody had asked to, or panicked: a defect of castoff.
+    /// A task ended unexpectedly, or panicked: a defect of castoff.
     #[error("the task {0} ended by itself")]
     Ended(&'static str),
 }
 
-/// An agent that is ready to serve: its address is taken and its history read.
+/// An agent that is ready to serve: it listens on its address and has read its history.
 pub struct Service {
     agent: Agent,
     state: State,
@@ -68,7 +68,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Takes the address, reads the state file. Whatever fails for good fails here.
+    /// Listens on the address and reads the state file. Permanent errors occur here.
     pub async fn start(look: Look, mut settings: Serve) -> Result<Self, ServiceError> {
         let address = settings.listen;
         let listen = |source| ServiceError::Listen { address, source };
@@ -114,24 +114,24 @@ impl Service {
         })
     }
 
-    /// The address that is served; its port is the kernel's choice where 0 was asked for.
+    /// The address that is served; if port 0 was given, the kernel chose the port.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
 
-/// How long one file may take at the start: a disk that hangs must not keep castoff from looking.
+/// The time to read one file at the start: a disk that hangs must not keep castoff from looking.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Blocking work that was given its time.
+/// Blocking work with a deadline.
 enum Started<T> {
     /// It has ended.
     Done(T),
-    /// It goes on.
+    /// It is still running.
     Running(JoinHandle<T>),
 }
 
-/// Starts blocking `work`, and waits for it until `deadline` has passed.
+/// Starts the blocking `work`, and waits for it until `deadline` has passed.
 async fn start_within<T: Send + 'static>(
     deadline: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -159,7 +159,7 @@ async fn read_certificate(
     }
 }
 
-/// The identities of this machine; of a disk that hangs only that which the kernel tells.
+/// Finds the identities of this machine; only those from the kernel if the disk hangs.
 async fn find_machine(
     host: HostPaths,
     deadline: Duration,
@@ -172,7 +172,7 @@ async fn find_machine(
     })
 }
 
-/// Serves until `stopping`; then ends the cycle, writes the state file and lets requests under way end.
+/// Serves until `stopping`; then ends the cycle, writes the state file and completes pending requests.
 pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), ServiceError> {
     let Service {
         agent,
@@ -209,7 +209,7 @@ pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), 
     let stop = stopping.clone().cancelled_owned();
     tasks.spawn(async move {
         let guard = settings.guard.map(|access| Arc::new(Guard::new(access)));
-        // Half of the grace: half a request must not cost the exit code.
+        // Half of the grace period: an unfinished request must not change the exit code.
         let grace = settings.grace / 2;
         server.serve(listener, router(published, guard), stop, grace).await;
         ("http", Ok(()))
@@ -267,7 +267,7 @@ impl Cycle {
     async fn turn(&mut self) {
         let start = Instant::now();
         if start.duration_since(self.started) > self.window {
-            self.lost.clear(); // whatever was lost is out of the window by now
+            self.lost.clear(); // the lost records are outside the window by now
         }
         if let Some(late) = self.state.take_late().await {
             self.agent.take_over(late.history);
@@ -285,7 +285,7 @@ impl Cycle {
             .set_history_gaps(self.lost.iter().cloned().chain(unkept).collect());
     }
 
-    /// Writes the state file where that is due, or `now`; the gap that a failure leaves.
+    /// Writes the state file if that is due, or `now`; returns the gap of a failure.
     async fn keep(&mut self, now: bool) -> Option<Gap> {
         let gap = match self.state.save(self.agent.history(), now).await? {
             Ok(Saved::Unchanged | Saved::NotDue) => return None,
@@ -295,7 +295,7 @@ impl Cycle {
         self.counters(|cycles| cycles.record_state_write(gap.is_none()));
         let gap = gap?;
         if now {
-            // Nobody will read it from a report any more; before, the log of transitions tells it once.
+            // No report will contain it any more; earlier, the log of transitions reports it once.
             tracing::warn!(%gap, "the history of clients is not kept");
         }
         Some(gap)
@@ -313,7 +313,7 @@ mod tests {
     use crate::sources::connects::Asked;
     use crate::sources::recorded::RecordedHost;
 
-    /// What the first report says of the history, with the state file `state` in `folder`.
+    /// The first report's gaps of the history, with the state file `state` in `folder`.
     async fn gaps_of_the_first_report(folder: &Path, state: &str) -> Vec<(Reason, Hides)> {
         let path = folder.to_owned();
         let look = Look {
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_history_that_is_lost_or_cannot_be_kept_is_said_from_the_first_report_on() {
+    async fn a_lost_or_unkept_history_is_a_gap_of_the_first_report() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(folder.path().join("state.json"), "{ torn").expect("a file");
         let lost = gaps_of_the_first_report(folder.path(), "state.json").await;
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_hangs_at_the_start_takes_no_longer_than_it_may() {
+    async fn a_disk_that_hangs_delays_the_start_no_longer_than_the_deadline() {
         const SHORT: Duration = Duration::from_millis(10);
         let hang = || std::thread::sleep(Duration::from_millis(500));
         let host = RecordedHost::new();

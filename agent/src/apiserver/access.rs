@@ -1,6 +1,6 @@
-//! How castoff gets to the API server: the pod's service account, a kubeconfig that was named, or a person's.
+//! The credentials for the API server: the pod's service account, a kubeconfig that was named, or a person's.
 //!
-//! For labels a kubeconfig is never guessed from `$KUBECONFIG` or a home directory: labels on the wrong cluster's node would
+//! For labels a kubeconfig is never guessed from `$KUBECONFIG` or a home directory: labels on a node of the wrong cluster would
 //! be worse than none.
 
 use std::fmt;
@@ -12,23 +12,23 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use super::refusal::Refusal;
 use super::workstation::Workstation;
 
-/// Bytes of a kubeconfig at most; one with embedded certificates of a hundred clusters has a tenth of it.
+/// The maximum size of a kubeconfig in bytes; one with embedded certificates of a hundred clusters has a tenth of it.
 const KUBECONFIG_LIMIT: u64 = 1 << 20;
 
-/// Where the credentials come from.
+/// The source of the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// What the kubelet mounts into a pod.
+    /// The service account that the kubelet mounts into a pod.
     ServiceAccount,
     /// A file.
     Kubeconfig {
         /// Its path.
         path: PathBuf,
-        /// True if a program that it names may be started for a token. The agent starts none: it could hang, and an
-        /// agent with root's rights should start nothing that a file names.
+        /// True if a program that it names may be started for a token. The agent starts none: it could hang, and an agent with
+        /// root's rights should start no program that a file names.
         programs: bool,
     },
-    /// Whatever a person's kubectl would take.
+    /// The kubeconfig that a person's kubectl would use.
     Workstation(Workstation),
 }
 
@@ -52,10 +52,10 @@ impl Access {
         }
     }
 
-    /// Reads it anew. Blocks on files.
+    /// Reads the credentials anew. Blocks on files.
     ///
     /// # Errors
-    /// [`Outcome::Unconfigured`](crate::model::publishing::Outcome::Unconfigured), with what is missing or makes no sense.
+    /// [`Outcome::Unconfigured`](crate::model::publishing::Outcome::Unconfigured), with the missing or invalid part.
     pub async fn read(&self) -> Result<Config, Refusal> {
         let refused = |why: &dyn fmt::Display| Refusal::unconfigured(self.to_string(), why);
         let mut config = match self {
@@ -76,13 +76,13 @@ impl Access {
                 config
             }
         };
-        // The client's own repetitions would be requests that nobody counts; when to try again is `pace`'s to say.
+        // The client's own retries would not be counted; `pace` decides when to retry.
         config.default_retry = false;
         Ok(config)
     }
 }
 
-/// A FIFO would wait for its writer forever, and a device may never end.
+/// Accepts regular files only: a FIFO would wait for its writer forever, and a device may never end.
 pub(super) fn refuse_other_kinds(path: &Path) -> Result<(), String> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => Err("it is not a file".to_owned()),

@@ -1,5 +1,5 @@
-//! What the API server's answer amounts to. Nothing of it is trusted: a load balancer, a login page or another service
-//! may be answering.
+//! Classifies the API server's answer. Nothing of it is trusted: a load balancer, a login page or another service may have sent
+//! it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
 
-/// The longest wait that a server may ask for: a mistaken header must not silence castoff for good.
+/// The maximum wait that a server may request: a wrong header must not silence castoff for good.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// `Status` of k8s.io/apimachinery, as far as it is read.
@@ -26,7 +26,7 @@ struct Status {
     metadata: ListMetadata,
 }
 
-/// What an expired list offers instead of its own token.
+/// The token that an expired list offers instead of its own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ListMetadata {
@@ -40,17 +40,17 @@ struct Details {
     retry_after_seconds: Option<u64>,
 }
 
-/// A JSON document that came with status 200, or 201 where it answers one that was sent.
+/// A JSON document that came with status 200, or with 201 for one that was sent.
 #[derive(Debug)]
 pub struct Answer {
     asked: String,
     body: Bytes,
-    /// The clock of whoever answered, from `Date`.
+    /// The clock of the server, from `Date`.
     pub date: Option<Timestamp>,
 }
 
 impl Answer {
-    /// What `response` brings, read to its end, `limit` bytes at most.
+    /// Reads the body of `response` to its end, at most `limit` bytes.
     pub(super) async fn read(asked: &str, response: Response<Body>, limit: usize) -> Result<Self, Refusal> {
         let (head, body) = response.into_parts();
         let body = to_bytes(body, limit)
@@ -66,15 +66,15 @@ impl Answer {
         Err(refused(asked, &head, &kind, &body))
     }
 
-    /// The document as it came.
+    /// The document as it was received.
     pub fn bytes(&self) -> &[u8] {
         &self.body
     }
 
-    /// The document as a `T`.
+    /// Decodes the document as a `T`.
     ///
     /// # Errors
-    /// [`Outcome::BadAnswer`], with what is not understood.
+    /// [`Outcome::BadAnswer`], with the part that is not understood.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let what = format!("the answer is not understood: {error}");
@@ -93,7 +93,7 @@ fn refused(asked: &str, head: &Parts, kind: &str, body: &[u8]) -> Refusal {
     }
     let is_json = kind.starts_with("application/json");
     let status: Status = if is_json {
-        // Whatever it is instead of a `Status`, the HTTP status stands.
+        // If the body is no `Status`, the HTTP status counts alone.
         serde_json::from_slice(body).unwrap_or_default()
     } else {
         Status::default()

@@ -23,13 +23,13 @@ use super::refusal::Refusal;
 use crate::model::publishing::Outcome;
 use crate::model::reading::Gap;
 
-/// Bytes of an answer at most. etcd takes no object over 1.5 MiB; a page of metadata is bounded by its size.
+/// The maximum size of an answer in bytes. etcd accepts no object over 1.5 MiB; a page of metadata is bounded by its size.
 pub const ANSWER_LIMIT: usize = 4 << 20;
 
-/// Whose turn it is to read an agent's credentials: files that hang cost one thread, whoever asks for them.
+/// Permits one read of an agent's credentials at a time: files that hang cost one thread, however many callers wait.
 static READING: Semaphore = Semaphore::const_new(1);
 
-/// The credentials as they were when it was made, and what is open to the server. Clones share what is open.
+/// The credentials as they were when it was made, and the open connections to the server. Clones share the connections.
 #[derive(Clone)]
 pub struct Connection {
     service: BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>,
@@ -38,14 +38,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Prepares one with the credentials as they are now; of what it opens, `idle` stay open. Nothing is sent yet.
+    /// Prepares a connection with the current credentials; `idle` is the number of connections that stay open. Nothing is sent
+    /// yet.
     ///
     /// # Errors
-    /// [`Outcome::Unconfigured`], with what is missing or makes no sense; [`Outcome::DeadlineExceeded`] where files do not
-    /// come.
+    /// [`Outcome::Unconfigured`], with the missing or invalid part; [`Outcome::DeadlineExceeded`] where files cannot be read in
+    /// time.
     pub async fn prepare(access: &Access, deadline: Duration, idle: usize) -> Result<Self, Refusal> {
         if access.starts_programs() {
-            // Which may ask a person for a password.
+            // A program that the kubeconfig names may ask a person for a password.
             return Self::read(access.clone(), deadline, idle, None).await;
         }
         let read = async {
@@ -101,7 +102,7 @@ impl Connection {
     /// Sends `request` and reads the answer to its end, within the deadline.
     ///
     /// # Errors
-    /// Whatever is no object with status 200, with what was `asked`.
+    /// Any answer other than an object with status 200 or 201, with the request in `asked`.
     pub async fn ask(
         &mut self,
         asked: &str,
@@ -127,7 +128,7 @@ impl Connection {
     }
 }
 
-/// The client's layers without its log of every request and failure: what failed is told once, by who asked.
+/// The client's layers without its log of every request and failure: the caller reports a failure once.
 fn connect(
     config: &Config,
     idle: usize,

@@ -1,9 +1,9 @@
-//! When to send what. Pure: the time comes in, and so does chance.
+//! The times at which requests are sent. Pure: the time and the random numbers are arguments.
 //!
-//! Five thousand agents that see their API server come back must not meet there in the same second, and one node that
-//! flaps must not keep its watchers busy. So: a start within a spread; after a failure a wait that doubles up to a
-//! bound, never shorter than what the server asks for, spread over half to one and a half of itself; reads and writes
-//! each from an allowance that refills slowly, so that an hour has at most a dozen reads whatever happens.
+//! Five thousand agents whose API server comes back must not all send in the same second, and a node that flaps must not keep its
+//! watchers busy. So the first request comes within a spread; after a failure the wait doubles up to a limit, is never shorter
+//! than the server's request, and is spread over half to one and a half of itself; reads and writes each have an allowance that
+//! refills slowly, so that an hour has at most a dozen reads in any case.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Some at once, then one each while.
+/// A burst, and then one request at each interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    /// How many at once.
+    /// The number of requests in a burst.
     pub burst: u32,
-    /// How long until one more.
+    /// The time until one more request is allowed.
     pub refill: Duration,
 }
 
-/// How fast.
+/// The times between requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Paces {
     /// The first request comes within this time after the first report.
@@ -30,13 +30,13 @@ pub struct Paces {
     pub first_wait: Duration,
     /// The longest wait after failures.
     pub longest_wait: Duration,
-    /// How often the Node is read although nothing differs, to find what somebody else changed.
+    /// The interval at which the Node is read although nothing differs, to find changes by others.
     pub verify: Duration,
-    /// How long an annotation alone has to wait after the last write.
+    /// The minimum time between the last write and one for an annotation alone.
     pub annotation: Duration,
-    /// Of reads.
+    /// The allowance of reads.
     pub reads: Allowance,
-    /// Of writes.
+    /// The allowance of writes.
     pub writes: Allowance,
     /// The timeout of one request.
     pub deadline: Duration,
@@ -63,22 +63,22 @@ impl Default for Paces {
     }
 }
 
-/// What would be sent.
+/// The request that is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// The Node was never read, or is another by now.
+    /// A read: the Node was never read, or has been replaced.
     Read,
-    /// Nothing; see whether that is still so.
+    /// A read to verify that nothing has changed.
     Verify,
     /// An apply because of a label.
     Labels,
     /// An apply because of the annotation alone.
     Annotation,
-    /// An event to be made.
+    /// A create of an event.
     Event,
 }
 
-/// What was sent, and when something may be sent again.
+/// The requests that were sent, and the time at which the next may be sent.
 #[derive(Debug)]
 pub struct Pace {
     paces: Paces,
@@ -92,7 +92,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The pace from `now` on. `chance` gives numbers from 0 to 1.
+    /// Returns the pace from `now` on. `chance` returns numbers from 0 to 1.
     pub fn new(paces: Paces, chance: fn() -> f64, now: Instant) -> Self {
         Self {
             paces,
@@ -106,7 +106,7 @@ impl Pace {
         }
     }
 
-    /// When `need` may be met.
+    /// The time at which `need` may be met.
     pub fn when(&self, need: Need) -> Instant {
         let at = match need {
             Need::Read => self.reads.next(),
@@ -120,25 +120,25 @@ impl Pace {
         at.max(self.not_before)
     }
 
-    /// One read is sent now.
+    /// Records that one read is sent now.
     pub fn read(&mut self, now: Instant) {
         self.reads.take(now);
     }
 
-    /// One write is sent now.
+    /// Records that one write is sent now.
     pub fn wrote(&mut self, now: Instant) {
         self.writes.take(now);
         self.written_at = Some(now);
     }
 
-    /// Everything that was due is done.
+    /// Records that every due request has succeeded.
     pub fn succeeded(&mut self, now: Instant) {
         self.failures = 0;
         self.not_before = now;
         self.verify_at = now + self.spread(self.paces.verify);
     }
 
-    /// Something was refused; the server may have asked for a while of peace.
+    /// Records that a request was refused; the server may have requested a wait.
     pub fn failed(&mut self, now: Instant, retry_after: Option<Duration>) {
         let doubled = self.paces.first_wait.saturating_mul(1_u32 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
@@ -152,19 +152,19 @@ impl Pace {
         self.paces.deadline
     }
 
-    /// Somewhere from half to one and a half of `wait`.
+    /// Returns a random time from half to one and a half of `wait`.
     fn spread(&self, wait: Duration) -> Duration {
         wait.mul_f64(0.5 + (self.chance)())
     }
 }
 
-/// A number from 0 to 1, from the seed that the standard library draws for its hash maps.
+/// Returns a number from 0 to 1, from the seed that the standard library draws for its hash maps.
 pub fn chance() -> f64 {
     let drawn = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0);
     f64::from(drawn) / f64::from(u32::MAX)
 }
 
-/// Counts what is left of an allowance by the time at which it would be full again.
+/// Counts the rest of an allowance by the time at which it would be full again.
 #[derive(Debug)]
 pub struct Bucket {
     allowance: Allowance,
@@ -172,8 +172,8 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Each agent's refill is its own, up to a quarter slower: those that started in one second and live on what
-    /// refills would otherwise stay together for good.
+    /// Each agent has a refill time of its own, up to a quarter longer: agents that started in the same second would otherwise
+    /// send their refilled requests together for good.
     pub fn new(mut allowance: Allowance, chance: f64, now: Instant) -> Self {
         allowance.refill = allowance.refill.mul_f64(1.0 + chance / 4.0);
         Self {
@@ -182,7 +182,7 @@ impl Bucket {
         }
     }
 
-    /// When the next may be taken.
+    /// The time at which the next may be taken.
     fn next(&self) -> Instant {
         let room = self.allowance.refill * self.allowance.burst.saturating_sub(1);
         self.full_at.checked_sub(room).unwrap_or(self.full_at)
@@ -192,7 +192,7 @@ impl Bucket {
         self.full_at = self.full_at.max(now) + self.allowance.refill;
     }
 
-    /// Takes one where one is left; whether it did.
+    /// Takes one if one is left; true if it did.
     pub fn try_take(&mut self, now: Instant) -> bool {
         let is_left = self.next() <= now;
         if is_left {

@@ -1,16 +1,16 @@
-//! Whether and when to ask the same thing again.
+//! Decides if and when a failed request is retried.
 
 use std::time::Duration;
 
 use super::refusal::Refusal;
 use crate::model::publishing::Outcome;
 
-/// The first wait between attempts; each is twice the one before.
+/// The first wait between attempts; each wait is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest, whatever the server asks for.
+/// The longest wait, whatever the server requests.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// True if the same request may fare better in a while.
+/// True if the same request may succeed later.
 pub fn passes(refusal: &Refusal) -> bool {
     match refusal.outcome {
         Outcome::Unreachable
@@ -31,7 +31,7 @@ pub fn passes(refusal: &Refusal) -> bool {
     }
 }
 
-/// Waits before the next attempt, as long as the server asks for, or longer each time.
+/// Waits before the next attempt: as long as the server requests, else longer each time.
 pub async fn rest(refusal: &Refusal, attempt: &mut u32) {
     let doubled = FIRST_WAIT * (1 << (*attempt).min(5));
     *attempt += 1;

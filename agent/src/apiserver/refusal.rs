@@ -1,4 +1,4 @@
-//! Why a request did not do what it was for.
+//! The reason why a request failed.
 
 use std::error::Error;
 use std::fmt;
@@ -11,39 +11,39 @@ use crate::model::publishing::Outcome;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::text::{cut_bytes, visible};
 
-/// Bytes of what came back that are kept: a peer may send a whole page of HTML.
+/// The maximum length of an answer in bytes: a peer may send a whole page of HTML.
 const ANSWER_LIMIT: usize = 240;
 
-/// Bytes of what is wrong with the own files: it may list what there is instead.
+/// The maximum length of an error about castoff's own files, in bytes: it may list the choices.
 const OWN_LIMIT: usize = 2048;
 
-/// A request that failed: what was asked and what came back, in a closed list and in words.
+/// A request that failed: the request and the answer, as a code of a closed list and in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{asked}: {answer}")]
 pub struct Refusal {
-    /// From the closed list.
+    /// The code from the closed list.
     pub outcome: Outcome,
     /// The request.
     pub asked: String,
     /// The answer, safe to print.
     pub answer: String,
-    /// For how long the server asks to be left alone.
+    /// The wait that the server requests.
     pub retry_after: Option<Duration>,
-    /// True if it was the rest of a list that the server no longer keeps (410).
+    /// True if it was the next page of a list that the server no longer keeps (410).
     pub is_expired: bool,
-    /// What leads to the rest of that list all the same, as it is by now.
+    /// The token for the rest of that list in its current state.
     pub resume: Option<String>,
-    /// True if the answer was a `Status`, as API servers send it, and not one of whoever is behind a proxy.
+    /// True if the answer is a `Status`, as API servers send it. The answer of a pod behind the proxy is none.
     pub is_status: bool,
 }
 
 impl Refusal {
-    /// A refusal without a wish of the server's.
+    /// Returns a refusal without a requested wait.
     pub fn new(outcome: Outcome, asked: impl Into<String>, answer: impl fmt::Display) -> Self {
         Self::bounded(outcome, &asked.into(), &answer.to_string(), ANSWER_LIMIT)
     }
 
-    /// Nothing was asked, because the credentials are missing or make no sense.
+    /// Returns a refusal for a request that was not sent, because the credentials are missing or invalid.
     pub fn unconfigured(asked: impl Into<String>, answer: impl fmt::Display) -> Self {
         Self::bounded(Outcome::Unconfigured, &asked.into(), &answer.to_string(), OWN_LIMIT)
     }
@@ -60,17 +60,17 @@ impl Refusal {
         }
     }
 
-    /// A request that got no answer.
+    /// Returns a refusal for a request without an answer.
     pub fn of_transport(asked: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         Self::new(transport(error), asked, Gap::chain(error))
     }
 
-    /// True if an agent behind the API server's proxy did not let the reader in.
+    /// True if an agent behind the API server's proxy refused the reader, and not the API server itself.
     pub fn is_of_agent(&self) -> bool {
         !self.is_status && matches!(self.outcome, Outcome::Unauthenticated | Outcome::Forbidden)
     }
 
-    /// The gap that it leaves in what is known of the node's labels. No verdict rests on them.
+    /// The gap that it leaves in the knowledge of the node's labels. No verdict depends on them.
     pub fn gap(&self) -> Gap {
         Gap::new(
             reason(self.outcome),
@@ -81,7 +81,7 @@ impl Refusal {
     }
 }
 
-/// What kind of failure of the connection `error` is.
+/// Returns the kind of a connection failure.
 fn transport(error: &(dyn Error + 'static)) -> Outcome {
     use hyper_util::client::legacy::Error as ClientError;
     let mut connecting = false;
@@ -94,7 +94,7 @@ fn transport(error: &(dyn Error + 'static)) -> Outcome {
         io = error.downcast_ref().map(innermost).or(io);
         cause = error.source();
     }
-    // The TLS library's errors come wrapped in one of these kinds, and never with a number of the system's.
+    // The TLS library's errors come wrapped in one of these kinds, and never with an OS error number.
     let tls = |e: &io::Error| e.raw_os_error().is_none() && e.kind() == io::ErrorKind::InvalidData;
     let broke_off = |e: &io::Error| e.raw_os_error().is_none() && e.kind() == io::ErrorKind::UnexpectedEof;
     match io {
@@ -107,7 +107,7 @@ fn transport(error: &(dyn Error + 'static)) -> Outcome {
     }
 }
 
-/// One error of the system may be wrapped in another, and `source` passes over what is wrapped so.
+/// Returns the innermost error: an `io::Error` may wrap another, and `source` skips the one that is wrapped.
 fn innermost(mut error: &io::Error) -> &io::Error {
     while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         error = inner;

@@ -1,4 +1,4 @@
-//! The waiting loop of everything that sends: news is taken in as it comes, and what is due is sent, one thing at a time.
+//! The loop of every sender: takes in news as they come, and sends due requests, one at a time.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-/// Something that sends what it makes of the news.
+/// A sender that makes requests of the news.
 pub trait Sender<N> {
     /// Takes in the latest news.
     fn take_in(&mut self, news: &N);
 
-    /// When the next sending is due; none where nothing is to be sent.
+    /// The time at which the next request is due; none where there is nothing to send.
     fn due(&self) -> Option<Instant>;
 
-    /// Sends what is due. May be given up halfway, when castoff stops.
+    /// Sends the due request. May be cancelled midway when castoff stops.
     fn send_due(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Lets `sender` work until `stop`, or until no more news can come.
+/// Runs `sender` until `stop`, or until no more news can come.
 pub async fn run<N>(
     mut sender: impl Sender<N>,
     mut latest: watch::Receiver<Option<Arc<N>>>,

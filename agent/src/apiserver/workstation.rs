@@ -1,8 +1,8 @@
-//! The kubeconfig of a person at a workstation, as kubectl takes it: the file that was named, else those of `$KUBECONFIG`,
-//! else the home directory's, else a pod's service account; and the context in it.
+//! The kubeconfig of a person at a workstation, found as kubectl finds it: the file that was named, else those of `$KUBECONFIG`,
+//! else the one in the home directory, else a pod's service account; and the context in it.
 //!
-//! A program that a user of it names is started for a token: that is how most clusters are reached, and the person who
-//! started castoff could start it as well.
+//! A program that a user entry in it names is started for a token: most clusters are reached that way, and the person who started
+//! castoff could start it as well.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,17 +14,17 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use super::access::refuse_other_kinds;
 use crate::model::reading::Gap;
 
-/// Where the credentials are.
+/// The location of the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workstation {
     files: Vec<PathBuf>,
-    /// True if a file that is not there is no mistake, as long as another is.
+    /// True if a missing file is no error, as long as another exists.
     may_be_missing: bool,
     in_pod: bool,
     context: Option<String>,
 }
 
-/// Why there are no credentials.
+/// The reason why there are no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// Nothing names a file.
@@ -40,24 +40,24 @@ pub enum Unusable {
         /// The error.
         why: String,
     },
-    /// No context was chosen.
+    /// It names no current context.
     #[error("it names no current context; choose one with --context: {}", listed(.0))]
     NoContext(Vec<String>),
-    /// The chosen context is not there.
+    /// The chosen context does not exist.
     #[error("there is no context {asked:?} in it; it has {}", listed(contexts))]
     OtherContexts {
-        /// The name that was asked for.
+        /// The name that was requested.
         asked: String,
-        /// The names that there are.
+        /// The names that exist.
         contexts: Vec<String>,
     },
-    /// Whatever else does not fit together.
+    /// Any other inconsistency.
     #[error("{0}")]
     Other(String),
 }
 
 impl Workstation {
-    /// Finds where they would be, without reading any: `given` is `--kubeconfig`, `variable` the environment.
+    /// Finds the files without reading any: `given` is `--kubeconfig`, `variable` the environment.
     pub fn find(given: Option<PathBuf>, context: Option<String>, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name| variable(name).filter(|value: &OsString| !value.is_empty());
         let may_be_missing = given.is_none();
@@ -80,7 +80,7 @@ impl Workstation {
         }
     }
 
-    /// Reads it anew.
+    /// Reads the credentials anew.
     pub(super) async fn read(&self) -> Result<Config, Unusable> {
         let other = |error: &dyn std::error::Error| Unusable::Other(Gap::chain(error));
         let mut merged: Option<Kubeconfig> = None;

@@ -1,4 +1,4 @@
-//! The arguments as typed, a file for each command. [`crate::config`] gives them their meaning.
+//! The arguments as typed, a file for each command. [`crate::config`] validates them.
 
 mod check;
 mod cluster;
@@ -52,7 +52,7 @@ pub(super) enum Command {
     Man(Man),
 }
 
-/// Takes an empty path too: what is wrong with a value is told with everything else that is.
+/// Accepts an empty path too: it is reported together with all other mistakes.
 fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! `castoff check`: one look at this node, or many within `--sample`, or many that are shown one by one.
+//! `castoff check`: one look at this node, several within `--sample`, or one after the other with `--watch`.
 
 use std::cell::Cell;
 use std::io::{self, Write as _};
@@ -27,16 +27,16 @@ use crate::sinks::views::table::render_table;
 use crate::sources::HostPaths;
 use crate::sources::connects::Asked;
 
-/// From the end of one look of a sample to the start of the next: what comes and goes within it is missed, and a look
-/// costs a few milliseconds.
+/// The time from the end of one look of a sample to the start of the next: a client that comes and goes within it is missed, and
+/// a look costs a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The number of looks: one, a sample, or until interrupted.
 #[derive(Clone, Copy)]
 enum Looks {
-    /// Once, or again and again for so long.
+    /// Once, or repeatedly for this time.
     Sample(Duration),
-    /// Until interrupted, so far apart.
+    /// Until interrupted, with this pause between looks.
     Watch(Duration),
 }
 
@@ -56,7 +56,7 @@ pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
             }
         }
     });
-    // A walk that hangs in the kernel must not keep the answer.
+    // A look that hangs in the kernel must not delay the answer.
     runtime.shutdown_background();
     let report = seen?;
     let outcome = judge(&report, &args.fail_on);
@@ -64,7 +64,7 @@ pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
         print(&render(&report, args, outcome)?)?;
     }
     if let Output::Sarif | Output::Junit = args.output {
-        // The log of a CI job shall not end with a bare exit code. Where it cannot be written, nobody reads it.
+        // The log of a CI job must not end with a bare exit code. An error here has no reader.
         let _ = writeln!(
             io::stderr(),
             "castoff: {}: {}",
@@ -85,7 +85,7 @@ fn render(report: &Report, args: &Check, outcome: Outcome) -> anyhow::Result<Str
     }
 }
 
-/// One of many: a line for programs, and an empty line after what is for people.
+/// Renders one of several reports: a line for programs, and an empty line after the text for people.
 fn render_next(report: &Report, args: &Check) -> anyhow::Result<String> {
     let mut text = match args.output {
         Output::Json => render_json_line(report, &Standing::default()).context("writing the report as JSON")?,
@@ -95,7 +95,7 @@ fn render_next(report: &Report, args: &Check) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Looks once, and then again and again until `time` is over or somebody interrupts.
+/// Looks once, and then repeatedly until `time` is over or an interrupt arrives.
 async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
     let (start, looks, clients) = (Instant::now(), Cell::new(0_u32), Cell::new(None));
     let count = |report: &Report| {
@@ -105,7 +105,7 @@ async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
     let work = async {
         let mut report = agent.look().await;
         count(&report);
-        // Until now there was nothing to print, and an interrupt simply ended castoff.
+        // Before this there was nothing to print, and an interrupt ended castoff.
         let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
         while start.elapsed() < time {
             let next = async {
@@ -114,7 +114,7 @@ async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
             };
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => break, // what was seen until now is an answer
+                _ = interrupt.recv() => break, // the clients seen so far are an answer
                 seen = next => report = seen,
             }
             count(&report);
@@ -137,7 +137,7 @@ async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
     Box::pin(progress::beside(work, line)).await
 }
 
-/// One look.
+/// Runs one look.
 pub(super) async fn look_once(look: Look) -> Report {
     agent(look, Vec::new()).look().await
 }
@@ -154,7 +154,7 @@ fn agent(look: Look, ready_for: Vec<Target>) -> Agent {
 fn resolve(args: &Check) -> Result<(Look, Looks, Vec<Target>), Mistakes> {
     let mut reader = Reader::default();
     let mut look = look(&mut reader, &args.host);
-    // One look has no look before, since which the kernel could tell of connects.
+    // A single look has no earlier look, so there is no time for the kernel to report connects in.
     if args.watch || args.sample.is_some() {
         look.connect_events = args.connects.asked();
     }
@@ -176,7 +176,7 @@ fn resolve(args: &Check) -> Result<(Look, Looks, Vec<Target>), Mistakes> {
     Ok((look, looks, ready_for))
 }
 
-/// Reads the arguments that every looking command has.
+/// Reads the arguments of every command that looks at the host.
 pub(super) fn look(reader: &mut Reader, args: &HostArgs) -> Look {
     let proc = reader.directory("--proc", &args.proc);
     let root = match &args.host_root {

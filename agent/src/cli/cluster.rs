@@ -1,4 +1,4 @@
-//! `castoff cluster`: one look at every node's agent, or look after look.
+//! `castoff cluster`: one look at every node's agent, or repeated looks.
 
 mod printer;
 mod sheet;
@@ -26,7 +26,7 @@ use crate::config::{Mistakes, Reader};
 use crate::fleet::look::{Ending, FleetSettings, Progress, look, now};
 use crate::fleet::row::NodeRow;
 use crate::fleet::summary::Tally;
-use crate::fleet::{Cluster, Door, Tokens, Where};
+use crate::fleet::{AgentPort, Cluster, Tokens, Where};
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
 use crate::sinks::views::junit::Outcome as Judgement;
@@ -54,12 +54,12 @@ pub(super) fn cluster(args: &Args) -> anyhow::Result<u8> {
         .context("starting the async runtime")?;
     let mut printer = Printer::start().context("starting to print")?;
     let outcome = runtime.block_on(looks(&task, args, &mut printer));
-    // Whoever is still being asked is not waited for.
+    // Requests that are still pending are not awaited.
     runtime.shutdown_background();
     let finished = printer.finish().context("writing to standard output");
     let code = match outcome {
         Err(Stop::Refused(refusal)) => {
-            // Where it cannot be said, nobody reads it.
+            // An error here has no reader.
             let _ = writeln!(io::stderr(), "castoff: {refusal}{}", advice(&refusal, &task.place));
             match refusal.outcome {
                 Outcome::Unconfigured => WRONG_USE,
@@ -124,14 +124,14 @@ async fn looks(task: &Task, args: &Args, printer: &mut Printer) -> Result<u8, St
     }
 }
 
-/// The end of one round through all nodes.
+/// The end of one round over all nodes.
 struct End {
     code: u8,
-    /// True if nobody wants another round: it was interrupted, or the reader left.
+    /// True if no other round follows: castoff was interrupted, or the reader closed the pipe.
     is_last: bool,
 }
 
-/// One round through all nodes: what it prints to, and what has come of it.
+/// One round over all nodes: its output, and its results.
 struct Round<'a> {
     args: &'a Args,
     sheet: Sheet,
@@ -160,14 +160,14 @@ impl Round<'_> {
             looking.abort();
             None
         } else {
-            // It ended by itself, and hands on its own panics only.
+            // It ended by itself, so an error here is a panic.
             let ended = looking.await.context("looking").map_err(Stop::Failed)?;
             Some(ended.map_err(Stop::Refused)?)
         };
         self.end(stopped, ending.as_ref(), &cluster, &task.place).await
     }
 
-    /// Takes the rows as they come. True where it was stopped before the last one.
+    /// Takes the rows as they come. True if it was stopped before the last one.
     async fn take_rows(
         &mut self,
         came: &mut mpsc::Receiver<NodeRow>,
@@ -225,7 +225,7 @@ impl Round<'_> {
                 .end(self.printer, self.time, &summary, &self.tally, cluster.server());
             self.reader_left = ended.await.map_err(Stop::Failed)?;
         }
-        // A reader that has seen enough changes nothing about what was seen until then.
+        // A reader that closed the pipe does not change the result up to then.
         let all = summary.nodes > 0 && (summary.complete || self.reader_left);
         if !all {
             self.judgement = worse(self.judgement, Judgement::CannotTell);
@@ -237,7 +237,7 @@ impl Round<'_> {
     }
 }
 
-/// Something found is something found, whatever cannot be told beside it.
+/// A finding counts, even if something else could not be seen.
 const fn worse(a: Judgement, b: Judgement) -> Judgement {
     match (a, b) {
         (Judgement::Failed, _) | (_, Judgement::Failed) => Judgement::Failed,
@@ -254,7 +254,7 @@ fn line(progress: &Progress, rows: u64) -> String {
     }
 }
 
-/// Tells which rows are new, over many looks: two hashes for each node.
+/// Finds the rows that are new, over many looks: two hashes for each node.
 #[derive(Default)]
 struct Changes {
     hash: RandomState,
@@ -283,9 +283,10 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
         let wants = "not the name of a namespace; wants lower-case letters, digits and '-'";
         reader.mistake((), format!("--namespace {:?}: {wants}", args.namespace));
     }
-    let door = args.port.as_ref().map(|text| {
+    let agent_port = args.port.as_ref().map(|text| {
         let wants = "not a port; wants 1 to 65535, with https: before it where the agents serve TLS";
-        Door::parse(text).unwrap_or_else(|| reader.mistake(Door::default(), format!("--port {text:?}: {wants}")))
+        AgentPort::parse(text)
+            .unwrap_or_else(|| reader.mistake(AgentPort::default(), format!("--port {text:?}: {wants}")))
     });
     if args.watch && args.output == FleetOutput::Html {
         let wants = "a page is of one look; wants table, wide or json";
@@ -317,7 +318,7 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
             at_once: usize::from(args.concurrency),
             stale_after: reader.duration("--stale-after", &args.stale_after, second, 365 * 86_400 * second),
             ready_for: reader.targets("--for", &args.ready_for),
-            door,
+            agent_port,
         },
     };
     reader.finish()?;

@@ -7,7 +7,7 @@ use super::{OK, print};
 use crate::findings::catalogue::entry;
 use crate::findings::report::Code;
 
-/// Columns of running text.
+/// The number of columns of running text.
 const WIDTH: usize = 88;
 
 pub(super) fn explain(args: &Explain) -> anyhow::Result<u8> {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_keeps_its_width_but_for_links() {
+    fn every_page_keeps_its_width_except_for_links() {
         for &code in Code::ALL {
             let page = page(code);
             let wide = page.lines().filter(|l| l.len() > WIDTH && !l.contains("://"));

@@ -1,4 +1,4 @@
-//! Compares a verdict with the bar of `--fail-on`, and gives the exit code, which is a contract: see [`super`].
+//! Compares a verdict with that of `--fail-on`, and returns the exit code, which is a contract: see [`super`].
 
 use super::{CANNOT_TELL, FOUND, OK};
 use crate::findings::readiness::answer::Answer;
@@ -6,13 +6,13 @@ use crate::findings::report::{Report, Verdict};
 use crate::model::reading::Hides;
 use crate::sinks::views::junit::Outcome;
 
-/// Judges `report` by what was asked: by readiness where that was, else by the bar.
+/// Judges `report` by the readiness for `--for` if that was given, else by the verdict.
 pub(super) fn judge(report: &Report, fail_on: &str) -> Outcome {
     let answers = judge_answers(report.readiness.iter().map(|ready| ready.answer));
     answers.unwrap_or_else(|| judge_verdict(report.verdict, hides_the_runtime(report), fail_on))
 }
 
-/// Judges by the worst of the `answers`; none where nothing was asked.
+/// Judges by the worst of the `answers`; none if there is no answer.
 pub(super) fn judge_answers(answers: impl Iterator<Item = Answer>) -> Option<Outcome> {
     Some(match answers.min()? {
         Answer::Ready => Outcome::Passed,
@@ -21,15 +21,15 @@ pub(super) fn judge_answers(answers: impl Iterator<Item = Answer>) -> Option<Out
     })
 }
 
-/// Compares a verdict with the bar, given whether something hides which runtime the kubelet uses.
+/// Compares a verdict with that of `--fail-on`; `runtime_is_hidden` is true if something hides the runtime that the kubelet uses.
 pub(super) fn judge_verdict(verdict: Verdict, runtime_is_hidden: bool, fail_on: &str) -> Outcome {
     let bar = Verdict::ALL.iter().position(|v| v.code() == fail_on);
     let at = Verdict::ALL.iter().position(|v| *v == verdict);
     match verdict {
         Verdict::Unknown => Outcome::CannotTell,
-        // Worst first: at or before the bar is at or above it.
+        // Verdicts are ordered worst first: a smaller index is worse.
         _ if at <= bar => Outcome::Failed,
-        // The one verdict that is given with sights missing: what hides the runtime may hide the one worse.
+        // The one verdict that is given in spite of gaps: a hidden runtime may make it the only worse one.
         Verdict::InUse if runtime_is_hidden => Outcome::CannotTell,
         _ => Outcome::Passed,
     }
@@ -55,7 +55,7 @@ mod tests {
     use crate::sinks::sample;
 
     #[test]
-    fn the_exit_code_is_by_verdict_and_bar() {
+    fn the_exit_code_follows_from_verdict_and_fail_on() {
         for (verdict, bar, code) in [
             (Verdict::Runtime, "runtime", FOUND),
             (Verdict::InUse, "runtime", OK),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_readiness_decides_in_place_of_the_verdict() {
+    fn readiness_decides_instead_of_the_verdict() {
         let asked = sample::asked();
         let with = |answers: &[Answer]| {
             let mut report = asked.clone();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_is_hidden_may_be_docker() {
+    fn a_hidden_runtime_may_be_docker() {
         let mut report = sample::clear();
         report.verdict = Verdict::InUse;
         report.sources[0].gaps = vec![Gap::new(Reason::DeadlineExceeded, Hides::Runtime, "Version", "nothing")];

@@ -1,4 +1,4 @@
-//! `castoff labels`: what the labels of this node would be, and the way to be rid of them.
+//! `castoff labels`: shows the labels of this node, or removes them.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,7 @@ pub(super) fn labels(args: &Labels) -> anyhow::Result<u8> {
         .build()
         .context("starting the async runtime")?;
     let outcome = runtime.block_on(carry_out(task));
-    // A walk that hangs in the kernel must not keep the answer.
+    // A look that hangs in the kernel must not delay the answer.
     runtime.shutdown_background();
     print(&outcome?)?;
     Ok(OK)
@@ -150,7 +150,7 @@ pub(super) fn publish(reader: &mut Reader, way: Way, args: &LabelArgs, node: Opt
     }
 }
 
-/// Reads its arguments about events; none where no events are to be made.
+/// Reads the arguments of `castoff run` about events; none if no events are to be made.
 pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) -> Option<EventSettings> {
     let node = reader.node("--node-name", node);
     let prefix = reader.prefix("--label-prefix", &args.label_prefix);
@@ -162,7 +162,7 @@ pub(super) fn events(reader: &mut Reader, args: &LabelArgs, node: Option<&str>) 
     Some(EventSettings::new(reporter, access))
 }
 
-/// Reads the way to the API server.
+/// Reads the arguments for access to the API server.
 pub(super) fn access(reader: &mut Reader, args: &LabelArgs, programs: bool) -> Access {
     match reader.file("--kubeconfig", args.kubeconfig.as_deref()) {
         Some(path) => Access::Kubeconfig { path, programs },

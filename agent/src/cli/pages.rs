@@ -1,4 +1,4 @@
-//! `castoff completions` and `castoff man`: what the arguments' own description makes of itself.
+//! `castoff completions` and `castoff man`, generated from the definitions of the arguments.
 
 use anyhow::Context;
 use clap::{Command, CommandFactory as _};
@@ -24,7 +24,7 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<u8> {
 
 pub(super) fn man(of: Option<&str>) -> anyhow::Result<u8> {
     let mut castoff = Args::command();
-    castoff.build(); // gives the subcommands their full names
+    castoff.build(); // sets the full names of the subcommands
     let command = match of {
         None => castoff,
         Some(name) => find(&castoff, name)?.clone(),

@@ -1,5 +1,5 @@
-//! One line on standard error about work that takes long, where somebody can see it: on a terminal. It is gone when the
-//! work is done, so that what is printed then stands alone.
+//! One line on standard error about work that takes long, on a terminal only. It is erased when the work is done, so that it does
+//! not mix with the output.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::terminal::Terminal;
 
-/// Work that takes no longer needs no line.
+/// The time before the line appears: shorter work needs none.
 const AT_FIRST: Duration = Duration::from_millis(500);
-/// Often enough to be seen moving, rarely enough to be read.
+/// The time between updates: short enough to see that it moves, long enough to read it.
 const THEN: Duration = Duration::from_millis(250);
 
-/// Does `work`; meanwhile a terminal shows `line`, of which nothing may be a name that others chose.
+/// Does `work`; meanwhile a terminal shows `line`, which must not contain names that others chose.
 pub(super) async fn beside<T>(work: impl Future<Output = T>, line: impl Fn() -> String) -> T {
     let Some(terminal) = Terminal::of_error() else {
         return work.await;
@@ -42,6 +42,6 @@ pub(super) async fn beside<T>(work: impl Future<Output = T>, line: impl Fn() -> 
 }
 
 fn say(line: &str) {
-    // Progress that cannot be shown is nobody's loss.
+    // An error while progress is shown does not matter.
     let _ = write!(io::stderr(), "\r{line}\x1b[K");
 }

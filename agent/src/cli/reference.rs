@@ -1,5 +1,5 @@
-//! The references under `agent/docs`, made from the same descriptions as `--help` and `castoff explain`, so that they
-//! cannot drift.
+//! The references under `agent/docs`, made from the definitions behind `--help` and `castoff explain`, so that they cannot
+//! differ.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ fn commands(castoff: &Command) -> impl Iterator<Item = &Command> {
 }
 
 #[test]
-fn the_reference_of_the_command_line_is_the_one_of_this_code() {
+fn the_reference_of_the_command_line_is_up_to_date() {
     let castoff = command();
     let mut text = String::from(
         "# The command line\n\nWritten from `src/cli/args`; change that, then run the tests with `CASTOFF_BLESS=1`.\n\n\
@@ -124,7 +124,7 @@ fn name(argument: &Arg) -> String {
 }
 
 #[test]
-fn every_command_has_examples_and_they_are_right() {
+fn every_command_has_valid_examples() {
     let castoff = command();
     for command in commands(&castoff) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -136,7 +136,7 @@ fn every_command_has_examples_and_they_are_right() {
             .lines()
             .map(|line| line.trim_start().trim_start_matches("source <("));
         for line in lines.filter_map(|line| line.strip_prefix("castoff ")) {
-            // Up to what explains it, or to what the shell does with it.
+            // Only the command: without its explanation, or what the shell does with its output.
             let typed = line.split("  ").next().unwrap_or_default();
             let typed = typed.split([')', '|', '>']).next().unwrap_or_default();
             let words = std::iter::once("castoff").chain(typed.split_whitespace());
@@ -149,7 +149,7 @@ fn every_command_has_examples_and_they_are_right() {
 }
 
 #[test]
-fn the_reference_of_findings_is_the_one_of_this_code() {
+fn the_reference_of_findings_is_up_to_date() {
     let mut text = String::from(
         "# Findings\n\nWritten from `src/findings/catalogue.rs`, as `castoff explain` is; change that file, then run the tests with `CASTOFF_BLESS=1`. The codes are stable: a code never changes its \
          meaning.\n\n| Code | |\n|---|---|\n",
@@ -185,7 +185,7 @@ fn capital(title: &str) -> String {
 }
 
 #[test]
-fn the_bar_of_fail_on_may_be_every_verdict_but_the_one_with_its_own_code() {
+fn fail_on_accepts_every_verdict_except_unknown() {
     let castoff = command();
     let check = castoff.find_subcommand("check").expect("it is one");
     let bar = check

@@ -1,4 +1,4 @@
-//! `castoff run`: the agent's process: configuration, log, signals, and the tasks that make it up.
+//! `castoff run`: the agent's process: its configuration, log, signals and tasks.
 
 use std::time::Duration;
 
@@ -29,18 +29,18 @@ pub(super) fn run(args: &Run) -> anyhow::Result<u8> {
     );
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1) // the agent waits; its work is one cycle at a time, off these threads
+        .worker_threads(1) // the agent mostly waits; a cycle runs on other threads
         .enable_all()
         .build()
         .context("starting the async runtime")?;
     let outcome = runtime.block_on(until_stopped(look, settings));
-    // A walk that hangs in the kernel must not keep the process.
+    // A look that hangs in the kernel must not delay the end of the process.
     runtime.shutdown_background();
     outcome
 }
 
-/// Lets the process have as many descriptors as it may: shells give 1024, which a thousand connections use up. Where the
-/// host refuses, fewer connections are served.
+/// Raises the limit of open files to its maximum: shells set 1024, which a thousand connections use up. If the host refuses,
+/// fewer connections are served.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

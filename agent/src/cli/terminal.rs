@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use super::args::Colour;
 use crate::sinks::views::style::Style;
 
-/// A terminal that obeys escape sequences, as one does that is not called `dumb`.
+/// A terminal that interprets escape sequences: every one whose `$TERM` is not `dumb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terminal {
     pub(super) rows: usize,
@@ -15,12 +15,12 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Standard output, if it is one; as it is now.
+    /// Returns the current properties of standard output, if it is a terminal.
     pub(super) fn of_output() -> Option<Self> {
         Self::of(&io::stdout())
     }
 
-    /// Standard error, if it is one.
+    /// Returns those of standard error, if it is a terminal.
     pub(super) fn of_error() -> Option<Self> {
         Self::of(&io::stderr())
     }

@@ -1,7 +1,7 @@
-//! `castoff check --watch`: look after look until somebody ends it. A terminal shows the latest, on its second screen, and
-//! keeps the last one whole; anything else gets one after the other.
+//! `castoff check --watch`: repeats looks until a signal. A terminal shows the latest, on its alternate screen, and keeps the
+//! last one in full; any other output gets all of them.
 //!
-//! However it ends, by a signal, an error or a panic, the terminal is left as it was found.
+//! In any case, on a signal, an error or a panic, the terminal is restored.
 
 use std::io::{self, Write as _};
 use std::panic;
@@ -16,11 +16,11 @@ use super::{Printed, print};
 use crate::agent::Agent;
 use crate::findings::report::Report;
 
-/// The second screen, without a cursor, its lines cut at the edge; and back.
+/// The escape sequences that enter the alternate screen, without a cursor and with lines cut at the edge, and that leave it.
 const ENTER: &str = "\x1b[?1049h\x1b[?7l\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?7h\x1b[?1049l";
 
-/// Looks and shows until a signal, or until nobody reads any more; gives the last report.
+/// Looks and prints until a signal, or until the reader closes the pipe; returns the last report.
 pub(super) async fn watch(
     mut agent: Agent,
     interval: Duration,
@@ -28,7 +28,7 @@ pub(super) async fn watch(
     redraws: bool,
 ) -> anyhow::Result<Report> {
     let mut report = agent.look().await;
-    // Until now there was nothing to show, and a signal simply ended castoff.
+    // Before this there was nothing to show, and a signal ended castoff.
     let mut signals = Signals::listen(redraws).context("waiting for signals")?;
     if redraws {
         leave_on_panic();
@@ -88,7 +88,7 @@ enum Asked {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// Of a terminal that is drawn on.
+    /// The signals of a terminal that is redrawn.
     drawn: Option<(Signal, Signal)>,
 }
 
@@ -126,18 +126,18 @@ const fn suspend() -> SignalKind {
     SignalKind::from_raw(Number::TSTP.as_raw())
 }
 
-/// The terminal's second screen, left when this goes.
+/// The terminal's alternate screen, left on drop.
 struct Screen;
 
 impl Screen {
     fn enter() -> io::Result<Self> {
-        let screen = Self; // what is written in part is undone too
+        let screen = Self; // created first, so that a partial write is undone too
         write(ENTER)?;
         Ok(screen)
     }
 }
 
-/// A release does not unwind, so nothing is dropped.
+/// Leaves the screen in a panic: a release build does not unwind, so nothing is dropped.
 fn leave_on_panic() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -148,12 +148,13 @@ fn leave_on_panic() {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing undone.
+        // If the terminal is gone, there is nothing to restore.
         let _ = write(LEAVE);
     }
 }
 
-/// As much of `text` as there is room for, and how much there was not. Written over the frame before, without a moment of emptiness between.
+/// Cuts `text` to the available rows and adds the number of rows that are left out. Overwrites the frame before without clearing
+/// it, so that it does not flicker.
 fn frame(text: &str, rows: usize) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     if lines.len() > rows {

@@ -1,4 +1,4 @@
-//! Where castoff could not look, and what that hides.
+//! The facts that castoff could not read, and the claims that this prevents.
 
 use super::Facts;
 use super::catalogue::finding;

@@ -1,5 +1,5 @@
-//! The words of each finding: what it means, why it matters, what to do instead. Feeds the advice in a report and
-//! `castoff explain`.
+//! The text of each finding: its meaning, the reason why it matters, and the steps to take. The source of the advice in a report
+//! and of `castoff explain`.
 
 mod upgrades;
 
@@ -8,23 +8,23 @@ use std::fmt::Display;
 use super::report::{Code, Finding, Severity};
 use crate::model::request::Operation;
 
-/// What castoff has to say about one code.
+/// The text for one code.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// The code in words.
     pub title: &'static str,
-    /// What the finding means and how castoff sees it.
+    /// The meaning of the finding, and the evidence for it.
     pub meaning: &'static str,
-    /// Why it matters.
+    /// The reason why it matters.
     pub why: &'static str,
-    /// What to do: the first sentence is the advice of each finding.
+    /// The steps to take: the first sentence is the advice of each finding.
     pub instead: &'static [&'static str],
-    /// Where to read more.
+    /// Pages with more.
     pub links: &'static [&'static str],
 }
 
 impl Entry {
-    /// The steps for somebody who reads the entry itself: none of them points back to it.
+    /// The steps for a reader of the entry itself: none of them refers to the entry.
     pub fn steps(&self) -> impl Iterator<Item = String> {
         self.instead
             .iter()
@@ -44,7 +44,7 @@ const CRI: &str = "https://kubernetes.io/docs/concepts/architecture/cri/";
 const RUNTIMES: &str = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/";
 const CGROUPS: &str = "https://kubernetes.io/docs/concepts/architecture/cgroups/";
 
-/// Makes a finding; its advice is the catalogue's.
+/// Makes a finding with the advice of the catalogue.
 pub(super) fn finding(code: Code, severity: Severity, subject: impl Display, message: impl Display) -> Finding {
     Finding {
         code,
@@ -55,7 +55,7 @@ pub(super) fn finding(code: Code, severity: Severity, subject: impl Display, mes
     }
 }
 
-/// The words of one code.
+/// Returns the text for one code.
 pub const fn entry(code: Code) -> &'static Entry {
     match code {
         Code::RuntimeIsDocker => &RUNTIME_IS_DOCKER,
@@ -171,7 +171,7 @@ const SOCKET_CLIENT: Entry = Entry {
     links: &[CHECK, TELEMETRY],
 };
 
-/// The advice in place of asking Docker for this.
+/// The advice to replace such a request to Docker.
 pub(super) const fn instead_of(operation: Operation) -> &'static str {
     match operation {
         Operation::Build => "Build images with rootless BuildKit or Buildah in a pod.",
@@ -347,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_says_what_to_do() {
+    fn every_code_has_advice() {
         for &code in Code::ALL {
             let entry = entry(code);
             assert!(!entry.instead.is_empty(), "{code}");

@@ -1,4 +1,4 @@
-//! Whether taking Docker away would take the kubelet's containerd away.
+//! Judges if the removal of Docker would remove the kubelet's containerd.
 
 use super::Facts;
 use super::catalogue::finding;
@@ -7,18 +7,18 @@ use crate::model::engine::{Containerd, EngineKind, EngineSighting};
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::snapshot::Snapshot;
 
-/// Where containerd listens by default: both Docker's package and dockerd use this socket, and so do distributions' own
-/// packages. k3s, rke2, k0s and microk8s have others.
+/// The default socket of containerd: Docker's package, dockerd and the distributions' own packages use it. k3s, rke2, k0s and
+/// microk8s have others.
 const DEFAULT_SOCKET: &str = "/run/containerd/containerd.sock";
 
-/// The containerd that serves the kubelet, as far as Docker goes.
+/// The relation of the kubelet's containerd to Docker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shared {
-    /// Docker brought the one at this path, or uses it; why.
+    /// Docker installed the one at this path, or uses it; with the reason.
     Yes { path: String, why: String },
-    /// It stays when Docker goes.
+    /// It stays when Docker is removed.
     No,
-    /// That cannot be told.
+    /// It could not be determined.
     Unknown,
 }
 
@@ -46,20 +46,20 @@ pub(super) fn shared(snapshot: &Snapshot) -> Shared {
     let mut is_unknown = package.gap().is_some();
     for daemon in daemons(snapshot) {
         match &daemon.containerd {
-            Containerd::Told(told) if told == path => {
+            Containerd::Configured(socket) if socket == path => {
                 return yes("dockerd was told to use it (--containerd or daemon.json)".to_owned());
             }
             Containerd::Found if is_usual => {
                 return yes("dockerd runs without a containerd of its own, so it uses this one".to_owned());
             }
             Containerd::Unknown => is_unknown = true,
-            Containerd::Told(_) | Containerd::Found | Containerd::Own => {}
+            Containerd::Configured(_) | Containerd::Found | Containerd::Own => {}
         }
     }
     if is_unknown { Shared::Unknown } else { Shared::No }
 }
 
-/// The same as a reading: why the kubelet's containerd is Docker's too.
+/// Returns the same as a reading: the reason why the kubelet's containerd is Docker's too.
 pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
     match shared(snapshot) {
         Shared::Yes { path, why } => Reading::Known(format!("{path}: {why}")),
@@ -75,7 +75,7 @@ pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
     }
 }
 
-/// The node's own dockerds: root's, in no container.
+/// The node's own dockerds: they run as root, in no container.
 fn daemons(snapshot: &Snapshot) -> impl Iterator<Item = &EngineSighting> {
     let engines = snapshot.engines.reading.items().iter();
     engines.filter(|engine| {
@@ -85,7 +85,7 @@ fn daemons(snapshot: &Snapshot) -> impl Iterator<Item = &EngineSighting> {
     })
 }
 
-/// The finding of this family, where Docker is here.
+/// The finding of this family, if Docker is installed.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let engine = facts.node_engines().any(|engine| engine.kind == EngineKind::Dockerd);
     let host = facts.snapshot.host.reading.known();

@@ -10,7 +10,7 @@ use crate::model::container::ShadowContainer;
 use crate::model::engine::{Engine, EngineKind, Listener, Scope, Security, SecurityBasis};
 use crate::model::socket::SocketName;
 
-/// How many names a finding lists; the report has them all.
+/// The number of names that a finding lists; the report has all of them.
 const NAMES_LISTED: usize = 5;
 
 /// The findings of this family.
@@ -26,7 +26,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     found
 }
 
-/// An engine inside a pod, with its clients: they are not the node's, so no other finding names them.
+/// An engine inside a pod, with its clients: they do not count for the node, so no other finding names them.
 fn docker_in_docker(facts: &Facts<'_>, engine: &Engine) -> Option<Finding> {
     let Scope::Pod(_) = engine.scope else { return None };
     let mut message = format!("{} runs inside the pod", engine.kind);
@@ -42,7 +42,7 @@ fn docker_in_docker(facts: &Facts<'_>, engine: &Engine) -> Option<Finding> {
     Some(finding(Code::DockerInDocker, Severity::Warning, &engine.scope, message))
 }
 
-/// A TCP listener: critical where whoever reaches it is let in.
+/// A TCP listener: critical where no client certificate is needed.
 fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
     let (SocketName::Tcp(address), Some(transport)) = (&listener.name, listener.transport) else {
         return None;
@@ -58,7 +58,7 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
         ),
         Security::VerifiedTls => (Severity::Warning, "with TLS"),
     };
-    // A pod's own loopback is reached from within the pod alone.
+    // A pod's own loopback can be reached only from within the pod.
     let is_inside = matches!(engine.scope, Scope::Pod(_) | Scope::Container { .. }) && address.ip().is_loopback();
     let severity = if is_inside { Severity::Warning } else { severity };
     let basis = match transport.basis {
@@ -74,7 +74,7 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
     Some(finding(Code::DockerTcp, severity, &engine.scope, message))
 }
 
-/// The first names, and how many more there are.
+/// Lists the first names, and the number of the others.
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let rest = names.len().saturating_sub(NAMES_LISTED);
     let shown = names.take(NAMES_LISTED).collect::<Vec<_>>().join(", ");

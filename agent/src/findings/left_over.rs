@@ -1,17 +1,17 @@
-//! Engines that are here and that nobody uses: how to take them away, and when not to.
+//! Engines without a use: the steps to remove them, and the conditions under which not to.
 
 use super::Facts;
 use super::catalogue::{entry, finding};
 use super::containerd::{Shared, shared};
 use super::report::{Code, Finding, Severity};
 use super::runtime::docker_is_the_runtime;
-use super::verdict::{in_use, missing_sight};
+use super::verdict::{in_use, missing_fact};
 use crate::model::engine::{Engine, EngineKind, Scope};
 
-/// Advice where it is not known whose containerd the kubelet uses.
+/// Advice where it is not known if the kubelet's containerd is Docker's.
 const CHECK_CONTAINERD: &str = "First check that the kubelet's containerd is not Docker's package containerd.io; then stop and \
                                 disable docker.service and docker.socket, and remove docker-ce and /var/lib/docker.";
-/// Advice while something needed is unknown.
+/// Advice while a needed fact is unknown.
 const LOOK_FIRST: &str = "Do not remove it yet: castoff could not see enough to tell that nobody uses it. Fix the blind \
                           spots, then look again.";
 const STOP_PODMAN: &str = "Stop and disable podman.socket and podman.service; podman runs containers without them.";
@@ -46,7 +46,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
         found.push(left);
     }
     found.extend(others.into_iter().map(not_docker));
-    if missing_sight(facts).is_some() {
+    if missing_fact(facts).is_some() {
         for finding in &mut found {
             LOOK_FIRST.clone_into(&mut finding.advice);
         }
@@ -54,7 +54,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     found
 }
 
-/// An engine that serves the Docker API and is not Docker: removing Docker's packages does not remove it.
+/// Describes an engine that serves the Docker API and is not Docker: removing Docker's packages does not remove it.
 fn not_docker(engine: &Engine) -> Finding {
     let (subject, advice) = match engine.kind {
         EngineKind::Podman => ("podman", STOP_PODMAN),

@@ -1,8 +1,7 @@
-//! Readiness of a node for a version of the kubelet, of its runtime or of Docker, or for Docker's removal, and what
-//! stands in the way. Pure. It rests on [`Grounds`] alone, which a report holds, so that another castoff can judge by the
-//! report too.
+//! Readiness of a node for a version of the kubelet, of its runtime or of Docker, or for Docker's removal, and the obstacles.
+//! Pure. The only input is [`Grounds`], which every report contains, so that another castoff can judge by the report too.
 //!
-//! To add a rule: an [`Obstacle`] in the file of its target, its words in the catalogue.
+//! To add a rule: an [`Obstacle`] in the file of its target, its text in the catalogue.
 
 pub mod answer;
 mod docker;
@@ -27,10 +26,10 @@ use crate::model::reading::{Gap, Hides, Reading};
 use crate::model::request::{Operation, Requests};
 use crate::model::runtime::{RefusedEndpoint, Runtime};
 use crate::model::time::Timestamp;
-use answer::{Certainty, Effect, Obstacle, Readiness, Said};
+use answer::{Certainty, Effect, Obstacle, Readiness, RuleSource};
 use target::Target;
 
-/// The parts of a report that decide.
+/// The parts of a report that decide the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Grounds {
@@ -45,7 +44,7 @@ pub struct Grounds {
     orphaned_shims: Reading<Vec<OrphanedShim>>,
     clients: Reading<Vec<ApiUser>>,
     connect_events: Reading<Events>,
-    sources: Vec<Sight>,
+    sources: Vec<SourceGaps>,
 }
 
 /// A client, as far as a release of Docker can refuse it.
@@ -59,27 +58,27 @@ struct ApiUser {
     requests: Requests,
 }
 
-/// The part of the kernel's connect events that tells of requests.
+/// The kernel's connect events, as far as they concern requests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Events {
-    requests: RequestsTold,
+    requests: RequestEvents,
 }
 
-/// The way in which the kernel tells of requests; without a method it tells of none.
+/// The way in which the kernel reports requests; without a method it reports none.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct RequestsTold {
+struct RequestEvents {
     method: Option<ConnectMethod>,
     lost: u64,
 }
 
 /// The gaps of one source.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct Sight {
+struct SourceGaps {
     gaps: Vec<Gap>,
 }
 
 impl Grounds {
-    /// Those of a report of this castoff.
+    /// Takes the grounds from a report of this castoff.
     pub fn of(report: &Report) -> Self {
         Self {
             time: report.time,
@@ -96,14 +95,14 @@ impl Grounds {
             sources: report
                 .sources
                 .iter()
-                .map(|source| Sight {
+                .map(|source| SourceGaps {
                     gaps: source.gaps.clone(),
                 })
                 .collect(),
         }
     }
 
-    /// The answer for one target.
+    /// Returns the answer for one target.
     pub fn judge(&self, target: Target) -> Readiness {
         let mut found = Vec::new();
         match target {
@@ -124,7 +123,7 @@ impl Grounds {
         Readiness::new(target, found)
     }
 
-    /// The first gap that may hide a client of an engine.
+    /// Returns the first gap that may hide a client of an engine.
     fn hidden_client(&self) -> Option<&Gap> {
         let mut gaps = self.sources.iter().flat_map(|source| &source.gaps);
         self.clients
@@ -173,7 +172,7 @@ impl Grounds {
 impl Events {
     const fn of(events: &ConnectEvents) -> Self {
         Self {
-            requests: RequestsTold {
+            requests: RequestEvents {
                 method: events.requests.method,
                 lost: events.requests.lost,
             },
@@ -192,43 +191,43 @@ impl ApiUser {
         }
     }
 
-    /// True if its requests tell which versions it uses. Nearly every client asks about the engine by no version before it asks
-    /// for what it wants by one; Docker takes every other request without a version.
-    fn tells_version(&self) -> bool {
+    /// True if its requests show the versions that it uses. Nearly every client first queries the engine without a version, and
+    /// then sends its other requests with one; Docker accepts any other request without a version.
+    fn shows_version(&self) -> bool {
         let mut operations = self.requests.operations.keys();
         self.requests.lowest_api.is_some() || operations.any(|operation| *operation != Operation::System)
     }
 
-    /// True if it uses the Docker API of the node's dockerd. Podman takes all versions.
+    /// True if it uses the Docker API of the node's dockerd. Podman accepts all versions.
     fn uses_docker(&self) -> bool {
         self.engine == EngineKind::Dockerd && self.api == Api::Docker && self.scope.is_of_node()
     }
 }
 
-/// Says that the table of releases says so.
-fn of_table(product: &str) -> Said {
-    Said {
+/// Names the table of releases as the source.
+fn of_table(product: &str) -> RuleSource {
+    RuleSource {
         certainty: Certainty::Stated,
         date: releases::table().as_of,
         source: releases::source(product),
     }
 }
 
-/// Says that castoff's catalogue says so, with its first link.
-fn of_catalogue(code: Code) -> Said {
-    Said {
+/// Names castoff's catalogue as the source, with its first link.
+fn of_catalogue(code: Code) -> RuleSource {
+    RuleSource {
         certainty: Certainty::Stated,
         date: releases::table().as_of,
         source: super::catalogue::entry(code).links.first().copied().unwrap_or_default(),
     }
 }
 
-/// An obstacle that may be there: what hides it stands in the message.
-fn hidden(code: Code, said: Said, what: &str, gap: &Gap) -> Obstacle {
+/// Returns an obstacle that may exist: the message says what hides it.
+fn hidden(code: Code, rule_source: RuleSource, what: &str, gap: &Gap) -> Obstacle {
     Obstacle::new(
         Effect::MayBlock,
         code,
-        said,
+        rule_source,
         format!("{what} could not be seen ({gap})"),
     )
 }

@@ -1,5 +1,5 @@
-//! Dates of support and the cuts of the kubelet, from the one dated table of castoff, `agent/data/releases.json`. Its README
-//! says what each field means; a newer castoff has a newer table.
+//! Dates of support and the cuts of the kubelet, from castoff's one dated table, `agent/data/releases.json`. Its README documents
+//! each field; a newer castoff has a newer table.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -26,17 +26,17 @@ fn read(text: &'static str) -> serde_json::Result<Table> {
     serde_json::from_str(text)
 }
 
-/// Everything that castoff knows of releases.
+/// The data that castoff has about releases.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Table {
     /// The day on which it was last checked.
     pub as_of: &'static str,
-    /// By the product's name.
+    /// The products by their name.
     products: BTreeMap<&'static str, Product>,
-    /// The versions of Kubernetes whose kubelet needs more than some runtimes have.
+    /// The versions of Kubernetes whose kubelet needs more than some runtimes provide.
     pub cuts: Cuts,
-    /// The deprecated uses that a release of containerd does without.
+    /// The deprecated uses that a release of containerd removes.
     pub containerd_removals: Vec<Removal>,
 }
 
@@ -57,12 +57,12 @@ struct Line {
     lts: bool,
     #[serde(default)]
     pre_release: bool,
-    /// The last day of its project's support; none: no end is known.
+    /// The last day of its project's support; none if no end is known.
     project_ends: Option<Day>,
     vendor: Option<Vendor>,
 }
 
-/// A vendor that goes on where the project has ended.
+/// A vendor that continues support after the project.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Vendor {
@@ -70,7 +70,7 @@ struct Vendor {
     until: Day,
 }
 
-/// The cuts by what newer kubelets do without, or want.
+/// The cuts, by the feature that newer kubelets drop or need.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, bound(deserialize = "'de: 'static"))]
 pub struct Cuts {
@@ -90,7 +90,7 @@ pub struct Cuts {
     pub without_last_id: Cut,
 }
 
-/// A version of Kubernetes whose kubelet needs more than some runtimes have.
+/// A version of Kubernetes whose kubelet needs more than some runtimes provide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cut {
@@ -98,11 +98,11 @@ pub struct Cut {
     pub first_minor: u32,
     /// Enforced, announced, or stated.
     pub certainty: Certainty,
-    /// When that version came out; for an announcement, when it was last read.
+    /// The day on which that version came out; for an announcement, the day on which it was last read.
     pub date: &'static str,
     /// A short name of the source.
     pub name: &'static str,
-    /// Where it is said.
+    /// The address of the source.
     pub source: &'static str,
 }
 
@@ -113,7 +113,7 @@ impl Cut {
     }
 }
 
-/// A deprecated use that a release of containerd does without.
+/// A deprecated use that a release of containerd removes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Removal {
@@ -121,15 +121,15 @@ pub struct Removal {
     pub id: &'static str,
     /// The release line.
     pub removed_in: Version,
-    /// Whether that is so, or is said to come.
+    /// Enforced or announced.
     pub certainty: Certainty,
-    /// The day on which that release came out; for an announcement, on which it was last read.
+    /// The day on which that release came out; for an announcement, the day on which it was last read.
     pub date: &'static str,
 }
 
-/// The lowest minor of the Docker API that Docker Engine 29.0 takes by default. Source: its release notes.
+/// The lowest minor of the Docker API that Docker Engine 29.0 accepts by default. Source: its release notes.
 pub const DOCKER_29_0_API: u8 = 44;
-/// The lowest minor that later releases of Docker Engine 29 take by default. Source: their release notes.
+/// The lowest minor that later releases of Docker Engine 29 accept by default. Source: their release notes.
 pub const DOCKER_29_API: u8 = 40;
 
 /// A release line: major and minor number.
@@ -148,7 +148,7 @@ impl TryFrom<&str> for Version {
 impl FromStr for Version {
     type Err = String;
 
-    /// `1.38`, `v2.4.1`; `29` is `29.0`.
+    /// Parses `1.38`, `v2.4.1`; `29` is `29.0`.
     fn from_str(text: &str) -> Result<Self, String> {
         let numbers: Option<Vec<u32>> = text
             .strip_prefix('v')
@@ -170,7 +170,7 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// A day, of which the last second counts.
+/// A day, including its last second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "&str")]
 struct Day(Timestamp);
@@ -186,28 +186,28 @@ impl TryFrom<&str> for Day {
     }
 }
 
-/// What is known of a line's support.
+/// The support of a release line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
     /// The project ended it at this time.
     EndedOn(Timestamp),
-    /// The project ended it at this time, and a vendor goes on: for whom, and until when.
+    /// The project ended it at this time, and a vendor continues: its customers, and the end.
     VendorOnly(Timestamp, &'static str, Timestamp),
-    /// It ended; the line is older than the oldest in the table, or stands between two that ended before.
+    /// It ended; the line is older than the oldest in the table, or lies between two that ended before.
     Ended,
-    /// It ends at this time; none: no end is known yet.
+    /// It ends at this time; none if no end is known yet.
     Goes(Option<Timestamp>),
     /// It is newer than every line in the table.
     Newer,
 }
 
-/// What is known of the support of `version` of `product` (`runtime_name` of CRI `Version`) at `now`. None: a product
-/// that this table does not have, or a version that no line can be read from.
+/// Returns the support of `version` of `product` (`runtime_name` of CRI `Version`) at `now`. None for a product that this table
+/// does not have, or a version without a line.
 pub fn support(product: &str, version: &str, now: Timestamp) -> Option<Support> {
     support_of(product, line(product, version)?, now)
 }
 
-/// The same, of a release line.
+/// Returns the same for a release line.
 pub fn support_of(product: &str, version: Version, now: Timestamp) -> Option<Support> {
     let lines = &TABLE.products.get(product)?.lines;
     let ended = |line: &Line| line.project_ends.map(|end| end.0).filter(|end| *end <= now);
@@ -219,8 +219,8 @@ pub fn support_of(product: &str, version: Version, now: Timestamp) -> Option<Sup
             (Some(end), None) => Support::EndedOn(end),
         });
     }
-    // A line that the table leaves out is over once the next newer known one is: support ends in order of release
-    // for every product here, but for lines that one vendor keeps longer, which are all listed.
+    // A line that the table leaves out has ended once the next newer known one has: support ends in order of release for every
+    // product here, except for lines that one vendor maintains longer, which are all listed.
     match lines
         .iter()
         .filter(|known| known.version > version)
@@ -234,9 +234,9 @@ pub fn support_of(product: &str, version: Version, now: Timestamp) -> Option<Sup
 /// The place of a version in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Among the lines that are out.
+    /// Among the lines that are released.
     Released,
-    /// It is not out yet.
+    /// Not released yet.
     PreRelease,
     /// Newer than all of them.
     Newer,
@@ -259,7 +259,7 @@ pub fn place(product: &str, version: Version) -> Place {
     }
 }
 
-/// The release lines of a product; none of one that the table does not have.
+/// The release lines of a product; empty for one that the table does not have.
 fn lines(product: &str) -> &'static [Line] {
     TABLE.products.get(product).map_or(&[], |product| &product.lines)
 }
@@ -269,8 +269,8 @@ pub fn source(product: &str) -> &'static str {
     TABLE.products.get(product).map_or("", |product| product.source)
 }
 
-/// The upgrades of containerd that lead from one line to a newer one, each to the next line or from one with long-term
-/// support to the next of its kind; the fewest. Empty where a line is not in the table.
+/// The shortest path of containerd upgrades from one line to a newer one, each step to the next line, or from one with long-term
+/// support to the next such line. Empty where a line is not in the table.
 pub fn hops(from: Version, to: Version) -> Vec<Version> {
     let lines = lines("containerd");
     let at = |version| lines.iter().position(|known| known.version == version);
@@ -288,14 +288,14 @@ pub fn hops(from: Version, to: Version) -> Vec<Version> {
     hops
 }
 
-/// The release line of a version as runtimes spell them: `1.6.20~ds1`, `v2.0.1`, `1.7.2-k3s1`, `1.3.7+unknown`.
+/// Returns the release line of a version as runtimes write them: `1.6.20~ds1`, `v2.0.1`, `1.7.2-k3s1`, `1.3.7+unknown`.
 pub fn line(product: &str, version: &str) -> Option<Version> {
     let mut parts = version.trim().trim_start_matches('v').split('.');
     let major = parts.next()?.parse().ok()?;
     let minor = parts.next()?;
     let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
     let minor = minor[..digits].parse().ok()?;
-    // Docker counts its lines by the major number alone since 23.0.
+    // Since 23.0 Docker's lines have a major number only.
     let counted = if product == "docker" && major >= 23 { 0 } else { minor };
     Some(Version(major, counted))
 }
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_only_a_vendor_maintains_is_no_supported_one() {
+    fn a_line_that_only_a_vendor_maintains_is_not_supported() {
         let day = |(year, month, day)| end_of(date(year, month, day));
         let project = day((2025, 11, 7));
         let vendor = Support::VendorOnly(project, "GKE's Kubernetes 1.33", day((2027, 3, 31)));
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_newer_than_the_table_is_said_to_be_that() {
+    fn a_version_newer_than_the_table_is_reported_as_newer() {
         for (product, version) in [("containerd", "2.5.0"), ("cri-o", "1.38.0"), ("docker", "30.0.0")] {
             assert_eq!(support(product, version, NOW), Some(Support::Newer), "{product}");
         }
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_has_its_place() {
+    fn a_version_has_a_place_in_the_table() {
         for (product, version, place_of) in [
             ("kubernetes", Version(1, 37), Place::Released),
             ("kubernetes", Version(1, 38), Place::PreRelease),

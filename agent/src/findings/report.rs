@@ -1,5 +1,5 @@
-//! The report: what castoff says about a node. Its JSON form is a published interface: `apiVersion` changes when a
-//! field changes its meaning or goes; a field may be added.
+//! The report about a node. Its JSON form is a published interface: `apiVersion` changes when a field changes its meaning or is
+//! removed; fields may be added.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,17 +19,17 @@ use crate::model::time::Timestamp;
 use crate::model::timeline::Timeline;
 
 codes! {
-    /// What holds for a node, worst first; `unknown` stands apart.
+    /// The state of a node, worst first; `unknown` is outside this order.
     Verdict {
         /// The kubelet's own runtime is Docker.
         Runtime = "runtime",
         /// A client used an engine now or within the window.
         InUse = "in-use",
-        /// Something could use an engine, nothing did.
+        /// A client could use an engine, but none did.
         Exposed = "exposed",
-        /// An engine is there, nobody uses it.
+        /// There is an engine, but no use of it.
         Idle = "idle",
-        /// No Docker here.
+        /// There is no Docker on the node.
         Clear = "clear",
         /// castoff could not see enough to decide.
         Unknown = "unknown",
@@ -37,11 +37,11 @@ codes! {
 }
 
 codes! {
-    /// How much a finding matters.
+    /// The severity of a finding.
     Severity {
-        /// Interrupt somebody.
+        /// Needs attention now.
         Critical = "critical",
-        /// Somebody should read it.
+        /// Needs attention.
         Warning = "warning",
         /// Good to know.
         Info = "info",
@@ -49,7 +49,7 @@ codes! {
 }
 
 codes! {
-    /// The stable codes of what castoff can find.
+    /// The stable codes of castoff's findings.
     Code {
         /// The kubelet uses dockershim or cri-dockerd.
         RuntimeIsDocker = "runtime-is-docker",
@@ -67,7 +67,7 @@ codes! {
         CgroupV1 = "cgroup-v1",
         /// A client uses a Docker socket.
         SocketClient = "socket-client",
-        /// A client asks by a version of the Docker API that newer engines refuse.
+        /// A client requests a version of the Docker API that newer engines refuse.
         OldDockerApi = "old-docker-api",
         /// A container can reach a Docker socket and was not seen using it.
         SocketExposure = "socket-exposure",
@@ -79,7 +79,7 @@ codes! {
         RuntimeSocketExposure = "runtime-socket-exposure",
         /// A container mounts a Docker socket that is not there.
         DanglingMount = "dangling-mount",
-        /// A container mounts a Docker socket that nothing serves any more.
+        /// A container mounts a Docker socket that no process serves any more.
         StaleMount = "stale-mount",
         /// A container mounts the socket of dockershim or cri-dockerd.
         DockershimMount = "dockershim-mount",
@@ -89,11 +89,11 @@ codes! {
         DockerTcp = "docker-tcp",
         /// Docker runs containers that Kubernetes does not know.
         ShadowContainers = "shadow-containers",
-        /// Docker is installed, enabled or has data here, and nobody uses it.
+        /// Docker is installed, enabled or has data here, but is not used.
         EngineLeftOver = "engine-left-over",
         /// Docker and the kubelet share one containerd.
         SharedContainerd = "shared-containerd",
-        /// castoff's table does not have this release.
+        /// castoff's table does not contain this release.
         UnknownRelease = "unknown-release",
         /// Support of a version of Kubernetes has ended.
         KubeletEndOfLife = "kubelet-end-of-life",
@@ -107,7 +107,7 @@ codes! {
         CriMetrics = "cri-metrics",
         /// The runtime's project supports no upgrade from the one release to the other.
         RuntimeUpgradePath = "runtime-upgrade-path",
-        /// A source could not look.
+        /// A source could not read something.
         BlindSpot = "blind-spot",
     }
 }
@@ -116,29 +116,29 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// Which conclusion.
+    /// The code of the conclusion.
     pub code: Code,
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// What it is about, in a few words: `pod ci/builder-0 (build)`, `containerd 1.6.20`.
+    /// The subject in a few words: `pod ci/builder-0 (build)`, `containerd 1.6.20`.
     pub subject: String,
-    /// One sentence: what is so, and what it rests on.
+    /// One sentence: the conclusion and its evidence.
     pub message: String,
-    /// What to do about it: one sentence. More by `castoff explain CODE`.
+    /// One sentence: the action to take. `castoff explain CODE` shows more.
     pub advice: String,
 }
 
-/// What one source did in the cycle.
+/// The result of one source in the cycle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
-    /// Which source.
+    /// The source.
     pub source: Source,
     /// True if it gave an answer (known or absent). It may still have gaps.
     pub up: bool,
-    /// How long it took, in microseconds.
+    /// The duration in microseconds.
     pub duration_micros: u64,
-    /// What it could not see.
+    /// The facts that it could not see.
     pub gaps: Vec<Gap>,
 }
 
@@ -152,7 +152,7 @@ pub enum KubeletCeiling {
     Minor(u32),
 }
 
-/// What castoff says about a node.
+/// castoff's report about a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -162,13 +162,13 @@ pub struct Report {
     pub kind: &'static str,
     /// castoff's own version.
     pub castoff_version: &'static str,
-    /// The node's name, where one is known.
+    /// The node's name, where it is known.
     pub node: Option<String>,
-    /// When the look began.
+    /// The time at which the look began.
     pub time: Timestamp,
     /// The node's verdict.
     pub verdict: Verdict,
-    /// The reason in one sentence. For `unknown`, the reason castoff could not decide.
+    /// The reason in one sentence. For `unknown`, the reason why castoff could not decide.
     pub verdict_reason: String,
     /// The runtime.
     pub runtime: Reading<Runtime>,
@@ -186,14 +186,14 @@ pub struct Report {
     pub pods: Reading<u32>,
     /// The engines of this node.
     pub engines: Reading<Vec<Engine>>,
-    /// Who uses them, now or within the window; now first, then by last seen.
+    /// The clients that use them, now or within the window; open ones first, then by last seen.
     pub clients: Reading<Vec<Client>>,
-    /// In which of the last hours any of them was seen.
+    /// The hours, of the last ones, in which any of them was seen.
     pub timeline: Timeline,
-    /// Which containers could reach them.
+    /// The containers that could reach them.
     pub exposures: Reading<Vec<Exposure>>,
-    /// Clients of the runtime's own socket, now or within the window, but the kubelet, the runtime and its tools. They are no
-    /// use of Docker. Their `engine` is `other` and their `api` is `cri`.
+    /// Clients of the runtime's own socket, now or within the window, except the kubelet, the runtime and its tools. They do not
+    /// use Docker. Their `engine` is `other` and their `api` is `cri`.
     pub runtime_clients: Reading<Vec<Client>>,
     /// Containers that could reach that socket.
     pub runtime_exposures: Reading<Vec<Exposure>>,
@@ -205,16 +205,17 @@ pub struct Report {
     pub orphaned_shims: Reading<Vec<OrphanedShim>>,
     /// The conclusions, most severe first.
     pub findings: Vec<Finding>,
-    /// The answers for what was asked for (`--for`), in the order of the question.
+    /// The answers for the targets of `--for`, in the same order.
     pub readiness: Vec<Readiness>,
-    /// How the kernel tells of connects; absent where it was not asked.
+    /// The state of the connects that the kernel reports; absent where it was not asked to.
     pub connect_events: Reading<ConnectEvents>,
-    /// How connections were found; none where that could not be done.
+    /// The method that found the connections; none where they could not be read.
     pub holder_method: Option<HolderMethod>,
-    /// The reason why the kernel's iterator was not asked who holds the connections; none where it was, or was not wanted.
+    /// The reason why the kernel's iterator was not used to find the holders of connections; none where it was used, or not
+    /// wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterator_refused: Option<String>,
-    /// What each source did.
+    /// The result of each source.
     pub sources: Vec<SourceStatus>,
 }
 

@@ -1,4 +1,4 @@
-//! What the runtime itself says about the node's next upgrades.
+//! Findings of the runtime about the node's next upgrades.
 
 use super::Facts;
 use super::catalogue::finding;
@@ -12,10 +12,10 @@ use crate::model::runtime::{CriApi, RefusedEndpoint, Runtime};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 
-/// `runtime_name` that dockershim and cri-dockerd give.
+/// The `runtime_name` of dockershim and cri-dockerd.
 const DOCKER: &str = "docker";
 
-/// Why Docker is the kubelet's own runtime, where it is.
+/// Returns the reason why Docker is the kubelet's own runtime, if it is.
 pub(super) fn docker_is_the_runtime(snapshot: &Snapshot) -> Option<String> {
     let kubelet = snapshot.kubelet.reading.known();
     if let Some(runtime) = snapshot.runtime.runtime.reading.known()
@@ -42,7 +42,7 @@ pub(super) fn ceiling(snapshot: &Snapshot) -> Reading<KubeletCeiling> {
     cut_of(snapshot).map(|cut| cut.map_or(KubeletCeiling::None, |cut| KubeletCeiling::Minor(cut.last_minor())))
 }
 
-/// What keeps newer kubelets off the runtime.
+/// The first version of Kubernetes whose kubelet does not start on the runtime.
 pub(super) fn cut(kubelet: &Reading<Kubelet>, runtime: &Reading<Runtime>) -> Reading<Option<Cut>> {
     let cuts = &releases::table().cuts;
     if kubelet.known().is_some_and(|k| k.dockershim == Some(true)) {
@@ -115,7 +115,8 @@ pub(super) fn reaches_no_further(cut: &Cut) -> String {
     }
 }
 
-/// A socket that answers and serves neither version of CRI. Where a runtime answers elsewhere, this one is Docker's own.
+/// The finding for a socket that answers and serves neither version of CRI. Where a runtime answers elsewhere, this one is
+/// Docker's own.
 pub(super) fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
     if refused.refusal.reason != Reason::Unimplemented {
         return None;
@@ -125,7 +126,7 @@ pub(super) fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
     Some(finding(Code::CriPluginOff, Severity::Warning, path, message))
 }
 
-/// The kubelet's setting: none in a known state where the default holds; absent where there is no kubelet.
+/// The kubelet's setting: `Known(None)` where the default holds; absent where there is no kubelet.
 pub(super) fn fail_cgroup_v1(kubelet: &Reading<Kubelet>) -> Reading<Option<bool>> {
     kubelet.as_ref().and_then(|kubelet| match &kubelet.fail_cgroup_v1 {
         Reading::Absent => Reading::Known(None),
@@ -133,7 +134,7 @@ pub(super) fn fail_cgroup_v1(kubelet: &Reading<Kubelet>) -> Reading<Option<bool>
     })
 }
 
-/// Only where a kubelet is: nothing else refuses cgroup v1.
+/// The finding for cgroup v1, only with a kubelet: nothing else refuses cgroup v1.
 fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
     let host = snapshot.host.reading.known()?;
     if host.cgroups != Reading::Known(CgroupVersion::V1) {

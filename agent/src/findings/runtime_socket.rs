@@ -1,5 +1,5 @@
-//! Clients of the runtime's own socket, and containers that could become one. They are no use of Docker and change no verdict:
-//! they are what the next upgrade of the runtime may break.
+//! Clients of the runtime's own socket, and containers that could become one. They do not use Docker and change no verdict: the
+//! next upgrade of the runtime may break them.
 
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
@@ -19,10 +19,16 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     clients.chain(exposures).collect()
 }
 
-/// True if the runtime reports that somebody used CRI v1alpha2. It does not say who.
+/// True if the runtime reports a use of CRI v1alpha2. It does not name the client.
 fn is_v1alpha2_reported(snapshot: &Snapshot) -> bool {
     let runtime = snapshot.runtime.runtime.reading.known();
-    runtime.is_some_and(|runtime| runtime.deprecations.items().iter().any(|told| told.id == V1ALPHA2))
+    runtime.is_some_and(|runtime| {
+        runtime
+            .deprecations
+            .items()
+            .iter()
+            .any(|use_of_it| use_of_it.id == V1ALPHA2)
+    })
 }
 
 fn client(client: &Client, speaks_v1alpha2: bool) -> Finding {

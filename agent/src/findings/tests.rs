@@ -1,11 +1,11 @@
 //! Tables that start from a node that is fully seen and clear, and change or hide one thing.
 
 mod docker_containers;
+mod engine_scope;
 mod last_connect;
 mod requests;
 mod runtime_socket;
 mod taking_docker_away;
-mod whose_engine;
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn a_node_that_is_fully_seen_and_has_no_docker_is_clear() {
 }
 
 #[test]
-fn a_shim_that_is_gone_is_a_finding_and_changes_no_verdict() {
+fn a_missing_shim_is_a_finding_and_changes_no_verdict() {
     let mut node = clear_node();
     let shim = OrphanedShim {
         path: "/opt/bin/containerd-shim-runc-v2".into(),
@@ -97,7 +97,7 @@ fn a_shim_that_is_gone_is_a_finding_and_changes_no_verdict() {
 }
 
 #[test]
-fn the_worst_that_holds() {
+fn the_worst_verdict_that_holds_is_given() {
     let mut exposed = with_engine();
     known(&mut exposed.reaches).push(reach());
     let mut in_use = exposed.clone();
@@ -137,7 +137,7 @@ fn the_worst_that_holds() {
 }
 
 #[test]
-fn a_node_without_kubernetes_is_judged_all_the_same() {
+fn a_node_without_kubernetes_is_judged_too() {
     let mut node = with_engine();
     node.runtime.runtime = Sighting::absent();
     node.runtime.pods = Sighting::absent();
@@ -150,7 +150,7 @@ fn a_node_without_kubernetes_is_judged_all_the_same() {
 }
 
 #[test]
-fn no_better_verdict_where_a_sight_that_it_needs_is_missing() {
+fn no_better_verdict_where_a_needed_fact_is_missing() {
     for &hides in Hides::ALL {
         let report = judge_with(
             &with_engine(),
@@ -169,7 +169,7 @@ fn no_better_verdict_where_a_sight_that_it_needs_is_missing() {
 }
 
 #[test]
-fn an_unknown_reading_never_passes_for_none() {
+fn an_unknown_reading_is_never_taken_for_none() {
     let hide: [(&str, Change); 8] = [
         ("runtime", |n| {
             n.runtime.runtime = Sighting::unknown(gap(Hides::Runtime));
@@ -194,7 +194,7 @@ fn an_unknown_reading_never_passes_for_none() {
 }
 
 #[test]
-fn what_was_seen_stands_whatever_is_hidden_beside_it() {
+fn a_seen_use_counts_whatever_is_hidden() {
     let mut node = with_engine();
     known(&mut node.connections).connections.push(connection(5, Vec::new()));
     let gaps: Vec<_> = Hides::ALL.iter().map(|h| (Source::Holders, gap(*h))).collect();
@@ -205,7 +205,7 @@ fn what_was_seen_stands_whatever_is_hidden_beside_it() {
 }
 
 #[test]
-fn a_use_that_is_remembered_stands_while_nothing_can_be_seen() {
+fn a_remembered_use_counts_while_nothing_can_be_seen() {
     let mut node = with_engine();
     let mut history = History::default();
     known(&mut node.connections)
@@ -241,7 +241,7 @@ fn a_use_counts_for_the_window() {
 }
 
 #[test]
-fn the_runtimes_own_past_says_nothing_once_it_has_changed() {
+fn the_runtimes_own_past_does_not_count_once_it_has_changed() {
     for (program, is_runtime, verdict) in [
         ("/usr/local/bin/k3s", true, Verdict::Idle),
         ("/usr/bin/cri-dockerd", true, Verdict::Idle),
@@ -301,7 +301,7 @@ fn the_ceiling_of_the_kubelet() {
 }
 
 #[test]
-fn what_the_runtime_says_becomes_findings() {
+fn deprecations_of_the_runtime_become_findings() {
     let mut node = clear_node();
     let runtime = known(&mut node.runtime.runtime);
     (runtime.api, runtime.version) = (CriApi::V1alpha2, "1.5.18".into());

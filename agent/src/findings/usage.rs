@@ -30,7 +30,7 @@ fn client(client: &Client) -> Finding {
         (n, 0) => format!("holds {} to {target}", connections(n)),
         (n, p) => format!("holds {} to {target} and waits with {p} more", connections(n)),
     };
-    // The kubelet's own use of Docker is what `runtime-is-docker` reports; here it is only said.
+    // `runtime-is-docker` reports the kubelet's own use of Docker; here it is only mentioned.
     let severity = if client.as_runtime {
         Severity::Info
     } else {
@@ -57,7 +57,7 @@ fn asks_for(purposes: &[Operation]) -> String {
     format!("; asks for: {}", codes.join(", "))
 }
 
-/// The advice for what a client asks for most often.
+/// Returns the advice for the client's most frequent requests.
 fn instead_of_all(purposes: &[Operation]) -> String {
     let advice: Vec<&str> = purposes
         .iter()
@@ -67,10 +67,10 @@ fn instead_of_all(purposes: &[Operation]) -> String {
     advice.join(" ")
 }
 
-/// The most pieces of advice that one finding gives.
+/// The maximum number of advices in one finding.
 const ADVICE: usize = 3;
 
-/// A client that newer releases of Docker refuse. Podman takes all versions.
+/// The finding for a client that newer releases of Docker refuse. Podman accepts all versions.
 fn old_api(client: &Client) -> Option<Finding> {
     let version = client.requests.lowest_api?.version();
     if client.key.engine != EngineKind::Dockerd || version.0 >= DOCKER_29_0_API {
@@ -91,7 +91,7 @@ fn old_api(client: &Client) -> Option<Finding> {
     Some(finding(Code::OldDockerApi, severity, &client.key.identity, message))
 }
 
-/// Somebody whom no look saw: the advice is how to see him.
+/// The finding for a client that no look saw: the advice says how to see it.
 fn unseen(client: &Client, target: &str) -> Finding {
     let message = format!(
         "connected to {target}, last at {}, by the times of the socket's file",

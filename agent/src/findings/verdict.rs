@@ -1,4 +1,4 @@
-//! The verdict: the worst that holds, and `unknown` where castoff could not see enough to claim a better one.
+//! The verdict: the worst one that holds, and `unknown` where castoff could not see enough to claim a better one.
 
 use super::report::Verdict;
 use super::runtime::docker_is_the_runtime;
@@ -13,7 +13,7 @@ use crate::model::reading::{Hides, Reading};
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
 
-/// The verdict and one sentence that says why.
+/// Returns the verdict and one sentence with the reason.
 pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     if let Some(why) = docker_is_the_runtime(facts.snapshot) {
         return (Verdict::Runtime, why);
@@ -21,7 +21,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     if let Some(why) = in_use(facts) {
         return (Verdict::InUse, why);
     }
-    if let Some(missing) = missing_sight(facts) {
+    if let Some(missing) = missing_fact(facts) {
         return (Verdict::Unknown, missing);
     }
     if let Some(why) = exposed(facts) {
@@ -34,7 +34,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     }
 }
 
-/// Why the node's engines count as used: by clients now or within the window, or by containers that Docker runs now.
+/// The reason why the node's engines count as used: clients now or within the window, or containers that Docker runs now.
 pub(super) fn in_use(facts: &Facts<'_>) -> Option<String> {
     let mut reasons = Vec::new();
     if let Some(latest) = facts.used_by.first() {
@@ -48,7 +48,7 @@ pub(super) fn in_use(facts: &Facts<'_>) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// Why somebody could use the node's engines: mounts of now, else of the window.
+/// The reason why a client could use the node's engines: current mounts, else those within the window.
 fn exposed(facts: &Facts<'_>) -> Option<String> {
     let now = facts.node_exposures().filter(|exposure| exposure.mounted).count();
     let latest = facts.node_exposures().map(|exposure| exposure.last_seen).max()?;
@@ -59,7 +59,7 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
         format!("{all} led to an engine, last seen {latest}")
     };
     let is_readonly = |e: &Exposure| e.mounted && e.readonly;
-    let leaves_none = told_by(facts).is_none() && facts.node_exposures().any(is_readonly);
+    let leaves_none = reported_by(facts).is_none() && facts.node_exposures().any(is_readonly);
     let missing = match (without_mark(facts), leaves_none) {
         (Some(missing), _) => format!("; {missing}"),
         (None, true) => {
@@ -77,13 +77,13 @@ const SHORT: &str = "a use between two looks is not seen";
 const HOW_TO_SEE: &str =
     "let the kernel report connects (--connect-events), or look more often (a shorter --period, or --sample)";
 
-/// The reason for which a use of the node's engines between two looks would leave no trace. Where the kernel tells of each connect to a file,
-/// only an abstract name is left. A TCP port has a finding of its own, and a listener whose file was not looked at has a gap.
+/// The reason why a use of the node's engines between two looks would leave no trace. Where the kernel reports each connect to a
+/// file, only an abstract name remains. A TCP port has a finding of its own, and a listener whose file was not read has a gap.
 fn without_mark(facts: &Facts<'_>) -> Option<String> {
-    let is_told = told_by(facts).is_some();
+    let is_reported = reported_by(facts).is_some();
     let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
-    let untold = listeners.filter(|listener| !(is_told && matches!(listener.id, ListenerId::File(_))));
-    let mut missing = untold.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
+    let unreported = listeners.filter(|listener| !(is_reported && matches!(listener.id, ListenerId::File(_))));
+    let mut missing = unreported.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
     let (listener, why) = missing.find(|(_, why)| *why != NoMark::Tcp)?;
     let remedy = why.remedy().unwrap_or(HOW_TO_SEE);
     Some(format!(
@@ -93,23 +93,23 @@ fn without_mark(facts: &Facts<'_>) -> Option<String> {
     ))
 }
 
-/// The method by which the kernel tells of each connect, and since when.
-fn told_by(facts: &Facts<'_>) -> Option<(ConnectMethod, Timestamp)> {
+/// The method by which the kernel reports each connect, and the time since when.
+fn reported_by(facts: &Facts<'_>) -> Option<(ConnectMethod, Timestamp)> {
     let events = &facts.snapshot.connects.reading.known()?.events;
     events.method.zip(events.since)
 }
 
-/// Says what the files of the node's sockets tell of the last connect, and since when the kernel tells of each.
+/// Describes the last connect by the files of the node's sockets, and the time since when the kernel reports each connect.
 fn last_connect(facts: &Facts<'_>) -> String {
-    let told = told_by(facts)
+    let by_kernel = reported_by(facts)
         .map(|(method, since)| format!("; the kernel has reported each connect since {since} ({method})"));
-    format!("{}{}", last_connect_by_file(facts), told.unwrap_or_default())
+    format!("{}{}", last_connect_by_file(facts), by_kernel.unwrap_or_default())
 }
 
 fn last_connect_by_file(facts: &Facts<'_>) -> String {
     let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
-    let told = listeners.filter_map(|listener| Some((listener.last_connect?, &listener.name)));
-    match told.max_by_key(|(told, _)| told.time()) {
+    let connects = listeners.filter_map(|listener| Some((listener.last_connect?, &listener.name)));
+    match connects.max_by_key(|(connect, _)| connect.time()) {
         Some((LastConnect::NoneSince { since: at } | LastConnect::Exact { at }, name)) => {
             format!("; no client connected to {name} since {at}")
         }
@@ -156,7 +156,7 @@ fn counted(n: usize, one: &str, several: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { several })
 }
 
-/// Why an engine counts as being here: it runs, systemd would start it on a connection, or it is installed to start.
+/// The reason why an engine counts as present: it runs, systemd would start it on a connection, or it is installed to start.
 fn idle(facts: &Facts<'_>) -> Option<String> {
     if let Some(engine) = facts.node_engines().next() {
         let (kind, scope) = (engine.kind, &engine.scope);
@@ -171,7 +171,7 @@ fn idle(facts: &Facts<'_>) -> Option<String> {
     Some(format!("Docker is installed ({}) and does not run", installed.path))
 }
 
-/// True if a left-over can bring Docker back, other than data and configuration, which only lie there.
+/// True if a left-over can bring Docker back: all but data and configuration.
 fn starts_docker(kind: LeftOverKind) -> bool {
     match kind {
         LeftOverKind::Binary | LeftOverKind::EnabledUnit => true,
@@ -179,8 +179,8 @@ fn starts_docker(kind: LeftOverKind) -> bool {
     }
 }
 
-/// The first gap that keeps castoff from claiming `exposed`, `idle` or `clear`.
-pub(super) fn missing_sight(facts: &Facts<'_>) -> Option<String> {
+/// Returns the first gap that prevents castoff from claiming `exposed`, `idle` or `clear`.
+pub(super) fn missing_fact(facts: &Facts<'_>) -> Option<String> {
     let needed = |hides: Hides| match hides {
         Hides::Runtime | Hides::Engine | Hides::Client | Hides::Exposure | Hides::ShadowContainer => true,
         Hides::Identity | Hides::Detail => false,
@@ -193,7 +193,7 @@ pub(super) fn missing_sight(facts: &Facts<'_>) -> Option<String> {
         };
         return Some(format!("{source} could not see all: {gap}{more}"));
     }
-    // A reading may be unknown without its source having said so in its status; that must not slip through.
+    // A reading may be unknown although its source's status has no gap; that must not be missed.
     let unknown = [
         ("the runtime", facts.snapshot.runtime.runtime.reading.gap()),
         ("the kubelet", facts.snapshot.kubelet.reading.gap()),

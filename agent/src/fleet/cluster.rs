@@ -1,4 +1,4 @@
-//! What the API server is asked: Nodes and agents' pods page by page, where agents serve, and one report.
+//! Requests to the API server: Nodes and agents' pods page by page, the agents' port, and one report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
 
-use super::door::{Door, Pod};
-use super::join::{AgentPod, Barren, Node};
+use super::agent_port::{AgentPort, Pod};
+use super::join::{AgentPod, Node, Unsupported};
 use super::table::{Page, Table};
 use super::token::Tokens;
 use crate::apiserver::access::Access;
@@ -20,27 +20,27 @@ use crate::apiserver::path::{encoded, is_name};
 use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::Outcome;
 
-/// Nodes a page, with their labels: about a MiB.
+/// The number of Nodes in a page, with their labels: about a MiB.
 const NODES: u32 = 250;
-/// Pods a page, without any of their metadata: about 100 KiB.
+/// The number of pods in a page, without any of their metadata: about 100 KiB.
 const PODS: u32 = 500;
-/// Bytes of a page at most.
+/// The maximum size of a page in bytes.
 const PAGE_LIMIT: usize = 16 << 20;
 /// The API server's printed form of a list.
 const TABLE: &str = "application/json;as=Table;g=meta.k8s.io;v=v1";
 
-/// Which agents, of which Nodes.
+/// The agents and the Nodes that are requested.
 #[derive(Clone, Debug)]
 pub struct Where {
     /// The namespace that castoff runs in.
     pub namespace: String,
-    /// The label that its pods have, as a selector.
+    /// The label of its pods, as a selector.
     pub agents: String,
-    /// Which Nodes to look at, as a selector; none: all.
+    /// The Nodes to look at, as a selector; none: all.
     pub nodes: Option<String>,
 }
 
-/// A cluster through its API server. Clones share connections and the count.
+/// A cluster through its API server. Clones share the connections and the count of requests.
 #[derive(Clone)]
 pub struct Cluster {
     connection: Connection,
@@ -50,7 +50,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Prepares to ask, with the credentials as they are now. Nothing is sent yet.
+    /// Prepares requests with the current credentials. Nothing is sent yet.
     pub async fn reach(
         access: &Access,
         place: Where,
@@ -66,7 +66,7 @@ impl Cluster {
         })
     }
 
-    /// How many requests were sent.
+    /// The number of requests that were sent.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -76,12 +76,12 @@ impl Cluster {
         self.connection.server()
     }
 
-    /// Which agents of which Nodes are asked for.
+    /// The agents and the Nodes that are requested.
     pub const fn place(&self) -> &Where {
         &self.place
     }
 
-    /// One page of Nodes.
+    /// Fetches one page of Nodes.
     pub(super) async fn list_nodes(&mut self, next: &str) -> Result<Page<Node>, Refusal> {
         let asked = "list nodes";
         let mut path = format!("/api/v1/nodes?limit={NODES}&includeObject=Metadata");
@@ -90,13 +90,13 @@ impl Cluster {
         }
         let table = self.list(asked, &path, next).await?;
         table.page(asked, ["Name", "Status"], |[name, status], metadata| Node {
-            barren: metadata.labels.as_ref().and_then(barren),
+            unsupported: metadata.labels.as_ref().and_then(unsupported),
             name,
             status,
         })
     }
 
-    /// One page of agents' pods.
+    /// Fetches one page of agents' pods.
     pub(super) async fn list_pods(&mut self, next: &str) -> Result<Page<AgentPod>, Refusal> {
         let Where { namespace, agents, .. } = &self.place;
         let asked = format!("list pods in namespace {namespace}");
@@ -117,7 +117,7 @@ impl Cluster {
         )
     }
 
-    /// A namespace in which castoff runs, where the account may look for one.
+    /// Finds a namespace in which castoff runs, if the account may list pods there.
     pub(super) async fn find_elsewhere(&mut self) -> Option<String> {
         let asked = "find castoff";
         let path = format!(
@@ -129,12 +129,12 @@ impl Cluster {
         page.items.into_iter().next().flatten()
     }
 
-    /// Where the agents serve, as this one's pod tells.
-    pub(super) async fn find_door(&mut self, pod: &AgentPod) -> Option<Door> {
-        Door::of(&self.read_pod(pod).await?)
+    /// Finds the port of the agents in the spec of this one's pod.
+    pub(super) async fn find_agent_port(&mut self, pod: &AgentPod) -> Option<AgentPort> {
+        AgentPort::of(&self.read_pod(pod).await?)
     }
 
-    /// An annotation of this pod.
+    /// Finds an annotation of this pod.
     pub(super) async fn find_annotation(&mut self, pod: &AgentPod, name: &str) -> Option<String> {
         self.read_pod(pod).await?.annotation(name)
     }
@@ -149,17 +149,17 @@ impl Cluster {
         answer.ok()?.decode().ok()
     }
 
-    /// The report of the agent in this pod; with a token where the agents want one.
-    pub(super) async fn fetch_report(&mut self, pod: &AgentPod, door: &Door) -> Result<Answer, Refusal> {
+    /// Fetches the report of the agent in this pod, with a token if the agents want one.
+    pub(super) async fn fetch_report(&mut self, pod: &AgentPod, agent_port: &AgentPort) -> Result<Answer, Refusal> {
         let tokens = self.tokens.clone();
         if !tokens.are_held().await {
-            match self.ask_agent(pod, door, None).await {
+            match self.ask_agent(pod, agent_port, None).await {
                 Err(refusal) if refusal.is_of_agent() => {}
                 answer => return answer,
             }
         }
         let token = tokens.get(self, pod).await?;
-        let answer = self.ask_agent(pod, door, Some(token)).await;
+        let answer = self.ask_agent(pod, agent_port, Some(token)).await;
         answer.map_err(|refusal| match refusal.is_of_agent() {
             true => {
                 let why = format!(
@@ -172,7 +172,12 @@ impl Cluster {
         })
     }
 
-    async fn ask_agent(&mut self, pod: &AgentPod, door: &Door, token: Option<HeaderValue>) -> Result<Answer, Refusal> {
+    async fn ask_agent(
+        &mut self,
+        pod: &AgentPod,
+        agent_port: &AgentPort,
+        token: Option<HeaderValue>,
+    ) -> Result<Answer, Refusal> {
         let asked = format!("ask pod {} for its report", pod.name);
         if !is_name(&pod.name) {
             return Err(Refusal::new(Outcome::BadAnswer, asked, "a pod cannot have this name"));
@@ -180,9 +185,9 @@ impl Cluster {
         let path = format!(
             "/api/v1/namespaces/{}/pods/{}{}:{}/proxy/api/v1/report",
             self.place.namespace,
-            if door.tls { "https:" } else { "" },
+            if agent_port.tls { "https:" } else { "" },
             pod.name,
-            door.port
+            agent_port.port
         );
         let mut request = Request::get(path).header(header::ACCEPT, "application/json");
         if let Some(token) = token {
@@ -217,27 +222,27 @@ impl Cluster {
     }
 }
 
-/// `1/1`, and not `0/0`.
+/// True for `1/1`, but not for `0/0`.
 fn all_ready(printed: &str) -> bool {
     printed
         .split_once('/')
         .is_some_and(|(ready, of)| ready == of && ready != "0")
 }
 
-/// Labels that stand for a Node without a machine of its own.
+/// Labels of Nodes without a machine of their own.
 const VIRTUAL: &[(&str, &str)] = &[
     ("type", "virtual-kubelet"), // virtual-kubelet and the providers made with it
     ("eks.amazonaws.com/compute-type", "fargate"), // AWS Fargate
     ("liqo.io/type", "virtual-node"), // Liqo
 ];
 
-fn barren(labels: &BTreeMap<String, String>) -> Option<Barren> {
+fn unsupported(labels: &BTreeMap<String, String>) -> Option<Unsupported> {
     let is = |(key, value): &&(&str, &str)| labels.get(*key).is_some_and(|given| given == value);
     if let Some((key, value)) = VIRTUAL.iter().find(is) {
-        return Some(Barren::Virtual(format!("{key}={value}")));
+        return Some(Unsupported::Virtual(format!("{key}={value}")));
     }
     let system = labels
         .get("kubernetes.io/os")
         .or_else(|| labels.get("beta.kubernetes.io/os"))?;
-    (system != "linux").then(|| Barren::System(system.chars().take(32).collect()))
+    (system != "linux").then(|| Unsupported::System(system.chars().take(32).collect()))
 }

@@ -1,6 +1,6 @@
 //! The reports of agents, for the fuzzer.
 
-use super::told::Report;
+use super::report::Report;
 
 /// Reads a report.
 pub(crate) fn report(bytes: &[u8]) {

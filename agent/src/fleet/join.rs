@@ -1,50 +1,50 @@
-//! Which agent is on which Node, while both lists are still being read: a Node goes on as soon as a ready agent's pod on it
-//! is known. Pure. What has gone on is remembered by hashes of eight bytes; only what waits for its other half is kept.
+//! Joins agents with Nodes while both lists are still being read: a Node is passed on as soon as a ready agent's pod on it is
+//! known. Pure. Hashes of eight bytes mark what was passed on; only Nodes and pods that wait for each other are kept.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-/// A Node as it is listed.
+/// A listed Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// What the API server prints as its status: `Ready`, `NotReady`, `Ready,SchedulingDisabled`.
+    /// The status that the API server prints: `Ready`, `NotReady`, `Ready,SchedulingDisabled`.
     pub status: String,
-    /// Why no agent can run on it, where that is so.
-    pub barren: Option<Barren>,
+    /// The reason why no agent can run on it, if there is one.
+    pub unsupported: Option<Unsupported>,
 }
 
-/// Why no agent can run on a Node.
+/// The reason why no agent can run on a Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Barren {
-    /// Another operating system than Linux.
+pub enum Unsupported {
+    /// An operating system other than Linux.
     System(String),
-    /// There is no machine behind it: a virtual kubelet, Fargate. Which label says so.
+    /// There is no machine behind it (a virtual kubelet, Fargate), as this label shows.
     Virtual(String),
 }
 
-/// An agent's pod as it is listed.
+/// A listed pod of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentPod {
     /// Its name.
     pub name: String,
-    /// The Node it is on, as the pod says.
+    /// The Node that it is on, by its spec.
     pub node: String,
-    /// True if all its containers are ready and it is to stay.
+    /// True if all its containers are ready and it is not terminating.
     pub ready: bool,
-    /// What the API server prints as its status: `Running`, `ImagePullBackOff`, `Terminating`.
+    /// The status that the API server prints: `Running`, `ImagePullBackOff`, `Terminating`.
     pub status: String,
 }
 
 impl AgentPod {
-    /// True if something may answer: a container runs, ready or not.
+    /// True if it may answer: a container runs, ready or not.
     pub fn may_answer(&self) -> bool {
         self.ready || matches!(self.status.as_str(), "Running" | "Terminating")
     }
 
-    /// What is best to ask, of several on one Node.
+    /// The order in which several pods on one Node are preferred.
     const fn rank(&self) -> u8 {
         match (self.ready, self.status.as_bytes()) {
             (true, _) => 0,
@@ -55,16 +55,16 @@ impl AgentPod {
     }
 }
 
-/// A Node, and the agent to ask.
+/// A Node, and the agent that is asked for its report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAndAgent {
     /// The Node.
     pub node: Node,
-    /// Its agent; none where it has none.
+    /// Its agent; none where there is none.
     pub pod: Option<AgentPod>,
 }
 
-/// What is left when both lists are read to their end.
+/// The remainder when both lists are read to their end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LeftOver {
     /// Nodes without a ready agent.
@@ -77,7 +77,7 @@ pub struct LeftOver {
     pub unplaced: u64,
 }
 
-/// What waits for its other half.
+/// A Node or a pod that waits for its counterpart.
 #[derive(Debug)]
 enum Half {
     Node(Node),
@@ -98,9 +98,9 @@ pub struct Join {
 }
 
 impl Join {
-    /// Takes a Node; gives it back with its agent where that is known.
+    /// Adds a Node; returns it with its agent if that is known.
     pub fn add_node(&mut self, node: Node) -> Option<NodeAndAgent> {
-        // A list that was read anew brings a Node again.
+        // A list that is read again contains a Node again.
         if self.gone_on.contains(&self.hash.hash_one(&node.name)) {
             return None;
         }
@@ -127,13 +127,13 @@ impl Join {
         }
     }
 
-    /// Takes an agent's pod; gives its Node with it where that is known and the pod is ready.
+    /// Adds an agent's pod; returns its Node with it if that is known and the pod is ready.
     pub fn add_pod(&mut self, pod: AgentPod) -> Option<NodeAndAgent> {
-        // What has done its work (the job that removes labels, an evicted agent) is no agent.
+        // A pod that has finished (the job that removes labels, an evicted agent) is no agent.
         if matches!(pod.status.as_str(), "Completed" | "Succeeded" | "Evicted") {
             return None;
         }
-        // A list that was read anew brings a pod again.
+        // A list that is read again contains a pod again.
         if !self.pods.insert(self.hash.hash_one(&pod.name)) {
             return None;
         }
@@ -187,17 +187,17 @@ impl Join {
     }
 
     fn go_on(&mut self, place: NodeAndAgent) -> NodeAndAgent {
-        // Two names of one hash among 100,000: one in four thousand million fleets.
+        // Two of 100,000 names share a hash in one of four thousand million fleets.
         self.gone_on.insert(self.hash.hash_one(&place.node.name));
         place
     }
 
-    /// How many agents' pods there are.
+    /// The number of agents' pods.
     pub fn pods(&self) -> usize {
         self.pods.len()
     }
 
-    /// What is left. Where the list of Nodes broke off, a pod without one is no stray.
+    /// Returns the remainder. Where the list of Nodes broke off, a pod without a Node is no stray.
     pub fn finish(self, nodes_are_complete: bool) -> LeftOver {
         let mut left = LeftOver {
             doubled: self.doubled,

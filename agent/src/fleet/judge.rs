@@ -1,12 +1,12 @@
-//! From a Node, its agent and what that answered to the Node's row. Pure.
+//! Makes a Node's row of the Node, its agent and the agent's answer. Pure.
 
 use std::time::Duration;
 
-use super::join::{AgentPod, Barren, Node};
+use super::join::{AgentPod, Node, Unsupported};
 use super::look::FleetSettings;
 use super::readiness::{self, ago};
+use super::report::{NoReport, Report};
 use super::row::{AgentSeen, Doubt, NodeRow};
-use super::told::{NoReport, Report};
 use crate::apiserver::refusal::Refusal;
 use crate::findings::report::Verdict;
 use crate::model::publishing::Outcome;
@@ -16,11 +16,11 @@ use crate::model::time::Timestamp;
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     pub(super) bytes: &'a [u8],
-    /// By the clock of the agent where it told, else by our own.
+    /// The time by the agent's clock where it sent one, else by our own.
     pub(super) now: Timestamp,
 }
 
-/// A Node that no agent was asked for.
+/// Returns the row of a Node without an agent to ask.
 pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> NodeRow {
     let not_ready = if node.status.split(',').any(|word| word == "Ready") {
         String::new()
@@ -34,12 +34,12 @@ pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> NodeRow {
             ..NodeRow::unknown(&node.name, Doubt::AgentNotReady, reason)
         };
     }
-    match &node.barren {
-        Some(Barren::System(system)) => {
+    match &node.unsupported {
+        Some(Unsupported::System(system)) => {
             let reason = format!("no agent can run on {system}");
             NodeRow::unknown(&node.name, Doubt::NotLinux, reason)
         }
-        Some(Barren::Virtual(label)) => {
+        Some(Unsupported::Virtual(label)) => {
             let reason = format!("no agent can run there: it has no machine of its own ({label})");
             NodeRow::unknown(&node.name, Doubt::VirtualNode, reason)
         }
@@ -51,7 +51,7 @@ pub(super) fn without_agent(node: &Node, pod: Option<&AgentPod>) -> NodeRow {
     }
 }
 
-/// A Node whose agent gave no report.
+/// Returns the row of a Node whose agent gave no report.
 pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> NodeRow {
     let doubt = match refusal.outcome {
         Outcome::Unauthenticated => Doubt::Unauthenticated,
@@ -72,9 +72,9 @@ pub(super) fn refused(node: &Node, pod: &AgentPod, refusal: &Refusal) -> NodeRow
     }
 }
 
-/// A Node whose agent answered.
-pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, settings: &FleetSettings) -> NodeRow {
-    let report = match Report::read(told.bytes) {
+/// Returns the row of a Node whose agent answered.
+pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, settings: &FleetSettings) -> NodeRow {
+    let report = match Report::read(answer.bytes) {
         Ok(report) => report,
         Err(why) => {
             let doubt = match why {
@@ -87,7 +87,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, settings:
             };
         }
     };
-    let age = told.now.since(report.time);
+    let age = answer.now.since(report.time);
     let agent = AgentSeen {
         version: report.version,
         look: Some(report.time),
@@ -95,7 +95,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, settings:
         ..agent(pod)
     };
     if let Some(other) = report.node.as_ref().filter(|named| **named != node.name) {
-        // Nothing in it is of this Node.
+        // Nothing in it belongs to this Node.
         return NodeRow {
             agent: Some(agent),
             ..NodeRow::unknown(
@@ -116,7 +116,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, settings:
     NodeRow {
         node: node.name.clone(),
         verdict,
-        readiness: readiness::judge(&settings.ready_for, told.bytes, is_stale.then_some(age)),
+        readiness: readiness::judge(&settings.ready_for, answer.bytes, is_stale.then_some(age)),
         reason,
         doubt,
         agent: Some(agent),
@@ -129,7 +129,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, told: &Answer<'_>, settings:
     }
 }
 
-/// What was seen stands; what rests on nothing having been seen does not outlive the look.
+/// Keeps what was seen; conclusions from what was not seen do not outlive the look.
 fn stale(verdict: Verdict, reason: &str, age: Duration) -> (Verdict, String, Option<Doubt>) {
     let ago = ago(age);
     match verdict {

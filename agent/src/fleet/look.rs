@@ -1,4 +1,4 @@
-//! One look at the whole cluster: both lists and the agents at once, and a row for each Node as soon as there is one.
+//! One look at the whole cluster: both lists and the agents concurrently, with a row for each Node as soon as it is known.
 
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::agent_port::AgentPort;
 use super::cluster::Cluster;
-use super::door::Door;
 use super::join::{AgentPod, Join, LeftOver, NodeAndAgent};
 use super::judge;
 use super::pages::{Found, List};
@@ -22,25 +22,25 @@ use crate::findings::readiness::target::Target;
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
 
-/// Attempts at one agent while the API server asks for patience.
+/// The number of attempts at one agent while the API server throttles.
 const ATTEMPTS: u32 = 5;
-/// Before the one other attempt at an agent that broke off.
+/// The wait before the second attempt at an agent whose answer broke off.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// How to look.
+/// The settings of a look.
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
-    /// Agents at a time.
+    /// The number of agents that are asked concurrently.
     pub at_once: usize,
-    /// How old a report may be.
+    /// The maximum age of a report.
     pub stale_after: Duration,
-    /// The targets that each Node is asked for.
+    /// The targets that each Node is judged for.
     pub ready_for: Vec<Target>,
-    /// Where the agents serve; none: as one of their pods tells.
-    pub door: Option<Door>,
+    /// The port on which the agents serve; none: found in one of their pods.
+    pub agent_port: Option<AgentPort>,
 }
 
-/// How far a look is, for whoever waits for it.
+/// The progress of a look.
 #[derive(Debug, Default)]
 pub struct Progress {
     listed: AtomicU64,
@@ -48,41 +48,41 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Nodes that are listed until now.
+    /// The number of Nodes that are listed so far.
     pub fn listed(&self) -> u64 {
         self.listed.load(Ordering::Relaxed)
     }
 
-    /// Nodes that there are, as far as the API server tells before all are listed.
+    /// The expected number of Nodes, from the API server's answers before all are listed.
     pub fn expected(&self) -> u64 {
         self.expected.load(Ordering::Relaxed)
     }
 }
 
-/// What is to be said beside the rows.
+/// The result of a look besides the rows.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// How many agents' pods there are.
+    /// The number of agents' pods.
     pub pods: u64,
-    /// What the join has left; its places have become rows.
+    /// The remainder of the join; its places have become rows.
     pub left: LeftOver,
-    /// Lists that broke off, each with what came back: Nodes may be missing.
+    /// The lists that broke off, each with the answer: Nodes may be missing.
     pub broken: Vec<String>,
-    /// Where castoff runs, where it does not in the namespace that was asked.
+    /// A namespace where castoff runs, if it does not run in the one that was given.
     pub elsewhere: Option<String>,
 }
 
-/// Looks, and gives the rows to `rows` as they come; ends early where nobody takes them.
+/// Looks, and sends the rows to `rows` as they come; ends early if the receiver is dropped.
 ///
 /// # Errors
-/// Where one of the lists could not be read at all.
+/// An error if one of the lists could not be read at all.
 pub async fn look(
     cluster: Cluster,
     settings: FleetSettings,
     progress: Arc<Progress>,
     rows: mpsc::Sender<NodeRow>,
 ) -> Result<Ending, Refusal> {
-    // One page waits beside those that are being read.
+    // One page waits while others are read.
     let (found, pages) = mpsc::channel(1);
     let mut readers = JoinSet::new();
     readers.spawn(List::Nodes.read(cluster.clone(), found.clone()));
@@ -91,7 +91,7 @@ pub async fn look(
         join: Some(Join::default()),
         waiting: VecDeque::new(),
         asking: JoinSet::new(),
-        door: settings.door.clone(),
+        agent_port: settings.agent_port.clone(),
         ending: Ending::default(),
         nodes_are_complete: true,
         cluster,
@@ -108,11 +108,11 @@ pub async fn look(
 }
 
 struct Looking {
-    /// None when both lists are read.
+    /// None once both lists are read.
     join: Option<Join>,
     waiting: VecDeque<NodeAndAgent>,
     asking: JoinSet<NodeRow>,
-    door: Option<Door>,
+    agent_port: Option<AgentPort>,
     ending: Ending,
     nodes_are_complete: bool,
     cluster: Cluster,
@@ -130,7 +130,7 @@ impl Looking {
                 self.start(place).await;
             }
             tokio::select! {
-                // No more is listed than is asked: whoever waits for its turn is one page at most.
+                // The next page is taken only when no Node waits: at most one page of Nodes waits for its turn.
                 found = pages.recv(), if self.join.is_some() && self.waiting.is_empty() => match found {
                     Some(found) => self.take_in(found)?,
                     None => self.take_what_is_left(),
@@ -186,42 +186,42 @@ impl Looking {
             let row = judge::without_agent(&place.node, place.pod.as_ref());
             return self.hand_on(row).await;
         };
-        let door = match &self.door {
-            Some(door) => door.clone(),
-            None => self.cluster.find_door(pod).await.unwrap_or_default(),
+        let agent_port = match &self.agent_port {
+            Some(agent_port) => agent_port.clone(),
+            None => self.cluster.find_agent_port(pod).await.unwrap_or_default(),
         };
-        self.door = Some(door.clone());
+        self.agent_port = Some(agent_port.clone());
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
-        self.asking.spawn(ask(cluster, place, door, settings));
+        self.asking.spawn(ask(cluster, place, agent_port, settings));
     }
 
     async fn hand_on(&self, mut row: NodeRow) {
         row.fill_readiness(&self.settings.ready_for);
-        // Nobody takes it: the look ends with the next turn.
+        // If the receiver is dropped, the look ends with the next turn.
         let _ = self.rows.send(row).await;
     }
 }
 
-async fn ask(mut cluster: Cluster, place: NodeAndAgent, door: Door, settings: FleetSettings) -> NodeRow {
+async fn ask(mut cluster: Cluster, place: NodeAndAgent, agent_port: AgentPort, settings: FleetSettings) -> NodeRow {
     let NodeAndAgent { node, pod: Some(pod) } = place else {
         return judge::without_agent(&place.node, None);
     };
-    match fetch(&mut cluster, &pod, &door).await {
+    match fetch(&mut cluster, &pod, &agent_port).await {
         Ok(answer) => {
-            let told = judge::Answer {
+            let answer = judge::Answer {
                 bytes: answer.bytes(),
                 now: answer.date.unwrap_or_else(|| SystemTime::now().into()),
             };
-            judge::answered(&node, &pod, &told, &settings)
+            judge::answered(&node, &pod, &answer, &settings)
         }
         Err(refusal) => judge::refused(&node, &pod, &refusal),
     }
 }
 
-async fn fetch(cluster: &mut Cluster, pod: &AgentPod, door: &Door) -> Result<Answer, Refusal> {
+async fn fetch(cluster: &mut Cluster, pod: &AgentPod, agent_port: &AgentPort) -> Result<Answer, Refusal> {
     let (mut attempt, mut broke_off) = (0, false);
     loop {
-        match cluster.fetch_report(pod, door).await {
+        match cluster.fetch_report(pod, agent_port).await {
             Err(refusal) if refusal.outcome == Outcome::Throttled && attempt < ATTEMPTS => {
                 rest(&refusal, &mut attempt).await;
             }
@@ -240,7 +240,7 @@ async fn fetch(cluster: &mut Cluster, pod: &AgentPod, door: &Door) -> Result<Ans
     }
 }
 
-/// The present, by our own clock.
+/// The current time by our own clock.
 pub fn now() -> Timestamp {
     SystemTime::now().into()
 }

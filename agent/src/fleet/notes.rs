@@ -1,13 +1,13 @@
-//! What is to be said of the whole beside the rows: what may be missing, and what to do about it. Pure.
+//! Sentences about the whole fleet: what may be missing, and how to fix it. Pure.
 
 use super::cluster::Where;
 use super::look::Ending;
 
-/// Pods that are named in one sentence.
+/// The number of pods that are named in one sentence.
 const NAMED: usize = 5;
 
-/// The sentences; `ending` is none where the look was stopped, `refused` how many agents the account may not ask, `without_token`
-/// how many want a token that castoff does not have.
+/// Returns the sentences; `ending` is none if the look was stopped, `refused` is the number of agents that the account may not
+/// ask, `without_token` the number of agents that want a token that castoff does not have.
 pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64, without_token: u64) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(ending) = ending else {

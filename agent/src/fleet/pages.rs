@@ -1,4 +1,4 @@
-//! Reads one list to its end, page by page, as fast as the pages are taken.
+//! Reads one list to its end, page by page, as fast as the receiver takes the pages.
 
 use tokio::sync::mpsc;
 
@@ -9,14 +9,14 @@ use crate::apiserver::patience::{passes, rest};
 use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::Outcome;
 
-/// Attempts at one page, each after a longer wait.
+/// The number of attempts at one page, each after a longer wait.
 const ATTEMPTS: u32 = 5;
-/// How often a list may expire under us: the API server keeps one for five minutes.
+/// The number of times that a list may expire: the API server keeps one for five minutes.
 const RENEWALS: u32 = 1000;
-/// Pages of one list at most; a million Nodes have 4,000.
+/// The maximum number of pages of one list; a million Nodes have 4,000.
 const PAGES: u32 = 4000;
 
-/// A list of the API server's.
+/// A list of the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     /// The Nodes.
@@ -25,7 +25,7 @@ pub(super) enum List {
     Pods,
 }
 
-/// What the lists bring.
+/// An item from the lists.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A page of Nodes.
@@ -38,17 +38,17 @@ pub(super) enum Found {
         list: List,
         /// The answer.
         refusal: Refusal,
-        /// True if not one page of it was read.
+        /// True if no page of it was read.
         at_once: bool,
     },
 }
 
 impl List {
-    /// Reads it until all is read or nobody takes it.
+    /// Reads the list to its end, or until the receiver is dropped.
     pub(super) async fn read(self, mut cluster: Cluster, found: mpsc::Sender<Found>) {
         if let Err((refusal, at_once)) = self.read_pages(&mut cluster, &found).await {
             let list = self;
-            // Nobody takes it: nobody needs it.
+            // If the receiver is dropped, no one needs it.
             let _ = found.send(Found::Broke { list, refusal, at_once }).await;
         }
     }
@@ -59,7 +59,8 @@ impl List {
             let (page, token) = match self.page(cluster, &next).await {
                 Err(refusal) if refusal.is_expired && renewals < RENEWALS && pages > 0 => {
                     renewals += 1;
-                    // The rest as it is by now; where the server offers none, all of it again, which the join bears.
+                    // The rest in its current state; where the server offers none, the whole list again, which the join
+                    // tolerates.
                     next = refusal.resume.unwrap_or_default();
                     continue;
                 }
@@ -99,7 +100,7 @@ impl List {
     }
 }
 
-/// A person who has just typed the command waits for a server that asks for patience, not for one that is not there.
+/// A person who has just typed the command waits for a server that throttles, not for one that cannot be reached.
 fn is_worth_waiting(refusal: &Refusal, begun: bool) -> bool {
     refusal.outcome == Outcome::Throttled || (begun && passes(refusal))
 }

@@ -1,12 +1,13 @@
-//! Readiness of each Node for the targets of `--for`, judged here by the report of its agent: the agent need not have been asked.
+//! Readiness of each Node for the targets of `--for`, judged here by the report of its agent: the agent needs no `--for` of its
+//! own.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::report::{SENTENCE_LIMIT, cut};
 use super::row::NodeRow;
-use super::told::{SENTENCE_LIMIT, cut};
 use crate::findings::readiness::Grounds;
 use crate::findings::readiness::answer::{Answer, Readiness};
 use crate::findings::readiness::target::Target;
@@ -20,9 +21,9 @@ pub struct ReadyFor {
     pub target: String,
     /// The answer for it.
     pub answer: Answer,
-    /// The rules that decide it; none where the node is ready, and where there is no report to judge by.
+    /// The rules that decide the answer; none where the node is ready, and where there is no report.
     pub obstacles: Vec<Code>,
-    /// The first of them in words, or the reason why nobody can tell; empty where the node is ready.
+    /// The first obstacle in words, or the reason why castoff cannot tell; empty where the node is ready.
     pub reason: String,
 }
 
@@ -41,7 +42,7 @@ impl ReadyFor {
         }
     }
 
-    /// The same where the look that it rests on was `age` ago: what stood in the way may be there still, and other things too.
+    /// Returns the same for a look that was `age` ago: its obstacles may still be there, and others too.
     fn grown_old(mut self, age: Duration) -> Self {
         let old = format!("the agent's last look was {}", ago(age));
         if self.answer == Answer::Ready {
@@ -54,7 +55,7 @@ impl ReadyFor {
     }
 }
 
-/// The answers for a Node without anything to judge by.
+/// Returns the answers for a Node without a report.
 fn cannot_tell(targets: &[Target], reason: &str) -> Vec<ReadyFor> {
     let answer = |target: &Target| ReadyFor {
         target: target.to_string(),
@@ -65,7 +66,7 @@ fn cannot_tell(targets: &[Target], reason: &str) -> Vec<ReadyFor> {
     targets.iter().map(answer).collect()
 }
 
-/// Judges the report that `bytes` are. `stale` is the age of a look that is long ago.
+/// Judges the report in `bytes`. `stale` is the age of a look that is too old.
 pub(super) fn judge(targets: &[Target], bytes: &[u8], stale: Option<Duration>) -> Vec<ReadyFor> {
     if targets.is_empty() {
         return Vec::new();
@@ -90,7 +91,7 @@ pub(super) fn judge(targets: &[Target], bytes: &[u8], stale: Option<Duration>) -
 }
 
 impl NodeRow {
-    /// Says of a Node without a report that castoff cannot tell, and why.
+    /// Fills in "cannot tell" with the reason for a Node without a report.
     pub(super) fn fill_readiness(&mut self, targets: &[Target]) {
         if self.readiness.is_empty() {
             self.readiness = cannot_tell(targets, &self.reason);
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_judged_by_a_report_that_was_not_asked() {
+    fn a_node_is_judged_by_a_report_without_targets() {
         let report = report_of(&clear_node());
         assert!(report.readiness.is_empty());
         let bytes = serde_json::to_vec(&report).expect("it is JSON");
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_of_long_ago_makes_no_node_ready() {
+    fn an_old_look_makes_no_node_ready() {
         let age = Some(Duration::from_secs(7200));
         let ready = serde_json::to_vec(&report_of(&clear_node())).expect("it is JSON");
         let used = String::from_utf8_lossy(&ready).replace(r#""verdict":"clear""#, r#""verdict":"in-use""#);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_does_not_hold_what_decides_is_no_ready_node() {
+    fn an_incomplete_report_makes_no_node_ready() {
         let mut report = serde_json::to_value(report_of(&clear_node())).expect("it is JSON");
         report.as_object_mut().expect("an object").remove("cgroups");
         let judged = judge(&targets(&["kubelet=1.37"]), report.to_string().as_bytes(), None);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_a_report_cannot_be_told() {
+    fn a_node_without_a_report_cannot_be_judged() {
         let mut row = NodeRow::unknown("n", Doubt::NoAgent, "no castoff pod is on it");
         row.fill_readiness(&targets(&["docker=29"]));
         assert_eq!(answers(&row.readiness), [("docker=29", Answer::CannotTell)]);

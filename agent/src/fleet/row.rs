@@ -1,5 +1,5 @@
-//! One line of the fleet: a Node, what holds for it, and what that rests on. Its JSON form is a published interface, as the
-//! report's is.
+//! One row of the fleet: a Node, its verdict, and the evidence for it. Its JSON form is a published interface, as the report's
+//! is.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::model::reading::codes;
 use crate::model::time::Timestamp;
 
 codes! {
-    /// Why a Node's verdict is not what an agent on it says now.
+    /// The reason why a Node's verdict is not the current one of its agent.
     Doubt {
         /// Another operating system than Linux: no agent can run there.
         NotLinux = "not-linux",
@@ -18,23 +18,23 @@ codes! {
         VirtualNode = "virtual-node",
         /// There is no agent's pod on it.
         NoAgent = "no-agent",
-        /// There is one, and it does not run.
+        /// There is an agent's pod, but it does not run.
         AgentNotReady = "agent-not-ready",
-        /// It did not answer, or the way to it failed.
+        /// It did not answer, or the connection to it failed.
         NoAnswer = "no-answer",
-        /// The account may not ask it.
+        /// The account is not allowed to ask it.
         Refused = "refused",
         /// The agent wants a token, and castoff got none or the agent refuses it; or the API server wants one.
         Unauthenticated = "unauthenticated",
-        /// It answered with something that is no report.
+        /// Its answer is no report.
         NotUnderstood = "not-understood",
-        /// Its report is of a form that this castoff does not read.
+        /// Its report has a form that this castoff does not read.
         OtherSchema = "other-schema",
-        /// Its report is of another node.
+        /// Its report is about another node.
         OtherNode = "other-node",
-        /// Its last look was long ago.
+        /// Its last look is too old.
         Stale = "stale",
-        /// It looked, and cannot tell.
+        /// It looked, and could not tell.
         AgentCannotTell = "agent-cannot-tell",
     }
 }
@@ -44,16 +44,16 @@ codes! {
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
 #[schemars(rename = "Reported_of_{T}")]
 pub enum Reported<T> {
-    /// This is all of it.
+    /// The complete value.
     Known(T),
-    /// There may be more: something that the agent could not see may hide it.
+    /// A lower bound: something that the agent could not see may hide more.
     AtLeast(T),
-    /// Nobody told.
+    /// The report does not contain it.
     Unknown,
 }
 
 impl<T> Reported<T> {
-    /// What was told, all of it or not.
+    /// Returns the reported value, complete or not.
     pub const fn seen(&self) -> Option<&T> {
         match self {
             Self::Known(value) | Self::AtLeast(value) => Some(value),
@@ -61,11 +61,11 @@ impl<T> Reported<T> {
         }
     }
 
-    /// The same of a look that may be long ago: there may be more by now.
+    /// Returns the same for a look that may be old: there may be more by now.
     pub(super) fn weakened(self, long_ago: bool) -> Self {
         match self {
             Self::Known(value) if long_ago => Self::AtLeast(value),
-            told => told,
+            other => other,
         }
     }
 }
@@ -76,11 +76,11 @@ impl<T> Reported<T> {
 pub struct AgentSeen {
     /// Its pod.
     pub pod: String,
-    /// Its version, as its report says.
+    /// Its version, from its report.
     pub version: Option<String>,
-    /// When its look began, by its own clock.
+    /// The time at which its look began, by its own clock.
     pub look: Option<Timestamp>,
-    /// How long before its answer that was, in seconds, by the same clock.
+    /// The seconds from then until its answer, by the same clock.
     pub age_seconds: Option<u64>,
 }
 
@@ -90,14 +90,14 @@ pub struct AgentSeen {
 pub struct RuntimeSeen {
     /// `containerd`, `cri-o`, `docker`.
     pub name: String,
-    /// As the runtime spells it.
+    /// The version as the runtime writes it.
     pub version: String,
 }
 
 codes! {
-    /// What kind of thing uses an engine.
+    /// The kind of a user of an engine.
     UserKind {
-        /// Pods of a workload; a pod, where its workload is not known.
+        /// The pods of a workload; a single pod where its workload is not known.
         Workload = "workload",
         /// A container that an engine runs by itself.
         EngineContainer = "engine-container",
@@ -107,18 +107,18 @@ codes! {
         Remote = "remote",
         /// The connection was seen and its holder could not be named.
         Unnamed = "unnamed",
-        /// Something that this castoff has no word for.
+        /// A kind that this castoff does not know.
         Other = "other",
     }
 }
 
-/// Who uses an engine, by what is to be changed: a workload rather than each of its pods.
+/// A user of an engine, by the thing to change: a workload rather than each of its pods.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// The kind of user.
     pub kind: UserKind,
-    /// The namespace, of a workload.
+    /// The namespace of a workload.
     pub namespace: Option<String>,
     /// `Deployment builder`, `pod builder-0`, `backup.service`, a program's path.
     pub name: String,
@@ -138,31 +138,31 @@ impl std::fmt::Display for User {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Use {
-    /// Who.
+    /// The user.
     #[serde(flatten)]
     pub user: User,
     /// Connections that are open now.
     pub connections: u64,
-    /// When one was last seen.
+    /// The time at which a connection was last seen.
     pub last_seen: Option<Timestamp>,
 }
 
-/// Who uses the node's engines.
+/// The users of the node's engines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Clients {
-    /// How many hold a connection now.
+    /// The number of clients that hold a connection now.
     pub now: u64,
-    /// How many did within the agent's window, and do not now.
+    /// The number of clients that held one within the agent's window, but not now.
     pub before: u64,
-    /// Who they are, most connections first; at most [`Clients::USERS`].
+    /// The users, most connections first; at most [`Clients::USERS`].
     pub users: Vec<Use>,
-    /// How many more there are.
+    /// The number of further users.
     pub more_users: u64,
 }
 
 impl Clients {
-    /// How many are named for one node.
+    /// The number of users that are listed for one node.
     pub const USERS: usize = 64;
 }
 
@@ -174,30 +174,30 @@ pub struct NodeRow {
     pub node: String,
     /// The node's verdict.
     pub verdict: Verdict,
-    /// Why, in one sentence.
+    /// The reason in one sentence.
     pub reason: String,
-    /// Why that is not what an agent says now; none where it is.
+    /// The reason why that is not the agent's current verdict; none where it is.
     pub doubt: Option<Doubt>,
-    /// The agent; none where there is none.
+    /// The agent; none where the Node has none.
     pub agent: Option<AgentSeen>,
     /// The runtime; null in a known state is a node without one.
     pub runtime: Reported<Option<RuntimeSeen>>,
     /// The last Kubernetes 1.x minor whose kubelet starts on the runtime; null in a known state: no release drops it.
     pub kubelet_ceiling: Reported<Option<u32>>,
-    /// Who uses its engines.
+    /// The users of its engines.
     pub clients: Reported<Clients>,
-    /// How many containers could reach one.
+    /// The number of containers that could reach an engine.
     pub exposures: Reported<u64>,
-    /// How many containers engines run by themselves.
+    /// The number of containers that engines run by themselves.
     pub shadow_containers: Reported<u64>,
-    /// The answers for what was asked for with `--for`, in the order of the question.
+    /// The answers for the targets of `--for`, in the same order.
     pub readiness: Vec<ReadyFor>,
-    /// True if something hides which runtime the kubelet uses: an `in-use` node may be a `runtime` one.
+    /// True if something hides the runtime that the kubelet uses: the verdict of an `in-use` node may really be `runtime`.
     pub runtime_is_hidden: bool,
 }
 
 impl NodeRow {
-    /// A Node of which nothing is known.
+    /// Returns a Node of which nothing is known.
     pub fn unknown(node: impl Into<String>, doubt: Doubt, reason: impl Into<String>) -> Self {
         Self {
             node: node.into(),
@@ -215,14 +215,14 @@ impl NodeRow {
         }
     }
 
-    /// Worst first: the verdict, then how many clients, then the name. What is not known may be worse than what is idle.
+    /// The order of the worst first: the verdict, then the number of clients, then the name. `unknown` counts as worse than `idle`.
     pub fn rank(&self) -> impl Ord + use<> {
         let clients = self.clients.seen().map_or(0, |clients| clients.now + clients.before);
         (severity(self.verdict), std::cmp::Reverse(clients), self.node.clone())
     }
 }
 
-/// The verdict's place, worst first.
+/// The rank of a verdict, worst first.
 pub const fn severity(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Runtime => 0,

@@ -1,5 +1,5 @@
-//! The whole fleet in a few figures: counts, who is left, and the worst Nodes. Pure, and bounded whatever the fleet holds:
-//! what is over a bound is counted.
+//! The whole fleet in a few figures: counts, the remaining users, and the worst Nodes. Pure, and bounded for any fleet: items
+//! beyond a bound are counted.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,24 +15,24 @@ use super::row::{Clients, Doubt, NodeRow, User, severity};
 use crate::findings::readiness::answer::Answer;
 use crate::findings::report::{Code, Verdict};
 
-/// Users that are told apart while the fleet is read.
+/// The number of users that are distinguished while the fleet is read.
 const USERS: usize = 10_000;
-/// Namespaces, runtimes, versions of castoff that are told apart.
+/// The number of namespaces, runtimes and versions of castoff that are distinguished.
 const KINDS: usize = 1_000;
-/// Users that are named at the end.
+/// The number of users in the summary.
 pub const USERS_SHOWN: usize = 100;
-/// Nodes that are named at the end.
+/// The number of Nodes in the summary.
 pub const NODES_SHOWN: usize = 200;
-/// Users that are kept of each of those.
+/// The number of users that are kept for each of those Nodes.
 const USERS_OF_A_NODE: usize = 4;
 
-/// How many Nodes something has.
+/// The number of Nodes with something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Count<T> {
     /// The thing that is counted.
     pub what: T,
-    /// How many.
+    /// The number of Nodes.
     pub nodes: u64,
 }
 
@@ -40,10 +40,10 @@ pub struct Count<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserCount {
-    /// Who.
+    /// The user.
     #[serde(flatten)]
     pub user: User,
-    /// On how many Nodes.
+    /// The number of Nodes.
     pub nodes: u64,
     /// Connections that are open now, on all of them.
     pub connections: u64,
@@ -59,9 +59,9 @@ pub struct ReadyCount {
     pub ready: u64,
     /// Nodes that are not.
     pub not_ready: u64,
-    /// Nodes of which castoff cannot tell.
+    /// Nodes for which castoff cannot tell.
     pub cannot_tell: u64,
-    /// Nodes that are not ready, or may not be, by the rule that decides it.
+    /// Nodes that are not ready, or may not be, by the rule that decides.
     pub obstacles: Vec<Count<Code>>,
 }
 
@@ -89,25 +89,25 @@ impl ReadyCount {
     }
 }
 
-/// What holds for the fleet.
+/// The state of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// How many Nodes there are.
+    /// The number of Nodes.
     pub nodes: u64,
-    /// True if that is all of them: no list broke off and nobody stopped castoff.
+    /// True if those are all Nodes: no list broke off, and the look was not stopped.
     pub complete: bool,
-    /// Nodes by verdict, worst first; each verdict is there.
+    /// Nodes by verdict, worst first; every verdict is listed.
     pub verdicts: Vec<Count<Verdict>>,
-    /// Nodes by why nothing better is known of them.
+    /// Nodes without a current verdict, by the reason.
     pub doubts: Vec<Count<Doubt>>,
-    /// The answers for what was asked for with `--for`, in the order of the question.
+    /// The answers for the targets of `--for`, in the same order.
     pub readiness: Vec<ReadyCount>,
-    /// Who uses an engine, most Nodes first; at most [`USERS_SHOWN`].
+    /// The users of engines, most Nodes first; at most [`USERS_SHOWN`].
     pub users: Vec<UserCount>,
-    /// How many more users there are; where more than 10,000 were told apart, a lower bound.
+    /// The number of further users; a lower bound where there are more than 10,000.
     pub more_users: u64,
-    /// Uses by namespace; null is the host and what is beside Kubernetes.
+    /// Uses by namespace; null for the host and everything else outside Kubernetes.
     pub namespaces: Vec<Count<Option<String>>>,
     /// Nodes by runtime and its version.
     pub runtimes: Vec<Count<String>>,
@@ -117,15 +117,15 @@ pub struct Summary {
     pub stray_pods: u64,
     /// Nodes with more than one ready agent.
     pub doubled_nodes: u64,
-    /// What keeps this from being all, in words.
+    /// The reasons why this is incomplete, in words.
     pub notes: Vec<String>,
-    /// How many requests were sent.
+    /// The number of requests that were sent.
     pub requests: u64,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub duration_millis: u64,
 }
 
-/// Takes in rows.
+/// Adds up rows.
 #[derive(Debug, Default)]
 pub struct Tally {
     nodes: u64,
@@ -209,7 +209,7 @@ impl Tally {
         }
     }
 
-    /// How many Nodes were counted.
+    /// The number of Nodes that were counted.
     pub const fn nodes(&self) -> u64 {
         self.nodes
     }
@@ -224,7 +224,7 @@ impl Tally {
         notes::notes(ending, place, count(Doubt::Refused), count(Doubt::Unauthenticated))
     }
 
-    /// The figures, with what the look has to say beside them; none: it was stopped.
+    /// Returns the figures with the notes of the look; `ending` is none if it was stopped.
     pub fn summary(&self, ending: Option<&Ending>, place: &Where, requests: u64, duration_millis: u64) -> Summary {
         let mut users: Vec<UserCount> = self
             .users

@@ -10,7 +10,7 @@ use crate::apiserver::refusal::Refusal;
 use crate::model::publishing::Outcome;
 use crate::model::text::cut_bytes;
 
-/// Bytes of a cell that are kept: a name has 253 at most, and the words of a status are short.
+/// The maximum size of a cell in bytes: a name has at most 253, and the text of a status is short.
 const CELL_LIMIT: usize = 256;
 
 /// A page.
@@ -44,7 +44,7 @@ struct Object {
     metadata: Option<Metadata>,
 }
 
-/// What is read of an object's metadata.
+/// The fields of an object's metadata that are read.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Metadata {
     /// Its labels.
@@ -61,19 +61,19 @@ struct ListMetadata {
     remaining_item_count: Option<u64>,
 }
 
-/// A page's objects, and what comes after it.
+/// The objects of a page, and the reference to the next one.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     /// The objects.
     pub(super) items: Vec<T>,
-    /// What leads to the next page; none where this is the last.
+    /// The token of the next page; none for the last page.
     pub(super) next: Option<String>,
-    /// How many come after it, where the server tells.
+    /// The number of objects after it, where the server reports it.
     pub(super) remaining: Option<u64>,
 }
 
 impl Table {
-    /// The table in `answer`.
+    /// Reads the table in `answer`.
     pub(super) fn read(asked: &str, answer: &Answer) -> Result<Self, Refusal> {
         let table: Self = answer.decode()?;
         if table.kind == "Table" {
@@ -83,7 +83,7 @@ impl Table {
         Err(Refusal::new(Outcome::BadAnswer, asked, what))
     }
 
-    /// Each line as `of` takes it, with its cells under these column names.
+    /// Converts each line with `of`, which gets its cells under these column names.
     pub(super) fn page<const N: usize, T>(
         self,
         asked: &str,

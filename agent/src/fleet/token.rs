@@ -27,7 +27,7 @@ const READER: &str = "castoff-reader";
 const LIFETIME: u32 = 600;
 /// A token this old is replaced: the other half of its lifetime is for clocks that differ and answers that take long.
 const RENEWAL: Duration = Duration::from_secs(LIFETIME as u64 / 2);
-/// A refusal counts for so long; otherwise each of the other agents would ask again.
+/// A refusal is valid for so long; otherwise each of the other agents would ask again.
 const REFUSED: Duration = Duration::from_secs(60);
 
 /// The token, shared by all looks of one call.
@@ -49,7 +49,7 @@ enum State {
 }
 
 impl State {
-    /// The answer, as long as it counts.
+    /// Returns the answer, as long as it is valid.
     fn answer(&self, now: Instant) -> Option<Result<HeaderValue, String>> {
         match self {
             Self::Held(token, since) if now < *since + RENEWAL => Some(Ok(token.clone())),
@@ -70,7 +70,7 @@ struct Issued {
 }
 
 impl Tokens {
-    /// Tokens of `reader`; none: of the account that the agents' pods name.
+    /// Makes tokens for `reader`; none: for the account that the agents' pods name.
     pub fn of(reader: Option<String>) -> Self {
         Self {
             reader,
@@ -83,7 +83,7 @@ impl Tokens {
         matches!(*self.state.lock().await, State::Held(..))
     }
 
-    /// A token that still lasts for a while. At most one request is under way, and all who wait get its answer.
+    /// Returns a token that still lasts for a while. At most one request is under way, and all callers get its answer.
     ///
     /// # Errors
     /// [`Outcome::Unauthenticated`] with the reason why there is none and what to do, or what else the API server asked for.
@@ -137,7 +137,7 @@ async fn request(cluster: &mut Cluster, reader: &str) -> Result<HeaderValue, Ref
     Ok(token)
 }
 
-/// The reason why there is no token, and what to do; none where the same request may succeed in a moment.
+/// Says why there is no token, and what to do; none if the same request may succeed in a moment.
 fn explain(refusal: &Refusal, reader: &str, namespace: &str) -> Option<String> {
     let why = match refusal.outcome {
         Outcome::Throttled | Outcome::ServerError | Outcome::Unreachable | Outcome::DeadlineExceeded => return None,

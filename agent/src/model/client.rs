@@ -18,8 +18,8 @@ use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::workload::{Unit, executable, generated};
 
-/// Who a client is, in words that survive its processes: never a pid. A pod's name is that of now; whether it is the
-/// client of before is [`ClientIdentity::continues`]'s to say.
+/// A client's identity, in terms that outlive its processes: never a pid. A pod's name is the current one;
+/// [`ClientIdentity::continues`] decides if it is the same client as before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum ClientIdentity {
@@ -29,10 +29,10 @@ pub enum ClientIdentity {
     EngineContainer {
         /// The engine that runs it, where that is known.
         engine: Option<EngineKind>,
-        /// Its name, with a `*` for what was made up for this run alone; `without a known name`
-        /// where neither it nor the image is known, and the short id while a list of the runtime is missing.
+        /// Its name, with a `*` for the part that was generated for this run alone; `without a known name` where neither the name
+        /// nor the image is known, and the short id while a list of the runtime is missing.
         name: String,
-        /// The image without its tag, where the name was made up.
+        /// The image without its tag, where the name was generated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<String>,
     },
@@ -40,19 +40,20 @@ pub enum ClientIdentity {
     Host {
         /// The unit of the host's init system, where the process is in one.
         unit: Option<Unit>,
-        /// The executable's path, with a `*` for what is new in each run or release; else the kernel's name for the process.
+        /// The executable's path, with a `*` for the part that changes with each run or release; else the kernel's name for the
+        /// process.
         executable: String,
         /// The user it runs as.
         uid: Option<u32>,
     },
-    /// Somebody on another machine, over TCP.
+    /// A client on another machine, over TCP.
     Remote {
-        /// The address that the connections come from; none for all beyond the first [`OpenClient::REMOTES_SHOWN`].
+        /// The address that the connections come from; none for all addresses beyond the first [`OpenClient::REMOTES_SHOWN`].
         address: Option<IpAddr>,
     },
-    /// The connection is seen and its holder could not be named; a gap says why.
+    /// The connection is seen, but its holder could not be named; a gap gives the reason.
     Unnamed,
-    /// Somebody connected, by the times of the socket's file, and was gone before a look could see who.
+    /// A client that connected, by the times of the socket's file, and was gone before a look could identify it.
     Unseen,
 }
 
@@ -69,12 +70,12 @@ impl ClientIdentity {
         }
     }
 
-    /// Every word that [`ClientIdentity::code`] gives.
+    /// Every word that [`ClientIdentity::code`] returns.
     pub const CODES: [&'static str; 6] = ["pod", "engine-container", "host", "remote", "unnamed", "unseen"];
 }
 
 impl ClientIdentity {
-    /// The client by the name that its next run has too.
+    /// Returns the client under the name that its next run has too.
     #[must_use]
     pub fn lasting(self) -> Self {
         match self {
@@ -96,7 +97,7 @@ impl ClientIdentity {
     }
 
     /// True if `other` is this program of the host by its name alone, because its process had ended before its path was
-    /// read. Both have the same unit and the same user, so nobody can give another user's client a name.
+    /// read. Both have the same unit and the same user, so that no user can name another user's client.
     pub(super) fn is_known_better_than(&self, other: &Self) -> bool {
         let (
             Self::Host { unit, executable, uid },
@@ -149,7 +150,7 @@ impl fmt::Display for ClientIdentity {
 /// Stands between the name of a container and the user in whose control group it is.
 pub(super) const OF_USER: &str = " of user ";
 
-/// An engine's container in one piece of text: no name has a space in it, so that none is taken for another's.
+/// Formats the name of an engine's container. No name contains a space, so one is never taken for another.
 pub fn container_label(name: &str, image: Option<&str>) -> String {
     match image {
         Some(image) => format!("{name} of {image}"),
@@ -157,7 +158,7 @@ pub fn container_label(name: &str, image: Option<&str>) -> String {
     }
 }
 
-/// What keeps a client's history apart from another's: who, and which listener.
+/// The key of a client's history: its identity and the listener that it uses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientKey {
@@ -165,16 +166,16 @@ pub struct ClientKey {
     pub identity: ClientIdentity,
     /// The engine's program.
     pub engine: EngineKind,
-    /// Whom the engine serves.
+    /// The host, user, pod or container that the engine serves.
     pub scope: Scope,
-    /// The API it serves there.
+    /// The API that the listener serves.
     pub api: Api,
-    /// The listener's name: a restarted engine makes a new socket under the same name, and the client goes on.
+    /// The listener's name: a restarted engine makes a new socket under the same name, and the client stays the same.
     pub listener: SocketName,
 }
 
 impl ClientKey {
-    /// The same client by the name that its next run has too.
+    /// Returns the same client under the name that its next run has too.
     #[must_use]
     pub fn lasting(self) -> Self {
         Self {
@@ -183,13 +184,13 @@ impl ClientKey {
         }
     }
 
-    /// True if it may continue a client of another name: if its name has a pod in it, or the path of a program.
+    /// True if it may continue a client of another name: a container of a pod, or a program with a path.
     pub fn may_continue_others(&self) -> bool {
         let is_of_a_pod = matches!(self.identity, ClientIdentity::Pod(_)) || matches!(self.scope, Scope::Pod(_));
         is_of_a_pod || matches!(&self.identity, ClientIdentity::Host { executable, .. } if executable.starts_with('/'))
     }
 
-    /// True if this is the same client of the same listener as `other`, under whatever pod's name.
+    /// True if this is the same client of the same listener as `other`, whatever the pod's name.
     pub fn continues(&self, other: &Self) -> bool {
         self.listener == other.listener
             && self.engine == other.engine
@@ -200,44 +201,44 @@ impl ClientKey {
 }
 
 codes! {
-    /// How castoff learned of a client.
+    /// The evidence by which castoff knows a client.
     Origin {
         /// A look at the node's open connections.
         Polled = "polled",
-        /// The kernel told of its connects, and no look has seen one of its connections open.
+        /// The kernel reported its connects, and no look has seen one of its connections open.
         Event = "event",
         /// The times of the socket's file.
         FileTimes = "file-times",
     }
 }
 
-/// A client's connections as one snapshot has them.
+/// A client's connections in one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenClient {
     /// The client, and the listener that it uses.
     pub key: ClientKey,
     /// Connections that are open and accepted.
     pub connections: u32,
-    /// Connections that nobody accepted yet.
+    /// Connections that the engine has not accepted yet.
     pub pending: u32,
     /// The processes that hold them, at most [`Client::HOLDERS_SHOWN`].
     pub holders: Vec<Process>,
     /// The processes that made its connections and do not hold them, at most [`Client::HOLDERS_SHOWN`].
     pub connectors: Vec<Process>,
-    /// The client's ends, by which one look tells its connections from those of the look before.
+    /// The client's sockets: they tell the connections of one look from those of the look before.
     pub sockets: BTreeSet<SocketInode>,
-    /// Its connects since the look before, as the kernel told of them; most are closed again.
+    /// Its connects since the look before, as the kernel reported them; most are closed again.
     pub connects: Option<Connected>,
 }
 
-/// Connects of one client between two looks, and its requests.
+/// The connects and the requests of one client between two looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
-    /// The number of connects; 0 where it only asked on connections that had been open before.
+    /// The number of connects; 0 where it only sent requests on connections that had been open before.
     pub count: u64,
-    /// The time of the first of them; without one, of the first request.
+    /// The time of the first connect; without one, of the first request.
     pub first: Timestamp,
-    /// The time of the last of them; without one, of the last request.
+    /// The time of the last connect; without one, of the last request.
     pub last: Timestamp,
     /// The processes that connected, at most [`Client::HOLDERS_SHOWN`].
     pub processes: Vec<Process>,
@@ -257,52 +258,52 @@ impl OpenClient {
         self.holders.iter().chain(connected)
     }
 
-    /// How many remote addresses of one listener are clients of their own.
+    /// The number of remote addresses of one listener that are clients of their own.
     pub const REMOTES_SHOWN: usize = 64;
 }
 
-/// A client as it is reported: what is open now, and since when it is known.
+/// A client in a report: its open connections, and its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
     /// The client, and the listener that it uses.
     #[serde(flatten)]
     pub key: ClientKey,
-    /// The pod's uid as the runtime has it; none for what is no pod, or is one no more.
+    /// The pod's uid as the runtime has it; none for a client that is no pod or whose pod is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
     /// Connections that are open and accepted now.
     pub connections: u32,
-    /// Connections that nobody accepted yet.
+    /// Connections that the engine has not accepted yet.
     pub pending: u32,
     /// The processes that hold them now, at most [`Client::HOLDERS_SHOWN`].
     pub holders: Vec<Process>,
-    /// The processes that made its connections and do not hold them, where the kernel's iterator tells: they left them to a
-    /// child or passed them on. At most [`Client::HOLDERS_SHOWN`].
+    /// The processes that made its connections and do not hold them, where the kernel's iterator reports them: they left them to
+    /// a child or passed them on. At most [`Client::HOLDERS_SHOWN`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connectors: Vec<Process>,
-    /// How castoff learned of it.
+    /// The evidence by which castoff knows it.
     pub origin: Origin,
-    /// When it was first seen.
+    /// The time at which it was first seen.
     pub first_seen: Timestamp,
-    /// When it last connected, or a connection of it was last seen open.
+    /// The time at which it last connected, or a connection of it was last seen open.
     pub last_seen: Timestamp,
-    /// How often it connected, where the kernel tells of connects. Else in how many looks a connection was seen that the look
-    /// before had not: a lower bound.
+    /// The number of its connects, where the kernel reports connects. Else the number of looks that saw a connection which the
+    /// look before had not seen: a lower bound.
     pub connects: u64,
-    /// Its requests since it is known, where the kernel tells of requests. Empty where none was seen.
+    /// Its requests since it was first seen, where the kernel reports requests. Empty where none was seen.
     pub requests: Requests,
     /// True if it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
     /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
     /// like any other.
     #[serde(skip)]
     pub as_runtime: bool,
-    /// In which of the last hours a connection of it was seen.
+    /// The hours, of the last ones, in which a connection of it was seen.
     pub timeline: Timeline,
 }
 
 impl Client {
-    /// How many processes are listed for one client.
+    /// The number of processes that are listed for one client.
     pub const HOLDERS_SHOWN: usize = 16;
 
     /// True if it has a connection now, accepted or waiting.

@@ -1,4 +1,4 @@
-//! Connects that the kernel told castoff of as they happened, and the method by which it does.
+//! Connects that the kernel reported as they happened, and the method that reports them.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::socket::ListenerId;
 use super::time::Timestamp;
 
 codes! {
-    /// How the kernel tells of connects.
+    /// The method by which the kernel reports connects.
     ConnectMethod {
         /// A program on entry of `security_unix_stream_connect`.
         Fentry = "fentry",
@@ -23,7 +23,7 @@ codes! {
     }
 }
 
-/// A method that was not used, and why.
+/// A method that was not used, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedMethod {
@@ -38,42 +38,42 @@ pub struct RefusedMethod {
 pub struct Connects {
     /// The listener.
     pub listener: ListenerId,
-    /// The last process that connected; none where the kernel counted the connects and could not say whose they were.
+    /// The last process that connected; none where the kernel counted the connects without their process.
     pub process: Option<Process>,
     /// The number of connects; 0 where there were only requests on connections that had been open before.
     pub count: u64,
-    /// The time of the first of them; without one, of the first request.
+    /// The time of the first connect; without one, of the first request.
     pub first: Timestamp,
-    /// The time of the last of them; without one, of the last request.
+    /// The time of the last connect; without one, of the last request.
     pub last: Timestamp,
     /// The client's requests.
     pub requests: Requests,
 }
 
-/// How many connects were attributed, by what told who it was.
+/// The number of connects that were attributed, by the evidence that named the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attributions {
-    /// By the process itself, which still ran.
+    /// By the process itself, which was still running.
     pub process: u64,
     /// By the kernel's record alone: the process had ended.
     pub record: u64,
-    /// By nothing: there was no record, or no room for one more client.
+    /// Not at all: there was no record, or no room for one more client.
     pub none: u64,
 }
 
 impl Attributions {
-    /// The figures with their words for a metric label.
+    /// Returns each figure with its word for a metric label.
     pub const fn by_source(self) -> [(&'static str, u64); 3] {
         [("process", self.process), ("record", self.record), ("none", self.none)]
     }
 }
 
-/// The end of a self-test.
+/// The result of a self-test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfTest {
-    /// The time of it.
+    /// The time of the self-test.
     pub at: Timestamp,
     /// The reason for which it failed; none where it passed.
     pub failure: Option<String>,
@@ -87,23 +87,23 @@ pub struct ConnectEvents {
     pub method: Option<ConnectMethod>,
     /// The methods that come before it and were not used, with the reason.
     pub refused: Vec<RefusedMethod>,
-    /// Since when the method runs; none where none does.
+    /// The time since which the method runs; none where none does.
     pub since: Option<Timestamp>,
-    /// The last self-test of the method: a connect of castoff's own that has to be told. None before the first.
+    /// The last self-test of the method: a connect of castoff's own that the kernel has to report. None before the first.
     pub self_test: Option<SelfTest>,
-    /// Listeners that are watched.
+    /// The number of listeners that are watched.
     pub listeners: u32,
     /// Connects that the kernel recorded since castoff started.
     pub recorded: u64,
     /// Connects since castoff started for which the kernel had no room; they count as those of an unnamed client.
     pub lost: u64,
-    /// How those connects were attributed.
+    /// The attribution of those connects.
     pub attributed: Attributions,
-    /// The state of what the kernel tells of requests.
+    /// The state of the requests that the kernel reports.
     pub requests: RequestEvents,
 }
 
-/// The state of what the kernel tells of requests on watched connections.
+/// The state of the requests that the kernel reports on watched connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestEvents {
@@ -113,7 +113,7 @@ pub struct RequestEvents {
     pub refused: Vec<RefusedMethod>,
     /// Requests, and pieces of them, that the kernel recorded since castoff started.
     pub recorded: u64,
-    /// Requests since castoff started for which the kernel had no room: nobody is said to have asked for them.
+    /// Requests since castoff started for which the kernel had no room: they are counted for no client.
     pub lost: u64,
 }
 

@@ -22,14 +22,14 @@ pub struct Pod {
     pub name: String,
     /// `metadata.uid` as the kubelet gave it to the runtime; a hash for a static pod.
     pub uid: String,
-    /// The workload that made it, as far as its sandbox tells.
+    /// The workload that made it, as far as its sandbox shows.
     pub workload: Option<Workload>,
     /// True if the sandbox is ready.
     pub ready: bool,
 }
 
 impl Pod {
-    /// The pod's `container`, or the pod where that is not known.
+    /// Returns the place of `container` in the pod, or the pod alone where the container is not known.
     pub fn place(&self, container: Option<&str>) -> PodContainer {
         PodContainer {
             namespace: self.namespace.clone(),
@@ -40,7 +40,7 @@ impl Pod {
     }
 }
 
-/// A place in a pod that somebody is named by: a client, or an engine.
+/// A container of a pod, or a pod whose container is not known. It names a client or an engine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodContainer {
@@ -50,7 +50,7 @@ pub struct PodContainer {
     pub pod: String,
     /// The container's name. None where the runtime did not know the container (it was just made or removed).
     pub container: Option<String>,
-    /// The workload of the pod, as far as its sandbox tells.
+    /// The workload of the pod, as far as its sandbox shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
 }
@@ -66,7 +66,7 @@ impl PodContainer {
                 || (of_one_workload() && self.container_pattern() == other.container_pattern()))
     }
 
-    /// The container's name without what its controller made up for this pod alone. Only Drone's does so.
+    /// The container's name without the part that its controller generated for this pod alone. Only Drone generates one.
     fn container_pattern(&self) -> Option<String> {
         let name = self.container.as_deref()?;
         let is_drones = self.workload.as_ref().is_some_and(|w| w.kind == WorkloadKind::Drone);
@@ -96,11 +96,11 @@ pub struct Container {
     pub name: String,
     /// The image as the spec names it.
     pub image: String,
-    /// What it mounts, from `ContainerStatus`; unknown where that call failed.
+    /// Its mounts, from `ContainerStatus`; unknown where that call failed.
     pub mounts: Reading<Vec<Mount>>,
 }
 
-/// A container that has ended and that the runtime still lists: whose a connect was that the kernel told of.
+/// A container that has ended and that the runtime still lists: it names the client of a connect that the kernel reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedContainer {
     /// Its id.
@@ -118,7 +118,7 @@ pub struct Mount {
     pub host_path: String,
     /// The path in the container.
     pub container_path: String,
-    /// True if it is mounted read-only. Makes no difference to a socket.
+    /// True if it is mounted read-only. A socket can be used all the same.
     pub readonly: bool,
 }
 
@@ -132,15 +132,15 @@ pub struct SupervisedContainer {
     pub engine: EngineKind,
     /// The supervisor's process.
     pub supervisor: Pid,
-    /// The supervisor's own place: a nested engine's containers are supervised inside the pod of that engine.
+    /// The container that the supervisor is in: a nested engine's containers are supervised inside the pod of that engine.
     pub inside: Option<ContainerId>,
-    /// The ordinary user who runs the supervisor; none for root. What it says is that user's claim.
+    /// The ordinary user who runs the supervisor; none for root. Everything that the supervisor says is that user's claim.
     pub user: Option<u32>,
-    /// The name the engine gave it, where a file of the engine's tells.
+    /// The name that the engine gave it, from a file of the engine.
     pub name: Option<String>,
-    /// The image the engine started it from, where a file of the engine's tells.
+    /// The image that the engine started it from, from a file of the engine.
     pub image: Option<String>,
-    /// What it was asked to mount, where a file of the engine's tells.
+    /// The mounts that the engine was asked for, from a file of the engine.
     pub mounts: Vec<Mount>,
 }
 
@@ -153,16 +153,16 @@ pub struct ShadowContainer {
     pub id: ContainerId,
     /// The engine that runs the container.
     pub engine: EngineKind,
-    /// Whom that engine serves, by the user that the container's supervisor runs as.
+    /// The host, user, pod or container that the engine serves, by the user that the container's supervisor runs as.
     pub scope: Scope,
-    /// The name the engine gave it, where that is known.
+    /// The name that the engine gave it, where that is known.
     pub name: Option<String>,
     /// The image, where that is known.
     pub image: Option<String>,
 }
 
 impl ShadowContainer {
-    /// True if it is a use of Docker. Podman's containers need no Docker.
+    /// True if its use depends on Docker. Podman's containers need no Docker.
     pub fn uses_docker(&self) -> bool {
         self.engine == EngineKind::Dockerd && self.scope.is_of_node()
     }

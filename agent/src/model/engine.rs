@@ -1,4 +1,4 @@
-//! Daemons that serve the Docker API, and what they listen on.
+//! Daemons that serve the Docker API, and their listeners.
 
 use std::fmt;
 
@@ -35,19 +35,19 @@ codes! {
 }
 
 codes! {
-    /// How a TCP listener is secured.
+    /// The security of a TCP listener.
     Security {
-        /// Not at all: whoever reaches the port commands the engine.
+        /// None: anyone who reaches the port controls the engine.
         Plain = "plain",
-        /// TLS without client certificates: whoever reaches the port commands the engine.
+        /// TLS without client certificates: anyone who reaches the port controls the engine.
         Tls = "tls",
-        /// TLS, and only clients with a certificate are let in.
+        /// TLS, and only clients with a certificate are accepted.
         VerifiedTls = "verified-tls",
     }
 }
 
 impl Security {
-    /// The port that the engine takes for it unless it is told another: IANA's `docker` and `docker-s`.
+    /// The port that the engine uses by default: IANA's `docker` and `docker-s`.
     pub const fn usual_port(self) -> u16 {
         match self {
             Self::Plain => 2375,
@@ -57,7 +57,7 @@ impl Security {
 }
 
 codes! {
-    /// What it rests on that a listener is secured as castoff says; castoff never connects to it.
+    /// The evidence for the security of a listener. castoff never connects to it.
     SecurityBasis {
         /// The arguments and the configuration of a daemon that root runs.
         Settings = "settings",
@@ -66,17 +66,17 @@ codes! {
     }
 }
 
-/// What is known of how a TCP listener is secured.
+/// The known security of a TCP listener, and the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Transport {
-    /// How it is secured.
+    /// The security of the listener.
     pub security: Security,
-    /// The source of that knowledge.
+    /// The evidence for it.
     pub basis: SecurityBasis,
 }
 
-/// One thing that an engine accepts on.
+/// A socket that an engine accepts connections on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
@@ -92,10 +92,10 @@ pub struct Listener {
     pub netns: NetNs,
     /// True if the host's init holds it too (systemd's socket activation).
     pub activated: bool,
-    /// How it is secured; none for a Unix socket, which the file's permissions guard.
+    /// The security of a TCP listener; none for a Unix socket, which the file's permissions guard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
-    /// When somebody last connected; none where that was not looked at.
+    /// The last connect; none where it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_connect: Option<LastConnect>,
 }
@@ -103,31 +103,31 @@ pub struct Listener {
 /// The containerd that a dockerd uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Containerd {
-    /// One that it started itself. Also for what is no dockerd, and for an ordinary user's.
+    /// One that it started itself. Also for a program that is no dockerd, and for an ordinary user's.
     Own,
-    /// The one at this socket, every link followed: it was told so.
-    Told(String),
+    /// The one at this socket, with every link followed: dockerd is configured to use it.
+    Configured(String),
     /// The one at containerd's usual socket, which it found there.
     Found,
-    /// That cannot be told.
+    /// It could not be determined.
     Unknown,
 }
 
-/// An engine as a source saw it, before it is known whose container it may be in.
+/// An engine as a source saw it, before it is joined with its container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSighting {
-    /// The program that it is.
+    /// The engine's program.
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
     /// The containerd that it runs its containers by.
     pub containerd: Containerd,
-    /// What it accepts on. Empty for an engine that listens on nothing that castoff sees.
+    /// Its listeners. Empty for an engine that listens on nothing that castoff sees.
     pub listeners: Vec<Listener>,
 }
 
 impl EngineSighting {
-    /// True if an ordinary user runs it, in castoff's user namespace: what it says and hides concerns nobody but him.
+    /// True if an ordinary user runs it, in castoff's user namespace: its settings and its gaps concern that user alone.
     pub fn is_of_user(&self) -> bool {
         let uid = self.process.as_ref().and_then(|process| process.uid);
         uid.is_some_and(|uid| uid != 0)
@@ -147,12 +147,12 @@ pub enum Scope {
     },
     /// It runs inside a pod (Docker-in-Docker).
     Pod(PodContainer),
-    /// It runs inside a container that is of no pod, or of none that could be named.
+    /// It runs inside a container of no pod, or of a pod that could not be named.
     Container {
         /// The container's name, else its short id.
         name: String,
     },
-    /// A machine outside of this node, whose socket is mounted here: no process of this node is seen to serve it.
+    /// A machine outside this node, whose socket is mounted here: no process of this node is seen to serve it.
     Outside,
 }
 
@@ -168,17 +168,17 @@ impl Scope {
         }
     }
 
-    /// Every word that [`Scope::code`] gives.
+    /// Every word that [`Scope::code`] returns.
     pub const CODES: [&'static str; 5] = ["host", "user", "pod", "container", "outside"];
 
-    /// True if the engine belongs to the node, so that its clients and exposures count for the node's verdict, labels,
-    /// totals and alerts (ADR 1). An engine inside a pod of the runtime's list goes with its pod, and not with the node's
-    /// Docker. Every other scope counts, as does one that could not be found out.
+    /// True if the engine belongs to the node, so that its clients and exposures count for the node's verdict, labels, totals and
+    /// alerts (ADR 1). An engine inside a pod that the runtime lists is removed with its pod, not with the node's Docker. Every
+    /// other scope counts, and so does one that is not known.
     pub fn is_of_node(&self) -> bool {
         Self::is_code_of_node(self.code())
     }
 
-    /// The same rule by the word of [`Scope::code`], for reports of other nodes.
+    /// Applies the same rule to a word of [`Scope::code`], for reports of other nodes.
     pub fn is_code_of_node(code: &str) -> bool {
         code != "pod"
     }
@@ -208,7 +208,7 @@ impl fmt::Display for Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Engine {
-    /// The program that it is.
+    /// The engine's program.
     pub kind: EngineKind,
     /// The host, user, pod or container that it serves.
     pub scope: Scope,
@@ -219,8 +219,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// True if it is known not to run yet: systemd listens for it. Without that, one that has no process is only not
-    /// seen.
+    /// True if the engine is known not to run yet: systemd listens for it. Otherwise an engine without a process is one whose
+    /// process castoff does not see.
     pub fn is_awaited(&self) -> bool {
         self.process.is_none() && self.listeners.iter().any(|listener| listener.activated)
     }

@@ -16,7 +16,7 @@ use super::workload::Membership;
 use super::workload::owner::Workload;
 
 codes! {
-    /// How a mount leads to a listener.
+    /// The way in which a mount leads to a listener.
     Via {
         /// The socket itself is mounted, under whatever name.
         Socket = "socket",
@@ -26,13 +26,13 @@ codes! {
 }
 
 codes! {
-    /// Whether the user that a container runs as may open a socket now, by the socket's owner and mode.
+    /// The right of the user that a container runs as to open a socket now, by the socket's owner and mode.
     Access {
         /// It may.
         Allowed = "allowed",
-        /// It may not. Another user of the same container may, and a change of the socket's mode lets it in.
+        /// It may not. Another user of the same container may, and a change of the socket's mode permits it.
         Denied = "denied",
-        /// No process of the container could be asked, or the mount maps users to others.
+        /// No process of the container could be checked, or the mount maps users to others.
         Unknown = "unknown",
     }
 }
@@ -44,13 +44,13 @@ pub struct Reach {
     pub membership: Membership,
     /// The socket that it leads to.
     pub reached: Reached,
-    /// How.
+    /// The way in which the mount leads to it.
     pub via: Via,
     /// The path on the host as the pod names it.
     pub host_path: String,
     /// The mount point in the container.
     pub container_path: String,
-    /// True if it is read-only, which does not keep anyone from a socket.
+    /// True if it is read-only, which does not prevent the use of a socket.
     pub readonly: bool,
     /// The container's right to open the socket.
     pub access: Access,
@@ -74,7 +74,7 @@ pub enum Reached {
 }
 
 codes! {
-    /// Why a mount that is named as a Docker socket leads to no listener.
+    /// The reason why a mount that is named as a Docker socket leads to no listener.
     Lost {
         /// Nothing is there.
         Missing = "missing",
@@ -98,25 +98,25 @@ pub struct LostMount {
     pub host_path: String,
     /// The mount point in the container.
     pub container_path: String,
-    /// Why.
+    /// The reason.
     pub state: Lost,
 }
 
-/// A container's way to a listener, in words that survive the container.
+/// A container's mount of a listener, in terms that outlive the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExposureKey {
-    /// Who could use what, as the client that it would be.
+    /// The client that the container would be, and the listener.
     pub client: ClientKey,
     /// The mount point in the container. It is in the pod's template; the path on the host need not be.
     pub container_path: String,
 }
 
-/// A container's way to a listener when it was last seen.
+/// A container's mount of a listener when it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mounted {
-    /// How the mount leads to the listener.
+    /// The way in which the mount leads to the listener.
     pub via: Via,
     /// The path on the host as the pod names it.
     pub host_path: String,
@@ -127,7 +127,7 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Returns the mount that lets more in, of two containers that have one name.
+    /// Returns the mount that permits more, of two containers with one name.
     #[must_use]
     pub fn wider(self, other: Self) -> Self {
         let rank = |mount: &Self| {
@@ -142,11 +142,11 @@ impl Mounted {
     }
 }
 
-/// A container that could reach a listener, as it is reported: it has the mount now, or had it within the window.
+/// A container that could reach a listener, in a report: it has the mount now, or had it within the window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
-    /// Which container, as a client in it would be named.
+    /// The container, named as a client in it would be.
     #[serde(flatten, serialize_with = "serialize_names")]
     #[schemars(with = "Names<'static>")]
     pub identity: ClientIdentity,
@@ -155,25 +155,25 @@ pub struct Exposure {
     pub pod_uid: Option<String>,
     /// The engine's program.
     pub engine: EngineKind,
-    /// Whom the engine serves.
+    /// The host, user, pod or container that the engine serves.
     pub scope: Scope,
     /// The listener's name in the engine's mount namespace.
     pub listener: SocketName,
-    /// How the mount leads to it.
+    /// The way in which the mount leads to it.
     pub via: Via,
     /// The path on the host as the pod names it.
     pub host_path: String,
     /// The mount point in the container.
     pub container_path: String,
-    /// True if it is read-only, which does not keep anyone from a socket.
+    /// True if it is read-only, which does not prevent the use of a socket.
     pub readonly: bool,
     /// The container's right to open the socket now.
     pub access: Access,
     /// True if the container has the mount now.
     pub mounted: bool,
-    /// When the mount was first seen, in this container or an earlier one of its workload.
+    /// The time at which the mount was first seen, in this container or an earlier one of its workload.
     pub first_seen: Timestamp,
-    /// When it was last seen.
+    /// The time at which it was last seen.
     pub last_seen: Timestamp,
     /// True if this container was ever seen using the listener, in this pod or an earlier one of its workload.
     pub used: bool,
@@ -199,7 +199,7 @@ impl Exposure {
         }
     }
 
-    /// The workload of its pod, as far as its sandbox tells.
+    /// The workload of its pod, as far as its sandbox shows.
     pub fn workload(&self) -> Option<&Workload> {
         self.place()?.workload.as_ref()
     }
@@ -215,7 +215,7 @@ struct Names<'a> {
     pod: Option<&'a str>,
     /// The container's name, else its short id; null where only the pod is known.
     container: Option<String>,
-    /// The workload of the pod, as far as its sandbox tells.
+    /// The workload of the pod, as far as its sandbox shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<&'a Workload>,
     /// The engine that runs a container of no pod, where that is known.

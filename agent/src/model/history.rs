@@ -1,9 +1,9 @@
-//! What was seen before this look: of each client when first, when last and in which hours; of each way to a socket when
-//! first and when last; and in which hours a look saw all. Bounded; survives a restart through the state file.
+//! The results of earlier looks: the first and last time and the hours of each client, the first and last time of each exposure,
+//! and the hours in which a look saw everything. Bounded; survives a restart through the state file.
 //!
-//! A client is kept under the name of its pod of now. A pod of the same workload takes over from one that has no
-//! connection any more: it was first seen when the other was, and has its hours and requests. Connects are each pod's own. With the
-//! mount of a container it is the same.
+//! A client is kept under the name of its current pod. A pod of the same workload takes over from one that has no connection any
+//! more: it keeps the other's first time, hours and requests. Connects are counted for each pod alone. The same holds for the
+//! mount of a container.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -19,57 +19,57 @@ use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::turns::in_turns;
 
-/// When a client was seen.
+/// The times, connects and requests of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientRecord {
-    /// First.
+    /// The first time.
     pub first: Timestamp,
-    /// Last, with a connection open or made.
+    /// The last time, with a connection open or made.
     pub last: Timestamp,
-    /// How many connects are known of, of this pod where it is one: those that the kernel told of, else those that one look
-    /// saw and the look before had not.
+    /// The number of known connects, of this pod alone where the client is one: those that the kernel reported, else those that
+    /// one look saw and the look before had not.
     pub connects: u64,
-    /// Its requests, as far as the kernel told.
+    /// Its requests, as far as the kernel reported them.
     pub requests: Requests,
-    /// True if only the kernel told of it: no look saw a connection open.
+    /// True if only the kernel reported it: no look saw a connection open.
     pub by_event: bool,
-    /// In which hours a connection was seen open, or made.
+    /// The hours in which a connection was seen open, or made.
     pub hours: Hours,
-    /// True if it was seen to be the node's own runtime, or its kubelet: its past is that of the runtime.
+    /// True if it was seen to be the node's own runtime or its kubelet: then its history is that of the runtime.
     pub as_runtime: bool,
 }
 
-/// When a container was seen with a way to a socket, and the way.
+/// The times of a container's mount of a socket, and the mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExposureRecord {
-    /// First.
+    /// The first time.
     pub first: Timestamp,
-    /// Last.
+    /// The last time.
     pub last: Timestamp,
-    /// How it was mounted when it was last seen.
+    /// The mount when it was last seen.
     pub mount: Mounted,
 }
 
-/// Every client and exposure that was seen, at most [`History::LIMIT`] and [`History::EXPOSURES`]. Each kind of client
-/// and each owner has its turn ([`super::turns`]); of one owner those stay that are open, then those of the last week,
-/// those that are known for long, and those that were seen last.
+/// Every client and exposure that was seen, at most [`History::LIMIT`] and [`History::EXPOSURES`]. Clients of each kind and of
+/// each owner take turns ([`super::turns`]); of one owner the order is: open connections, then those of the last week, then those
+/// that have been known for longest, then those that were seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     clients: BTreeMap<ClientKey, ClientRecord>,
     exposures: BTreeMap<ExposureKey, ExposureRecord>,
     /// Hours in which at least one look could have seen every client.
     looked: Hours,
-    /// The sockets of the last look, which are not worth keeping over a restart.
+    /// The open sockets of the last look, which are not kept over a restart.
     open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
     mounted: BTreeSet<ExposureKey>,
     /// The last connect to each listener that was judged, under the key of [`ClientIdentity::Unseen`].
     marks: BTreeMap<ClientKey, Moment>,
-    /// Connects that are later than the begin of the look that saw their mark: the next look judges them.
+    /// Connects that are later than the start of the look that saw their mark: the next look judges them.
     early: BTreeMap<ClientKey, Early>,
     /// The listeners to which the last look saw a connection that the look before had not.
     connected: BTreeSet<ClientKey>,
-    /// When the last connect was that the kernel told the last look of, for each listener.
-    told: BTreeMap<ClientKey, Timestamp>,
+    /// For each listener, the time of the last connect that the kernel reported to the last look.
+    reported: BTreeMap<ClientKey, Timestamp>,
     forgotten: u64,
 }
 
@@ -82,16 +82,16 @@ struct Early {
 }
 
 impl History {
-    /// How many listeners' last connects are remembered.
+    /// The number of listeners whose last connect is remembered.
     pub const MARKS: usize = 256;
 
-    /// How many clients are remembered: 110 pods' containers with room for churn, about 1 MiB of state at the most.
+    /// The number of clients that are remembered: 110 pods' containers with room for churn, at most about 1 MiB of state.
     pub const LIMIT: usize = 2048;
 
-    /// How many exposures are remembered.
+    /// The number of exposures that are remembered.
     pub const EXPOSURES: usize = 512;
 
-    /// A history that was kept somewhere. Two records of one client, of before its name was folded, are one.
+    /// Restores a history from its records. Two records of one client, from before its name was folded, become one.
     pub fn restore(
         clients: impl IntoIterator<Item = (ClientKey, ClientRecord)>,
         exposures: impl IntoIterator<Item = (ExposureKey, ExposureRecord)>,
@@ -119,7 +119,7 @@ impl History {
         }
     }
 
-    /// Takes in a history of before this one, which was read after the first look.
+    /// Adds an earlier history, which was read after the first look.
     pub fn absorb(&mut self, before: Self) {
         for (key, mark) in before.marks {
             self.forget_repeated(&key, mark);
@@ -141,7 +141,7 @@ impl History {
         self.bound();
     }
 
-    /// Forgets a connect by an unseen client that was judged before, and again by who did not know of that.
+    /// Forgets a connect by an unseen client that was judged before, and judged again by a look that did not know of it.
     fn forget_repeated(&mut self, listener: &ClientKey, mark: Moment) {
         let at = Timestamp::from_unix(mark.as_secs());
         if let Some(seen) = self.clients.get_mut(listener).filter(|seen| seen.first == at) {
@@ -152,10 +152,10 @@ impl History {
         }
     }
 
-    /// Takes in one look at the time `at`.
+    /// Adds one look at the time `at`.
     pub fn record(&mut self, at: Timestamp, open: &[OpenClient]) {
         self.connected.clear();
-        self.told.clear();
+        self.reported.clear();
         for client in open {
             let before = self.open.get(&client.key);
             let new = client
@@ -172,9 +172,9 @@ impl History {
                 identity: ClientIdentity::Unseen,
                 ..client.key.clone()
             };
-            if let Some(told) = client.connects.as_ref().filter(|told| told.count > 0) {
-                let last = self.told.entry(listener.clone()).or_insert(told.last);
-                *last = told.last.max(*last);
+            if let Some(reported) = client.connects.as_ref().filter(|reported| reported.count > 0) {
+                let last = self.reported.entry(listener.clone()).or_insert(reported.last);
+                *last = reported.last.max(*last);
             }
             if new > 0 {
                 self.connected.insert(listener);
@@ -194,7 +194,7 @@ impl History {
         self.bound();
     }
 
-    /// Marks those of the `open` clients that `runtime`, the processes of the node's kubelet and of its runtime, are.
+    /// Marks the `open` clients that are one of `runtime`, the processes of the node's kubelet and of its runtime.
     pub fn mark_runtime(&mut self, open: &[OpenClient], runtime: &BTreeSet<ProcessKey>) {
         for client in open {
             let is_runtime = client.processes().any(|process| runtime.contains(&process.key));
@@ -204,10 +204,10 @@ impl History {
         }
     }
 
-    /// Takes in the last connects to listeners by the times of their files, in the look that [`History::record`] took in last
-    /// and that began at `begun`. A connect that no connection of that look explains was somebody's whom no look saw.
+    /// Adds the last connects to listeners by the times of their files, from the look that [`History::record`] added last and
+    /// that began at `begun`. A connect that no connection of that look explains is one by a client that no look saw.
     ///
-    /// One that is later than `begun` may be later than the look's list of connections; the next look judges it.
+    /// A connect later than `begun` may be later than the look's list of connections; the next look judges it.
     pub fn record_marks(&mut self, begun: Moment, marks: &[(ClientKey, Moment)]) {
         let early = mem::take(&mut self.early);
         for (key, mark) in marks {
@@ -233,15 +233,15 @@ impl History {
         self.bound();
     }
 
-    /// True if the last look saw who connected: a new connection, or the kernel told of a connect at that time.
+    /// True if the last look saw the client that connected: a new connection, or a connect that the kernel reported at that time.
     fn explains(&self, listener: &ClientKey, mark: Moment) -> bool {
         // The file's clock is up to a tick behind the record's, and both are cut to seconds.
-        let is_of_then = |told: &Timestamp| told.as_unix() + 1 >= mark.as_secs();
-        self.connected.contains(listener) || self.told.get(listener).is_some_and(is_of_then)
+        let is_of_then = |reported: &Timestamp| reported.as_unix() + 1 >= mark.as_secs();
+        self.connected.contains(listener) || self.reported.get(listener).is_some_and(is_of_then)
     }
 
-    /// True if a client of the listener was known around that time: where nothing is remembered of the listener's marks, the
-    /// one that is found first may be that client's.
+    /// True if a client of the listener was known around that time: where no mark of the listener is remembered, the first mark
+    /// that is found may be that client's.
     fn covers(&self, listener: &ClientKey, at: Timestamp) -> bool {
         self.clients.iter().any(|(key, seen)| {
             let is_of_it = key.listener == listener.listener
@@ -263,9 +263,9 @@ impl History {
         self.marks.iter().map(|(key, mark)| (key, *mark))
     }
 
-    /// Takes in which containers had a way to a socket at the time `at`.
+    /// Adds the containers that had a mount of a socket at the time `at`.
     pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
-        // Without its engine, or without its name in its pod, it may have another name in the next look.
+        // Without its engine, or without its name in its pod, a container may have another name in the next look.
         let named = |key: &ExposureKey| match &key.client.identity {
             ClientIdentity::EngineContainer { engine, .. } => engine.is_some(),
             ClientIdentity::Pod(place) => place.container.is_some(),
@@ -288,7 +288,7 @@ impl History {
         self.bound();
     }
 
-    /// Tells that nothing hid a client from the look at the time `at`: who was not seen in it was not there.
+    /// Records that nothing hid a client from the look at the time `at`: a client that it did not see was not there.
     pub fn mark_whole(&mut self, at: Timestamp) {
         self.looked.mark(at);
     }
@@ -298,7 +298,7 @@ impl History {
         &self.looked
     }
 
-    /// The hours up to `now` of the clients with these keys, together.
+    /// The hours up to `now` of the clients with these keys, merged.
     pub fn timeline<'a>(&self, now: Timestamp, keys: impl IntoIterator<Item = &'a ClientKey>) -> Timeline {
         let seen = keys.into_iter().filter_map(|key| self.clients.get(key));
         let hours: Vec<&Hours> = seen.map(|seen| &seen.hours).collect();
@@ -315,18 +315,18 @@ impl History {
         self.exposures.iter()
     }
 
-    /// When `key` was seen.
+    /// Returns the record of `key`.
     pub fn get(&self, key: &ClientKey) -> Option<&ClientRecord> {
         self.clients.get(key)
     }
 
-    /// How many clients and exposures were forgotten for lack of room since the start.
+    /// The number of clients and exposures that were dropped for lack of room since the start.
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Brings every time that lies after `now` back to it, and tells how many records were more than a moment ahead: the
-    /// clock was wrong when they were made, and what was seen was seen by now at the latest.
+    /// Moves every time after `now` back to `now`, and returns the number of records that were more than 5 minutes ahead: the
+    /// clock was wrong when they were made, and whatever was seen was seen by now at the latest.
     pub fn clamp(&mut self, now: Timestamp) -> usize {
         let clients = self.clients.values_mut().map(|seen| {
             seen.hours = seen.hours.until(now);
@@ -366,7 +366,7 @@ impl History {
 }
 
 impl ClientRecord {
-    /// The record of a client that was seen at this time only, of which nothing is counted yet.
+    /// Returns the record of a client that was seen at this time only, with nothing counted yet.
     fn at(at: Timestamp) -> Self {
         Self {
             first: at,
@@ -379,19 +379,19 @@ impl ClientRecord {
         }
     }
 
-    /// Takes in one look at the time `at`, with so many connections that the look before had not.
+    /// Adds one look at the time `at`, with `new` connections that the look before had not.
     fn see(&mut self, at: Timestamp, client: &OpenClient, new: u64) {
         let mut connects = new;
-        if let Some(told) = &client.connects {
+        if let Some(reported) = &client.connects {
             // The clock may have been set since.
-            let (first, last) = (told.first.min(at), told.last.min(at));
+            let (first, last) = (reported.first.min(at), reported.last.min(at));
             self.first = self.first.min(first);
-            // A client that the first of these connects made is not there since the look.
+            // A client that the first of these connects made was not there since the look before.
             self.last = if self.connects == 0 { last } else { self.last.max(last) };
             self.hours.mark(first);
             self.hours.mark(last);
-            connects = connects.max(told.count);
-            self.requests.absorb(&told.requests);
+            connects = connects.max(reported.count);
+            self.requests.absorb(&reported.requests);
         }
         if client.is_open() {
             self.by_event = false;
@@ -401,7 +401,7 @@ impl ClientRecord {
         self.connects = self.connects.saturating_add(connects);
     }
 
-    /// Takes in another record of the same client.
+    /// Adds another record of the same client.
     fn merge(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
@@ -414,7 +414,7 @@ impl ClientRecord {
 }
 
 impl ExposureRecord {
-    /// Takes in an earlier record of the same way.
+    /// Adds an earlier record of the same mount.
     fn merge(&mut self, before: Self) {
         self.first = self.first.min(before.first);
         if before.last > self.last {
@@ -433,7 +433,7 @@ trait Key: Ord + Clone {
 trait Record {
     fn first(&self) -> Timestamp;
     fn last(&self) -> Timestamp;
-    /// Takes over from a record that is known since `first`, with what was seen of those that are `gone`.
+    /// Takes over from a record whose first time is `first`, and from the records that are `gone`.
     fn inherit(&mut self, first: Timestamp, gone: Vec<Self>)
     where
         Self: Sized;
@@ -491,7 +491,7 @@ impl Record for ExposureRecord {
     }
 }
 
-/// Gives each of `now` what is known of those that it continues, and forgets those of them that are gone.
+/// Gives each key of `now` the history of those that it continues, and removes those of them that are gone.
 fn hand_over<K: Key, R: Record>(records: &mut BTreeMap<K, R>, now: &BTreeSet<K>) {
     let heirs = now.iter().filter(|key| key.client().may_continue_others());
     for key in heirs {
@@ -512,7 +512,7 @@ fn hand_over<K: Key, R: Record>(records: &mut BTreeMap<K, R>, now: &BTreeSet<K>)
     }
 }
 
-/// Forgets what there is no room for, and tells how much that was.
+/// Removes the records that exceed the limit, and returns their number.
 fn bound<K: Key, R: Record>(records: &mut BTreeMap<K, R>, limit: usize, is_open: impl Fn(&K) -> bool) -> u64 {
     let surplus = records.len().saturating_sub(limit);
     let Some(now) = records.values().map(R::last).max().filter(|_| surplus > 0) else {
@@ -534,7 +534,7 @@ fn bound<K: Key, R: Record>(records: &mut BTreeMap<K, R>, limit: usize, is_open:
 
 const WEEK: u64 = 7 * 86_400;
 
-/// How far a clock may be set back without a word.
+/// The time by which a clock may be set back without a message.
 const SKEW: Duration = Duration::from_secs(300);
 
 #[cfg(test)]

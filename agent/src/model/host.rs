@@ -29,13 +29,13 @@ codes! {
     }
 }
 
-/// One thing of Docker that is on the disk.
+/// A part of Docker that is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeftOver {
-    /// The kind of thing that is left.
+    /// The kind of the part.
     pub kind: LeftOverKind,
-    /// Where, on the host.
+    /// Its path on the host.
     pub path: String,
 }
 
@@ -56,8 +56,8 @@ pub struct HostFiles {
     pub cgroups: Reading<CgroupVersion>,
     /// The parts of Docker that are on the disk.
     pub left_overs: Reading<Vec<LeftOver>>,
-    /// The file that shows that Docker's package `containerd.io` is installed; absent where the host's packages were looked
-    /// at and it is not among them, unknown where no list of packages was found.
+    /// The file that shows that Docker's package `containerd.io` is installed; absent where the host's packages were read and it
+    /// is not among them, unknown where no list of packages was found.
     pub containerd_io: Reading<String>,
     /// The shims of the kubelet's containers that are no longer on the disk; absent where no containerd has its state.
     pub orphaned_shims: Reading<Vec<OrphanedShim>>,

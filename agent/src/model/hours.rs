@@ -6,21 +6,21 @@ const HOUR: u64 = 3_600;
 const WORD: u64 = 64;
 const WORDS: usize = 3;
 
-/// Hours of which some may be in the set: the newest, and those up to [`Hours::SPAN`] before it. Hours are those of UTC.
+/// A set of hours in UTC: the newest, and those up to [`Hours::SPAN`] before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hours {
     /// Hours since 1970.
     newest: u64,
-    /// A ring: hour `h` is bit `h % 64` of word `h / 64 % 3`. Bits of hours out of the span are clear.
+    /// A ring: hour `h` is bit `h % 64` of word `h / 64 % 3`. The bits of hours outside the span are clear.
     bits: [u64; WORDS],
 }
 
 impl Hours {
-    /// How many hours are kept: a week.
+    /// The number of hours that are kept: a week.
     pub const SPAN: u64 = 168;
 
-    /// Takes in the hour of `at`. What is then more than a week old is dropped. A time more than a week *before* the
-    /// newest means that the clock was wrong: the set begins anew.
+    /// Adds the hour of `at`, and drops the hours that are then more than a week old. A time more than a week *before* the newest
+    /// means that the clock was wrong: the set starts again.
     pub fn mark(&mut self, at: Timestamp) {
         let hour = at.as_unix() / HOUR;
         if hour + Self::SPAN <= self.newest {
@@ -29,7 +29,7 @@ impl Hours {
         if hour > self.newest {
             let passed = hour - self.newest;
             self.newest = hour;
-            // From the newest down to the end of the ring: whatever has now left the span.
+            // From the newest to the end of the ring: the hours that have now left the span.
             let stale = passed.min(WORD * WORDS as u64);
             for back in 0..stale {
                 self.clear(hour.saturating_sub(back));
@@ -42,7 +42,7 @@ impl Hours {
         self.bits[word] |= bit;
     }
 
-    /// Takes in the hours of `other` that are not more than a week old by now.
+    /// Adds the hours of `other` that are not more than a week old by now.
     pub fn absorb(&mut self, other: &Self) {
         let newest = self.newest.max(other.newest);
         let is_kept = |hour: &Timestamp| hour.as_unix() / HOUR + Self::SPAN > newest;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_had_is_taken_in_as_far_as_it_is_of_the_week() {
+    fn hours_of_another_set_are_added_if_they_are_of_the_week() {
         let mut hours: Hours = [hour(300)].into_iter().collect();
         hours.absorb(&[hour(100), hour(132), hour(133), hour(250)].into_iter().collect());
         assert_eq!(numbers(&hours), [133, 250, 300]);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn any_clock_can_be_marked() {
+    fn any_time_can_be_added() {
         for seconds in [0, 1, HOUR * 167, u64::MAX] {
             let mut hours = Hours::default();
             assert!(hours.is_empty());

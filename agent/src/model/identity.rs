@@ -1,4 +1,4 @@
-//! What the kernel calls things: processes, devices, inodes, namespaces. One newtype each, so that a socket's inode
+//! The kernel's identities of processes, devices, inodes and namespaces. Each is a newtype of its own, so that a socket's inode
 //! is never compared with a file's.
 
 use std::fmt;
@@ -17,7 +17,7 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process for as long as it lives: its pid and when it started.
+/// A process for as long as it lives: its pid and its start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessKey {
@@ -77,7 +77,7 @@ impl fmt::Display for Device {
     }
 }
 
-/// A file by the kernel's identity of it: what a listener *is*, whatever name leads to it.
+/// A file by the kernel's identity of it: a listener *is* this file, whatever name leads to it.
 ///
 /// The inode is cut to 32 bits because `UNIX_DIAG_VFS` gives no more (net/unix/diag.c, `sk_diag_dump_vfs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

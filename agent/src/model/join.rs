@@ -36,21 +36,20 @@ pub struct Joined {
     pub clients: Reading<Vec<OpenClient>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
-    /// The ways of containers to an engine's socket.
+    /// The mounts that lead containers to an engine's socket.
     pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
-    /// The clients of the runtime's own socket, but the kubelet and the runtime itself.
+    /// The clients of the runtime's own socket, except the kubelet and the runtime itself.
     pub runtime_clients: Reading<Vec<OpenClient>>,
-    /// The ways of containers to that socket.
+    /// The mounts that lead containers to that socket.
     pub runtime_mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
-    /// The mounts that lead to no listener, with whose they are.
+    /// The mounts that lead to no listener, each with its container.
     pub lost_mounts: Vec<(ClientIdentity, LostMount)>,
-    /// The moments of the last connects by the times of the sockets' files, each under the key that a client has whom no look
-    /// saw.
+    /// The moments of the last connects by the times of the sockets' files, each under the key of a client that no look saw.
     pub marks: Vec<(ClientKey, Moment)>,
 }
 
 impl Joined {
-    /// The ways of containers to engines' sockets and to the runtime's; none where those to the engines' are unknown.
+    /// The mounts that lead to the sockets of engines and of the runtime; none where those of the engines are unknown.
     pub fn all_mounted(&self) -> Option<BTreeMap<ExposureKey, Mounted>> {
         let of_runtime = self.runtime_mounted.known();
         let mut all = match &self.mounted {
@@ -97,9 +96,9 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     }
 }
 
-/// The containers of pods that a holder or an engine sits in and that are not in the runtime's lists, where there are
-/// lists: they were made between the two looks, and asking again would name them, or they are of another runtime. Also
-/// those of a listed pod: else its client would be another one in the next look.
+/// The containers of pods that a holder or an engine is in and that are not in the runtime's lists, if there are lists: they were
+/// made between the two looks, and a second request would name them, or they belong to another runtime. Also those of a listed
+/// pod, because the next look would otherwise take its client for another one.
 pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
     let runtime = &snapshot.runtime;
     if runtime.pods.reading.known().is_none() || runtime.containers.reading.known().is_none() {
@@ -118,7 +117,7 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
         .chain(
             connects
                 .flat_map(|seen| &seen.connects)
-                .filter_map(|told| told.process.as_ref()),
+                .filter_map(|reported| reported.process.as_ref()),
         )
         .chain(engines.filter_map(|engine| engine.process.as_ref()))
         .filter(|p| places.lack(p))
@@ -153,7 +152,7 @@ fn marks(snapshot: &Snapshot, engines: &[Engine]) -> Vec<(ClientKey, Moment)> {
     snapshot.clocks.iter().filter_map(mark).collect()
 }
 
-/// The key of a client of this listener whom no look saw.
+/// The key of a client of this listener that no look saw.
 pub fn unseen_key(engine: &Engine, listener: &Listener) -> ClientKey {
     ClientKey {
         identity: ClientIdentity::Unseen,
@@ -209,14 +208,14 @@ fn open_clients(
             }
         }
     }
-    // Those whose program has a path come first: they name the others.
-    let has_no_path = |told: &&Connects| told.process.as_ref().is_some_and(|p| p.executable.is_none());
+    // Connects of programs with a path come first: they name the others.
+    let has_no_path = |reported: &&Connects| reported.process.as_ref().is_some_and(|p| p.executable.is_none());
     let (without_path, with_path): (Vec<_>, Vec<_>) = connects.iter().partition(has_no_path);
-    for told in with_path.into_iter().chain(without_path) {
-        let Some((engine, listener)) = served(engines, &told.listener).next() else {
+    for reported in with_path.into_iter().chain(without_path) {
+        let Some((engine, listener)) = served(engines, &reported.listener).next() else {
             continue;
         };
-        let who = told
+        let who = reported
             .process
             .as_ref()
             .map_or(ClientIdentity::Unnamed, |process| identity(places, process));
@@ -224,23 +223,23 @@ fn open_clients(
         let client = client_of(&mut clients, who, engine, listener);
         let connected = client.connects.get_or_insert_with(|| Connected {
             count: 0,
-            first: told.first,
-            last: told.last,
+            first: reported.first,
+            last: reported.last,
             processes: Vec::new(),
             requests: Requests::default(),
         });
-        connected.requests.absorb(&told.requests);
-        connected.count = connected.count.saturating_add(told.count);
-        connected.first = connected.first.min(told.first);
-        connected.last = connected.last.max(told.last);
-        if let Some(process) = &told.process {
+        connected.requests.absorb(&reported.requests);
+        connected.count = connected.count.saturating_add(reported.count);
+        connected.first = connected.first.min(reported.first);
+        connected.last = connected.last.max(reported.last);
+        if let Some(process) = &reported.process {
             show(&mut connected.processes, process);
         }
     }
     clients.into_values().collect()
 }
 
-/// The client of this listener that `who` is by a name that says less; `who` where there is none.
+/// Returns the client of this listener that is `who` under a more exact name; else `who`.
 fn better_known(
     clients: &BTreeMap<ClientKey, OpenClient>,
     who: ClientIdentity,
@@ -280,7 +279,7 @@ fn client_of<'c>(
     })
 }
 
-/// Adds a process to those that are shown of a client.
+/// Adds a process to those that are listed for a client.
 fn show(shown: &mut Vec<Process>, process: &Process) {
     let is_there = shown.iter().any(|other| other.key == process.key);
     if !is_there && shown.len() < Client::HOLDERS_SHOWN {
@@ -288,7 +287,8 @@ fn show(shown: &mut Vec<Process>, process: &Process) {
     }
 }
 
-/// The remote addresses that are clients of their own, for each listener: whoever sends from many would push others out.
+/// The remote addresses that are clients of their own, for each listener. Bounded: a host that sends from many addresses would
+/// displace the others.
 #[derive(Default)]
 struct Remotes<'a>(BTreeMap<&'a ListenerId, BTreeSet<IpAddr>>);
 
@@ -305,8 +305,8 @@ impl<'a> Remotes<'a> {
     }
 }
 
-/// The holders of one connection, grouped by who they are. A connection that nobody could be named for has a client
-/// all the same.
+/// Groups the holders of one connection by their identity. A connection without a holder that could be named has a client all the
+/// same.
 fn by_identity<'a>(
     places: &Places<'_>,
     connection: &'a Connection,

@@ -1,4 +1,4 @@
-//! What the kubelet of this node was told about its runtime.
+//! The kubelet of this node, and its settings for the runtime.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::ProcessKey;
 use super::reading::{Gap, Hides, Reading, Reason};
 
-/// Where an endpoint's name comes from; also the order in which candidates are tried.
+/// The source of an endpoint's name; also the order in which candidates are tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "from")]
 pub enum EndpointOrigin {
@@ -24,12 +24,12 @@ pub enum EndpointOrigin {
     },
     /// A path that runtimes are known to use.
     WellKnown {
-        /// Which runtime or distribution it is known from.
+        /// The runtime or distribution that uses it.
         of: String,
     },
 }
 
-/// A CRI endpoint that somebody named.
+/// A CRI endpoint that a setting names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointCandidate {
@@ -39,23 +39,23 @@ pub struct EndpointCandidate {
     pub origin: EndpointOrigin,
 }
 
-/// The kubelet as its process and files tell.
+/// The kubelet, from its process and files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kubelet {
-    /// The executable that carries the kubelet: `kubelet`, `k3s`, `kubelite`, … None where only files were found.
+    /// The executable that contains the kubelet: `kubelet`, `k3s`, `kubelite`, … None where only files were found.
     pub program: Option<String>,
-    /// True if the kubelet runs its built-in dockershim: `--container-runtime=docker`, or the default of a kubelet up
-    /// to 1.23 that was given no endpoint. None where that cannot be told.
+    /// True if the kubelet runs its built-in dockershim: `--container-runtime=docker`, or the default of a kubelet up to 1.23
+    /// without an endpoint. None where that is not known.
     pub dockershim: Option<bool>,
-    /// The endpoints it was given, the one that wins first.
+    /// The endpoints it is configured with, the effective one first.
     pub endpoints: Vec<EndpointCandidate>,
-    /// Its setting `failCgroupV1`; absent where it was read and leaves the default, unknown where it was not all read.
+    /// Its setting `failCgroupV1`; absent where its settings were read and leave the default, unknown where not all were read.
     #[serde(rename = "failCgroupV1")]
     pub fail_cgroup_v1: Reading<bool>,
     /// The ids that the host has set aside for a user `kubelet`; absent where there is no such user.
     pub subordinate_ids: Reading<SubordinateIds>,
-    /// Its process, where that was seen.
+    /// Its process, where it was seen.
     #[serde(skip)]
     pub process: Option<ProcessKey>,
 }
@@ -71,7 +71,7 @@ pub struct SubordinateIds {
 }
 
 impl Kubelet {
-    /// The gap that this kubelet is where no runtime was found.
+    /// The gap of this kubelet where no runtime was found.
     pub fn without_runtime(&self) -> Gap {
         let by = self.program.as_deref().unwrap_or("by its files");
         let answer = format!("a kubelet is here ({by}), and no runtime was found");
@@ -79,7 +79,7 @@ impl Kubelet {
     }
 }
 
-/// A program that is a kubelet, carries one, starts one, or asks a runtime for one.
+/// A program that is a kubelet, contains one, starts one, or connects to a runtime for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KubeletProgram {
     /// The kubelet itself, also as rke2 and k0s start it.

@@ -1,9 +1,9 @@
-//! When somebody last connected to a socket, by the times of its file: a proof that needs no look at the right moment.
+//! The last connect to a socket, by the times of its file: evidence that needs no look at the right moment.
 //!
-//! connect(2) by a path touches the access time of the socket's inode and no other of its times (`unix_find_bsd` of
-//! `net/unix/af_unix.c`), as far as the mount that the path is on keeps access times. Whoever sets the access time by hand
-//! (touch(1), utimensat(2)) sets the change time to now with it. So an access time that is later than the change time is a
-//! connect, and one that is not says that nobody connected since the change. ADR 13.
+//! connect(2) by a path updates the access time of the socket's inode and none of its other times (`unix_find_bsd` of
+//! `net/unix/af_unix.c`), as far as the mount of the path keeps access times. A program that sets the access time by hand
+//! (touch(1), utimensat(2)) sets the change time to the current time as well. So an access time later than the change time is a
+//! connect, and one that is not later shows that there was no connect since the change. ADR 13.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,13 +17,13 @@ use super::time::Timestamp;
 /// A point in time since the Unix epoch, as finely as the kernel keeps it for files.
 pub type Moment = Duration;
 
-/// The moment of a wall clock. A clock before 1970 is a broken clock.
+/// The moment of a wall clock; 0 for a clock before 1970.
 pub fn moment_of(time: SystemTime) -> Moment {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 codes! {
-    /// How a mount keeps the access times of its files.
+    /// The way in which a mount keeps the access times of its files.
     AccessTimes {
         /// With each access (`strictatime`).
         Each = "each",
@@ -37,7 +37,7 @@ codes! {
 }
 
 impl AccessTimes {
-    /// The one of both that keeps less.
+    /// Returns the one of the two that keeps less.
     #[must_use]
     pub fn weaker(self, other: Self) -> Self {
         self.max(other)
@@ -47,14 +47,14 @@ impl AccessTimes {
 /// The times of a socket's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileTimes {
-    /// When it was last accessed: for a socket, made or connected to.
+    /// The time of the last access: for a socket, when it was made or last connected to.
     pub accessed: Moment,
-    /// When its owner, mode, names or times were last changed, or it was made.
+    /// The time of the last change of its owner, mode, names or times, or of its creation.
     pub changed: Moment,
 }
 
 codes! {
-    /// The reason for which a socket's file does not tell of the last connect.
+    /// The reason why a socket's file does not show the last connect.
     NoMark {
         /// A mount that leads to it keeps no access times.
         Mount = "mount",
@@ -62,13 +62,13 @@ codes! {
         FileSystem = "file-system",
         /// Its access time lies in the future: the clock was wrong, or its owner set it.
         Future = "future",
-        /// Its file could not be looked at.
+        /// Its file could not be read.
         Unread = "unread",
         /// It is an abstract name, which has no file.
         Abstract = "abstract",
         /// It is a TCP port, which has no file.
         Tcp = "tcp",
-        /// Its name leads to it no more, so nobody new can connect by it.
+        /// Its name leads to it no more, so no new client can connect by it.
         Removed = "removed",
     }
 }
@@ -77,22 +77,22 @@ codes! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum LastConnect {
-    /// Somebody connected then, and nobody since.
+    /// A client connected then, and none since.
     Exact {
-        /// The time of it.
+        /// The time of the connect.
         at: Timestamp,
     },
-    /// Somebody connected then, perhaps also within the 24 hours after it, and nobody after those.
+    /// A client connected then, perhaps again within the 24 hours after it, and none after those.
     AtLeast {
-        /// The time of it.
+        /// The time of the connect.
         at: Timestamp,
     },
-    /// Nobody connected since then, when the socket was made or its file was last changed.
+    /// No client connected since then, when the socket was made or its file was last changed.
     NoneSince {
-        /// The time of it.
+        /// The time of that change.
         since: Timestamp,
     },
-    /// The file does not tell.
+    /// The file does not show it.
     NoMark {
         /// The reason.
         because: NoMark,
@@ -102,19 +102,19 @@ pub enum LastConnect {
 /// The kernel writes access times by its tick, up to 10 ms behind the clock; change times may be finer (since 6.13).
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long a mount that keeps access times daily leaves one alone (`relatime_need_update` of `fs/inode.c`).
+/// The interval at which a mount with daily access times updates one (`relatime_need_update` of `fs/inode.c`).
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LastConnect {
-    /// Judges the `times` of a file on mounts that keep access times as `keeps` says, at the time `now`. With it comes the
-    /// moment of the connect, where there was one.
+    /// Judges the `times` of a file on mounts that keep access times as `keeps` says, at the time `now`. Also returns the moment
+    /// of the connect, if there was one.
     pub fn judge(times: FileTimes, keeps: AccessTimes, now: Moment) -> (Self, Option<Moment>) {
         let FileTimes { accessed, changed } = times;
         let no_mark = |because| (Self::NoMark { because }, None);
         if accessed > now + TICK {
             return no_mark(NoMark::Future);
         }
-        // A connect that left its mark did so whatever other mounts lead to the socket.
+        // An access time that a connect set is valid whatever other mounts lead to the socket.
         let connected = accessed > changed + TICK;
         let at = Timestamp::from_unix(accessed.as_secs());
         match keeps {
@@ -131,7 +131,7 @@ impl LastConnect {
         }
     }
 
-    /// The latest time at which somebody may have connected without another mark, where a connect was seen.
+    /// The latest time at which a client may have connected without another mark, where a connect was seen.
     pub fn latest(&self) -> Option<Timestamp> {
         match self {
             Self::Exact { at } => Some(*at),
@@ -140,7 +140,7 @@ impl LastConnect {
         }
     }
 
-    /// The time that it tells of.
+    /// The time that it holds.
     pub const fn time(&self) -> Option<Timestamp> {
         match self {
             Self::Exact { at } | Self::AtLeast { at } | Self::NoneSince { since: at } => Some(*at),
@@ -158,7 +158,7 @@ impl LastConnect {
         }
     }
 
-    /// The reason for which a use between two looks may leave no trace; none where every use leaves one, or nobody can connect.
+    /// The reason why a use between two looks may leave no trace; none where every use leaves one, or no client can connect.
     pub const fn missing(&self) -> Option<NoMark> {
         match self {
             Self::NoMark {
@@ -188,7 +188,7 @@ impl NoMark {
 }
 
 impl NoMark {
-    /// The change that would make a mark, where one would.
+    /// The change that would make connects leave a mark, if there is one.
     pub const fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Mount => Some("mount it with relatime or strictatime"),
@@ -205,7 +205,7 @@ pub struct ListenerClock {
     pub listener: ListenerId,
     /// The last connect, by the socket's file.
     pub last_connect: LastConnect,
-    /// The moment of the connect, where it tells one.
+    /// The moment of the connect, if there was one.
     pub mark: Option<Moment>,
 }
 
@@ -241,11 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_connected_to_a_socket_as_it_was_made() {
+    fn a_new_socket_has_no_connect() {
         let since = LastConnect::NoneSince { since: at(MADE) };
         for keeps in [AccessTimes::Each, AccessTimes::Daily] {
             assert_eq!(judge(MADE, MADE, keeps), since);
-            // The daemon gave it to its group after it had made it.
+            // The daemon gave the socket to its group after it had made it.
             assert_eq!(
                 judge(MADE, MADE + SECOND, keeps),
                 LastConnect::NoneSince {
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_tool_that_touches_the_file_is_no_client() {
-        // touch(1): both times are the time of the call. What came before it is not known.
+        // touch(1): both times are the time of the call. Earlier connects are not known.
         let touched = MADE + 60 * SECOND;
         let since = LastConnect::NoneSince { since: at(touched) };
         assert_eq!(judge(touched, touched, AccessTimes::Each), since);
@@ -269,13 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn where_no_access_times_are_kept_their_absence_proves_nothing() {
+    fn missing_access_times_prove_nothing() {
         let mount = LastConnect::NoMark { because: NoMark::Mount };
         assert_eq!(judge(MADE, MADE, AccessTimes::Never), mount);
         assert_eq!(mount.missing(), Some(NoMark::Mount));
         let unknown = judge(MADE, MADE, AccessTimes::Unknown);
         assert_eq!(unknown.missing(), Some(NoMark::FileSystem));
-        // A mark of before the mount was changed, or of another way: a connect, and no proof that it was the last.
+        // A mark from before the mount was changed, or by another path: a connect, and no proof that it was the last.
         let times = FileTimes {
             accessed: MADE + 5 * SECOND,
             changed: MADE,

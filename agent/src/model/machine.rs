@@ -1,6 +1,6 @@
-//! What a machine is told apart from others by.
+//! The identities of a machine.
 
-/// The identities that the kubelet reports of its machine as well. None is known everywhere.
+/// The identities of a machine that the kubelet reports as well. None of them is known everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     /// `/proc/sys/kernel/random/boot_id`: of this boot.
@@ -12,8 +12,8 @@ pub struct Machine {
 impl Machine {
     /// True if `other` is this machine; none where they have no identity in common to compare.
     ///
-    /// One that agrees is enough: a boot id lags until the kubelet has reported after a boot, and machines that were
-    /// cloned share a machine id.
+    /// One that agrees is enough: the reported boot id is old until the kubelet has reported after a boot, and cloned machines
+    /// share a machine id.
     pub fn is(&self, other: &Self) -> Option<bool> {
         let agrees = |a: &Option<String>, b: &Option<String>| Some(a.as_ref()? == b.as_ref()?);
         let compared = [
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn one_identity_that_agrees_is_enough_and_none_to_compare_says_nothing() {
+    fn one_matching_identity_is_enough_and_none_in_common_proves_nothing() {
         let cases = [
             (machine("b", "m"), machine("b", "m"), Some(true)),
             (machine("b", "m"), machine("before", "m"), Some(true)),

@@ -20,15 +20,15 @@ pub struct Process {
     /// The file it executes, as its own mount namespace names it, without the kernel's ` (deleted)`. None where that
     /// could not be read.
     pub executable: Option<String>,
-    /// The real user id, in castoff's user namespace. None where that could not be read.
+    /// The real user id, in castoff's user namespace. None where it could not be read.
     pub uid: Option<u32>,
-    /// The network namespace it is in now. None where that could not be read.
+    /// The network namespace it is in now. None where it could not be read.
     pub netns: Option<NetNs>,
-    /// Where its control groups place it.
+    /// The containers, pod and unit that its control groups place it in.
     pub membership: Membership,
 }
 
-/// Who answers for a process: its user, and the container that he is in. What is bounded is bounded for each of them.
+/// The owner of a process: its user, and the container around it. Limits apply to each owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// The real user id; none where that is not known.
@@ -64,7 +64,7 @@ impl fmt::Display for Owner {
 }
 
 impl Process {
-    /// Who answers for it.
+    /// The owner of the process.
     pub fn owner(&self) -> Owner {
         Owner {
             uid: self.uid,

@@ -1,4 +1,4 @@
-//! How the node's labels stand: what was last seen of them, and every request that was made for it.
+//! The state of the node's labels: the values that were last seen, and every request that was made for them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::reading::{Gap, Reading, codes};
 use super::time::Timestamp;
 
 codes! {
-    /// How the labels reach the node.
+    /// The way in which the labels reach the node.
     Way {
         /// castoff applies them through the API server.
         Api = "api",
@@ -19,25 +19,25 @@ codes! {
 }
 
 codes! {
-    /// What a request is for.
+    /// The purpose of a request.
     Verb {
-        /// See what the node has.
+        /// Reads the node's labels.
         Read = "read",
-        /// Change it.
+        /// Changes them.
         Write = "write",
     }
 }
 
 codes! {
-    /// How a request ended. Closed, because it is a metric label.
+    /// The result of a request. Closed, because it is a metric label.
     Outcome {
-        /// As it should.
+        /// It succeeded.
         Succeeded = "succeeded",
-        /// There is no service account, or the kubeconfig is missing or makes no sense: nothing was sent.
+        /// There is no service account, or the kubeconfig is missing or invalid: nothing was sent.
         Unconfigured = "unconfigured",
-        /// Nobody accepts at the API server's address, or its name leads nowhere.
+        /// Nothing accepts at the API server's address, or its name does not resolve.
         Unreachable = "unreachable",
-        /// The connection was made and not secured: another authority, a handshake that broke off.
+        /// The connection was made but not secured: another authority, or a handshake that broke off.
         TlsFailed = "tls-failed",
         /// No answer within the deadline.
         DeadlineExceeded = "deadline-exceeded",
@@ -47,15 +47,15 @@ codes! {
         Forbidden = "forbidden",
         /// 404: there is no Node of this name.
         NotFound = "not-found",
-        /// 409: the Node is another than the one that was read.
+        /// 409: the Node is not the one that was read.
         Conflict = "conflict",
-        /// 429: the API server asks for patience.
+        /// 429: the API server asks the client to wait.
         Throttled = "throttled",
         /// Any other 4xx: the API server does not accept the request.
         Rejected = "rejected",
         /// 5xx.
         ServerError = "server-error",
-        /// Not what the API promises: HTML, cut off, far too large, an unexpected status.
+        /// A response that the API does not allow: HTML, cut off, far too large, or with an unexpected status.
         BadAnswer = "bad-answer",
         /// The Node belongs to another machine: nothing was changed.
         WrongNode = "wrong-node",
@@ -70,9 +70,9 @@ codes! {
 pub struct Requests {
     /// The purpose of the request.
     pub verb: Verb,
-    /// How they ended.
+    /// The result of the requests.
     pub outcome: Outcome,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
@@ -80,31 +80,31 @@ pub struct Requests {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishedLabels {
-    /// By their full key.
+    /// The labels by their full key.
     pub labels: BTreeMap<String, String>,
-    /// When they were last confirmed.
+    /// The time at which they were last confirmed.
     pub confirmed: Timestamp,
 }
 
-/// How the labels stand.
+/// The state of the labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Publishing {
-    /// How the labels reach the node.
+    /// The way in which the labels reach the node.
     pub way: Way,
-    /// What the node is known to have: absent before there is anything to publish, unknown where the last attempt
-    /// failed, whatever the node may still have from before.
+    /// The labels that the node is known to have: absent before there is anything to publish, unknown where the last attempt
+    /// failed, whatever labels the node may still have from before.
     pub labels: Reading<PublishedLabels>,
-    /// Why the last attempt failed; none where it did not.
+    /// The reason why the last attempt failed; none where it succeeded.
     pub failing: Option<Outcome>,
-    /// When the labels were last confirmed.
+    /// The time at which the labels were last confirmed.
     pub last_success: Option<Timestamp>,
     /// The requests that were sent, or the writes of the file.
     pub requests: Vec<Requests>,
 }
 
 impl Publishing {
-    /// Nothing was published yet.
+    /// Returns the state before anything was published.
     pub const fn new(way: Way) -> Self {
         Self {
             way,
@@ -133,14 +133,14 @@ impl Publishing {
         }
     }
 
-    /// The node has these labels.
+    /// Records that the node has these labels.
     pub fn confirm(&mut self, labels: BTreeMap<String, String>, at: Timestamp) {
         self.failing = None;
         self.last_success = Some(at);
         self.labels = Reading::Known(PublishedLabels { labels, confirmed: at });
     }
 
-    /// It is not known what the node has: an attempt ended so, and left this gap.
+    /// Records that the node's labels are not known: an attempt had this outcome, and left this gap.
     pub fn doubt(&mut self, outcome: Outcome, gap: Gap) {
         self.failing = Some(outcome);
         self.labels = Reading::Unknown(gap);
@@ -148,15 +148,15 @@ impl Publishing {
 }
 
 codes! {
-    /// Why an event was not made.
+    /// The reason why an event was not made.
     Dropped {
         /// More were waiting than castoff keeps.
         QueueFull = "queue-full",
-        /// It waited for the API server until it was no news any more.
+        /// It waited for the API server until it was out of date.
         TooOld = "too-old",
-        /// 403: the account may not make events there.
+        /// 403: the account may not create events there.
         Forbidden = "forbidden",
-        /// The namespace is gone, or going.
+        /// The namespace is deleted, or is being deleted.
         Gone = "gone",
         /// The API server does not accept it.
         Rejected = "rejected",
@@ -167,9 +167,9 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventRequests {
-    /// How they ended. An event that was there already counts as succeeded.
+    /// The result of the requests. An event that existed already counts as succeeded.
     pub outcome: Outcome,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
@@ -177,21 +177,21 @@ pub struct EventRequests {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DroppedEvents {
-    /// Why.
+    /// The reason.
     pub reason: Dropped,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
-/// How the events stand that tell of new clients and exposures.
+/// The state of the events that report new clients and exposures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Events {
-    /// Why the last request failed; none where it did not.
+    /// The reason why the last request failed; none where it succeeded.
     pub failing: Option<Outcome>,
-    /// When an event was last made.
+    /// The time at which an event was last made.
     pub last_success: Option<Timestamp>,
-    /// Events that wait to be sent.
+    /// The number of events that wait to be sent.
     pub waiting: u32,
     /// The requests that were sent.
     pub requests: Vec<EventRequests>,
@@ -220,20 +220,20 @@ impl Events {
         }
     }
 
-    /// Sets how many wait.
+    /// Sets the number of events that wait.
     pub fn set_waiting(&mut self, waiting: usize) {
         self.waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
     }
 }
 
-/// How publishing stands, which is put beside a report when it is served.
+/// The state of publishing, which is added to a report when it is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
-    /// How the node's labels stand; none where castoff was not asked to keep any.
+    /// The state of the node's labels; none where castoff does not publish labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publishing: Option<Publishing>,
-    /// How the events stand; none where castoff was not asked to make any.
+    /// The state of the events; none where castoff does not publish events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Events>,
 }

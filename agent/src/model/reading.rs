@@ -1,5 +1,5 @@
-//! Three-valued knowledge: what a source returned is known, absent or unknown *because of something*. Unknown is
-//! never zero and never "clean"; an error never becomes a default.
+//! Three-valued knowledge: the answer of a source is known, absent, or unknown *for a reason*. Unknown is never zero and never
+//! "clean"; an error never becomes a default.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "state", content = "value", rename_all = "kebab-case")]
 #[schemars(rename = "Reading_of_{T}")]
 pub enum Reading<T> {
-    /// Asked, and this is the answer.
+    /// The source answered.
     Known(T),
-    /// Asked, and there is nothing there.
+    /// The source answered that there is nothing.
     Absent,
-    /// Could not be asked, or the answer could not be understood.
+    /// The source did not answer, or its answer could not be understood.
     Unknown(Gap),
 }
 
 impl<T> Reading<T> {
-    /// The answer, where there is one.
+    /// Returns the answer, if there is one.
     pub const fn known(&self) -> Option<&T> {
         match self {
             Self::Known(value) => Some(value),
@@ -28,7 +28,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Why there is no answer, where that is so.
+    /// Returns the reason why there is no answer, if there is none.
     pub const fn gap(&self) -> Option<&Gap> {
         match self {
             Self::Unknown(gap) => Some(gap),
@@ -36,7 +36,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The same reading, of the answer where it is.
+    /// Returns the same reading with a reference to its answer.
     pub fn as_ref(&self) -> Reading<&T> {
         match self {
             Self::Known(value) => Reading::Known(value),
@@ -45,7 +45,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The reading of something within the answer.
+    /// Returns the reading that `f` makes of the answer.
     pub fn and_then<U>(self, f: impl FnOnce(T) -> Reading<U>) -> Reading<U> {
         match self {
             Self::Known(value) => f(value),
@@ -54,7 +54,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The same reading of a part of the answer.
+    /// Returns the same reading with `f` applied to the answer.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
             Self::Known(value) => Reading::Known(f(value)),
@@ -65,23 +65,23 @@ impl<T> Reading<T> {
 }
 
 impl<T> Reading<Vec<T>> {
-    /// The items that were seen: none where nothing is there or where that is not known.
+    /// The items that were seen; empty where there are none or where they are not known.
     pub fn items(&self) -> &[T] {
         self.known().map_or(&[], Vec::as_slice)
     }
 }
 
-/// What one source saw in one cycle: its reading, and the parts that it could not see.
+/// The result of one source in one cycle: its reading, and the parts that it could not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting<T> {
     /// The answer as far as it was seen.
     pub reading: Reading<T>,
-    /// What was not seen beside it. A `reading` of `Known` with gaps is partial.
+    /// The parts that were not seen. A `reading` of `Known` with gaps is partial.
     pub gaps: Vec<Gap>,
 }
 
 impl<T> Sighting<T> {
-    /// A full answer.
+    /// Returns a full answer.
     pub const fn full(value: T) -> Self {
         Self {
             reading: Reading::Known(value),
@@ -89,7 +89,7 @@ impl<T> Sighting<T> {
         }
     }
 
-    /// Asked, and there is nothing there.
+    /// Returns the answer that there is nothing.
     pub const fn absent() -> Self {
         Self {
             reading: Reading::Absent,
@@ -97,7 +97,7 @@ impl<T> Sighting<T> {
         }
     }
 
-    /// No answer at all.
+    /// Returns no answer, with the reason.
     pub const fn unknown(gap: Gap) -> Self {
         Self {
             reading: Reading::Unknown(gap),
@@ -105,7 +105,7 @@ impl<T> Sighting<T> {
         }
     }
 
-    /// An answer that misses what `gaps` name.
+    /// Returns an answer without the parts that `gaps` name.
     pub const fn partial(value: T, gaps: Vec<Gap>) -> Self {
         Self {
             reading: Reading::Known(value),
@@ -113,30 +113,30 @@ impl<T> Sighting<T> {
         }
     }
 
-    /// Every gap: of the reading itself and beside it.
+    /// Every gap: that of the reading itself, and the others.
     pub fn all_gaps(&self) -> impl Iterator<Item = &Gap> {
         self.reading.gap().into_iter().chain(&self.gaps)
     }
 }
 
-/// One thing that could not be seen: what was asked, what came back, and what that hides.
+/// Something that could not be seen: the question, the answer, and the kind of fact that is hidden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
-    /// Why, from a closed list: the only error text that reaches a metric.
+    /// The reason, from a closed list: the only error text that reaches a metric.
     pub reason: Reason,
-    /// What was asked: a path, an RPC on an endpoint, a namespace. For people; bounded by [`Gap::TEXT_LIMIT`].
+    /// The question: a path, an RPC on an endpoint, a namespace. For people; bounded by [`Gap::TEXT_LIMIT`].
     pub asked: String,
-    /// What came back, as the kernel or the peer said it. For people; bounded likewise.
+    /// The answer, in the words of the kernel or the peer. For people; bounded likewise.
     pub answer: String,
     /// The kind of fact that may be missing because of it.
     pub hides: Hides,
-    /// How many alike were folded into this one; at least 1.
+    /// The number of similar gaps that were folded into this one; at least 1.
     pub count: u32,
 }
 
 impl Gap {
-    /// Bytes that `asked` and `answer` hold at most, each.
+    /// The maximum length of `asked` and of `answer`, in bytes each.
     pub const TEXT_LIMIT: usize = 256;
 
     /// A single gap. Texts over the limit are cut at a character and end in `…`.
@@ -150,7 +150,7 @@ impl Gap {
         }
     }
 
-    /// The chain of an error and its sources as one line, for `answer`.
+    /// Formats an error and its sources as one line, for `answer`.
     pub fn chain(error: &dyn std::error::Error) -> String {
         let mut text = error.to_string();
         let mut source = error.source();
@@ -162,8 +162,8 @@ impl Gap {
         text
     }
 
-    /// Adds `gap` to `gaps`, or counts it where one of the same reason hides the same: a node with 10,000
-    /// unreadable processes has one gap of 10,000, which names the first.
+    /// Adds `gap` to `gaps`, or counts it where one of the same reason hides the same: a node with 10,000 unreadable processes
+    /// has one gap with a count of 10,000 that names the first.
     pub fn fold_into(self, gaps: &mut Vec<Self>) {
         match gaps
             .iter_mut()
@@ -225,13 +225,13 @@ macro_rules! codes {
 pub(crate) use codes;
 
 codes! {
-    /// Why something could not be seen. Closed, because it is a metric label.
+    /// The reason why something could not be seen. Closed, because it is a metric label.
     Reason {
-        /// The kernel or the peer refused for lack of a right.
+        /// The kernel or the peer denied permission.
         PermissionDenied = "permission-denied",
-        /// No such path, process or service where one had been named.
+        /// The path, process or service that was named does not exist.
         NotFound = "not-found",
-        /// Something is there and nobody accepts.
+        /// Something is there, but nothing accepts.
         ConnectionRefused = "connection-refused",
         /// No answer within the deadline.
         DeadlineExceeded = "deadline-exceeded",
@@ -241,17 +241,17 @@ codes! {
         PeerError = "peer-error",
         /// The answer is not what the protocol allows: garbage, truncated, another service.
         ProtocolError = "protocol-error",
-        /// The answer is larger than castoff reads.
+        /// The answer is larger than castoff's limit.
         TooLarge = "too-large",
         /// The path is a directory, a file or a dangling link.
         NotASocket = "not-a-socket",
-        /// The kernel lacks the interface (a module that is not there, `hidepid`, another PID namespace).
+        /// The kernel lacks the interface (a module that is not loaded, `hidepid`, another PID namespace).
         NoKernelSupport = "no-kernel-support",
         /// A file was read and could not be understood.
         Malformed = "malformed",
         /// More than castoff keeps.
         LimitReached = "limit-reached",
-        /// It depends on something else that could not be seen.
+        /// It depends on another fact that could not be seen.
         DependsOnAnother = "depends-on-another",
         /// Any other error of the host.
         HostError = "host-error",
@@ -259,7 +259,7 @@ codes! {
 }
 
 impl Reason {
-    /// The reason that an error of the operating system amounts to.
+    /// The reason for an error of the operating system.
     pub fn of(error: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         match error.kind() {
@@ -274,7 +274,7 @@ impl Reason {
         }
     }
 
-    /// Says in one sentence how to see it after all.
+    /// Returns one sentence with the fix.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::PermissionDenied => "castoff needs root with the capabilities of the chart; in a pod also hostPID.",
@@ -296,7 +296,7 @@ impl Reason {
 }
 
 codes! {
-    /// Which kind of fact a gap may hide; decides what the verdict may still claim.
+    /// The kind of fact that a gap may hide; decides which claims the verdict may still make.
     Hides {
         /// The runtime that the kubelet uses.
         Runtime = "runtime",
@@ -304,7 +304,7 @@ codes! {
         Engine = "engine",
         /// That a client holds a connection.
         Client = "client",
-        /// Who a client is; that there is one is seen.
+        /// The identity of a client that is seen.
         Identity = "identity",
         /// A container that could reach a listener.
         Exposure = "exposure",
@@ -328,7 +328,7 @@ codes! {
         Engines = "engines",
         /// The connections to the listeners and the processes that hold them.
         Holders = "holders",
-        /// Connects as the kernel tells of them.
+        /// The connects that the kernel reports.
         Connects = "connects",
         /// The containers that could reach a listener.
         Mounts = "mounts",

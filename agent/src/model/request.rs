@@ -1,4 +1,4 @@
-//! Requests of clients to a Docker API: a class of each request, and the version of the API that it names. Nothing else of a
+//! Requests of clients to a Docker API: the class of each request, and the version of the API that it names. Nothing else of a
 //! request is kept.
 
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use super::time::Timestamp;
 codes! {
     /// The class of a request. Closed, because it is a metric label.
     Operation {
-        /// Builds an image, or makes one of a container.
+        /// Builds an image, or creates one from a container.
         Build = "build",
-        /// Makes, starts, stops, changes or removes containers, or attaches to one.
+        /// Creates, starts, stops, changes or removes containers, or attaches to one.
         Run = "run",
         /// Runs a program in a container.
         Exec = "exec",
@@ -47,7 +47,7 @@ codes! {
 pub struct ApiVersion(pub u8);
 
 impl ApiVersion {
-    /// The highest that is taken for one: a number that somebody made up is none.
+    /// The highest number that is accepted as a version; a larger one was invented.
     pub const HIGHEST: u8 = 99;
 }
 
@@ -60,19 +60,19 @@ impl fmt::Display for ApiVersion {
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The class of what it asks for.
+    /// The class of the request.
     pub operation: Operation,
     /// The version of the Docker API in its path; none where it names none, or another API's.
     pub version: Option<ApiVersion>,
 }
 
-/// The lowest version of the Docker API that a client asks for.
+/// The lowest version of the Docker API that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LowestApi {
     /// Its minor: 41 for 1.41.
     pub minor: u8,
-    /// The time at which it last asked by this version.
+    /// The time of its last request for this version.
     pub last_seen: Timestamp,
 }
 
@@ -82,7 +82,8 @@ impl LowestApi {
         ApiVersion(self.minor)
     }
 
-    /// The lower of two. One that was not asked by for a week is forgotten when another one is: its client was upgraded.
+    /// Returns the lower of the two. A version that was not requested for a week is forgotten when another is requested: its
+    /// client was upgraded.
     fn lower(self, other: Self) -> Self {
         const WEEK: u64 = 7 * 86_400;
         let (early, late) = if self.last_seen <= other.last_seen {
@@ -129,7 +130,7 @@ impl Requests {
         });
     }
 
-    /// Takes in the requests of another record of the same client.
+    /// Adds the requests of another record of the same client.
     pub fn absorb(&mut self, other: &Self) {
         for (operation, count) in &other.operations {
             let sum = self.operations.entry(*operation).or_default();
@@ -141,8 +142,8 @@ impl Requests {
         };
     }
 
-    /// Lists what it asks for, most often first. That the engine was asked about itself is only told where nothing else was: every
-    /// client asks that before it asks for what it wants.
+    /// Lists the classes of its requests, most frequent first. `System` is listed only where there is nothing else: every client
+    /// queries the engine itself before it sends other requests.
     pub fn purposes(&self) -> Vec<Operation> {
         let mut purposes: Vec<_> = self.operations.iter().collect();
         purposes.sort_by_key(|(operation, count)| (std::cmp::Reverse(**count), **operation));

@@ -1,4 +1,4 @@
-//! The node's container runtime as it answers over CRI.
+//! The node's container runtime, from its answers over CRI.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,11 +19,11 @@ codes! {
 }
 
 codes! {
-    /// How a runtime makes control groups.
+    /// The way in which a runtime makes control groups.
     CgroupDriver {
         /// Through systemd.
         Systemd = "systemd",
-        /// By the file system.
+        /// Through the file system.
         Cgroupfs = "cgroupfs",
     }
 }
@@ -35,11 +35,11 @@ pub struct Condition {
     /// `RuntimeReady`, `NetworkReady`, or one of the runtime's own.
     #[serde(rename = "type")]
     pub kind: String,
-    /// True if it holds.
+    /// The state of the condition.
     pub status: bool,
-    /// One word, for machines.
+    /// The reason in one word, for machines.
     pub reason: String,
-    /// For people.
+    /// The message for people.
     pub message: String,
 }
 
@@ -53,14 +53,14 @@ pub struct Deprecation {
     pub message: String,
 }
 
-/// An endpoint that was tried before the one that answered, and why it was not taken.
+/// An endpoint that was tried before the one that answered, and the reason why it was not used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedEndpoint {
     /// The candidate.
     #[serde(flatten)]
     pub candidate: EndpointCandidate,
-    /// What was asked and what came back.
+    /// The question and the answer.
     pub refusal: Gap,
 }
 
@@ -68,29 +68,29 @@ pub struct RefusedEndpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Runtime {
-    /// The endpoint that was taken.
+    /// The endpoint that is used.
     pub endpoint: EndpointCandidate,
-    /// Its path after every link was followed; a name like `dockershim.sock` proves nothing.
+    /// Its path with every link followed; a name like `dockershim.sock` proves nothing.
     pub canonical_path: String,
-    /// The CRI version it was asked in.
+    /// The CRI version that is used.
     pub api: CriApi,
     /// `runtime_name` of `Version`: `containerd`, `cri-o`, `docker`.
     pub name: String,
     /// `runtime_version` of `Version`, as the runtime spells it.
     pub version: String,
-    /// What `Status` says.
+    /// The conditions of `Status`.
     pub conditions: Reading<Vec<Condition>>,
-    /// What the runtime itself says is deprecated; absent where it does not report such things.
+    /// The uses that the runtime itself reports as deprecated; absent where it does not report such things.
     pub deprecations: Reading<Vec<Deprecation>>,
-    /// The ids of deprecated uses that the runtime was told to leave out of them.
+    /// The ids of deprecated uses that the runtime is configured not to report.
     pub silenced_deprecations: Vec<String>,
-    /// What `RuntimeConfig` says; absent where the runtime has no such call, which is a fact of its own.
+    /// The driver in `RuntimeConfig`; absent where the runtime has no such call, which is a fact of its own.
     pub cgroup_driver: Reading<CgroupDriver>,
     /// True if it serves the metrics of pods (`ListMetricDescriptors`); absent where its version of CRI has no such call.
     pub pod_metrics: Reading<bool>,
 }
 
-/// What the runtime said of itself and of what it runs.
+/// The runtime's answers about itself and about its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeSighting {
     /// The runtime; absent where no candidate exists on this host at all.
@@ -103,6 +103,6 @@ pub struct RuntimeSighting {
     pub pods: Sighting<Vec<Pod>>,
     /// Its running containers.
     pub containers: Sighting<Vec<Container>>,
-    /// Those of the containers that were asked for by their ids which have ended, and are still listed.
+    /// The requested containers that have ended and are still listed.
     pub ended: Vec<EndedContainer>,
 }

@@ -7,10 +7,10 @@ use super::reading::Sighting;
 use super::snapshot::ConnectionsSeen;
 use super::workload::Unit;
 
-/// Programs that come with a runtime to ask it by hand.
+/// Programs that come with a runtime to query it by hand.
 const TOOLS: [&str; 3] = ["ctr", "crictl", "crio-status"];
 
-/// The directories in which such programs are, beside the runtime's own.
+/// The directories that hold such programs, besides the runtime's own.
 const TOOL_DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/bin"];
 
 /// The runtime's socket as one look sees it.
@@ -27,8 +27,8 @@ pub struct RuntimeSocket {
 }
 
 impl RuntimeSocket {
-    /// True if a process is the kubelet, the runtime, or a tool of the runtime. Its name proves nothing: it has to be root's,
-    /// in castoff's user namespace, and in no container.
+    /// True if a process is the kubelet, the runtime, or a tool of the runtime. Its name proves nothing: it must belong to root
+    /// in castoff's user namespace, and be in no container.
     pub fn expects(&self, process: &Process) -> bool {
         let membership = &process.membership;
         let is_of_host = process.uid == Some(0) && membership.containers.is_empty() && membership.pod_uid.is_none();
@@ -39,7 +39,7 @@ impl RuntimeSocket {
     }
 }
 
-/// True if both execute one program, or are in one service: containerd's shims are in containerd's.
+/// True if both execute the same program, or are in the same service: containerd's shims are in containerd's.
 fn is_alike(own: &Process, process: &Process) -> bool {
     let of_one_service = match (&own.membership.unit, &process.membership.unit) {
         (Some(Unit::System { name }), Some(Unit::System { name: other })) => {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_makes_nobody_the_runtimes_own() {
+    fn a_name_alone_makes_no_process_the_runtimes_own() {
         let mut socket = runtime_socket();
         let session = |process: Process| in_service(process, "session-3.scope");
         socket.expected = vec![session(process(600, "/usr/bin/containerd"))];

@@ -1,4 +1,4 @@
-//! A node that is fully seen and has no Docker, and the parts to change it with. For tests.
+//! A node that is fully seen and has no Docker, and functions that change it. For tests.
 
 use super::connect::{Attributions, ConnectEvents, ConnectMethod, RequestEvents};
 use super::container::{Container, Pod, SupervisedContainer};
@@ -29,7 +29,7 @@ pub(crate) fn gap(hides: Hides) -> Gap {
     Gap::new(Reason::PermissionDenied, hides, "something", "EACCES")
 }
 
-/// containerd 2.3 with everything a kubelet wants, one pod `ci/builder-0` with the container `build` (1) in sandbox (2).
+/// containerd 2.3 with everything that a kubelet needs, one pod `ci/builder-0` with the container `build` (1) in sandbox (2).
 pub(crate) fn clear_node() -> Snapshot {
     let endpoint = EndpointCandidate {
         path: "/run/containerd/containerd.sock".into(),
@@ -105,7 +105,7 @@ fn no_connections() -> ConnectionsSeen {
     }
 }
 
-/// The socket of containerd, which nobody but its kubelet uses.
+/// The socket of containerd, which only its kubelet uses.
 pub(crate) fn runtime_socket() -> RuntimeSocket {
     RuntimeSocket {
         server: EngineSighting {
@@ -136,7 +136,7 @@ pub(crate) fn containerd_socket() -> ListenerId {
     })
 }
 
-/// Changes what a sighting knows.
+/// Returns the value of a sighting, to change it.
 pub(crate) fn known<T>(sighting: &mut Sighting<T>) -> &mut T {
     match &mut sighting.reading {
         Reading::Known(value) => value,

@@ -14,9 +14,9 @@ use super::socket::Connection;
 use super::time::Timestamp;
 
 codes! {
-    /// How the holders of connections were found.
+    /// The method that found the holders of connections.
     HolderMethod {
-        /// `sock_diag` in every network namespace, then the kernel's iterator over open files for who holds them.
+        /// `sock_diag` in every network namespace, then the kernel's iterator over open files for the processes that hold them.
         Iterator = "iterator",
         /// `sock_diag` in every network namespace, then the descriptors of processes where there is a hit.
         SockDiag = "sock-diag",
@@ -25,23 +25,23 @@ codes! {
     }
 }
 
-/// The connections and how they were seen.
+/// The connections, and the method that found them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionsSeen {
-    /// How.
+    /// The method.
     pub method: HolderMethod,
-    /// The reason why the kernel's iterator was not asked; none where it was, or nobody wanted it.
+    /// The reason why the kernel's iterator was not used; none where it was used, or not wanted.
     pub iterator_refused: Option<String>,
     /// Every connection to a watched listener.
     pub connections: Vec<Connection>,
-    /// Network namespaces that were looked into.
+    /// The number of network namespaces that were read.
     pub namespaces: u32,
 }
 
 /// Everything that the sources saw in one cycle. Not yet joined: [`super::join`] does that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// When the look began.
+    /// The time at which the look began.
     pub taken: Timestamp,
     /// The kubelet.
     pub kubelet: Sighting<Kubelet>,
@@ -55,13 +55,13 @@ pub struct Snapshot {
     pub supervised: Sighting<Vec<SupervisedContainer>>,
     /// The connections to the engines' listeners.
     pub connections: Sighting<ConnectionsSeen>,
-    /// Connects since the look before, as the kernel told of them; absent where it was not asked.
+    /// Connects since the look before, as the kernel reported them; absent where it was not asked to.
     pub connects: Sighting<ConnectsSeen>,
     /// Mounts that lead to a listener.
     pub reaches: Sighting<Vec<Reach>>,
     /// Mounts that are named as a Docker socket and lead to no listener.
     pub lost_mounts: Vec<LostMount>,
-    /// When somebody last connected to the engines' listeners, as far as their files tell.
+    /// The last connects to the engines' listeners, as far as their files show them.
     pub clocks: Vec<ListenerClock>,
     /// Files of the host.
     pub host: Sighting<HostFiles>,

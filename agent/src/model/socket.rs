@@ -23,7 +23,7 @@ pub enum SocketName {
 }
 
 impl SocketName {
-    /// What follows the last slash; none for a TCP port, which has no name.
+    /// The part after the last slash; none for a TCP port, which has no name.
     pub fn last_component(&self) -> Option<&str> {
         match self {
             Self::Path(name) | Self::Abstract(name) => name.rsplit('/').next(),
@@ -56,11 +56,11 @@ pub struct ListeningSocket {
     pub file: Option<FileIdentity>,
     /// Inodes of *client* sockets, of any network namespace, that connected and were not accepted yet.
     pub pending: Vec<SocketInode>,
-    /// How many more wait, whom the kernel did not list.
+    /// The number of further clients that wait and that the kernel did not list.
     pub unlisted: u32,
 }
 
-/// What a listener is known by: the file it is bound to, or its abstract name or its address in one network namespace.
+/// The identity of a listener: the file it is bound to, or its abstract name or its address in one network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ListenerId {
@@ -73,7 +73,7 @@ pub enum ListenerId {
 }
 
 impl ListeningSocket {
-    /// What this listener is known by. A path whose file the kernel did not give (never seen) has none.
+    /// The identity of this listener. A path whose file the kernel did not give (never seen) has none.
     pub fn id(&self) -> Option<ListenerId> {
         match (&self.file, &self.name) {
             (Some(file), _) => Some(ListenerId::File(*file)),
@@ -84,8 +84,8 @@ impl ListeningSocket {
     }
 }
 
-/// The socket files that something was seen to listen on, and whose they are: by them a runtime's socket is told from an
-/// engine's before it is opened.
+/// The socket files that something was seen to listen on, and the engine of each: they tell a runtime's socket from an engine's
+/// before it is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListeningFiles {
     /// The files.
@@ -94,7 +94,7 @@ pub struct ListeningFiles {
     pub whole: bool,
 }
 
-/// One of them.
+/// A socket file that something was seen to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListeningFile {
     /// The file, as the kernel identifies it.
@@ -103,13 +103,13 @@ pub struct ListeningFile {
     pub socket: SocketInode,
     /// The last component of the name that it was bound to.
     pub name: String,
-    /// The engine that accepts on it; none for what no engine does.
+    /// The engine that accepts on it; none where no engine does.
     pub engine: Option<EngineKind>,
 }
 
 impl ListeningFiles {
-    /// The one that a file called `name` is. The kernel and stat(2) tell the device of one file differently on Btrfs and
-    /// overlayfs: there its inode and its name tell it.
+    /// Returns the entry of a file called `name`. On Btrfs and overlayfs the kernel and stat(2) report different devices for one
+    /// file: there its inode and its name identify it.
     pub fn find(&self, file: FileIdentity, name: &str) -> Option<&ListeningFile> {
         let exact = self.files.iter().find(|listening| listening.file == file);
         exact.or_else(|| {
@@ -119,7 +119,7 @@ impl ListeningFiles {
     }
 }
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionState {
@@ -138,7 +138,7 @@ pub struct Connection {
     pub client: SocketInode,
     /// The network namespace in which the *client* made it, where that is known. Both ends belong to it.
     pub netns: Option<NetNs>,
-    /// Where it stands.
+    /// The state of the connection.
     pub state: ConnectionState,
     /// Every process that holds a descriptor of the client's end now. Empty where none could be named, for which the
     /// sighting has a gap.
@@ -146,6 +146,6 @@ pub struct Connection {
     /// The process that made the connection and does not hold it, where its pid is still its own: it left the connection to a
     /// child, or passed it on.
     pub connector: Option<Process>,
-    /// The address that it comes from, where its client is on no network namespace of this node.
+    /// The address that it comes from, where its client is in no network namespace of this node.
     pub remote: Option<IpAddr>,
 }

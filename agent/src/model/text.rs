@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` with every character that is not plainly printable written as an escape: `\u{1b}`, `\n`, `\u{202e}`.
+/// Returns `text` with every character that is not plainly printable written as an escape: `\u{1b}`, `\n`, `\u{202e}`.
 ///
-/// Which characters those are is the standard library's judgement (`char::escape_debug`: control, format, unassigned and
-/// combining characters). Backslashes and quotes stay as they are: systemd's unit names are full of them.
+/// The standard library decides which characters those are (`char::escape_debug`: control, format, unassigned and combining
+/// characters). Backslashes and quotes stay as they are: systemd's unit names are full of them.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
@@ -24,7 +24,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// `text` cut to at most `limit` bytes, at a character; a cut text ends in `…` (three bytes, counted).
+/// Returns `text` cut to at most `limit` bytes, at a character; a cut text ends in `…` (three bytes, counted).
 pub fn cut_bytes(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
     const MARK: char = '…';
     if text.len() <= limit {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
+    fn control_characters_are_escaped() {
         let cases = [
             ("docker.service", "docker.service"),
             (

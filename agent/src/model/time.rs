@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The time `seconds` after 1970-01-01T00:00:00Z.
+    /// Returns the time `seconds` after 1970-01-01T00:00:00Z.
     pub const fn from_unix(seconds: u64) -> Self {
         Self(seconds)
     }
@@ -21,13 +21,13 @@ impl Timestamp {
         self.0
     }
 
-    /// How long after `earlier` this is; zero where it is not after it (a clock that was set back).
+    /// The time from `earlier` to this; zero where this is not later (a clock that was set back).
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// Converts to the calendar's type, to be formatted. A time past the year 9999, which only a broken clock gives, is
-    /// the last one that the calendar has.
+    /// Converts to the calendar's type, to be formatted. A time past the year 9999, which only a broken clock gives, becomes the
+    /// last one that the calendar has.
     pub fn calendar(self) -> jiff::Timestamp {
         let last = jiff::Timestamp::MAX.as_second();
         let second = i64::try_from(self.0).map_or(last, |second| second.min(last));
@@ -37,7 +37,7 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        // A clock before 1970 is a broken clock; zero says so as plainly as anything.
+        // A clock before 1970 is a broken clock; zero shows that well enough.
         Self(time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of each of the last hours: that something was seen in it, that it was not, or that nobody could look.
+//! The state of each of the last hours: something was seen in it, was not seen in it, or no look saw everything.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -8,12 +8,12 @@ use super::time::Timestamp;
 
 const HOUR: u64 = 3_600;
 
-/// The facts of one hour.
+/// The state of one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hour {
-    /// No look of this hour saw all: castoff did not run, or something was hidden from it.
+    /// No look of this hour saw everything: castoff did not run, or something was hidden from it.
     Unknown,
-    /// At least one look saw all, and this was not there.
+    /// At least one look saw everything, and this was not there.
     NotSeen,
     /// It was seen.
     Seen,
@@ -30,7 +30,7 @@ impl Hour {
     }
 }
 
-/// The last [`Hours::SPAN`] hours, the oldest first; the last one is not over yet. Written as one character an hour: `#`
+/// The last [`Hours::SPAN`] hours, the oldest first; the last one is not over yet. Written as one character for each hour: `#`
 /// seen, `.` not seen, `?` unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeline {
@@ -38,23 +38,23 @@ pub struct Timeline {
     hours: Vec<Hour>,
 }
 
-/// Hours of one kind without a gap.
+/// Consecutive hours with the same state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// The facts of each of them.
+    /// The state of each of them.
     pub hour: Hour,
-    /// Hours between the beginning of the timeline and the first of them.
+    /// The number of hours between the beginning of the timeline and the first of them.
     pub at: usize,
-    /// How many there are.
+    /// The number of hours.
     pub length: usize,
-    /// When the first of them begins.
+    /// The time at which the first of them begins.
     pub from: Timestamp,
-    /// When the last of them ends.
+    /// The time at which the last of them ends.
     pub until: Timestamp,
 }
 
 impl Timeline {
-    /// The hours up to that of `now`: those in `seen`, those in `looked` and not in it, the rest.
+    /// Returns the hours up to that of `now`: those in `seen` as seen, those in `looked` alone as not seen, the rest as unknown.
     pub fn new(now: Timestamp, seen: &[&Hours], looked: &Hours) -> Self {
         let first = (now.as_unix() / HOUR).saturating_sub(Hours::SPAN - 1);
         let hour = |n| {
@@ -73,22 +73,22 @@ impl Timeline {
         }
     }
 
-    /// When the first hour begins.
+    /// The time at which the first hour begins.
     pub const fn from(&self) -> Timestamp {
         self.from
     }
 
-    /// Each hour.
+    /// Every hour, the oldest first.
     pub fn hours(&self) -> &[Hour] {
         &self.hours
     }
 
-    /// How many hours are of a kind.
+    /// The number of hours of a kind.
     pub fn count(&self, kind: Hour) -> usize {
         self.hours.iter().filter(|hour| **hour == kind).count()
     }
 
-    /// The same, as stretches.
+    /// The hours as stretches.
     pub fn stretches(&self) -> impl Iterator<Item = Stretch> + '_ {
         let time = |n: usize| Timestamp::from_unix(self.from.as_unix() + n as u64 * HOUR);
         let mut at = 0;
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_hour_in_which_nobody_looked_is_not_one_without_use() {
+    fn an_hour_without_a_look_is_not_one_without_use() {
         let at = |hour: u64| Timestamp::from_unix((500_000 + hour) * HOUR + 59);
         let looked: Hours = (100..168).filter(|n| !(120..130).contains(n)).map(at).collect();
         let seen: Hours = [at(10), at(150), at(151)].into_iter().collect();

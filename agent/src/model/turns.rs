@@ -1,7 +1,7 @@
-//! Who keeps a place where there are too few: each kind of client in turn, and in it each owner in turn.
+//! Selects the clients that are kept where there is too little room: each kind of client in turn, and in it each owner in turn.
 //!
-//! A flood of one kind then takes the places that no other kind needs, and those alone. A user who makes ten thousand
-//! clients makes them all of one owner, and crowds out his own.
+//! A flood of one kind then takes only the places that no other kind needs. A user who makes ten thousand clients makes them all
+//! of one owner, and displaces only his own.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,30 @@ use super::client::{ClientIdentity, OF_USER};
 use super::engine::Scope;
 use super::workload::Unit;
 
-/// A kind of client, as far as somebody can make many of it without making others.
+/// A kind of client. It is a kind of its own if many clients of it can be made without any of another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// Containers of pods.
     Pod,
-    /// Containers that an engine runs by itself, but a user's.
+    /// Containers that an engine runs by itself, except an ordinary user's.
     EngineContainer,
     /// Processes of the system's units, and of root.
     System,
-    /// Processes of a user's.
+    /// Processes of an ordinary user.
     User,
-    /// Other machines, whose addresses anybody there chooses.
+    /// Other machines, which choose their addresses.
     Remote,
-    /// Those that could not be named.
+    /// Clients that could not be named.
     Unnamed,
-    /// Those that no look saw: one for each listener.
+    /// Clients that no look saw: one for each listener.
     Unseen,
 }
 
 /// Within a kind: a namespace, an image, a unit or a user.
 type Owner = String;
 
-/// Whose a client of an engine is, by who it is and whom the engine serves. All that a user's own engine has is his.
+/// Returns the kind and the owner of an engine's client, by its identity and by the engine's scope. All clients of a user's own
+/// engine belong to that user.
 fn owner_of(identity: &ClientIdentity, scope: &Scope) -> (Kind, Owner) {
     if let Scope::User { uid } = scope {
         return (Kind::User, uid.to_string());
@@ -55,8 +56,8 @@ fn owner_of(identity: &ClientIdentity, scope: &Scope) -> (Kind, Owner) {
     }
 }
 
-/// The same items, so that the first `n` of them are those that keep a place where there are `n`. They come the best
-/// first, and of one owner they stay in that order.
+/// Orders the items so that the first `n` of them are those to keep where there is room for `n`. They come best first, and those
+/// of one owner stay in that order.
 pub fn in_turns<T>(best_first: Vec<T>, whose: impl Fn(&T) -> (&ClientIdentity, &Scope)) -> Vec<T> {
     let owned = best_first.into_iter().map(|item| {
         let (identity, scope) = whose(&item);
@@ -67,7 +68,7 @@ pub fn in_turns<T>(best_first: Vec<T>, whose: impl Fn(&T) -> (&ClientIdentity, &
     by_kind.into_iter().map(|(_, item)| item).collect()
 }
 
-/// The first of each group, then the second of each, and so on.
+/// Returns the first of each group, then the second of each, and so on.
 fn take_turns<T, G: Ord>(items: Vec<T>, group: impl Fn(&T) -> G) -> Vec<T> {
     let mut turns: BTreeMap<G, usize> = BTreeMap::new();
     let turn_of = |item: T| {
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_flood_takes_no_place_of_another() {
+    fn a_flood_of_one_user_displaces_no_other_client() {
         let scope = || Some(Unit::Session { uid: 1000 });
         let mut all: Vec<ClientIdentity> = (0..10_000).map(|n| host(scope(), 100_000 + n, n as usize)).collect();
         let honest = [
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_owner_the_best_come_first() {
+    fn clients_of_one_owner_come_best_first() {
         let all: Vec<ClientIdentity> = (0..5).map(|n| host(None, 1000, n)).collect();
         assert_eq!(in_turns(all.clone(), |identity| (identity, &Scope::Host)), all);
     }

@@ -1,5 +1,5 @@
-//! Where control groups place a process: containers, pod, unit. See the parser beside it for the forms of paths.
-//! [`owner`] tells what a pod belongs to.
+//! The containers, pod and unit that control groups place a process in. The parser beside it documents the forms of paths;
+//! [`owner`] finds the workload of a pod.
 
 mod cgroup;
 pub mod container_name;
@@ -17,19 +17,19 @@ use super::identity::ContainerId;
 use super::reading::codes;
 
 codes! {
-    /// Who made a container's control group, as far as its name tells.
+    /// The program that made a container's control group, as far as its name shows.
     Manager {
         /// containerd's CRI plugin.
         CriContainerd = "cri-containerd",
         /// CRI-O.
         Crio = "cri-o",
-        /// Docker; also what dockershim and cri-dockerd leave.
+        /// Docker; also the containers of dockershim and cri-dockerd.
         Docker = "docker",
         /// Podman.
         Podman = "podman",
         /// nerdctl.
         Nerdctl = "nerdctl",
-        /// The name does not say: cgroupfs paths of containerd, and others.
+        /// The name does not show it: cgroupfs paths of containerd, and others.
         Unnamed = "unnamed",
     }
 }
@@ -42,14 +42,14 @@ pub struct CgroupContainer {
     pub id: ContainerId,
     /// The program that made the group.
     pub manager: Manager,
-    /// The user in whose own part of the hierarchy it is: below his slice, or below a group that he owns. He names the
-    /// groups there as he likes, so the id is his claim.
+    /// The user in whose own part of the hierarchy it is: below his slice, or below a group that he owns. That user chooses the
+    /// names of the groups there, so the id is his claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
 }
 
-/// Tells the user who owns the directory of a control group, by the controllers of its hierarchy as `/proc/<pid>/cgroup`
-/// names them and by its path. None where there is no such directory.
+/// Returns the user who owns the directory of a control group, by the controllers of its hierarchy as `/proc/<pid>/cgroup` names
+/// them and by its path. None where there is no such directory.
 pub type GroupOwner<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<u32>;
 
 /// The unit of the host's init system that a process belongs to.
@@ -76,7 +76,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The unit by the name that its next run has too: `ssh@.service` for the service of one connection.
+    /// Returns the unit under the name that its next run has too: `ssh@.service` for the service of one connection.
     #[must_use]
     pub fn lasting(self) -> Self {
         match self {
@@ -102,7 +102,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// What the control groups of a process say about where it belongs. All empty: the root group, or nothing readable.
+/// The place of a process by its control groups. All empty: the root group, or nothing could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Membership {
@@ -110,12 +110,12 @@ pub struct Membership {
     pub containers: Vec<CgroupContainer>,
     /// The pod's uid as the path spells it, brought to the form with dashes; 32 hexadecimal digits for a static pod.
     pub pod_uid: Option<String>,
-    /// The host's unit, only where no container is around the process but one that a user claims.
+    /// The host's unit, only where no container is around the process except one that a user claims.
     pub unit: Option<Unit>,
 }
 
 impl Membership {
-    /// Of a container by its id alone; `user` is the one whose claim that is.
+    /// Returns the membership of a container by its id alone; `user` is the user whose claim it is.
     pub fn of_container(id: ContainerId, user: Option<u32>) -> Self {
         let manager = Manager::Unnamed;
         Self {
@@ -124,13 +124,13 @@ impl Membership {
         }
     }
 
-    /// From the bytes of `/proc/<pid>/cgroup`. What is not understood places the process nowhere. `owner` tells who owns
-    /// the directory of a control group: whoever does names the groups below it.
+    /// Parses the bytes of `/proc/<pid>/cgroup`. A form that is not understood places the process nowhere. `owner` returns the
+    /// user who owns the directory of a control group: that user chooses the names of the groups below it.
     pub fn from_cgroups(file: &[u8], owner: GroupOwner<'_>) -> Self {
         cgroup::parse(file, owner)
     }
 
-    /// The same by the names alone.
+    /// Parses by the names alone, without owners.
     pub fn from_names(file: &[u8]) -> Self {
         cgroup::parse(file, &|_, _| None)
     }

@@ -1,5 +1,5 @@
-//! Holds generated text against a file that is checked in, so that a review sees every change of what castoff
-//! publishes. `CASTOFF_BLESS=1 cargo test` rewrites the files.
+//! Compares generated text with a checked-in file, so that a review sees every change of castoff's output. `CASTOFF_BLESS=1 cargo
+//! test` rewrites the files.
 
 use std::fs;
 use std::path::Path;

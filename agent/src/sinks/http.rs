@@ -1,13 +1,13 @@
-//! The agent's HTTP side: metrics, health, the report, a landing page. Read-only: GET and HEAD, and a request's body is
-//! never read. Knows the latest report and nothing of how it was made.
+//! The agent's HTTP server: metrics, health, the report, a landing page. Read-only: GET and HEAD, and a request's body is never
+//! read. Knows the latest report, but not how it was made.
 
+mod cache;
 mod connections;
 mod credential;
 mod guard;
 mod liveness;
 mod refresh;
 mod server;
-mod shelf;
 pub mod tls;
 
 use std::fmt::Display;
@@ -30,23 +30,23 @@ use super::views::page;
 use crate::findings::report::Report;
 use crate::model::publishing::{Events, Publishing, Standing};
 use crate::model::time::Timestamp;
+use cache::{Held, TextCache};
 pub use connections::Limits;
 pub use guard::Guard;
 pub use liveness::{Liveness, Stalled};
 pub use server::{Drained, Server};
-use shelf::{Held, Shelf};
 
-/// The paths that a reader needs the right to get, where readers need one.
+/// The paths that require the right to get them, where access is restricted.
 pub const PAGES: [&str; 4] = ["/", "/style.css", "/metrics", "/api/v1/report"];
 
-/// The data that the pages are made of.
+/// The data for the pages.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The latest report; none before the first.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
-    /// The state of the labels; none where castoff was not asked to keep any.
+    /// The state of the labels; none where castoff does not publish labels.
     pub labels: Option<watch::Receiver<Publishing>>,
-    /// The state of the events; none where castoff was not asked to make any.
+    /// The state of the events; none where castoff does not make events.
     pub events: Option<watch::Receiver<Events>>,
     /// The counters of the agent since it started.
     pub cycles: Arc<Mutex<CycleCounters>>,
@@ -69,8 +69,8 @@ impl Published {
     }
 }
 
-/// The data of one text. The page and the metrics say what holds now, so they are written anew each second.
-struct Sight {
+/// The key of a cached text. The page and the metrics show the current state, so they are rendered again each second.
+struct TextKey {
     report: Weak<Report>,
     standing: Standing,
     second: Option<Timestamp>,
@@ -78,9 +78,9 @@ struct Sight {
     refresh: Option<u32>,
 }
 
-impl PartialEq for Sight {
+impl PartialEq for TextKey {
     fn eq(&self, other: &Self) -> bool {
-        let of = |sight: &Self| (sight.second, sight.stalled, sight.refresh);
+        let of = |key: &Self| (key.second, key.stalled, key.refresh);
         Weak::ptr_eq(&self.report, &other.report) && self.standing == other.standing && of(self) == of(other)
     }
 }
@@ -88,11 +88,11 @@ impl PartialEq for Sight {
 /// The pages, and the texts that their readers share.
 struct Pages {
     published: Published,
-    page: Shelf<Sight>,
-    /// The page that loads itself anew.
-    reloading: Shelf<Sight>,
-    metrics: Shelf<Sight>,
-    json: Shelf<Sight>,
+    page: TextCache<TextKey>,
+    /// The page with a reload interval.
+    reloading: TextCache<TextKey>,
+    metrics: TextCache<TextKey>,
+    json: TextCache<TextKey>,
 }
 
 impl Pages {
@@ -100,16 +100,16 @@ impl Pages {
         let held = Held::default();
         Self {
             published,
-            page: Shelf::new(&held),
-            reloading: Shelf::new(&held),
-            metrics: Shelf::new(&held),
-            json: Shelf::new(&held),
+            page: TextCache::new(&held),
+            reloading: TextCache::new(&held),
+            metrics: TextCache::new(&held),
+            json: TextCache::new(&held),
         }
     }
 }
 
-/// The routes, for everybody who reaches the address, or for those whom `guard` lets in. The kubelet's probes are for
-/// everybody: it has no token, and they tell nothing of the node.
+/// The routes, for everyone who reaches the address, or for those whom `guard` admits. The kubelet's probes are open to everyone:
+/// the kubelet has no token, and they show nothing of the node.
 pub fn router(published: Published, guard: Option<Arc<Guard>>) -> Router {
     let [at_index, at_style, at_metrics, at_report] = PAGES;
     let pages = Router::new()
@@ -136,7 +136,7 @@ async fn index(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery) -> Re
     let published = &pages.published;
     let (report, standing) = (published.report(), published.standing());
     let (stalled, now) = (published.liveness.check().err(), SystemTime::now().into());
-    let sight = Sight {
+    let key = TextKey {
         report: report.as_ref().map(Arc::downgrade).unwrap_or_default(),
         standing: standing.clone(),
         second: Some(now),
@@ -149,7 +149,7 @@ async fn index(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery) -> Re
         &pages.page
     };
     let page = shelf.get(
-        sight,
+        key,
         |of| of.refresh == refresh,
         || {
             page::render(&page::Looked {
@@ -175,7 +175,7 @@ async fn style() -> Response {
 async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
     let published = &pages.published;
     let (report, standing) = (published.report(), published.standing());
-    let sight = Sight {
+    let key = TextKey {
         report: report.as_ref().map(Arc::downgrade).unwrap_or_default(),
         standing: standing.clone(),
         second: Some(SystemTime::now().into()),
@@ -183,7 +183,7 @@ async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
         refresh: None,
     };
     let metrics = pages.metrics.get(
-        sight,
+        key,
         |_| true,
         || {
             // A cycle that panicked while it counted leaves the counters readable.
@@ -214,18 +214,18 @@ async fn report(State(pages): State<Arc<Pages>>) -> Response {
         return text(StatusCode::SERVICE_UNAVAILABLE, NO_REPORT);
     };
     let standing = published.standing();
-    let sight = Sight {
+    let key = TextKey {
         report: Arc::downgrade(&report),
         standing: standing.clone(),
         second: None,
         stalled: false,
         refresh: None,
     };
-    let json = pages.json.get(sight, |_| true, || render_json_line(&report, &standing));
+    let json = pages.json.get(key, |_| true, || render_json_line(&report, &standing));
     shared("application/json", json)
 }
 
-/// A text that others read too.
+/// Returns a response with a shared text.
 fn shared<E: Display>(content_type: &'static str, text: Result<Option<Bytes>, E>) -> Response {
     match text {
         Ok(Some(body)) => answer(StatusCode::OK, content_type, body),
@@ -248,7 +248,7 @@ fn text(status: StatusCode, body: impl Into<Body>) -> Response {
     answer(status, "text/plain; charset=utf-8", body)
 }
 
-/// No script, no frame, no form, and castoff's own style: the page is text, drawings and links.
+/// No script, no frame, no form, and only castoff's own style: the page is text, drawings and links.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

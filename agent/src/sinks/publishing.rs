@@ -1,4 +1,4 @@
-//! Tells the cluster what a report says of its node: labels through the API server or Node Feature Discovery, and Events.
+//! Publishes a report's conclusions to the cluster: labels through the API server or Node Feature Discovery, and Events.
 
 pub mod events;
 pub mod labels;

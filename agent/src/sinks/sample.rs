@@ -1,4 +1,4 @@
-//! A report that has something of every kind, for tests of what is published. Not a likely node.
+//! A report with an item of every kind, for tests of the sinks. Not a likely node.
 
 mod clients;
 mod node;
@@ -24,12 +24,12 @@ pub(crate) use clients::{host_client, key, place, pod_client};
 /// 2026-11-24T12:00:00Z.
 pub(crate) const NOW: u64 = 1_795_521_600;
 
-/// `seconds` before the report.
+/// The time `seconds` before the report.
 pub(crate) const fn ago(seconds: u64) -> Timestamp {
     Timestamp::from_unix(NOW - seconds)
 }
 
-/// Something of everything.
+/// A report with an item of every kind.
 pub(crate) fn report() -> Report {
     Report {
         api_version: API_VERSION,
@@ -94,7 +94,7 @@ pub(crate) fn clear() -> Report {
     report
 }
 
-/// A clear node that was asked what it is ready for: one of each answer.
+/// A clear node with targets: one for each answer.
 pub(crate) fn asked() -> Report {
     let mut report = clear();
     if let Reading::Known(runtime) = &mut report.runtime {

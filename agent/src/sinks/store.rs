@@ -1,8 +1,8 @@
 //! The state file: first and last seen of each client, so that "Docker-free for N days" survives the agent.
 //!
-//! The only file on the node that castoff writes. A bad one is set aside and never deleted; one that cannot be written
-//! is said each time and stops nothing. All of it blocks on the disk: call it off the async runtime.
-//! `docs/adr/0003-state-file.md` tells why it is a JSON file.
+//! The only file on the node that castoff writes. A bad one is set aside and never deleted; a failed write is reported each time
+//! and stops nothing. Every function blocks on the disk: call it off the async runtime. `docs/adr/0003-state-file.md` explains
+//! why it is a JSON file.
 
 mod document;
 mod file;
@@ -22,7 +22,7 @@ pub use keeper::{Loaded, Saved, StateKeeper};
 /// An error of the state file.
 #[derive(Debug, Error)]
 pub enum StateError {
-    /// It is there and could not be read. It stays where it is until castoff has something to write.
+    /// It exists and could not be read. It stays where it is until castoff has something to write.
     #[error("read {}", .path.display())]
     Read {
         /// The file.
@@ -46,13 +46,13 @@ pub enum StateError {
         /// The host's error.
         source: io::Error,
     },
-    /// A directory, a FIFO, a socket or a device stands in its place.
+    /// A directory, a FIFO, a socket or a device is in its place.
     #[error("{} is not a regular file", .path.display())]
     NotAFile {
         /// The file.
         path: PathBuf,
     },
-    /// The history could not be put into words that castoff would read again.
+    /// The history could not be encoded in a form that castoff would read again.
     #[error("write down {}", .path.display())]
     Encode {
         /// The file.
@@ -60,7 +60,7 @@ pub enum StateError {
         /// The cause.
         source: DocumentError,
     },
-    /// It could not be written. The last good one is untouched.
+    /// It could not be written. The last good one is unchanged.
     #[error("write {}", .path.display())]
     Write {
         /// The file.
@@ -71,7 +71,7 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// The closed reason.
+    /// The reason from the closed list.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Read { source, .. } | Self::SetAside { source, .. } | Self::Write { source, .. } => {
@@ -85,8 +85,7 @@ impl StateError {
         }
     }
 
-    /// The gap in the report. A history that was lost hides clients of before; one that could not be written hides
-    /// nothing yet.
+    /// The gap in the report. A lost history hides earlier clients; one that could not be written hides nothing yet.
     pub fn gap(&self) -> Gap {
         let (asked, hides) = match self {
             Self::Read { path, .. } | Self::Corrupt { path, .. } => (path, Hides::Client),

@@ -247,7 +247,7 @@ impl<'a> EngineSearch<'a> {
         let settings = process.and_then(|process| DaemonSettings::read(self.reader, owner, process));
         match settings {
             Some(settings) => match settings.containerd() {
-                Some(path) => Containerd::Told(self.follow(owner, path)),
+                Some(path) => Containerd::Configured(self.follow(owner, path)),
                 None if self.has_own_containerd(owner) => Containerd::Own,
                 None => Containerd::Found,
             },

@@ -1,6 +1,6 @@
-//! What files of the host say: the control group version, what of Docker is still on the disk, and shims that are gone.
+//! Facts from files of the host: the cgroup version, Docker's leftovers on the disk, and missing shims.
 //!
-//! Relies on the kubelet's own rule for the version (`/sys/fs/cgroup` is a cgroup2 mount or is not), on where
+//! Relies on the kubelet's own rule for the version (`/sys/fs/cgroup` is a cgroup2 mount or is not), on the paths where
 //! distributions and vendors install Docker, and on systemd's directories of enabled units. Podman's files are not
 //! Docker's.
 
@@ -23,11 +23,12 @@ use crate::model::identity::FileIdentity;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 pub use units::{EnginePorts, UnitMemory};
 
-/// Where the control groups are mounted, by the file hierarchy that every runtime expects.
+/// The mount point of the control groups, which every runtime expects.
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup";
 
-/// One of these is in every host's root directory, and in a part of it that is mounted for castoff. A runtime makes none of
-/// them in a container that has only castoff: `/etc/hosts` and its like, `/run` and `/var/run` it does.
+/// Every host's root directory has one of these, and so does a part of it that is mounted for castoff. A runtime
+/// creates none of them in a container that has only castoff. (It does create `/etc/hosts` and similar files, `/run`
+/// and `/var/run`.)
 const OF_A_HOST: [&str; 6] = [
     "/etc/passwd",
     "/etc/os-release",
@@ -37,8 +38,8 @@ const OF_A_HOST: [&str; 6] = [
     "/var/log",
 ];
 
-/// Reads the host's files. `cgroups` is what an earlier look has seen of this boot: it does not change, and to read it
-/// again means to read all mounts.
+/// Reads the host's files. `cgroups` is the version from an earlier look in this boot: it does not change, and reading
+/// it again means reading all mounts.
 pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sighting<HostFiles> {
     let mut gaps = Vec::new();
     let (left_overs, containerd_io, orphaned_shims) = match Rooted::open(&host.root) {
@@ -68,17 +69,17 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
     Sighting::partial(files, gaps)
 }
 
-/// Where engines have their sockets.
+/// The places of engines' sockets.
 #[derive(Debug)]
 pub struct SocketPlaces {
-    /// The files that are there, by their paths.
+    /// The files at the usual paths of engines' sockets, by path.
     pub files: Sighting<Vec<(&'static str, FileIdentity)>>,
     /// The TCP ports on which systemd may listen for an engine.
     pub ports: Sighting<EnginePorts>,
 }
 
 impl SocketPlaces {
-    /// What is known where the files could not be looked at.
+    /// Returns the places if the files could not be read.
     pub fn unknown(gap: &Gap) -> Self {
         Self {
             files: Sighting::unknown(gap.clone()),
@@ -87,7 +88,7 @@ impl SocketPlaces {
     }
 }
 
-/// Reads which files are where engines have their sockets, and what systemd's units say.
+/// Reads the files at the usual paths of engines' sockets, and systemd's units.
 pub fn read_socket_places(host: &HostPaths, units: &mut UnitMemory) -> SocketPlaces {
     match Rooted::open(&host.root) {
         Ok(root) => SocketPlaces {
@@ -113,8 +114,8 @@ fn read_socket_files(root: &Rooted) -> Sighting<Vec<(&'static str, FileIdentity)
     Sighting::partial(found, gaps)
 }
 
-/// Where nothing of a host is in the directory that stands for its root, no sight of it means anything: not the host's was
-/// given, or it was not mounted there.
+/// Returns a gap if the host's root directory has nothing of a host. Then no result about it means anything: castoff
+/// was given another directory, or the host's is not mounted there.
 fn find_foreign_root(root: &Rooted, host: &HostPaths) -> Option<Gap> {
     let is_there =
         |path: &&str| !matches!(root.read_identity(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
@@ -123,8 +124,8 @@ fn find_foreign_root(root: &Rooted, host: &HostPaths) -> Option<Gap> {
     (!OF_A_HOST.iter().any(is_there)).then(gap)
 }
 
-/// The version by the mounts of pid 1, which are the host's; by castoff's own where those may not be read, which a
-/// runtime mounts alike.
+/// Reads the version from the mounts of pid 1, which are the host's. If those may not be read, castoff's own are used,
+/// in which a runtime has the same version.
 fn read_cgroup_version(host: &HostPaths) -> Reading<CgroupVersion> {
     let of_init = read_version_of(host, "1/mountinfo");
     let of_either = of_init.or_else(|error| read_version_of(host, "self/mountinfo").map_err(|_| error));
@@ -142,7 +143,7 @@ fn read_version_of(host: &HostPaths, file: &str) -> io::Result<Option<CgroupVers
     let mut version = None;
     read_mounts(&host.proc.join(file), |mount| {
         if mount.point == CGROUP_ROOT {
-            // The hybrid has a tmpfs here and cgroup2 below it; the kubelet counts that as version 1. A later mount
+            // A hybrid host has a tmpfs here and cgroup2 below it, which the kubelet counts as version 1. A later mount
             // covers an earlier one.
             let unified = mount.fs_type == b"cgroup2";
             version = Some(if unified { CgroupVersion::V2 } else { CgroupVersion::V1 });

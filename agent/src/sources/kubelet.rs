@@ -1,9 +1,9 @@
-//! What the node's kubelet was told about its runtime: by the flags of its process, then by the files that it reads.
+//! The runtime settings of the node's kubelet: the flags of its process, then the files that it reads.
 //!
-//! A flag wins over a file (the kubelet lays its flags over its configuration). Where the process is seen, only the
-//! files that its flags name count; where none is seen, castoff may lack the host's PID namespace, and the files that
+//! A flag wins over a file (the kubelet applies its flags after its configuration). If the process is visible, only the
+//! files that its flags name count. If it is not, castoff may lack the host's PID namespace, and the files that
 //! installers are known to write are read instead. Never reads an environment, and keeps nothing of a command line but
-//! the flags of [`flags`]. Relies on kubelet@v0.20 to v0.37 `cmd/kubelet/app/options` and the defaults of k3s, rke2,
+//! the flags in [`flags`]. Relies on kubelet@v0.20 to v0.37 `cmd/kubelet/app/options` and the defaults of k3s, rke2,
 //! k0s and microk8s.
 
 mod dockershim;
@@ -20,19 +20,19 @@ use std::io;
 use self::dockershim::serves_dockershim;
 use self::embedded::Program;
 pub use self::evidence::find_evidence;
-use self::files::{Configuration, Files, Word, named_by};
+use self::files::{Configuration, EndpointSetting, Files, named_by};
 use self::flags::{ENDPOINT, Flags};
 use super::HostPaths;
 use super::kernel::refusal::{self, Right, is_gone};
-use super::processes::standing::{Standing, read_standing};
+use super::processes::authority::{Authority, read_authority};
 use super::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use super::runtime::endpoint::{DOCKERSHIM, path_of};
 use crate::model::identity::ProcessKey;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 
-/// Files of flags that installers hand to the kubelet's unit, the one that is put last on its command line, and so
-/// wins, first.
+/// Files of flags that installers pass to the kubelet's unit. The one that comes last on its command line, and so wins,
+/// is first here.
 const FLAG_FILES: [&str; 5] = [
     "/etc/default/kubelet",
     "/etc/sysconfig/kubelet",
@@ -41,8 +41,8 @@ const FLAG_FILES: [&str; 5] = [
     "/var/snap/k8s/common/args/kubelet",
 ];
 
-/// Configuration files, and directories of drop-ins, that installers write: kubeadm's, EKS' and k0s'. kubeadm lays
-/// `instance-config.yaml` (from 1.32 on) over `config.yaml` when it writes that.
+/// Configuration files, and directories of drop-ins, that installers write: those of kubeadm, EKS and k0s. kubeadm
+/// applies `instance-config.yaml` (since 1.32) on top of `config.yaml` when it writes that.
 const CONFIGURATIONS: [&str; 5] = [
     "/var/lib/kubelet/config.yaml",
     "/var/lib/kubelet/instance-config.yaml",
@@ -51,13 +51,13 @@ const CONFIGURATIONS: [&str; 5] = [
     "/var/lib/k0s/kubelet-config.yaml",
 ];
 
-/// Directories of drop-ins that installers have the kubelet read.
+/// Directories of drop-ins that installers configure.
 const DROP_INS: [&str; 2] = [
     "/etc/kubernetes/kubelet/config.json.d",
     "/etc/kubernetes/kubelet.conf.d",
 ];
 
-/// Reads what the kubelet of this node was told. Absent: neither a process nor a file of one is here.
+/// Reads the settings of this node's kubelet. Absent if there is neither a process nor a file of one.
 pub fn read_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Sighting<Kubelet> {
     let files = Files::open(host);
     let mut sighting = find_kubelet(host, reader, table, &files);
@@ -72,30 +72,30 @@ fn find_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable, 
         .entries
         .iter()
         .filter_map(|entry| Some((entry, Program::of(entry)?)));
-    let (mut seen, mut doubts) = (Vec::new(), Vec::new());
+    let (mut seen, mut gaps) = (Vec::new(), Vec::new());
     for (entry, program) in candidates {
-        match reader.open(entry.key).and_then(|process| read_standing(&process)) {
-            Ok(Standing::Node) => seen.extend(read_process(host, reader, files, entry, program)),
-            Ok(Standing::Rootless) => doubts.extend(doubt_rootless(reader, entry, program)),
-            // Anybody may call himself so.
-            Ok(Standing::Itself) => {}
+        match reader.open(entry.key).and_then(|process| read_authority(&process)) {
+            Ok(Authority::Node) => seen.extend(read_process(host, reader, files, entry, program)),
+            Ok(Authority::Rootless) => gaps.extend(rootless_gap(reader, entry, program)),
+            // Any user may give a process that name.
+            Ok(Authority::Itself) => {}
             Err(error) if is_gone(&error) => {}
-            Err(error) => doubts.push(unread(entry, "whose kubelet process", &error)),
+            Err(error) => gaps.push(unread(entry, "whose kubelet process", &error)),
         }
     }
     let mut seen = seen.into_iter();
     let Some(mut first) = seen.next() else {
-        return doubts
+        return gaps
             .into_iter()
             .next()
             .map_or_else(|| read_files(files), Sighting::unknown);
     };
     for other in seen {
-        let (told, also) = (
+        let (endpoints, others) = (
             first.reading.known().map(|k| &k.endpoints),
             other.reading.known().map(|k| &k.endpoints),
         );
-        if told != also {
+        if endpoints != others {
             let answer = "a second kubelet on this node that was told otherwise; castoff follows the first";
             Gap::new(Reason::LimitReached, Hides::Runtime, "the kubelet's process", answer).fold_into(&mut first.gaps);
         }
@@ -103,9 +103,9 @@ fn find_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable, 
     first
 }
 
-/// The doubt that a kubelet in a user namespace leaves (feature `KubeletInUserNamespace`): its runtime, its pods and its
-/// paths are an ordinary user's. None where the process is no kubelet, or gone.
-fn doubt_rootless(reader: &ProcessReader, entry: &ProcessEntry, program: Program) -> Option<Gap> {
+/// Returns the gap for a kubelet in a user namespace (feature `KubeletInUserNamespace`): its runtime, its pods and its
+/// paths are an ordinary user's. None if the process is not a kubelet, or has ended.
+fn rootless_gap(reader: &ProcessReader, entry: &ProcessEntry, program: Program) -> Option<Gap> {
     match reader.read_arguments(entry.key) {
         Ok(arguments) if program.runs_kubelet(&arguments) => {
             let asked = format!("the kubelet's process {}", entry.key.pid);
@@ -124,25 +124,25 @@ fn unread(entry: &ProcessEntry, what: &str, error: &io::Error) -> Gap {
     refusal::gap(error, Hides::Runtime, asked, Right::Trace)
 }
 
-/// What is collected on the way.
+/// The settings that are collected.
 #[derive(Debug, Default)]
 struct KubeletFacts {
-    /// The kubelet's process, where it is seen.
+    /// The kubelet's process, if it is visible.
     process: Option<ProcessKey>,
     flags: Flags,
-    /// The winner first.
+    /// The endpoints, with the one that wins first.
     endpoints: Vec<EndpointCandidate>,
-    /// True if a `KubeletConfiguration` names an endpoint, as it can since 1.27.
+    /// True if a `KubeletConfiguration` sets an endpoint, which is possible since 1.27.
     in_configuration: bool,
     /// The `failCgroupV1` that wins.
     fail_cgroup_v1: Option<bool>,
-    /// The first thing that could not be read: what comes after it may be overruled by it.
+    /// The first gap: the unread setting may win over those after it.
     unread: Option<Gap>,
     gaps: Vec<Gap>,
 }
 
 impl KubeletFacts {
-    /// Takes a kubelet's configuration. Gives whether there is such a file.
+    /// Adds a kubelet's configuration. Returns whether there is such a file.
     fn add(&mut self, read: Result<Configuration, Gap>) -> bool {
         let Configuration {
             endpoint,
@@ -158,9 +158,9 @@ impl KubeletFacts {
             self.fail_cgroup_v1 = self.fail_cgroup_v1.or(fail_cgroup_v1);
         }
         match endpoint {
-            Word::NoFile => return false,
-            Word::Silent => {}
-            Word::Names(endpoint) => {
+            EndpointSetting::NoFile => return false,
+            EndpointSetting::Silent => {}
+            EndpointSetting::Names(endpoint) => {
                 self.endpoints.push(endpoint);
                 self.in_configuration = true;
             }
@@ -168,7 +168,7 @@ impl KubeletFacts {
         true
     }
 
-    /// Notes what could not be read. It hides the runtime only where nothing that wins over it named an endpoint.
+    /// Adds a gap. It hides the runtime only if no setting that wins over it has set an endpoint.
     fn miss(&mut self, gap: Gap) {
         self.unread.get_or_insert_with(|| gap.clone());
         if self.endpoints.is_empty() {
@@ -176,11 +176,11 @@ impl KubeletFacts {
         }
     }
 
-    /// What flags and files say of dockershim; none where they say nothing.
+    /// Returns whether flags and files set dockershim; none if they do not set it.
     fn of_dockershim(&self) -> Option<bool> {
         match self.flags.runtime.as_deref() {
             Some(runtime) => Some(runtime == "docker"),
-            // The default up to 1.23, whatever the endpoint: that is where dockershim serves then.
+            // The default up to 1.23, whatever the endpoint, which is then where dockershim serves.
             None if self.flags.before_1_24.is_some() => Some(true),
             None => self.in_configuration.then_some(false),
         }
@@ -211,7 +211,7 @@ impl KubeletFacts {
     }
 }
 
-/// One kubelet by its process. None: it is gone, or it runs no kubelet.
+/// Reads one kubelet from its process. Returns none if it has ended or runs no kubelet.
 fn read_process(
     host: &HostPaths,
     reader: &ProcessReader,
@@ -219,7 +219,7 @@ fn read_process(
     entry: &ProcessEntry,
     program: Program,
 ) -> Option<Sighting<Kubelet>> {
-    let mut told = KubeletFacts {
+    let mut facts = KubeletFacts {
         process: Some(entry.key),
         ..KubeletFacts::default()
     };
@@ -227,89 +227,89 @@ fn read_process(
         Ok(arguments) => arguments,
         Err(error) if is_gone(&error) => return None,
         Err(error) => {
-            told.miss(unread(entry, "the arguments of process", &error));
-            return Some(told.into_sighting(Some(program), None));
+            facts.miss(unread(entry, "the arguments of process", &error));
+            return Some(facts.into_sighting(Some(program), None));
         }
     };
     if !program.runs_kubelet(&arguments) {
         return None;
     }
-    told.flags = Flags::parse(arguments.iter().skip(1).map(String::as_str));
+    facts.flags = Flags::parse(arguments.iter().skip(1).map(String::as_str));
     if program != Program::K3s
-        && let Some(endpoint) = &told.flags.endpoint
+        && let Some(endpoint) = &facts.flags.endpoint
     {
-        told.endpoints.push(by_flag(ENDPOINT, endpoint));
+        facts.endpoints.push(by_flag(ENDPOINT, endpoint));
     }
     match program {
-        Program::Kubelet => add_named_files(files, &mut told),
-        // Its flags are its own.
-        Program::K3s => embedded::add_k3s(files, &mut told, entry.executable.as_deref()),
+        Program::Kubelet => add_named_files(files, &mut facts),
+        // Its flags are k3s' own.
+        Program::K3s => embedded::add_k3s(files, &mut facts, entry.executable.as_deref()),
         Program::Microk8s => {
-            embedded::add_microk8s(files, &mut told);
-            add_named_files(files, &mut told);
+            embedded::add_microk8s(files, &mut facts);
+            add_named_files(files, &mut facts);
         }
     }
-    let dockershim = told.of_dockershim().or_else(|| serves_dockershim(host, reader, entry));
-    Some(told.into_sighting(Some(program), dockershim))
+    let dockershim = facts.of_dockershim().or_else(|| serves_dockershim(host, reader, entry));
+    Some(facts.into_sighting(Some(program), dockershim))
 }
 
-/// The files that flags name. One that is named and not there is a gap.
-fn add_named_files(files: &Files, told: &mut KubeletFacts) {
-    if let Some(directory) = told.flags.config_dir.clone() {
-        told.add(files.read_drop_ins(&directory));
+/// Reads the files that flags name. If a named file does not exist, that is a gap.
+fn add_named_files(files: &Files, facts: &mut KubeletFacts) {
+    if let Some(directory) = facts.flags.config_dir.clone() {
+        facts.add(files.read_drop_ins(&directory));
     }
-    if let Some(path) = told.flags.config.clone()
-        && !told.add(files.read_configuration(&path))
+    if let Some(path) = facts.flags.config.clone()
+        && !facts.add(files.read_configuration(&path))
     {
         let answer = "the kubelet's flag names it, and it is not there";
-        told.miss(Gap::new(Reason::NotFound, Hides::Runtime, path, answer));
+        facts.miss(Gap::new(Reason::NotFound, Hides::Runtime, path, answer));
     }
 }
 
-/// The kubelet by its files alone.
+/// Reads the kubelet's settings from its files alone.
 fn read_files(files: &Files) -> Sighting<Kubelet> {
-    let mut told = KubeletFacts::default();
+    let mut facts = KubeletFacts::default();
     let mut is_there = false;
     for path in FLAG_FILES {
         match files.read(path) {
             Ok(Some(content)) => {
                 let mut flags = Flags::parse_file(&content);
-                // The file may be there without a kubelet, with nothing in it.
+                // The file may exist without a kubelet, with nothing in it.
                 is_there |= flags != Flags::default();
                 if let Some(endpoint) = &flags.endpoint {
-                    told.endpoints.push(named_by(path, &embedded::expand(endpoint)));
+                    facts.endpoints.push(named_by(path, &embedded::expand(endpoint)));
                 }
-                flags.lay_over(std::mem::take(&mut told.flags));
-                told.flags = flags;
+                flags.apply(std::mem::take(&mut facts.flags));
+                facts.flags = flags;
             }
             Ok(None) => {}
             Err(gap) => {
                 is_there = true;
-                told.miss(gap);
+                facts.miss(gap);
             }
         }
     }
-    add_named_files(files, &mut told);
+    add_named_files(files, &mut facts);
     for directory in DROP_INS {
-        is_there |= told.add(files.read_drop_ins(directory));
+        is_there |= facts.add(files.read_drop_ins(directory));
     }
     for path in CONFIGURATIONS {
-        is_there |= told.add(files.read_configuration(path));
+        is_there |= facts.add(files.read_configuration(path));
     }
-    is_there |= embedded::add_distributions(files, &mut told);
+    is_there |= embedded::add_distributions(files, &mut facts);
     if !is_there {
         return Sighting::absent();
     }
-    if told.endpoints.is_empty() && told.flags == Flags::default() && !told.gaps.is_empty() {
-        // Nothing but what could not be read.
-        let gap = told.gaps.remove(0);
+    if facts.endpoints.is_empty() && facts.flags == Flags::default() && !facts.gaps.is_empty() {
+        // There are only gaps.
+        let gap = facts.gaps.remove(0);
         return Sighting {
             reading: Reading::Unknown(gap),
-            gaps: told.gaps,
+            gaps: facts.gaps,
         };
     }
-    let dockershim = told.of_dockershim();
-    told.into_sighting(None, dockershim)
+    let dockershim = facts.of_dockershim();
+    facts.into_sighting(None, dockershim)
 }
 
 fn by_flag(flag: &str, endpoint: &str) -> EndpointCandidate {

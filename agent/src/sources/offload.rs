@@ -37,13 +37,13 @@ impl OffloadError {
 /// Owns the state of blocking work and lends it to one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Offload<S> {
-    whereabouts: Whereabouts<S>,
+    place: StatePlace<S>,
 }
 
 #[derive(Debug)]
-enum Whereabouts<S> {
+enum StatePlace<S> {
     Here(S),
-    /// The state is sent back before the result, so whoever has the result can take the state.
+    /// The state is sent back before the result, so that the state is back when the result arrives.
     Lent(oneshot::Receiver<S>),
     Lost,
 }
@@ -52,7 +52,7 @@ impl<S: Send + 'static> Offload<S> {
     /// Creates it with the state.
     pub(crate) const fn new(state: S) -> Self {
         Self {
-            whereabouts: Whereabouts::Here(state),
+            place: StatePlace::Here(state),
         }
     }
 
@@ -68,9 +68,9 @@ impl<S: Send + 'static> Offload<S> {
         spawn_blocking(move || {
             let result = work(&mut state);
             let _ = give_back.send(state); // the owner is gone
-            let _ = send.send(result); // nobody waits any more: the deadline passed
+            let _ = send.send(result); // no receiver is left: the deadline has passed
         });
-        self.whereabouts = Whereabouts::Lent(lent);
+        self.place = StatePlace::Lent(lent);
         match tokio::time::timeout(deadline, receive).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(OffloadError::Panicked),
@@ -79,17 +79,17 @@ impl<S: Send + 'static> Offload<S> {
     }
 
     fn take_back(&mut self) -> Result<S, OffloadError> {
-        match std::mem::replace(&mut self.whereabouts, Whereabouts::Lost) {
-            Whereabouts::Here(state) => Ok(state),
-            Whereabouts::Lent(mut lent) => match lent.try_recv() {
+        match std::mem::replace(&mut self.place, StatePlace::Lost) {
+            StatePlace::Here(state) => Ok(state),
+            StatePlace::Lent(mut lent) => match lent.try_recv() {
                 Ok(state) => Ok(state),
                 Err(TryRecvError::Closed) => Err(OffloadError::Panicked),
                 Err(TryRecvError::Empty) => {
-                    self.whereabouts = Whereabouts::Lent(lent);
+                    self.place = StatePlace::Lent(lent);
                     Err(OffloadError::StillRunning)
                 }
             },
-            Whereabouts::Lost => Err(OffloadError::Panicked),
+            StatePlace::Lost => Err(OffloadError::Panicked),
         }
     }
 }
@@ -114,14 +114,14 @@ mod tests {
         }
     }
 
-    /// On a machine that gives castoff no time between the two, a finished look would else pass for one that hangs.
+    /// Otherwise, on a busy machine, a finished look could seem to hang.
     #[tokio::test]
     async fn the_state_is_back_when_the_result_is() {
         let mut offload = Offload::new(0);
         for _ in 0..1000 {
             assert_eq!(offload.run(LONG, |_| ()).await, Ok(()));
             let state = offload.take_back().expect("it came back first");
-            offload.whereabouts = Whereabouts::Here(state + 1);
+            offload.place = StatePlace::Here(state + 1);
         }
         assert_eq!(offload.run(LONG, |n| *n).await, Ok(1000));
     }

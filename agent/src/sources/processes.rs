@@ -1,11 +1,11 @@
-//! The process table: who runs, since when, what, and in which network namespace.
+//! The process table: the processes, with their start time, program and network namespace.
 //!
-//! A process that vanishes mid-read is normal and is left out; a read that is refused is unknown and is counted. What is
-//! read of one process is read by [`ProcessDirectory`].
+//! A process that ends while it is read is normal and is left out. A read that is refused is unknown and is counted.
+//! The files of one process are read by [`ProcessDirectory`].
 
+pub(in crate::sources) mod authority;
 mod known;
 mod netns;
-pub(in crate::sources) mod standing;
 #[cfg(test)]
 mod tests;
 mod visibility;
@@ -34,15 +34,15 @@ pub struct ProcessEntry {
     pub parent: Pid,
     /// `comm`.
     pub name: Arc<str>,
-    /// The target of `/proc/<pid>/exe` without ` (deleted)`; none for kernel threads and where it may not be read.
+    /// The target of `/proc/<pid>/exe` without ` (deleted)`; none for kernel threads, and if it may not be read.
     pub executable: Option<Arc<str>>,
-    /// The network namespace; none where it may not be read.
+    /// The network namespace; none if it may not be read.
     pub netns: Option<NetNs>,
 }
 
 #[cfg(test)]
 impl ProcessEntry {
-    /// A process of which only its network namespace matters.
+    /// Returns a process of which only the network namespace matters.
     pub(crate) fn in_netns(pid: u32, netns: Option<NetNs>) -> Self {
         Self {
             key: ProcessKey {
@@ -65,25 +65,25 @@ pub struct ProcessTable {
 }
 
 impl ProcessTable {
-    /// The row of `pid`.
+    /// Returns the row of `pid`.
     pub fn get(&self, pid: Pid) -> Option<&ProcessEntry> {
         let at = self.entries.binary_search_by_key(&pid, |entry| entry.key.pid).ok()?;
         self.entries.get(at)
     }
 }
 
-/// Reads processes under one procfs. Keeps what it read: see `processes/known.rs`.
+/// Reads processes under one procfs, and remembers their rows: see `processes/known.rs`.
 #[derive(Debug)]
 pub struct ProcessReader {
     proc: PathBuf,
-    /// `proc`, open since the last reading of the table.
+    /// `proc`, open since the last time that the table was read.
     procfs: Option<Procfs>,
     known: Known,
     visibility: visibility::Visibility,
 }
 
 impl ProcessReader {
-    /// A reader of the procfs mounted at `proc`.
+    /// Creates a reader of the procfs that is mounted at `proc`.
     pub fn new(proc: PathBuf) -> Self {
         Self {
             proc,
@@ -93,8 +93,8 @@ impl ProcessReader {
         }
     }
 
-    /// Reads the table. A process that has long been there may be shown as it was up to 20 readings ago, where it has changed
-    /// its program or its network namespace since; never as another process.
+    /// Reads the table. If a process that is not new has changed its program or its network namespace, the table may
+    /// show the old one for up to 20 readings. It never shows another process.
     pub fn read_table(&mut self) -> Sighting<ProcessTable> {
         let mut gaps = Vec::new();
         let entries = match self.read_entries(&mut gaps) {
@@ -102,7 +102,7 @@ impl ProcessReader {
             Err(error) => return self.nothing_seen(Reason::of(&error), &error),
         };
         if entries.is_empty() {
-            // castoff itself runs: a procfs without a process is none, or shows another namespace's.
+            // castoff itself runs: a procfs without any process is no procfs, or belongs to another namespace.
             return self.nothing_seen(Reason::NotFound, &"no process is listed here");
         }
         let table = ProcessTable { entries };
@@ -120,7 +120,7 @@ impl ProcessReader {
         }
     }
 
-    /// Reads the table anew, whatever is known.
+    /// Reads the table without using remembered rows.
     pub fn read_table_anew(&mut self) -> Sighting<ProcessTable> {
         self.known.forget();
         self.read_table()
@@ -146,7 +146,7 @@ impl ProcessReader {
             }
             match read_entry(&procfs, pid, &mut refusals) {
                 Ok((entry, is_whole)) => rows.push(ProcessRow {
-                    settled: is_whole && self.known.is_grown(entry.key.start),
+                    settled: is_whole && self.known.is_old(entry.key.start),
                     kept: false,
                     entry,
                     inode,
@@ -162,15 +162,15 @@ impl ProcessReader {
         Ok(entries)
     }
 
-    /// True if the row of a process is the one of an earlier reading.
+    /// True if the row of a process is from an earlier reading.
     pub(crate) fn was_kept(&self, key: ProcessKey) -> bool {
         self.known.get(key).is_some_and(|row| row.kept)
     }
 
-    /// Everything that a finding says of one process, as it is now. None: it is gone (or its pid is another process now).
+    /// Reads the facts of one process that a finding shows. Returns none if it has ended or its pid was reused.
     pub fn describe(&self, entry: &ProcessEntry) -> Option<Process> {
         let dir = self.open(entry.key).ok()?;
-        // Refused or malformed: the field says that it is not known, and an empty membership places nobody.
+        // If it is refused or malformed, the user is unknown, and an empty membership places the process nowhere.
         let uid = dir.read_status().ok().and_then(|status| status.uid());
         let cgroups = dir.read_cgroups();
         let place = |cgroups: Vec<u8>| cgroups::read_membership(&self.proc, &cgroups);
@@ -190,7 +190,7 @@ impl ProcessReader {
         })
     }
 
-    /// True if whoever has the pid now still executes what `process` says.
+    /// True if the process with this pid still executes the program in `process`.
     pub(crate) fn still_executes(&self, process: &Process) -> bool {
         let now = self
             .procfs
@@ -199,53 +199,54 @@ impl ProcessReader {
         now.is_some() && now == process.executable
     }
 
-    /// The socket that this descriptor of whoever has this pid now is: one call, for what is known from the last look.
+    /// Reads the socket that this descriptor of the process with this pid refers to, in one call. Used to check the
+    /// last look.
     pub(crate) fn read_socket_at(&self, pid: Pid, descriptor: u32) -> Option<SocketInode> {
         self.procfs.as_ref()?.read_socket(pid, descriptor)
     }
 
-    /// The arguments, lossily decoded, of the first 64 KiB at most.
+    /// Reads the arguments in the first 64 KiB, with invalid UTF-8 replaced.
     ///
     /// # Errors
-    /// As [`ProcessReader::open`].
+    /// Those of [`ProcessReader::open`].
     pub fn read_arguments(&self, key: ProcessKey) -> io::Result<Vec<String>> {
         self.open(key)?.read_arguments()
     }
 
-    /// Calls `each` with every descriptor of the process that is a socket, and with that socket.
+    /// Calls `each` with every descriptor of the process that is a socket, and with the socket.
     ///
     /// # Errors
-    /// As [`ProcessReader::open`]; [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_PTRACE` and `CAP_DAC_READ_SEARCH`
-    /// over it.
+    /// Those of [`ProcessReader::open`], and [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_PTRACE` and
+    /// `CAP_DAC_READ_SEARCH` over the process.
     pub fn read_sockets(&self, key: ProcessKey, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
         self.open(key)?.read_sockets(each)
     }
 
-    /// Opens the root directory of a process's own mount namespace.
+    /// Opens the root directory in a process's own mount namespace.
     ///
     /// # Errors
-    /// As [`ProcessReader::read_sockets`].
+    /// Those of [`ProcessReader::read_sockets`].
     pub(crate) fn open_root(&self, key: ProcessKey) -> io::Result<OwnedFd> {
         self.open(key)?.open_root()
     }
 
-    /// The control groups of a process.
+    /// Reads the control groups of a process.
     ///
     /// # Errors
-    /// As [`ProcessReader::open`].
+    /// Those of [`ProcessReader::open`].
     pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
         let cgroups = self.open(key)?.read_cgroups()?;
         Ok(cgroups::read_membership(&self.proc, &cgroups))
     }
 
-    /// True if a process is in the mount namespace of the host's first. False also where that may not be read.
+    /// True if a process is in the mount namespace of the host's first process. Also false if this may not be read.
     pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
         let init = ProcessDirectory::open(&self.proc.join("1"));
         let [own, of_init] = [self.open(key), init].map(|dir| dir.and_then(|dir| dir.read_mount_namespace()).ok());
         own.is_some() && own == of_init
     }
 
-    /// True if castoff is in the machine's first PID namespace, from which every process is seen.
+    /// True if castoff is in the machine's first PID namespace, in which every process is visible.
     pub fn sees_machine(&self) -> bool {
         visibility::find_init(&self.proc).is_some()
     }
@@ -253,13 +254,13 @@ impl ProcessReader {
     /// Opens the directory of one process.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] where the process is gone, or its pid is another process now.
+    /// [`io::ErrorKind::NotFound`] if the process has ended or its pid was reused.
     pub(crate) fn open(&self, key: ProcessKey) -> io::Result<ProcessDirectory> {
         let dir = match &self.procfs {
             Some(procfs) => procfs.process(key.pid),
             None => ProcessDirectory::open(&self.proc.join(key.pid.to_string())),
         }?;
-        // The inode that the table's row was read through tells the process as its start time does, for a third of the cost.
+        // The inode in the table's row identifies the process like its start time does, at a third of the cost.
         if let Some(row) = self.known.get(key)
             && dir.inode()? == row.inode
         {
@@ -273,9 +274,9 @@ impl ProcessReader {
     }
 }
 
-/// What was refused while the table was read.
+/// The refusals while the table was read.
 struct Refusals<'g> {
-    /// The host's own init, which is no engine whatever it executes.
+    /// The host's own init, which is not an engine, whatever it executes.
     init: Option<Pid>,
     netns: Vec<netns::Refused>,
     gaps: &'g mut Vec<Gap>,
@@ -298,7 +299,7 @@ impl Refusals<'_> {
     }
 }
 
-/// Reads one row. False beside it where a part was refused or is not there (yet).
+/// Reads one row. Also returns false if a part was refused or does not exist (yet).
 fn read_entry(procfs: &Procfs, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<(ProcessEntry, bool)> {
     let dir = procfs.process(pid)?;
     let stat = dir.read_stat()?;
@@ -323,7 +324,7 @@ fn read_entry(procfs: &Procfs, pid: Pid, refusals: &mut Refusals<'_>) -> io::Res
     Ok((entry, is_whole))
 }
 
-/// Reads again what a process may have changed since its row was read.
+/// Reads the properties again that a process may have changed since its row was read.
 fn look_again(dir: &ProcessDirectory, process: Process) -> Process {
     Process {
         name: dir.read_name().unwrap_or(process.name),

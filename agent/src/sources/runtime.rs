@@ -1,15 +1,15 @@
-//! What the node's container runtime says over CRI: which it is, its conditions, its pods and its running containers
-//! with their mounts.
+//! The node's container runtime, asked over CRI: its name, its conditions, its pods, and its running containers with
+//! their mounts.
 //!
-//! Must never ask in `runtime.v1alpha2` where `runtime.v1` is answered: the question alone makes containerd (from
-//! 1.6.25 and 1.7.9 on) report a deprecated use. Must never take an endpoint for the one that somebody named: where
-//! castoff's own setting or the kubelet names an endpoint and that gives no answer, the runtime is *unknown*, however
-//! many others answer, because they are not what the kubelet uses.
+//! Must never ask in `runtime.v1alpha2` if `runtime.v1` answers: the request alone makes containerd (since 1.6.25 and
+//! 1.7.9) report a deprecated use. Must never replace a named endpoint by another one: if castoff's own setting or the
+//! kubelet names an endpoint and it does not answer, the runtime is *unknown*, however many others answer, because the
+//! kubelet does not use those.
 //!
-//! Where nobody names one, every well-known socket that exists is asked and the first that answers is taken, one that
-//! serves Docker before the others. Another that answers too, or that may be a runtime and cannot be asked, leaves a
-//! gap: the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd,
-//! whose CRI is switched off) is refused and hides nothing. Without any, the runtime is absent.
+//! If no endpoint is named, every well-known socket that exists is asked. The first that answers is taken, preferably
+//! one that serves Docker. Another one that answers too, or that may be a runtime and cannot be asked, leaves a gap:
+//! the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd, whose
+//! CRI is disabled) is refused and hides nothing. Without such a socket, the runtime is absent.
 
 mod client;
 mod convert;
@@ -41,29 +41,29 @@ use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::model::runtime::{CgroupDriver, CriApi, RefusedEndpoint, Runtime, RuntimeSighting};
 use crate::model::socket::ListeningFiles;
 
-/// The runtime of one node, asked again in each cycle.
+/// The runtime of one node, which is asked in each cycle.
 #[derive(Debug)]
 pub struct RuntimeSource {
     configured: Option<EndpointCandidate>,
-    /// The host's root, below which sockets are looked for: on one thread, however many looks it hangs.
+    /// The host's root, below which sockets are searched. A search that hangs blocks one thread, in however many looks.
     root: Offload<PathBuf>,
     node: Option<String>,
     deadline: Duration,
-    /// The connections of the last cycle, by the socket file they lead to.
+    /// The connections of the last cycle, by path and identity of the socket file.
     clients: HashMap<(PathBuf, FileIdentity), Client>,
     mounts: KnownMounts,
 }
 
 impl RuntimeSource {
-    /// The deadline of one call that castoff has where nobody sets another.
+    /// The default deadline of one call.
     pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
 
-    /// How many times the deadline of one call all the calls of one cycle may take together.
+    /// The deadline of all calls of one cycle together, in deadlines of one call.
     pub const DEADLINES_IN_ALL: u32 = 4;
 
-    /// Asks at `configured` (`unix:///path` or `/path` on the host), else where the kubelet says, else where runtimes
-    /// are known to be. One call may take `deadline`, all of a cycle [`Self::DEADLINES_IN_ALL`] times that.
-    /// `node` is the node's name.
+    /// Creates a source that asks at `configured` (`unix:///path` or `/path` on the host), or else at the kubelet's
+    /// endpoint, or else at the known endpoints of runtimes. One call has the deadline `deadline`, and all calls of a
+    /// cycle have [`Self::DEADLINES_IN_ALL`] times that. `node` is the node's name.
     pub fn new(configured: Option<String>, host: HostPaths, node: Option<String>, deadline: Duration) -> Self {
         let configured = configured.map(|endpoint| EndpointCandidate {
             path: endpoint::path_of(&endpoint).to_owned(),
@@ -79,8 +79,8 @@ impl RuntimeSource {
         }
     }
 
-    /// Asks once; also for those of `wanted` that have ended. Opens no socket that by what is `listening` is, or may be, an
-    /// engine's. Ends within the deadline of a cycle, whatever the runtime does.
+    /// Asks once, and also for the containers of `wanted` that have ended. Opens no socket that according to
+    /// `listening` is, or may be, an engine's. Ends within the deadline of a cycle, whatever the runtime does.
     pub async fn query(
         &mut self,
         kubelet: &Sighting<Kubelet>,
@@ -132,7 +132,7 @@ impl RuntimeSource {
             .as_ref()
             .and(kubelet)
             .and_then(|k| k.endpoints.first())
-            // castoff's own guess is not the kubelet's word.
+            // castoff's own guess is not the kubelet's setting.
             .filter(|first| !endpoint::is_well_known(first))
             .cloned();
         let listening = Arc::clone(listening);
@@ -146,7 +146,7 @@ impl RuntimeSource {
         negotiate::decide(found, answers)
     }
 
-    /// A client for each socket: the one of the last cycle where the socket is still the same file. Others are dropped.
+    /// Returns a client for each socket: that of the last cycle if the socket is still the same file. Drops the others.
     fn clients_of(&mut self, sockets: Vec<FoundSocket>, allowance: Allowance) -> Vec<(FoundSocket, Client)> {
         let mut kept = std::mem::take(&mut self.clients);
         let clients = sockets.into_iter().map(|socket| {
@@ -171,12 +171,13 @@ fn lost(error: OffloadError) -> Chosen {
     }
 }
 
-/// What is seen where no runtime was found although `why` says that there is one: it is not known, nor what it runs.
+/// Returns the result if no runtime was found although there is one, because of `why`: the runtime and its contents are
+/// unknown.
 pub fn hidden(seen: RuntimeSighting, why: Gap) -> RuntimeSighting {
     without(Reading::Unknown(why), seen.runtime.gaps, seen.refused)
 }
 
-/// What is seen where no runtime answered: no pods where there is no runtime, and unknown ones where it is not known.
+/// Returns the result if no runtime answered: no pods if there is no runtime, and unknown ones if it is unknown.
 fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoint>) -> RuntimeSighting {
     fn depends<T>(runtime: &Reading<Runtime>, method: &str, hides: Hides) -> Sighting<T> {
         match runtime {
@@ -199,7 +200,7 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
     }
 }
 
-/// Asks the runtime everything but the mounts, all at the same time.
+/// Asks the runtime for everything but the mounts, concurrently.
 async fn query_all(
     runtime: &Answered,
     node: Option<&str>,
@@ -216,7 +217,7 @@ async fn query_all(
         name,
         version,
     } = runtime;
-    // containerd's details hold its configuration. Of that castoff keeps which warnings are silenced.
+    // containerd's verbose answer has its configuration. castoff keeps only which warnings are disabled.
     let verbose = name == "containerd";
     let (status, cgroup_driver, pod_metrics, pods, containers) = tokio::join!(
         client.query(*api, v1::StatusRequest { verbose }),
@@ -248,7 +249,7 @@ async fn query_all(
     (Sighting::partial(runtime, gaps.into_iter().collect()), pods, containers)
 }
 
-/// The running containers, and those of `wanted` that have ended.
+/// Returns the running containers, and those of `wanted` that have ended.
 async fn query_containers(
     runtime: &Answered,
     wanted: &BTreeSet<ContainerId>,
@@ -256,7 +257,7 @@ async fn query_containers(
     let running = v1::ContainerStateValue {
         state: v1::ContainerState::ContainerRunning as i32,
     };
-    // A node has many that have ended: only where one of these is asked for.
+    // A node has many containers that have ended, so they are requested only if one of them is wanted.
     let filter = wanted
         .is_empty()
         .then_some(v1::ContainerFilter { state: Some(running) });
@@ -274,7 +275,7 @@ async fn query_containers(
     }
 }
 
-/// `RuntimeConfig`, which v1alpha2 never had and v1 has from cri-api 0.28 on: a runtime without it is a fact.
+/// Calls `RuntimeConfig`, which v1alpha2 never had and v1 has since cri-api 0.28. A runtime without it is a known fact.
 async fn query_cgroup_driver(runtime: &Answered) -> Reading<CgroupDriver> {
     if runtime.api == CriApi::V1alpha2 {
         return Reading::Absent;
@@ -289,7 +290,7 @@ async fn query_cgroup_driver(runtime: &Answered) -> Reading<CgroupDriver> {
     }
 }
 
-/// `ListMetricDescriptors`, from cri-api 0.26 on: whether it is served at all.
+/// Calls `ListMetricDescriptors`, which exists since cri-api 0.26. Returns whether it is served at all.
 async fn query_pod_metrics(runtime: &Answered) -> Reading<bool> {
     if runtime.api == CriApi::V1alpha2 {
         return Reading::Absent;
@@ -312,7 +313,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_path_that_hangs_costs_one_thread_however_many_looks_ask_it() {
+    async fn a_path_that_hangs_blocks_one_thread_in_however_many_looks() {
         let nowhere = HostPaths {
             proc: "/nonexistent".into(),
             root: "/nonexistent".into(),

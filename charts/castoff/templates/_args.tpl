@@ -1,4 +1,4 @@
-{{/* The flags of the agent, as the values say. */}}
+{{/* The flags of the agent, from the values. */}}
 {{- define "castoff.args" -}}
 {{- $host := .Values.http.address }}
 {{- if contains ":" $host }}{{ $host = printf "[%s]" $host }}{{ end }}
@@ -32,7 +32,7 @@
 - {{ printf "--auth=%s" .Values.http.auth | quote }}
 {{- end }}
 
-{{/* The settings of how to look: variables, so that `kubectl exec … -- /castoff check` in the pod looks as the agent does. */}}
+{{/* The settings of a look. They are variables, so that `kubectl exec … -- /castoff check` in the pod uses them, too. */}}
 {{- define "castoff.env" -}}
 - name: CASTOFF_CONNECT_EVENTS
   value: {{ include "castoff.connectEvents" . | quote }}

@@ -1,6 +1,6 @@
-{{/* What the values together mean. Each gives a word, or nothing for no. */}}
+{{/* Decisions that depend on several values. Each returns a word, or nothing for no. */}}
 
-{{/* YAML makes a boolean of an unquoted off. */}}
+{{/* YAML reads an unquoted off as a boolean. */}}
 {{- define "castoff.publish" -}}
 {{- $publish := toString .Values.labels.publish }}
 {{- if eq $publish "auto" }}
@@ -22,7 +22,7 @@
 
 {{/*
 The agent's capabilities. A kernel program needs BPF and PERFMON. SYS_ADMIN includes both, and a runtime that does not know their names
-(Docker 19.03) starts no container that asks for them. Without SYS_PTRACE no socket is found whose connects could be recorded.
+(Docker 19.03) does not start a container that asks for them. Without SYS_PTRACE castoff finds no socket whose connects it could record.
 */}}
 {{- define "castoff.capabilities" -}}
 {{- $given := .Values.security.capabilities }}
@@ -30,7 +30,7 @@ The agent's capabilities. A kernel program needs BPF and PERFMON. SYS_ADMIN incl
 {{- ternary (concat $given (list "BPF" "PERFMON")) $given $recorded | toYaml }}
 {{- end }}
 
-{{/* Whether the agent talks to the API server at all. */}}
+{{/* Not empty if the agent uses the API server. */}}
 {{- define "castoff.asksTheApiServer" -}}
 {{- if or (eq (include "castoff.publish" .) "api") .Values.events.enabled (eq .Values.http.auth "kubernetes") }}yes{{ end }}
 {{- end }}
@@ -39,7 +39,7 @@ The agent's capabilities. A kernel program needs BPF and PERFMON. SYS_ADMIN incl
 {{- ternary "https" "http" (not (empty .Values.http.tls.secretName)) }}
 {{- end }}
 
-{{/* Policies in CEL are there from 1.30 on; tokens name their node since then too. */}}
+{{/* Kubernetes has policies in CEL from 1.30 on. Since then tokens name their node, too. */}}
 {{- define "castoff.hasAdmissionPolicies" -}}
 {{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}yes{{ end }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* Which image, and how it is pulled: for the agent and for the Job that cleans up. */}}
+{{/* The image and its pull settings, for the agent and for the clean-up Job. */}}
 
 {{- define "castoff.image" -}}
 {{- $name := .Values.image.repository }}

@@ -1,9 +1,9 @@
-{{/* A text whose links to runbooks lead to where the values say. */}}
+{{/* A text with its links to runbooks replaced by the URL in the values. */}}
 {{- define "castoff.withRunbooks" -}}
 {{- .text | replace "https://github.com/castoff/castoff/blob/main/deploy/runbooks" .values.runbooks }}
 {{- end }}
 
-{{/* What a PodMonitor and a ServiceMonitor have in common. */}}
+{{/* The common part of a PodMonitor and a ServiceMonitor. */}}
 
 {{- define "castoff.endpoint" -}}
 - port: http

@@ -1,10 +1,10 @@
-{{/* What things are called. */}}
+{{/* The names of the objects. */}}
 
 {{- define "castoff.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The release's name alone where it has the chart's in it. Room is left for "-cleanup". */}}
+{{/* Only the release's name, if it contains the chart's. The length leaves room for "-cleanup". */}}
 {{- define "castoff.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 54 | trimSuffix "-" }}
@@ -28,7 +28,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end }}
 
-{{/* Labels of every object; the component is named by those that run something. */}}
+{{/* Labels of every object. Objects that run something add the component. */}}
 {{- define "castoff.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/name: {{ include "castoff.name" . }}
@@ -53,7 +53,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s-cleanup" (include "castoff.fullname" .) }}
 {{- end }}
 
-{{/* How the API server calls the two accounts. */}}
+{{/* The user names of the two accounts in the API server. */}}
 {{- define "castoff.agentUser" -}}
 {{- printf "system:serviceaccount:%s:%s" (include "castoff.namespace" .) (include "castoff.serviceAccountName" .) }}
 {{- end }}

@@ -1,9 +1,9 @@
 {{/*
-What both admission policies say: that of the agents, which is part of the release, and that of the clean-up, which is made with
-its Job. A policy of the release would be gone before the Job runs.
+The common part of both admission policies: that of the agents, which is part of the release, and that of the clean-up, which is created
+with its Job. A policy of the release would be gone before the Job runs.
 */}}
 
-{{/* The prefixes that are castoff's, as a list of CEL texts. */}}
+{{/* castoff's prefixes, as a list of CEL strings. */}}
 {{- define "castoff.policy.prefixes" -}}
 {{- $prefixes := list }}
 {{- range prepend .Values.labels.formerPrefixes .Values.labels.prefix }}
@@ -39,17 +39,17 @@ matchConstraints:
   expression: "has(oldObject.metadata.managedFields) ? oldObject.metadata.managedFields : []"
 {{- end }}
 
-{{/* Whether `key`, of f:labels or f:annotations, may change hands. A dot stands for the map itself. */}}
+{{/* True if `key`, of f:labels or f:annotations, may change its manager. A dot stands for the map itself. */}}
 {{- define "castoff.policy.ownKey" -}}
 key == '.' || variables.prefixes.exists(prefix, key.startsWith('f:' + prefix))
 {{- end }}
 
-{{/* What an entry of managedFields, by this name, has below f:metadata. */}}
+{{/* The part below f:metadata of the entry of managedFields with this variable name. */}}
 {{- define "castoff.policy.metadata" -}}
 ('f:metadata' in {{ . }}.fieldsV1 ? {{ . }}.fieldsV1['f:metadata'] : {})
 {{- end }}
 
-{{/* Whether an entry of managedFields, by this name, has nothing but keys under the prefixes. */}}
+{{/* True if the entry of managedFields with this variable name has only keys under the prefixes. */}}
 {{- define "castoff.policy.ownKeysOnly" -}}
 {{ . }}.fieldsV1.all(part, part == 'f:metadata')
 && {{ include "castoff.policy.metadata" . }}.all(kind, kind in ['f:labels', 'f:annotations']
@@ -57,8 +57,8 @@ key == '.' || variables.prefixes.exists(prefix, key.startsWith('f:' + prefix))
 {{- end }}
 
 {{/*
-Whether the entry `new` is the entry `old`, but for keys under the prefixes that it may have lost: castoff repairs its own keys
-whoever has changed them.
+True if the entry `new` equals the entry `old`, except for lost keys under the prefixes: castoff repairs its own keys, whichever manager
+changed them.
 */}}
 {{- define "castoff.policy.sameManager" -}}
 {{- $new := include "castoff.policy.metadata" "new" }}

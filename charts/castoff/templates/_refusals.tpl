@@ -1,5 +1,5 @@
 {{/*
-Values that contradict each other, all told at once. What one value alone can get wrong is values.schema.json's.
+Reports all contradictions between values at once. values.schema.json checks each value by itself.
 */}}
 {{- define "castoff.refusals" -}}
 {{- $wrong := list }}

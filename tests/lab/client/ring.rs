@@ -1,4 +1,5 @@
-//! Connecting through io_uring, and by the system calls of 32-bit programs: ways that no connect(2) of the C library is.
+//! Connecting through io_uring, and by the system calls of 32-bit programs, which do not use connect(2) of the C
+//! library.
 
 use std::ffi::{c_int, c_long, c_void};
 use std::io;
@@ -16,7 +17,7 @@ const GET_EVENTS: c_long = 1;
 const OP_CONNECT: u8 = 16;
 const OFFSET_COMPLETED: i64 = 0x800_0000;
 const OFFSET_ENTRIES: i64 = 0x1000_0000;
-/// As much as the rings of one entry and their heads take, and more.
+/// More than the rings of one entry and their heads need.
 const MAPPED: usize = 4096;
 const PROT_READ_WRITE: c_int = 3;
 const MAP_SHARED: c_int = 1;
@@ -34,7 +35,7 @@ struct Parameters {
     completed: Offsets,
 }
 
-/// `struct io_sqring_offsets` and `struct io_cqring_offsets`, as far as they are alike.
+/// `struct io_sqring_offsets` and `struct io_cqring_offsets`, as far as they are the same.
 #[repr(C)]
 #[derive(Default)]
 struct Offsets {
@@ -78,10 +79,11 @@ impl AsRawFd for Ringed {
     }
 }
 
-/// Connects through a ring; `registered` connects as usual and keeps the connection in the ring's table of files alone.
+/// Connects through a ring; with `registered` connects as usual and keeps the connection in the ring's table of files
+/// alone.
 pub fn connect(path: &str, registered: bool) -> io::Result<Ringed> {
     let mut parameters = Parameters::default();
-    // SAFETY: the kernel writes the structure, which has the size of its own.
+    // SAFETY: the kernel writes the structure, whose size is that of the kernel's own.
     let ring = unsafe { check(syscall(SYS_SETUP, 1_i64, &raw mut parameters) as c_int)? };
     // SAFETY: the kernel has just made it.
     let ring = unsafe { OwnedFd::from_raw_fd(ring) };
@@ -118,7 +120,7 @@ fn submit(ring: &OwnedFd, parameters: &Parameters, connection: c_int, address: &
         rest: [0; 5],
     };
     // SAFETY: the ring has one entry, and its parts lie within the mapped pages at the offsets that the kernel gave. The
-    // kernel looks at them in the call alone, which waits for the completion.
+    // kernel reads them only during the call, which waits for the completion.
     let answer = unsafe {
         map(ring, OFFSET_ENTRIES)?.cast::<Entry>().write_volatile(entry);
         at(submitted, parameters.submitted.array).write_volatile(0);
@@ -134,7 +136,7 @@ fn submit(ring: &OwnedFd, parameters: &Parameters, connection: c_int, address: &
 }
 
 fn map(ring: &OwnedFd, offset: i64) -> io::Result<*mut c_void> {
-    // SAFETY: at no address of this program's own.
+    // SAFETY: the kernel chooses the address.
     mapped(unsafe {
         mmap(
             null_mut(),
@@ -159,7 +161,7 @@ unsafe fn at(pages: *mut c_void, offset: u32) -> *mut u32 {
     unsafe { pages.byte_add(offset as usize).cast() }
 }
 
-/// A connection that was made by `int 0x80`, as all of a 32-bit program's are.
+/// Connects by `int 0x80`, like a 32-bit program.
 #[cfg(target_arch = "x86_64")]
 pub fn connect_as_32_bit(path: &str) -> io::Result<OwnedFd> {
     const SOCKET: u64 = 359;
@@ -191,7 +193,7 @@ fn answer(answer: c_int) -> io::Result<c_int> {
     }
 }
 
-/// A system call by the numbers of 32-bit programs.
+/// Makes a system call by its number for 32-bit programs.
 #[cfg(target_arch = "x86_64")]
 unsafe fn interrupt(number: u64, first: u64, second: u64, third: u64) -> c_int {
     let answer: u64;

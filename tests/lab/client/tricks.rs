@@ -1,4 +1,4 @@
-//! What a client does so as not to be seen, one trick a mode. Each prints `ready` as every client does, once it stands:
+//! Ways of a client to avoid being seen, one per mode. Each prints `ready` like every client, once it is ready:
 //!
 //! - `tcp ADDRESS`: connects over TCP and holds
 //! - `via relative|descriptor PATH`: names the socket by a relative path, or by a descriptor of its file
@@ -9,15 +9,16 @@
 //! - `memory NAME PATH`: executes a copy of itself that is in no file system, then connects
 //! - `stolen PID`: takes a connected socket out of another process, and holds it
 //! - `flight PATH`: sends the connection to itself, never receives it, and closes its own descriptor
-//! - `table PATH`: connects in a process that shares the table of descriptors with one that exits
+//! - `table PATH`: connects in a process that shares the descriptor table with one that exits
 //! - `deep PATH`: connects in user, process, mount and network namespaces of its own
 //! - `away FILE PATH`: connects in a network namespace that it leaves; a mount on the file keeps that
 //! - `moved PATH FOLDER…`: connects, then moves to other control groups
 //! - `half PATH`: connects and shuts down one direction
 //! - `wrong PATH`: connects as a socket of the wrong kinds, which the kernel refuses
-//! - `wiped PATH`: connects, closes, and sets the times of the socket's file back
-//! - `handed PATH`: listens; the listener goes to a child, and whoever bound it exits
-//! - `relay FROM PATH`: serves on a path, or on an abstract name `@…`, and passes all on to the socket at the path
+//! - `wiped PATH`: connects, closes, and resets the times of the socket's file
+//! - `handed PATH`: listens; the listener is passed to a child, and the process that bound it exits
+//! - `relay FROM PATH`: serves on a path, or on an abstract name `@…`, and forwards everything to the socket at the
+//!   path
 
 use std::ffi::{CString, c_char, c_int, c_long, c_void};
 use std::fs;
@@ -196,7 +197,7 @@ fn steal(pid: &str) -> io::Result<OwnedFd> {
 
 fn hold_in_a_shared_table(path: &str, until_eof: bool) -> io::Result<()> {
     let none = 0_i64;
-    // SAFETY: as fork(2), but for the table of descriptors; no thread runs yet.
+    // SAFETY: like fork(2), except for the descriptor table; no thread runs yet.
     match unsafe { syscall(SYS_CLONE, CLONE_FILES | SIGCHLD, none, none, none, none) } {
         0 => {
             let held = UnixStream::connect(path).and_then(|_connection| stand(until_eof, process::id()));
@@ -245,7 +246,7 @@ fn hand_a_listener_over(path: &str, until_eof: bool) -> io::Result<()> {
         io::stdout().flush()?;
         stay(until_eof)
     })?;
-    // Not before the process itself is gone does the child hear of it.
+    // The child must not see the end before the process itself has ended.
     std::mem::forget(near);
     Ok(())
 }
@@ -265,7 +266,7 @@ fn relay(listener: &UnixListener, path: &str) {
     });
 }
 
-/// A socket of this kind that is connected to the path.
+/// Returns a socket of this kind that is connected to the path.
 fn connect_as(kind: c_int, path: &str) -> io::Result<OwnedFd> {
     let address = address(path)?;
     // SAFETY: the address outlives the calls, and has the length that is stated.

@@ -1,4 +1,4 @@
-//! Nodes on which a mount leads to a Docker socket, or is meant to.
+//! Nodes on which a mount leads to a Docker socket, or was meant to.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use tonic::Code;
 
 const ENDPOINT: &str = "/run/containerd/containerd.sock";
 
-/// A node of containerd's on which one pod mounts the socket and another one the directory above it.
+/// Returns a node with containerd on which one pod mounts the socket and another one the directory above it.
 fn node(edit: impl FnOnce(Script) -> Script) -> Result<Host> {
     let mut host = Host::new()?;
     host.kubelet(&[&format!("--container-runtime-endpoint=unix://{ENDPOINT}")]);
@@ -16,14 +16,14 @@ fn node(edit: impl FnOnce(Script) -> Script) -> Result<Host> {
     Ok(host)
 }
 
-/// dockerd without a client; the runtime lists containers and no pods.
+/// dockerd without a client. The runtime lists containers and no pods.
 pub(crate) fn without_a_list_of_pods() -> Result<Host> {
     let mut host = node(|script| script.fault(Method::ListPodSandbox, Fault::Error(Code::Internal, "broken")))?;
     host.quiet_dockerd()?;
     Ok(host)
 }
 
-/// dockerd without a client; of its own container `watchtower` only the supervisor and the record are there.
+/// dockerd without a client. Of its own container `watchtower` there are only the supervisor and the record.
 pub(crate) fn a_container_of_docker() -> Result<Host> {
     let mut host = node(|script| script)?;
     host.quiet_dockerd()?;
@@ -39,26 +39,26 @@ pub(crate) fn a_container_of_docker() -> Result<Host> {
     Ok(host)
 }
 
-/// No Docker, and nothing where its socket was.
+/// No Docker, and no file at the path of its socket.
 pub(crate) fn a_socket_that_is_missing() -> Result<Host> {
     node(|script| script)
 }
 
-/// No Docker, and a directory where its socket was.
+/// No Docker, and a directory at the path of its socket.
 pub(crate) fn a_directory_in_the_sockets_place() -> Result<Host> {
     let host = node(|script| script)?;
     std::fs::create_dir_all(host.at(DOCKER_SOCKET)?)?;
     Ok(host)
 }
 
-/// A Docker socket that no process of the node listens on, as another machine's is.
+/// A Docker socket on which no process of the node listens, like one of another machine.
 pub(crate) fn a_socket_of_another_machine() -> Result<Host> {
     let mut host = node(|script| script)?;
     host.socket(DOCKER_SOCKET)?;
     Ok(host)
 }
 
-/// dockerd in a pod, whose socket is in a volume of the host; another pod mounts `/`.
+/// dockerd in a pod, whose socket is in a volume of the host. Another pod mounts `/`.
 pub(crate) fn docker_in_a_pod_below_the_root() -> Result<Host> {
     let mut host = node(|script| {
         script
@@ -94,7 +94,7 @@ pub(crate) fn docker_in_a_pod_below_the_root() -> Result<Host> {
 }
 
 impl Host {
-    /// dockerd (800) on its usual socket, to which nobody is connected.
+    /// Adds dockerd (800) on its usual socket, without any connection.
     fn quiet_dockerd(&mut self) -> Result<()> {
         let file = Some(self.socket(DOCKER_SOCKET)?);
         self.daemon().socket(50);

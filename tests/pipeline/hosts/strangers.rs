@@ -1,4 +1,4 @@
-//! Nodes on which an engine is not where it is expected, and on which an ordinary user does what he can.
+//! Nodes with an engine in an unusual place, and nodes with a malicious ordinary user.
 
 use std::net::SocketAddr;
 
@@ -12,11 +12,11 @@ use castoff_tests::fake::cri::Api;
 
 use super::{HOST_NETNS, Host, POD_NETNS, id, pod_cgroup, script};
 
-/// Listeners of a user who floods the node.
+/// The listeners of a user who floods the node.
 pub(crate) const FLOOD: u32 = 2_100;
 const ORDINARY: &str = "Uid:\t65534\t65534\t65534\t65534\n";
 
-/// containerd's node with pods, and no Docker on it.
+/// Returns a node with containerd and pods, and without Docker.
 fn node() -> Result<Host> {
     let mut host = Host::new()?;
     let endpoint = "/run/containerd/containerd.sock";
@@ -48,8 +48,8 @@ pub(crate) fn tcp_engine() -> Result<Host> {
     Ok(host)
 }
 
-/// systemd listens on a TCP port for a dockerd that does not run, as a drop-in of its unit says, and for sshd. Somebody
-/// waits for the first.
+/// systemd listens on a TCP port for a dockerd that does not run, as configured by a drop-in of its unit, and for sshd.
+/// A client waits for dockerd.
 pub(crate) fn activated_port() -> Result<Host> {
     let host = node()?;
     host.init().socket(90).socket(93);
@@ -82,7 +82,8 @@ fn record_tcp(host: &Host, netns: u64, rows: &[TcpRow]) -> Result<()> {
     Ok(())
 }
 
-/// A live socket of another machine is where Docker's is, and a service is connected to it: nobody here listens on it.
+/// A live socket of another machine is at the path of Docker's, and a service is connected to it: no process of the
+/// node listens on it.
 pub(crate) fn foreign_socket() -> Result<Host> {
     let mut host = node()?;
     let file = Some(host.socket("/run/docker.sock")?);
@@ -92,7 +93,7 @@ pub(crate) fn foreign_socket() -> Result<Host> {
     Ok(host)
 }
 
-/// The node's own dockerd with one client, and a user's thousands of listeners of its name, each with a client.
+/// The node's own dockerd with one client, and thousands of a user's listeners with its name, each with a client.
 pub(crate) fn flood() -> Result<Host> {
     let mut host = node()?;
     host.dockerd()?;
@@ -122,8 +123,8 @@ pub(crate) fn flood() -> Result<Host> {
     Ok(host)
 }
 
-/// A user's process in a group of his own that is called after a container of a pod, connected to the node's dockerd.
-pub(crate) fn framed_pod() -> Result<Host> {
+/// A user's process in a cgroup that is named after a pod's container, connected to the node's dockerd.
+pub(crate) fn cgroup_named_after_a_pod() -> Result<Host> {
     let mut host = node()?;
     host.dockerd()?;
     let group = format!(
@@ -135,7 +136,7 @@ pub(crate) fn framed_pod() -> Result<Host> {
     Ok(host)
 }
 
-/// A dockerd whose API socket is in a folder called `plugins`, with a client.
+/// A dockerd whose API socket is in a directory called `plugins`, with a client.
 pub(crate) fn plugins_folder() -> Result<Host> {
     let mut host = node()?;
     host.dockerd()?;

@@ -1,4 +1,4 @@
-//! Who lives on the demo's node: clients of each kind, pods that only could be clients, and some that have nothing to do with Docker.
+//! The programs on the demo's node: clients of each kind, pods that only could be clients, and programs without Docker.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::lab::scene::{self, SOCKET};
 
 /// The node's name.
 pub(super) const NAME: &str = "demo-node";
-/// How long the visitor is away, and how long it stays.
+/// The times between two visits and of one visit of the job's pod.
 const AWAY: Duration = Duration::from_secs(20);
 const HERE: Duration = Duration::from_secs(10);
 
@@ -36,7 +36,7 @@ impl Daemons {
     }
 }
 
-/// Whoever stays. Each ends when this is dropped.
+/// The programs that stay. Each ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Inhabitants<'a> {
     _clients: Vec<Client>,
@@ -58,7 +58,7 @@ impl<'a> Inhabitants<'a> {
     }
 }
 
-/// Labelled as their controllers do it.
+/// Starts the pods, with the labels of their controllers.
 fn pods(Daemons { docker, runtime }: &Daemons) -> Result<Vec<RunningPod>> {
     let socket = docker.socket();
     let of_deployment = |namespace: &str, name: &str, hash: &str, end: &str| {
@@ -99,7 +99,7 @@ fn clients(Daemons { docker, .. }: &Daemons) -> Result<Vec<Client>> {
     ])
 }
 
-/// Until the end is asked for: a job's pod comes, uses the socket, and goes.
+/// Until the end is requested, starts a job's pod that uses the socket and ends, again and again.
 pub(super) fn come_and_go(Daemons { docker, runtime }: &Daemons, stage: &Stage) -> Result<()> {
     for run in 29_401_000_u32.. {
         stage.pass(AWAY)?;

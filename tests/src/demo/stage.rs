@@ -1,4 +1,4 @@
-//! What the person sees while it starts, and their wish that it ends.
+//! The progress that is shown while the demo starts, and the signal that ends it.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Somebody asked for the end.
+/// The user has asked for the end.
 #[derive(Debug, thiserror::Error)]
 #[error("it was asked to end")]
 pub(super) struct Ended;
 
-/// Steps that are shown while they last, and are not begun after the end was asked for.
+/// Shows each step while it runs. A step is not started after the end was requested.
 #[derive(Debug)]
 pub(super) struct Stage {
     end: Mutex<Receiver<()>>,
 }
 
 impl Stage {
-    /// From here on SIGINT and SIGTERM do not kill the process: they end what it does at the next step.
+    /// From now on SIGINT and SIGTERM do not kill the process but end it at the next step.
     pub(super) fn open() -> Result<Self> {
         let (asked, end) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -33,15 +33,15 @@ impl Stage {
             runtime.block_on(async {
                 tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
             });
-            // Nobody hears it where everything has ended already.
+            // No receiver is left if everything has ended already.
             let _ = asked.send(());
-            // Later signals change nothing: what is left to do is to tidy up.
+            // Later signals have no effect: only the cleanup is left.
             runtime.block_on(std::future::pending::<()>());
         });
         Ok(Self { end: Mutex::new(end) })
     }
 
-    /// One step, with its name and how long it took.
+    /// Runs one step and shows its name and duration.
     ///
     /// # Errors
     /// Its own, and [`Ended`].
@@ -60,10 +60,10 @@ impl Stage {
         outcome
     }
 
-    /// Lets time pass.
+    /// Waits.
     ///
     /// # Errors
-    /// [`Ended`] where the end was asked for meanwhile.
+    /// [`Ended`] if the end was requested meanwhile.
     pub(super) fn pass(&self, time: Duration) -> Result<()> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         match end.recv_timeout(time) {

@@ -1,14 +1,15 @@
-//! An API server that knows Nodes, Events and accounts and does what a test tells it, on a real TCP socket.
+//! An API server that has Nodes, Events and accounts and is controlled by a test, on a real TCP socket.
 //!
-//! Server-side apply is that of the real one as far as castoff relies on it: fields have managers, an apply takes what
-//! its manager owned and no longer names unless another owns it too, a uid that is not the Node's is a conflict, and
-//! where there is no Node an account without the right to create is refused. Every request is kept.
+//! Server-side apply works like on the real one as far as castoff relies on it: fields have managers; an apply removes
+//! the fields that its manager owned and no longer sets, unless another owns them too; a UID that is not the Node's is
+//! a conflict; and if there is no such Node, an account without the right to create is refused. Every request is
+//! recorded.
 
 mod events;
 mod fleet;
 mod nodes;
+mod reports;
 mod reviews;
-mod told;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,10 +29,10 @@ use tokio::task::JoinHandle;
 pub use events::Events;
 pub use fleet::{Fleet, FleetNode, FleetPod, Reply};
 pub use nodes::Nodes;
+pub use reports::{report_clear, report_in_use, report_used_by};
 pub use reviews::Reviews;
-pub use told::{report_clear, report_in_use, report_used_by};
 
-/// What to do instead of answering.
+/// A replacement for the answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// This status, headers and body.
@@ -45,18 +46,18 @@ pub enum Fault {
     },
     /// Accepts the request and never answers.
     Silence,
-    /// Does what is asked and never answers.
+    /// Does what is requested and never answers.
     Mute,
-    /// Answers with this, after so long.
+    /// Answers with this text after a delay.
     Slow(Duration, String),
     /// Breaks off in the middle of the body.
     CutOff,
-    /// A body far larger than any Node: 8 MiB.
+    /// Answers with a body far larger than any Node: 8 MiB.
     Flood,
 }
 
 impl Fault {
-    /// The `Status` that a real API server sends with `code`.
+    /// Returns the `Status` that a real API server sends with `code`.
     pub fn status(code: u16, message: &str) -> Self {
         let body =
             json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code });
@@ -67,7 +68,7 @@ impl Fault {
         }
     }
 
-    /// A page for people.
+    /// Returns an HTML page.
     pub fn html(code: u16) -> Self {
         Self::Answer {
             status: code,
@@ -77,7 +78,7 @@ impl Fault {
     }
 }
 
-/// One request as it came.
+/// One recorded request.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// `GET`, `PATCH` or `POST`.
@@ -90,20 +91,20 @@ pub struct Seen {
     pub body: String,
 }
 
-/// What the server and the test share.
+/// The state that the server and the test share.
 #[derive(Debug, Default)]
 pub struct Script {
     /// The Nodes.
     pub nodes: Nodes,
-    /// Accounts.
+    /// The accounts.
     pub reviews: Reviews,
-    /// A whole cluster, where lists are asked for in printed form and agents through the proxy.
+    /// A whole cluster, for lists in printed form and agents through the proxy.
     pub fleet: Fleet,
-    /// Faults for the next requests whose path and query contain a text, one each.
+    /// Faults for the next requests whose path and query contain the text, one each.
     pub on: Vec<(&'static str, Fault)>,
-    /// True if requests are not kept, only counted: there may be 100,000.
+    /// True if requests are only counted and not recorded: there may be 100,000.
     pub forgets: bool,
-    /// How many requests came.
+    /// The number of requests.
     pub requests: u64,
     /// The Events.
     pub events: Events,
@@ -111,7 +112,7 @@ pub struct Script {
     pub next: VecDeque<Fault>,
     /// The fault of every request while it is set.
     pub always: Option<Fault>,
-    /// The only token that is let in, where one is set.
+    /// The only accepted token, if one is set.
     pub token: Option<String>,
     /// Every request.
     pub seen: Vec<Seen>,
@@ -126,7 +127,7 @@ pub struct FakeApi {
 }
 
 impl FakeApi {
-    /// Serves on a port of the kernel's choice.
+    /// Starts a server on a port that the kernel chooses.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut fake = Self {
@@ -138,32 +139,32 @@ impl FakeApi {
         Ok(fake)
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The script, to read or to change.
+    /// Returns the script, to read or to change.
     pub fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests of `method` there were.
+    /// Returns the number of requests of `method`.
     pub fn count(&self, method: &str) -> usize {
         self.script().seen.iter().filter(|seen| seen.method == method).count()
     }
 
-    /// Goes away: nobody accepts any more, and open connections are closed.
+    /// Stops: no connection is accepted any more, and open connections are closed.
     pub fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
         }
     }
 
-    /// Comes back at the same address.
+    /// Starts again at the same address.
     pub async fn come_back(&mut self) -> io::Result<()> {
         self.stop();
-        // The aborted task's socket may take a moment to close.
+        // The socket of the aborted task may take a moment to close.
         for _ in 0..50 {
             match TcpListener::bind(self.address).await {
                 Ok(listener) => {

@@ -1,7 +1,7 @@
-//! A container runtime that does what a test tells it: a gRPC server of CRI v1 and v1alpha2 on a real Unix socket.
+//! A container runtime that is controlled by a test: a gRPC server of CRI v1 and v1alpha2 on a real Unix socket.
 //!
-//! The script may be changed while it runs and is read at each call, so that one server plays a runtime over several
-//! cycles. Faults are per method; what is wrong below gRPC is [`Broken`]. Stops when it is dropped.
+//! The script can be changed while it runs and is read on each call, so that one server is a runtime over several
+//! cycles. Faults are per method; faults below gRPC are in [`Broken`]. Stops when it is dropped.
 
 mod broken;
 mod script;
@@ -23,7 +23,7 @@ pub use self::broken::{Broken, Manner};
 pub use self::script::{Api, Fault, Method, Script};
 use self::service::Dispatch;
 
-/// What the server and the test share.
+/// The state that the server and the test share.
 #[derive(Debug, Default)]
 struct Shared {
     script: Script,
@@ -39,7 +39,7 @@ pub struct FakeCri {
 }
 
 impl FakeCri {
-    /// Serves `script` at `path`, whose directory exists. It accepts when this returns.
+    /// Serves `script` at `path`, whose directory exists. It accepts connections when this returns.
     pub fn start(path: impl Into<PathBuf>, script: Script) -> io::Result<Self> {
         let shared = Arc::new(Mutex::new(Shared {
             script,
@@ -54,18 +54,18 @@ impl FakeCri {
         Ok(fake)
     }
 
-    /// Its socket.
+    /// Returns its socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Changes what it answers from the next call on.
+    /// Changes its answers from the next call on.
     pub fn edit(&self, change: impl FnOnce(&mut Script)) {
         change(&mut lock(&self.shared).script);
     }
 
-    /// How often a method was called in one version of the interface since the start or the last
-    /// [`Self::forget_calls`], whether or not that version is served.
+    /// Returns the number of calls of a method in one version of the interface since the start or the last
+    /// [`Self::forget_calls`], including those of a version that is not served.
     pub fn calls(&self, api: Api, method: Method) -> usize {
         lock(&self.shared)
             .calls
@@ -74,7 +74,7 @@ impl FakeCri {
             .unwrap_or_default()
     }
 
-    /// How often anything was called in one version of the interface.
+    /// Returns the number of all calls in one version of the interface.
     pub fn calls_in(&self, api: Api) -> usize {
         lock(&self.shared)
             .calls
@@ -84,16 +84,16 @@ impl FakeCri {
             .sum()
     }
 
-    /// Counts from zero again.
+    /// Resets the counts.
     pub fn forget_calls(&self) {
         lock(&self.shared).calls.clear();
     }
 
-    /// Ends the server and every connection to it. The socket stays as a file that nobody serves, as after a crash.
+    /// Ends the server and every connection to it. The socket's file stays, like after a crash.
     pub fn stop(&mut self) {
         if let Some((stop, thread)) = self.running.take() {
             drop(stop);
-            // A panic of the server's thread has been printed; a test notices by the missing answers.
+            // A panic of the server's thread has been printed; a test notices it by the missing answers.
             drop(thread.join());
         }
     }
@@ -111,7 +111,7 @@ impl FakeCri {
         }
         let listener = UnixListener::bind(&self.path)?;
         listener.set_nonblocking(true)?;
-        // A runtime of its own: the server lives on while a test blocks, and dies with all it was doing.
+        // A separate runtime: the server continues while a test blocks, and ends with all its tasks.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let shared = Arc::clone(&self.shared);

@@ -1,7 +1,8 @@
-//! A headless Chromium: Debian's package, unpacked into the cache and run from there, driven through its `DevTools` pipe.
+//! A headless Chromium: Debian's package, unpacked into the cache and run from there, controlled through its `DevTools`
+//! pipe.
 //!
-//! It must never reach anything but the machine itself: whatever a page asks for is listed, and every name leads nowhere.
-//! It runs as root, and therefore without its own sandbox: only for pages of this project.
+//! It must never reach anything but the machine itself: every request of a page is recorded, and no name resolves. It
+//! runs as root, and therefore without its own sandbox: only for pages of this project.
 
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File, OpenOptions};
@@ -21,16 +22,16 @@ use super::packages::{library_path, output, run, unpack_into};
 use super::rooms::{self, Room};
 
 const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
-/// A second is usual; a busy machine takes fifty times as long.
+/// One second is usual; a busy machine takes fifty times as long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The accessibility rules that pages are held against, as npm has them.
+/// The accessibility rules that pages are checked with, from npm.
 const AXE: &str = "axe-core@4.14.1";
 
-/// The source of axe-core, fetched into the cache by the first call (3 MB). Needs npm.
+/// Returns the source of axe-core, which the first call fetches into the cache (3 MB). Needs npm.
 ///
 /// # Errors
-/// npm is missing or reaches no registry; with the end of its output.
+/// npm is missing or reaches no registry, with the end of its output.
 pub fn axe() -> Result<String> {
     let folder = rooms::cache()?.join("tools").join(AXE);
     let kept = folder.join("axe.min.js");
@@ -52,7 +53,7 @@ pub fn axe() -> Result<String> {
     fs::read_to_string(&kept).with_context(|| format!("read {}", kept.display()))
 }
 
-/// Unpacked into the cache by the first call (125 MB to download).
+/// Returns the programs, which the first call unpacks into the cache (125 MB to download).
 fn unpacked() -> Result<PathBuf> {
     let cache = rooms::cache()?;
     let root = cache.join("chromium");
@@ -67,7 +68,7 @@ fn unpacked() -> Result<PathBuf> {
         fs::remove_dir_all(&root).context("remove the outdated Chromium")?;
     }
     unpack_into(&PACKAGES, &root)?;
-    // A machine may have no fonts, and text without any is boxes.
+    // A machine may have no fonts, and then all text is shown as boxes.
     let alias = |generic: &str, font: &str| {
         format!("<alias><family>{generic}</family><prefer><family>{font}</family></prefer></alias>")
     };
@@ -95,10 +96,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts a browser.
     ///
     /// # Errors
-    /// Its packages cannot be had, or it does not answer; with the end of its log.
+    /// Its packages are not available, or it does not answer; with the end of its log.
     pub fn start() -> Result<Self> {
         let packages = unpacked()?;
         let room = Room::make("browser")?;
@@ -106,7 +107,7 @@ impl Browser {
         for pipe in [&commands, &answers] {
             rustix::fs::mkfifoat(rustix::fs::CWD, pipe, Mode::RUSR | Mode::WUSR).context("make a pipe")?;
         }
-        // Opened for both, so that neither waits for the other side.
+        // Opened for reading and writing, so that neither side waits for the other.
         let open = |pipe: &Path| {
             OpenOptions::new()
                 .read(true)
@@ -149,7 +150,7 @@ impl Browser {
         let (send, messages) = channel();
         thread::spawn(move || {
             let mut pieces = BufReader::new(answers_from).split(0);
-            // Ends with the test: nobody takes messages any more.
+            // Ends with the test, when the messages are no longer received.
             while let Some(Ok(piece)) = pieces.next() {
                 if serde_json::from_slice(&piece)
                     .map(|message| send.send(message))
@@ -180,11 +181,11 @@ impl Browser {
         Ok(browser)
     }
 
-    /// One command of the `DevTools` protocol, and its result.
+    /// Sends one command of the `DevTools` protocol and returns its result.
     ///
     /// # Errors
-    /// The browser refuses it, or does not answer in time.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever calls has made them for this")]
+    /// The browser refuses it, or does not answer before the timeout.
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes them for this call")]
     pub fn call(&self, method: &str, params: Value) -> Result<Value> {
         let id = self.last.get() + 1;
         self.last.set(id);
@@ -216,7 +217,7 @@ impl Browser {
         Ok(())
     }
 
-    /// The value of an expression in the page, awaited where it is a promise.
+    /// Returns the value of an expression in the page. A promise is awaited.
     pub fn evaluate(&self, expression: &str) -> Result<Value> {
         let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.call("Runtime.evaluate", params)?;
@@ -228,7 +229,7 @@ impl Browser {
         Ok(answer["result"]["value"].take())
     }
 
-    /// How it looks to a person who prefers this theme, on a screen of so many pixels.
+    /// Sets the preferred colour scheme, and the size of the screen in pixels.
     pub fn show(&self, dark: bool, width: u32, height: u32) -> Result<()> {
         let theme = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
         self.call("Emulation.setEmulatedMedia", json!({ "features": [theme] }))?;
@@ -236,8 +237,8 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", screen).map(drop)
     }
 
-    /// Writes the page, also what is below the screen, into a PNG: its first 8,000 pixels, for there is an end to what
-    /// the browser draws at once.
+    /// Writes the page, including the part below the screen, to a PNG. It has the first 8,000 pixels, because the
+    /// browser limits the size.
     pub fn photograph(&self, file: &Path) -> Result<()> {
         let size = self.call("Page.getLayoutMetrics", json!({}))?["cssContentSize"].take();
         let height = size["height"].as_f64().unwrap_or(0.0).min(8_000.0);
@@ -251,7 +252,7 @@ impl Browser {
         fs::remove_file(&encoded).context("remove the encoded picture")
     }
 
-    /// Presses and lets go of a key that is no character: `Tab`, `Enter`.
+    /// Presses and releases a key that is not a character: `Tab`, `Enter`.
     pub fn press(&self, key: &str) -> Result<()> {
         let (code, text) = match key {
             "Tab" => (9, ""),
@@ -266,9 +267,9 @@ impl Browser {
         Ok(())
     }
 
-    /// All that it told since the last call, unasked: requests, log entries, dialogs.
+    /// Returns all events since the last call: requests, log entries, dialogs.
     pub fn take_events(&self) -> Result<Vec<Value>> {
-        // Whatever was told before this answer is here then.
+        // All events before this answer have been received by then.
         self.call("Page.getNavigationHistory", json!({}))?;
         Ok(self.events.take())
     }

@@ -1,4 +1,4 @@
-//! Where the castoff under test is.
+//! The path of the castoff under test.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The castoff binary that the tests run: `$CASTOFF_BIN` where it is set (`tests/run` does), else the workspace's own,
-/// brought up to date first, in the profile of the running test.
+/// Returns the castoff binary that the tests run: `$CASTOFF_BIN` if it is set (by `tests/run`), or else the workspace's
+/// own, which is built first in the profile of the running test.
 pub fn castoff_binary() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if let Some(given) = env::var_os("CASTOFF_BIN") {
@@ -39,7 +39,7 @@ fn build() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The profile's folder that holds the running program's siblings: a test runs from `deps/` below it.
+/// Returns the profile's directory with the other programs: a test runs from `deps/` below it.
 pub(crate) fn beside_this_program() -> Result<PathBuf> {
     let this = env::current_exe().context("ask for the path of the running program")?;
     for folder in this.ancestors().skip(1).take(2) {

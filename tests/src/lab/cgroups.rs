@@ -1,4 +1,4 @@
-//! Cgroups of the lab's own: in the v2 hierarchy and, where the machine still has them, in every v1 hierarchy.
+//! Cgroups of the lab: in the v2 hierarchy and in every v1 hierarchy that the machine has.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,9 +11,10 @@ use rustix::process::{Pid, Signal};
 use super::keeper::{Keeper, Task};
 use super::rooms::Room;
 
-/// A cgroup as systemd makes one for a unit: in the v1 `name=systemd` hierarchy and in the v2 one, in no controller's.
+/// A cgroup like systemd creates for a unit: in the v1 `name=systemd` hierarchy and in the v2 one, and in no
+/// controller's.
 ///
-/// Dropping it kills what is in it and removes it.
+/// Dropping it kills the processes in it and removes it.
 #[derive(Debug)]
 pub struct UnitCgroup {
     path: PathBuf,
@@ -22,7 +23,7 @@ pub struct UnitCgroup {
 }
 
 impl UnitCgroup {
-    /// Makes the cgroup at this path from the hierarchies' roots, like `/system.slice/foo.service`.
+    /// Creates the cgroup at this path from the hierarchies' roots, like `/system.slice/foo.service`.
     pub fn make(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let parent = path.parent().context("a unit's cgroup has a parent")?;
@@ -55,12 +56,12 @@ impl UnitCgroup {
         })
     }
 
-    /// Its path from the hierarchies' roots, as `/proc/PID/cgroup` shows it.
+    /// Returns its path from the hierarchies' roots, as in `/proc/PID/cgroup`.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its folders, one a hierarchy: a process joins by writing to `cgroup.procs` in each.
+    /// Returns its directories, one per hierarchy: a process joins by writing to `cgroup.procs` in each.
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
@@ -70,7 +71,7 @@ impl UnitCgroup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Hierarchy {
     mount: PathBuf,
-    /// `None` for v2.
+    /// None for v2.
     v1_controllers: Option<String>,
 }
 
@@ -90,8 +91,8 @@ fn hierarchies() -> io::Result<Vec<Hierarchy>> {
     Ok(parse_hierarchies(&fs::read_to_string("/proc/self/mountinfo")?))
 }
 
-/// Makes a cgroup below the root of every hierarchy; one of v1's cpuset is given what its parent has, for it starts with
-/// nothing and no process could join.
+/// Creates a cgroup below the root of every hierarchy. In v1's cpuset it gets the values of its parent, because it
+/// starts without any and no process could join.
 pub(crate) fn make_everywhere(path: &Path) -> Result<()> {
     for hierarchy in hierarchies()? {
         let folder = hierarchy.folder(path);
@@ -106,12 +107,12 @@ pub(crate) fn make_everywhere(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How many hierarchies this machine has mounted.
+/// Returns the number of mounted hierarchies of this machine.
 pub(crate) fn count_hierarchies() -> io::Result<usize> {
     Ok(hierarchies()?.len())
 }
 
-/// The mounts of type cgroup and cgroup2 in a mountinfo (proc(5): optional fields end with a lone dash).
+/// Returns the mounts of type cgroup and cgroup2 in a mountinfo (proc(5): optional fields end with a lone dash).
 fn parse_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
     mountinfo
         .lines()
@@ -131,7 +132,8 @@ fn parse_hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
         .collect()
 }
 
-/// Removes a cgroup and those below it from every hierarchy, killing what is in them; to be tried again while it is busy.
+/// Removes a cgroup and those below it from every hierarchy, and kills the processes in them. Must be repeated while it
+/// is busy.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     for hierarchy in hierarchies()? {
         remove_tree(&hierarchy.folder(path))?;
@@ -139,7 +141,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a cgroup from every hierarchy in which nothing is in it.
+/// Removes a cgroup from every hierarchy in which it is empty.
 pub(crate) fn remove_if_empty(path: &Path) -> io::Result<()> {
     for hierarchy in hierarchies()? {
         match fs::remove_dir(hierarchy.folder(path)) {
@@ -164,7 +166,7 @@ fn remove_tree(folder: &Path) -> io::Result<()> {
         }
     }
     for pid in fs::read_to_string(folder.join("cgroup.procs"))?.lines() {
-        // Gone in the meantime is as good. 0 is a process of another pid namespace: not to be had.
+        // A process that is gone meanwhile is fine. 0 is a process of another PID namespace, which cannot be killed.
         if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
@@ -177,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hierarchies_of_a_hybrid_machine() {
+    fn hierarchies_of_a_hybrid_machine_are_found() {
         let mountinfo = "\
 20 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 29 0:25 / /sys/fs/cgroup/memory rw,relatime shared:3 master:1 - cgroup cgroup rw,memory

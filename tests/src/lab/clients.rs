@@ -1,4 +1,4 @@
-//! Clients that run on the host itself: the client program in one of its modes, at some place.
+//! Clients that run on the host itself: the client program in one of its modes, in a given place.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::keeper::Keeper;
 use super::places::Place;
 use super::rooms::{Room, copy_program};
 
-/// Whether the process that connected stays after it has handed its connection on.
+/// The behaviour of the process that connected, after it has passed its connection on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connector {
     /// It stays, without the descriptor.
@@ -21,14 +21,14 @@ pub enum Connector {
     Leaves,
 }
 
-/// A client that has connected. Dropping it ends every process that it has made.
+/// A connected client. Dropping it ends every process that it has created.
 #[derive(Debug)]
 pub struct Client {
     process: Child,
     output: BufReader<ChildStdout>,
     connector: u32,
     holder: u32,
-    // After the process: it is in the place's cgroup, and its program lies in the room that the keeper removes.
+    // After the process, which is in the place's cgroup and whose program is in the room that the keeper removes.
     _place: Place,
     _room: Keeper,
 }
@@ -38,7 +38,7 @@ pub fn hold(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["hold", &socket.to_string_lossy()])
 }
 
-/// Connects, sends one line, holds.
+/// Connects, sends one line, and holds the connection.
 pub fn say(socket: &Path, line: &str, place: Place) -> Result<Client> {
     start(place, &["say", &socket.to_string_lossy(), line])
 }
@@ -56,7 +56,7 @@ pub enum Sending {
     Cut,
 }
 
-/// Connects, and again and again sends these requests over the one connection.
+/// Connects, and sends these requests repeatedly over the one connection.
 pub fn ask(socket: &Path, sending: Sending, requests: &[&str], place: Place) -> Result<Client> {
     let sending = match sending {
         Sending::Write => "write",
@@ -68,23 +68,24 @@ pub fn ask(socket: &Path, sending: Sending, requests: &[&str], place: Place) -> 
     start(place, &[&["ask", &socket, sending], requests].concat())
 }
 
-/// Again and again a new process that connects, holds for so long, and exits; then nothing for so long.
+/// Starts a new process repeatedly that connects, holds the connection for `hold`, and exits; then pauses for `pause`.
 pub fn blink(socket: &Path, hold: Duration, pause: Duration, place: Place) -> Result<Client> {
     let (hold, pause) = (hold.as_millis().to_string(), pause.as_millis().to_string());
     start(place, &["blink", &socket.to_string_lossy(), &hold, &pause])
 }
 
-/// Connects; a child inherits the descriptor and holds it alone.
+/// Connects. A child inherits the descriptor and holds it alone.
 pub fn hand_by_fork(socket: &Path, connector: Connector, place: Place) -> Result<Client> {
     start(place, &["fork", &socket.to_string_lossy(), connector.word()])
 }
 
-/// Connects; a process that runs already gets the descriptor by `SCM_RIGHTS` and holds it alone.
+/// Connects. A process that is already running receives the descriptor by `SCM_RIGHTS` and holds it alone.
 pub fn hand_by_message(socket: &Path, connector: Connector, place: Place) -> Result<Client> {
     start(place, &["pass", &socket.to_string_lossy(), connector.word()])
 }
 
-/// Connects and holds. So much later a process that runs already gets the descriptor too, by `SCM_RIGHTS`: the holder.
+/// Connects and holds. After `after`, a process that is already running receives the descriptor too, by `SCM_RIGHTS`:
+/// the holder.
 pub fn share_later(socket: &Path, after: Duration, place: Place) -> Result<Client> {
     start(
         place,
@@ -92,32 +93,32 @@ pub fn share_later(socket: &Path, after: Duration, place: Place) -> Result<Clien
     )
 }
 
-/// Connects in a thread that has a table of descriptors of its own, and holds.
+/// Connects in a thread with a descriptor table of its own, and holds the connection.
 pub fn hold_in_a_thread(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["thread", &socket.to_string_lossy()])
 }
 
-/// Connects to an abstract name and holds.
+/// Connects to an abstract name and holds the connection.
 pub fn hold_abstract(name: &str, place: Place) -> Result<Client> {
     start(place, &["abstract", name])
 }
 
-/// Serves nothing: binds the path and never accepts.
+/// Binds the path and never accepts.
 pub fn listen(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["listen", &socket.to_string_lossy()])
 }
 
-/// Serves nothing: binds the path, accepts, and never answers.
+/// Binds the path, accepts, and never answers.
 pub fn mute(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["mute", &socket.to_string_lossy()])
 }
 
-/// Connects and holds, as a program of this name, which may have slashes: it is below a folder of its own then.
+/// Connects and holds, as a program of this name. The name may have slashes, for a directory of its own.
 pub fn hold_as(name: &str, socket: &Path, place: Place) -> Result<Client> {
     start_as(name, place, &["hold", &socket.to_string_lossy()])
 }
 
-/// Starts the client program with these arguments and waits until it says `ready`.
+/// Starts the client program with these arguments and waits until it prints `ready`.
 pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
     start_as("client", place, mode)
 }
@@ -125,7 +126,7 @@ pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
 fn start_as(name: &str, place: Place, mode: &[&str]) -> Result<Client> {
     let room = Room::make("client")?;
     let keeper = Keeper::start(&room, None, Duration::ZERO)?;
-    // The cache is the user's own; from the room everybody can run it.
+    // The cache is private to the user; every user can run the program in the room.
     let program = room.join(name);
     if let Some((folder, _)) = name.rsplit_once('/') {
         room.folder(folder)?;
@@ -164,12 +165,12 @@ fn start_as(name: &str, place: Place, mode: &[&str]) -> Result<Client> {
 }
 
 impl Client {
-    /// The process that called connect(2), or that listens.
+    /// Returns the process that called connect(2), or that listens.
     pub fn connector(&self) -> u32 {
         self.connector
     }
 
-    /// The process that has the descriptor now.
+    /// Returns the process that has the descriptor now.
     pub fn holder(&self) -> u32 {
         self.holder
     }
@@ -177,7 +178,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // The end of its input is what all its processes wait for; the end of their output says that they are gone.
+        // All its processes wait for the end of its input; the end of their output shows that they have ended.
         drop(self.process.stdin.take());
         let mut rest = Vec::new();
         let ended = self.output.read_to_end(&mut rest).and_then(|_| self.process.wait());

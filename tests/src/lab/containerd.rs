@@ -15,52 +15,52 @@ use super::pods::{Pod, RunningPod};
 use super::rooms::Room;
 use super::stage::Stage;
 
-/// What a version's configuration file is made from.
+/// The values for a version's configuration file.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Layout<'a> {
-    /// Where images and containers are kept.
+    /// The directory of images and containers.
     pub root: &'a Path,
-    /// Where what runs is kept.
+    /// The directory of the running state.
     pub state: &'a Path,
-    /// The socket that serves the runtime's own API and CRI.
+    /// The socket for the runtime's own API and CRI.
     pub socket: &'a Path,
-    /// The CNI configurations' folder.
+    /// The directory of CNI configurations.
     pub cni_configurations: &'a Path,
-    /// The CNI plugins' folder.
+    /// The directory of CNI plugins.
     pub cni_plugins: &'a Path,
-    /// runc's folder for what runs.
+    /// runc's directory of the running state.
     pub runc_root: &'a Path,
 }
 
-/// Which containerd to start, and with what configuration.
+/// The containerd to start, and its configuration.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// containerd, its shim, runc and `ctr`.
     pub programs: Programs,
-    /// Writes the configuration file in the version's own language.
+    /// Writes the configuration file in the version's own format.
     pub configuration: fn(&Layout<'_>) -> String,
-    /// The version of CRI that the lab itself speaks with it.
+    /// The version of CRI that the lab itself uses with it.
     pub interface: Interface,
-    /// Where it runs; without one on the machine itself.
+    /// The stage that it runs on; none for the machine itself.
     pub stage: Option<Arc<Stage>>,
-    /// What pods reach.
+    /// The network of the pods.
     pub network: Network,
 }
 
-/// What a runtime's pods reach.
+/// The network of a runtime's pods.
 #[derive(Debug, Clone)]
 pub enum Network {
-    /// Each other. The host's forwarding and firewall stay as they are.
+    /// Pods reach each other. The host's forwarding and firewall are unchanged.
     Closed,
-    /// Whatever the stage does; their addresses are in this range, like `10.244.1.0/24`.
+    /// Pods reach whatever the stage does. Their addresses are in this range, like `10.244.1.0/24`.
     Routed(String),
 }
 
-/// A containerd that runs.
+/// A running containerd.
 #[derive(Debug)]
 pub struct Containerd {
-    // Before the daemon, for a client's threads are no use after it.
+    // Before the daemon, because a client's threads are useless after it.
     cri: Cri,
     daemon: Daemon,
     programs: Programs,
@@ -68,7 +68,7 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts this machine's own Debian's containerd, with the lab's images in it.
+    /// Starts the containerd of this machine's Debian release, with the lab's images in it.
     pub fn start() -> Result<Self> {
         Self::start_with(&Options {
             programs: Programs::debian()?,
@@ -115,37 +115,37 @@ impl Containerd {
         Ok(this)
     }
 
-    /// Its socket, for CRI and for its own API.
+    /// Returns its socket, for CRI and for its own API.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// The endpoint as a kubelet's flag names it.
+    /// Returns the endpoint in the notation of a kubelet's flag.
     pub fn endpoint(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// The daemon itself: process id, log, room.
+    /// Returns the daemon itself: process ID, log, room.
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
-    /// What it says it is, like `1.6.20~ds1`.
+    /// Returns the version that it reports, like `1.6.20~ds1`.
     pub fn version(&self) -> Result<String> {
         Ok(self.cri.version()?.runtime_version)
     }
 
-    /// Runs a pod's sandbox, as a kubelet would, and waits until it stands.
+    /// Runs a pod's sandbox like a kubelet, and waits until it is ready.
     pub fn run(&self, pod: Pod) -> Result<RunningPod> {
         RunningPod::run(self.cri.clone(), pod, &self.daemon)
     }
 
-    /// Asks for its version as a client of the old CRI v1alpha2 does.
+    /// Asks for its version like a client of the old CRI v1alpha2.
     pub fn ask_as_an_old_client(&self) -> Result<()> {
         Cri::of(&self.socket, Interface::V1alpha2)?.version().map(drop)
     }
 
-    /// Imports a docker-archive for CRI to find.
+    /// Imports a docker-archive, so that CRI finds the image.
     pub fn import(&self, archive: &Path) -> Result<()> {
         packages::run(
             self.programs
@@ -158,19 +158,19 @@ impl Containerd {
     }
 }
 
-/// What even an orderly end leaves outside of the room.
+/// Returns what remains outside of the room even after an orderly end.
 fn tasks(network: &str) -> Vec<Task> {
     let mut tasks = vec![
         Task::SharedFolder("/run/containerd".into()),
         Task::SharedFolder("/run/containerd/s".into()),
-        // Where containerd 1.x has its shims listen, whatever its state folder is.
+        // The directory where containerd 1.x has its shims listen, whatever its state directory is.
         Task::DeadSockets("/run/containerd/s".into()),
     ];
     tasks.extend(network_tasks(network));
     tasks
 }
 
-/// What a CNI network leaves outside of the room.
+/// Returns what a CNI network leaves outside of the room.
 pub(crate) fn network_tasks(network: &str) -> Vec<Task> {
     vec![
         Task::Link(network.to_owned()),
@@ -184,7 +184,7 @@ pub(crate) fn network_tasks(network: &str) -> Vec<Task> {
 }
 
 impl Network {
-    /// A CNI configuration: one bridge of this name, which is a gateway only on a stage.
+    /// Returns a CNI configuration: one bridge of this name, which is a gateway only on a stage.
     pub(crate) fn configuration(&self, network: &str, addresses: &Path) -> String {
         let (routed, subnet) = match self {
             Self::Closed => (false, "10.213.0.0/16"),
@@ -209,10 +209,10 @@ impl Network {
     }
 }
 
-/// The configuration of containerd 1.4 to 1.7.
+/// Returns the configuration of containerd 1.4 to 1.7.
 ///
-/// `restrict_oom_score_adj`, because the pause container asks for -998, which takes `CAP_SYS_RESOURCE` that not every
-/// test machine grants. `netns_mounts_under_state_dir` keeps the pods' network namespaces in the room.
+/// It sets `restrict_oom_score_adj`, because the pause container asks for -998, which needs `CAP_SYS_RESOURCE`, and not
+/// every test machine grants that. `netns_mounts_under_state_dir` keeps the pods' network namespaces in the room.
 pub fn version_2(layout: &Layout<'_>) -> String {
     let cri = "io.containerd.grpc.v1.cri";
     format!(
@@ -230,7 +230,7 @@ pub fn version_2(layout: &Layout<'_>) -> String {
     )
 }
 
-/// The configuration of containerd 2. Its NRI would listen outside of the room.
+/// Returns the configuration of containerd 2. Its NRI would listen outside of the room.
 pub fn version_3(layout: &Layout<'_>) -> String {
     let cri = "io.containerd.cri.v1.runtime";
     format!(

@@ -1,4 +1,4 @@
-//! Containers of a pod, labelled as a kubelet does it.
+//! Containers of a pod, with the labels that a kubelet gives them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,12 +12,12 @@ use super::images;
 use super::pods::Pod;
 use crate::wait;
 
-/// How long a client in a container may take until it says `ready`.
+/// The timeout of a client in a container until it prints `ready`.
 const READY: Duration = Duration::from_secs(30);
 /// The client program in the lab's image.
 const CLIENT: &str = "/client";
 
-/// A container to be started in a pod.
+/// A container to start in a pod.
 #[derive(Debug, Clone)]
 pub struct Container {
     name: String,
@@ -29,17 +29,17 @@ pub struct Container {
     rights: Option<Rights>,
 }
 
-/// What a container may, where it is told: a `securityContext` of its own.
+/// The rights of a container with its own `securityContext`.
 #[derive(Debug, Clone)]
 pub struct Rights {
-    /// Who it runs as.
+    /// The user that it runs as.
     pub user: u32,
-    /// The capabilities that are left to it, as Kubernetes writes them: `SYS_PTRACE`. All others are dropped.
+    /// The capabilities that it keeps, in the notation of Kubernetes: `SYS_PTRACE`. All others are dropped.
     pub capabilities: Vec<String>,
 }
 
 impl Container {
-    /// Any command of the lab's image.
+    /// Creates one with any command of the lab's image.
     pub fn new(name: impl Into<String>, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             name: name.into(),
@@ -52,7 +52,7 @@ impl Container {
         }
     }
 
-    /// Of this image, which the runtime has; the command is its entry point's arguments.
+    /// Creates one of this image, which the runtime has; the command is the arguments of its entry point.
     pub fn of(
         image: impl Into<String>,
         name: impl Into<String>,
@@ -64,38 +64,39 @@ impl Container {
         container
     }
 
-    /// The client program in one of its modes (see `tests/lab/client.rs`), like `["hold", "/var/run/docker.sock"]`.
+    /// Creates one with the client program in one of its modes (see `tests/lab/client.rs`), like `["hold",
+    /// "/var/run/docker.sock"]`.
     pub fn client(name: impl Into<String>, mode: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut container = Self::new(name, [CLIENT]);
         container.command.extend(mode.into_iter().map(Into::into));
         container
     }
 
-    /// One that mounts and never connects: it sleeps.
+    /// Creates one that mounts and never connects: it sleeps.
     pub fn sleeper(name: impl Into<String>) -> Self {
         Self::client(name, ["pause"])
     }
 
-    /// With a hostPath mount.
+    /// Adds a hostPath mount.
     #[must_use]
     pub fn mount(self, host: impl AsRef<Path>, container: impl AsRef<Path>) -> Self {
         self.mount_as(host.as_ref(), container.as_ref(), false)
     }
 
-    /// With a read-only hostPath mount.
+    /// Adds a read-only hostPath mount.
     #[must_use]
     pub fn mount_read_only(self, host: impl AsRef<Path>, container: impl AsRef<Path>) -> Self {
         self.mount_as(host.as_ref(), container.as_ref(), true)
     }
 
-    /// Privileged.
+    /// Makes it privileged.
     #[must_use]
     pub fn privileged(mut self) -> Self {
         self.privileged = true;
         self
     }
 
-    /// With these rights only: no new privileges, a read-only root, the runtime's own seccomp profile.
+    /// Restricts it to these rights: no new privileges, a read-only root, the runtime's default seccomp profile.
     #[must_use]
     pub fn rights(mut self, rights: Rights) -> Self {
         self.rights = Some(rights);
@@ -111,11 +112,11 @@ impl Container {
         self
     }
 
-    /// Creates and starts it in a sandbox; one that runs the client is waited for until it says `ready`.
+    /// Creates and starts it in a sandbox. If it runs the client, waits until that prints `ready`.
     pub(crate) fn start(self, cri: &Cri, pod: &Pod, sandbox: &str, logs: &Path) -> Result<RunningContainer> {
         let is_client = self.command.first().is_some_and(|program| program == CLIENT);
         let log = logs.join(log_path(&self.name));
-        // CRI-O does not make the folder: a kubelet does, first.
+        // CRI-O does not create the directory; a kubelet does so first.
         let folder = logs.join(&self.name);
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let id = cri.start_container(proto::CreateContainerRequest {
@@ -177,7 +178,7 @@ const MASKED: &[&str] = &[
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 impl Rights {
-    /// As a kubelet translates `capabilities: {drop: [ALL], add: […]}`, `allowPrivilegeEscalation: false`,
+    /// Returns the kubelet's translation of `capabilities: {drop: [ALL], add: […]}`, `allowPrivilegeEscalation: false`,
     /// `readOnlyRootFilesystem: true`, `seccompProfile: {type: RuntimeDefault}`.
     fn context(self) -> proto::LinuxContainerSecurityContext {
         let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect();
@@ -208,17 +209,17 @@ pub struct RunningContainer {
 }
 
 impl RunningContainer {
-    /// The container's id.
+    /// Returns the container's ID.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What it has written so far, in CRI's log format.
+    /// Returns its output so far, in CRI's log format.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The process id, on the host, of its first process.
+    /// Returns the process ID of its first process, on the host.
     pub fn pid(&self) -> Result<u32> {
         let status = self.cri.container_status(&self.id)?;
         let info = status
@@ -233,7 +234,7 @@ impl RunningContainer {
         Ok(u32::try_from(pid.context("the container does not run")?)?)
     }
 
-    /// Waits until it has ended, and gives its exit code.
+    /// Waits until it has ended, and returns its exit code.
     pub fn wait(&self) -> Result<i32> {
         wait::until("the container's end", READY, || {
             let status = self.status()?;
@@ -243,15 +244,15 @@ impl RunningContainer {
         })
     }
 
-    /// Stops it; the pod goes on.
+    /// Stops it; the pod continues.
     pub fn stop(&self) -> Result<()> {
         self.cri.stop_container(&self.id)
     }
 
-    /// Waits until it has written a line that contains this.
+    /// Waits until it has written a line that contains `part`.
     pub fn wait_for_line(&self, part: &str) -> Result<()> {
         wait::until_or_hopeless(&format!("{part:?} from the container"), READY, || {
-            // Before the log, so that all is in it where the container has ended.
+            // Read before the log, so that the log is complete if the container has ended.
             let status = self.status()?;
             let log = self.log();
             if log.contains(part) {
@@ -274,7 +275,7 @@ impl RunningContainer {
     }
 }
 
-/// The kubelet's: the container's name, and a file for each attempt.
+/// Returns the kubelet's path: the container's name, and a file for each attempt.
 fn log_path(container: &str) -> String {
     format!("{container}/0.log")
 }

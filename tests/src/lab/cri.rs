@@ -1,4 +1,4 @@
-//! The calls of CRI that bring pods up and down, without async: the lab's users are plain tests.
+//! The CRI calls that create and remove pods, without async, because the lab's users are plain tests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub(crate) mod proto {
     tonic::include_proto!("runtime.v1");
 }
 
-/// Far beyond what any call takes, also with the pause image's first start on a busy machine.
+/// Far longer than any call takes, including the first start of the pause image on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A version of the interface. Their messages are the same on the wire; the names of the calls differ.
+/// A version of the interface. The messages are the same on the wire; the names of the calls differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interface {
     /// `runtime.v1`.
@@ -67,7 +67,7 @@ impl Cri {
         self.call("Version", async |mut client| client.version(request).await)
     }
 
-    /// Whether the runtime and its network say that they are ready.
+    /// Fails unless the runtime and its network report that they are ready.
     pub(crate) fn ready(&self) -> Result<()> {
         let request = proto::StatusRequest { verbose: false };
         let answer = self.call("Status", async |mut client| client.status(request).await)?;
@@ -156,7 +156,7 @@ impl Cri {
     }
 }
 
-/// A channel on which every call has the name that it has in one version of the interface.
+/// A channel that gives every call its name in one version of the interface.
 #[derive(Debug, Clone)]
 struct Versioned {
     channel: Channel,

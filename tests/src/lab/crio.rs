@@ -17,10 +17,10 @@ use super::pods::{Pod, RunningPod};
 use super::rooms::Room;
 use super::suites::{self, Suite};
 
-/// A CRI-O that runs.
+/// A running CRI-O.
 #[derive(Debug)]
 pub struct Crio {
-    // Before the daemon, for a client's threads are no use after it.
+    // Before the daemon, because a client's threads are useless after it.
     cri: Cri,
     daemon: Daemon,
     socket: PathBuf,
@@ -30,7 +30,7 @@ impl Crio {
     /// Starts it, with the lab's images in it. The first call builds it, which takes minutes.
     pub fn start() -> Result<Self> {
         let built = modules::build(Module::Crio)?;
-        // CRI-O starts conmon without an environment: these find their libraries by themselves.
+        // CRI-O starts conmon without an environment: these programs find their libraries without one.
         let programs = suites::programs(Suite::Bookworm, suites::Kind::Podman)?;
         let room = Room::make("crio")?;
         let network = format!("lab{}", room.serial());
@@ -65,23 +65,23 @@ impl Crio {
         Ok(Self { cri, daemon, socket })
     }
 
-    /// The endpoint as a kubelet's flag names it.
+    /// Returns the endpoint in the notation of a kubelet's flag.
     pub fn endpoint(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// What it says it is, like `1.34.0`.
+    /// Returns the version that it reports, like `1.34.0`.
     pub fn version(&self) -> Result<String> {
         Ok(self.cri.version()?.runtime_version)
     }
 
-    /// Runs a pod's sandbox, as a kubelet would, and waits until it stands.
+    /// Runs a pod's sandbox like a kubelet, and waits until it is ready.
     pub fn run(&self, pod: Pod) -> Result<RunningPod> {
         RunningPod::run(self.cri.clone(), pod, &self.daemon)
     }
 }
 
-/// Puts a docker-archive where CRI-O keeps its images: it has the same storage as podman.
+/// Loads a docker-archive into CRI-O's storage, which is in podman's format.
 fn load(room: &Room, programs: &Programs, archive: &Path) -> Result<()> {
     let policy = room.file("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
     let mut podman = programs.command("podman")?;
@@ -96,8 +96,8 @@ fn load(room: &Room, programs: &Programs, archive: &Path) -> Result<()> {
     packages::run(podman.arg("--input").arg(archive))
 }
 
-/// A runc that lowers no process's OOM score: that takes `CAP_SYS_RESOURCE`, which not every test machine grants, and
-/// no setting keeps CRI-O (or dockershim) from asking it for the pause container.
+/// Writes a runc wrapper that lowers no process's OOM score. That needs `CAP_SYS_RESOURCE`, which not every test
+/// machine grants, and no setting prevents CRI-O (or dockershim) from requesting it for the pause container.
 pub(crate) fn write_runc(room: &Room, runc: &Path) -> Result<PathBuf> {
     let script = format!(
         r#"#!/bin/sh

@@ -1,4 +1,4 @@
-//! One daemon in its room: started, waited for, its log at hand, stopped by process id.
+//! One daemon in its room. It is started, waited for, and stopped by process ID; its log is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use super::rooms::Room;
 use super::stage::Stage;
 use crate::wait;
 
-/// How long a daemon may take until it answers. They take about a second; a busy machine ten times as long.
+/// The timeout of a daemon's start. It takes about a second, and ten times as long on a busy machine.
 const START: Duration = Duration::from_secs(60);
-/// How long a daemon may take to end after SIGTERM, before it is killed.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(15);
 const LOG_TAIL_LINES: usize = 25;
 
-/// A daemon that runs. Dropping it ends it with all that it has started and made.
+/// A running daemon. Dropping it ends it with all that it has started and created.
 #[derive(Debug)]
 pub struct Daemon {
     name: &'static str,
@@ -28,12 +28,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon; the tasks are what its end leaves behind outside of its room.
+    /// Starts the daemon. The tasks remove what it leaves behind outside of its room.
     pub(crate) fn start(name: &'static str, room: &Room, command: &Command, tasks: &[Task]) -> Result<Self> {
         Self::start_on(None, name, room, command, tasks)
     }
 
-    /// The same, on a stage.
+    /// Does the same on a stage.
     pub(crate) fn start_on(
         stage: Option<&Arc<Stage>>,
         name: &'static str,
@@ -45,7 +45,7 @@ impl Daemon {
         Self::kept(name, keeper, tasks)
     }
 
-    /// What this keeper has started.
+    /// Returns the daemon that this keeper has started.
     pub(crate) fn kept(name: &'static str, keeper: Keeper, tasks: &[Task]) -> Result<Self> {
         let pid = keeper.daemon().with_context(|| format!("{name} was not started"))?;
         for task in tasks {
@@ -54,12 +54,12 @@ impl Daemon {
         Ok(Self { name, keeper, pid })
     }
 
-    /// Waits until `answers` succeeds; fails when the daemon ends or is too slow, with the end of its log.
+    /// Waits until `answers` succeeds. Fails with the end of the log if the daemon ends or the timeout passes.
     pub(crate) fn wait_until(&self, answers: impl Fn() -> Result<()>) -> Result<()> {
         self.wait_so_long(START, answers)
     }
 
-    /// The same, for what takes longer than a start.
+    /// Does the same with another timeout.
     pub(crate) fn wait_so_long(&self, patience: Duration, answers: impl Fn() -> Result<()>) -> Result<()> {
         let attempt = || match (answers(), fs::read_to_string(self.room().join(ENDED))) {
             (Ok(()), _) => Ok(Ok(())),
@@ -70,29 +70,29 @@ impl Daemon {
             .with_context(|| format!("{}, whose log ends:\n{}", self.name, self.log_tail()))
     }
 
-    /// Waits until it has ended, once somebody told it to.
+    /// Waits until it has ended, after it was asked to.
     pub(crate) fn wait_for_the_end(&self) -> Result<()> {
         let ended = || fs::metadata(self.room().join(ENDED)).map(drop).context("it still runs");
         wait::until("its end", START, ended)
             .with_context(|| format!("{}, whose log ends:\n{}", self.name, self.log_tail()))
     }
 
-    /// Its process id, as it is on its stage.
+    /// Returns its process ID, in the PID namespace of its stage.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Its private folder.
+    /// Returns its private directory.
     pub fn room(&self) -> &Path {
         self.keeper.room()
     }
 
-    /// The file with all that it writes.
+    /// Returns the file with its output.
     pub fn log(&self) -> PathBuf {
         self.room().join(LOG)
     }
 
-    /// The last lines that it has written, for a failure's message.
+    /// Returns the last lines of its output, for error messages.
     pub fn log_tail(&self) -> String {
         log_tail(&self.log())
     }
@@ -102,7 +102,7 @@ impl Daemon {
     }
 }
 
-/// The last lines of a daemon's log.
+/// Returns the last lines of a daemon's log.
 pub(crate) fn log_tail(log: &Path) -> String {
     let log = fs::read(log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);

@@ -1,4 +1,4 @@
-//! A dockerd, in a room of its own and beside any that the host has.
+//! A dockerd in a room of its own, separate from any on the host.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,29 +21,29 @@ use crate::wait;
 
 const READY: Duration = Duration::from_secs(30);
 
-/// How to start a dockerd.
+/// The options of a dockerd.
 #[derive(Debug)]
 pub struct Options<'a> {
     /// dockerd, docker, containerd, its shim and runc.
     pub programs: Programs,
-    /// Where to listen, besides the room's own socket: `unix:///any/path`, `tcp://127.0.0.1:2375`.
+    /// Addresses to listen on in addition to the room's own socket: `unix:///any/path`, `tcp://127.0.0.1:2375`.
     pub also_listen: Vec<String>,
-    /// Whose containerd to use; without one dockerd starts its own.
+    /// The containerd to use; without one dockerd starts its own.
     pub containerd: Option<&'a Containerd>,
     /// The content of `daemon.json`.
     pub configuration: serde_json::Map<String, serde_json::Value>,
-    /// Docker before 25 writes a key to `/etc/docker` unless told otherwise; later ones do not know the setting.
+    /// Docker before 25 writes a key to `/etc/docker` unless configured otherwise; later versions reject the setting.
     pub has_trust_key: bool,
-    /// Docker before 23 lowers its own OOM score unless told otherwise; later ones do not know the flag.
+    /// Docker before 23 lowers its own OOM score unless configured otherwise; later versions reject the flag.
     pub lowers_oom_score: bool,
-    /// Run it through its own dynamic loader. Docker before 23 cannot: it executes itself again.
+    /// True to run it through its own dynamic loader. Docker before 23 cannot: it executes itself again.
     pub by_loader: bool,
-    /// Where it runs; without one on the machine itself.
+    /// The stage that it runs on; none for the machine itself.
     pub stage: Option<Arc<Stage>>,
 }
 
 impl Options<'_> {
-    /// This machine's own Debian's, with its own containerd.
+    /// Returns the options for the programs of this machine's Debian release, with their own containerd.
     pub fn debian() -> Result<Self> {
         Ok(Self {
             programs: Programs::debian()?,
@@ -58,7 +58,7 @@ impl Options<'_> {
     }
 }
 
-/// A dockerd that runs.
+/// A running dockerd.
 #[derive(Debug)]
 pub struct Docker {
     daemon: Daemon,
@@ -68,7 +68,7 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts this machine's own Debian's dockerd, with the lab's image in it.
+    /// Starts the dockerd of this machine's Debian release, with the lab's image in it.
     pub fn start() -> Result<Self> {
         Self::start_with(&Options::debian()?)
     }
@@ -76,7 +76,7 @@ impl Docker {
     /// Starts any dockerd.
     pub fn start_with(options: &Options<'_>) -> Result<Self> {
         let room = Room::make("docker")?;
-        // A folder of its own, so that a pod can mount the socket's parent and get nothing else of the room.
+        // A directory of its own, so that a pod can mount the socket's parent and nothing else of the room.
         let socket = room.folder("run")?.join("docker.sock");
         let command = command(options, &room, &socket)?;
         let mut tasks = shared_leftovers();
@@ -100,40 +100,40 @@ impl Docker {
         Ok(this)
     }
 
-    /// Begins the times of the socket's file anew, as a change of its mode does: what the lab itself asked is no use that a
-    /// test is about.
+    /// Resets the times of the socket's file by a change of its mode, so that the lab's own requests do not count as
+    /// uses in a test.
     pub fn forget_uses(&self) -> Result<()> {
         let mode = fs::metadata(&self.socket).map(|file| file.permissions());
         mode.and_then(|mode| fs::set_permissions(&self.socket, mode))
             .context("begin the socket's times anew")
     }
 
-    /// Its socket in its room; the only file in its folder.
+    /// Returns its socket in its room, the only file in its directory.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// The daemon itself: process id, log, room.
+    /// Returns the daemon itself: process ID, log, room.
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
-    /// What it says it is, like `20.10.24+dfsg1`.
+    /// Returns the version that it reports, like `20.10.24+dfsg1`.
     pub fn version(&self) -> Result<String> {
         self.ask(["version", "--format", "{{.Server.Version}}"])
     }
 
-    /// Lets every user of the machine connect, for clients of another uid.
+    /// Allows every user of the machine to connect, for clients of another user.
     pub fn open_to_all(&self) -> Result<()> {
         fs::set_permissions(&self.socket, fs::Permissions::from_mode(0o666)).context("open the socket to all")
     }
 
-    /// Runs `docker …` against it to its end and returns what that printed.
+    /// Runs `docker …` against it to its end and returns the output.
     pub fn ask(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
         packages::output(self.client()?.args(arguments))
     }
 
-    /// All that a container has written, to both of its outputs.
+    /// Returns all that a container has written to both of its outputs.
     pub fn read_log(&self, container: &str) -> Result<String> {
         let logs = self
             .client()?
@@ -144,13 +144,13 @@ impl Docker {
         String::from_utf8(log).context("a container's log")
     }
 
-    /// A `docker` command for this daemon, to be run as the caller likes.
+    /// Returns a `docker` command for this daemon.
     pub fn client(&self) -> Result<Command> {
         let mut docker = self.programs.command("docker")?;
         docker.arg("--host").arg(format!("unix://{}", self.socket.display()));
-        // The host user's own contexts and credentials are none of the lab's business.
+        // The host user's own contexts and credentials must not be used.
         docker.env("DOCKER_CONFIG", self.daemon.room().join("client"));
-        // From elsewhere it would be a client that nobody on the stage can see.
+        // From outside it would be a client that is invisible on the stage.
         Ok(match &self.stage {
             Some(stage) => stage.take(&docker),
             None => docker,
@@ -168,7 +168,7 @@ impl Docker {
         .map(drop)
     }
 
-    /// Runs a container of the lab's image: `docker run --detach` with these options, and this command in it.
+    /// Runs a container of the lab's image: `docker run --detach` with these options and this command.
     pub fn run(&self, name: &str, options: &[&str], command: &[&str]) -> Result<DockerContainer<'_>> {
         let mut run = self.client()?;
         run.args(["run", "--detach", "--name", name]).args(options);
@@ -187,7 +187,7 @@ impl Docker {
     }
 
     /// Runs the client program in one of its modes, in a container that has `socket` as `/var/run/docker.sock`, and
-    /// waits until it says `ready`.
+    /// waits until it prints `ready`.
     pub fn run_client<'a>(
         &self,
         name: &str,
@@ -202,7 +202,7 @@ impl Docker {
     }
 }
 
-/// A container that Docker runs itself. Dropping it removes it.
+/// A container that Docker itself runs. Dropping it removes it.
 #[derive(Debug)]
 pub struct DockerContainer<'a> {
     docker: &'a Docker,
@@ -211,26 +211,26 @@ pub struct DockerContainer<'a> {
 }
 
 impl DockerContainer<'_> {
-    /// The container's whole id.
+    /// Returns the container's full ID.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Its name, without Docker's slash.
+    /// Returns its name, without Docker's slash.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The process id, as the daemon sees it, of its first process.
+    /// Returns the process ID of its first process, in the daemon's PID namespace.
     pub fn pid(&self) -> Result<u32> {
         let pid = self.docker.ask(["inspect", "--format", "{{.State.Pid}}", &self.id])?;
         pid.parse().with_context(|| format!("{pid:?} is no process id"))
     }
 
-    /// Waits until it has written a line that contains this.
+    /// Waits until it has written a line that contains `part`.
     pub fn wait_for_line(&self, part: &str) -> Result<()> {
         wait::until_or_hopeless(&format!("{part:?} from container {}", self.name), READY, || {
-            // Before the log, so that all is in it where the container has ended.
+            // Read before the log, so that the log is complete if the container has ended.
             let running = self
                 .docker
                 .ask(["inspect", "--format", "{{.State.Running}}", &self.id])?;
@@ -275,7 +275,7 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
         .arg(room.join("exec"))
         .arg("--pidfile")
         .arg(room.join("docker.pid"))
-        // Nothing of the host's network changes: no bridge, no rule, no forwarding.
+        // The host's network does not change: no bridge, no rule, no forwarding.
         .args([
             "--bridge=none",
             "--iptables=false",
@@ -287,7 +287,7 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
         .arg("--host")
         .arg(format!("unix://{}", socket.display()));
     if options.lowers_oom_score {
-        // It takes CAP_SYS_RESOURCE, which not every test machine grants.
+        // It needs CAP_SYS_RESOURCE, which not every test machine grants.
         command.arg("--oom-score-adjust=0");
     }
     for address in &options.also_listen {
@@ -299,7 +299,7 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
     Ok(command)
 }
 
-/// What dockerd and its containerd make outside of the room, and other daemons may be using.
+/// Returns what dockerd and its containerd create outside of the room, which other daemons may be using.
 fn shared_leftovers() -> Vec<Task> {
     let mut tasks = vec![Task::SharedCgroup("/docker".into())];
     for folder in [

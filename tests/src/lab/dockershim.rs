@@ -1,5 +1,5 @@
-//! A kubelet 1.23 whose runtime is Docker through its own dockershim: a node of a cluster, or without one, then it runs
-//! static pods.
+//! A kubelet 1.23 whose runtime is Docker through its own dockershim. It is a node of a cluster, or runs static pods
+//! without one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,12 @@ use super::rooms::Room;
 use super::stage::Stage;
 use crate::wait;
 
-/// How long the kubelet may take to run a pod: it looks at its folder of static pods every second.
+/// The timeout of the kubelet to run a pod: it reads its directory of static pods every second.
 const POD: Duration = Duration::from_secs(90);
-/// The node's name without a cluster; a static pod's ends with it.
+/// The node's name without a cluster, which is the suffix of a static pod's name.
 pub const NODE: &str = "node-1";
 
-/// A kubelet with dockershim, and the Docker below it.
+/// A kubelet with dockershim, and its Docker.
 #[derive(Debug)]
 pub struct Dockershim {
     // Before Docker, of which it is a client.
@@ -45,7 +45,7 @@ impl Dockershim {
         Self::start_on(&Stage::start(&[])?, programs, None)
     }
 
-    /// The same, as a node of a cluster.
+    /// Does the same, as a node of a cluster.
     pub(crate) fn join(programs: Programs, seat: &Seat) -> Result<Self> {
         Self::start_on(&seat.stage, programs, Some(seat))
     }
@@ -86,40 +86,40 @@ impl Dockershim {
         })
     }
 
-    /// Stops the kubelet, and with it dockershim; its containers run on in Docker.
+    /// Stops the kubelet, and with it dockershim. Its containers continue to run in Docker.
     pub fn stop_kubelet(&self) -> Result<()> {
         let pid = self.kubelet.pid().to_string();
         packages::run(self.stage.command("kill").arg(&pid))?;
         self.kubelet.wait_for_the_end()
     }
 
-    /// Takes away the kubelet with what it has made; Docker stays, and of the containers in it what does not run.
+    /// Removes the kubelet with what it has created. Docker stays, and so do its containers that do not run.
     pub fn into_docker(self) -> Docker {
         self.docker
     }
 
-    /// Where it serves CRI.
+    /// Returns the socket where it serves CRI.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// The Docker below.
+    /// Returns its Docker.
     pub fn docker(&self) -> &Docker {
         &self.docker
     }
 
-    /// Where both run: castoff that looks from the machine takes it for a node in a container.
+    /// Returns the stage on which both run. For a castoff on the machine this is a node in a container.
     pub fn stage(&self) -> &Arc<Stage> {
         &self.stage
     }
 
-    /// The kubelet: process id on the stage, log, room.
+    /// Returns the kubelet: process ID on the stage, log, room.
     pub fn kubelet(&self) -> &Daemon {
         &self.kubelet
     }
 
-    /// Runs a static pod of one container with one hostPath mount and returns the machine's process id of the container; a
-    /// client is waited for until it says `ready`.
+    /// Runs a static pod of one container with one hostPath mount, and returns the machine's process ID of the
+    /// container. If it runs the client, waits until that prints `ready`.
     pub fn run(&self, namespace: &str, pod: &str, container: &str, command: &[&str], mount: &Mount<'_>) -> Result<u32> {
         let manifest = json!({
             "apiVersion": "v1",
@@ -146,7 +146,7 @@ impl Dockershim {
         })
     }
 
-    /// The process id of a container that runs and has written that it is ready.
+    /// Returns the process ID of a container that runs and has printed `ready`.
     fn find(&self, container: &str) -> Result<Option<u32>> {
         let filter = format!("label=io.kubernetes.container.name={container}");
         let id = self.docker.ask(["ps", "--quiet", "--no-trunc", "--filter", &filter])?;
@@ -171,7 +171,7 @@ pub struct Mount<'a> {
     pub readonly: bool,
 }
 
-/// The kubelet, without its configuration.
+/// Returns the kubelet's command, without its configuration.
 fn command(room: &Room, built: &Path, docker: &Docker, programs: &Programs, socket: &Path) -> Result<Command> {
     room.folder("pods")?;
     let mut command = Command::new(built.join("kubelet"));

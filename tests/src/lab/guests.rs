@@ -1,8 +1,9 @@
-//! Virtual machines that boot a kernel with one program as their init: qemu without KVM, as any machine can run it.
+//! Virtual machines that boot a kernel with one program as their init: qemu without KVM, so that any machine can run
+//! it.
 //!
-//! A guest has no disk and no network. It has two serial lines: the kernel's console, which is qemu's log, and one on which
-//! its init writes answers: `begin NAME`, lines, `end NAME STATUS`, and at last `done`. A guest that panics, ends early or
-//! hangs is an error with the end of its console.
+//! A guest has no disk and no network. It has two serial lines: the kernel's console, which is qemu's log, and one on
+//! which its init writes results: `begin NAME`, lines, `end NAME STATUS`, and at last `done`. A guest that panics, ends
+//! early or hangs is an error with the end of its console.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,23 +20,23 @@ use super::kernels::Kernel;
 use super::packages::{self, Programs, library_path};
 use super::rooms::{self, Room};
 
-/// A guest that answers needs about eight seconds; on a busy machine several times as long.
+/// A guest needs about eight seconds, and several times as long on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The package with the emulator; its firmware comes along.
+/// The package with the emulator; it depends on the firmware.
 const QEMU: &str = "qemu-system-x86";
 
-/// A guest to be booted.
+/// A guest to boot.
 #[derive(Debug)]
 pub struct Guest<'a> {
-    /// The kernel that it boots.
+    /// Its kernel.
     pub kernel: &'a Kernel,
-    /// Parameters for the kernel, beside those that every guest has.
+    /// Parameters of the kernel, in addition to those that every guest has.
     pub parameters: &'a str,
-    /// What is in its file system: the path there without the leading slash, and the file here.
+    /// Its files: the path in the guest without the leading slash, and the file here.
     pub files: &'a [(&'a str, PathBuf)],
 }
 
-/// What a guest said, by the names of its questions.
+/// The results of a guest, by name.
 #[derive(Debug)]
 pub struct Answers(BTreeMap<String, Answer>);
 
@@ -46,7 +47,7 @@ struct Answer {
 }
 
 impl Guest<'_> {
-    /// Boots it and waits for its answers.
+    /// Boots it and waits for its results.
     pub fn run(&self) -> Result<Answers> {
         let room = Room::make("guest")?;
         let (memory, answers) = (room.join("initramfs"), room.join("answers"));
@@ -74,7 +75,7 @@ impl Guest<'_> {
         Answers::read(&read()?)
     }
 
-    /// Writes its file system as the archive that the kernel unpacks.
+    /// Writes its file system as an archive that the kernel unpacks.
     fn pack(&self, room: &Room, archive: &Path) -> Result<()> {
         let programs = Programs::debian()?;
         let tree = room.folder("root")?;
@@ -94,7 +95,7 @@ impl Guest<'_> {
     }
 }
 
-/// Debian's qemu, unpacked into the cache by the first call (18 MB to download).
+/// Returns Debian's qemu, which the first call unpacks into the cache (18 MB to download).
 fn emulator() -> Result<Command> {
     let root = rooms::tool("qemu-1", |folder| packages::unpack_into(&[QEMU], folder))?;
     let mut command = Command::new(root.join("usr/bin/qemu-system-x86_64"));
@@ -132,18 +133,18 @@ impl Answers {
         Ok(Self(answers))
     }
 
-    /// What it said, without the last line's end, whatever the status was.
+    /// Returns the text of a result without the last newline, whatever its status is.
     pub fn text(&self, name: &str) -> Result<&str> {
         Ok(self.get(name)?.text.trim_end())
     }
 
-    /// The JSON that it said.
+    /// Returns the JSON of a result.
     pub fn json(&self, name: &str) -> Result<Value> {
         let answer = self.get(name)?;
         serde_json::from_str(&answer.text).with_context(|| format!("{name}: {}", answer.text))
     }
 
-    /// The exit code.
+    /// Returns the exit code of a result.
     pub fn status(&self, name: &str) -> Result<i32> {
         Ok(self.get(name)?.status)
     }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_an_answer_is_none() {
+    fn an_incomplete_answer_is_refused() {
         assert!(!is_whole("begin one\nend one 0\n"));
         assert!(!is_whole("begin one\ndone"));
         assert!(Answers::read("begin one\n1\ndone\n").is_err());

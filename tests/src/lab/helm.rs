@@ -1,7 +1,7 @@
-//! Both helms that people run, and a kubectl: upstream's own programs, out of npm packages, in the cache.
+//! Both versions of helm in use, and a kubectl: upstream's own programs, from npm packages, in the cache.
 //!
-//! They reach a cluster only through a kubeconfig that the caller names: neither this user's nor the repositories of
-//! charts in this user's home are ever read. What the archive gives is held against the checksums here before it runs.
+//! They reach a cluster only through a kubeconfig that the caller passes. This user's own kubeconfig and chart
+//! repositories are never read. The programs in the archive are checked against the checksums here before they run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::packages::{output, run};
 use super::rooms;
 
-/// A package that holds the programs in an archive of its own.
+/// A package that has the programs in an archive of its own.
 struct Source {
     package: &'static str,
     version: &'static str,
@@ -46,7 +46,7 @@ const FOUR: Source = Source {
     ],
 };
 
-/// A helm, by its major version. Users are split between the two.
+/// A helm, by its major version. Both are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Helm {
     /// 3.17.
@@ -56,7 +56,7 @@ pub enum Helm {
 }
 
 impl Helm {
-    /// Both, the older first.
+    /// Both versions, the older first.
     pub const ALL: [Self; 2] = [Self::Three, Self::Four];
 }
 
@@ -68,10 +68,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Unpacked into the cache by the first call (70 MB to download, some 10 seconds). Needs npm and python3.
+    /// Returns the programs, which the first call unpacks into the cache (70 MB to download, some 10 seconds). Needs
+    /// npm and python3.
     ///
     /// # Errors
-    /// npm is missing or reaches no registry, with the end of its output; a program is not the one that was tried.
+    /// npm is missing or reaches no registry, with the end of its output; or a program has another checksum.
     pub fn fetched() -> Result<Self> {
         Ok(Self {
             three: fetched(&THREE)?,
@@ -79,7 +80,7 @@ impl Tools {
         })
     }
 
-    /// A `helm` command. It knows no cluster: give it `--kubeconfig`.
+    /// Returns a `helm` command. It needs `--kubeconfig`.
     pub fn helm(&self, helm: Helm) -> Command {
         let folder = match helm {
             Helm::Three => &self.three,
@@ -92,7 +93,7 @@ impl Tools {
         command
     }
 
-    /// A `kubectl` command. It knows no cluster: give it `--kubeconfig`.
+    /// Returns a `kubectl` command. It needs `--kubeconfig`.
     pub fn kubectl(&self) -> Command {
         without_a_cluster(self.four.join("kubectl"))
     }
@@ -129,7 +130,7 @@ fn fetched(source: &Source) -> Result<PathBuf> {
     })
 }
 
-/// Moves a program to where it is run from, if it is the one that was tried.
+/// Moves a program to its directory, if its checksum is right.
 fn keep(program: &Path, checksum: &str, folder: &Path) -> Result<()> {
     let said = output(Command::new("sha256sum").arg(program))?;
     ensure!(said.starts_with(checksum), "wanted the checksum {checksum}, got {said}");

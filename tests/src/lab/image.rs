@@ -1,4 +1,4 @@
-//! castoff's own image, as `deploy/image/build` makes it.
+//! castoff's own image, as `deploy/image/build` builds it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,20 +11,20 @@ use anyhow::{Context, Result, ensure};
 /// The workspace's root.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// What the script has made.
+/// The results of the script.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The archive, OCI layout and docker-archive in one. The program and its SBOM are beside it.
+    /// The archive, an OCI layout and a docker-archive in one. The program and its SBOM are next to it.
     pub archive: PathBuf,
-    /// Its name, as containers are started from it.
+    /// Its name, with which containers are started.
     pub tag: String,
     /// The manifest's digest, `sha256:…`.
     pub digest: String,
 }
 
 impl Image {
-    /// The image under test: what is in `$CASTOFF_IMAGE` (`tests/run` sets the script's own words there), else built now,
-    /// which takes minutes.
+    /// Returns the image under test: the one in `$CASTOFF_IMAGE` (`tests/run` sets it to the script's output), or else
+    /// one that is built now, which takes minutes.
     pub fn of_this_tree() -> Result<Self> {
         static BUILT: OnceLock<Result<Image, String>> = OnceLock::new();
         let build = || match env::var("CASTOFF_IMAGE") {
@@ -43,14 +43,14 @@ impl Image {
         Self::made(&output)
     }
 
-    /// The script with these arguments, to be run as the caller likes.
+    /// Returns the script with these arguments, as a command.
     pub fn script<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
         let mut script = Command::new(Path::new(ROOT).join("deploy/image/build"));
         script.args(arguments).env_remove("SOURCE_DATE_EPOCH");
         script
     }
 
-    /// What the script says that it has made.
+    /// Reads the results from the script's output.
     pub fn made(output: &Output) -> Result<Self> {
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(
@@ -61,12 +61,12 @@ impl Image {
         Self::read(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// The program in it.
+    /// Returns the program in it.
     pub fn program(&self) -> PathBuf {
         self.archive.with_file_name("castoff")
     }
 
-    /// What it is made of, in `CycloneDX`.
+    /// Returns its SBOM, in `CycloneDX`.
     pub fn sbom(&self) -> PathBuf {
         self.archive.with_file_name("castoff.cdx.json")
     }

@@ -1,4 +1,4 @@
-//! The lab's two images, made by hand: no registry is asked for anything.
+//! The lab's two images, built without any registry.
 //!
 //! Each is a docker-archive, as `docker save` writes it (one layer, its configuration, `manifest.json`), which both
 //! `docker load` and `ctr images import` read.
@@ -29,13 +29,13 @@ const CLIENT_SOURCES: &[&str] = &[
 const LOAD_SOURCES: &[&str] = &[concat!(env!("CARGO_MANIFEST_DIR"), "/lab/load.rs")];
 const APPLETS: &[&str] = &["cat", "ls", "nc", "sh", "sleep", "true"];
 
-/// The client program, static, compiled into the cache when its source is newer.
+/// Returns the client program, static, compiled into the cache when its source is newer.
 pub fn client() -> Result<PathBuf> {
     static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     compiled(&COMPILED, "client", CLIENT_SOURCES)
 }
 
-/// The program that makes loads and takes times (see `tests/lab/load.rs`), likewise.
+/// Returns the program that generates loads and measures times (see `tests/lab/load.rs`), compiled likewise.
 pub fn load() -> Result<PathBuf> {
     static COMPILED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     compiled(&COMPILED, "load", LOAD_SOURCES)
@@ -50,7 +50,7 @@ fn compiled(once: &OnceLock<Result<PathBuf, String>>, name: &str, sources: &[&st
 /// Compiles the first of the sources; the others are its parts.
 fn compile(name: &str, sources: &[&str]) -> Result<PathBuf> {
     let program = rooms::cache()?.join(name);
-    // The sources that it was compiled from lie beside it, as one: another tree on this machine may have other ones.
+    // A copy of the sources is next to the program, in one file: another tree on this machine may have other sources.
     let compiled_from = program.with_extension("rs");
     let texts = sources
         .iter()
@@ -59,7 +59,7 @@ fn compile(name: &str, sources: &[&str]) -> Result<PathBuf> {
     if program.exists() && fs::read(&compiled_from).is_ok_and(|earlier| earlier == text) {
         return Ok(program);
     }
-    // Compiled under a name of its own and moved into place, for another run may be doing the same.
+    // Compiled under a unique name and moved into place, because another run may be doing the same.
     let fresh = program.with_extension(std::process::id().to_string());
     packages::run(
         Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
@@ -74,7 +74,7 @@ fn compile(name: &str, sources: &[&str]) -> Result<PathBuf> {
             .arg(&fresh)
             .arg(sources[0]),
     )?;
-    // Removed first and written last: in between nothing is said of the program.
+    // Removed first and written last: in between the program has no record.
     let _ = fs::remove_file(&compiled_from);
     fs::rename(&fresh, &program).with_context(|| format!("put the program {name} into the cache"))?;
     fs::write(&compiled_from, text).with_context(|| compiled_from.display().to_string())?;

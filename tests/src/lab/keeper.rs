@@ -1,9 +1,9 @@
-//! A process of its own (`castoff-lab keep`) between a test and what it starts, so that nothing is left behind.
+//! A separate process (`castoff-lab keep`) between a test and what it starts, so that nothing is left behind.
 //!
-//! It starts the daemon, adopts whatever the daemon orphans (it is the subreaper of the shims and of the pods in them),
-//! and waits for the end of its standard input. That comes when the guard is dropped, and just as well when the test's
-//! process is killed: the kernel closes the pipe. Then it ends the daemon, kills what descends from itself, takes down
-//! the mounts under the room, does the tasks it was given, latest first, and removes the room.
+//! It starts the daemon, adopts the daemon's orphans (it is the subreaper of the shims and of the pods in them), and
+//! waits for the end of its standard input. That comes when the guard is dropped, and also when the test's process is
+//! killed, because the kernel closes the pipe. Then it ends the daemon, kills its own descendants, unmounts everything
+//! under the room, does its tasks in reverse order, and removes the room.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -19,29 +19,29 @@ use super::castoff::beside_this_program;
 use super::rooms::Room;
 use super::stage::Stage;
 
-/// The name of the program that keeps.
+/// The name of the program.
 pub(crate) const PROGRAM: &str = "castoff-lab";
 /// The daemon's output, in its room.
 pub(crate) const LOG: &str = "log";
-/// Made in the room when the daemon has ended; holds its wait status.
+/// Created in the room when the daemon has ended; contains its wait status.
 pub(crate) const ENDED: &str = "ended";
 
-/// One thing to take away at the end, beyond processes, mounts and the room.
+/// A thing to remove at the end, in addition to processes, mounts and the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// A cgroup, by its path in the hierarchies: kills what is in it, removes it and those below.
+    /// A cgroup, by its path in the hierarchies: kills the processes in it, and removes it and those below.
     Cgroup(PathBuf),
-    /// A cgroup that others may use too: removed where it is empty.
+    /// A cgroup that others may use too: removed if it is empty.
     SharedCgroup(PathBuf),
     /// A network interface.
     Link(String),
     /// A file or socket.
     File(PathBuf),
-    /// A folder that others may use too: removed where it is empty.
+    /// A directory that others may use too: removed if it is empty.
     SharedFolder(PathBuf),
-    /// Sockets in a folder on which nobody listens any more.
+    /// Sockets in a directory that no process listens on any more.
     DeadSockets(PathBuf),
-    /// Files whose path starts with this.
+    /// Files whose path starts with this prefix.
     Starting(PathBuf),
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Task {
 }
 
 impl Task {
-    /// Reads back what `Display` wrote.
+    /// Parses the output of `Display`.
     pub(crate) fn parse(line: &str) -> Result<Self> {
         let (kind, subject) = line.split_once(' ').with_context(|| format!("no task: {line:?}"))?;
         Ok(match kind {
@@ -76,24 +76,24 @@ impl Task {
     }
 }
 
-/// The test's hold on the process that keeps. Dropping it waits until everything is taken away.
+/// The test's handle of the keeper process. Dropping it waits until everything is removed.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     process: Child,
     orders: Option<ChildStdin>,
     room: PathBuf,
     daemon: Option<u32>,
-    // It ends after what is on it.
+    // It ends after the programs on it.
     _stage: Option<Arc<Stage>>,
 }
 
 impl Keeper {
-    /// Starts a keeper of this room, and under it the daemon, if any, whose end it will wait for so long.
+    /// Starts a keeper of this room, and under it the daemon, if any, with this grace period for its end.
     pub(crate) fn start(room: &Room, daemon: Option<&Command>, grace: Duration) -> Result<Self> {
         Self::start_on(None, room, daemon, grace)
     }
 
-    /// The same, of a daemon that has a stage instead of the machine; the keeper is on it too, and so are its tasks.
+    /// Does the same for a daemon on a stage; the keeper and its tasks are on the stage too.
     pub(crate) fn start_on(
         stage: Option<&Arc<Stage>>,
         room: &Room,
@@ -115,7 +115,7 @@ impl Keeper {
                 keep.current_dir(folder);
             }
         }
-        // In a process group of its own, so that the terminal's Ctrl-C ends the test and not the tidying.
+        // In a process group of its own, so that the terminal's Ctrl-C ends the test and not the cleanup.
         keep.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = keep
             .spawn()
@@ -136,7 +136,7 @@ impl Keeper {
         })
     }
 
-    /// The daemon's process id, on its stage where it has one; none for a keeper without a daemon.
+    /// Returns the daemon's process ID, on its stage if it has one; none for a keeper without a daemon.
     pub(crate) fn daemon(&self) -> Option<u32> {
         self.daemon
     }
@@ -145,10 +145,10 @@ impl Keeper {
         &self.room
     }
 
-    /// One more thing to take away at the end.
+    /// Adds a thing to remove at the end.
     pub(crate) fn later(&self, task: &Task) -> Result<()> {
         let mut orders = self.orders.as_ref().context("the keeper is being stopped")?;
-        // In one write, which a pipe takes as a whole: pods are made on several threads.
+        // In one write, which is atomic on a pipe: pods are created on several threads.
         let order = format!("{task}\n");
         let told = orders.write_all(order.as_bytes());
         told.with_context(|| format!("tell the keeper: {task}"))
@@ -169,7 +169,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            // A test that leaves something behind has failed, unless it is failing already.
+            // A test that leaves something behind fails, unless it is failing already.
             assert!(std::thread::panicking(), "{error:#}");
             eprintln!("{error:#}");
         }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_survives_the_pipe() {
+    fn a_task_is_parsed_from_its_text() {
         for task in [
             Task::Cgroup("/kubepods/besteffort/pod1".into()),
             Task::SharedCgroup("/kubepods".into()),

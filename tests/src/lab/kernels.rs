@@ -1,4 +1,4 @@
-//! Kernels of Debian's releases for virtual machines: those that cloud images boot, unpacked into the cache.
+//! Kernels of Debian's releases for virtual machines: the cloud images' kernels, unpacked into the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use super::suites::{Private, Suite, Unavailable};
 
 /// The package that depends on the newest cloud kernel of a release.
 const META: &str = "linux-image-cloud-amd64";
-/// What holds the kernel and its modules; the release's version follows. Older releases have one package for both.
+/// The prefixes of the packages with the kernel and its modules; the release's version follows. Older releases have one
+/// package for both.
 const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 /// The module through which `sock_diag` lists Unix sockets. Debian does not build it in.
 pub const UNIX_DIAG: &str = "unix_diag.ko";
 
-/// A kernel, ready to be booted.
+/// A kernel, ready to boot.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// The compressed kernel.
@@ -26,10 +27,10 @@ pub struct Kernel {
     pub unix_diag: PathBuf,
 }
 
-/// The cloud kernel of a release. The first call downloads it (20 to 37 MB).
+/// Returns the cloud kernel of a release, which the first call downloads (20 to 37 MB).
 ///
 /// # Errors
-/// [`Unavailable`] where the archive does not answer or has no such kernel.
+/// [`Unavailable`] if the archive does not answer or has no such kernel.
 pub fn kernel(suite: Suite) -> Result<Kernel> {
     let folder = rooms::tool(&format!("kernel-{}-1", suite.name()), |folder| fill(suite, folder))?;
     Ok(Kernel {
@@ -65,7 +66,7 @@ fn fill(suite: Suite, folder: &Path) -> Result<()> {
     fs::write(folder.join(UNIX_DIAG), plain(&module)?).context("keep the module")
 }
 
-/// The packages that hold the kernel and its modules.
+/// Returns the packages with the kernel and its modules.
 fn parts(apt: &Private) -> Result<Vec<String>> {
     let is_part = |name: &&String| {
         PARTS.iter().any(|part| {
@@ -80,7 +81,7 @@ fn parts(apt: &Private) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// A module's bytes; newer releases compress their modules.
+/// Returns the bytes of a module; newer releases compress their modules.
 fn plain(module: &Path) -> Result<Vec<u8>> {
     if module.extension().is_none_or(|kind| kind != "xz") {
         return fs::read(module).context("read the module");
@@ -91,7 +92,7 @@ fn plain(module: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The first file below a folder with such a name.
+/// Returns the first file below a directory with such a name.
 fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

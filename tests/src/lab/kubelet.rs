@@ -1,4 +1,4 @@
-//! What both kubelets of the lab, that with dockershim and that of the cluster's version, are told.
+//! The configuration of both kubelets of the lab: the one with dockershim and the one of the cluster's version.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,15 +11,15 @@ use super::dockershim::NODE;
 use super::kubernetes::Seat;
 use super::rooms::Room;
 
-/// The cgroup below which a kubelet keeps its pods, made for it: its keeper takes it away.
+/// Creates the cgroup below which a kubelet keeps its pods. Its keeper removes it.
 pub(crate) fn cgroup(room: &Room) -> Result<PathBuf> {
     let cgroup = PathBuf::from(format!("/castoff-lab-{}", room.serial()));
     cgroups::make_everywhere(&cgroup)?;
     Ok(cgroup)
 }
 
-/// Adds the flags and the configuration file; `more` are the version's own settings. Without a seat it runs static pods
-/// only.
+/// Adds the flags and the configuration file; `more` has the version's own settings. Without a seat the kubelet runs
+/// static pods only.
 pub(crate) fn configure(
     command: &mut Command,
     room: &Room,
@@ -40,11 +40,11 @@ pub(crate) fn configure(
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         "fileCheckFrequency": "1s",
-        // Rules for packets are kube-proxy's alone here.
+        // Packet rules are kube-proxy's alone here.
         "makeIPTablesUtilChains": false,
         "evictionHard": { "memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
         "imageGCHighThresholdPercent": 100,
-        // Lowering it takes CAP_SYS_RESOURCE.
+        // Lowering it needs CAP_SYS_RESOURCE.
         "oomScoreAdj": 0,
         "staticPodPath": room.folder("pods")?,
     });

@@ -1,8 +1,8 @@
 //! A real Kubernetes: a control plane on a [`Stage`], and nodes that join it.
 //!
-//! The machine's network leads there no more than out of it: [`Cluster::command`] runs a program on the stage. The images
-//! of pods are those that were imported into their node. Seen from the stage the machine is empty but for the cluster,
-//! so that what others run on the machine shows in no pod.
+//! The stage's network is separate from the machine's: [`Cluster::command`] runs a program on the stage. The images of
+//! pods are those that were imported into their node. Only the cluster is visible on the stage, so that other programs
+//! of the machine appear in no pod.
 //!
 //! ```no_run
 //! use castoff_tests::lab::kubernetes::Cluster;
@@ -44,10 +44,10 @@ pub use self::identities::NODES;
 pub use self::node::{Node, Seat};
 use crate::wait;
 
-/// How long a node may take until it is ready: some seconds, on a busy machine many times as long.
+/// The timeout of a node until it is ready: some seconds, and many times as long on a busy machine.
 const READY: Duration = Duration::from_secs(180);
 
-/// A cluster whose API server answers. Nodes are guards of their own, to be dropped before it.
+/// A cluster whose API server answers. Nodes are separate guards, which must be dropped before it.
 #[derive(Debug)]
 pub struct Cluster {
     plane: ControlPlane,
@@ -72,10 +72,11 @@ impl Cluster {
         Ok(this)
     }
 
-    /// Starts a node with containerd and a kubelet of the cluster's version, and waits until it is ready. The first is `node-1`.
+    /// Starts a node with containerd and a kubelet of the cluster's version, and waits until it is ready. The first is
+    /// `node-1`.
     ///
     /// # Errors
-    /// The name is none of [`NODES`]; it does not become ready, with the state of all.
+    /// The name is not one of [`NODES`], or it does not become ready, with the state of all.
     pub fn join(&self, name: &str) -> Result<Node> {
         let node = Node::start(&self.seat(name)?, &self.program)?;
         let kubelet = node.kubelet();
@@ -86,7 +87,7 @@ impl Cluster {
     /// Starts a node with Docker 20.10 and a kubelet 1.23 with dockershim, and waits until it is ready.
     ///
     /// # Errors
-    /// As for [`Cluster::join`].
+    /// Those of [`Cluster::join`].
     pub fn join_dockershim(&self, name: &str, programs: Programs) -> Result<Dockershim> {
         let node = Dockershim::join(programs, &self.seat(name)?)?;
         let kubelet = node.kubelet();
@@ -94,31 +95,32 @@ impl Cluster {
         Ok(node)
     }
 
-    /// Starts this machine's own Debian's dockerd beside the nodes' runtimes; pods have its socket by its path.
+    /// Starts the dockerd of this machine's Debian release, separate from the nodes' runtimes. Its socket has the same
+    /// path in pods.
     pub fn start_docker(&self) -> Result<Docker> {
         let mut options = Options::debian()?;
         options.stage = Some(Arc::clone(&self.stage));
         Docker::start_with(&options)
     }
 
-    /// A `kubectl` command as one who may do everything, to be run as the caller likes.
+    /// Returns a `kubectl` command as the administrator.
     pub fn kubectl_command(&self) -> Command {
         self.plane.kubectl()
     }
 
-    /// Runs `kubectl …` as one who may do everything and returns what it printed.
+    /// Runs `kubectl …` as the administrator and returns the output.
     pub fn kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
         packages::output(self.plane.kubectl().args(arguments))
     }
 
-    /// What `kubectl get … -o json` says.
+    /// Returns the output of `kubectl get … -o json`.
     pub fn get(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Value> {
         let mut kubectl = self.plane.kubectl();
         let answer = packages::output(kubectl.args(["get", "-o", "json"]).args(arguments))?;
         serde_json::from_str(&answer).context("read what kubectl says")
     }
 
-    /// Creates or changes what this manifest says; several are a `List`.
+    /// Applies a manifest; several objects are a `List`.
     pub fn apply(&self, manifest: &Value) -> Result<()> {
         let file = tempfile::NamedTempFile::new().context("make a file for a manifest")?;
         std::fs::write(file.path(), manifest.to_string()).context("write a manifest")?;
@@ -126,7 +128,7 @@ impl Cluster {
         packages::run(kubectl.args(["apply", "--filename"]).arg(file.path()))
     }
 
-    /// Runs `helm …` as one who may do everything and returns what it printed.
+    /// Runs `helm …` as the administrator and returns the output.
     pub fn helm(&self, helm: Helm, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
         let alone = Tools::fetched()?.helm(helm);
         let mut command = self.stage.command(alone.get_program());
@@ -136,12 +138,12 @@ impl Cluster {
         packages::output(command.env("KUBECONFIG", self.kubeconfig()).args(arguments))
     }
 
-    /// Starts a program that runs until the guard is dropped; its log has what it prints.
+    /// Starts a program that runs until the guard is dropped; its log has its output.
     pub fn start_program(&self, name: &'static str, command: &Command) -> Result<Daemon> {
         Daemon::start_on(Some(&self.stage), name, &Room::make(name)?, command, &[])
     }
 
-    /// The same of `kubectl …` as one who may do everything.
+    /// Does the same with `kubectl …` as the administrator.
     pub fn start_kubectl(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Daemon> {
         let mut kubectl = Command::new(&self.program);
         kubectl
@@ -151,41 +153,42 @@ impl Cluster {
         self.start_program("kubectl", &kubectl)
     }
 
-    /// A command for a program on the stage, with the kubeconfig of one who may do everything in `KUBECONFIG`.
+    /// Returns a command for a program on the stage, with the administrator's kubeconfig in `KUBECONFIG`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.stage.command(program);
         command.env("KUBECONFIG", self.kubeconfig());
         command
     }
 
-    /// The kubeconfig of one who may do everything.
+    /// Returns the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.plane.kubeconfig()
     }
 
-    /// Where all of it runs.
+    /// Returns the stage on which all of it runs.
     pub fn stage(&self) -> &Arc<Stage> {
         &self.stage
     }
 
-    /// Kills the API server, without a word to its clients.
+    /// Kills the API server; its clients are not notified.
     pub fn kill_api_server(&mut self) -> Result<()> {
         self.plane.kill_api_server()
     }
 
-    /// Starts it again, with all that it knew, and waits until it is ready.
+    /// Starts it again, with its data, and waits until it is ready.
     pub fn start_api_server(&mut self) -> Result<()> {
         self.plane.start_api_server()
     }
 
-    /// The requests of one user so far, as the audit log has them: `verb`, `requestURI`, `stageTimestamp`, …
+    /// Returns the requests of one user so far, from the audit log: `verb`, `requestURI`, `stageTimestamp`, …
     pub fn requests_of(&self, user: &str) -> Result<Vec<Value>> {
         let mut events = self.plane.read_audit()?;
         events.retain(|event| event["user"]["username"] == user && event["stage"] != "ResponseStarted");
         Ok(events)
     }
 
-    /// The state of everything, for a failure's message: nodes, pods, events, the logs of these pods, the daemons' logs.
+    /// Returns the state of everything, for error messages: nodes, pods, events, the logs of these pods, the daemons'
+    /// logs.
     pub fn dump(&self, namespace: &str, selector: &str) -> String {
         let questions: [&[&str]; 5] = [
             &["get", "nodes", "-o", "wide", "--show-labels"],
@@ -222,7 +225,7 @@ impl Cluster {
         })
     }
 
-    /// Whether its kubelet says that it is ready, with a runtime of this kind.
+    /// Fails unless its kubelet reports that it is ready, with a runtime of this kind.
     fn is_ready(&self, name: &str, runtime: &str) -> Result<()> {
         let node = self.get(["node", name])?;
         let version = &node["status"]["nodeInfo"]["containerRuntimeVersion"];
@@ -236,7 +239,7 @@ impl Cluster {
     }
 }
 
-/// The address of the node that is the `index`th of [`NODES`].
+/// Returns the address of the node with this index in [`NODES`].
 fn address(index: usize) -> String {
     format!("10.214.0.{}", 11 + index)
 }

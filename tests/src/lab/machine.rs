@@ -1,6 +1,6 @@
-//! Whether this machine can run a tier of tests, and if not, what it lacks.
+//! The requirements of a tier of tests, and what this machine lacks of them.
 //!
-//! [`read_facts`] asks the machine, [`missing`] decides: a tier runs with all that it needs or not at all.
+//! [`read_facts`] inspects the machine, [`missing`] decides: a tier runs with all that it needs or not at all.
 
 use std::fmt;
 use std::fs;
@@ -17,14 +17,14 @@ use super::cgroups;
 pub enum Tier {
     /// Real daemons, pods and clients.
     Runtime,
-    /// A real Kubernetes, and all that it stands on.
+    /// A real Kubernetes, with all that it needs.
     Cluster,
     /// Kernels in virtual machines.
     Kernel,
 }
 
 impl Tier {
-    /// The tier that `tests/run` calls by this name.
+    /// Returns the tier that `tests/run` calls by this name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "runtime" => Some(Self::Runtime),
@@ -35,28 +35,28 @@ impl Tier {
     }
 }
 
-/// What was found on a machine.
+/// The facts about a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The processor's architecture, as Rust calls it.
+    /// The processor's architecture, by Rust's name.
     pub architecture: &'static str,
     /// The effective capabilities of this process, as in `/proc/self/status`.
     pub capabilities: u64,
-    /// Filesystems that the kernel knows now.
+    /// Filesystems that the kernel supports now.
     pub filesystems: Vec<String>,
-    /// How many user namespaces a user may make; none where the kernel does not say.
+    /// The number of user namespaces that a user may create; none if the kernel does not report it.
     pub user_namespaces: Option<u64>,
     /// Mounted cgroup hierarchies.
     pub cgroup_hierarchies: usize,
-    /// What `sock_diag` answered when it was asked for Unix sockets.
+    /// The answer of `sock_diag` to a request for Unix sockets.
     pub unix_diag: Result<(), String>,
-    /// Programs that were looked for in `PATH` and not found.
+    /// The required programs that are not in `PATH`.
     pub absent_programs: Vec<String>,
-    /// The filesystem of the temporary folder, where the daemons' rooms are.
+    /// The filesystem of the temporary directory, which has the daemons' rooms.
     pub temporary_filesystem: Option<String>,
 }
 
-/// One thing that a machine lacks, and what for.
+/// A missing requirement, with its purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     what: String,
@@ -78,7 +78,7 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
     (21, "CAP_SYS_ADMIN", "containers are mounts and namespaces"),
 ];
 
-/// What the lab calls and every Debian has, except for the first.
+/// The programs that the lab calls. Every Debian has them, except for the first.
 const PROGRAMS: &[(&str, &str)] = &[
     ("rustc", "compiles the client program"),
     ("apt-get", "gets the daemons' packages"),
@@ -93,7 +93,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ss", "is the second witness of who holds a connection"),
 ];
 
-/// What tier `cluster` calls besides.
+/// The additional programs that tier `cluster` calls.
 const CLUSTER_PROGRAMS: &[(&str, &str)] = &[
     ("go", "builds Kubernetes"),
     ("npm", "gets helm"),
@@ -101,7 +101,7 @@ const CLUSTER_PROGRAMS: &[(&str, &str)] = &[
     ("jq", "is what runbooks pipe reports into"),
 ];
 
-/// What tier `kernel` calls: what it looks at is inside of virtual machines.
+/// The programs that tier `kernel` calls. It tests what is inside of virtual machines.
 const KERNEL_PROGRAMS: &[(&str, &str)] = &[
     ("rustc", "compiles the client program"),
     ("apt-get", "gets kernels and the emulator"),
@@ -109,7 +109,7 @@ const KERNEL_PROGRAMS: &[(&str, &str)] = &[
     ("tar", "makes castoff's image"),
 ];
 
-/// What the machine lacks for the tier; empty where it can run.
+/// Returns what the machine lacks for the tier; empty if it can run.
 pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
     let programs = match tier {
         Tier::Runtime => PROGRAMS.to_vec(),
@@ -138,7 +138,7 @@ fn missing_programs(programs: &[(&str, &'static str)], facts: &Facts) -> Vec<Mis
     programs.map(lack).collect()
 }
 
-/// What daemons, pods and clients need of the machine itself.
+/// Returns what the machine itself lacks for daemons, pods and clients.
 fn missing_for_daemons(facts: &Facts) -> Vec<Missing> {
     let mut missing = Vec::new();
     let mut lack = |what: &str, why| {
@@ -179,7 +179,7 @@ fn missing_for_daemons(facts: &Facts) -> Vec<Missing> {
     missing
 }
 
-/// Asks this machine.
+/// Inspects this machine.
 pub fn read_facts() -> Facts {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let capabilities = status
@@ -226,7 +226,7 @@ fn filesystem_of(folder: &Path) -> Option<String> {
     Some(kind.to_owned())
 }
 
-/// Asks `sock_diag` for the listening Unix sockets; only whether it answers is of interest.
+/// Asks `sock_diag` for the listening Unix sockets. Only success or failure matters.
 fn query_unix_diag() -> Result<(), rustix::io::Errno> {
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
     const NLM_F_REQUEST_DUMP: u16 = 0x1 | 0x300;
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fact_taken_away_is_named() {
+    fn each_missing_fact_is_named() {
         type TakeAway = fn(&mut Facts);
         let cases: [(TakeAway, &str); 8] = [
             (

@@ -1,6 +1,7 @@
 //! Programs that no package has, built from pinned Go modules into the cache.
 //!
-//! Each has a folder in `tests/lab/go` with its `go.mod` and a whole `go.sum`, so that what is built is what was tried.
+//! Each has a directory in `tests/lab/go` with its `go.mod` and a complete `go.sum`, so that the tested sources are the
+//! ones that are built.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -22,12 +23,12 @@ pub enum Module {
     Crio,
     /// A kubelet 1.23, the last that has dockershim.
     Dockershim,
-    /// A whole Kubernetes in one program.
+    /// A complete Kubernetes in one program.
     Kubernetes,
 }
 
 impl Module {
-    /// The module's path and version, as its `go.mod` requires it.
+    /// Returns the module's path and version, as in its `go.mod`.
     pub fn pin(self) -> String {
         format!("{} {}", self.path(), self.version())
     }
@@ -39,7 +40,7 @@ impl Module {
         }
     }
 
-    /// The version, like `v1.34.4`. It stands in `go.mod` and nowhere else.
+    /// Returns the version, like `v1.34.4`. It is in `go.mod` and nowhere else.
     fn version(self) -> &'static str {
         let go_mod = match self {
             Self::Crio => include_str!("../../lab/go/crio/go.mod"),
@@ -49,7 +50,7 @@ impl Module {
         required(go_mod, self.path()).expect("go.mod requires what it is there for")
     }
 
-    /// What builds it, besides Go.
+    /// Returns the build tools, except for Go.
     fn tools(self) -> &'static [&'static str] {
         match self {
             Self::Crio => &["gcc", "pkg-config"],
@@ -66,10 +67,11 @@ impl Module {
     }
 }
 
-/// The folder that has the built programs: `crio` and `pinns`, `kubelet`, or `kubernetes`. The first call takes minutes.
+/// Returns the directory with the built programs: `crio` and `pinns`, `kubelet`, or `kubernetes`. The first call takes
+/// minutes.
 ///
 /// # Errors
-/// [`Unavailable`] where there is no Go or compiler, or the module cannot be had, in their words.
+/// [`Unavailable`] if Go or a compiler is missing, or the module is not available, with their message.
 pub fn build(module: Module) -> Result<PathBuf> {
     let source = Path::new(SOURCES).join(module.folder());
     let cache = rooms::cache()?.join("go").join(module.folder());
@@ -82,7 +84,7 @@ pub fn build(module: Module) -> Result<PathBuf> {
     if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == pinned) {
         return Ok(programs);
     }
-    // Go may write to what it builds from, and this tree stays as it is.
+    // Go may write to the directory that it builds from, and this tree must not change.
     let work = tempfile::tempdir_in(&cache).context("make a folder for a build")?;
     for entry in fs::read_dir(&source).with_context(|| format!("read {}", source.display()))? {
         let entry = entry?;
@@ -111,7 +113,7 @@ fn go(folder: &Path) -> Command {
     go
 }
 
-/// The version that a `go.mod` requires of a module.
+/// Returns the version that a `go.mod` requires of a module.
 fn required<'a>(go_mod: &'a str, path: &str) -> Option<&'a str> {
     go_mod.lines().find_map(|line| {
         let mut words = line.split_whitespace().filter(|word| *word != "require");
@@ -131,7 +133,7 @@ fn build_kubernetes(work: &Path, program: &Path, version: &str) -> Result<()> {
     packages::run(build.arg(program).arg(".").env("CGO_ENABLED", "0"))
 }
 
-/// With the tags by which CRI-O's own build leaves out what takes more libraries.
+/// Uses the tags with which CRI-O's own build leaves out what needs more libraries.
 fn build_crio(work: &Path, programs: &Path) -> Result<()> {
     const TAGS: &str = "libsqlite3 containers_image_openpgp exclude_graphdriver_btrfs exclude_graphdriver_devicemapper \
                         containers_image_ostree_stub";
@@ -152,7 +154,7 @@ fn build_crio(work: &Path, programs: &Path) -> Result<()> {
     packages::run(compile.args(["pinns.c", "sysctl.c"]).current_dir(source))
 }
 
-/// The headers that cgo needs, unpacked beside the programs, and what tells the compiler of them.
+/// Returns the variables for the headers that cgo needs, which are unpacked next to the programs.
 fn headers(programs: &Path) -> Result<Vec<(&'static str, String)>> {
     let tree = programs.join("headers");
     packages::unpack_into(

@@ -1,9 +1,9 @@
 //! The daemons' programs: Debian's packages, unpacked into the cache and run from there.
 //!
-//! They are not installed. A package's scripts would start services, make users and leave units and data folders behind,
-//! and castoff would rightly report those on the machine that runs its tests; another Docker may be installed there
-//! already; and the next version's packages go beside these the same way. What the host has (libc, systemd's libraries)
-//! serves; libraries that it lacks are downloaded with the rest.
+//! They are not installed. A package's scripts would start services, create users and leave units and data directories
+//! behind, and castoff would rightly report those on the machine that runs its tests. Another Docker may be installed
+//! there already, and packages of the next version can be unpacked next to these. The host's libraries (libc,
+//! systemd's) are used; missing libraries are downloaded with the rest.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use rustix::fs::FlockOperation;
 
 use super::rooms;
 
-/// What tier `runtime` needs. Their dependencies come along where the host lacks them.
+/// The packages that tier `runtime` needs, with those of their dependencies that the host lacks.
 const WANTED: &[&str] = &[
     "busybox-static",
     "conmon",
@@ -27,36 +27,37 @@ const WANTED: &[&str] = &[
     "uidmap",
 ];
 
-/// Downloaded as part of a dependency's upgrade; the host's own are as good, and a second `su` is not wanted anywhere.
+/// Downloaded as part of a dependency's upgrade, but not needed: the host's own are sufficient.
 const UNWANTED: &[&str] = &["login_", "passwd_", "util-linux_"];
 
-/// Where a machine has its own programs.
+/// The directories of a machine's own programs.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where programs of a package are inside the unpacked tree.
+/// The directories of programs in the unpacked tree of a package.
 const PROGRAM_FOLDERS: &[&str] = &["usr/sbin", "usr/bin", "sbin", "bin"];
 
 /// A set of programs that belong together: containerd with its shim and runc, dockerd with its client, podman.
 #[derive(Debug, Clone)]
 pub struct Programs {
     root: PathBuf,
-    /// Where else to look for what is not there.
+    /// More programs to search for those that are missing here.
     others: Option<Box<Programs>>,
-    /// Their own libraries and loader, where they are of another Debian than the machine.
+    /// Their own libraries and loader, if they are of another Debian release than the machine.
     foreign: Option<Foreign>,
 }
 
-/// What programs of another Debian need to run.
+/// The libraries and the loader of programs of another Debian release.
 #[derive(Debug, Clone)]
 pub(crate) struct Foreign {
     /// Their dynamic loader.
     pub(crate) loader: PathBuf,
-    /// The folders of their libraries, as the loader takes them.
+    /// The directories of their libraries, in the loader's format.
     pub(crate) libraries: String,
 }
 
 impl Programs {
-    /// This machine's own Debian's, unpacked into the cache by the first call (90 MB, a few seconds).
+    /// Returns the programs of this machine's Debian release, which the first call unpacks into the cache (90 MB, a few
+    /// seconds).
     ///
     /// # Errors
     /// `apt-get` is missing, reaches no archive, or the packages do not fit this machine; with the end of its output.
@@ -65,7 +66,7 @@ impl Programs {
         let root = cache.join("debian");
         let stamp = root.join("packages");
         let wanted = WANTED.join(" ");
-        // Two runs at once would unpack into each other's feet.
+        // Two concurrent runs would interfere with each other.
         let lock = File::create(cache.join("debian.lock")).context("make the lock of the package cache")?;
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock the package cache")?;
         if fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == wanted) {
@@ -79,7 +80,7 @@ impl Programs {
         Ok(Self::seen_at(root))
     }
 
-    /// Programs in one folder that were told of their own loader and libraries; `others` has what they lack.
+    /// Returns the programs in one directory that have their own loader and libraries; `others` has the missing ones.
     pub(crate) fn foreign(root: PathBuf, foreign: Foreign, others: Self) -> Self {
         Self {
             root,
@@ -88,12 +89,12 @@ impl Programs {
         }
     }
 
-    /// The folder that they are unpacked in.
+    /// Returns the directory that they are unpacked in.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The path of one of them.
+    /// Returns the path of one of them.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
         let own = self.folders().into_iter().map(|folder| folder.join(name));
         match (own.into_iter().find(|path| path.exists()), &self.others) {
@@ -103,13 +104,13 @@ impl Programs {
         }
     }
 
-    /// A command for one of them, which finds the others and their libraries.
+    /// Returns a command for one of them, which finds the others and their libraries.
     pub fn command(&self, name: &str) -> Result<Command> {
         Ok(self.with_environment(Command::new(self.path(name)?)))
     }
 
-    /// A command that runs one of them through its own dynamic loader, so that the kernel shows the loader as the
-    /// executable; programs of this machine's own Debian run as usual.
+    /// Returns a command that runs one of them through its own dynamic loader, so that the kernel shows the loader as
+    /// the executable. Programs of this machine's Debian release run as usual.
     pub fn command_by_loader(&self, name: &str) -> Result<Command> {
         let Some(foreign) = &self.foreign else {
             return self.command(name);
@@ -122,7 +123,7 @@ impl Programs {
         Ok(self.with_environment(command))
     }
 
-    /// The folder of the CNI plugins.
+    /// Returns the directory of the CNI plugins.
     pub fn cni_plugins(&self) -> PathBuf {
         match &self.others {
             Some(others) => others.cni_plugins(),
@@ -137,7 +138,7 @@ impl Programs {
         command
     }
 
-    /// `PATH`, and the libraries' path for those that use the machine's own loader, so that they find each other.
+    /// Returns `PATH`, and the library path for those that use the machine's own loader, so that they find each other.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let folders = self.folders().into_iter().map(|folder| folder.display().to_string());
         let path: Vec<String> = folders.chain([SYSTEM_PATH.to_owned()]).collect();
@@ -155,7 +156,7 @@ impl Programs {
         }
     }
 
-    /// The same programs seen through another path (a bind mount that ordinary users can reach).
+    /// Returns the same programs under another path (a bind mount that ordinary users can reach).
     pub(crate) fn seen_at(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
@@ -165,7 +166,7 @@ impl Programs {
     }
 }
 
-/// The folders of libraries in an unpacked tree, as the dynamic loader takes them.
+/// Returns the directories of libraries in an unpacked tree, in the dynamic loader's format.
 pub(crate) fn library_path(root: &Path) -> String {
     let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
     ["usr/lib", "lib"]
@@ -173,7 +174,8 @@ pub(crate) fn library_path(root: &Path) -> String {
         .join(":")
 }
 
-/// Downloads packages of this machine's own Debian, with what the machine lacks for them, and unpacks them into a tree.
+/// Downloads packages of this machine's Debian release, with the dependencies that the machine lacks, and unpacks them
+/// into a tree.
 pub(crate) fn unpack_into(wanted: &[&str], tree: &Path) -> Result<()> {
     let archives = tempfile::tempdir_in(rooms::cache()?).context("make a folder for the packages")?;
     download(wanted, archives.path())?;
@@ -184,7 +186,7 @@ fn download(wanted: &[&str], archives: &Path) -> Result<()> {
     if apt_get_download(wanted, archives).is_ok() {
         return Ok(());
     }
-    // A fresh machine has no lists yet, or old ones that name versions no archive has any more.
+    // A fresh machine has no lists yet, or old ones with versions that no archive has any more.
     run(Command::new("apt-get").args(["-o", "DPkg::Lock::Timeout=120", "-q", "update"]))?;
     apt_get_download(wanted, archives)
 }
@@ -192,7 +194,7 @@ fn download(wanted: &[&str], archives: &Path) -> Result<()> {
 fn apt_get_download(wanted: &[&str], archives: &Path) -> Result<()> {
     fs::create_dir_all(archives.join("partial")).context("make apt's folder for what is under way")?;
     run(Command::new("apt-get")
-        // --reinstall: what the host has installed is wanted here too.
+        // --reinstall: also those that the host has installed.
         .args([
             "-q",
             "-y",
@@ -220,12 +222,12 @@ fn unpack(archives: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end; a failure carries the end of what it wrote.
+/// Runs a command to its end. An error has the end of its output.
 pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// Runs a command to its end and returns what it wrote to standard output, trimmed.
+/// Runs a command to its end and returns its standard output, trimmed.
 pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("start {name}"))?;

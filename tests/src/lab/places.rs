@@ -1,4 +1,4 @@
-//! Where on the machine a process is started: as whom, in which namespaces, in which cgroup.
+//! The place of a process on the machine: its user, its namespaces and its cgroup.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,10 +9,10 @@ use anyhow::Result;
 
 use super::cgroups::UnitCgroup;
 
-/// The uid (and gid) that the lab uses for an ordinary user; Debian gives it to nobody.
+/// The UID and GID that the lab uses for an ordinary user; Debian assigns it to no user.
 pub const ORDINARY_UID: u32 = 61_234;
 
-/// Where a process of the host is started; plain by default.
+/// The place in which a process of the host is started. The default adds nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     ordinary_user: bool,
@@ -22,17 +22,17 @@ pub struct Place {
 }
 
 impl Place {
-    /// As root, in the namespaces and the cgroup of the test.
+    /// Root, in the namespaces and the cgroup of the test.
     pub fn host() -> Self {
         Self::default()
     }
 
-    /// In the cgroup of a systemd unit, `/system.slice/<unit>`.
+    /// The cgroup of a systemd unit, `/system.slice/<unit>`.
     pub fn unit(unit: &str) -> Result<Self> {
         Ok(Self::host().cgroup(UnitCgroup::make(Path::new("/system.slice").join(unit))?))
     }
 
-    /// As an ordinary user in a user namespace of its own, as a rootless client runs.
+    /// An ordinary user in a user namespace of its own, like a rootless client.
     pub fn rootless() -> Self {
         Self {
             ordinary_user: true,
@@ -41,40 +41,40 @@ impl Place {
         }
     }
 
-    /// In this cgroup, which lives as long as the place, its clones and the clients in them.
+    /// Sets the cgroup, which lives as long as the place, its clones and the clients in them.
     #[must_use]
     pub fn cgroup(mut self, cgroup: UnitCgroup) -> Self {
         self.cgroup = Some(Arc::new(cgroup));
         self
     }
 
-    /// As an ordinary user, [`ORDINARY_UID`].
+    /// Sets an ordinary user, [`ORDINARY_UID`].
     #[must_use]
     pub fn ordinary_user(mut self) -> Self {
         self.ordinary_user = true;
         self
     }
 
-    /// In a user namespace of its own.
+    /// Adds a user namespace of its own.
     #[must_use]
     pub fn user_namespace(mut self) -> Self {
         self.user_namespace = true;
         self
     }
 
-    /// In a network namespace of its own.
+    /// Adds a network namespace of its own.
     #[must_use]
     pub fn network_namespace(mut self) -> Self {
         self.network_namespace = true;
         self
     }
 
-    /// A command that runs `program` there, as the very process that is started: every step executes the next.
+    /// Returns a command that runs `program` there as the process that is started: each step executes the next.
     pub fn command(&self, program: &Path) -> Command {
         let mut words: Vec<OsString> = Vec::new();
         let mut add = |more: &[&str]| words.extend(more.iter().map(OsString::from));
         if self.cgroup.is_some() {
-            // Up to the lone dash come the folders whose cgroup the process joins.
+            // The arguments before the lone dash are the cgroup directories that the process joins.
             let join = r#"while [ "$1" != - ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@""#;
             add(&["/bin/sh", "-ec", join, "sh"]);
             for folder in self.cgroup.iter().flat_map(|cgroup| cgroup.folders()) {
@@ -83,7 +83,7 @@ impl Place {
             add(&["-"]);
         }
         if self.network_namespace {
-            // Before the user is changed, for it takes a right.
+            // Before the user is changed, because it needs a right.
             add(&["unshare", "--net", "--"]);
         }
         if self.ordinary_user {

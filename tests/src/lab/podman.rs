@@ -17,10 +17,10 @@ use super::places::ORDINARY_UID;
 use super::rooms::Room;
 use crate::wait;
 
-/// How long a container's client may take until it says `ready`.
+/// The timeout of a container's client until it prints `ready`.
 const READY: Duration = Duration::from_secs(30);
 
-/// A `podman system service` that runs.
+/// A running `podman system service`.
 #[derive(Debug)]
 pub struct Podman {
     daemon: Daemon,
@@ -35,7 +35,8 @@ impl Podman {
         Self::start_with(Programs::debian()?, "cni")
     }
 
-    /// Starts root's service from any version's programs; `network` is what that version calls its network backend.
+    /// Starts root's service from the programs of any version; `network` is that version's name for its network
+    /// backend.
     pub fn start_with(programs: Programs, network: &str) -> Result<Self> {
         let room = Room::make("podman")?;
         let files = Files::write(&room, &Places::of(&programs)?, network)?;
@@ -44,10 +45,10 @@ impl Podman {
         Self::serve(&room, command, programs, files)
     }
 
-    /// Starts the service of an ordinary user, [`ORDINARY_UID`], in a user namespace that podman makes for it.
+    /// Starts the service of an ordinary user, [`ORDINARY_UID`], in a user namespace that podman creates.
     ///
-    /// The user exists for this process tree only: a mount namespace in which `/etc` has one more user and its range of
-    /// subordinate ids, and in which the programs are where that user can reach them.
+    /// The user exists for this process tree only: in a mount namespace, `/etc` has one more user with a range of
+    /// subordinate IDs, and the programs are in a place that the user can reach.
     pub fn start_rootless() -> Result<Self> {
         let room = Room::make("rootless")?;
         let programs = Programs::debian()?;
@@ -78,7 +79,7 @@ impl Podman {
         command
             .args(["--mount", "--propagation", "private", "--", "/bin/sh", "-ec"])
             .arg(format!(
-                // Podman warns about a root that is not shared; this one is shared with nobody but its own children.
+                // Podman warns about a root that is not shared; this one is shared only with its own children.
                 r#"mount --no-mtab --bind {programs} {room}/debian
             mount --no-mtab -t overlay -o lowerdir=/etc,upperdir={room}/etc,workdir={room}/etc.work overlay /etc
             mount --no-mtab --make-shared / || true
@@ -101,22 +102,23 @@ impl Podman {
         Self::serve(&room, command, seen, files)
     }
 
-    /// Its socket.
+    /// Returns its socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// The daemon itself: process id (of what starts podman, which re-executes itself when rootless), log, room.
+    /// Returns the daemon itself: process ID (of the program that starts podman, which re-executes itself when
+    /// rootless), log, room.
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
-    /// What it says it is, like `4.3.1`.
+    /// Returns the version that it reports, like `4.3.1`.
     pub fn version(&self) -> Result<String> {
         packages::output(self.client()?.args(["version", "--format", "{{.Client.Version}}"]))
     }
 
-    /// A `podman` command on the service's containers and images, without the service.
+    /// Returns a `podman` command on the service's containers and images, without the service.
     pub fn client(&self) -> Result<Command> {
         let mut podman = self.programs.command("podman")?;
         self.files.set(&mut podman);
@@ -124,7 +126,7 @@ impl Podman {
     }
 
     /// Runs the client program in one of its modes, in a container that has `socket` as `/var/run/docker.sock` and a
-    /// network namespace of its own, and waits until it says `ready`.
+    /// network namespace of its own, and waits until it prints `ready`.
     pub fn run_client(&self, name: &str, socket: &Path, mode: &[&str]) -> Result<PodmanContainer<'_>> {
         let room = self.daemon.room();
         let image = images::write_lab(room, &self.programs)?;
@@ -135,12 +137,12 @@ impl Podman {
         packages::run(load.arg("--input").arg(image))?;
         let volume = format!("{}:/var/run/docker.sock", socket.display());
         let mut run = self.client()?;
-        // The keeper is no ancestor of what this starts; it ends what is in the cgroup.
+        // The keeper is not an ancestor of these processes; it ends those in the cgroup.
         let cgroup = PathBuf::from(format!("/{}", room.file_name().unwrap_or_default().display()));
         self.daemon.keeper().later(&Task::Cgroup(cgroup.clone()))?;
         run.args(["run", "--detach", "--network=none", "--name", name, "--volume", &volume]);
         run.arg("--cgroup-parent").arg(cgroup);
-        // Podman's own limits take CAP_SYS_RESOURCE, which not every test machine grants.
+        // Podman's own limits need CAP_SYS_RESOURCE, which not every test machine grants.
         run.args(["--ulimit=nofile=256:256", "--ulimit=nproc=256:256"]);
         run.args(["--entrypoint", "/client", images::LAB]).args(mode);
         let id = packages::output(&mut run)?;
@@ -186,7 +188,7 @@ pub struct PodmanContainer<'a> {
 }
 
 impl PodmanContainer<'_> {
-    /// The container's whole id.
+    /// Returns the container's full ID.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -225,7 +227,7 @@ impl Places {
         })
     }
 
-    /// The same below another path.
+    /// Returns the same places below another path.
     fn seen_from(self, root: &Path, seen: &Path) -> Result<Self> {
         let move_below = |path: PathBuf| {
             let rest = path.strip_prefix(root).map(Path::to_path_buf);
@@ -240,7 +242,7 @@ impl Places {
     }
 }
 
-/// Podman's configuration: everything below the room.
+/// Podman's configuration, with everything below the room.
 #[derive(Debug)]
 struct Files {
     containers: PathBuf,
@@ -288,7 +290,7 @@ network_config_dir = "{room}/net"
     }
 }
 
-/// Copies a file of the host into a folder, with one more line.
+/// Copies a file of the host into a directory and appends a line.
 fn add_line(file: &str, folder: &Path, line: &str) -> Result<()> {
     let file = Path::new(file);
     let content = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;

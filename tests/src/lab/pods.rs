@@ -1,4 +1,4 @@
-//! Pods over CRI, labelled and placed as a kubelet does it.
+//! Pods over CRI, with the labels and the cgroup that a kubelet gives them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::cri::{Cri, proto};
 use super::daemon::{Daemon, log_tail};
 use super::keeper::Task;
 
-/// A pod to be run.
+/// A pod to run.
 #[derive(Debug, Clone)]
 pub struct Pod {
     namespace: String,
@@ -26,7 +26,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// A pod of quality class `BestEffort` in its own network namespace.
+    /// Creates a pod of QoS class `BestEffort` in its own network namespace.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -41,49 +41,49 @@ impl Pod {
         }
     }
 
-    /// In the host's network namespace.
+    /// Puts it in the host's network namespace.
     #[must_use]
     pub fn host_network(mut self) -> Self {
         self.host_network = true;
         self
     }
 
-    /// In the host's process namespace.
+    /// Puts it in the host's PID namespace.
     #[must_use]
     pub fn host_pid(mut self) -> Self {
         self.host_pid = true;
         self
     }
 
-    /// One that may have privileged containers.
+    /// Allows privileged containers.
     #[must_use]
     pub fn privileged(mut self) -> Self {
         self.privileged = true;
         self
     }
 
-    /// With one more label of the pod's own.
+    /// Adds a label of the pod's own.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self
     }
 
-    /// With one more annotation.
+    /// Adds an annotation.
     #[must_use]
     pub fn annotation(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.annotations.insert(key.into(), value.into());
         self
     }
 
-    /// With this uid; a static pod's is a hash of its configuration.
+    /// Sets the UID. A static pod's is a hash of its configuration.
     #[must_use]
     pub fn uid(mut self, uid: impl Into<String>) -> Self {
         self.uid = uid.into();
         self
     }
 
-    /// Below this cgroup instead of `/kubepods/besteffort/pod<uid>`. Its last segment must belong to this pod alone: it
+    /// Sets its cgroup, instead of `/kubepods/besteffort/pod<uid>`. The last segment must belong to this pod alone: it
     /// is removed with it.
     #[must_use]
     pub fn cgroup_parent(mut self, path: impl Into<String>) -> Self {
@@ -91,14 +91,14 @@ impl Pod {
         self
     }
 
-    /// Where a kubelet with cgroup driver cgroupfs puts it.
+    /// Returns the cgroup that a kubelet with cgroup driver cgroupfs gives it.
     fn cgroup(&self) -> String {
         self.cgroup_parent
             .clone()
             .unwrap_or_else(|| format!("/kubepods/besteffort/pod{}", self.uid))
     }
 
-    /// What a kubelet would remove after it.
+    /// Returns what a kubelet would remove after it.
     pub(crate) fn tasks(&self) -> Vec<Task> {
         let cgroup = PathBuf::from(self.cgroup());
         let mut tasks: Vec<Task> = cgroup
@@ -107,13 +107,13 @@ impl Pod {
             .filter(|shared| shared.parent().is_some())
             .map(|shared| Task::SharedCgroup(shared.to_path_buf()))
             .collect();
-        // They are done latest first: the pod's own, then its parents from the leaf.
+        // They are done in reverse order: the pod's own first, then its parents from the leaf.
         tasks.reverse();
         tasks.push(Task::Cgroup(cgroup));
         tasks
     }
 
-    /// The labels that the kubelet puts on a sandbox and on its containers (kubelet/pkg/types/labels.go).
+    /// Returns the labels that the kubelet puts on a sandbox and on its containers (kubelet/pkg/types/labels.go).
     pub(crate) fn kubelet_labels(&self) -> HashMap<String, String> {
         [("name", &self.name), ("namespace", &self.namespace), ("uid", &self.uid)]
             .into_iter()
@@ -170,19 +170,19 @@ impl Pod {
     }
 }
 
-/// A pod that runs. Dropping it stops and removes it, as `kubectl delete pod` would.
+/// A running pod. Dropping it stops and removes it, like `kubectl delete pod`.
 #[derive(Debug)]
 pub struct RunningPod {
     cri: Cri,
     pod: Pod,
     sandbox: String,
     logs: PathBuf,
-    /// The runtime's log, for a failure's message.
+    /// The runtime's log, for error messages.
     runtime_log: PathBuf,
 }
 
 impl RunningPod {
-    /// Runs the pod on a runtime that is this daemon, and keeps its logs in the daemon's room.
+    /// Runs the pod on the runtime of this daemon, and keeps its logs in the daemon's room.
     pub(crate) fn run(cri: Cri, pod: Pod, runtime: &Daemon) -> Result<Self> {
         for task in pod.tasks() {
             runtime.keeper().later(&task)?;
@@ -191,7 +191,7 @@ impl RunningPod {
             .room()
             .join("pods")
             .join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid));
-        // Runtimes do not make it: a kubelet does, first.
+        // A runtime does not create it; a kubelet does so first.
         fs::create_dir_all(&logs).with_context(|| format!("make {}", logs.display()))?;
         let sandbox = cri.run_pod_sandbox(pod.config(&logs));
         let sandbox = sandbox.with_context(|| format!("the runtime's log ends:\n{}", runtime.log_tail()))?;
@@ -204,22 +204,22 @@ impl RunningPod {
         })
     }
 
-    /// The sandbox's id.
+    /// Returns the sandbox's ID.
     pub fn id(&self) -> &str {
         &self.sandbox
     }
 
-    /// The pod's uid.
+    /// Returns the pod's UID.
     pub fn uid(&self) -> &str {
         &self.pod.uid
     }
 
-    /// Its cgroup, below which its containers have theirs.
+    /// Returns its cgroup, below which its containers have theirs.
     pub fn cgroup(&self) -> String {
         self.pod.cgroup()
     }
 
-    /// Starts a container; one that runs the client is waited for until it says `ready`.
+    /// Starts a container. If it runs the client, waits until that prints `ready`.
     pub fn start(&self, container: Container) -> Result<RunningContainer> {
         let started = container.start(&self.cri, &self.pod, &self.sandbox, &self.logs);
         started.with_context(|| format!("the runtime's log ends:\n{}", log_tail(&self.runtime_log)))
@@ -228,7 +228,7 @@ impl RunningPod {
 
 impl Drop for RunningPod {
     fn drop(&mut self) {
-        // Where the runtime is gone already, its keeper takes the pod away.
+        // If the runtime is gone already, its keeper removes the pod.
         if let Err(error) = self.cri.remove_pod_sandbox(&self.sandbox) {
             eprintln!(
                 "pod {}/{} was not removed: {error:#}",
@@ -239,7 +239,7 @@ impl Drop for RunningPod {
 }
 
 fn fresh_uid() -> String {
-    // The kernel's own; where /proc is missing nothing else of the lab works either.
+    // The kernel's generator. Without /proc nothing else of the lab works either.
     let uid = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     uid.trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! `castoff-lab`: the keeper's process, and the questions that `tests/run` has.
+//! `castoff-lab`: the keeper's process, and the commands that `tests/run` uses.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ use crate::wait;
 const LACKING: u8 = 69;
 /// Wrong use (`EX_USAGE`).
 const USAGE: u8 = 64;
-/// How long keepers that a killed test has left may take to finish.
+/// The timeout of keepers that a killed test has left.
 const TIDYING: Duration = Duration::from_secs(60);
 
 /// Runs the program with these arguments, without its own name.
@@ -64,7 +64,8 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
     }
 }
 
-/// Builds and downloads side by side; what cannot be had is said and no failure here, for the matrix names it.
+/// Builds and downloads in parallel. An unavailable version is reported and is no failure here, because the matrix
+/// reports it.
 fn prepare_matrix() -> Result<ExitCode> {
     // Several threads could otherwise prepare what all need.
     Programs::debian()?;
@@ -87,7 +88,7 @@ fn prepare_matrix() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says how to get at it.
+/// Prints how to access it.
 fn show_cluster() -> Result<ExitCode> {
     let cluster = Cluster::start()?;
     let node = cluster.join(NODES[0])?;
@@ -136,7 +137,7 @@ fn answer_machine(tier: &str) -> Result<ExitCode> {
     })
 }
 
-/// Waits for what the run that began at `$CASTOFF_TESTS_SINCE` (seconds since 1970, all of time by default) has left.
+/// Waits for the keepers of the run that began at `$CASTOFF_TESTS_SINCE` (seconds since 1970; by default all runs).
 fn wait_for_keepers() -> Result<ExitCode> {
     let since = match env::var("CASTOFF_TESTS_SINCE") {
         Ok(seconds) => seconds

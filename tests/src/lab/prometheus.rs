@@ -1,8 +1,8 @@
 //! A Prometheus and its promtool: Debian's packages, unpacked into the cache and run from there.
 //!
-//! Not the release of this machine but the newest stable one whose Prometheus knows Kubernetes: bookworm's was built
-//! without. It must never touch the host's apt: the lists that this release needs are in a folder of their own. Which
-//! archive to ask is what the host's own sources say.
+//! They are not of this machine's release but of the newest stable one whose Prometheus supports Kubernetes: bookworm's
+//! was built without. It must never touch the host's apt: the lists of this release are in a directory of their own.
+//! The archive is that of the host's own sources.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -34,10 +34,10 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Unpacked into the cache by the first call (32 MB, a few seconds).
+    /// Returns the programs, which the first call unpacks into the cache (32 MB, a few seconds).
     ///
     /// # Errors
-    /// The host's sources name no archive of Debian, or it cannot be reached; with the end of apt's output.
+    /// The host's sources have no archive of Debian, or it cannot be reached; with the end of apt's output.
     pub fn debian() -> Result<Self> {
         let cache = rooms::cache()?;
         let root = cache.join("prometheus");
@@ -59,13 +59,13 @@ impl Tools {
         Ok(Self { root })
     }
 
-    /// A `promtool` command.
+    /// Returns a `promtool` command.
     pub fn promtool(&self) -> Command {
         Command::new(self.root.join("usr/bin/promtool"))
     }
 }
 
-/// The archive that the host's own release comes from.
+/// Returns the archive of the host's own release.
 fn archive() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("read which release this is")?;
     let codename = release
@@ -115,7 +115,7 @@ fn download(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// A Prometheus that runs. Dropping it ends it.
+/// A running Prometheus. Dropping it ends it.
 #[derive(Debug)]
 pub struct Prometheus {
     daemon: Daemon,
@@ -123,7 +123,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one with this configuration file's content, waits until it is ready.
+    /// Starts one with this configuration and waits until it is ready.
     ///
     /// # Errors
     /// It refuses the configuration or does not become ready; with the end of its log.
@@ -131,7 +131,7 @@ impl Prometheus {
         let tools = Tools::debian()?;
         let room = Room::make("prometheus")?;
         let file = room.file("prometheus.yml", configuration)?;
-        // It tells nobody which port it took of the kernel's choice, so the lab chooses.
+        // It does not report the port that the kernel chose, so the lab chooses one.
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new(tools.root.join("usr/bin/prometheus"));
@@ -147,20 +147,20 @@ impl Prometheus {
         Ok(this)
     }
 
-    /// Where it serves, `127.0.0.1:PORT`.
+    /// Returns its address, `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The daemon itself.
+    /// Returns the daemon itself.
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
-    /// The `data` of an answer of its API: `api("alerts", &[])`.
+    /// Returns the `data` of an answer of its API: `api("alerts", &[])`.
     ///
     /// # Errors
-    /// What it answered instead of success.
+    /// The answer, if it is not a success.
     pub fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let pairs: Vec<String> = parameters
             .iter()
@@ -172,7 +172,7 @@ impl Prometheus {
         Ok(answer["data"].take())
     }
 
-    /// The series that an expression has now.
+    /// Returns the current series of an expression.
     pub fn query(&self, expression: &str) -> Result<Vec<Value>> {
         let data = self.api("query", &[("query", expression)])?;
         match data["result"].as_array() {
@@ -184,12 +184,12 @@ impl Prometheus {
     fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        // 1.0: its answers come in one piece.
+        // 1.0, so that its answers come in one piece.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
-        // A refused query's body says why, and so does its status in JSON.
+        // The body of a refused query has the reason, and so has its status in JSON.
         let server_is_fine = !head.split(' ').nth(1).is_some_and(|status| status.starts_with('5'));
         ensure!(server_is_fine, "{path}: {head}\n{body}");
         Ok(body.to_owned())

@@ -1,6 +1,7 @@
-//! castoff as a release of its chart in a cluster, and what it says there.
+//! castoff as a release of its chart in a cluster, with its results.
 //!
-//! Everything is asked as a user would: Nodes and the agents' pages through the API server, the fleet by `castoff cluster`.
+//! All requests are made like a user makes them: Nodes and the agents' pages through the API server, the fleet with
+//! `castoff cluster`.
 
 use std::process::Command;
 
@@ -13,13 +14,13 @@ use super::kubernetes::Cluster;
 
 /// The release, its namespace and its `DaemonSet`.
 pub const NAME: &str = "castoff";
-/// What selects the agents' pods.
+/// The label selector of the agents' pods.
 pub const AGENTS: &str = "app.kubernetes.io/component=agent";
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/castoff");
 const PREFIX: &str = "castoff.dev/";
 
-/// The release of an image that the cluster's nodes have.
+/// A release of an image that the cluster's nodes have.
 #[derive(Debug, Clone, Copy)]
 pub struct Release<'a> {
     cluster: &'a Cluster,
@@ -27,7 +28,7 @@ pub struct Release<'a> {
 }
 
 impl<'a> Release<'a> {
-    /// The one in this cluster, installed or not yet.
+    /// Returns the release in this cluster, which may not be installed yet.
     pub fn of(cluster: &'a Cluster, image: &'a Image) -> Self {
         Self { cluster, image }
     }
@@ -62,7 +63,7 @@ impl<'a> Release<'a> {
         self.cluster.helm(helm, words).map(drop)
     }
 
-    /// The one agent's pod, as the API server has it.
+    /// Returns the single agent's pod, from the API server.
     pub fn agent(&self) -> Result<Value> {
         let pods = self.cluster.get(["pods", "-n", NAME, "-l", AGENTS])?;
         let mut pods = pods["items"].as_array().cloned().unwrap_or_default();
@@ -71,7 +72,7 @@ impl<'a> Release<'a> {
         Ok(pods.remove(0))
     }
 
-    /// A page of the one agent, through the API server: `metrics`, `api/v1/report`.
+    /// Returns a page of the single agent, through the API server: `metrics`, `api/v1/report`.
     pub fn page(&self, path: &str) -> Result<String> {
         let pod = self.agent()?;
         let pod = pod["metadata"]["name"].as_str().context("a pod's name")?;
@@ -79,17 +80,17 @@ impl<'a> Release<'a> {
         self.cluster.kubectl(["get", "--raw", &uri])
     }
 
-    /// What the one agent found, as it says now.
+    /// Returns the current report of the single agent.
     pub fn report(&self) -> Result<Value> {
         serde_json::from_str(&self.page("api/v1/report")?).context("read a report")
     }
 
-    /// castoff's labels of a Node, without their prefix.
+    /// Returns castoff's labels of a Node, without their prefix.
     pub fn labels(&self, node: &str) -> Result<Map<String, Value>> {
         self.keys(node, "labels")
     }
 
-    /// castoff's annotations of a Node, without their prefix.
+    /// Returns castoff's annotations of a Node, without their prefix.
     pub fn annotations(&self, node: &str) -> Result<Map<String, Value>> {
         self.keys(node, "annotations")
     }
@@ -102,7 +103,7 @@ impl<'a> Release<'a> {
             .collect())
     }
 
-    /// What `castoff cluster` says of all nodes.
+    /// Returns the result of `castoff cluster` for all nodes.
     pub fn fleet(&self) -> Result<Value> {
         let mut castoff = self.cluster.command(self.image.program());
         let output = castoff
@@ -113,7 +114,7 @@ impl<'a> Release<'a> {
         serde_json::from_slice(&output.stdout).with_context(|| format!("castoff cluster says {errors}"))
     }
 
-    /// A `castoff cluster` that is not started yet, to be run as a program of the stage.
+    /// Returns a `castoff cluster` command, to be run on the stage.
     pub fn fleet_command(&self) -> Command {
         let mut castoff = Command::new(self.image.program());
         castoff.arg("cluster").env("KUBECONFIG", self.cluster.kubeconfig());

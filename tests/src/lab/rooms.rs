@@ -1,4 +1,4 @@
-//! Where the lab keeps things: one private folder for each thing that is started, and a cache that outlives the run.
+//! The lab's directories: a private one for each daemon or client, and a cache that outlives the run.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,12 +11,12 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use rustix::fs::FlockOperation;
 
-/// What the name of every room starts with; its maker's process id and an `x` follow.
+/// The prefix of the name of every room; the process ID of its creator and an `x` follow.
 const PREFIX: &str = "castoff-lab.";
 
-/// A folder of its own under the system's temporary folder, open to every user (rootless daemons live there too).
+/// A private directory under the system's temporary directory, accessible to every user (rootless daemons use it too).
 ///
-/// It is not removed by itself: its keeper does that, after the processes in it and the mounts under it are gone.
+/// It does not remove itself: its keeper does so, after the processes in it and the mounts under it are gone.
 #[derive(Debug)]
 pub(crate) struct Room {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Makes the room; `purpose` shows in its name. Paths stay short: a socket's may have 107 bytes.
+    /// Creates the room; its name includes `purpose`. Paths stay short, because a socket's may have at most 107 bytes.
     pub(crate) fn make(purpose: &str) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let serial = format!("{}x{}", process::id(), MADE.fetch_add(1, Ordering::Relaxed));
@@ -38,17 +38,17 @@ impl Room {
         &self.path
     }
 
-    /// A path inside the room.
+    /// Returns a path inside the room.
     pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 
-    /// A name that no other room of this machine has now, at most 12 bytes: for network interfaces.
+    /// Returns a name that is unique on this machine, at most 12 bytes long: for network interfaces.
     pub(crate) fn serial(&self) -> &str {
         &self.serial
     }
 
-    /// Makes a folder inside the room that every user can enter.
+    /// Creates a directory inside the room that every user can enter.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.join(name);
         fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
@@ -64,8 +64,8 @@ impl Room {
     }
 }
 
-/// The folder for what is worth keeping between runs (packages, compiled clients), outside the source tree:
-/// `$XDG_CACHE_HOME/castoff`, else `~/.cache/castoff`.
+/// Returns the directory of what is kept between runs (packages, compiled clients), outside the source tree:
+/// `$XDG_CACHE_HOME/castoff`, or else `~/.cache/castoff`.
 pub fn cache() -> Result<PathBuf> {
     let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
@@ -77,12 +77,12 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// The folder `tools/<name>` of the cache, filled by the first call. The name has the version in it: what is there is never
-/// renewed. A `fill` that fails leaves nothing.
+/// Returns the directory `tools/<name>` of the cache, which the first call fills. The name includes the version, so the
+/// contents are never renewed. If `fill` fails, the directory is removed.
 pub fn tool(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let tools = cache()?.join("tools");
     fs::create_dir_all(&tools).with_context(|| format!("make {}", tools.display()))?;
-    // Two runs at once would download the same.
+    // Two concurrent runs would download the same.
     let lock = File::create(tools.join(format!("{name}.lock"))).context("make the lock of a tool")?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock a tool")?;
     let folder = tools.join(name);
@@ -94,9 +94,9 @@ pub fn tool(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBu
     Ok(folder)
 }
 
-/// Copies a program that is to be run. By a process of its own: a descriptor for writing that this one had open while
-/// another thread forks would be inherited until that child executes something, and until then the kernel refuses to run the
-/// copy ("text file busy").
+/// Copies a program that is to be run. A separate process does it: if this one had a descriptor open for writing while
+/// another thread forks, the child would inherit it until it executes a program, and until then the kernel would refuse
+/// to run the copy ("text file busy").
 pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
     let copied = process::Command::new("cp")
         .arg("--")
@@ -112,7 +112,8 @@ pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rooms that were made at or after `since` and whose maker has ended: their keepers are at it, or have failed.
+/// Returns rooms that were created at or after `since` and whose creator has ended: their keepers are still at work, or
+/// have failed.
 pub fn left_over(since: SystemTime) -> Result<Vec<PathBuf>> {
     let folder = env::temp_dir();
     let mut rooms = Vec::new();
@@ -124,7 +125,8 @@ pub fn left_over(since: SystemTime) -> Result<Vec<PathBuf>> {
             .and_then(|name| name.strip_prefix(PREFIX))
             .and_then(|rest| rest.split_once('x'));
         let ended = maker.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists());
-        // One that went meanwhile is gone. A file system without times of birth tells the last change, which is later.
+        // A room that is gone meanwhile is left out. A file system without birth times reports the last change, which
+        // is later.
         let made = || {
             entry
                 .metadata()

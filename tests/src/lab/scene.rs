@@ -1,4 +1,4 @@
-//! A node on which Docker is used: a pod that holds a connection, a pod that only could, a container of Docker's, a unit.
+//! A node on which Docker is used: a pod that holds a connection, a pod that only could, a container of Docker, a unit.
 
 use std::path::Path;
 
@@ -11,26 +11,26 @@ use super::docker::{Docker, DockerContainer};
 use super::places::Place;
 use super::pods::{Pod, RunningPod};
 
-/// Where clients in containers find the socket.
+/// The path of the socket in containers.
 pub const SOCKET: &str = "/var/run/docker.sock";
 
-/// Who is on the scene.
+/// The names of the clients.
 #[derive(Debug)]
 pub struct Cast<'n> {
     /// The pod whose container `build` holds a connection.
     pub builder: Pod,
-    /// The pod whose container `ship` mounts the folder of the socket, and uses nothing.
+    /// The pod whose container `ship` mounts the socket's directory and uses nothing.
     pub shipper: Pod,
     /// The name of Docker's container, which holds a connection.
     pub container: &'n str,
-    /// The unit that holds one.
+    /// The unit that holds a connection.
     pub unit: &'n str,
 }
 
-/// All of them, until it is dropped.
+/// All of the clients, until it is dropped.
 #[derive(Debug)]
 pub struct Scene<'d> {
-    /// The pods of [`pods`].
+    /// The two pods, as in [`pods`].
     pub pods: [RunningPod; 2],
     /// Docker's container.
     pub container: DockerContainer<'d>,
@@ -39,7 +39,7 @@ pub struct Scene<'d> {
 }
 
 impl<'d> Scene<'d> {
-    /// Starts everybody of the cast.
+    /// Starts all clients.
     pub fn set(docker: &'d Docker, runtime: &Containerd, cast: Cast<'_>) -> Result<Self> {
         Ok(Self {
             pods: pods(docker.socket(), runtime, cast.builder, cast.shipper)?,
@@ -49,7 +49,7 @@ impl<'d> Scene<'d> {
     }
 }
 
-/// Starts the pod that uses the socket and the one that only could.
+/// Starts the pod that uses the socket, and the one that only could.
 pub fn pods(socket: &Path, runtime: &Containerd, builder: Pod, shipper: Pod) -> Result<[RunningPod; 2]> {
     let above = socket.parent().context("a socket is in a folder")?;
     let builder = runtime.run(builder)?;

@@ -1,4 +1,4 @@
-//! The shipped rules as the lab's Prometheus takes them: with seconds for minutes, and with where to scrape.
+//! The shipped rules for the lab's Prometheus, with seconds instead of minutes, and its scrape configuration.
 
 use std::fs;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// The cluster's name, as a scrape adds it.
+/// The cluster's name, which the scrape adds.
 pub const CLUSTER: &str = "lab";
-/// The pod's name that the scrape says of the agent itself, as prometheus-operator would. No alert may ever blame it.
+/// The name of the agent's own pod, which the scrape adds like prometheus-operator does. No alert may ever blame it.
 pub const SCRAPED: &str = "castoff-agent-2wxyz";
 
-/// The shipped alerts, none of which waits longer than two seconds. What stays must stay until daemons have ended, which a
-/// busy machine draws out.
+/// Returns the shipped alerts, none of which waits longer than two seconds. Conditions must hold until daemons have
+/// ended, which takes longer on a busy machine.
 pub fn read_impatient_rules() -> Result<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts/castoff.rules.yaml");
     let rules = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
@@ -27,8 +27,8 @@ pub fn read_impatient_rules() -> Result<String> {
     Ok(rules.lines().map(shortened).collect())
 }
 
-/// A Prometheus configuration that evaluates the file `rules` and scrapes an agent each second, and kube-state-metrics where
-/// there is one, by their addresses `HOST:PORT`.
+/// Returns a Prometheus configuration that evaluates the file `rules`, and scrapes an agent each second, and
+/// kube-state-metrics if it is given, by their addresses `HOST:PORT`.
 pub fn configuration(rules: &Path, agent: &str, kube_state_metrics: Option<&str>) -> String {
     let job = |name: &str, address: &str, labels: Value| json!({ "job_name": name, "honor_labels": true, "static_configs": [{ "targets": [address], "labels": labels }] });
     let agent = job(

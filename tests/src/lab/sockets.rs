@@ -1,4 +1,5 @@
-//! Asks the kernel, as an independent witness, who holds a connection: `ss` in the network namespace of a process.
+//! Asks the kernel for the holders of a connection, as an independent check: `ss` in the network namespace of a
+//! process.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,10 +8,11 @@ use std::time::Duration;
 use crate::wait;
 use anyhow::{Context, Result, ensure};
 
-/// The lines `ss -xpH` prints in the network namespace of this process: every Unix socket there, with its holders.
+/// Returns the output lines of `ss -xpH` in the network namespace of this process: every Unix socket there, with its
+/// holders.
 ///
 /// # Errors
-/// The process is gone, or `nsenter` and `ss` (packages util-linux and iproute2) are not there.
+/// The process has ended, or `nsenter` and `ss` (packages util-linux and iproute2) are missing.
 pub fn list_in_namespace_of(pid: u32) -> Result<Vec<String>> {
     let output = Command::new("nsenter")
         .args(["--net", "--target", &pid.to_string(), "ss", "-xapH"])
@@ -27,11 +29,11 @@ pub fn list_in_namespace_of(pid: u32) -> Result<Vec<String>> {
         .collect())
 }
 
-/// How long a busy server may take to accept.
+/// The timeout of a busy server to accept.
 const ACCEPT: Duration = Duration::from_secs(10);
 
-/// Waits until [`holds_connection_to`] says so. A client is ready once it is in the listener's queue; the kernel shows the
-/// server's end only after the server has accepted.
+/// Waits until [`holds_connection_to`] returns true. A client is ready once it is in the listener's queue; the kernel
+/// shows the server's end only after the server has accepted.
 pub fn wait_for_connection(pid: u32, path: &Path) -> Result<()> {
     let what = format!("an accepted connection of process {pid} to {}", path.display());
     wait::until(&what, ACCEPT, || {
@@ -40,7 +42,7 @@ pub fn wait_for_connection(pid: u32, path: &Path) -> Result<()> {
     })
 }
 
-/// Whether, in the network namespace of this process, `pid` itself holds a socket whose peer was accepted on `path`.
+/// True if, in the network namespace of this process, `pid` itself holds a socket whose peer was accepted on `path`.
 ///
 /// `path` is the address that the server has bound, not the one that the client has used.
 pub fn holds_connection_to(pid: u32, path: &Path) -> Result<bool> {

@@ -1,9 +1,9 @@
-//! A stage: namespaces of processes, mounts, network and host name, in which daemons have a machine to themselves.
+//! A stage: PID, mount, network and UTS namespaces in which daemons have a machine to themselves.
 //!
-//! What a cluster changes of a machine (addresses, the firewall, forwarding, kernel settings, `/run`, `/var/lib`,
-//! `/var/log`) it changes there, and it is gone with the stage. Whoever looks from within sees no process of the machine,
-//! and nothing of a Docker that is installed on it.
-//! Rooms are seen at the same paths from both sides. Control groups are the machine's own.
+//! What a cluster changes on a machine (addresses, the firewall, forwarding, kernel settings, `/run`, `/var/lib`,
+//! `/var/log`) it changes there, and it is gone with the stage. From within, no process of the machine is visible, and
+//! nothing of a Docker that is installed on it. Rooms have the same paths on both sides. Control groups are the
+//! machine's own.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +18,7 @@ use super::daemon::Daemon;
 use super::keeper::Keeper;
 use super::rooms::Room;
 
-/// The settings of the kernel that a kubelet changes when it starts, and what it wants there.
+/// The kernel settings that a kubelet changes when it starts, with its values.
 const TUNABLES: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -27,10 +27,11 @@ const TUNABLES: [(&str, &str); 6] = [
     ("kernel/keys/root_maxkeys", "1000000"),
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
-/// How long those on it may take to end, once all were told to: longer than any of them gets by itself.
+/// The timeout of the daemons on it to end, after all were asked to: longer than the grace period of each of them.
 const GRACE: Duration = Duration::from_secs(60);
-/// The folders that are the stage's own, and empty at first: what daemons write to, and where a machine keeps the settings,
-/// units and programs of engines and kubelets that it has itself. One that the machine has not got is not made.
+/// The directories that are the stage's own, and empty at first: the ones that daemons write to, and the ones with the
+/// settings, units and programs of the machine's own engines and kubelets. A directory that does not exist on the
+/// machine is not created.
 const FOLDERS: [&str; 14] = [
     "/etc/containerd",
     "/etc/containers",
@@ -47,16 +48,16 @@ const FOLDERS: [&str; 14] = [
     "/var/log",
     "/var/snap",
 ];
-/// Programs of Docker that the machine has beside those that the lab needs: each is covered.
+/// Programs of Docker on the machine that the lab does not need; each is covered.
 const HIDE_PROGRAMS: &str = r#"for program in /usr/bin/*docker* /usr/sbin/*docker* /usr/bin/balena-engine*; do
     [ ! -f "$program" ] || mount --no-mtab --bind /dev/null "$program"
 done"#;
-/// Outside: hands SIGTERM on to the stage's first process, and lives as long as that.
+/// Outside: forwards SIGTERM to the stage's first process, and lives as long as that.
 const STARTER: &str = r#"/bin/sh -ec "$1" sh & init=$!
 trap 'kill -TERM "$init"' TERM
 echo "$init" > "$2"
 while kill -0 "$init" 2> /dev/null; do wait "$init"; done"#;
-/// Inside, once all is set up: buries orphans; after SIGTERM it ends when nobody else is left.
+/// Inside, after the setup: reaps orphans; after SIGTERM it ends when no other process is left.
 const INIT: &str = r#"ending=
 trap 'ending=yes' TERM
 others() {
@@ -65,7 +66,7 @@ others() {
 }
 while [ -z "$ending" ] || others; do sleep 0.3 & wait "$!" || :; done"#;
 
-/// A stage that stands. It ends after the last daemon on it.
+/// A running stage. It ends after the last daemon on it.
 #[derive(Debug)]
 pub struct Stage {
     daemon: Daemon,
@@ -73,7 +74,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Sets up a stage whose network has the loopback and these addresses, like `10.214.0.1/24`, and leads nowhere.
+    /// Sets up a stage whose network has the loopback and these addresses, like `10.214.0.1/24`, and no route out.
     ///
     /// # Errors
     /// A step was refused; with the log of the steps.
@@ -91,7 +92,7 @@ impl Stage {
         Ok(Arc::new(Self { daemon, init }))
     }
 
-    /// A command for a program on the stage. It has the machine's user, environment and control group.
+    /// Returns a command for a program on the stage. It has the machine's user, environment and control group.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.init.to_string()]);
@@ -99,7 +100,7 @@ impl Stage {
         command
     }
 
-    /// The same program with the same arguments and variables, on the stage.
+    /// Returns the same program with the same arguments and variables, on the stage.
     pub fn take(&self, command: &Command) -> Command {
         let mut taken = self.command(command.get_program());
         taken.args(command.get_args());
@@ -112,17 +113,17 @@ impl Stage {
         taken
     }
 
-    /// The process id, on the machine, of the stage's first process.
+    /// Returns the process ID, on the machine, of the stage's first process.
     pub fn pid(&self) -> u32 {
         self.init
     }
 
-    /// The machine's process id of one that has this id on the stage.
+    /// Returns the machine's process ID of a process with this ID on the stage.
     ///
     /// # Errors
-    /// There is none, or several could not be told apart.
+    /// There is none, or several candidates.
     pub fn pid_outside(&self, pid: u32) -> Result<u32> {
-        // In a container it has a namespace of its own, below the stage's.
+        // A process in a container has a PID namespace of its own, below the stage's.
         let seen_inside = format!("/proc/{}/root/proc/{pid}/ns/pid", self.init);
         let namespace = fs::read_link(&seen_inside).with_context(|| format!("read {seen_inside}"))?;
         let is_same = |folder: &Path| fs::read_link(folder.join("ns/pid")).is_ok_and(|link| link == namespace);
@@ -143,21 +144,21 @@ impl Stage {
         Ok(found[0])
     }
 
-    /// The log of the stage's own first process.
+    /// Returns the end of the log of the stage's own first process.
     pub fn log_tail(&self) -> String {
         self.daemon.log_tail()
     }
 }
 
-/// The script of the stage's first process.
+/// Returns the script of the stage's first process.
 fn setting(room: &Room, addresses: &[&str]) -> Result<String> {
     let place = room.path().display();
     let groups = room.folder("cgroup")?;
     let groups = groups.display();
-    // Without --no-mtab mount(8) would note each of them in the machine's /run.
+    // Without --no-mtab mount(8) would record each of them in the machine's /run.
     let mut script = vec![
         "mount --no-mtab -t proc proc /proc".to_owned(),
-        // A sysfs of the stage's own network, with the control groups where they were.
+        // A sysfs of the stage's own network, with the control groups in the same place.
         format!("mount --no-mtab --rbind /sys/fs/cgroup {groups}"),
         "mount --no-mtab -t sysfs sysfs /sys".to_owned(),
         format!("mount --no-mtab --rbind {groups} /sys/fs/cgroup"),
@@ -180,10 +181,10 @@ fn setting(room: &Room, addresses: &[&str]) -> Result<String> {
         let file = room.file(&name, format!("{wanted}\n"))?;
         script.push(format!("mount --no-mtab --bind {} /proc/sys/{tunable}", file.display()));
     }
-    // Not before: what is shared twice is unmounted twice.
+    // Not earlier: a mount that is shared twice would be unmounted twice.
     script.push("mount --no-mtab --make-rshared /".to_owned());
     script.push("ip link set lo up".to_owned());
-    // A bridge holds addresses as a card does, and every machine with containers has bridges.
+    // A bridge can have addresses like a network card, and every machine with containers has bridges.
     script.push("ip link add machine0 type bridge".to_owned());
     for address in addresses {
         script.push(format!("ip address add {address} dev machine0"));

@@ -1,10 +1,10 @@
-//! Programs of other Debian releases than the machine's own, side by side in the cache.
+//! Programs of Debian releases other than the machine's own, side by side in the cache.
 //!
-//! apt is pointed at a configuration of its own (sources, lists, an empty status), so that it resolves a release as if
-//! nothing were installed, and its packages are unpacked beside each other. Such a program needs the C library of its
-//! own release. It is given it in one of two ways: through that release's dynamic loader, as anybody would by hand, or by
-//! a copy that names the loader and the libraries in its own header (patchelf). The second is for programs that execute
-//! themselves again through `/proc/self/exe` (dockerd, runc, podman's storage), which in the first way is the loader.
+//! apt uses a configuration of its own (sources, lists, an empty status), so that it resolves a release as if nothing
+//! were installed. The packages are unpacked next to each other. Such a program needs the C library of its own release,
+//! in one of two ways: it is run through that release's dynamic loader, like by hand; or it is a copy that has the
+//! loader and the libraries in its own header (patchelf). The second is for programs that execute themselves again
+//! through `/proc/self/exe` (dockerd, runc, podman's storage), which in the first way is the loader.
 //!
 //! The archive's address is that of the machine's own apt sources.
 
@@ -23,10 +23,10 @@ use super::rooms;
 
 /// Debian's key for all its releases (package debian-archive-keyring, essential to apt).
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Counts up when what this module keeps in the cache changes its shape.
+/// The version of this module's layout of the cache.
 const SHAPE: u32 = 2;
 
-/// A Debian release, by what it has.
+/// A Debian release, with its versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
     /// Debian 11: containerd 1.4, Docker 20.10.5, podman 3.0.
@@ -39,18 +39,18 @@ pub enum Suite {
     Sid,
 }
 
-/// What one package of a release brings.
+/// The programs of one package of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// containerd, its shim, `ctr`, runc.
     Containerd,
-    /// dockerd, docker, and what [`Kind::Containerd`] is.
+    /// dockerd, docker, and the programs of [`Kind::Containerd`].
     Docker,
     /// podman, conmon, runc.
     Podman,
 }
 
-/// Something that no archive has for us, in the package manager's words.
+/// A package or version that no archive has, with the package manager's message.
 #[derive(Debug, Clone)]
 pub struct Unavailable(pub String);
 
@@ -63,10 +63,10 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Suite {
-    /// All of them, the oldest first.
+    /// All releases, the oldest first.
     pub const ALL: [Self; 4] = [Self::Bullseye, Self::Bookworm, Self::Trixie, Self::Sid];
 
-    /// The release's name in the archive.
+    /// Returns the release's name in the archive.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bullseye => "bullseye",
@@ -82,7 +82,7 @@ impl Suite {
             Kind::Docker => vec!["containerd", "docker.io"],
             Kind::Podman => vec!["conmon", "podman"],
         };
-        // The client became a package of its own, and podman's network a program of its own.
+        // In later releases the client is a separate package, and podman's network a separate program.
         match (kind, self) {
             (Kind::Docker, Self::Trixie | Self::Sid) => packages.push("docker-cli"),
             (Kind::Podman, Self::Bookworm | Self::Trixie | Self::Sid) => packages.push("netavark"),
@@ -109,10 +109,10 @@ impl Kind {
 }
 
 const PATCHELF: &str = "patchelf";
-/// Whose patchelf is used: 0.14; 0.12 and 0.18 leave Go programs that crash.
+/// The release whose patchelf is used: 0.14. Versions 0.12 and 0.18 write Go programs that crash.
 const PATCHELF_SUITE: Suite = Suite::Bookworm;
 
-/// The programs that are copied and told of their loader.
+/// The programs that are copied and get their loader in the header.
 const PROGRAMS: [&str; 10] = [
     "conmon",
     "containerd",
@@ -127,10 +127,10 @@ const PROGRAMS: [&str; 10] = [
 ];
 const FOLDERS: [&str; 4] = ["usr/bin", "usr/sbin", "usr/lib/podman", "usr/libexec/podman"];
 
-/// The programs of a release, unpacked into the cache by the first call (120 MB of packages, half a minute).
+/// Returns the programs of a release, which the first call unpacks into the cache (120 MB of packages, half a minute).
 ///
 /// # Errors
-/// [`Unavailable`] where the archive does not have this kind any more.
+/// [`Unavailable`] if the archive no longer has this kind.
 pub fn programs(suite: Suite, kind: Kind) -> Result<Programs> {
     let folder = prepared(suite)?;
     if let Ok(words) = fs::read_to_string(missing(&folder, kind)) {
@@ -143,7 +143,7 @@ pub fn programs(suite: Suite, kind: Kind) -> Result<Programs> {
     ))
 }
 
-/// What the programs in a release's folder need to run.
+/// Returns the libraries and the loader of the programs in a release's directory.
 fn foreign(folder: &Path) -> Result<Foreign> {
     let tree = folder.join("tree");
     Ok(Foreign {
@@ -152,22 +152,22 @@ fn foreign(folder: &Path) -> Result<Foreign> {
     })
 }
 
-/// A release's folder in the cache, filled.
+/// Returns a release's directory in the cache, filled.
 fn prepared(suite: Suite) -> Result<PathBuf> {
-    // Once a run: what could not be had is not tried again while programs of the same release may be running.
+    // Once per run: a kind that was unavailable is not tried again while programs of the same release may be running.
     static PREPARED: [OnceLock<Result<PathBuf, String>>; 4] = [const { OnceLock::new() }; 4];
     let prepared = PREPARED[suite as usize].get_or_init(|| prepare_once(suite).map_err(|error| format!("{error:#}")));
     prepared.clone().map_err(anyhow::Error::msg)
 }
 
-/// A release's folder in the cache, filled where it is not.
+/// Fills a release's directory in the cache, unless it is filled already.
 fn prepare_once(suite: Suite) -> Result<PathBuf> {
     let folder = rooms::cache()?.join("suites").join(suite.name());
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     let lock = File::create(folder.join("lock")).context("make the lock of a release's cache")?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("lock a release's cache")?;
     let stamp = folder.join("stamp");
-    // The programs name their libraries by absolute paths.
+    // The programs have absolute paths of their libraries.
     let stamped = format!("{SHAPE} {}", folder.display());
     if !fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == stamped) && prepare(suite, &folder)? {
         fs::write(&stamp, stamped).context("stamp a release's cache")?;
@@ -175,12 +175,13 @@ fn prepare_once(suite: Suite) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Where the package manager's refusal of a kind is kept.
+/// Returns the file with the package manager's refusal of a kind.
 fn missing(folder: &Path, kind: Kind) -> PathBuf {
     folder.join(format!("missing.{}", kind.word()))
 }
 
-/// Makes `tree` (packages) and `programs` (copies with their loader) in a release's folder; whether all kinds were had.
+/// Creates `tree` (packages) and `programs` (copies with their loader) in a release's directory. Returns whether all
+/// kinds were available.
 fn prepare(suite: Suite, folder: &Path) -> Result<bool> {
     for old in ["tree", "programs"] {
         let old = folder.join(old);
@@ -216,13 +217,13 @@ fn prepare(suite: Suite, folder: &Path) -> Result<bool> {
     Ok(complete)
 }
 
-/// apt for one release, with a configuration that shares nothing with the machine's but the address of the archive.
+/// apt for one release, with a configuration that shares only the address of the archive with the machine's.
 pub(crate) struct Private {
     configuration: PathBuf,
 }
 
 impl Private {
-    /// Its lists and downloads are in `work`.
+    /// Creates it, with its lists and downloads in `work`.
     pub(crate) fn of(suite: Suite, work: &Path) -> Result<Self> {
         for folder in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(work.join(folder)).context("make apt's folders")?;
@@ -250,23 +251,23 @@ Acquire::Languages "none";
         Ok(Self { configuration })
     }
 
-    /// Reads the archive's lists.
+    /// Downloads the archive's package lists.
     pub(crate) fn update(&self) -> Result<()> {
         packages::run(&mut self.command("apt-get", &["update", "-o", "APT::Update::Error-Mode=any"]))
     }
 
-    /// Downloads packages with all that they depend on.
+    /// Downloads packages with all their dependencies.
     fn download_with_dependencies(&self, wanted: &[&str]) -> Result<()> {
         let words = ["install", "-y", "--download-only", "--no-install-recommends"];
         packages::run(self.command("apt-get", &words).args(wanted))
     }
 
-    /// Downloads these packages alone into a folder.
+    /// Downloads only these packages into a directory.
     pub(crate) fn download(&self, wanted: &[String], folder: &Path) -> Result<()> {
         packages::run(self.command("apt-get", &["download"]).args(wanted).current_dir(folder))
     }
 
-    /// What a package depends on.
+    /// Returns the dependencies of a package.
     pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
         let listed = packages::output(&mut self.command("apt-cache", &["depends", package]))?;
         let names = listed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
@@ -280,7 +281,7 @@ Acquire::Languages "none";
     }
 }
 
-/// The address of Debian's archive in this machine's own apt sources.
+/// Returns the address of Debian's archive in this machine's own apt sources.
 fn find_archive() -> Result<String> {
     let mut ask = Command::new("apt-get");
     ask.args([
@@ -295,8 +296,8 @@ fn find_archive() -> Result<String> {
         .with_context(|| format!("this machine's apt sources name no archive of Debian: {targets:?}"))
 }
 
-/// The first that says it is Debian's. On a machine that has no lists yet none does: the first that is not for security
-/// updates.
+/// Returns the first source that is Debian's. On a machine without package lists, returns the first that is not for
+/// security updates.
 fn choose_archive(targets: &str) -> Option<&str> {
     let targets = || targets.lines().filter_map(|line| line.split_once(' '));
     let says = targets().find(|(_, label)| *label == "Debian");
@@ -304,7 +305,7 @@ fn choose_archive(targets: &str) -> Option<&str> {
     says.or(may).map(|(address, _)| address)
 }
 
-/// Unpacks what was asked for and every library; the rest of a release is not wanted.
+/// Unpacks the wanted packages and every library, and nothing else of a release.
 fn unpack(archives: &Path, tree: &Path, suite: Suite) -> Result<()> {
     fs::create_dir_all(tree).with_context(|| format!("make {}", tree.display()))?;
     let wanted: Vec<&str> = Kind::ALL.into_iter().flat_map(|kind| suite.packages(kind)).collect();
@@ -347,7 +348,7 @@ fn copy_programs(suite: Suite, folder: &Path) -> Result<()> {
         patch.arg("--set-interpreter").arg(&own.loader);
         patch.args(["--force-rpath", "--set-rpath", &own.libraries]).arg(&copy);
         packages::run(&mut patch)?;
-        // Some do not survive it. They are of an old release, whose programs the machine's own C library runs.
+        // Some copies crash. They are of an old release, whose programs run with the machine's own C library.
         if crashes(&copy)? {
             copy_again()?;
             ensure!(
@@ -369,7 +370,8 @@ fn crashes(program: &Path) -> Result<bool> {
     Ok(output.status.signal().is_some())
 }
 
-/// The dynamic loader in an unpacked tree. Its link in `/lib64` is absolute in older releases and leads to the host's.
+/// Returns the dynamic loader in an unpacked tree. In older releases its link in `/lib64` is absolute and would lead to
+/// the host's.
 fn find_loader(tree: &Path) -> Result<PathBuf> {
     let libraries = library_path(tree);
     for folder in libraries.split(':') {

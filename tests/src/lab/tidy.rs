@@ -1,4 +1,4 @@
-//! The keeper's own process: starts a daemon, waits for its orders to end, and takes everything away.
+//! The keeper's own process: starts a daemon, waits until its input ends, and removes everything.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, ErrorKind};
@@ -17,13 +17,13 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::cgroups;
 use super::keeper::{ENDED, LOG, Task};
 
-/// How long killed processes, busy mounts and cgroups get to go away.
+/// The timeout of killed processes, busy mounts and cgroups.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 static DAEMON_ENDED: AtomicBool = AtomicBool::new(false);
 
-/// Keeps `room` until standard input ends; returns what could not be taken away, one line each.
+/// Keeps `room` until standard input ends. Returns what could not be removed, one line each.
 pub(crate) fn keep(room: &Path, grace: Duration, daemon: Option<Command>) -> Result<Vec<String>> {
     let this = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(this)).context("become a subreaper")?;
@@ -52,7 +52,7 @@ pub(crate) fn keep(room: &Path, grace: Duration, daemon: Option<Command>) -> Res
             left.push(format!("{task}: {error:#}"));
         }
     }
-    // Removing a folder reaches through mounts: with one left under it, the room stays.
+    // Removing a directory reaches through mounts: if one is left under it, the room stays.
     if !mounts_below(room)?.is_empty() {
         left.push(format!("{}", room.display()));
     } else if let Err(error) = until_done(|| gone(fs::remove_dir_all(room))) {
@@ -75,7 +75,7 @@ fn start(room: &Path, mut command: Command) -> Result<Pid> {
     Pid::from_raw(raw).context("no process has id 0")
 }
 
-/// Buries every child, the adopted ones too, for as long as this process lives.
+/// Reaps every child, including adopted ones, for as long as this process lives.
 fn reap(room: &Path, daemon: Option<Pid>) {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
@@ -86,7 +86,7 @@ fn reap(room: &Path, daemon: Option<Pid>) {
                     (None, Some(signal)) => format!("signal {signal}"),
                     (None, None) => "an unknown status".to_owned(),
                 };
-                // Whoever waits for the daemon sees this file; if the room is gone nobody does.
+                // A waiter for the daemon sees this file. If the room is gone, no process waits.
                 let _ = fs::write(room.join(ENDED), how);
             }
             Ok(_) | Err(Errno::INTR) => {}
@@ -105,7 +105,7 @@ fn end(daemon: Pid, grace: Duration) {
     }
 }
 
-/// Kills whatever descends from this process, again and again as orphans are adopted; returns who does not die.
+/// Kills all descendants of this process, repeatedly as orphans are adopted. Returns those that do not end.
 fn kill_descendants(this: Pid) -> impl Iterator<Item = i32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -114,7 +114,7 @@ fn kill_descendants(this: Pid) -> impl Iterator<Item = i32> {
             return alive.into_iter();
         }
         for pid in alive.into_iter().filter_map(Pid::from_raw) {
-            // Gone in the meantime is as good.
+            // A process that is gone meanwhile is fine.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         thread::sleep(PAUSE);
@@ -145,14 +145,14 @@ fn descendants(of: i32) -> Vec<i32> {
     found.split_off(1)
 }
 
-/// The fourth field of `/proc/PID/stat`; the second is a name in parentheses and may hold anything.
+/// Returns the fourth field of `/proc/PID/stat`. The second is a name in parentheses and may contain anything.
 fn parent(stat: &str) -> Option<i32> {
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn unmount_below(room: &Path) -> Vec<PathBuf> {
-    // A lazy unmount ends the mount for everybody at once; what still holds it open ends with the killed processes.
+    // A lazy unmount takes effect for all processes at once; files that are still open end with the killed processes.
     let _ = until_done(|| {
         let mounts = mounts_below(room)?;
         for mount in mounts.iter().rev() {
@@ -196,7 +196,7 @@ fn remove_link(name: &str) -> io::Result<()> {
     if !Path::new("/sys/class/net").join(name).exists() {
         return Ok(());
     }
-    // The reaper may bury it before this does, so the interface itself is asked, not the exit status.
+    // It may be reaped elsewhere first, so the interface itself is checked instead of the exit status.
     let _ = Command::new("ip").args(["link", "delete", name]).status();
     if Path::new("/sys/class/net").join(name).exists() {
         return Err(ErrorKind::ResourceBusy.into());
@@ -235,7 +235,7 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// What is gone already need not be taken away.
+/// Treats a thing that is gone already as removed.
 fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parent_is_read_behind_any_name() {
+    fn a_parent_is_read_after_any_name() {
         assert_eq!(parent("42 (a) b) R (c) S 7 42 42 0"), Some(7));
         assert_eq!(parent("42 (sh) S 1 42 42 0"), Some(1));
         assert_eq!(parent("42"), None);

@@ -1,8 +1,9 @@
-//! Whether a run of the matrix is good: one version of a kind may be missing, for archives move on; two may not.
+//! Decides whether a run of the matrix passes: one version of a kind may be missing, because archives change; two may
+//! not.
 
 use super::row::{Kind, Outcome, Row};
 
-/// The lines that `tests/run` counts, and whether the run is good.
+/// Returns the lines that `tests/run` counts, and whether the run passes.
 pub fn conclude(rows: &[Row]) -> (String, bool) {
     let (mut lines, mut passed, mut failed) = (Vec::new(), 0, 0);
     for row in rows {
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_castoff_says_wrong_is_said() {
+    fn a_wrong_result_is_reported() {
         let mut seen = Seen::default();
         seen.is("verdict", &"idle".into(), "in-use");
         seen.is("ceiling", &37.into(), 37);

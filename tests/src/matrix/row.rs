@@ -1,4 +1,4 @@
-//! One row of the matrix: what is to be run, and what came of it.
+//! One row of the matrix: the version to run, and its result.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::lab::suites::Unavailable;
 use anyhow::Result;
 use serde_json::Value;
 
-/// What a row is about.
+/// The subject of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// containerd.
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::Containerd,
         Self::Docker,
@@ -45,24 +45,24 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How a version is run and looked at; the engine is one that pods can hold connections to.
+/// The function that runs and checks a version; pods can hold connections to the engine.
 type Run = dyn Fn(&Plan, &Docker) -> Result<Seen>;
 
-/// A version to be run.
+/// A version to run.
 pub struct Plan {
-    /// What the row is called, like `containerd 1.4.13`.
+    /// The name of the row, like `containerd 1.4.13`.
     pub name: String,
-    /// Of several of a kind one may be missing.
+    /// The kind. One version of each kind may be missing if there are several.
     pub kind: Kind,
-    /// What the version that it says it has must start with.
+    /// The required prefix of the version that it reports.
     version: &'static str,
-    /// Where it comes from, like `Debian trixie`.
+    /// Its source, like `Debian trixie`.
     source: String,
     run: Box<Run>,
 }
 
 impl Plan {
-    /// A version that says it is `version`, or starts with it.
+    /// Creates the plan of a version that reports `version` or a longer one with this prefix.
     pub fn new(
         kind: Kind,
         version: &'static str,
@@ -83,7 +83,7 @@ impl Plan {
         Row::of(self, (self.run)(self, engine))
     }
 
-    /// Whether the archive still has this version, by what the daemon says it is.
+    /// Fails if the archive has another version now, by what the daemon reports.
     pub fn expect(&self, version: &str) -> Result<(), Unavailable> {
         if version.starts_with(self.version) {
             return Ok(());
@@ -92,24 +92,24 @@ impl Plan {
     }
 }
 
-/// What castoff said of a version, and whether that is what is true.
+/// castoff's results for a version, and whether they are right.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The version that the daemon says it has.
+    /// The version that the daemon reports.
     pub version: String,
-    /// The version of CRI that castoff asked in.
+    /// The version of CRI that castoff used.
     pub api: String,
-    /// The newest kubelet, in words.
+    /// The newest supported kubelet, as text.
     pub ceiling: String,
-    /// What was asserted.
+    /// The names of the assertions.
     pub asserted: Vec<&'static str>,
     wrong: Vec<String>,
-    /// What castoff could not see.
+    /// castoff's gaps.
     gaps: Vec<String>,
 }
 
 impl Seen {
-    /// Keeps what castoff could not see, for a failure's message.
+    /// Keeps castoff's gaps, for error messages.
     pub fn keep_gaps(&mut self, report: &Value) {
         let sources = report["sources"].as_array().into_iter().flatten();
         let gaps = sources.flat_map(|source| source["gaps"].as_array().into_iter().flatten());
@@ -118,13 +118,13 @@ impl Seen {
             .collect();
     }
 
-    /// Asserts that one thing that castoff said is this.
+    /// Asserts that one value in castoff's report is the expected one.
     pub fn is(&mut self, what: &'static str, said: &Value, expected: impl Into<Value>) {
         let expected = expected.into();
         self.holds(what, *said == expected, || format!("{said}, and it is {expected}"));
     }
 
-    /// Asserts anything else; `said` is what castoff said where it does not hold.
+    /// Asserts any other condition; `said` returns castoff's value if it does not hold.
     pub fn holds(&mut self, what: &'static str, holds: bool, said: impl FnOnce() -> String) {
         if !self.asserted.contains(&what) {
             self.asserted.push(what);
@@ -135,19 +135,19 @@ impl Seen {
     }
 }
 
-/// What came of a row.
+/// The outcome of a row.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Castoff was right about everything.
+    /// castoff was right about everything.
     Right,
-    /// Everything that is wrong, a line each; a daemon that did not start has its log here.
+    /// Everything that is wrong, one line each; for a daemon that did not start, its log.
     Wrong(String),
-    /// Why it could not be had.
+    /// The reason why the version is not available.
     NotRun(String),
 }
 
 impl Outcome {
-    /// The outcome of a row that broke off with `error`. The reason why something could not be had is one line.
+    /// Returns the outcome of a row that failed with `error`. The reason why a version is not available is one line.
     pub fn of_error(error: &anyhow::Error) -> Self {
         match error.downcast_ref() {
             Some(Unavailable(words)) => Self::NotRun(words.split_whitespace().collect::<Vec<_>>().join(" ")),
@@ -175,14 +175,14 @@ pub struct Row {
     pub kind: Kind,
     /// The plan's.
     pub source: String,
-    /// What castoff said; empty where the row broke off.
+    /// castoff's results; empty if the row failed early.
     pub seen: Seen,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
 impl Row {
-    /// The row of a plan by what running it gave.
+    /// Returns the row of a plan from its result.
     pub fn of(plan: &Plan, result: Result<Seen>) -> Self {
         let (seen, outcome) = match result {
             Ok(mut seen) if seen.wrong.is_empty() => (std::mem::take(&mut seen), Outcome::Right),

@@ -1,4 +1,4 @@
-//! The table of results, as it is printed and kept.
+//! The table of results, as it is printed and stored.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ kubelet that starts on the runtime.
 |---|---|---|---|---|---|---|
 ";
 
-/// The whole document.
+/// Returns the whole document.
 pub fn write(rows: &[Row]) -> String {
     let mut table = HEAD.to_owned();
     for row in rows {
@@ -39,7 +39,7 @@ pub fn write(rows: &[Row]) -> String {
     table
 }
 
-/// Words as one cell, without the addresses of the machine's own archives: the table is kept in the tree.
+/// Returns a text as one cell, without the addresses of the machine's own archives: the table is stored in the tree.
 fn cell(words: &str) -> String {
     let words = words
         .split_whitespace()

@@ -1,4 +1,4 @@
-//! The tasks that tell the cluster, and where to read how they stand.
+//! The tasks that publish to the cluster, and the receivers of their state.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ use crate::sinks::publishing::events::sender::{EventSender, EventSettings};
 use crate::sinks::publishing::nfd::FeatureFile;
 use crate::sinks::publishing::node::sender::{NodeSender, NodeSettings};
 
-/// A task of the service: its name, and how it ended.
+/// A task of the service: its name and its result.
 pub(super) type Task = (&'static str, Result<(), ServiceError>);
 
-/// Whatever tells the cluster. Nothing is sent or written yet.
+/// The senders. Nothing is sent or written yet.
 pub(super) struct Senders {
     node: Option<Box<NodeSender>>,
     file: Option<FeatureFile>,
     events: Option<EventSender>,
 }
 
-/// Where to read how they stand; none for those that were not asked for.
+/// The receivers of their state; none for those that are not configured.
 pub(super) type Standings = (Option<watch::Receiver<Publishing>>, Option<watch::Receiver<Events>>);
 
 impl Senders {
-    /// Those that were asked for, on this `machine`.
+    /// Makes the senders that are configured, on this `machine`.
     pub(super) fn new(labels: Option<Publish>, events: Option<EventSettings>, machine: Machine) -> (Self, Standings) {
         let (events, events_standing) = events.map(EventSender::new).unzip();
         let way = labels.as_ref().map(|labels| match labels {

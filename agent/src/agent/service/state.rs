@@ -14,7 +14,7 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::sinks::store::{Loaded, Saved, StateError, StateKeeper};
 use crate::sources::offload::Offload;
 
-/// Where the history is kept.
+/// The place where the history is kept.
 pub(super) enum State {
     /// Nowhere.
     Off,
@@ -24,19 +24,19 @@ pub(super) enum State {
     Kept(Offload<StateKeeper>),
 }
 
-/// What a file gave.
+/// The result of reading a file.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    /// What was kept.
+    /// The history in the file.
     pub(super) history: History,
-    /// Why it is not all there.
+    /// The reasons why it is incomplete.
     pub(super) lost: Vec<Gap>,
-    /// Why it cannot be kept from now on.
+    /// The reason why it cannot be kept from now on.
     pub(super) unkept: Option<Gap>,
 }
 
 impl State {
-    /// Reads the file at `path` with `load`. One that takes longer than `deadline` is taken over when it comes.
+    /// Reads the file at `path` with `load`. If that takes longer than `deadline`, its result is taken over later.
     pub(super) async fn load(
         path: Option<PathBuf>,
         deadline: Duration,
@@ -72,19 +72,19 @@ impl State {
         (Self::Kept(Offload::new(loaded.keeper)), remembered)
     }
 
-    /// What the file gave that was late, once.
+    /// Returns the result of a file that was late, once.
     pub(super) async fn take_late(&mut self) -> Option<Remembered> {
         let Self::Late(_, load) = self else { return None };
         if !load.is_finished() {
             return None;
         }
-        // One that panicked stays as it is: never read, never written.
+        // After a panic it stays as it is: never read, never written.
         let (state, remembered) = Self::take(load.await.ok()?);
         *self = state;
         Some(remembered)
     }
 
-    /// Writes `history` where that is due, or `now`. None where it is kept nowhere.
+    /// Writes `history` if that is due, or `now`. None where it is not kept.
     pub(super) async fn save(&mut self, history: &Arc<History>, now: bool) -> Option<Result<Saved, Gap>> {
         let keeper = match self {
             Self::Off => return None,
@@ -159,7 +159,7 @@ mod tests {
         Arc::new(history)
     }
 
-    /// A file with a history, whose disk hangs until it is told to go on.
+    /// A file with a history, whose disk hangs until it is released.
     async fn start(path: &Path) -> (State, Remembered, mpsc::Sender<()>) {
         let mut keeper = StateKeeper::load(path, StateKeeper::REST).keeper;
         keeper.save(&history(1_000), Instant::now()).expect("it is written");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_whose_disk_hangs_is_said_and_nothing_is_written_over_it() {
+    async fn a_file_whose_disk_hangs_is_reported_and_not_overwritten() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("state.json");
         let (mut state, remembered, _go_on) = start(&path).await;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_comes_late_is_taken_over_and_kept_from_then_on() {
+    async fn a_late_file_is_taken_over_and_kept_from_then_on() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("state.json");
         let (mut state, _, go_on) = start(&path).await;

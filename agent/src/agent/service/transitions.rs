@@ -1,4 +1,4 @@
-//! What changed from one report to the next, for the log: transitions, not ticks.
+//! The changes from one report to the next, for the log: transitions, not ticks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::findings::report::{Report, Verdict};
 use crate::model::client::ClientKey;
 use crate::model::reading::{Gap, Hides, Reason, Source};
 
-/// What the last report said.
+/// The state of the last report.
 #[derive(Debug, Default)]
 pub(super) struct Transitions {
     verdict: Option<Verdict>,
@@ -15,7 +15,7 @@ pub(super) struct Transitions {
 }
 
 impl Transitions {
-    /// Logs what `report` says and the one before did not.
+    /// Logs what is in `report` and was not in the one before.
     pub(super) fn log(&mut self, report: &Report) {
         if self.verdict != Some(report.verdict) {
             let before = self.verdict.map_or("none", Verdict::code);

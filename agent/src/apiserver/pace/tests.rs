@@ -1,10 +1,10 @@
-//! Hours of an agent's life, in a moment.
+//! Simulates hours of an agent.
 
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Plays `hours` hours: whatever is due is sent at once, and `answer` says what comes back. Gives the times of all reads.
+/// Simulates `hours` hours: every due request is sent at once, and `answer` gives the response. Returns the times of all reads.
 fn play(
     hours: u32,
     chance: fn() -> f64,
@@ -87,7 +87,7 @@ fn a_thousand_agents_do_not_come_back_together() {
 }
 
 #[test]
-fn what_the_server_asks_for_is_waited_for() {
+fn the_wait_that_the_server_requests_is_kept() {
     let start = Instant::now();
     let mut pace = Pace::new(Paces::default(), || 0.0, start);
     pace.failed(start, Some(Duration::from_secs(100)));

@@ -87,7 +87,7 @@ pub(in crate::cli) enum Colour {
     Never,
 }
 
-/// `unknown` is no bar: it has an exit code of its own.
+/// The values of `--fail-on`: all but `unknown`, which has an exit code of its own.
 pub(super) fn fail_on_values() -> impl Iterator<Item = &'static str> {
     Verdict::ALL
         .iter()

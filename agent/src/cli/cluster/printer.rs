@@ -1,5 +1,6 @@
-//! Prints beside the looking: a reader that takes its time (`castoff cluster | less`) must not hold up answers until they
-//! are late. Progress goes to standard error, where that is a terminal, and is gone before anything else is printed.
+//! Prints concurrently with the look: a slow reader (`castoff cluster
+//! less`) must not delay the answers. Progress goes to standard error if that is a terminal, and is erased before anything else
+//! is printed.
 
 use std::io::{self, Write as _};
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,7 @@ use crate::cli::terminal::Terminal;
 /// The number of texts that may wait to be printed.
 const WAITING: usize = 16;
 
-/// The reader of standard output has seen enough.
+/// The reader of standard output closed the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReaderLeft;
 
@@ -20,7 +21,7 @@ enum Order {
     Progress(String),
 }
 
-/// Somebody who prints.
+/// Prints on a thread of its own.
 pub(super) struct Printer {
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -43,7 +44,7 @@ impl Printer {
         })
     }
 
-    /// Hands `text` over; waits while much waits to be printed.
+    /// Queues `text`; waits while the queue is full.
     pub(super) async fn print(&mut self, text: String) -> Result<(), ReaderLeft> {
         if text.is_empty() {
             return Ok(());
@@ -52,11 +53,11 @@ impl Printer {
         let Some(orders) = &self.orders else {
             return Err(ReaderLeft);
         };
-        // Why the thread has ended, `finish` tells.
+        // `finish` returns the reason why the thread has ended.
         orders.send(Order::Print(text)).await.map_err(|_| ReaderLeft)
     }
 
-    /// Shows `line` in place of the one before; nothing of it may be a name that others chose.
+    /// Shows `line` in place of the one before; it must not contain names that others chose.
     pub(super) async fn progress(&mut self, line: String) {
         let (Some(columns), Some(orders)) = (self.columns, &self.orders) else {
             return;
@@ -69,7 +70,7 @@ impl Printer {
         }
     }
 
-    /// Waits until all is printed. That the reader left is no failure.
+    /// Waits until all is printed. It is no failure if the reader closed the pipe.
     pub(super) fn finish(mut self) -> io::Result<()> {
         drop(self.orders.take());
         let Some(thread) = self.thread.take() else {
@@ -87,7 +88,7 @@ fn obey(mut orders: mpsc::Receiver<Order>) -> io::Result<()> {
     let mut shown = false;
     let clear = |shown: &mut bool| {
         if std::mem::take(shown) {
-            // Progress that cannot be taken back is nobody's loss.
+            // An error while progress is erased does not matter.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     };

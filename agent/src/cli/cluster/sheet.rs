@@ -15,12 +15,12 @@ use crate::sinks::views::fleet::page::render_page;
 use crate::sinks::views::fleet::rows::RowTable;
 use crate::sinks::views::style::Style;
 
-/// For so long rows are collected before the first is printed: a small fleet is then whole, and is printed worst first.
+/// The time for which rows are collected before the first is printed: a small fleet is then complete, and is printed worst first.
 const AT_FIRST: Duration = Duration::from_millis(300);
-/// Rows that wait to be printed, at most.
+/// The maximum number of rows that wait to be printed.
 const WAITING: usize = 256;
 
-/// One look on paper.
+/// The output of one look.
 pub(super) struct Sheet {
     format: Format,
     style: Style,
@@ -36,7 +36,7 @@ enum Format {
 }
 
 impl Sheet {
-    /// Nothing is printed yet.
+    /// Returns an empty sheet. Nothing is printed yet.
     pub(super) fn new(args: &Args, style: Style) -> Self {
         Self {
             format: match args.output {
@@ -53,9 +53,9 @@ impl Sheet {
         }
     }
 
-    /// Takes a row, to be printed with the next.
+    /// Adds a row, to be printed with the next.
     pub(super) fn add(&mut self, row: NodeRow) {
-        // A page has the worst of all, which the tally keeps.
+        // A page shows the worst of all rows, which the tally keeps.
         if !matches!(self.format, Format::Page) {
             self.waiting.push(row);
         }
@@ -66,7 +66,7 @@ impl Sheet {
         self.waiting.len() >= WAITING
     }
 
-    /// Prints what waits, unless it is too early; whether the reader left.
+    /// Prints the waiting rows, unless it is too early; true if the reader closed the pipe.
     pub(super) async fn print_in_time(
         &mut self,
         printer: &mut Printer,
@@ -79,13 +79,13 @@ impl Sheet {
         self.print(printer, time).await
     }
 
-    /// Prints what waits; whether the reader left.
+    /// Prints the waiting rows; true if the reader closed the pipe.
     pub(super) async fn print(&mut self, printer: &mut Printer, time: Timestamp) -> anyhow::Result<bool> {
         let text = self.part(time)?;
         Ok(printer.print(text).await.is_err())
     }
 
-    /// Prints the rest; whether the reader left.
+    /// Prints the rest; true if the reader closed the pipe.
     pub(super) async fn end(
         &mut self,
         printer: &mut Printer,

@@ -1,4 +1,4 @@
-//! The words of what stands in the way of an upgrade.
+//! The text for the obstacles to an upgrade.
 
 use super::Entry;
 

@@ -1,4 +1,4 @@
-//! The answer for one target, and what stands in its way.
+//! The answer for one target, and the obstacles.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use crate::findings::report::Code;
 use crate::model::reading::codes;
 
 codes! {
-    /// The certainty that a release does without something.
+    /// The certainty that a release removes something.
     Certainty {
-        /// A release does.
+        /// A release has removed it.
         Enforced = "enforced",
-        /// Its project says that one will. It can still move.
+        /// The project has announced the release. The date can still change.
         Announced = "announced",
-        /// It is no matter of a release: the source says so.
+        /// It depends on no release: the source states it.
         Stated = "stated",
     }
 }
@@ -25,11 +25,11 @@ codes! {
 codes! {
     /// The answer of a node, worst first.
     Answer {
-        /// Something stands in the way.
+        /// There is an obstacle.
         NotReady = "not-ready",
-        /// Something that could not be seen may stand in the way.
+        /// Something that could not be seen may be an obstacle.
         CannotTell = "cannot-tell",
-        /// Nothing that castoff knows of stands in the way.
+        /// castoff knows of no obstacle.
         Ready = "ready",
     }
 }
@@ -37,11 +37,11 @@ codes! {
 codes! {
     /// The effect of an obstacle on the answer.
     Effect {
-        /// It stands in the way.
+        /// It blocks the target.
         Blocks = "blocks",
-        /// It may: something could not be seen, or is not known.
+        /// It may block the target: something could not be seen, or is not known.
         MayBlock = "may-block",
-        /// It does not, and is good to know.
+        /// It does not block the target, but is good to know.
         Note = "note",
     }
 }
@@ -49,23 +49,23 @@ codes! {
 /// The source of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Said {
+pub struct RuleSource {
     /// Enforced, announced, or stated.
     pub certainty: Certainty,
-    /// The day on which the release came out that does so; for anything else, on which the source was last read.
+    /// The day on which that release came out; without a release, the day on which the source was last read.
     pub date: &'static str,
     /// The address.
     pub source: &'static str,
 }
 
 /// `enforced 2024-11-05, https://…`.
-impl fmt::Display for Said {
+impl fmt::Display for RuleSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, {}", self.certainty, self.date, self.source)
     }
 }
 
-/// One thing that stands in the way, or may.
+/// An obstacle to a target, or a possible one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Obstacle {
@@ -79,17 +79,17 @@ pub struct Obstacle {
     pub advice: String,
     /// The source of the rule.
     #[serde(flatten)]
-    pub said: Said,
+    pub rule_source: RuleSource,
 }
 
 impl Obstacle {
-    pub(super) fn new(effect: Effect, code: Code, said: Said, message: impl Into<String>) -> Self {
+    pub(super) fn new(effect: Effect, code: Code, rule_source: RuleSource, message: impl Into<String>) -> Self {
         Self {
             effect,
             code,
             message: message.into(),
             advice: entry(code).instead[0].to_owned(),
-            said,
+            rule_source,
         }
     }
 }
@@ -102,9 +102,9 @@ pub struct Readiness {
     pub target: Target,
     /// The answer for it.
     pub answer: Answer,
-    /// The obstacles, worst first, and what is good to know.
+    /// The obstacles, worst first, and the notes.
     pub obstacles: Vec<Obstacle>,
-    /// Things that castoff does not judge, and that can stand in the way all the same.
+    /// Other possible obstacles, which castoff does not judge.
     pub not_judged: &'static [&'static str],
 }
 

@@ -1,6 +1,6 @@
 //! Obstacles to another release of Docker, and to a node without it.
 
-use super::answer::{Certainty, Effect, Obstacle, Said};
+use super::answer::{Certainty, Effect, Obstacle, RuleSource};
 use super::{ApiUser, Grounds, hidden, of_catalogue};
 use crate::findings::releases::{DOCKER_29_0_API, DOCKER_29_API, Version};
 use crate::findings::report::{Code, Verdict};
@@ -9,8 +9,8 @@ use crate::model::reading::Reading;
 /// The first release of Docker that refuses old versions of its API.
 const RAISES_MINIMUM: Version = Version(29, 0);
 
-/// Docker 29 refuses clients that ask by an old version of its API. A client is judged by the lowest version that it was seen to
-/// ask by.
+/// Docker 29 refuses clients that request an old version of its API. A client is judged by the lowest version that it was seen to
+/// request.
 pub(super) fn add_release(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
     let code = Code::OldDockerApi;
     let may_block = |message: String| Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message);
@@ -29,7 +29,7 @@ pub(super) fn add_release(grounds: &Grounds, version: Version, found: &mut Vec<O
     }
 }
 
-/// The clients that the release refuses, by the one that asks by the lowest version.
+/// Returns the clients that the release refuses, by the one that requests the lowest version.
 fn refused(users: &[&ApiUser], version: Version) -> Option<Obstacle> {
     let lowest = |user: &&ApiUser| Some((user.requests.lowest_api?.version(), user.identity.to_string()));
     let old = users
@@ -47,22 +47,22 @@ fn refused(users: &[&ApiUser], version: Version) -> Option<Obstacle> {
     };
     let more = more(old.len());
     let message = format!("{who}{more} uses version {api} of the Docker API, which {refuses} by default");
-    let said = Said {
+    let rule_source = RuleSource {
         certainty: Certainty::Enforced,
         ..of_catalogue(Code::OldDockerApi)
     };
-    Some(Obstacle::new(effect, Code::OldDockerApi, said, message))
+    Some(Obstacle::new(effect, Code::OldDockerApi, rule_source, message))
 }
 
-/// The reason why a client may ask by a version that was not seen.
+/// The reason why a client may request a version that was not seen.
 fn unseen(grounds: &Grounds, users: &[&ApiUser]) -> Option<String> {
-    let told = grounds.connect_events.known().map(|events| &events.requests);
-    let Some(told) = told.filter(|told| told.method.is_some()) else {
-        let untold =
+    let events = grounds.connect_events.known().map(|events| &events.requests);
+    let Some(events) = events.filter(|events| events.method.is_some()) else {
+        let not_seen =
             "the versions of the Docker API that clients use are not seen: let the kernel tell (--connect-events)";
-        return Some(untold.to_owned());
+        return Some(not_seen.to_owned());
     };
-    let mut unseen = users.iter().filter(|user| !user.tells_version());
+    let mut unseen = users.iter().filter(|user| !user.shows_version());
     if let Some(user) = unseen.next() {
         let more = more(unseen.count() + 1);
         return Some(format!(
@@ -70,10 +70,10 @@ fn unseen(grounds: &Grounds, users: &[&ApiUser]) -> Option<String> {
             user.identity
         ));
     }
-    if told.lost > 0 {
+    if events.lost > 0 {
         return Some(format!(
             "{} requests were lost, and with them their versions",
-            told.lost
+            events.lost
         ));
     }
     let gap = grounds.hidden_client()?;
@@ -82,7 +82,7 @@ fn unseen(grounds: &Grounds, users: &[&ApiUser]) -> Option<String> {
     ))
 }
 
-/// The others of `count`.
+/// The rest of `count`, in words.
 fn more(count: usize) -> String {
     match count {
         0 | 1 => String::new(),
@@ -90,7 +90,7 @@ fn more(count: usize) -> String {
     }
 }
 
-/// A node is ready to do without Docker where nobody can use it and the kubelet's runtime stays.
+/// A node is ready to run without Docker if no client can use it and the kubelet's runtime stays.
 pub(super) fn add_removal(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     let (effect, code) = match grounds.verdict {
         Verdict::Runtime => (Effect::Blocks, Code::RuntimeIsDocker),
@@ -104,18 +104,23 @@ pub(super) fn add_removal(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     add_shared(grounds, found);
 }
 
-/// Adds what must stay when Docker goes.
+/// Adds the parts that must stay when Docker is removed.
 fn add_shared(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     let code = Code::SharedContainerd;
-    let said = of_catalogue(code);
+    let rule_source = of_catalogue(code);
     match &grounds.shared_containerd {
         Reading::Known(why) => {
             let message = format!("the kubelet's containerd must stay: {why}");
-            found.push(Obstacle::new(Effect::Note, code, said, message));
+            found.push(Obstacle::new(Effect::Note, code, rule_source, message));
         }
-        // Where there is no Docker there is nothing to remove.
+        // Without Docker there is nothing to remove.
         Reading::Unknown(gap) if grounds.verdict != Verdict::Clear => {
-            found.push(hidden(code, said, "whether the kubelet's containerd is Docker's", gap));
+            found.push(hidden(
+                code,
+                rule_source,
+                "whether the kubelet's containerd is Docker's",
+                gap,
+            ));
         }
         Reading::Absent | Reading::Unknown(_) => {}
     }

@@ -1,6 +1,6 @@
-//! Obstacles to a kubelet of some version on this node.
+//! Obstacles to a version of the kubelet on this node.
 
-use super::answer::{Certainty, Effect, Obstacle, Said};
+use super::answer::{Certainty, Effect, Obstacle, RuleSource};
 use super::{Grounds, hidden, of_catalogue};
 use crate::findings::releases::{self, Cut, Version};
 use crate::findings::report::Code;
@@ -19,8 +19,8 @@ pub(super) fn add(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>
     add_subordinate_ids(grounds, version, found);
 }
 
-fn said(cut: &Cut) -> Said {
-    Said {
+fn source_of(cut: &Cut) -> RuleSource {
+    RuleSource {
         certainty: cut.certainty,
         date: cut.date,
         source: cut.source,
@@ -31,15 +31,20 @@ fn said(cut: &Cut) -> Said {
 fn interface(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     let cut = match cut(&grounds.kubelet, &grounds.runtime) {
         Reading::Known(Some(cut)) => cut,
-        Reading::Known(None) => return none_older(grounds, version),
+        Reading::Known(None) => return downgrade(grounds, version),
         Reading::Absent => return Some(no_runtime(grounds)),
         Reading::Unknown(gap) => {
-            let said = said(&releases::table().cuts.with_runtime_config);
-            return Some(hidden(Code::KubeletCeiling, said, "how far the runtime reaches", &gap));
+            let rule_source = source_of(&releases::table().cuts.with_runtime_config);
+            return Some(hidden(
+                Code::KubeletCeiling,
+                rule_source,
+                "how far the runtime reaches",
+                &gap,
+            ));
         }
     };
     if version < Version(1, cut.first_minor) {
-        return none_older(grounds, version);
+        return downgrade(grounds, version);
     }
     let is_old = grounds
         .runtime
@@ -53,13 +58,13 @@ fn interface(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     Some(Obstacle::new(
         Effect::Blocks,
         code,
-        said(&cut),
+        source_of(&cut),
         reaches_no_further(&cut),
     ))
 }
 
-/// The way back: kubelets before 1.23 speak CRI v1alpha2 only, which newer runtimes do not.
-fn none_older(grounds: &Grounds, version: Version) -> Option<Obstacle> {
+/// Obstacles to a downgrade: kubelets before 1.23 speak CRI v1alpha2 only, which newer runtimes do not.
+fn downgrade(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     let runtime = grounds.runtime.known()?;
     if version >= SPEAKS_V1 || runtime.api == CriApi::V1alpha2 {
         return None;
@@ -78,13 +83,13 @@ fn none_older(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     (line >= first_without).then(|| Obstacle::new(Effect::Blocks, code, of_catalogue(code), message))
 }
 
-/// The metrics of pods, which a kubelet is to take from the runtime in a release that has no date yet.
+/// The metrics of pods, which a kubelet will take from the runtime in a release that has no date yet.
 fn metrics(grounds: &Grounds) -> Option<Obstacle> {
     let runtime = grounds.runtime.known()?;
     if runtime.pod_metrics != Reading::Known(false) {
         return None;
     }
-    let said = Said {
+    let rule_source = RuleSource {
         certainty: Certainty::Announced,
         ..of_catalogue(Code::CriMetrics)
     };
@@ -92,7 +97,7 @@ fn metrics(grounds: &Grounds) -> Option<Obstacle> {
         "{} does not serve the metrics of pods, which Kubernetes announces that a later kubelet takes from it; no release is dated",
         named(runtime)
     );
-    Some(Obstacle::new(Effect::Note, Code::CriMetrics, said, message))
+    Some(Obstacle::new(Effect::Note, Code::CriMetrics, rule_source, message))
 }
 
 fn no_runtime(grounds: &Grounds) -> Obstacle {
@@ -100,15 +105,15 @@ fn no_runtime(grounds: &Grounds) -> Obstacle {
         let message = format!("{} {}", off.subject, off.message);
         return Obstacle::new(Effect::Blocks, off.code, of_catalogue(off.code), message);
     }
-    let said = said(&releases::table().cuts.with_runtime_config);
+    let rule_source = source_of(&releases::table().cuts.with_runtime_config);
     let message = "no runtime was found that a kubelet could use";
-    Obstacle::new(Effect::MayBlock, Code::KubeletCeiling, said, message)
+    Obstacle::new(Effect::MayBlock, Code::KubeletCeiling, rule_source, message)
 }
 
 fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     let cut = releases::table().cuts.without_cgroup_v1;
     let first = Version(1, cut.first_minor);
-    let obstacle = |effect, message: String| Some(Obstacle::new(effect, Code::CgroupV1, said(&cut), message));
+    let obstacle = |effect, message: String| Some(Obstacle::new(effect, Code::CgroupV1, source_of(&cut), message));
     if version < first {
         return None;
     }
@@ -116,7 +121,14 @@ fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
         Reading::Known(CgroupVersion::V2) => return None,
         Reading::Known(CgroupVersion::V1) => {}
         Reading::Absent => return obstacle(Effect::MayBlock, "no control groups are mounted".to_owned()),
-        Reading::Unknown(gap) => return Some(hidden(Code::CgroupV1, said(&cut), "the control group version", gap)),
+        Reading::Unknown(gap) => {
+            return Some(hidden(
+                Code::CgroupV1,
+                source_of(&cut),
+                "the control group version",
+                gap,
+            ));
+        }
     }
     let refuses = format!("a kubelet of Kubernetes {first} or newer does not start on cgroup v1");
     match fail_cgroup_v1(&grounds.kubelet) {
@@ -140,7 +152,7 @@ fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     }
 }
 
-/// The ids of pods in user namespaces, which a kubelet looks up when it starts.
+/// The ids of pods in user namespaces, which a kubelet reads when it starts.
 fn add_subordinate_ids(grounds: &Grounds, version: Version, found: &mut Vec<Obstacle>) {
     let cuts = &releases::table().cuts;
     let (asks, refuses) = (cuts.with_getsubids, cuts.without_last_id);
@@ -150,8 +162,8 @@ fn add_subordinate_ids(grounds: &Grounds, version: Version, found: &mut Vec<Obst
         (true, false) => (Code::GetsubidsMissing, asks),
         (false, false) => return,
     };
-    let obstacle = |effect, message| Obstacle::new(effect, code, said(&cut), message);
-    let unseen = |gap| hidden(code, said(&cut), "the ids of the user kubelet", gap);
+    let obstacle = |effect, message| Obstacle::new(effect, code, source_of(&cut), message);
+    let unseen = |gap| hidden(code, source_of(&cut), "the ids of the user kubelet", gap);
     let ids = match grounds
         .kubelet
         .as_ref()

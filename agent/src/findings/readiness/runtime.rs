@@ -1,6 +1,6 @@
 //! Obstacles to another release of the node's own runtime.
 
-use super::answer::{Certainty, Effect, Obstacle, Said};
+use super::answer::{Certainty, Effect, Obstacle, RuleSource};
 use super::{Grounds, hidden, of_catalogue, of_table};
 use crate::findings::releases::{self, Version};
 use crate::findings::report::Code;
@@ -11,11 +11,11 @@ use crate::model::runtime::{Deprecation, Runtime};
 /// The prefix of containerd's ids of deprecated uses.
 const DEPRECATION: &str = "io.containerd.deprecation/";
 
-/// The page on which containerd says which upgrades it supports and what it removes.
+/// The page on which containerd lists the upgrades that it supports and the features that it removes.
 const POLICY: &str = "https://github.com/containerd/containerd/blob/main/RELEASES.md";
 
-fn policy(certainty: Certainty, date: &'static str) -> Said {
-    Said {
+fn policy(certainty: Certainty, date: &'static str) -> RuleSource {
+    RuleSource {
         certainty,
         date,
         source: POLICY,
@@ -59,7 +59,7 @@ pub(super) fn add(grounds: &Grounds, product: &str, version: Version, found: &mu
     }
 }
 
-/// Containers that do not live through the restart that each upgrade is.
+/// Containers that do not survive the restart that each upgrade needs.
 fn add_shims(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     let code = Code::ShimOrphan;
     match &grounds.orphaned_shims {
@@ -74,10 +74,10 @@ fn add_shims(grounds: &Grounds, found: &mut Vec<Obstacle>) {
 
 fn hops(runtime: &Runtime, installed: Version, version: Version) -> Option<Obstacle> {
     let hops = releases::hops(installed, version);
-    let said = policy(Certainty::Stated, releases::table().as_of);
+    let rule_source = policy(Certainty::Stated, releases::table().as_of);
     let message = match hops.as_slice() {
         [_] => return None,
-        // One of the lines is not in the table, which is said already where it is the target.
+        // One of the lines is not in the table; where that is the target, it is reported already.
         [] => format!("whether containerd supports an upgrade from {installed} to {version} is not known"),
         [between @ .., _] => {
             let between: Vec<String> = between.iter().map(Version::to_string).collect();
@@ -86,13 +86,23 @@ fn hops(runtime: &Runtime, installed: Version, version: Version) -> Option<Obsta
                 runtime.version,
                 between.join(", then ")
             );
-            return Some(Obstacle::new(Effect::Blocks, Code::RuntimeUpgradePath, said, message));
+            return Some(Obstacle::new(
+                Effect::Blocks,
+                Code::RuntimeUpgradePath,
+                rule_source,
+                message,
+            ));
         }
     };
-    Some(Obstacle::new(Effect::MayBlock, Code::RuntimeUpgradePath, said, message))
+    Some(Obstacle::new(
+        Effect::MayBlock,
+        Code::RuntimeUpgradePath,
+        rule_source,
+        message,
+    ))
 }
 
-/// Deprecated uses that the release does without.
+/// Deprecated uses that the release has removed.
 fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacle>) {
     let code = Code::RuntimeDeprecation;
     let installed = releases::line(&runtime.name, &runtime.version);
@@ -117,7 +127,7 @@ fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacl
     }
 }
 
-/// The runtime's own text, beside the release that castoff's table has for it: the texts name releases that have moved.
+/// The runtime's own text, with the release that castoff's table has for it: the texts name releases that have moved.
 fn deprecation(used: &Deprecation, version: Version) -> Obstacle {
     let id = used.id.strip_prefix(DEPRECATION).unwrap_or(&used.id);
     let code = Code::RuntimeDeprecation;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::findings::releases::Version;
 
-/// One thing that a node can be ready for.
+/// A target that a node can be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(into = "String")]
 #[schemars(with = "String")]
@@ -36,7 +36,7 @@ impl Target {
         }
     }
 
-    /// Things that castoff does not read, and that can stand in the way of the target.
+    /// Things that castoff does not read, and that can be obstacles to the target.
     pub const fn not_judged(self) -> &'static [&'static str] {
         match self {
             Self::Kubelet(_) => &[
@@ -57,7 +57,7 @@ impl Target {
     /// The version, as it is typed.
     pub fn version(self) -> String {
         match self {
-            // Docker counts its lines by the major number alone since 23.0.
+            // Since 23.0 Docker's lines have a major number only.
             Self::Docker(Version(major, 0)) => major.to_string(),
             Self::Kubelet(version) | Self::Containerd(version) | Self::Crio(version) | Self::Docker(version) => {
                 version.to_string()
@@ -88,7 +88,7 @@ impl FromStr for Target {
         const DOCKER: &str = "not a version of Docker; wants a major number, such as docker=29, or docker=removed";
         let (product, version) = text.trim().split_once('=').ok_or(PRODUCTS)?;
         let parsed = version.parse::<Version>();
-        // A bare `2` may be any release of 2.
+        // A bare `2` could be any release of 2.
         let line = parsed.as_ref().ok().filter(|_| version.contains('.')).copied();
         match product {
             "kubelet" => Ok(Self::Kubelet(line.ok_or(VERSION)?)),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_refused_with_what_is_wanted() {
+    fn mistakes_are_refused_with_the_expected_form() {
         for (text, wants) in [
             ("", "such as kubelet=1.38"),
             ("kubelet", "such as kubelet=1.38"),

@@ -38,7 +38,7 @@ fn with_kubelet(change: impl FnOnce(&mut Kubelet)) -> Grounds {
     grounds
 }
 
-/// The answer, and the codes of what decides it.
+/// The answer, and the codes of the obstacles that decide it.
 fn judge(grounds: &Grounds, target: &str) -> (Answer, Vec<Code>) {
     let judged = grounds.judge(target.parse().expect(target));
     let first = judged.obstacles.first().map(|obstacle| obstacle.effect);
@@ -47,7 +47,7 @@ fn judge(grounds: &Grounds, target: &str) -> (Answer, Vec<Code>) {
 }
 
 #[test]
-fn a_node_that_is_fully_seen_is_ready_for_what_is_out() {
+fn a_node_that_is_fully_seen_is_ready_for_current_releases() {
     for target in [
         "kubelet=1.35",
         "kubelet=1.37",
@@ -96,13 +96,13 @@ fn an_announcement_is_no_fact() {
     let [first, ..] = announced.obstacles.as_slice() else {
         panic!("{announced:?}");
     };
-    assert_eq!(first.said.certainty, Certainty::Announced);
-    assert_eq!(first.said.source, "https://kep.k8s.io/4033");
+    assert_eq!(first.rule_source.certainty, Certainty::Announced);
+    assert_eq!(first.rule_source.source, "https://kep.k8s.io/4033");
     assert!(first.message.starts_with("Kubernetes announces that 1.38"), "{first:?}");
 }
 
 #[test]
-fn cgroup_v1_is_by_the_kubelets_setting() {
+fn cgroup_v1_depends_on_the_kubelets_setting() {
     let v1 = |setting: Reading<bool>| {
         let mut grounds = with_kubelet(|kubelet| kubelet.fail_cgroup_v1 = setting);
         grounds.cgroups = Reading::Known(CgroupVersion::V1);
@@ -124,13 +124,13 @@ fn cgroup_v1_is_by_the_kubelets_setting() {
         (hidden(), Answer::CannotTell),
         (without_kubelet(), Answer::CannotTell),
     ] {
-        let said = format!("{:?} {:?}", grounds.cgroups, grounds.kubelet);
+        let node = format!("{:?} {:?}", grounds.cgroups, grounds.kubelet);
         assert_eq!(
             judge(&grounds, "kubelet=1.35"),
             (answer, vec![Code::CgroupV1]),
-            "{said}"
+            "{node}"
         );
-        assert_eq!(judge(&grounds, "kubelet=1.34").0, Answer::Ready, "{said}");
+        assert_eq!(judge(&grounds, "kubelet=1.34").0, Answer::Ready, "{node}");
     }
 }
 
@@ -170,16 +170,16 @@ fn the_ids_of_pods_in_user_namespaces() {
         ),
         (Reading::Absent, ready(), ready(), ready()),
     ] {
-        let said = format!("{set:?}");
+        let node = format!("{set:?}");
         let grounds = with_kubelet(|kubelet| kubelet.subordinate_ids = set);
         let judged = |target| {
             let (answer, mut codes) = judge(&grounds, target);
             codes.retain(|code| matches!(code, Code::SubidRange | Code::GetsubidsMissing));
             (answer, codes)
         };
-        assert_eq!(judged("kubelet=1.32"), on_1_32, "{said}");
-        assert_eq!(judged("kubelet=1.37"), on_1_37, "{said}");
-        assert_eq!(judged("kubelet=1.38"), on_1_38, "{said}");
+        assert_eq!(judged("kubelet=1.32"), on_1_32, "{node}");
+        assert_eq!(judged("kubelet=1.37"), on_1_37, "{node}");
+        assert_eq!(judged("kubelet=1.38"), on_1_38, "{node}");
     }
 }
 
@@ -213,7 +213,7 @@ fn a_release_that_the_table_does_not_have_is_not_claimed() {
 }
 
 #[test]
-fn the_way_back() {
+fn a_downgrade_of_the_kubelet_needs_cri_v1alpha2() {
     let (answer, codes) = judge(&ready(), "kubelet=0.1");
     assert_eq!(answer, Answer::NotReady, "containerd 2 has no CRI v1alpha2");
     assert_eq!(codes, [Code::KubeletCeiling]);
@@ -249,7 +249,7 @@ fn upgrades_of_containerd() {
 }
 
 #[test]
-fn a_shim_that_is_gone_does_not_live_through_the_upgrade() {
+fn a_missing_shim_does_not_survive_the_upgrade() {
     let shim = OrphanedShim {
         path: "/opt/bin/containerd-shim-runc-v2".to_owned(),
         bundles: 3,
@@ -271,7 +271,7 @@ fn a_shim_that_is_gone_does_not_live_through_the_upgrade() {
 }
 
 #[test]
-fn deprecated_uses_go_by_castoffs_own_dates() {
+fn deprecated_uses_are_judged_by_castoffs_own_dates() {
     let with = |id: &str, says: &str| {
         let used = Deprecation {
             id: format!("io.containerd.deprecation/{id}"),
@@ -305,7 +305,7 @@ fn deprecated_uses_go_by_castoffs_own_dates() {
 }
 
 #[test]
-fn doing_without_docker() {
+fn a_node_without_docker() {
     let with = |verdict| Grounds { verdict, ..ready() };
     for (verdict, answer, code) in [
         (Verdict::Runtime, Answer::NotReady, Code::RuntimeIsDocker),
@@ -331,7 +331,7 @@ fn doing_without_docker() {
     assert_eq!(judge(&shared, "docker=removed"), unseen);
 }
 
-/// A node with clients of Docker, of which the kernel tells the requests.
+/// A node with clients of Docker whose requests the kernel reports.
 fn with_users(versions: &[Option<u8>]) -> Grounds {
     let users = versions.iter().map(|version| ApiUser {
         identity: ClientIdentity::Unnamed,
@@ -346,7 +346,7 @@ fn with_users(versions: &[Option<u8>]) -> Grounds {
             }),
         },
     });
-    let requests = RequestsTold {
+    let requests = RequestEvents {
         method: Some(ConnectMethod::Fentry),
         lost: 0,
     };
@@ -358,7 +358,7 @@ fn with_users(versions: &[Option<u8>]) -> Grounds {
     }
 }
 
-/// The lowest version that a client was seen to ask by decides; one that was not seen may be any.
+/// The lowest version that a client was seen to request decides; a version that was not seen may be any.
 #[test]
 fn docker_29_refuses_old_versions_of_its_api() {
     let code = vec![Code::OldDockerApi];
@@ -395,12 +395,16 @@ fn a_client_that_is_not_seen_may_use_an_old_version() {
         ("unknown events", |grounds| {
             grounds.connect_events = Reading::Unknown(gap());
         }),
-        ("no method", |grounds| change_told(grounds, |told| told.method = None)),
-        ("lost requests", |grounds| change_told(grounds, |told| told.lost = 1)),
+        ("no method", |grounds| {
+            change_requests(grounds, |events| events.method = None)
+        }),
+        ("lost requests", |grounds| {
+            change_requests(grounds, |events| events.lost = 1)
+        }),
         ("unknown clients", |grounds| grounds.clients = Reading::Unknown(gap())),
         ("a gap", |grounds| {
             let gaps = vec![Gap::new(Reason::PermissionDenied, Hides::Client, "a file", "EACCES")];
-            grounds.sources.push(Sight { gaps });
+            grounds.sources.push(SourceGaps { gaps });
         }),
     ];
     for (what, hide) in hidden {
@@ -421,7 +425,7 @@ fn a_client_that_is_not_seen_may_use_an_old_version() {
     assert_eq!(judge(&unknown, "docker=28"), unseen);
 }
 
-fn change_told(grounds: &mut Grounds, change: fn(&mut RequestsTold)) {
+fn change_requests(grounds: &mut Grounds, change: fn(&mut RequestEvents)) {
     if let Reading::Known(events) = &mut grounds.connect_events {
         change(&mut events.requests);
     }
@@ -449,7 +453,7 @@ fn a_socket_without_cri_is_named() {
 
 /// Another castoff judges by the report alone.
 #[test]
-fn a_report_holds_all_that_decides() {
+fn a_report_contains_everything_that_decides() {
     let report = report_of(&clear_node());
     let text = serde_json::to_string(&report).expect("it is JSON");
     let read: Grounds = serde_json::from_str(&text).expect("it holds the grounds");

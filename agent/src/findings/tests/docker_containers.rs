@@ -17,7 +17,7 @@ fn docker_that_runs_containers_is_in_use_and_never_left_over() {
     assert_eq!(report.verdict, Verdict::InUse);
     assert_eq!(report.verdict_reason, "Docker runs 1 container outside Kubernetes");
     assert_eq!(codes(&report), [Code::ShadowContainers]);
-    // They outlive a daemon that was stopped (live-restore).
+    // They survive a daemon that was stopped (live-restore).
     known(&mut node.engines).clear();
     assert_eq!(judge(&node).verdict, Verdict::InUse);
 }
@@ -40,20 +40,20 @@ fn podmans_containers_are_shown_and_are_no_use_of_docker() {
 }
 
 #[test]
-fn containers_of_an_engine_inside_a_pod_are_the_pods() {
+fn containers_of_an_engine_inside_a_pod_belong_to_the_pod() {
     let mut node = clear_node();
     known(&mut node.supervised).push(SupervisedContainer {
         inside: Some(id(1)),
         ..supervised(7, Some("job"))
     });
     assert_eq!(judge(&node).verdict, Verdict::Clear);
-    // Of a container that the runtime does not list it is not known that it is a pod's.
+    // A container that the runtime does not list is not known to belong to a pod.
     known(&mut node.supervised)[0].inside = Some(id(9));
     assert_eq!(judge(&node).verdict, Verdict::InUse);
 }
 
 #[test]
-fn containers_that_may_be_dockers_leave_no_better_verdict() {
+fn containers_that_may_be_dockers_allow_no_better_verdict() {
     let mut node = with_engine();
     known(&mut node.supervised).push(supervised(7, None));
     node.runtime.containers = Sighting::unknown(gap(Hides::Detail));

@@ -9,8 +9,8 @@ use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
 use crate::model::socket::ListenerId;
 use crate::model::workload::Manager;
 
-/// A node with an engine that nobody was seen using, whose socket's file tells `last_connect`.
-fn told(last_connect: LastConnect) -> Snapshot {
+/// A node with an engine without a use that was seen, whose socket's file shows `last_connect`.
+fn node_with(last_connect: LastConnect) -> Snapshot {
     let mut node = with_engine();
     node.clocks = vec![ListenerClock {
         listener: docker_socket(),
@@ -30,7 +30,7 @@ fn no_mark(because: NoMark) -> LastConnect {
 
 /// The report of a look that found the access time at `mark`, and no connection.
 fn connected(last_connect: LastConnect, mark: Timestamp) -> Report {
-    let mut node = told(last_connect);
+    let mut node = node_with(last_connect);
     node.clocks[0].mark = Some(Moment::from_secs(mark.as_unix()));
     let joined = join::join(&node);
     let mut history = History::default();
@@ -40,7 +40,7 @@ fn connected(last_connect: LastConnect, mark: Timestamp) -> Report {
 }
 
 #[test]
-fn a_use_that_no_look_saw_is_one() {
+fn a_use_that_no_look_saw_counts() {
     let report = connected(LastConnect::Exact { at: ago(60) }, ago(60));
     assert_eq!(report.verdict, Verdict::InUse);
     assert!(
@@ -60,7 +60,7 @@ fn a_use_that_no_look_saw_is_one() {
 }
 
 #[test]
-fn a_use_of_before_the_window_counts_no_more() {
+fn a_use_before_the_window_does_not_count() {
     let long_ago = ago(8 * DAY + 1);
     let report = connected(LastConnect::Exact { at: long_ago }, long_ago);
     assert_eq!(report.verdict, Verdict::Idle);
@@ -86,8 +86,8 @@ fn a_use_of_before_the_window_counts_no_more() {
 }
 
 #[test]
-fn a_socket_that_nobody_connected_to_is_told_as_that() {
-    let report = judge(&told(LastConnect::NoneSince { since: ago(30 * DAY) }));
+fn a_socket_without_a_connect_is_reported() {
+    let report = judge(&node_with(LastConnect::NoneSince { since: ago(30 * DAY) }));
     assert_eq!(report.verdict, Verdict::Idle);
     let since = ago(30 * DAY);
     assert!(
@@ -102,7 +102,7 @@ fn a_socket_that_nobody_connected_to_is_told_as_that() {
 #[test]
 fn idle_is_not_claimed_where_a_use_leaves_no_mark() {
     for because in [NoMark::Mount, NoMark::FileSystem, NoMark::Future, NoMark::Abstract] {
-        let report = judge(&told(no_mark(because)));
+        let report = judge(&node_with(no_mark(because)));
         assert_eq!(report.verdict, Verdict::Unknown, "{because}");
         assert!(
             report.verdict_reason.contains("a use between two looks is not seen"),
@@ -115,15 +115,15 @@ fn idle_is_not_claimed_where_a_use_leaves_no_mark() {
             report.verdict_reason
         );
     }
-    // Nobody new can connect, or another finding tells of the port.
+    // No new client can connect, or another finding reports the port.
     for because in [NoMark::Removed, NoMark::Tcp] {
-        assert_eq!(judge(&told(no_mark(because))).verdict, Verdict::Idle, "{because}");
+        assert_eq!(judge(&node_with(no_mark(because))).verdict, Verdict::Idle, "{because}");
     }
 }
 
 #[test]
-fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
-    let mut node = told(no_mark(NoMark::Mount));
+fn no_mark_is_needed_where_the_kernel_reports_each_connect() {
+    let mut node = node_with(no_mark(NoMark::Mount));
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
         connects: Vec::new(),
@@ -144,7 +144,7 @@ fn where_the_kernel_tells_of_each_connect_no_mark_is_needed() {
 
 #[test]
 fn exposed_says_which_uses_leave_no_mark() {
-    let mut node = told(LastConnect::NoneSince { since: ago(DAY) });
+    let mut node = node_with(LastConnect::NoneSince { since: ago(DAY) });
     let mut mount = Reach {
         readonly: false,
         ..reach()
@@ -179,8 +179,8 @@ fn exposed_says_which_uses_leave_no_mark() {
 }
 
 #[test]
-fn the_socket_of_an_engine_inside_a_pod_says_nothing_of_the_node() {
-    let mut node = told(LastConnect::Exact { at: ago(60) });
+fn the_socket_of_an_engine_inside_a_pod_does_not_count_for_the_node() {
+    let mut node = node_with(LastConnect::Exact { at: ago(60) });
     let engine = &mut known(&mut node.engines)[0];
     engine.process = Some(contained(800, Manager::CriContainerd, &[id(1)]));
     node.clocks[0].mark = Some(Moment::from_secs(ago(60).as_unix()));

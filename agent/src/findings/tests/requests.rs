@@ -1,11 +1,11 @@
-//! Findings about what clients ask for.
+//! Findings about the requests of clients.
 
 use super::*;
 use crate::model::connect::{Connects, ConnectsSeen};
 use crate::model::engine::EngineKind;
 use crate::model::request::{ApiVersion, Operation, Request, Requests};
 
-/// A node whose engine a process asked for this, by this version of the API.
+/// A node whose engine received these requests of a process, with this version of the API.
 fn asked(kind: EngineKind, operations: &[Operation], minor: Option<u8>) -> Report {
     let mut node = with_engine();
     let engine = &mut known(&mut node.engines)[0];
@@ -40,26 +40,26 @@ fn found(report: &Report, code: Code) -> Option<(Severity, &Finding)> {
 }
 
 #[test]
-fn the_advice_is_for_what_the_client_asks_for() {
+fn the_advice_is_for_the_clients_requests() {
     use Operation::{Build, Logs, Push, Read, System};
-    let told = |operations: &[Operation]| {
+    let advice_for = |operations: &[Operation]| {
         let report = asked(EngineKind::Dockerd, operations, None);
         let (_, finding) = found(&report, Code::SocketClient).expect("it is a client");
         (finding.message.clone(), finding.advice.clone())
     };
-    let (message, advice) = told(&[System, Read]);
+    let (message, advice) = advice_for(&[System, Read]);
     assert!(message.ends_with("; asks for: read"), "{message}");
     assert!(advice.contains("crictl") && !advice.contains("BuildKit"), "{advice}");
-    let (message, advice) = told(&[System, Build, Build, Read, Logs, Push]);
+    let (message, advice) = advice_for(&[System, Build, Build, Read, Logs, Push]);
     assert!(message.ends_with("; asks for: build, read, push, logs"), "{message}");
     assert!(advice.starts_with("Build images with rootless BuildKit"), "{advice}");
-    let (message, advice) = told(&[]);
+    let (message, advice) = advice_for(&[]);
     assert!(!message.contains("asks for"), "{message}");
     assert!(advice.starts_with("Move this client off the Docker socket"), "{advice}");
 }
 
 #[test]
-fn a_version_that_newer_engines_refuse_is_told_of_dockers_clients() {
+fn a_version_that_newer_engines_refuse_is_reported_for_dockers_clients() {
     use EngineKind::{Dockerd, Podman};
     let severity = |kind, minor| {
         let report = asked(kind, &[Operation::Read], minor);

@@ -73,7 +73,7 @@ fn a_client_is_a_warning_where_the_runtime_reports_cri_v1alpha2() {
 }
 
 #[test]
-fn what_is_not_seen_of_the_runtimes_socket_is_unknown_and_changes_no_verdict() {
+fn a_gap_at_the_runtimes_socket_is_unknown_and_changes_no_verdict() {
     let mut node = clear_node();
     runtime_socket_of(&mut node).connections.gaps = vec![gap(Hides::Client)];
     let report = judge(&node);
@@ -94,7 +94,7 @@ fn a_mount_of_the_runtimes_socket_is_an_exposure_of_its_own() {
     assert_eq!((report.verdict, report.exposures.items().len()), (Verdict::Clear, 0));
     assert_eq!(report.runtime_exposures.items().len(), 1);
     assert_eq!(codes(&report), [Code::RuntimeSocketExposure]);
-    // Once the container uses the socket, it is a client and no more an exposure that nobody uses.
+    // Once the container uses the socket, it is a client and no longer an unused exposure.
     let in_pod = contained(910, Manager::CriContainerd, &[id(1)]);
     let connections = &mut known(&mut runtime_socket_of(&mut node).connections).connections;
     connections.push(to_runtime(connection(3, vec![in_pod])));
@@ -104,7 +104,7 @@ fn a_mount_of_the_runtimes_socket_is_an_exposure_of_its_own() {
 }
 
 #[test]
-fn a_client_and_a_mount_of_the_runtimes_socket_are_remembered_apart_from_dockers() {
+fn clients_and_mounts_of_the_runtimes_socket_are_remembered_apart_from_dockers() {
     let mut node = used();
     known(&mut runtime_socket_of(&mut node).reaches).push(reach_of_runtime());
     let mut history = History::default();
@@ -121,7 +121,7 @@ fn a_client_and_a_mount_of_the_runtimes_socket_are_remembered_apart_from_dockers
 }
 
 #[test]
-fn connects_that_the_kernel_told_of_count_without_what_they_asked_for() {
+fn connects_that_the_kernel_reported_count_without_their_requests() {
     let mut node = clear_node();
     let mut requests = Requests::default();
     requests.operations.insert(Operation::Build, 1);
@@ -134,10 +134,10 @@ fn connects_that_the_kernel_told_of_count_without_what_they_asked_for() {
         requests: requests.clone(),
     };
     let kubelet = process(700, "/usr/bin/kubelet");
-    let told = [Some(kubelet), Some(process(900, "/usr/bin/agent")), None];
+    let processes = [Some(kubelet), Some(process(900, "/usr/bin/agent")), None];
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
-        connects: told.map(connects).into(),
+        connects: processes.map(connects).into(),
     });
     let report = judge(&node);
     let clients = report.runtime_clients.items();

@@ -1,4 +1,4 @@
-//! Words that people act on: what to remove, what to keep, and what keeps the next kubelet off.
+//! The texts that people act on: the parts to remove, the parts to keep, and the obstacle to the next kubelet.
 
 use super::*;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
@@ -20,7 +20,7 @@ fn dockers_package_of_containerd_is_kept_where_the_kubelet_runs_on_it() {
     let shared = find(&report, Code::SharedContainerd).expect("said");
     assert!(shared.message.contains("containerd.io.list"), "{}", shared.message);
     assert!(advice(&report).contains("keep containerd.io"), "{}", advice(&report));
-    // Without anything of Docker there is nothing to remove.
+    // Without any part of Docker there is nothing to remove.
     known(&mut node.host).left_overs = Reading::Absent;
     assert!(find(&judge(&node), Code::SharedContainerd).is_none());
 }
@@ -37,22 +37,25 @@ fn a_dockerd_without_a_containerd_of_its_own_uses_the_kubelets() {
 }
 
 #[test]
-fn a_dockerd_that_was_told_a_containerd_uses_that_one() {
+fn a_dockerd_with_a_configured_containerd_uses_that_one() {
     const K3S: &str = "/run/k3s/containerd/containerd.sock";
     let mut node = with_engine();
-    let mut shared = |told: Containerd, kubelets: &str| {
-        known(&mut node.engines)[0].containerd = told;
+    let mut shared = |containerd: Containerd, kubelets: &str| {
+        known(&mut node.engines)[0].containerd = containerd;
         known(&mut node.runtime.runtime).canonical_path = kubelets.into();
         let found = find(&judge(&node), Code::SharedContainerd).cloned();
         found.map(|finding| (finding.subject, finding.message))
     };
-    let (subject, message) = shared(Containerd::Told(K3S.into()), K3S).expect("both use k3s' containerd");
+    let (subject, message) = shared(Containerd::Configured(K3S.into()), K3S).expect("both use k3s' containerd");
     assert_eq!(subject, K3S);
     assert!(message.contains("dockerd was told to use it"), "{message}");
     let usual = "/run/containerd/containerd.sock";
-    assert!(shared(Containerd::Told(usual.into()), usual).is_some());
-    assert_eq!(shared(Containerd::Told("/run/docker-ctrd.sock".into()), usual), None);
-    assert_eq!(shared(Containerd::Told(usual.into()), K3S), None);
+    assert!(shared(Containerd::Configured(usual.into()), usual).is_some());
+    assert_eq!(
+        shared(Containerd::Configured("/run/docker-ctrd.sock".into()), usual),
+        None
+    );
+    assert_eq!(shared(Containerd::Configured(usual.into()), K3S), None);
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn a_dockerd_whose_settings_cannot_be_read_may_share_the_kubelets() {
 }
 
 #[test]
-fn where_it_cannot_be_told_the_advice_is_to_check_first() {
+fn if_it_is_unknown_the_advice_is_to_check_first() {
     let mut node = with_engine();
     assert!(!advice(&judge(&node)).contains("First check"));
     known(&mut node.host).containerd_io = Reading::Unknown(gap(Hides::Detail));
@@ -75,7 +78,7 @@ fn where_it_cannot_be_told_the_advice_is_to_check_first() {
 }
 
 #[test]
-fn a_cut_is_announced_or_enforced_and_says_where_it_is_said() {
+fn a_cut_is_announced_or_enforced_and_names_its_source() {
     let message = |change: Change| {
         let mut node = clear_node();
         change(&mut node);

@@ -1,4 +1,4 @@
-//! Which agent goes with which Node, in whatever order they are listed.
+//! Joins agents with Nodes, in whatever order they are listed.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn node(name: &str) -> Node {
     Node {
         name: name.to_owned(),
         status: "Ready".to_owned(),
-        barren: None,
+        unsupported: None,
     }
 }
 
@@ -24,7 +24,7 @@ fn ready(name: &str, node: &str) -> AgentPod {
 }
 
 #[test]
-fn a_node_goes_on_as_soon_as_its_ready_agent_is_known_whichever_comes_first() {
+fn a_node_is_passed_on_as_soon_as_its_ready_agent_is_known() {
     let mut join = Join::default();
     assert_eq!(join.add_node(node("a")), None);
     let place = join.add_pod(ready("p", "a")).expect("both are known");
@@ -41,7 +41,7 @@ fn a_node_goes_on_as_soon_as_its_ready_agent_is_known_whichever_comes_first() {
 
 #[test]
 fn every_node_is_given_exactly_once() {
-    // Every order of two Nodes, their agents, a terminating one and a list that is read anew.
+    // Every order of two Nodes, their agents, a terminating one and a list that is read again.
     let steps: [fn(&mut Join) -> Option<NodeAndAgent>; 6] = [
         |join| join.add_node(node("a")),
         |join| join.add_node(node("b")),
@@ -83,7 +83,7 @@ fn permute(order: &mut [usize], from: usize, each: &mut impl FnMut(&[usize])) {
 }
 
 #[test]
-fn of_agents_that_are_not_ready_the_one_that_may_answer_is_kept() {
+fn among_agents_that_are_not_ready_one_that_may_answer_is_kept() {
     let mut join = Join::default();
     join.add_node(node("a"));
     assert_eq!(join.add_pod(pod("pulling", "a", false, "ImagePullBackOff")), None);
@@ -97,7 +97,7 @@ fn of_agents_that_are_not_ready_the_one_that_may_answer_is_kept() {
 }
 
 #[test]
-fn what_has_no_node_is_counted_and_named_only_where_all_nodes_are_known() {
+fn stray_pods_are_named_only_if_all_nodes_are_known() {
     for (complete, strays) in [(true, 1), (false, 0)] {
         let mut join = Join::default();
         join.add_pod(ready("stray", "gone"));
@@ -114,7 +114,7 @@ fn two_ready_agents_on_one_node_are_counted() {
     join.add_node(node("a"));
     assert!(join.add_pod(ready("p", "a")).is_some());
     assert!(join.add_pod(ready("q", "a")).is_none());
-    // Both before their Node.
+    // Both come before their Node.
     join.add_pod(ready("r", "b"));
     join.add_pod(ready("s", "b"));
     assert!(join.add_node(node("b")).is_some());

@@ -1,4 +1,4 @@
-//! Counts are of everything; what is named is bounded.
+//! Counts include everything; lists of names are bounded.
 
 use super::*;
 use crate::fleet::row::{Reported, Use, UserKind};
@@ -66,7 +66,7 @@ fn memory_does_not_grow_with_the_fleet_and_the_counts_do() {
 }
 
 #[test]
-fn the_worst_are_kept_whenever_they_come() {
+fn the_worst_nodes_are_kept_in_any_order() {
     let mut tally = Tally::default();
     for at in 0..1000 {
         tally.add(&row(&format!("clear-{at}"), Verdict::Clear, &[]));
@@ -84,7 +84,7 @@ fn the_worst_are_kept_whenever_they_come() {
 }
 
 #[test]
-fn what_is_not_all_is_never_called_complete() {
+fn an_incomplete_fleet_is_never_called_complete() {
     let mut tally = Tally::default();
     tally.add(&row("one", Verdict::Clear, &[]));
     assert!(!tally.summary(None, &place(), 0, 0).complete);

@@ -70,7 +70,7 @@ fn the_runtimes_own_client_stays_marked_once_the_runtime_has_changed() {
     assert_eq!((marked(0), marked(1)), (Some(true), Some(false)));
 }
 
-/// A client in a pod of a Deployment, or of what may be one.
+/// A client in a pod of a Deployment; `certain` is false where it may be another workload's.
 fn in_pod(pod: &str, certain: bool) -> OpenClient {
     let mut client = open(0, &[1]);
     client.key.identity = ClientIdentity::Pod(PodContainer {
@@ -102,7 +102,7 @@ fn a_rollout_makes_no_new_client() {
     let both = [("pod ci/a (build)".to_owned(), 1), ("pod ci/b (build)".to_owned(), 1)];
     assert_eq!(kept(&history), both);
     history.record(at(3), &[]);
-    assert_eq!(kept(&history), both, "nobody took over yet");
+    assert_eq!(kept(&history), both, "no pod took over yet");
     history.record(at(4 + 7_200), std::slice::from_ref(&new));
     assert_eq!(kept(&history), [("pod ci/b (build)".to_owned(), 1)]);
     let hours = history.get(&new.key).map(|seen| seen.hours.iter().collect::<Vec<_>>());
@@ -111,8 +111,8 @@ fn a_rollout_makes_no_new_client() {
     history.record(at(6 + 7_200), &[in_pod("d", false)]);
     let apart = [("b", 1), ("c", 7_205), ("d", 7_206)];
     let apart = apart.map(|(pod, first)| (format!("pod ci/{pod} (build)"), first));
-    assert_eq!(kept(&history), apart, "a guess takes over from nobody");
-    // A state file of before workloads were known.
+    assert_eq!(kept(&history), apart, "an uncertain workload takes over from no pod");
+    // A state file from before workloads were known.
     let mut before = in_pod("a", true);
     if let ClientIdentity::Pod(place) = &mut before.key.identity {
         place.workload = None;
@@ -132,7 +132,7 @@ fn a_rollout_makes_no_new_client() {
 }
 
 #[test]
-fn the_longest_unseen_are_forgotten_first_and_counted() {
+fn the_clients_unseen_for_longest_are_forgotten_first_and_counted() {
     let mut history = History::default();
     for n in 0..History::LIMIT + 10 {
         history.record(Timestamp::from_unix(n as u64), &[open(n, &[1])]);
@@ -180,7 +180,7 @@ fn of(identity: ClientIdentity) -> OpenClient {
 /// Makes the client with this number.
 type Maker = fn(u32) -> ClientIdentity;
 
-/// Ten thousand clients of one kind, as whoever may make such clients can make them.
+/// Ten thousand clients of each kind, as an attacker can make them.
 fn floods() -> Vec<(&'static str, Maker)> {
     vec![
         ("pods of a namespace", |n| {
@@ -220,7 +220,7 @@ fn floods() -> Vec<(&'static str, Maker)> {
 }
 
 #[test]
-fn ten_thousand_of_one_kind_push_out_nobody_else() {
+fn ten_thousand_clients_of_one_kind_displace_no_other() {
     const DAY: u64 = 86_400;
     let at = Timestamp::from_unix;
     for (what, flood) in floods() {
@@ -278,7 +278,7 @@ fn a_mount_keeps_its_first_and_last_time_over_a_restart() {
 }
 
 #[test]
-fn a_client_that_is_connected_keeps_its_place_before_those_that_are_known_for_longer() {
+fn a_connected_client_is_kept_before_those_known_for_longer() {
     let at = Timestamp::from_unix;
     let mut history = History::default();
     let known: Vec<_> = (0..History::LIMIT).map(|name| open(name, &[1])).collect();
@@ -291,7 +291,7 @@ fn a_client_that_is_connected_keeps_its_place_before_those_that_are_known_for_lo
 }
 
 #[test]
-fn a_last_connect_that_has_not_come_is_brought_back_to_now() {
+fn a_last_connect_in_the_future_is_moved_to_now() {
     let now = Timestamp::from_unix(100);
     let mark = (open(1, &[]).key, Moment::from_secs(10_000));
     let mut history = History::restore([], [], Hours::default(), [mark]);
@@ -315,7 +315,7 @@ fn the_next_run_takes_over_the_mount_of_the_last() {
 }
 
 #[test]
-fn exposures_are_bounded_and_no_namespace_pushes_out_another() {
+fn exposures_are_bounded_and_no_namespace_displaces_another() {
     let at = Timestamp::from_unix;
     let mut history = History::default();
     history.record_exposures(at(1), &mount(1));
@@ -339,7 +339,7 @@ fn exposures_are_bounded_and_no_namespace_pushes_out_another() {
 }
 
 #[test]
-fn a_time_that_has_not_come_is_brought_back_to_now() {
+fn a_time_in_the_future_is_moved_to_now() {
     let at = Timestamp::from_unix;
     let (then, now) = (at(10 * 365 * 86_400), at(86_400));
     let mut history = History::default();
@@ -347,7 +347,9 @@ fn a_time_that_has_not_come_is_brought_back_to_now() {
     let mut requests = Requests::default();
     let (operation, version) = (Operation::Read, Some(ApiVersion(24)));
     requests.add(Request { operation, version }, then);
-    let connects = told(1, 1, 1).connects.map(|told| Connected { requests, ..told });
+    let connects = reported(1, 1, 1)
+        .connects
+        .map(|reported| Connected { requests, ..reported });
     history.record(
         then,
         &[OpenClient {
@@ -375,7 +377,7 @@ fn a_time_that_has_not_come_is_brought_back_to_now() {
 }
 
 #[test]
-fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
+fn a_unit_of_an_old_state_file_gets_its_current_name() {
     let unit = |name: &str| {
         let identity = ClientIdentity::Host {
             unit: Some(Unit::System { name: name.to_owned() }),
@@ -403,8 +405,8 @@ fn a_unit_of_a_state_file_of_before_is_known_by_the_name_of_now() {
     assert_eq!(history.clients().count(), 1);
 }
 
-/// A client whose `count` connects the kernel told of, the last at `last`.
-fn told(count: u64, first: u64, last: u64) -> OpenClient {
+/// A client with `count` connects that the kernel reported, the last at `last`.
+fn reported(count: u64, first: u64, last: u64) -> OpenClient {
     OpenClient {
         connections: 0,
         connects: Some(Connected {
@@ -419,9 +421,9 @@ fn told(count: u64, first: u64, last: u64) -> OpenClient {
 }
 
 #[test]
-fn a_client_that_only_the_kernel_told_of_was_there_when_it_connected() {
+fn a_client_that_only_the_kernel_reported_was_there_when_it_connected() {
     let mut history = History::default();
-    history.record(Timestamp::from_unix(7_300), &[told(3, 7_190, 7_210)]);
+    history.record(Timestamp::from_unix(7_300), &[reported(3, 7_190, 7_210)]);
     let seen = |history: &History| history.get(&open(0, &[]).key).cloned().expect("it was seen");
     let first = seen(&history);
     assert_eq!(
@@ -436,7 +438,7 @@ fn a_client_that_only_the_kernel_told_of_was_there_when_it_connected() {
     let both = OpenClient {
         connections: 2,
         sockets: [5, 6].map(SocketInode).into(),
-        ..told(2, 7_315, 7_316)
+        ..reported(2, 7_315, 7_316)
     };
     history.record(Timestamp::from_unix(7_320), &[both]);
     let then = seen(&history);
@@ -445,13 +447,15 @@ fn a_client_that_only_the_kernel_told_of_was_there_when_it_connected() {
 
 /// A client's requests are kept with it, over looks and from one pod of a workload to the next.
 #[test]
-fn what_a_client_asks_for_adds_up_and_passes_to_the_next_pod() {
+fn requests_add_up_and_pass_to_the_next_pod() {
     let asks = |pod: &str, operation| {
         let mut client = in_pod(pod, true);
         let mut requests = Requests::default();
         let version = Some(ApiVersion(41));
         requests.add(Request { operation, version }, Timestamp::from_unix(1));
-        client.connects = told(0, 1, 1).connects.map(|told| Connected { requests, ..told });
+        client.connects = reported(0, 1, 1)
+            .connects
+            .map(|reported| Connected { requests, ..reported });
         client
     };
     let mut history = History::default();

@@ -1,4 +1,4 @@
-//! Mount → exposure: whose container it is, which engine it leads to, since when, and whether it was ever used.
+//! Mount → exposure: the container, the engine that the mount leads to, the time since when, and if it was ever used.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::model::workload::Membership;
 
-/// The ways of containers to an engine's socket that this look sees.
+/// The mounts that lead containers to an engine's socket, as this look sees them.
 pub(super) fn mounted(
     reaches: &Reading<Vec<Reach>>,
     places: &Places<'_>,
@@ -53,7 +53,7 @@ pub(super) fn mounted(
     })
 }
 
-/// The mounts that lead to no listener, with whose they are.
+/// The mounts that lead to no listener, each with its container.
 pub(super) fn lost_mounts(snapshot: &Snapshot, places: &Places<'_>) -> Vec<(ClientIdentity, LostMount)> {
     let lost = snapshot.lost_mounts.iter();
     lost.map(|mount| (identity_of(places, &mount.membership), mount.clone()))
@@ -83,8 +83,8 @@ fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
     }
 }
 
-/// The containers that could reach an engine, now or within the window; `used` by what the snapshot and the history have
-/// seen. What is remembered is told only beside a look that saw what is there now.
+/// Returns the containers that could reach an engine, now or within the window; `used` follows from the snapshot and the history.
+/// Remembered exposures are reported only by a look that saw the current ones.
 pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Reading<Vec<Exposure>> {
     exposures_to(
         Api::Docker,
@@ -96,7 +96,7 @@ pub fn exposures(snapshot: &Snapshot, joined: &Joined, history: &History, window
     )
 }
 
-/// The same for the runtime's own socket.
+/// Returns the same for the runtime's own socket.
 pub fn runtime_exposures(
     snapshot: &Snapshot,
     joined: &Joined,

@@ -1,4 +1,4 @@
-//! Where a process belongs: its control groups held against what the runtime and the engines know.
+//! The place of a process: its control groups joined with the containers that the runtime and the engines list.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
 use crate::model::workload::{CgroupContainer, Manager, Membership, container_name};
 
-/// Where a process belongs.
+/// The place of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProcessPlace {
     /// A pod that the runtime knows.
@@ -21,7 +21,7 @@ pub(super) enum ProcessPlace {
         name: String,
         image: Option<String>,
     },
-    /// No container.
+    /// In no container.
     Host,
 }
 
@@ -32,12 +32,12 @@ struct Listed<'a> {
     pod_uid: Option<&'a str>,
 }
 
-/// Everything that places are looked up in.
+/// The containers and pods in which a place is looked up.
 pub(super) struct Places<'a> {
     containers: HashMap<&'a ContainerId, Listed<'a>>,
     pods: HashMap<&'a str, ProcessPlace>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
-    /// True without both lists of the runtime: what is not listed now may be in the next look, under a name of its own.
+    /// True if a list of the runtime is missing: a container that is not listed now may be in the next look, under its own name.
     is_list_missing: bool,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Places<'a> {
         let listed_pods = snapshot.runtime.pods.reading.items().iter();
         let mut by_sandbox = HashMap::new();
         for pod in listed_pods {
-            // A pod whose sandbox was made anew is listed twice under one uid, and both entries say the same.
+            // A pod with two sandboxes is listed twice under one uid, and both entries say the same.
             places.pods.insert(&pod.uid, ProcessPlace::Pod(pod.place(None)));
             places.list(&pod.sandbox, pod, None);
             by_sandbox.insert(&pod.sandbox, pod);
@@ -99,7 +99,7 @@ impl<'a> Places<'a> {
         self.of_membership(&process.membership)
     }
 
-    /// The place of whatever is in these control groups.
+    /// The place of a process with these control groups.
     pub(super) fn of_membership(&self, membership: &Membership) -> ProcessPlace {
         if let Some(place) = self.in_pod(membership) {
             return place.clone();
@@ -110,10 +110,10 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The pod around a process, and its container; or a container whose pod is not listed. The outermost container that the
-    /// runtime knows tells the pod: whoever is in a container may call a group of his own within it after another pod's. (A
-    /// node inside a container has the outer engine's first, which this runtime does not know.) Of that pod the innermost
-    /// counts.
+    /// Returns the pod around a process, and its container; or a container whose pod is not listed. The outermost container that
+    /// the runtime knows determines the pod: a process in a container may name a control group of its own after another pod's. (A
+    /// node inside a container has the outer engine's container first, which this runtime does not know.) Within that pod the
+    /// innermost container counts.
     fn in_pod(&self, membership: &Membership) -> Option<&ProcessPlace> {
         let trusted = membership.containers.iter().filter(|c| c.user.is_none());
         let mut listed = trusted.filter_map(|c| self.listed(&c.id));
@@ -129,7 +129,7 @@ impl<'a> Places<'a> {
         Some(&innermost.unwrap_or(outermost).place)
     }
 
-    /// True if a process is in a container of a pod, as far as its control group tells, and the runtime lists none around it.
+    /// True if a process is in a container of a pod, as far as its control group shows, and the runtime lists none around it.
     pub(super) fn lack(&self, process: &Process) -> bool {
         let membership = &process.membership;
         let trusted = || membership.containers.iter().filter(|c| c.user.is_none());
@@ -138,14 +138,15 @@ impl<'a> Places<'a> {
         of_pod && !trusted().any(|c| self.listed(&c.id).is_some_and(|listed| listed.pod_uid.is_some()))
     }
 
-    /// A container that the runtime lists, or the one around its supervisor: a nested engine may have mounted the control
+    /// Returns a container that the runtime lists, or the one around its supervisor: a nested engine may have mounted the control
     /// groups anew, and then the path of its container does not pass through the outer one.
     fn listed(&self, id: &ContainerId) -> Option<&Listed<'a>> {
         let outer = || self.containers.get(self.supervised.get(id)?.inside.as_ref()?);
         self.containers.get(id).or_else(outer)
     }
 
-    /// A container that the runtime does not list. One that only its user claims is none, unless he supervises it.
+    /// Returns the place in a container that the runtime does not list. A container that only its user claims is none, unless
+    /// that user's process supervises it.
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> ProcessPlace {
         let supervised = self.supervised.get(&container.id).filter(|s| s.user == container.user);
         if container.user.is_some() && supervised.is_none() {
@@ -179,7 +180,7 @@ mod tests {
     use crate::model::container::EndedContainer;
     use crate::model::sample::{clear_node, contained, id};
 
-    /// The kernel told of its connect: it was gone before the look.
+    /// The kernel reported its connect: it was gone before the look.
     #[test]
     fn a_container_that_has_ended_is_named_with_its_pod() {
         let mut node = clear_node();

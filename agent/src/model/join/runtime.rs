@@ -14,8 +14,8 @@ use crate::model::runtime_socket::RuntimeSocket;
 use crate::model::snapshot::Snapshot;
 use crate::model::socket::Connection;
 
-/// The clients of the runtime's socket. A connection whose holder could not be named is left out, for it may be the kubelet's;
-/// a gap tells of it.
+/// Returns the clients of the runtime's socket. A connection whose holder could not be named is left out, because it may be the
+/// kubelet's; a gap reports it.
 pub(super) fn clients(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<OpenClient>> {
     snapshot.runtime_socket.as_ref().and_then(|socket| {
         let seen = match &socket.connections.reading {
@@ -31,13 +31,18 @@ pub(super) fn clients(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<O
         let connects = snapshot.connects.reading.known().map_or(&[][..], |seen| &seen.connects);
         let connects: Vec<Connects> = connects
             .iter()
-            .filter(|told| told.process.as_ref().is_some_and(|process| !socket.expects(process)))
-            // Requests are classed by the paths of Docker's API, and these are none of it.
-            .map(|told| Connects {
-                requests: Requests::default(),
-                ..told.clone()
+            .filter(|reported| {
+                reported
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| !socket.expects(process))
             })
-            .filter(|told| told.count > 0)
+            // Requests are classed by the paths of Docker's API, and these are none of it.
+            .map(|reported| Connects {
+                requests: Requests::default(),
+                ..reported.clone()
+            })
+            .filter(|reported| reported.count > 0)
             .collect();
         let server = super::engine(places, socket.server.clone());
         let clients = open_clients(places, &[server], &connections, &connects);
@@ -47,7 +52,7 @@ pub(super) fn clients(snapshot: &Snapshot, places: &Places<'_>) -> Reading<Vec<O
     })
 }
 
-/// The ways of containers to the runtime's socket.
+/// Returns the mounts that lead containers to the runtime's socket.
 pub(super) fn mounted_by_containers(
     snapshot: &Snapshot,
     places: &Places<'_>,
@@ -58,14 +63,14 @@ pub(super) fn mounted_by_containers(
     })
 }
 
-/// A connection with those of its holders that nobody expects.
+/// Returns a connection with only its unexpected holders.
 fn of_others(socket: &RuntimeSocket, connection: &Connection) -> Option<Connection> {
     let mut others = connection.clone();
     others.holders.retain(|holder| !socket.expects(holder));
     (!others.holders.is_empty()).then_some(others)
 }
 
-/// The clients, or why nobody is known: none is claimed only where all was seen.
+/// Returns the clients, or the gap if none is seen: "no clients" is claimed only where everything was seen.
 fn whole<T>(clients: Vec<OpenClient>, seen: &Sighting<T>, hides: impl Fn(Hides) -> bool) -> Reading<Vec<OpenClient>> {
     let is_hiding = |gap: &&Gap| hides(gap.hides);
     match seen.all_gaps().find(is_hiding) {

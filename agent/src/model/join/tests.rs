@@ -51,7 +51,7 @@ fn in_pod(containers: &[ContainerId], uid: &str) -> Process {
     }
 }
 
-/// A process in a group of a user's own part of the hierarchy.
+/// A process in a group within a user's own part of the hierarchy.
 fn claimed(user: u32, manager: Manager, id: ContainerId) -> Process {
     let mut process = contained(1, manager, &[id]);
     process.membership.containers[0].user = Some(user);
@@ -69,7 +69,7 @@ fn host_of_user() -> ClientIdentity {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn a_holder_is_named_by_what_the_runtime_knows() {
+fn a_holder_is_named_by_the_lists_of_the_runtime() {
     let unit = Unit::System {
         name: "backup.service".into(),
     };
@@ -108,7 +108,7 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
             pod(None),
         ),
         (
-            "the same, of a pod that nobody lists",
+            "the same, of a pod that the runtime does not list",
             in_pod(&[id(9), id(4)], "ffff"),
             engine_container(None, &unlisted),
         ),
@@ -149,7 +149,7 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
         ),
         ("a container made a moment ago", in_pod(&[id(9)], POD_UID), pod(None)),
         (
-            "a pod that nobody lists",
+            "a pod that the runtime does not list",
             in_pod(&[id(9)], "ffff"),
             engine_container(None, &unlisted),
         ),
@@ -217,7 +217,7 @@ fn a_holder_is_named_by_what_the_runtime_knows() {
 }
 
 #[test]
-fn a_connection_counts_for_each_who_holds_it_and_once_for_each() {
+fn a_connection_counts_once_for_each_of_its_holders() {
     let mut node = clear_node();
     known(&mut node.engines).push(dockerd());
     let forked = vec![
@@ -344,7 +344,7 @@ fn containers_beside_kubernetes() {
     node.runtime.containers = Sighting::unknown(gap(Hides::Exposure));
     assert!(
         join(&node).shadow_containers.gap().is_some(),
-        "without the runtime's list nobody can tell"
+        "unknown without the list of the runtime"
     );
     known(&mut node.supervised).clear();
     assert_eq!(
@@ -380,7 +380,7 @@ fn an_exposure_says_whether_it_was_ever_used() {
     history.record(Timestamp::from_unix(1), join(&node).clients.known().expect("known"));
     known(&mut node.connections).connections.clear();
     assert_eq!(used(&node, &history), [("build".to_owned(), true)]);
-    // Another engine's socket of the same name, as an engine in the pod has one, is another socket.
+    // Another engine's socket of the same name, such as that of an engine in the pod, is another socket.
     let of_another = |key: &ClientKey| ClientKey {
         scope: Scope::User { uid: 1000 },
         ..key.clone()
@@ -403,7 +403,7 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
     assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9)]));
 
-    // Nor a container that is not listed yet, whose pod is: it would pass for another client in the next look.
+    // Nor does a container that is not listed yet while its pod is: it would be another client in the next look.
     for (holder, missing) in [
         (in_pod(&[id(9)], POD_UID), true),
         (contained(7, Manager::CriContainerd, &[id(9)]), true),
@@ -438,7 +438,7 @@ fn clients_of(node: &mut Snapshot, holders: Vec<Process>) -> BTreeSet<String> {
     let clients = join(node).clients;
     let named = clients
         .known()
-        .expect("somebody looked")
+        .expect("the list is known")
         .iter()
         .map(|c| c.key.identity.to_string());
     named.collect()
@@ -481,7 +481,7 @@ fn two_runs_of_one_unit_are_one_client() {
 }
 
 #[test]
-fn two_containers_with_made_up_names_are_one_client() {
+fn two_containers_with_generated_names_are_one_client() {
     let mut node = clear_node();
     let container = |n: u8, name: &str, image: &str| SupervisedContainer {
         image: Some(image.to_owned()),

@@ -4,11 +4,11 @@
 //! containerd, CRI-O, Docker, Podman, nerdctl, runc (`docs/systemd.md`), the kubelet and systemd write. Never guesses: an
 //! unknown form places the process nowhere.
 //!
-//! Paths are relative to the *reader's* control group namespace and may begin with `/..`, so everything is told by
-//! segments, never by what a path begins with.
+//! Paths are relative to the *reader's* control group namespace and may begin with `/..`, so every form is recognized by its
+//! segments, never by the start of a path.
 //!
-//! An ordinary user makes groups of any name below `user@N.service`, and below every group whose directory is his (a
-//! service with `User=` and `Delegate=`). What such a name says is marked as his.
+//! An ordinary user makes groups of any name below `user@N.service`, and below every group whose directory he owns (a service
+//! with `User=` and `Delegate=`). Such a name is marked as that user's claim.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ mod unit;
 use super::{CgroupContainer, GroupOwner, Manager, Membership};
 use crate::model::identity::ContainerId;
 
-/// How many nested containers are kept. The kernel's paths end at 4,096 bytes, which 60 ids fill.
+/// The number of nested containers that are kept. The kernel's paths end at 4,096 bytes, which 60 ids fill.
 const NESTING_LIMIT: usize = 32;
 
 /// Lengths of the groups of a UUID, as the API server makes a pod's uid.
@@ -26,15 +26,15 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 /// Hexadecimal digits of a container's id.
 const ID_DIGITS: usize = 64;
 
-/// Reads the file of one process.
+/// Parses the file of one process.
 pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>) -> Membership {
     let mut lines: Vec<Line<'_>> = file.split(|b| *b == b'\n').filter_map(Line::parse).collect();
     lines.sort_by_key(|line| line.rank); // stable: the others keep the kernel's order
     let mut placed = Membership::default();
     for line in &lines {
         let (containers, pod_uid) = line.walk(owner);
-        // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right. A
-        // claim of a user's never outweighs a group that he could not make.
+        // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right. A user's
+        // claim never outweighs a group that the user could not make.
         if weight(&containers) > weight(&placed.containers) {
             placed.containers = containers;
             placed.pod_uid = pod_uid.or(placed.pod_uid);
@@ -48,14 +48,14 @@ pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>) -> Membership {
     placed
 }
 
-/// How much the containers of one line count: those of nobody's own part of the hierarchy first, then the most.
+/// The weight of one line's containers: those outside every user's part of the hierarchy first, then their number.
 fn weight(containers: &[CgroupContainer]) -> (bool, usize) {
     (containers.first().is_some_and(|c| c.user.is_none()), containers.len())
 }
 
 /// One hierarchy's line, `4:memory:/system.slice/x.service`.
 struct Line<'a> {
-    /// Where to look first: systemd's own hierarchy, the unified one, any other.
+    /// The order in which hierarchies are read: systemd's own, the unified one, any other.
     rank: u8,
     controllers: &'a [u8],
     path: &'a [u8],
@@ -65,7 +65,7 @@ struct Line<'a> {
 #[derive(Clone, Copy)]
 struct Claim {
     uid: u32,
-    /// The first segment that he may name.
+    /// The first segment that the user may name.
     from: usize,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Line<'a> {
             (b"0", b"") => 1,
             _ => 2,
         };
-        // The unified hierarchy says so of a group that was removed while the process is a zombie (cgroups(7)).
+        // The unified hierarchy appends this to a group that was removed while the process is a zombie (cgroups(7)).
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         Some(Self {
             rank,
@@ -89,8 +89,8 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The containers along the path and the pod's uid. Owners are asked for only where the names alone place the process
-    /// in a container or a pod.
+    /// Returns the containers along the path and the pod's uid. Owners are read only where the names alone place the process in a
+    /// container or a pod.
     fn walk(&self, owner: GroupOwner<'_>) -> (Vec<CgroupContainer>, Option<String>) {
         let (containers, pod_uid) = walk(self.path, None);
         let is_placed = pod_uid.is_some() || !containers.is_empty();
@@ -101,7 +101,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The part below the outermost group that an ordinary user owns.
+    /// Finds the outermost group that an ordinary user owns.
     fn find_claim(&self, owner: GroupOwner<'_>) -> Option<Claim> {
         let mut path = Vec::new();
         for (from, segment) in (1..).zip(segments(self.path)) {
@@ -120,8 +120,8 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     path.split(|b| *b == b'/').filter(|s| !s.is_empty() && *s != b"..")
 }
 
-/// The containers along a path, outermost first, and the outermost pod's uid: what the node's own kubelet made stands
-/// outside of what a nested one makes.
+/// Returns the containers along a path, outermost first, and the outermost pod's uid: the group of the node's own kubelet is
+/// outside those of a nested one.
 fn walk(path: &[u8], claim: Option<Claim>) -> (Vec<CgroupContainer>, Option<String>) {
     let mut containers: Vec<CgroupContainer> = Vec::new();
     let mut pod_uid = None;
@@ -129,11 +129,11 @@ fn walk(path: &[u8], claim: Option<Claim>) -> (Vec<CgroupContainer>, Option<Stri
     let mut parent: &[u8] = b"";
     for (at, segment) in segments(path).enumerate() {
         if containers.is_empty() {
-            // The outermost owner counts: below it the names are his, another user's name too.
+            // The outermost owner counts: below it the names are his, even another user's name.
             let by_owner = claim.filter(|claim| at >= claim.from).map(|claim| claim.uid);
             user = user.or(by_owner).or_else(|| unit::owner_of(segment));
         }
-        // `kubepods-pod<uid>.slice:cri-containerd:<id>`: a cgroupfs runtime that was given systemd's spelling.
+        // `kubepods-pod<uid>.slice:cri-containerd:<id>`: a cgroupfs runtime that was given systemd's form.
         let mut parts = segment.rsplitn(3, |b| *b == b':');
         let name = parts.next().unwrap_or_default();
         let prefix = parts.next();
@@ -160,7 +160,7 @@ fn walk(path: &[u8], claim: Option<Claim>) -> (Vec<CgroupContainer>, Option<Stri
     (containers, pod_uid)
 }
 
-/// `cri-containerd-<id>.scope`, `crio-<id>`, `<id>`: a segment that is a container's.
+/// Parses `cri-containerd-<id>.scope`, `crio-<id>`, `<id>`: the segment of a container.
 fn parse_container<'s>(segment: &'s [u8], parent: &[u8]) -> Option<(&'s [u8], Manager)> {
     let name = segment.strip_suffix(b".scope").unwrap_or(segment);
     if is_long_id(name) {
@@ -178,7 +178,7 @@ fn parse_container<'s>(segment: &'s [u8], parent: &[u8]) -> Option<(&'s [u8], Ma
     (is_long_id(id) && !is_monitor(prefix)).then(|| (id, manager_of(prefix)))
 }
 
-/// The groups of `conmon`, which stands beside the container that it is named after.
+/// True for the groups of `conmon`, which runs beside the container that it is named after.
 fn is_monitor(prefix: &[u8]) -> bool {
     prefix.ends_with(b"-conmon")
 }
@@ -202,7 +202,7 @@ fn is_long_id(text: &[u8]) -> bool {
     text.len() == ID_DIGITS && is_hex(text)
 }
 
-/// Amazon ECS: the task's 32 digits, then the container's number.
+/// True for an Amazon ECS id: the task's 32 digits, then the container's number.
 fn is_task_id(text: &[u8]) -> bool {
     text.split_at_checked(32).is_some_and(|(task, rest)| {
         is_hex(task)
@@ -212,12 +212,12 @@ fn is_task_id(text: &[u8]) -> bool {
     })
 }
 
-/// Garden (Cloud Foundry): 8-4-4-4-4.
+/// True for a Garden id (Cloud Foundry): 8-4-4-4-4.
 fn is_garden_id(text: &[u8]) -> bool {
     is_groups(text, &[8, 4, 4, 4, 4], b'-')
 }
 
-/// True if `text` is groups of so many hexadecimal digits.
+/// True if `text` is groups of hexadecimal digits with these lengths.
 fn is_groups(text: &[u8], lengths: &[usize], separator: u8) -> bool {
     let mut groups = text.split(|b| *b == separator);
     lengths
@@ -226,7 +226,7 @@ fn is_groups(text: &[u8], lengths: &[usize], separator: u8) -> bool {
         && groups.next().is_none()
 }
 
-/// `pod<uid>` and `kubepods-burstable-pod<uid>.slice`, with the uid's three spellings: dashes (cgroupfs), underscores
+/// Parses `pod<uid>` and `kubepods-burstable-pod<uid>.slice`, with the uid's three forms: dashes (cgroupfs), underscores
 /// (systemd), 32 digits (a static pod's hash).
 fn parse_pod_uid(segment: &[u8]) -> Option<String> {
     let name = segment.strip_suffix(b".slice").unwrap_or(segment);

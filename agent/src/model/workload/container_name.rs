@@ -1,23 +1,23 @@
-//! The name of an engine's container that its next run has too.
+//! The lasting name of an engine's container: the name that its next run has too.
 //!
-//! Docker makes a name up for a container that was given none, and so do the programs that run a container for each job
-//! or test. Such a container is known by its image and the pattern of its name. A name that a person gave stays.
+//! Docker generates a name for a container without one, and so do the programs that run a container for each job or test. Such a
+//! container is identified by its image and the pattern of its name. A name that a person chose stays.
 
 mod docker_words;
 
 use super::generated::{self, is_decimal, is_hex_id};
 use docker_words::{ADJECTIVES, SURNAMES};
 
-/// Stands for what was made up: no container's name has it in it.
+/// Stands for a generated part: no container's name contains it.
 const MADE_UP: &str = "*";
 
-/// What buildx calls the container of a builder, before the builder's name and the node's number.
+/// The prefix of buildx' containers, before the builder's name and the node's number.
 const BUILDX: &str = "buildx_buildkit_";
 
-/// Stands for the name of a container of which neither name nor image is known: such containers are one client.
+/// The name of a container of which neither name nor image is known: all such containers are one client.
 pub const NOT_KNOWN: &str = "without a known name";
 
-/// The name that the container's next run has too, and its image where the name was made up or is not known. None where
+/// Returns the name that the container's next run has too, and its image where the name was generated or is not known. None where
 /// neither is known.
 pub fn lasting(name: Option<&str>, image: Option<&str>) -> Option<(String, Option<String>)> {
     match name {
@@ -26,8 +26,8 @@ pub fn lasting(name: Option<&str>, image: Option<&str>) -> Option<(String, Optio
     }
 }
 
-/// The pattern and the image of a container whose name was made up; none where a person named it, or where the name is
-/// all that tells it from others.
+/// Returns the pattern and the image of a container whose name was generated; none where a person chose it, or where the name
+/// alone distinguishes it from others.
 fn pattern(name: &str, image: Option<&str>) -> Option<(String, Option<String>)> {
     let repository = image.and_then(repository);
     let pattern = of_random(name)
@@ -40,7 +40,7 @@ fn pattern(name: &str, image: Option<&str>) -> Option<(String, Option<String>)> 
     Some((pattern, repository))
 }
 
-/// `happy_einstein`, `frosty_morse2`: Docker's and Podman's own, also as the name of one of buildx' builders.
+/// Matches `happy_einstein`, `frosty_morse2`: the names of Docker and Podman, also as the name of a buildx builder.
 fn of_random(name: &str) -> Option<String> {
     let (prefix, own) = match name.strip_prefix(BUILDX) {
         Some(own) => (BUILDX, own.strip_suffix(|c: char| c.is_ascii_digit())?),
@@ -52,7 +52,7 @@ fn of_random(name: &str) -> Option<String> {
     (is_one_of(ADJECTIVES, adjective) && is_one_of(SURNAMES, surname)).then(|| format!("{prefix}{MADE_UP}"))
 }
 
-/// `runner-<token>-project-<id>-concurrent-<n>-<id>-<step>` of a GitLab runner, whose `<n>` is a free slot.
+/// Matches `runner-<token>-project-<id>-concurrent-<n>-<id>-<step>` of a GitLab runner, whose `<n>` is a free slot.
 fn of_gitlab(name: &str) -> Option<String> {
     let (runner, rest) = name.strip_prefix("runner-")?.split_once("-project-")?;
     let (project, rest) = rest.split_once("-concurrent-")?;
@@ -70,7 +70,7 @@ fn of_gitlab(name: &str) -> Option<String> {
     Some(format!("runner-{runner}-project-{project}-concurrent-{MADE_UP}{step}"))
 }
 
-/// `<image>_<6 digits>` and `<id>_<image>_<6 digits>` of GitHub's runner, the image without what is no letter or digit.
+/// Matches `<image>_<6 digits>` and `<id>_<image>_<6 digits>` of GitHub's runner, with only the letters and digits of the image.
 fn of_actions(name: &str, image: Option<&str>) -> Option<String> {
     let (before, random) = name.rsplit_once('_')?;
     if random.len() != 6 || !random.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -85,7 +85,7 @@ fn of_actions(name: &str, image: Option<&str>) -> Option<String> {
     is_hex_id(id, 32).then(|| format!("{MADE_UP}_{of}_{MADE_UP}"))
 }
 
-/// An image without its tag and digest: the next release of a tool is the same client. None for a bare id.
+/// Returns an image without its tag and digest: the next release of a tool is the same client. None for a bare id.
 fn repository(image: &str) -> Option<String> {
     let image = image.split('@').next()?;
     let tag = image.rfind(':').filter(|colon| !image[*colon..].contains('/'));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_a_name_goes_by_its_image() {
+    fn a_container_without_a_name_is_identified_by_its_image() {
         let by_image = Some(("*".to_owned(), Some("ci/maven".to_owned())));
         assert_eq!(lasting(None, Some("ci/maven:3.9")), by_image);
         assert_eq!(lasting(None, Some("sha256:0c2ab1c57a3e")), None, "an id is no name");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_image_a_name_that_is_all_made_up_stays() {
+    fn a_generated_name_without_an_image_stays() {
         assert_eq!(pattern("happy_einstein", None), None);
         assert_eq!(pattern("4c5f8a2b9d1e", Some("sha256:0c2ab1c57a3e")), None);
         let ryuk = pattern("ryuk-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a", None);

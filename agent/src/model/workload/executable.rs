@@ -1,25 +1,25 @@
-//! The path of an executable that its next run has too: without the parts that a program made up for one run or one
-//! release.
+//! The lasting path of an executable: the path that its next run has too, without the parts that a program generated for one run
+//! or one release.
 //!
-//! Relies on how such paths are made: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an `AppImage`'s
-//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`,
-//! `PyInstaller` and `go run`. What a person names stays.
+//! Relies on the form of such paths: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an `AppImage`'s
+//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`, `PyInstaller`
+//! and `go run`. Names that a person chose stay.
 
 use super::generated::{self, is_decimal};
 
-/// Stands for what was made up, as in a container's name.
+/// Stands for a generated part, as in a container's name.
 const MADE_UP: &str = "*";
 
-/// Where anybody makes a directory for a while.
+/// Directories in which every user may make temporary ones.
 const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
-/// The path without what is new in each run; none where nothing is.
+/// Returns the path without the parts that change with each run; none where there is no such part.
 pub(in crate::model) fn lasting(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return None; // the kernel's name of a process
     }
     let mut folded = String::with_capacity(path.len());
-    // `before` is the path up to a component as it is, `folded` as it lasts.
+    // `before` is the path up to a component as it is, `folded` without its generated parts.
     for (at, component) in components(path) {
         let before = &path[..at];
         folded.push('/');
@@ -31,7 +31,7 @@ pub(in crate::model) fn lasting(path: &str) -> Option<String> {
     (folded != path).then_some(folded)
 }
 
-/// True if `name` is the name of the file at `path`, which [`lasting`] gave.
+/// True if `name` is the name of the file at `path`, which [`lasting`] returned.
 pub(in crate::model) fn is_file_name(path: &str, name: &str) -> bool {
     let Some((folder, file)) = path.rsplit_once('/') else {
         return false;
@@ -40,7 +40,7 @@ pub(in crate::model) fn is_file_name(path: &str, name: &str) -> bool {
     !name.contains('/') && (file == name || is_folded())
 }
 
-/// The components, each with where the slash before it is.
+/// Returns the components, each with the position of the slash before it.
 fn components(path: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     path.split('/').skip(1).map(move |component| {
@@ -70,7 +70,7 @@ fn of_component(before: &str, component: &str) -> Option<String> {
     made_up.or_else(|| is_temporary.then(|| of_temporary(component))?)
 }
 
-/// `<hash>-<name>-<version>` as `*-<name>-*`. The version begins at the first digit after a dash, as Nix reads it.
+/// Returns `<hash>-<name>-<version>` as `*-<name>-*`. The version begins at the first digit after a dash, as in Nix.
 fn of_store(component: &str) -> Option<String> {
     let (_, name) = component.split_once('-')?;
     let begins = |(at, _): &(usize, &str)| name[at + 1..].starts_with(|c: char| c.is_ascii_digit());
@@ -80,7 +80,7 @@ fn of_store(component: &str) -> Option<String> {
     })
 }
 
-/// A directory that a program made in a temporary one: what comes before the part that it made up.
+/// Returns the part before the random one in the name of a temporary directory.
 fn of_temporary(component: &str) -> Option<String> {
     let kept = by_maker(component).or_else(|| {
         let at = component.rfind(['-', '_', '.'])? + 1;
@@ -89,7 +89,7 @@ fn of_temporary(component: &str) -> Option<String> {
     Some(format!("{kept}{MADE_UP}"))
 }
 
-/// By the prefixes of programs that write the random part right after them, and by how long it is.
+/// Matches the prefixes of programs that write the random part right after them, and its length.
 fn by_maker(component: &str) -> Option<&str> {
     // The runtime of an AppImage puts up to six letters of its name before the six random ones.
     let length = match component {
@@ -106,7 +106,7 @@ fn by_maker(component: &str) -> Option<&str> {
     (fits && (is_whole || kept.starts_with(".mount_"))).then_some(kept)
 }
 
-/// True for six, eight or ten letters and digits, as mkdtemp(3) and its kin make them, that are no word with a number.
+/// True for six, eight or ten letters and digits, as mkdtemp(3) and similar functions make them, that are no word with a number.
 fn is_random(part: &str) -> bool {
     let word = part.trim_end_matches(|c: char| c.is_ascii_digit());
     let is_word = word.bytes().all(|b| b.is_ascii_lowercase());
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_new_in_each_run_or_release_is_left_out() {
+    fn parts_that_change_with_each_run_or_release_go() {
         let table = [
             ("/tmp/.mount_abc123/usr/bin/agent", "/tmp/.mount_*/usr/bin/agent"),
             (
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_names_stays() {
+    fn a_name_that_a_person_chose_stays() {
         for path in [
             "/usr/bin/docker",
             "/usr/lib/postgresql/15/bin/postgres",

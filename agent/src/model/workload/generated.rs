@@ -1,25 +1,25 @@
-//! Tells the parts of a name that a program made up, such as a UUID or a hash, from those that a person chose.
+//! Separates the parts of a name that a program generated, such as a UUID or a hash, from those that a person chose.
 //!
-//! Goes by form alone: a part is made up where it is longer or stranger than what people write. A short number is not:
-//! people number their own things.
+//! Decides by form alone: a part is generated if it is longer or stranger than what people write. A short number is not: people
+//! number their own things.
 
-/// Digits of a number that nobody counts by hand: dates and points in time have as many.
+/// The digits of a number that is not counted by hand: dates and points in time have as many.
 const NUMBER: usize = 8;
 
-/// Hexadecimal digits of an id at least, one of them a digit: `deadbeef` may be a word.
+/// The minimum of hexadecimal digits of an id, one of them a digit: `deadbeef` may be a word.
 const HEX: usize = 8;
 
-/// Letters and digits of an id at least, whatever its alphabet: Docker Swarm's have 25, Drone's 20, a ULID 26.
+/// The minimum of letters and digits of an id, whatever its alphabet: Docker Swarm's have 25, Drone's 20, a ULID 26.
 const LONG: usize = 20;
 
 /// Lengths of the groups of a UUID.
 const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 
-/// Digits that may follow a UUID without a separator: buildx numbers its nodes so.
+/// Digits that may follow a UUID without a separator: buildx numbers its nodes that way.
 const AFTER_UUID: usize = 3;
 
-/// The name with every part that was made up replaced by `mark`, or left out with its separator where that is empty.
-/// None where nothing of it was made up.
+/// Returns the name with every generated part replaced by `mark`, or removed with its separator if `mark` is empty. None where no
+/// part of it was generated.
 pub(in crate::model) fn fold(name: &str, mark: &str) -> Option<String> {
     let parts = split(name);
     let mut folded = String::with_capacity(name.len());
@@ -54,8 +54,8 @@ pub(in crate::model) fn fold(name: &str, mark: &str) -> Option<String> {
     found.then(|| folded.to_owned())
 }
 
-/// Applies `lasting` until nothing more goes from the name. What is remembered of a client is judged again when it is read,
-/// and must then still be the same name.
+/// Applies `lasting` until the name no longer changes. The remembered name of a client is judged again when it is read, and must
+/// then stay the same.
 pub(in crate::model) fn settle(mut name: String, lasting: fn(&str) -> Option<String>) -> String {
     while let Some(shorter) = lasting(&name) {
         name = shorter;
@@ -74,7 +74,7 @@ pub(in crate::model) fn is_decimal(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// What stays of a part that was made up; none where it was not.
+/// Returns the rest of a part that was generated; none where it was not.
 fn kept_of(part: &str) -> Option<&str> {
     let is_long = part.len() >= LONG && part.bytes().all(|b| b.is_ascii_alphanumeric()) && has_digit(part);
     if is_long || is_hex_id(&part.to_ascii_lowercase(), HEX) {
@@ -92,7 +92,7 @@ const fn is_separator(c: char) -> bool {
     matches!(c, '-' | '_' | '.' | ':')
 }
 
-/// The parts of a name, each with the separator before it.
+/// Returns the parts of a name, each with the separator before it.
 fn split(name: &str) -> Vec<(&str, &str)> {
     let mut parts = Vec::new();
     let mut start = 0;
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_program_made_up_goes_and_what_a_person_chose_stays() {
+    fn generated_parts_go_and_chosen_ones_stay() {
         let made_up = [
             ("ryuk-0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a", "ryuk-*"),
             ("0c2ab1c5_7a3e_4f0e_9d3b_1f2e3d4c5b6a-ryuk", "*-ryuk"),

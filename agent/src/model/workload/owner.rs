@@ -1,12 +1,12 @@
-//! Which workload a pod belongs to, from what its sandbox carries over CRI: labels, annotations and the pod's name.
-//! Nobody asks the API server.
+//! The workload of a pod, by its sandbox's data over CRI: labels, annotations and the pod's name. Needs no request to the API
+//! server.
 //!
-//! Controllers leave two marks on a pod: a label, and the way they make its name. A rule wants both to agree; where
-//! none does, or two do, the pod stands for itself. Whoever makes a pod chooses its labels and its name, so a pod may
-//! claim a workload of its own namespace: its own name always stands beside, and no verdict rests on this.
+//! Controllers leave two marks on a pod: a label, and the form of its name. A rule requires both to agree; where no rule matches,
+//! or two do, the pod stands for itself. The creator of a pod chooses its labels and its name, so a pod may claim a workload of
+//! its own namespace: its own name is always shown with it, and no verdict depends on this.
 //!
-//! Relies on how names are made: `generateName` cut to 58 and five random characters (k8s.io/apiserver,
-//! `storage/names`; k8s.io/apimachinery, `rand.SafeEncodeString`), and each controller's own way as its rule says.
+//! Relies on the form of generated names: `generateName` cut to 58 and five random characters (k8s.io/apiserver, `storage/names`;
+//! k8s.io/apimachinery, `rand.SafeEncodeString`), and each controller's own form as its rule says.
 
 mod ci;
 
@@ -20,7 +20,7 @@ use crate::model::reading::codes;
 use crate::model::time::Timestamp;
 
 codes! {
-    /// What kind of workload, by the name of its kind in Kubernetes.
+    /// The kind of a workload, by the name of its kind in Kubernetes.
     WorkloadKind {
         /// A Deployment, through one of its replica sets.
         Deployment = "Deployment",
@@ -28,11 +28,11 @@ codes! {
         StatefulSet = "StatefulSet",
         /// A daemon set; OpenKruise's has the same name.
         DaemonSet = "DaemonSet",
-        /// A job that no cron job is seen behind.
+        /// A job without a cron job that is seen behind it.
         Job = "Job",
         /// A cron job, through one of its jobs.
         CronJob = "CronJob",
-        /// A pod that the kubelet runs from a file or a URL of its own; its name is without the node's.
+        /// A pod that the kubelet runs from a file or a URL; its name is without the node's.
         StaticPod = "StaticPod",
         /// Argo Rollouts.
         Rollout = "Rollout",
@@ -42,17 +42,17 @@ codes! {
         AutoscalingRunnerSet = "AutoscalingRunnerSet",
         /// The community's Actions Runner Controller.
         RunnerDeployment = "RunnerDeployment",
-        /// The same, with volumes.
+        /// The community's Actions Runner Controller, with volumes.
         RunnerSet = "RunnerSet",
         /// A GitLab runner's jobs of one project.
         GitLab = "GitLab",
         /// A Jenkins job, or a pod template.
         Jenkins = "Jenkins",
-        /// Tekton: the runs of one task, by the name that they share.
+        /// Tekton: the runs of one task, by their common name.
         TaskRun = "TaskRun",
-        /// Tekton: the runs of one pipeline, by the name that they share.
+        /// Tekton: the runs of one pipeline, by their common name.
         PipelineRun = "PipelineRun",
-        /// Argo: the runs of one workflow, by the name that they share.
+        /// Argo: the runs of one workflow, by their common name.
         Workflow = "Workflow",
         /// A Drone runner's jobs.
         Drone = "Drone",
@@ -69,7 +69,7 @@ pub struct Workload {
     pub kind: WorkloadKind,
     /// Its name; its namespace is the pod's.
     pub name: String,
-    /// True if the pod's marks leave no other. Where they do, as in a name that was cut, each pod stays a client of its
+    /// True if the pod's marks allow no other workload. Where they do, as in a name that was cut, each pod stays a client of its
     /// own.
     pub certain: bool,
 }
@@ -81,7 +81,7 @@ impl fmt::Display for Workload {
     }
 }
 
-/// The labels and annotations by which a sandbox tells its pod's workload.
+/// The labels and annotations of a sandbox that show its pod's workload.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks<'a> {
     /// The pod's name.
@@ -90,37 +90,37 @@ pub struct Marks<'a> {
     pub labels: &'a [(&'a str, &'a str)],
     /// Its annotations.
     pub annotations: &'a [(&'a str, &'a str)],
-    /// When the sandbox was made, where that is told.
+    /// The time at which the sandbox was made, where it is known.
     pub created: Option<Timestamp>,
     /// The node's name, where it is known.
     pub node: Option<&'a str>,
 }
 
-/// Characters of a `generateName` that are kept.
+/// The characters of a `generateName` that are kept.
 const BASE_MAX: usize = 58;
 
-/// Random characters after it.
+/// The random characters after it.
 const RANDOM: usize = 5;
 
 /// The letters of random names and hashes.
 const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// Characters of a template's hash at most: a `u32` in decimal digits, each encoded as one.
+/// The maximum of a template hash's characters: a `u32` in decimal digits, each encoded as one.
 const HASH_MAX: usize = 10;
 
-/// So much of a hash has to be left of a name that was cut within it. Five of 27 characters are no coincidence.
+/// The characters of a hash that must be left in a name that was cut within it. Five of 27 characters are no coincidence.
 const HASH_LEFT: usize = 5;
 
-/// How long after its minute a cron job's pod may be made and still prove the cron job: a controller that was away
-/// catches up, and a failed pod is tried again.
+/// The delay after its minute with which a cron job's pod may be made and still prove the cron job: a controller that was away
+/// catches up, and a failed pod is retried.
 const LATE_SECONDS: u64 = 3600;
 
-/// How far the clocks of the node and of the control plane may be apart.
+/// The maximum difference between the clocks of the node and of the control plane.
 const SKEW_SECONDS: u64 = 300;
 
-/// The workload of a pod; none where it has no marks, or marks that do not agree.
+/// Returns the workload of a pod; none where it has no marks, or marks that do not agree.
 pub fn of(pod: &Marks<'_>) -> Option<Workload> {
-    // The kubelet writes the source itself, over whatever a pod says.
+    // The kubelet writes the source itself, over any value of the pod.
     if matches!(pod.annotation("kubernetes.io/config.source"), Some("file" | "http")) {
         return static_pod(pod);
     }
@@ -149,7 +149,7 @@ impl<'a> Marks<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// The `generateName` that the pod's name was made from, perhaps cut at [`BASE_MAX`].
+    /// Returns the `generateName` that the pod's name was made from, perhaps cut at [`BASE_MAX`].
     fn base(&self) -> Option<&'a str> {
         let (base, random) = self.name.split_at_checked(self.name.len().checked_sub(RANDOM)?)?;
         let made = (1..=BASE_MAX).contains(&base.len()) && random.bytes().all(|b| SAFE.contains(&b));
@@ -174,7 +174,7 @@ fn is_number(text: &str) -> bool {
     digits && (text == "0" || !text.starts_with('0'))
 }
 
-/// `<name>-<hash>-<random>`, the hash of the template also in a label.
+/// Matches `<name>-<hash>-<random>`, with the hash of the template also in a label.
 fn hashed_template(pod: &Marks<'_>, label: &str, kind: WorkloadKind) -> Option<Workload> {
     let hash = pod.label(label).filter(|hash| is_hash(hash))?;
     let base = pod.base()?;
@@ -182,7 +182,7 @@ fn hashed_template(pod: &Marks<'_>, label: &str, kind: WorkloadKind) -> Option<W
     if let Some(name) = base.strip_suffix('-').and_then(|base| before(base, hash)) {
         return workload(kind, &name, true);
     }
-    // Cut: what is left of the hash tells how much of the name is.
+    // The base was cut: the rest of the hash shows how much of the base is the name.
     let left = (HASH_LEFT..=hash.len()).rev().filter(|_| base.len() == BASE_MAX);
     let (name, length) = left
         .map(|n| (before(base, &hash[..n]), n))
@@ -190,7 +190,7 @@ fn hashed_template(pod: &Marks<'_>, label: &str, kind: WorkloadKind) -> Option<W
     workload(kind, &name?, length == hash.len())
 }
 
-/// `<name>-<ordinal>`, also in a label.
+/// Matches `<name>-<ordinal>`, also in a label.
 fn stateful_set(pod: &Marks<'_>) -> Option<Workload> {
     if pod.label("statefulset.kubernetes.io/pod-name") != Some(pod.name) || pod.label(ci::RUNNER_SET).is_some() {
         return None;
@@ -203,7 +203,7 @@ fn stateful_set(pod: &Marks<'_>) -> Option<Workload> {
     workload(WorkloadKind::StatefulSet, name, true)
 }
 
-/// `<name>-<random>`, and a revision that is a bare hash: other controllers put a name before theirs, or have a label of
+/// Matches `<name>-<random>` and a revision that is a bare hash: other controllers put a name before theirs, or have a label of
 /// their own.
 fn daemon_set(pod: &Marks<'_>) -> Option<Workload> {
     let others = ["statefulset.kubernetes.io/pod-name", CLONE_SET];
@@ -212,11 +212,11 @@ fn daemon_set(pod: &Marks<'_>) -> Option<Workload> {
     }
     pod.label("controller-revision-hash").filter(|hash| is_hash(hash))?;
     let base = pod.base()?;
-    // One that is as long as may be was perhaps cut just behind a hyphen of its own.
+    // A base of the maximum length was perhaps cut just behind a hyphen of its own.
     workload(WorkloadKind::DaemonSet, base.strip_suffix('-')?, base.len() < BASE_MAX)
 }
 
-/// `<name>-<random>` or `<name>-<index>-<random>`, the job's name in a label.
+/// Matches `<name>-<random>` or `<name>-<index>-<random>`, with the job's name in a label.
 fn job(pod: &Marks<'_>) -> Option<Workload> {
     let (new, old) = (pod.label("batch.kubernetes.io/job-name"), pod.label("job-name"));
     let job = new.or(old).filter(|_| new.is_none() || old.is_none() || new == old)?;
@@ -224,7 +224,7 @@ fn job(pod: &Marks<'_>) -> Option<Workload> {
     let rest = base.strip_suffix('-').unwrap_or(base);
     let cut = base.len() == BASE_MAX;
     let plain = rest == job || (cut && job.starts_with(base));
-    // Of an indexed job the name is cut, never the index.
+    // In an indexed job the name is cut, never the index.
     let indexed = base.ends_with('-')
         && rest
             .rsplit_once('-')
@@ -241,8 +241,8 @@ fn job(pod: &Marks<'_>) -> Option<Workload> {
     }
 }
 
-/// `<name>-<minutes>`, or seconds up to Kubernetes 1.20: the time that the job was scheduled for. Such a number is only
-/// believed of a pod that was made soon after.
+/// Matches `<name>-<minutes>`, or seconds up to Kubernetes 1.20: the time that the job was scheduled for. Such a number counts
+/// only for a pod that was made soon after.
 fn cron_job(job: &str, created: Option<Timestamp>) -> Option<&str> {
     let (name, time) = job.rsplit_once('-').filter(|(_, time)| is_number(time))?;
     let number: u64 = time.parse().ok()?;
@@ -258,14 +258,14 @@ fn cron_job(job: &str, created: Option<Timestamp>) -> Option<&str> {
 
 const CLONE_SET: &str = "apps.kruise.io/cloneset-instance-id";
 
-/// `<name>-<id>`, the id in a label.
+/// Matches `<name>-<id>`, with the id in a label.
 fn clone_set(pod: &Marks<'_>) -> Option<Workload> {
     let id = pod.label(CLONE_SET).filter(|id| !id.is_empty())?;
     let name = pod.name.strip_suffix(id)?.strip_suffix('-')?;
     workload(WorkloadKind::CloneSet, name, true)
 }
 
-/// `<name>-<random>-runner-<random>`, the name in a label.
+/// Matches `<name>-<random>-runner-<random>`, with the name in a label.
 fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
     let name = pod.label("actions.github.com/scale-set-name")?;
     let of_set = pod
@@ -277,7 +277,7 @@ fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
     random.then(|| workload(WorkloadKind::AutoscalingRunnerSet, name, true))?
 }
 
-/// `<name>-<node>`: the same name as its mirror's in the API.
+/// Matches `<name>-<node>`: the same name as its mirror's in the API.
 fn static_pod(pod: &Marks<'_>) -> Option<Workload> {
     let own = pod.node.and_then(|node| {
         let name = pod.name.strip_suffix(&node.to_lowercase())?;

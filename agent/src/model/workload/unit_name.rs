@@ -1,15 +1,15 @@
-//! The name of a unit that its next run has too: without the counters, ids and addresses that make each run's name
-//! another.
+//! The lasting name of a unit: the name that its next run has too, without the counters, ids and addresses that differ between
+//! runs.
 //!
-//! Relies on how such names are made: systemd's for a connection (`<template>@<n>-<pid>-<uid>`,
-//! `<template>@<n>-<address>-<address>`), for `systemd-run` (`run-u<n>`, `run-r<id>`, `run-p<pid>-i<id>`), and the
-//! desktop's for a scope (`app-<launcher>-<application>-<random>.scope`). An instance that a person names stays.
+//! Relies on the form of such names: systemd's for a connection (`<template>@<n>-<pid>-<uid>`,
+//! `<template>@<n>-<address>-<address>`), for `systemd-run` (`run-u<n>`, `run-r<id>`, `run-p<pid>-i<id>`), and the desktop's for
+//! a scope (`app-<launcher>-<application>-<random>.scope`). An instance that a person named stays.
 
 use std::net::IpAddr;
 
 use super::generated::{fold, is_decimal, is_hex_id};
 
-/// The name without what is new in each run; none where nothing is.
+/// Returns the name without the parts that change with each run; none where there is no such part.
 pub(super) fn lasting(name: &str) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     let plain = unescaped(stem);
@@ -25,7 +25,7 @@ pub(super) fn lasting(name: &str) -> Option<String> {
 }
 
 fn of_instance(template: &str, instance: &str) -> String {
-    // dbus-broker: `dbus-:1.2-<name>@<n>`, the connection's number and a counter.
+    // dbus-broker: `dbus-:1.2-<name>@<n>`, with the connection's number and a counter.
     if let Some((_, name)) = template.strip_prefix("dbus-:").and_then(|rest| rest.split_once('-')) {
         return format!("dbus-{name}@");
     }
@@ -52,7 +52,7 @@ fn is_of_a_connection(instance: &str) -> bool {
         }
 }
 
-/// `10.0.0.1:22`, `2001:db8::1:22`, an address alone, or a vsock's `<cid>:<port>`.
+/// True for `10.0.0.1:22`, `2001:db8::1:22`, an address alone, or a vsock's `<cid>:<port>`.
 fn is_address(text: &str) -> bool {
     let is_ip = |text: &str| {
         let text = text.trim_start_matches('[').trim_end_matches(']');
@@ -62,7 +62,7 @@ fn is_address(text: &str) -> bool {
     is_ip(text) || text.rsplit_once(':').is_some_and(with_port)
 }
 
-/// The name of a unit that `systemd-run` was given none for.
+/// Returns the lasting part of a name that `systemd-run` generated.
 fn of_systemd_run(plain: &str) -> Option<&'static str> {
     let rest = plain.strip_prefix("run-")?;
     let after = |prefix: char| rest.strip_prefix(prefix);
@@ -88,7 +88,7 @@ fn of_plain(plain: &str, is_scope: bool) -> String {
         let name = rest.split_once('-').filter(|(number, _)| is_decimal(number));
         return format!("machine-{driver}-{}", name.map_or(rest, |(_, name)| name));
     }
-    // Nobody names a scope but programs, and these count at the end.
+    // Only programs name scopes, and they put a counter at the end.
     let mut kept = folded.as_str();
     while let Some((before, last)) = kept.rsplit_once('-')
         && is_decimal(last)
@@ -98,7 +98,7 @@ fn of_plain(plain: &str, is_scope: bool) -> String {
     kept.to_owned()
 }
 
-/// systemd writes what it takes for special as `\x2d` (systemd.unit(5)). What is not of that form stays.
+/// Replaces systemd's escapes `\x2d` (systemd.unit(5)). Any other text stays.
 fn unescaped(stem: &str) -> String {
     let mut plain = String::with_capacity(stem.len());
     let mut rest = stem;
@@ -123,7 +123,7 @@ mod tests {
     use crate::model::workload::Unit;
 
     #[test]
-    fn what_is_new_in_each_run_is_left_out() {
+    fn parts_that_change_with_each_run_go() {
         let table = [
             ("check-mk-agent@3148-1849349-997.service", "check-mk-agent@.service"),
             ("check-mk-agent@3-1849349_772-0.service", "check-mk-agent@.service"),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_more_goes_from_a_name_that_is_remembered() {
+    fn a_remembered_name_stays_the_same() {
         for (name, expected) in [
             ("machine-qemu-3-01-web.scope", "machine-qemu-web.scope"),
             (

@@ -1,6 +1,6 @@
-//! Connections that nobody can hold forever: at most so many at once, and each step of a request has its time. A client
-//! that sends half a request, or takes its answer a byte at a time, must not use up the descriptors by which castoff looks
-//! at the node, nor keep the kubelet's probes out.
+//! The limits of connections: their number, and a timeout for each step of a request. A client that sends half a request, or
+//! takes its answer a byte at a time, must neither use up the descriptors that castoff needs to look at the node, nor block the
+//! kubelet's probes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,38 +17,38 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 /// The limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// The maximum number of connections.
     pub at_once: usize,
-    /// Between two requests, and before the first.
+    /// The timeout between two requests, and before the first.
     pub waiting: Duration,
-    /// From the first byte of a request to the first of its answer, and for a TLS handshake.
+    /// The timeout from the first byte of a request to the first of its answer, and for a TLS handshake.
     pub reading: Duration,
-    /// From the first byte of an answer until the kernel has its last.
+    /// The timeout from the first byte of an answer until the kernel has its last.
     pub answering: Duration,
 }
 
 impl Limits {
-    /// Bytes of a request's head. A service account's token has about 1 KiB.
+    /// The maximum size of a request's head in bytes. A service account's token has about 1 KiB.
     pub(super) const HEAD: usize = 16 << 10;
-    /// Connections at once that have a roomy buffer in the kernel.
+    /// The number of connections that have a large buffer in the kernel.
     pub(super) const FEW: usize = 32;
-    /// Bytes of an answer that the kernel takes before its reader does, for those few and for the rest. It doubles them for
-    /// its own needs.
+    /// The bytes of an answer that the kernel buffers ahead of its reader, for those few and for the others. The kernel doubles
+    /// them for its own needs.
     const AHEAD: (usize, usize) = (256 << 10, 16 << 10);
-    /// Headers of a request.
+    /// The maximum number of a request's headers.
     pub(super) const HEADERS: usize = 64;
 
-    /// Prometheus, a probe and some people need a handful.
+    /// More than enough: Prometheus, a probe and some people need a handful.
     const AT_ONCE: usize = 1024;
 
-    /// For a process that may have as many descriptors as this one: half of them, the rest is for looking.
+    /// Returns the limits for this process: half of its descriptors, because the looks need the others.
     pub fn of_this_process() -> Self {
         let limit = getrlimit(Resource::Nofile).current;
         Self {
             at_once: limit.map_or(Self::AT_ONCE, |limit| {
                 Self::AT_ONCE.min(usize::try_from(limit / 2).unwrap_or(Self::AT_ONCE))
             }),
-            // Longer than Prometheus leaves a connection alone that it keeps between two scrapes a minute apart.
+            // Longer than Prometheus leaves a connection idle between two scrapes a minute apart.
             waiting: Duration::from_secs(75),
             reading: Duration::from_secs(10),
             answering: Duration::from_secs(30),
@@ -56,32 +56,32 @@ impl Limits {
     }
 }
 
-/// Room for so many connections. When it is full, those that do nothing make way.
+/// A limited number of slots for connections. When all are taken, idle connections give way.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Slots {
     at_once: usize,
-    seats: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     full: Arc<Notify>,
 }
 
-impl Room {
+impl Slots {
     pub(super) fn new(at_once: usize) -> Self {
         Self {
             at_once,
-            seats: Arc::new(Semaphore::new(at_once)),
+            slots: Arc::new(Semaphore::new(at_once)),
             full: Arc::default(),
         }
     }
 
-    /// Waits for a seat.
-    pub(super) async fn seat(&self) -> Seat {
+    /// Waits for a slot.
+    pub(super) async fn slot(&self) -> Slot {
         const AGAIN: Duration = Duration::from_millis(50);
         loop {
-            let seat = Arc::clone(&self.seats).acquire_owned();
-            // The semaphore is never closed; and a connection without a permit would still be bounded in time.
-            if let Ok(permit) = timeout(AGAIN, seat).await {
-                return Seat {
-                    is_among_few: self.at_once - self.seats.available_permits() <= Limits::FEW,
+            let slot = Arc::clone(&self.slots).acquire_owned();
+            // The semaphore is never closed; and a connection without a permit still has its timeouts.
+            if let Ok(permit) = timeout(AGAIN, slot).await {
+                return Slot {
+                    is_among_few: self.at_once - self.slots.available_permits() <= Limits::FEW,
                     full: Arc::clone(&self.full),
                     _permit: permit.ok(),
                 };
@@ -91,22 +91,22 @@ impl Room {
     }
 }
 
-/// One connection's place.
+/// The slot of one connection.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Slot {
     is_among_few: bool,
     full: Arc<Notify>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Seat {
-    /// Bytes that the kernel may take ahead of this reader.
+impl Slot {
+    /// The number of bytes that the kernel may buffer ahead of this reader.
     pub(super) const fn ahead(&self) -> usize {
         let (few, rest) = Limits::AHEAD;
         if self.is_among_few { few } else { rest }
     }
 
-    /// Waits until somebody else needs it.
+    /// Waits until another connection needs the slot.
     pub(super) async fn wanted(&self) {
         self.full.notified().await;
     }
@@ -119,7 +119,7 @@ enum Step {
     Answering,
 }
 
-/// A stream whose steps have their time. What a client sends or takes buys it none.
+/// A stream with a timeout for each step, which data from or to the client does not extend.
 #[derive(Debug)]
 pub(super) struct Timed<T> {
     io: T,
@@ -140,7 +140,7 @@ impl<T> Timed<T> {
         }
     }
 
-    /// True while nothing is under way on it.
+    /// True while no request is in progress on it.
     pub(super) fn idle(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.idle)
     }
@@ -174,7 +174,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if buffer.filled().len() > before && self.step == Step::Waiting {
             self.enter(Step::Reading);
-            self.in_time(cx)?; // so that the new end wakes this task too
+            self.in_time(cx)?; // so that the new deadline wakes this task too
         }
         read
     }
@@ -197,7 +197,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
         Pin::new(&mut self.io).poll_write_vectored(cx, parts)
     }
 
-    // Else hyper copies each answer into a buffer of the connection.
+    // Otherwise hyper copies each answer into a buffer of the connection.
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
     }

@@ -17,7 +17,7 @@ pub(super) struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    /// The one of a request. A request that has the header for agents is judged by it alone.
+    /// Reads the token of a request. A request that has the header for agents is judged by it alone.
     pub(super) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let (text, audience) = if headers.contains_key(TOKEN_HEADER) {
             (only(headers, &TOKEN_HEADER)?, Some(AUDIENCE))
@@ -29,7 +29,7 @@ impl<'a> Credential<'a> {
         is_plausible(token).then_some(Self { token, audience })
     }
 
-    /// A digest that also tells the two headers apart: the same token may be good in one and not in the other.
+    /// Returns a digest that differs between the headers: the same token may be accepted in one and not in the other.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut context = Context::new(&SHA256);
         context.update(self.audience.unwrap_or_default().as_bytes());
@@ -40,7 +40,7 @@ impl<'a> Credential<'a> {
         bytes
     }
 
-    /// The `TokenReview` to ask for.
+    /// Returns the `TokenReview` to create.
     pub(super) fn review(&self) -> Value {
         let mut spec = json!({ "token": self.token });
         if let Some(audience) = self.audience {
@@ -49,14 +49,14 @@ impl<'a> Credential<'a> {
         json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec })
     }
 
-    /// True if the token is for those to whom it was sent. A server that knows nothing of audiences names none.
+    /// True if the token has the required audience. An API server that does not know audiences names none.
     pub(super) fn is_for(&self, audiences: &[String]) -> bool {
         self.audience
             .is_none_or(|wanted| audiences.iter().any(|audience| audience == wanted))
     }
 }
 
-/// The header's value, if there is exactly one.
+/// Returns the value of the header, if there is exactly one.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut given = headers.get_all(name).iter();
     let (one, None) = (given.next()?, given.next()) else {
@@ -65,7 +65,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     one.to_str().ok()
 }
 
-/// Anything else is not worth a question.
+/// A text that cannot be a token is not sent to the API server.
 fn is_plausible(token: &str) -> bool {
     let plausible = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:".contains(&b);
     (1..=TOKEN).contains(&token.len()) && token.bytes().all(plausible)

@@ -1,10 +1,10 @@
-//! Access to the pages: for the bearer of a token that the API server knows and that may `get` the path there, as users of
-//! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path). Both headers that may carry a token are
-//! judged and bounded in the same way.
+//! Access to the pages: for the bearer of a token that the API server knows and that may `get` the path, as users of
+//! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path). Tokens of both headers are judged and limited
+//! in the same way.
 //!
-//! Never lets anybody in because the API server could not be asked, never keeps a token, and asks no more than a bounded
-//! number of questions at once. Tokens that were never accepted are asked about at a bounded rate, apart from those that
-//! were: a flood of them neither reaches the API server nor keeps a known reader out.
+//! Never admits anyone because the API server does not answer, never keeps a token, and bounds the number of concurrent requests.
+//! Requests about tokens that were never accepted have a rate limit of their own: a flood of them neither reaches the API server
+//! nor locks out a known reader.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,37 +28,37 @@ use crate::apiserver::connection::Connection;
 use crate::apiserver::pace::{Allowance, Bucket, chance};
 use crate::apiserver::refusal::Refusal;
 
-/// Bytes of a review at most; an account of a thousand groups has a tenth of it.
+/// The maximum size of a review in bytes; that of an account with a thousand groups has a tenth of it.
 const ANSWER: usize = 1 << 20;
-/// Answers of each kind that are kept.
+/// The number of answers of each kind that are kept.
 const KEPT: usize = 256;
-/// The time for which a yes and a no hold. A token that is withdrawn is refused after the first.
+/// The time for which an admission and a denial are valid. A token that is revoked is denied after the first.
 const YES: Duration = Duration::from_secs(60);
 const NO: Duration = Duration::from_secs(10);
-/// For how long a bearer who was let in is no stranger.
+/// The time for which a bearer who was admitted counts as known.
 const KNOWN: Duration = Duration::from_secs(3600);
-/// Questions about strangers: a few browsers and scrapers that come at once, then one each half second.
-const STRANGERS: Allowance = Allowance {
+/// The requests about unknown tokens: a few browsers and scrapers that come at once, then one each half second.
+const UNKNOWN_TOKENS: Allowance = Allowance {
     burst: 20,
     refill: Duration::from_millis(500),
 };
-/// Questions at once, of strangers and as many of others, and for how long one may take.
+/// The number of concurrent requests, for unknown tokens and the same for known ones, and the timeout of one.
 const AT_ONCE: usize = 2;
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The reason why somebody is not let in.
+/// The reason why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Denial {
     /// There is no token.
-    Nobody,
-    /// The API server does not know it.
+    NoToken,
+    /// The API server does not know the token.
     Unknown,
-    /// Its bearer may not.
+    /// Its bearer does not have the right.
     Forbidden,
-    /// The API server could not be asked.
-    Unasked,
-    /// Too many strangers came before.
-    Crowded,
+    /// The API server did not answer.
+    Unavailable,
+    /// Too many unknown tokens came before.
+    TooMany,
 }
 
 /// Digest of the token and its header, and the path.
@@ -67,17 +67,17 @@ type Question = ([u8; 32], String);
 /// The earlier answers.
 #[derive(Debug, Default)]
 struct Memory {
-    /// When it was a yes. An old one no longer counts, and still tells a bearer from a stranger.
+    /// The time of the admission. An expired one is no longer valid, but shows that the bearer is known.
     yes: HashMap<Question, Instant>,
-    /// The reason for the no, and until when it counts.
+    /// The reason for the denial, and the time until which it is valid.
     no: HashMap<Question, (Instant, Denial)>,
 }
 
-/// The result of looking a question up.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug)]
 enum Recalled {
     Answer(Result<(), Denial>),
-    /// The bearer was let in before.
+    /// The bearer was admitted before.
     Bearer,
     Stranger,
 }
@@ -121,7 +121,7 @@ impl Memory {
     }
 }
 
-/// Takes out the first in time where there is no room for one more.
+/// Removes the oldest entry where there is no room for one more.
 fn make_room<V>(kept: &mut HashMap<Question, V>, time: impl Fn(&V) -> Instant) {
     if kept.len() >= KEPT {
         let first = kept
@@ -132,33 +132,33 @@ fn make_room<V>(kept: &mut HashMap<Question, V>, time: impl Fn(&V) -> Instant) {
     }
 }
 
-/// Asks the API server, and remembers for a short while.
+/// Asks the API server, and remembers the answers for a short time.
 #[derive(Debug)]
 pub struct Guard {
     access: Access,
     memory: Mutex<Memory>,
     bearers: Semaphore,
-    strangers: Semaphore,
+    unknown: Semaphore,
     allowance: Mutex<Bucket>,
     trouble: Mutex<Option<String>>,
     holds: (Duration, Duration),
 }
 
 impl Guard {
-    /// One that gets to the API server by `access`.
+    /// Returns a guard that connects to the API server by `access`.
     pub fn new(access: Access) -> Self {
         Self {
             access,
             memory: Mutex::default(),
             bearers: Semaphore::new(AT_ONCE),
-            strangers: Semaphore::new(AT_ONCE),
-            allowance: Mutex::new(Bucket::new(STRANGERS, chance(), Instant::now())),
+            unknown: Semaphore::new(AT_ONCE),
+            allowance: Mutex::new(Bucket::new(UNKNOWN_TOKENS, chance(), Instant::now())),
             trouble: Mutex::default(),
             holds: (YES, NO),
         }
     }
 
-    /// The same with other times, for tests.
+    /// The same with other validity times, for tests.
     #[must_use]
     pub const fn holding(mut self, yes: Duration, no: Duration) -> Self {
         self.holds = (yes, no);
@@ -166,7 +166,7 @@ impl Guard {
     }
 
     async fn check(&self, headers: &HeaderMap, path: &str) -> Result<(), Denial> {
-        let credential = Credential::of(headers).ok_or(Denial::Nobody)?;
+        let credential = Credential::of(headers).ok_or(Denial::NoToken)?;
         let question = (credential.digest(), path.to_owned());
         let turns = match self.recall(&question) {
             Recalled::Answer(answer) => return answer,
@@ -174,25 +174,25 @@ impl Guard {
             Recalled::Stranger => {
                 let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
                 if !allowance.try_take(Instant::now()) {
-                    return Err(Denial::Crowded);
+                    return Err(Denial::TooMany);
                 }
-                &self.strangers
+                &self.unknown
             }
         };
-        // A question that had to wait for long would have no time left.
+        // A request that had to wait for long would have no time left.
         let Ok(_turn) = timeout(DEADLINE / 2, turns.acquire()).await else {
-            return Err(self.unasked("too many questions at once".to_owned()));
+            return Err(self.unavailable("too many questions at once".to_owned()));
         };
-        // Somebody else may have asked the same meanwhile.
+        // Another request may have asked the same in the meantime.
         if let Recalled::Answer(answer) = self.recall(&question) {
             return answer;
         }
         let answer = match timeout(DEADLINE, self.ask(credential, path)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(refusal)) => return Err(self.unasked(refusal.to_string())),
-            Err(_) => return Err(self.unasked(format!("no answer within {} s", DEADLINE.as_secs()))),
+            Ok(Err(refusal)) => return Err(self.unavailable(refusal.to_string())),
+            Err(_) => return Err(self.unavailable(format!("no answer within {} s", DEADLINE.as_secs()))),
         };
-        self.said(None);
+        self.log_change(None);
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.keep(question, answer, self.holds.1);
         answer
@@ -201,7 +201,8 @@ impl Guard {
     async fn ask(&self, credential: Credential<'_>, path: &str) -> Result<Result<(), Denial>, Refusal> {
         let mut server = Connection::prepare(&self.access, DEADLINE, 1).await?;
         let who = "/apis/authentication.k8s.io/v1/tokenreviews";
-        let who: Review<Authentication> = pose(&mut server, who, "review a token", &credential.review()).await?;
+        let who: Review<Authentication> =
+            create_review(&mut server, who, "review a token", &credential.review()).await?;
         let Authentication {
             authenticated,
             user,
@@ -219,7 +220,7 @@ impl Guard {
             },
         });
         let may = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-        let may: Review<Authorization> = pose(&mut server, may, "review an access", &review).await?;
+        let may: Review<Authorization> = create_review(&mut server, may, "review an access", &review).await?;
         let allowed = may.status.allowed && !may.status.denied;
         Ok(if allowed { Ok(()) } else { Err(Denial::Forbidden) })
     }
@@ -229,13 +230,13 @@ impl Guard {
         memory.recall(question, self.holds.0)
     }
 
-    fn unasked(&self, why: String) -> Denial {
-        self.said(Some(why));
-        Denial::Unasked
+    fn unavailable(&self, why: String) -> Denial {
+        self.log_change(Some(why));
+        Denial::Unavailable
     }
 
-    /// Logs what changed.
-    fn said(&self, trouble: Option<String>) {
+    /// Logs a change.
+    fn log_change(&self, trouble: Option<String>) {
         let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*before, &trouble) {
             (before, Some(error)) if before.as_ref() != Some(error) => {
@@ -248,8 +249,8 @@ impl Guard {
     }
 }
 
-/// Has a question answered that is posed as an object. Nothing is kept of it in the cluster.
-async fn pose<T: DeserializeOwned>(
+/// Creates a review object and returns the answer. The cluster stores nothing of it.
+async fn create_review<T: DeserializeOwned>(
     server: &mut Connection,
     path: &str,
     asked: &str,
@@ -262,7 +263,7 @@ async fn pose<T: DeserializeOwned>(
     server.ask(asked, request, ANSWER).await?.decode()
 }
 
-/// Lets a request on to its page, or answers it.
+/// Forwards a request to its page, or denies it.
 pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let checked = guard.check(request.headers(), request.uri().path()).await;
     match checked {
@@ -273,7 +274,7 @@ pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, nex
 
 fn refuse(denial: Denial) -> Response {
     let (status, words) = match denial {
-        Denial::Nobody => (StatusCode::UNAUTHORIZED, "a bearer token is needed\n"),
+        Denial::NoToken => (StatusCode::UNAUTHORIZED, "a bearer token is needed\n"),
         Denial::Unknown => (
             StatusCode::UNAUTHORIZED,
             "the API server does not accept this token here\n",
@@ -282,11 +283,11 @@ fn refuse(denial: Denial) -> Response {
             StatusCode::FORBIDDEN,
             "this account may not get this path (nonResourceURLs)\n",
         ),
-        Denial::Crowded => (
+        Denial::TooMany => (
             StatusCode::TOO_MANY_REQUESTS,
             "too many tokens that nobody knows; ask again in a while\n",
         ),
-        Denial::Unasked => (
+        Denial::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the API server could not be asked who this is\n",
         ),
@@ -301,7 +302,7 @@ fn refuse(denial: Denial) -> Response {
     response
 }
 
-/// The part that both reviews have in common, as far as it is read.
+/// The common part of both reviews, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Review<S> {
     status: S,

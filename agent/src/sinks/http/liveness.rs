@@ -1,31 +1,31 @@
-//! Checks that the agent's cycle still moves. Depends on nothing of the host: a runtime that hangs must not get the agent
-//! restarted, a cycle that hangs must.
+//! Checks that the agent's cycle makes progress. Depends on nothing of the host: a runtime that hangs must not restart the agent,
+//! but a cycle that hangs must.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-/// When the cycle last moved, and how long it may stand still.
+/// The time at which the cycle last made progress, and the longest allowed pause.
 #[derive(Debug)]
 pub struct Liveness {
     bound: Duration,
     moved: Mutex<Instant>,
 }
 
-/// The cycle stands still.
+/// The cycle makes no progress.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the cycle has not moved for {} s; the bound is {} s", .age.as_secs(), .bound.as_secs())]
 pub struct Stalled {
-    /// For how long.
+    /// The length of the pause.
     pub age: Duration,
-    /// For how long it may.
+    /// The longest allowed pause.
     pub bound: Duration,
 }
 
 impl Liveness {
-    /// A cycle that starts at `now` and has to move at least once in every `bound`: several periods and the sources'
-    /// deadlines.
+    /// Returns the state of a cycle that starts at `now` and must make progress at least once in every `bound`: several periods
+    /// and the sources' deadlines.
     pub const fn new(bound: Duration, now: Instant) -> Self {
         Self {
             bound,
@@ -33,17 +33,17 @@ impl Liveness {
         }
     }
 
-    /// Tells that the cycle moved at `now`.
+    /// Records progress at `now`.
     pub fn move_at(&self, now: Instant) {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Checks that it moves.
+    /// Checks for progress.
     pub fn check(&self) -> Result<(), Stalled> {
         self.check_at(Instant::now())
     }
 
-    /// Checks that it moves, as seen at `now`.
+    /// Checks for progress, as seen at `now`.
     pub fn check_at(&self, now: Instant) -> Result<(), Stalled> {
         let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         let age = now.saturating_duration_since(moved);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alive_within_the_bound_and_again_after_the_next_move() {
+    fn it_is_alive_within_the_bound_and_again_after_progress() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let liveness = Liveness::new(Duration::from_secs(60), start);

@@ -1,17 +1,18 @@
-//! The page's reload interval. It never reloads unasked: that takes a reader's place and a screen reader's voice away.
+//! The page's reload interval. The page never reloads unless requested: a reload loses a reader's position and interrupts a
+//! screen reader.
 
 use thiserror::Error;
 
-/// Seconds between two loads that may be asked for.
+/// The minimum and the maximum interval in seconds.
 const LEAST: u32 = 5;
 const MOST: u32 = 3_600;
 
-/// The requested interval makes no sense.
+/// The requested interval is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("refresh takes whole seconds from {LEAST} to {MOST}: ?refresh=15")]
 pub(super) struct RefreshError;
 
-/// The seconds that a query asks for, `refresh=15`; none where it does not name it.
+/// Returns the seconds in a query `refresh=15`; none if the query does not contain it.
 pub(super) fn asked(query: Option<&str>) -> Result<Option<u32>, RefreshError> {
     let mut pairs = query.unwrap_or_default().split('&');
     let Some(seconds) = pairs.find_map(|pair| match pair.split_once('=') {
@@ -30,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_asked_and_only_what_makes_sense() {
+    fn only_valid_intervals_are_accepted() {
         for (query, seconds) in [
             (None, Ok(None)),
             (Some(""), Ok(None)),

@@ -1,4 +1,4 @@
-//! Serves a router on one listener until it is told to stop, then lets what is under way end, within a grace.
+//! Serves a router on one listener until shutdown, then completes pending requests within a grace period.
 
 use std::future::Future;
 use std::io;
@@ -16,15 +16,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::connections::{Limits, Room, Seat, Timed};
+use super::connections::{Limits, Slot, Slots, Timed};
 use super::tls::Acceptor;
 
 /// The way in which serving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
-    /// Every request under way was answered.
+    /// Every pending request was answered.
     All,
-    /// The grace was over first.
+    /// The grace period ended first.
     CutOff,
 }
 
@@ -33,12 +33,12 @@ pub enum Drained {
 pub struct Server {
     /// The limits of a connection.
     pub limits: Limits,
-    /// The other side of the handshake, where there is one.
+    /// The TLS acceptor; none for plain HTTP.
     pub tls: Option<Acceptor>,
 }
 
 impl Server {
-    /// Serves until `shutdown` resolves; then accepts nothing more and waits at most `grace` for requests under way.
+    /// Serves until `shutdown` resolves; then accepts nothing more and waits at most `grace` for pending requests.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -46,17 +46,17 @@ impl Server {
         shutdown: impl Future<Output = ()>,
         grace: Duration,
     ) -> Drained {
-        let room = Room::new(self.limits.at_once);
+        let slots = Slots::new(self.limits.at_once);
         let under_way = GracefulShutdown::new();
         let mut shutdown = pin!(shutdown);
         loop {
-            let (stream, seat) = tokio::select! {
+            let (stream, slot) = tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                next = async { (accept(&listener).await, room.seat().await) } => next,
+                next = async { (accept(&listener).await, slots.slot().await) } => next,
             };
-            let talk = self.clone().converse(stream, router.clone(), under_way.watcher(), seat);
-            tokio::spawn(talk); // a panic in one is no other's
+            let talk = self.clone().converse(stream, router.clone(), under_way.watcher(), slot);
+            tokio::spawn(talk); // a panic in one must not affect another
         }
         drop(listener);
         match timeout(grace, under_way.shutdown()).await {
@@ -65,28 +65,28 @@ impl Server {
         }
     }
 
-    async fn converse(self, stream: TcpStream, router: Router, watcher: Watcher, seat: Seat) {
-        bound_buffers(&stream, &seat);
-        let _ = stream.set_nodelay(true); // an answer is one write; where this cannot be set, it comes a little later
+    async fn converse(self, stream: TcpStream, router: Router, watcher: Watcher, slot: Slot) {
+        bound_buffers(&stream, &slot);
+        let _ = stream.set_nodelay(true); // an answer is one write; without this option it arrives a little later
         let Some(tls) = &self.tls else {
-            return self.answer(stream, router, watcher, seat).await;
+            return self.answer(stream, router, watcher, slot).await;
         };
         let handshake = timeout(self.limits.reading, tls.accept(stream));
         match handshake.await.map_err(io::Error::from).flatten() {
-            Ok(stream) => self.answer(stream, router, watcher, seat).await,
-            // Whoever speaks no TLS, or trusts another authority, learns it on its own side.
+            Ok(stream) => self.answer(stream, router, watcher, slot).await,
+            // A client that speaks no TLS, or trusts another authority, sees the error on its own side.
             Err(error) => tracing::debug!(%error, "no TLS handshake"),
         }
     }
 
-    async fn answer<T>(&self, stream: T, router: Router, watcher: Watcher, seat: Seat)
+    async fn answer<T>(&self, stream: T, router: Router, watcher: Watcher, slot: Slot)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stream = Timed::new(stream, self.limits);
         let idle = stream.idle();
         let mut http = http1::Builder::new();
-        http.header_read_timeout(None) // `Timed` has it, and the other times
+        http.header_read_timeout(None) // `Timed` has this timeout and the others
             .max_buf_size(Limits::HEAD)
             .max_headers(Limits::HEADERS);
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
@@ -99,23 +99,22 @@ impl Server {
                     }
                     return;
                 }
-                () = seat.wanted() => if idle.load(Ordering::Relaxed) { return },
+                () = slot.wanted() => if idle.load(Ordering::Relaxed) { return },
             }
         }
     }
 }
 
-/// Bounds what the kernel keeps of an answer ahead of its reader: it counts as the container's memory, and would grow to
-/// megabytes for each connection.
-fn bound_buffers(stream: &TcpStream, seat: &Seat) {
-    let bounded = set_socket_send_buffer_size(stream, seat.ahead())
+/// Bounds the kernel's buffer of an answer: it counts as the container's memory, and would grow to megabytes for each connection.
+fn bound_buffers(stream: &TcpStream, slot: &Slot) {
+    let bounded = set_socket_send_buffer_size(stream, slot.ahead())
         .and_then(|()| set_socket_recv_buffer_size(stream, Limits::HEAD));
     if let Err(error) = bounded {
         tracing::debug!(%error, "the kernel's buffers stay as they are");
     }
 }
 
-/// The next connection. What goes wrong with one that is gone already is nobody's concern; a process without descriptors
+/// Accepts the next connection. Errors of a connection that is already closed are ignored; a process without free descriptors
 /// waits until there are some.
 async fn accept(listener: &TcpListener) -> TcpStream {
     let mut failing = false;

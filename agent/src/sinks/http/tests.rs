@@ -1,4 +1,4 @@
-//! Requests against the router, and the server's end over real TCP.
+//! Requests to the router, and the server's shutdown over real TCP.
 
 mod limits;
 mod tls;
@@ -45,7 +45,7 @@ async fn ask(published: &Published, method: Method, path: &str) -> (StatusCode, 
 }
 
 #[tokio::test]
-async fn before_the_first_report_it_lives_and_is_not_ready() {
+async fn before_the_first_report_it_is_alive_and_not_ready() {
     let (sender, published) = published(None);
     for (path, status) in [
         ("/", 200),
@@ -67,7 +67,7 @@ async fn before_the_first_report_it_lives_and_is_not_ready() {
 }
 
 #[tokio::test]
-async fn each_page_says_what_it_is_and_allows_nothing() {
+async fn each_page_has_its_media_type_and_a_strict_policy() {
     let (_sender, published) = published(Some(sample::report()));
     for (path, content_type, holds) in [
         ("/", "text/html; charset=utf-8", "</span>in-use</p>"),
@@ -89,7 +89,7 @@ async fn each_page_says_what_it_is_and_allows_nothing() {
 }
 
 #[tokio::test]
-async fn only_get_and_head() {
+async fn only_get_and_head_are_allowed() {
     let (_sender, published) = published(Some(sample::report()));
     for path in ["/", "/metrics", "/livez", "/readyz", "/api/v1/report"] {
         let (status, head, body) = ask(&published, Method::HEAD, path).await;
@@ -110,7 +110,7 @@ async fn only_get_and_head() {
 }
 
 #[tokio::test]
-async fn a_cycle_that_stands_still_is_not_alive_and_says_since_when() {
+async fn a_cycle_without_progress_is_not_alive_and_reports_its_age() {
     let (_sender, mut published) = published(Some(sample::report()));
     published.liveness = Arc::new(Liveness::new(Duration::ZERO, Instant::now()));
     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -124,7 +124,7 @@ async fn counters_survive_a_cycle_that_panicked() {
     let (_sender, published) = published(None);
     let cycles = Arc::clone(&published.cycles);
     let poison = std::thread::spawn(move || {
-        let mut cycles = cycles.lock().expect("nobody else has it");
+        let mut cycles = cycles.lock().expect("no other test has it");
         cycles.record_cycle(&sample::clear(), Duration::from_millis(1), 0);
         panic!("on purpose, with the lock held");
     });
@@ -148,7 +148,7 @@ async fn listen() -> (TcpListener, std::net::SocketAddr) {
 }
 
 #[tokio::test]
-async fn answers_over_tcp_and_ends_when_told() {
+async fn it_answers_over_tcp_and_ends_at_shutdown() {
     let (_sender, published) = published(Some(sample::report()));
     let (listener, address) = listen().await;
     let (stop, stopped) = oneshot_pair();
@@ -161,7 +161,7 @@ async fn answers_over_tcp_and_ends_when_told() {
     let mut head = [0; 15];
     client.read_exact(&mut head).await.expect("it answers");
     assert_eq!(&head, b"HTTP/1.1 200 OK");
-    // The connection is kept alive and idle: that holds nobody up.
+    // The connection is kept alive and idle: it must not delay the shutdown.
     stop.send(()).expect("it runs");
     let ended = server.await.expect("it does not panic");
     assert_eq!(ended, Drained::All);
@@ -169,7 +169,7 @@ async fn answers_over_tcp_and_ends_when_told() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_request_holds_nobody_up_beyond_the_grace() {
+async fn an_unfinished_request_delays_shutdown_no_longer_than_the_grace_period() {
     let (_sender, published) = published(Some(sample::report()));
     let (listener, address) = listen().await;
     let (stop, stopped) = oneshot_pair();

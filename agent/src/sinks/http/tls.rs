@@ -1,7 +1,7 @@
-//! The certificate of castoff's own HTTP, read again when its files change. A certificate that cannot be used never
-//! takes the place of one that can.
+//! The certificate of castoff's own HTTP server, read again when its files change. An unusable certificate never replaces a
+//! usable one.
 //!
-//! Relies on the kubelet's way with a mounted Secret: both files change at once, behind a symbolic link.
+//! Relies on the kubelet's update of a mounted Secret: both files change at once, behind a symbolic link.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -25,20 +25,20 @@ use tokio_rustls::server::TlsStream;
 use crate::model::reading::Gap;
 use crate::model::time::Timestamp;
 
-/// Bytes of a file at most; a long chain has a tenth of it.
+/// The maximum size of a file in bytes; a long chain has a tenth of it.
 const LIMIT: u64 = 1 << 20;
-/// From one look at the files to the next, at least.
+/// The minimum time between two checks of the files.
 const REST: Duration = Duration::from_secs(1);
 
-/// For how long a handshake waits for them.
+/// The time that a handshake waits for them.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of an answer that are encrypted ahead.
+/// The bytes of an answer that are encrypted ahead.
 const AHEAD: usize = 16 << 10;
 
 /// The paths of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The certificate, then those between it and its authority, in PEM.
+    /// The certificate, then the intermediate ones, in PEM.
     pub certificate: PathBuf,
     /// Its private key, in PEM.
     pub key: PathBuf,
@@ -55,14 +55,14 @@ pub enum TlsError {
         /// The host's error.
         source: io::Error,
     },
-    /// It is not in PEM, or not of the kind that is needed.
+    /// It is not in PEM, or not of the required kind.
     #[error("{path} holds no {what} in PEM")]
     Pem {
         /// The file's path.
         path: PathBuf,
-        /// The thing that was looked for.
+        /// The item that was expected.
         what: &'static str,
-        /// The thing that was found instead.
+        /// The item that was found.
         source: pem::Error,
     },
     /// TLS cannot use it.
@@ -73,7 +73,7 @@ pub enum TlsError {
         /// The cause.
         source: Error,
     },
-    /// One is not the other's.
+    /// The key does not belong to the certificate.
     #[error("the key {key} is not the one of the certificate {certificate}")]
     Mismatch {
         /// The certificate.
@@ -81,15 +81,15 @@ pub enum TlsError {
         /// The key.
         key: PathBuf,
     },
-    /// Its time is over.
+    /// It has expired.
     #[error("the certificate {path} has expired on {since}")]
     Expired {
         /// The file's path.
         path: PathBuf,
-        /// Its last moment.
+        /// The end of its validity.
         since: Timestamp,
     },
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("the certificate {path} is not valid yet; is the clock right?")]
     NotYet {
         /// The file's path.
@@ -97,7 +97,7 @@ pub enum TlsError {
     },
 }
 
-/// Makes the server's side of handshakes.
+/// Performs the server's side of handshakes.
 #[derive(Clone)]
 pub struct Acceptor {
     tls: TlsAcceptor,
@@ -127,11 +127,11 @@ impl Acceptor {
         Ok(Self { tls, certificate })
     }
 
-    /// Makes a handshake, with the files as they are now.
+    /// Performs a handshake with the current files.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.certificate.renew().await;
         let accept = self.tls.accept_with(stream, |connection| {
-            // What it encrypts ahead of a reader that does not read.
+            // The data that it encrypts ahead of a reader that does not read.
             connection.set_buffer_limit(Some(AHEAD));
         });
         accept.await
@@ -149,10 +149,10 @@ struct Certificate {
 #[derive(Debug)]
 struct Current {
     pair: Arc<CertifiedKey>,
-    /// Of the files when they were last read, whatever came of it.
+    /// The marks of the files when they were last read, whatever the result.
     marks: [Option<Mark>; 2],
     looked: Instant,
-    /// A thread reads them.
+    /// True while a thread reads them.
     reading: bool,
     /// The last reported error.
     trouble: Option<String>,
@@ -182,7 +182,7 @@ impl Certificate {
         f(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again where it is time. A disk that hangs holds up a handshake for a moment and takes one thread.
+    /// Reads the files again if it is time. A disk that hangs delays a handshake for a moment and blocks one thread.
     async fn renew(self: &Arc<Self>) {
         let is_due = self.with(|current| {
             let due = !current.reading && current.looked.elapsed() >= REST;
@@ -201,8 +201,7 @@ impl Certificate {
             let same = marks == current.marks && current.trouble.is_none();
             (same, Arc::clone(&current.pair))
         });
-        // The one in use may have come to its end; files that were read between the change of one and of the other are read
-        // again.
+        // The one in use may have expired; files that were read between the change of one and of the other are read again.
         let read = if same {
             self.files.check_time(&pair).map(|()| None)
         } else {
@@ -278,17 +277,17 @@ impl Files {
         }
     }
 
-    /// The signer is the clients' question. Here it is asked with no authority to trust, for the answer's other part: its
-    /// time is looked at first.
+    /// Checks the validity period. Clients check the signer; here the verification runs without any trusted authority, because it
+    /// checks the period first.
     fn check_time(&self, pair: &CertifiedKey) -> Result<(), TlsError> {
         let path = || self.certificate.clone();
         let unusable = |source| TlsError::Unusable { path: path(), source };
         let certificate = pair.end_entity_cert().map_err(unusable)?;
         let certificate = ParsedCertificate::try_from(certificate).map_err(unusable)?;
         let algorithms = ring::default_provider().signature_verification_algorithms;
-        let nobody = RootCertStore::empty();
+        let no_authority = RootCertStore::empty();
         let now = UnixTime::now();
-        match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, algorithms.all) {
+        match verify_server_cert_signed_by_trust_anchor(&certificate, &no_authority, &[], now, algorithms.all) {
             Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
                 Err(TlsError::Expired {
                     path: path(),
@@ -303,7 +302,7 @@ impl Files {
     }
 }
 
-/// A FIFO would wait for its writer forever, and a device may never end.
+/// Reads regular files only: a FIFO would wait for its writer forever, and a device may never end.
 fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
     let read = || {
         if !fs::metadata(path)?.is_file() {

@@ -1,8 +1,8 @@
-//! From a report to the labels and the annotation that its node should have. Pure: nothing is sent here.
+//! Converts a report to the labels and the annotation that its node should have. Pure: nothing is sent here.
 //!
-//! Every label is always there, so that a missing one means that castoff is not: what could not be seen is `unknown`,
-//! and what was looked for and is not there is `none`. One more label tells until when the others hold, for an agent that
-//! is gone cannot take them away.
+//! Every label is always set, so that a missing one means that castoff does not run: `unknown` if it could not be seen, `none` if
+//! it was looked for and is not there. One more label gives the time until which the others are valid, because an agent that is
+//! gone cannot remove them.
 
 pub mod prefix;
 pub mod settled;
@@ -29,7 +29,7 @@ codes! {
         ContainerRuntime = "container-runtime",
         /// Its version.
         ContainerRuntimeVersion = "container-runtime-version",
-        /// The CRI version that it answers in.
+        /// The CRI version that it serves.
         CriApi = "cri-api",
         /// Engines of the node that serve the Docker API, joined by `_` where there are several.
         DockerEngine = "docker-engine",
@@ -38,10 +38,10 @@ codes! {
     }
 }
 
-/// The beginning of the name of a label that answers for one target of `--for`: `ready-for-kubelet-1.38`.
+/// The start of the name of a label with the answer for one target of `--for`: `ready-for-kubelet-1.38`.
 pub const READY_FOR: &str = "ready-for-";
 
-/// The name of the label that tells until when the others hold, in Unix seconds: selectors compare integers only.
+/// The name of the label with the time until which the others are valid, in Unix seconds: selectors compare integers only.
 pub const VALID_UNTIL: &str = "valid-until";
 
 /// The annotation's name, without the prefix.
@@ -50,7 +50,7 @@ pub const ANNOTATION: &str = "summary";
 /// A value that could not be seen.
 pub const UNKNOWN: &str = "unknown";
 
-/// The value for a thing that was looked for and is not there.
+/// The value for an item that was looked for and is not there.
 const NONE: &str = "none";
 
 /// The ceiling where no release of Kubernetes drops the runtime.
@@ -64,7 +64,7 @@ const NO_RUNTIME: &str = "no-runtime";
 pub struct Wanted {
     /// Labels by their full key, each value legal.
     pub labels: BTreeMap<String, String>,
-    /// The full key of the label that tells until when they hold.
+    /// The full key of the label with the time until which they are valid.
     pub valid_until: String,
     /// The annotation's full key.
     pub annotation: String,
@@ -87,7 +87,7 @@ pub fn values(report: &Report) -> BTreeMap<String, String> {
     fixed.into_iter().chain(report.readiness.iter().map(ready)).collect()
 }
 
-/// The label of one target. `unknown` waits for a second report, as everywhere.
+/// The label of one target. `unknown` counts from the second report on, as for other labels.
 fn ready(ready: &Readiness) -> (String, String) {
     let name = format!("{READY_FOR}{}-{}", ready.target.product(), ready.target.version());
     let value = match ready.answer {
@@ -97,8 +97,8 @@ fn ready(ready: &Readiness) -> (String, String) {
     (name, value.to_owned())
 }
 
-/// Every key that castoff sets under `prefix` whatever it is asked: labels, then the annotation. Labels that begin with
-/// [`READY_FOR`] are castoff's too.
+/// Every key that castoff sets under `prefix` for any targets: labels, then the annotation. Labels that begin with [`READY_FOR`]
+/// are castoff's too.
 pub fn keys(prefix: &Prefix) -> (Vec<String>, String) {
     let names = Name::ALL.iter().map(|name| name.code()).chain([VALID_UNTIL]);
     (names.map(|name| prefix.key(name)).collect(), prefix.key(ANNOTATION))
@@ -112,7 +112,7 @@ fn word<T>(reading: &Reading<T>, of: impl Fn(&T) -> Option<String>) -> String {
     }
 }
 
-/// Without a runtime there is nothing that has a ceiling; `none` would read as "upgrade as you like".
+/// Without a runtime there is no ceiling; `none` would read as "upgrade as you like".
 fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
     match reading {
         Reading::Known(KubeletCeiling::None) => UNLIMITED.to_owned(),
@@ -122,7 +122,7 @@ fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
     }
 }
 
-/// Engines that were seen count; `none` is said only where nothing hides an engine.
+/// Engines that were seen count; `none` is used only where nothing hides an engine.
 fn engines(report: &Report) -> String {
     let kinds: BTreeSet<&str> = report
         .engines

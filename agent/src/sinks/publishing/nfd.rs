@@ -1,8 +1,8 @@
-//! The labels as a file that Node Feature Discovery reads: castoff then needs no right in the cluster at all.
+//! The labels as a file that Node Feature Discovery reads: castoff then needs no right in the cluster.
 //!
-//! Relies on NFD's local source (≥ 0.14): `key=value` lines in `features.d`, where a key with a prefix is taken as it is,
-//! `# +expiry-time=` ends the lines below it, and files whose names begin with a dot, as the one that is written first
-//! does, are passed over. It knows no annotations, so the summary stays in the report.
+//! Relies on NFD's local source (≥ 0.14): `key=value` lines in `features.d`, where a key with a prefix is used as it is, `#
+//! +expiry-time=` ends the lines below it, and files whose names begin with a dot are skipped, as is the one that is written
+//! first. It knows no annotations, so the summary stays in the report.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -32,10 +32,10 @@ const FILE: &str = "castoff";
 /// The time for which the labels outlive an agent that is gone.
 const EXPIRY: Duration = Duration::from_secs(3600);
 
-/// The time that writing it may take.
+/// The timeout of a write.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time until a file that could not be written is tried again.
+/// The time until a failed write is retried.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Keeps one file, as a [`Sender`].
@@ -46,7 +46,7 @@ pub struct FeatureFile {
     settled: Settled,
     wanted: Option<Wanted>,
     written: Option<Wanted>,
-    /// The write under way.
+    /// The pending write.
     writing: Option<(Wanted, JoinHandle<io::Result<()>>)>,
     deadline: Duration,
     due: Instant,
@@ -54,7 +54,7 @@ pub struct FeatureFile {
 }
 
 impl FeatureFile {
-    /// The file in `directory`. Nothing is written yet.
+    /// Returns the sender for the file in `directory`. Nothing is written yet.
     pub fn new(directory: &Path, prefix: Prefix, standing: watch::Sender<Publishing>) -> Self {
         Self {
             path: directory.join(FILE),
@@ -69,14 +69,14 @@ impl FeatureFile {
         }
     }
 
-    /// The file's content, with labels that hold from `clock` on.
+    /// Returns the file's content, with labels that are valid from `clock` on.
     fn text(&self, clock: SystemTime) -> Option<(Wanted, String)> {
         let wanted = self.wanted.clone()?;
         let text = render(&wanted, Timestamp::from(clock + EXPIRY));
         Some((wanted, text))
     }
 
-    /// Remembers how it went to write what was `wanted`, and says so.
+    /// Records and logs the result of writing `wanted`.
     fn record(&mut self, wanted: &Wanted, written: io::Result<()>, now: Instant, clock: SystemTime) {
         match written {
             Ok(()) => {
@@ -114,7 +114,7 @@ impl Sender<Report> for FeatureFile {
         }
     }
 
-    /// At once where a label differs; before the labels expire; after a failure only when it is time again.
+    /// At once if a label differs; before the labels expire; after a failure only at the next retry.
     fn due(&self) -> Option<Instant> {
         let wanted = self.wanted.as_ref()?;
         let same = self
@@ -137,7 +137,7 @@ impl Sender<Report> for FeatureFile {
             return;
         };
         let wanted = wanted.clone();
-        // What hangs is waited for again, and there is never a second one beside it.
+        // A write that hangs is awaited again; there is never a second one at the same time.
         let written = match timeout(self.deadline, writing).await {
             Ok(ended) => {
                 self.writing = None;
@@ -149,7 +149,7 @@ impl Sender<Report> for FeatureFile {
     }
 }
 
-/// Removes the file from `directory`; whether there was one.
+/// Removes the file from `directory`; true if there was one.
 pub fn remove(directory: &Path) -> io::Result<bool> {
     match fs::remove_file(directory.join(FILE)) {
         Ok(()) => Ok(true),
@@ -168,7 +168,7 @@ fn render(wanted: &Wanted, expiry: Timestamp) -> String {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    // A rename would replace a FIFO or a device as readily as a file; none of them is castoff's.
+    // A rename would replace a FIFO or a device as readily as a file; none of them belongs to castoff.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

@@ -1,4 +1,4 @@
-//! The sample's clients: one of each identity, and one with a name made to deceive.
+//! The sample's clients: one of each identity, and one with a deceptive name.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ pub(crate) fn key(identity: ClientIdentity) -> ClientKey {
     }
 }
 
-/// A client that is known for three days; last seen now where it has connections, else two hours ago.
+/// A client that has been known for three days; last seen now if it has connections, else two hours ago.
 pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Process>) -> Client {
     Client {
         key: key(identity),
@@ -55,7 +55,8 @@ fn requests() -> Requests {
     }
 }
 
-/// castoff ran the last four days but for six hours; the client was seen in some hours of each, and is now or was not.
+/// castoff ran in the last four days except for six hours; the client was seen in some hours of each, and is connected now or
+/// not.
 pub(crate) fn timeline(now: bool) -> Timeline {
     let hours = |hours: &dyn Fn(u64) -> bool| {
         (0..96)
@@ -78,7 +79,7 @@ pub(crate) fn place(pod: &str, container: Option<&str>) -> PodContainer {
     }
 }
 
-/// The workload of the sample's pods; a guess for what looks like a daemon set's.
+/// The workload of the sample's pods; uncertain for one that looks like a daemon set's.
 pub(super) fn workload(pod: &str) -> Option<Workload> {
     let (kind, name, certain) = match pod {
         "sidecar-injector-7d9c5b6f4-x2v8q" => (WorkloadKind::Deployment, "sidecar-injector", true),
@@ -93,7 +94,7 @@ pub(super) fn workload(pod: &str) -> Option<Workload> {
     })
 }
 
-/// An agent that asks containerd itself.
+/// An agent that queries containerd itself.
 pub(super) fn of_runtime() -> Vec<Client> {
     let agent = pod_client("node-agent-9k2xd", Some("agent"), 1);
     let key = ClientKey {
@@ -106,7 +107,7 @@ pub(super) fn of_runtime() -> Vec<Client> {
     vec![Client { key, requests, ..agent }]
 }
 
-/// The same as a client.
+/// The same place as a client.
 pub(crate) fn pod_client(pod: &str, container: Option<&str>, connections: u32) -> Client {
     client(ClientIdentity::Pod(place(pod, container)), connections, Vec::new())
 }

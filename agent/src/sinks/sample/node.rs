@@ -134,7 +134,7 @@ pub(super) fn kubelet() -> Kubelet {
     }
 }
 
-/// Each kind of what a socket's file may tell.
+/// One of each kind of last connect.
 fn last_connect(inode: u32) -> LastConnect {
     match inode % 4 {
         0 => LastConnect::NoneSince {

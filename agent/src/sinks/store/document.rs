@@ -1,7 +1,7 @@
-//! The bytes of a state file ↔ a history: one JSON object; a file that ends early is never a valid one.
+//! Encodes a history as the bytes of a state file, and decodes them: one JSON object; a truncated file is never valid.
 //!
-//! Version 1 had no hours. It is read, and of each client's hours those are known in which it was first and last seen.
-//! Version 2 had no exposures and no images of containers. It is read, and the exposures begin anew.
+//! Version 1 had no hours. It is read; each client then has the hours in which it was first and last seen.
+//! Version 2 had no exposures and no images of containers. It is read; exposures start again.
 //! Version 3 had no marks of last connects. It is read.
 //! Version 4 had no requests. It is read.
 
@@ -20,24 +20,23 @@ const FORMAT: &str = "castoff-state";
 const VERSION: u32 = 5;
 const WITHOUT_HOURS: u32 = 1;
 
-/// Bytes of a state file at most, read or written: [`History::LIMIT`] clients and
-/// [`History::EXPOSURES`] exposures with the longest names that the kernel
-/// allows, escaped, stay below.
+/// The maximum size of a state file in bytes, for reading and writing: [`History::LIMIT`] clients and [`History::EXPOSURES`]
+/// exposures with the longest names that the kernel allows, escaped, are smaller.
 pub(super) const SIZE_LIMIT: u64 = 80 << 20;
 
 /// An error in a document.
 #[derive(Debug, Error)]
 pub enum DocumentError {
-    /// It is empty: a write of somebody else's that never happened. castoff's own shortest has its format's name.
+    /// It is empty: another program's failed write. castoff's own shortest document contains the name of its format.
     #[error("the file is empty")]
     Empty,
-    /// It has more bytes than castoff reads.
+    /// It is larger than castoff's limit.
     #[error("over {SIZE_LIMIT} bytes")]
     TooLarge,
-    /// It is not JSON of this form, or it ends early.
+    /// It is not JSON of this form, or it is truncated.
     #[error("not the expected JSON")]
     Json(#[source] serde_json::Error),
-    /// It is something else's JSON.
+    /// It is JSON of another program.
     #[error("the format is not {FORMAT}")]
     OtherFormat,
     /// Another release of castoff wrote it.
@@ -51,7 +50,7 @@ pub enum DocumentError {
     ImplausibleExposure(usize),
 }
 
-/// Enough of a document of any version to tell which it is.
+/// The part of a document of any version that contains its version.
 #[derive(Deserialize)]
 struct Header {
     format: String,
@@ -99,7 +98,7 @@ struct Entry {
     connects: u64,
     #[serde(default, skip_serializing_if = "Hours::is_empty", with = "hours")]
     hours: Hours,
-    /// Left out where it is false, and by castoff before it knew.
+    /// Left out where it is false, and by earlier releases of castoff.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     as_runtime: bool,
     /// Likewise.
@@ -109,7 +108,7 @@ struct Entry {
     requests: Requests,
 }
 
-/// A set of hours as the newest of them and its bits: four a hexadecimal digit, the newest hour in the highest bit of the
+/// A set of hours as the newest of them and its bits: four in each hexadecimal digit, the newest hour in the highest bit of the
 /// first digit.
 mod hours {
     use serde::de::Error as _;
@@ -164,7 +163,7 @@ mod hours {
     }
 }
 
-/// The history as a document.
+/// Encodes the history as a document.
 pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
     let document = Document {
         format: FORMAT.to_owned(),
@@ -209,7 +208,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
     }
 }
 
-/// The history in a document.
+/// Decodes the history in a document.
 pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
     if bytes.is_empty() {
         return Err(DocumentError::Empty);

@@ -1,6 +1,6 @@
 //! Reads, writes and sets aside one file.
 //!
-//! Relies on rename(2) replacing a file in one step, and on fsync(2) of the new file before it.
+//! Relies on rename(2), which replaces a file in one step, and on fsync(2) of the new file before it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -15,31 +15,31 @@ use super::StateError;
 use super::document::{self, DocumentError, SIZE_LIMIT};
 use crate::model::history::History;
 
-/// The number of bad files that are kept beside the good one. With more, something else is wrong, and a person should look.
+/// The number of bad files that are kept beside the good one. If there are more, something else is wrong, and a person should
+/// check.
 const ASIDE_LIMIT: u32 = 9;
 
-/// The file that keeps the state.
+/// The state file.
 #[derive(Debug)]
 pub(super) struct StateFile {
     path: PathBuf,
 }
 
 impl StateFile {
-    /// The file at `path`. A link that leads to a file is followed once, now: writing replaces what it leads to, not
-    /// the link.
+    /// Returns the file at `path`. A link that leads to a file is followed once, now: a write replaces its target, not the link.
     pub(super) fn new(path: &Path) -> Self {
         Self {
             path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
         }
     }
 
-    /// The history in it; none where there is no file.
+    /// Reads the history in it; none where there is no file.
     pub(super) fn read(&self) -> Result<Option<History>, StateError> {
         let read_error = |source| StateError::Read {
             path: self.path.clone(),
             source,
         };
-        // Asked before it is opened: opening a device may do something, and a socket cannot be opened at all.
+        // Checked before it is opened: opening a device may have effects, and a socket cannot be opened at all.
         self.refuse_other_kinds()?;
         let file = match open(&self.path) {
             Ok(file) => file,
@@ -76,7 +76,7 @@ impl StateFile {
         })
     }
 
-    /// A rename would move or replace a FIFO, a socket or a device as readily as a file; none of them is castoff's.
+    /// A rename would move or replace a FIFO, a socket or a device as readily as a file; none of them belongs to castoff.
     fn refuse_other_kinds(&self) -> Result<(), StateError> {
         if fs::symlink_metadata(&self.path).is_ok_and(|m| !m.is_file() && !m.is_symlink()) {
             return Err(StateError::NotAFile {
@@ -86,7 +86,7 @@ impl StateFile {
         Ok(())
     }
 
-    /// Tries whether the file could be replaced, without replacing it.
+    /// Tests if the file could be replaced, without replacing it.
     pub(super) fn try_out(&self) -> Result<(), StateError> {
         let tried = self.open_fresh().and_then(AtomicWriteFile::discard);
         tried.map_err(|source| StateError::Write {
@@ -97,7 +97,7 @@ impl StateFile {
 
     fn open_fresh(&self) -> io::Result<AtomicWriteFile> {
         let mut options = AtomicWriteFile::options();
-        // Names of pods and programs are nobody else's business, whoever made the file before.
+        // Names of pods and programs are private, whoever created the file before.
         options.mode(0o600).preserve_mode(false).preserve_owner(false);
         options.open(&self.path)
     }
@@ -105,12 +105,12 @@ impl StateFile {
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.open_fresh()?;
         file.write_all(bytes)?;
-        // `commit` does this too, but leaves its temporary file behind where this fails, as on a full disk.
+        // `commit` does this too, but leaves its temporary file behind if it fails, as on a full disk.
         file.sync_all()?;
         file.commit()
     }
 
-    /// Renames the file to a name that is free: `<file>.corrupt`, `<file>.corrupt.2`, …
+    /// Renames the file to a free name: `<file>.corrupt`, `<file>.corrupt.2`, …
     pub(super) fn set_aside(&self) -> Result<(), StateError> {
         self.refuse_other_kinds()?;
         let set_aside = || -> io::Result<()> {

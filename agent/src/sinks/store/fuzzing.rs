@@ -2,7 +2,7 @@
 
 use super::document::{decode, encode};
 
-/// Reads a state file. What was read is written and read again without a change.
+/// Reads a state file. Its history must be the same after it is written and read again.
 pub(crate) fn state(bytes: &[u8]) {
     let Ok(history) = decode(bytes) else { return };
     let written = encode(&history).expect("what was read is no larger than what may be written");

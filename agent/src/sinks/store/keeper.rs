@@ -1,4 +1,4 @@
-//! When the state is written: at once where a client is new or forgotten; where only figures moved, now and then.
+//! Decides when the state is written: at once if a client is new or forgotten; if only figures changed, at an interval.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -13,44 +13,44 @@ use crate::model::history::History;
 pub struct StateKeeper {
     file: StateFile,
     rest: Duration,
-    /// When this keeper last wrote; none until it has.
+    /// The time of this keeper's last write; none before it.
     written: Option<Instant>,
     on_disk: Digest,
-    /// True while a file is there that could not be read and is not set aside yet.
+    /// True while there is a file that could not be read and is not set aside yet.
     in_the_way: bool,
 }
 
 /// The result of reading the state at the start.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Keeps the history from now on.
+    /// The keeper of the history from now on.
     pub keeper: StateKeeper,
-    /// The kept history; empty where nothing was kept, or where `trouble` says so.
+    /// The stored history; empty where nothing was stored, or where `trouble` has the reason.
     pub history: History,
-    /// The reasons why a kept file could not be read.
+    /// The reasons why a stored file could not be read.
     pub trouble: Vec<StateError>,
-    /// Why nothing can be written there, as far as can be told before there is something to write.
+    /// The reason why the file cannot be written, as far as that is known before the first write.
     pub refused: Option<StateError>,
 }
 
 /// The result of an attempt to save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
-    /// The file has the history now.
+    /// The file has the current history.
     Written,
-    /// The file has it already.
+    /// The file had the current history already.
     Unchanged,
-    /// The file lacks only figures, and the last write is not long ago.
+    /// The file lacks only figures, and the last write was recent.
     NotDue,
 }
 
 impl StateKeeper {
-    /// The interval at which moving figures alone are written, by default: a crash loses at most that much of a "last
-    /// seen", and a node's disk gets one small write a minute.
+    /// The default interval at which changed figures alone are written: a crash loses at most that much of a "last seen", and a
+    /// node's disk gets one small write a minute.
     pub const REST: Duration = Duration::from_secs(60);
 
-    /// Reads what is kept at `path`. Never fails: without a readable history castoff begins a new one, and says so. A
-    /// corrupt file is set aside at once; one that cannot be read stays until there is something to write.
+    /// Reads the state at `path`. Never fails: without a readable history castoff starts a new one, and reports it. A corrupt
+    /// file is set aside at once; one that cannot be read stays until there is something to write.
     pub fn load(path: &Path, rest: Duration) -> Loaded {
         let file = StateFile::new(path);
         let mut trouble = Vec::new();
@@ -85,7 +85,7 @@ impl StateKeeper {
         }
     }
 
-    /// Writes `history` where that is due: after each cycle.
+    /// Writes `history` if that is due: after each cycle.
     pub fn save_if_due(&mut self, history: &History, now: Instant) -> Result<Saved, StateError> {
         let digest = Digest::of(history);
         if digest == self.on_disk {
@@ -117,9 +117,9 @@ impl StateKeeper {
 
     fn make_way(&mut self) -> Result<(), StateError> {
         match self.file.read() {
-            // Somebody took it away.
+            // It has been removed.
             Ok(None) => {}
-            // Bad still, or readable after all: it holds what castoff does not know and must not overwrite.
+            // Still bad, or readable after all: castoff does not know its content and must not overwrite it.
             Ok(Some(_)) | Err(_) => self.file.set_aside()?,
         }
         self.in_the_way = false;
@@ -127,13 +127,13 @@ impl StateKeeper {
     }
 }
 
-/// A digest that tells two histories apart, in 16 bytes instead of a second copy. Only within one process: the hasher may change
-/// with the compiler.
+/// A digest that distinguishes two histories, in 16 bytes instead of a second copy. Only within one process: the hasher may
+/// change with the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
-    /// The known clients, and since when.
+    /// The known clients and their first times.
     clients: u64,
-    /// Last seen, connects, hours.
+    /// Last times, connects, hours.
     figures: u64,
 }
 

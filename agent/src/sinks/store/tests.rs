@@ -1,4 +1,4 @@
-//! The file on a real disk. What needs a full or read-only file system is tried by hand: see the ADR.
+//! The file on a real disk. Full and read-only file systems are tested by hand: see the ADR.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -78,7 +78,7 @@ fn names(dir: &TempDir) -> Vec<String> {
 }
 
 #[test]
-fn what_was_written_is_read_back_by_the_next_start() {
+fn a_written_history_is_read_by_the_next_start() {
     let (dir, path) = place();
     let mut first = load(&path);
     assert!(first.trouble.is_empty(), "a missing file is a fresh start");
@@ -97,7 +97,7 @@ fn what_was_written_is_read_back_by_the_next_start() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_told_before_there_is_something_to_write() {
+fn an_unwritable_path_is_reported_before_the_first_write() {
     let (dir, path) = place();
     let refused = load(&dir.path().join("missing/state.json")).refused;
     assert!(matches!(refused, Some(StateError::Write { .. })), "{refused:?}");
@@ -110,7 +110,7 @@ fn a_place_that_cannot_be_written_is_told_before_there_is_something_to_write() {
 }
 
 #[test]
-fn nothing_is_written_where_nothing_was_seen() {
+fn an_empty_history_is_not_written() {
     let (dir, path) = place();
     let mut loaded = load(&path);
     let saved = loaded
@@ -120,9 +120,9 @@ fn nothing_is_written_where_nothing_was_seen() {
     assert!(names(&dir).is_empty());
 }
 
-/// A crash of the disk's own may cut a file anywhere.
+/// A crash may truncate a file at any byte.
 #[test]
-fn a_file_cut_at_any_byte_is_refused_or_whole() {
+fn a_file_truncated_at_any_byte_is_refused_or_complete() {
     let bytes = encode(&history()).expect("it encodes");
     for end in 0..bytes.len() {
         match decode(&bytes[..end]) {
@@ -138,7 +138,7 @@ fn a_file_cut_at_any_byte_is_refused_or_whole() {
 }
 
 #[test]
-fn a_byte_turned_into_another_never_panics() {
+fn a_changed_byte_never_panics() {
     let bytes = encode(&history()).expect("it encodes");
     for at in 0..bytes.len() {
         for byte in [b'9', b'"', 0xff] {
@@ -152,7 +152,7 @@ fn a_byte_turned_into_another_never_panics() {
 }
 
 #[test]
-fn bad_documents_are_told_apart() {
+fn bad_documents_have_different_errors() {
     let entry = |first: &str, last: &str| {
         format!(
             "{{\"format\":\"castoff-state\",\"version\":1,\"clients\":[{{\"client\":{},\"firstSeen\":\"{first}\",\
@@ -190,7 +190,7 @@ fn bad_documents_are_told_apart() {
 }
 
 #[test]
-fn a_corrupt_file_is_kept_aside_said_and_replaced() {
+fn a_corrupt_file_is_set_aside_reported_and_replaced() {
     let (dir, path) = place();
     for (round, content) in ["half a fi", "", "{\"format\":\"castoff-state\",\"version\":7}"]
         .iter()
@@ -246,7 +246,7 @@ fn a_bad_file_that_cannot_be_set_aside_is_not_overwritten() {
 }
 
 #[test]
-fn what_is_no_file_is_neither_read_nor_replaced() {
+fn a_path_that_is_no_regular_file_is_neither_read_nor_replaced() {
     let (_dir, path) = place();
     let socket = std::os::unix::net::UnixListener::bind(&path).expect("it binds");
     let fifo = path.with_extension("fifo");
@@ -267,7 +267,7 @@ fn what_is_no_file_is_neither_read_nor_replaced() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_said_each_time_and_spoils_nothing() {
+fn a_failed_write_is_reported_each_time_and_changes_nothing() {
     let (dir, path) = place();
     fs::write(&path, "x").expect("it writes");
     for bad in [dir.path().join("missing/state.json"), path.join("below-a-file")] {
@@ -288,7 +288,7 @@ fn a_place_that_cannot_be_written_is_said_each_time_and_spoils_nothing() {
 }
 
 #[test]
-fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
+fn a_link_stays_a_link_and_its_target_is_replaced() {
     let (dir, path) = place();
     let link = dir.path().join("link.json");
     load(&path).keeper.save(&history(), Instant::now()).expect("it writes");
@@ -304,7 +304,7 @@ fn a_link_stays_a_link_and_what_it_leads_to_is_replaced() {
 }
 
 #[test]
-fn more_clients_than_the_history_keeps_are_cut_to_the_latest() {
+fn clients_over_the_limit_are_cut_to_the_latest() {
     let mut text = String::from("{\"format\":\"castoff-state\",\"version\":1,\"clients\":[");
     for n in 0..5_000_u64 {
         let key = serde_json::to_string(&sample::pod_client(&format!("p{n}"), None, 1).key).expect("a key serializes");
@@ -328,9 +328,9 @@ fn more_clients_than_the_history_keeps_are_cut_to_the_latest() {
     assert_eq!(oldest, sample::NOW + 5_000 - 2_048);
 }
 
-/// New clients at once, moved figures after a rest, the rest at the end.
+/// New clients are written at once, changed figures after an interval, the rest at the end.
 #[test]
-fn written_when_due_and_not_more_often() {
+fn the_file_is_written_when_due_and_not_more_often() {
     let (_dir, path) = place();
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
@@ -391,7 +391,7 @@ fn every_kind_of_client_survives() {
     );
 }
 
-/// A client that the release before wrote stays known: it is not forgotten by an upgrade, and no hour is made up for it.
+/// A client from the first release stays known: an upgrade does not forget it, and invents no hours for it.
 #[test]
 fn a_file_of_the_first_version_is_read() {
     let key = sample::pod_client("p", None, 1).key;
@@ -408,7 +408,7 @@ fn a_file_of_the_first_version_is_read() {
     assert!(history.looked().is_empty());
 }
 
-/// A release without exposures knew containers by their names alone.
+/// A release without exposures identified containers by their names alone.
 #[test]
 fn a_file_of_the_second_version_is_read() {
     let key = serde_json::to_string(&sample::key(ClientIdentity::EngineContainer {
@@ -426,7 +426,7 @@ fn a_file_of_the_second_version_is_read() {
     assert_eq!((history.clients().count(), history.exposures().count()), (1, 0));
 }
 
-/// A release without requests wrote the same but for them.
+/// A release without requests wrote the same except for them.
 #[test]
 fn a_file_of_the_fourth_version_is_read() {
     let bytes = encode(&history()).expect("it encodes");
@@ -452,7 +452,7 @@ fn every_hour_of_a_week_survives() {
 }
 
 #[test]
-fn hours_that_cannot_be_are_refused() {
+fn impossible_hours_are_refused() {
     let with = |looked: &str| {
         let text = format!("{{\"format\":\"castoff-state\",\"version\":2,\"looked\":{looked},\"clients\":[]}}");
         decode(text.as_bytes())

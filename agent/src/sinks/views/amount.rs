@@ -1,4 +1,4 @@
-//! The amount of something in a report, and whether that is all: a gap that may hide more of it makes it a lower bound.
+//! The number of items in a report, and whether it is complete: a gap that may hide more items makes it a lower bound.
 
 use crate::findings::report::Report;
 use crate::model::client::Client;
@@ -10,11 +10,11 @@ use crate::model::reading::{Gap, Hides, Reading};
 /// A list, as far as it is known.
 #[derive(Debug)]
 pub(super) enum Amount<'a, T> {
-    /// Nothing.
+    /// Nothing is known.
     Unknown(&'a Gap),
-    /// These, and no others.
+    /// These items, and no others.
     All(&'a [T]),
-    /// At least these.
+    /// At least these items.
     Some(&'a [T]),
 }
 

@@ -1,5 +1,5 @@
-//! Writes the fleet: rows as they come, and what holds for all of them. Never prints a name raw, never holds more rows than
-//! a few, and never leaves open whether something is nothing or not known.
+//! Writes the fleet: rows as they come, and the summary. Never prints a name raw, never holds more than a few rows, and always
+//! distinguishes nothing from unknown.
 
 pub mod digest;
 pub mod json;

@@ -1,12 +1,11 @@
-//! Lays out one table: columns aligned by what they take on a terminal; on a narrow one they are shortened, and where
-//! even that does not help, every row becomes a paragraph. Nothing is lost by surprise: a shortened cell
-//! ends or begins with `…`.
+//! Lays out one table: columns are aligned by their width on a terminal; on a narrow one they are shortened, and if even that
+//! does not fit, every row becomes a paragraph. A shortened cell ends or begins with `…`, so that no loss goes unnoticed.
 
 use super::prose::{columns, keep_end, keep_ends, keep_start, wrap};
 use super::style::{Style, Tone};
 use crate::sinks::text::visible;
 
-/// The part of a cell that may go where there is no room.
+/// The part of a cell that may be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// None: numbers, codes, ages.
@@ -15,25 +14,25 @@ pub(super) enum Cut {
     End,
     /// The start.
     Start,
-    /// Most of the end, and never all of it: names that end alike, and names that begin alike.
+    /// The middle, so that names with equal starts and names with equal ends stay different.
     Middle,
 }
 
 /// One column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
-    /// In capitals.
+    /// The heading, in capitals.
     pub(super) heading: &'static str,
-    /// The part that may go.
+    /// The part of its cells that may be cut.
     pub(super) cut: Cut,
-    /// The columns of a terminal that are kept in any case.
+    /// The minimum width, in terminal columns.
     pub(super) least: usize,
-    /// The share of room that it gets beside the other columns that may be shortened.
+    /// Its share of the free width, relative to the other columns that may be shortened.
     pub(super) weight: usize,
 }
 
 impl Column {
-    /// The same column with twice the room.
+    /// Returns the same column with twice the share of the width.
     pub(super) const fn twice(self) -> Self {
         Self { weight: 2, ..self }
     }
@@ -67,12 +66,12 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// `text`, whoever chose it.
+    /// Makes a cell of `text` from any source.
     pub(super) fn new(text: impl AsRef<str>) -> Self {
         Self::toned(text, Tone::Plain)
     }
 
-    /// `text` in a colour.
+    /// Makes a cell of `text` in a colour.
     pub(super) fn toned(text: impl AsRef<str>, tone: Tone) -> Self {
         Self {
             text: visible(text.as_ref().trim_end()).into_owned(),
@@ -111,7 +110,7 @@ impl Grid {
         self.push_row(cells.into());
     }
 
-    /// Adds a row of as many cells as there are columns.
+    /// Adds a row with as many cells as there are columns.
     pub(super) fn push_row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
@@ -126,8 +125,8 @@ impl Grid {
         self.write_part(style, &mut natural, out);
     }
 
-    /// Writes the rows as one of several parts of a table: its columns stand as wide as those of any part before, which is
-    /// what `natural` keeps; empty before the first, which has the headings.
+    /// Writes the rows as one of several parts of a table: its columns are at least as wide as those of the parts before, which
+    /// `natural` keeps; it is empty before the first part, which has the headings.
     pub(super) fn write_part(&self, style: Style, natural: &mut Vec<usize>, out: &mut String) {
         let first = natural.is_empty();
         self.widen(natural);
@@ -159,7 +158,7 @@ impl Grid {
         }
     }
 
-    /// The widths that the terminal has room for; none where they do not fit even at their least.
+    /// The widths that fit the terminal; none where even the minimum widths do not.
     fn fit(&self, mut widths: Vec<usize>, style: Style) -> Option<Vec<usize>> {
         let Some(room) = style.columns().filter(|_| !style.wide) else {
             return Some(widths);
@@ -183,7 +182,7 @@ impl Grid {
             .map(|c| Cell::toned(c.heading, Tone::Faint))
             .collect();
         for row in headed.then_some(&headings).into_iter().chain(&self.rows) {
-            // Blanks are owed until something follows them, so that no line ends in any.
+            // Blanks are written only before the next text, so that no line ends in one.
             let mut owed = INDENT;
             for ((cell, column), width) in row.iter().zip(&self.columns).zip(widths) {
                 let text = match column.cut {
@@ -203,7 +202,7 @@ impl Grid {
         }
     }
 
-    /// Each row as a paragraph under its first cell.
+    /// Writes each row as a paragraph under its first cell.
     fn write_stacked(&self, style: Style, out: &mut String) {
         for row in &self.rows {
             let mut cells = row.iter().zip(&self.columns);
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_under_each_other_by_what_they_take_on_a_terminal() {
+    fn columns_are_aligned_by_their_width_on_a_terminal() {
         let expected = "  WHO              CONNECTIONS  LISTENER\n  \
                         pod ci/日本語-0  3            /run/docker.sock\n  \
                         x\\u{1b}[0m       12\n";
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_very_narrow_one_gets_paragraphs_that_lose_nothing() {
+    fn a_very_narrow_terminal_gets_complete_paragraphs() {
         let expected = "  pod ci/日本語-0\n    \
                         connections 3,\n    \
                         listener\n    \

@@ -1,5 +1,5 @@
-//! The report as JSON: the published form, of `castoff check -o json` and of the agent's API. Characters that a terminal
-//! might obey stand as `\uXXXX`, which is the same JSON.
+//! The report as JSON: the published form, of `castoff check -o json` and of the agent's API. Characters that a terminal might
+//! interpret are written as `\uXXXX`, which is the same JSON.
 
 use std::fmt::Write as _;
 
@@ -10,9 +10,9 @@ use crate::findings::report::Report;
 use crate::model::publishing::Standing;
 use crate::sinks::text::is_plain;
 
-/// A report as it is served: beside it, how publishing stands.
+/// A report as it is served: with the state of publishing.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Report", description = "What castoff says about a node.")]
+#[schemars(rename = "Report", description = "castoff's report about a node.")]
 struct Document<'a> {
     #[serde(flatten)]
     report: &'a Report,
@@ -20,7 +20,7 @@ struct Document<'a> {
     standing: &'a Standing,
 }
 
-/// The report, indented, with a line feed at its end.
+/// Renders the report, indented, with a line feed at its end.
 ///
 /// # Errors
 /// None that a report can cause: every map in it has strings for keys.
@@ -30,19 +30,19 @@ pub fn render_json(report: &Report) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
-/// The report on one line, for programs, with how publishing stands beside it.
+/// Renders the report on one line, for programs, with the state of publishing.
 pub fn render_json_line(report: &Report, standing: &Standing) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Document { report, standing }).map(escaped)
 }
 
-/// The JSON Schema of the report, as it is checked in under `docs/report.schema.json`.
+/// Returns the JSON Schema of the report, which is checked in as `docs/report.schema.json`.
 pub fn render_schema() -> Result<String, serde_json::Error> {
     let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Document<'_>))?;
     text.push('\n');
     Ok(text)
 }
 
-/// serde escapes what JSON demands (below U+0020). What is left of unprintable characters can only stand in a string.
+/// serde escapes the characters that JSON requires (below U+0020). The other unprintable characters can only be in a string.
 pub(super) fn escaped(json: String) -> String {
     if json.chars().all(|c| is_plain(c) || c == '\n') {
         return json;
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checked_in_schema_is_the_one_of_this_code() {
+    fn the_checked_in_schema_is_up_to_date() {
         golden::hold(
             "docs/report.schema.json",
             &render_schema().expect("a schema serializes"),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_every_kind_hold_against_the_schema() {
+    fn reports_of_every_kind_match_the_schema() {
         let schema = value(&render_schema().expect("a schema serializes"));
         let validator = jsonschema::validator_for(&schema).expect("the schema is one");
         for report in [sample::report(), sample::clear(), sample::blind()] {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_refuses_what_is_no_report() {
+    fn the_schema_refuses_other_documents() {
         let schema = value(&render_schema().expect("a schema serializes"));
         let validator = jsonschema::validator_for(&schema).expect("the schema is one");
         let good = value(&render_json(&sample::report()).expect("a report serializes"));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_printed_and_the_content_stays() {
+    fn escape_sequences_are_not_printed_and_the_content_stays() {
         let mut report = sample::report();
         report.verdict_reason = "\u{9b}31m \u{202e} \u{1b} \u{e0041} ü\n".to_owned();
         let text = render_json(&report).expect("a report serializes");

@@ -1,6 +1,5 @@
-//! The report as JUnit XML, for CI: one test case for the verdict, one for each finding; and one for each target, where it
-//! was asked what the node is ready for. The suite is red exactly where
-//! the exit code is not 0: where the verdict passes the bar, findings are shown as skipped, with all their words.
+//! The report as JUnit XML, for CI: one test case for the verdict, one for each finding, and one for each target of `--for`. The
+//! suite fails exactly when the exit code is not 0: if the verdict passes, findings are shown as skipped, with their full text.
 //!
 //! Relies on the dialect of Jenkins' xUnit plugin (`junit-10.xsd`), which GitLab and others read too.
 
@@ -15,18 +14,18 @@ use crate::findings::readiness::answer::{Answer, Obstacle, Readiness};
 use crate::findings::report::{Code, Finding, Report, Severity};
 use crate::sinks::text::visible;
 
-/// The result of comparing the verdict with the requested bar.
+/// The result of comparing the verdict with that of `--fail-on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is milder.
     Passed,
-    /// It is at the bar or above it.
+    /// It is equal or worse.
     Failed,
     /// It is not known.
     CannotTell,
 }
 
-/// The end of one test case: the element that says so.
+/// The result element of one test case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Passed,
@@ -43,7 +42,7 @@ struct Case {
     advice: String,
 }
 
-/// The report as one test suite.
+/// Renders the report as one test suite.
 ///
 /// # Errors
 /// None: it is written to memory.
@@ -65,7 +64,7 @@ pub fn render_junit(report: &Report, outcome: Outcome) -> io::Result<String> {
                 .with_attributes(counts)
                 .with_attribute(("skipped", &*skipped))
                 .with_attribute(("time", "0"))
-                .with_attribute(("timestamp", time.trim_end_matches('Z'))) // the dialect knows no zone
+                .with_attribute(("timestamp", time.trim_end_matches('Z'))) // the dialect has no time zone
                 .with_attribute(("hostname", &*node))
                 .write_inner_content(|xml| {
                     cases.iter().try_for_each(|case| write(xml, case))?;
@@ -83,7 +82,7 @@ pub fn render_junit(report: &Report, outcome: Outcome) -> io::Result<String> {
     Ok(text)
 }
 
-/// The test cases. Readiness alone decides, where it was asked for.
+/// Returns the test cases. If targets were given, readiness alone decides.
 fn cases(report: &Report, outcome: Outcome) -> Vec<Case> {
     let targets: Vec<Case> = report.readiness.iter().map(target).collect();
     let of_rest = if targets.is_empty() { outcome } else { Outcome::Passed };
@@ -95,17 +94,17 @@ fn cases(report: &Report, outcome: Outcome) -> Vec<Case> {
 }
 
 fn target(ready: &Readiness) -> Case {
-    let told = |obstacle: &Obstacle| {
+    let described = |obstacle: &Obstacle| {
         let Obstacle {
             effect,
             code,
             message,
-            said,
+            rule_source,
             ..
         } = obstacle;
-        format!("{effect}: {code}: {message} ({said})")
+        format!("{effect}: {code}: {message} ({rule_source})")
     };
-    let obstacles: Vec<String> = ready.obstacles.iter().map(told).collect();
+    let obstacles: Vec<String> = ready.obstacles.iter().map(described).collect();
     Case {
         class: "castoff.readiness".to_owned(),
         name: ready.target.to_string(),
@@ -184,7 +183,7 @@ mod tests {
         render_junit(report, outcome).expect("it is written to memory")
     }
 
-    /// Names that would end an element, an attribute or the document, and characters that XML 1.0 has no place for.
+    /// Names that would end an element, an attribute or the document, and characters that XML 1.0 does not allow.
     fn hostile() -> Report {
         let mut report = sample::report();
         report.node = Some("\"><x a='\u{0}\u{1b}\u{fffe}\u{ffff}".to_owned());
@@ -205,9 +204,9 @@ mod tests {
         }
     }
 
-    /// `tests/run cli` holds these files against the published schema.
+    /// `tests/run cli` validates these files with the published schema.
     #[test]
-    fn suites_are_as_they_were_reviewed() {
+    fn suites_match_the_golden_files() {
         for (name, report, outcome) in [
             ("report", sample::report(), Outcome::Failed),
             ("clear", sample::clear(), Outcome::Passed),
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_red_exactly_where_the_exit_code_is_not_0() {
+    fn the_suite_fails_exactly_if_the_exit_code_is_not_0() {
         let report = sample::report();
         let passed = junit(&report, Outcome::Passed);
         assert_eq!((count(&passed, "failure"), count(&passed, "error")), (0, 0));
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_readiness_alone_decides() {
+    fn readiness_alone_decides_if_targets_are_given() {
         let mut report = sample::asked();
         report.findings = sample::report().findings;
         let all = junit(&report, Outcome::Failed);
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_neither_markup_nor_an_order() {
+    fn a_name_is_neither_markup_nor_an_escape_sequence() {
         let xml = junit(&hostile(), Outcome::Failed);
         assert_eq!(count(&xml, "testcase"), 1 + sample::report().findings.len());
         assert_eq!(count(&xml, "x"), 0);

@@ -1,5 +1,5 @@
-//! Makes any text safe inside an element or a quoted attribute of a page. Templates name this escaper for their file's
-//! extension (`askama.toml`), so nothing that they write goes around it.
+//! Makes any text safe inside an element or a quoted attribute of a page. Templates use this escaper by the extension of their
+//! files (`askama.toml`), so every value goes through it.
 
 use std::fmt::{self, Write};
 
@@ -7,7 +7,8 @@ use askama::filters::Escaper;
 
 use crate::model::text::is_plain;
 
-/// Escapes what HTML gives a meaning, and writes out what is not plainly printable, as [`crate::model::text::visible`] does.
+/// Escapes the characters with a meaning in HTML and those that are not plainly printable, as [`crate::model::text::visible`]
+/// does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Markup;
 
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_page_or_a_reader_would_obey_is_written_out() {
+    fn markup_and_control_characters_are_escaped() {
         for (hostile, shown) in [
             (
                 "<script>alert('a')</script>",

@@ -1,9 +1,8 @@
 //! The report as Prometheus metrics, text format 0.0.4.
 //!
-//! Every gauge is made from the current report when it is asked for, so none can go stale. A reading that is unknown
-//! makes no series at all: a zero would say "none". Labels come from closed lists, where their series exist from the
-//! start at zero, or name the offender, where their number is bounded. Never a pid, a container id, a path of a socket
-//! or a message.
+//! Every gauge is made from the current report at each scrape, so none can go stale. An unknown reading has no series: a zero
+//! would mean "none". Labels come from closed lists, whose series exist from the start at zero, or name the offender, and then
+//! their number is bounded. Never a pid, a container id, a path of a socket or a message.
 
 pub mod catalogue;
 pub mod cycles;
@@ -28,7 +27,7 @@ use crate::model::publishing::Standing;
 use cycles::CycleCounters;
 use family::Family;
 
-/// The media type of [`Metrics::render`]'s text.
+/// The media type of the text of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The version and the commit of this castoff.
@@ -61,7 +60,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of this process.
+    /// Returns the metrics of this process.
     pub fn new(build: Build) -> Self {
         Self {
             build,
@@ -69,10 +68,10 @@ impl Metrics {
         }
     }
 
-    /// The exposition for `report`, or for an agent that has none yet, with how publishing stands.
+    /// Renders the exposition for `report`, or for an agent that has none yet, with the state of publishing.
     ///
     /// # Errors
-    /// If the encoder refuses a family, which is a mistake in the catalogue.
+    /// If the encoder rejects a family, which is a mistake in the catalogue.
     pub fn render(
         &self,
         report: Option<&Report>,
@@ -85,8 +84,8 @@ impl Metrics {
     }
 }
 
-/// The figures of castoff's own process. The collector counts processor time in whole seconds, of which castoff uses one in
-/// a quarter of an hour; the kernel's clock has its fractions.
+/// The figures of castoff's own process. The collector counts processor time in whole seconds, of which castoff uses one in a
+/// quarter of an hour; the kernel's clock also has fractions.
 fn own(process: &ProcessCollector) -> Vec<MetricFamily> {
     let mut families = process.collect();
     let used = clock_gettime(ClockId::ProcessCPUTime);
@@ -101,7 +100,7 @@ fn own(process: &ProcessCollector) -> Vec<MetricFamily> {
     families
 }
 
-/// Everything but the process's own figures, by name.
+/// All families except those of the process itself, by name.
 fn families(build: Build, report: Option<&Report>, standing: &Standing, cycles: &CycleCounters) -> Vec<MetricFamily> {
     let mut families = node::families(build, report);
     families.extend(sources::families(report, cycles));
@@ -118,7 +117,7 @@ fn families(build: Build, report: Option<&Report>, standing: &Standing, cycles: 
     encoded
 }
 
-/// For every family that is bounded, whether or not it has series now: how many were left out.
+/// The number of series that were left out, for every bounded family, whether or not it has series now.
 fn dropped(families: &[Family]) -> Family {
     let mut dropped = Family::new(&catalogue::SERIES_DROPPED);
     for bounded in catalogue::ALL.iter().filter(|d| d.limit.is_some()) {
@@ -131,7 +130,7 @@ fn dropped(families: &[Family]) -> Family {
 fn encode(families: &[MetricFamily]) -> Result<String, prometheus::Error> {
     let mut text = Vec::with_capacity(32 * 1024);
     TextEncoder::new().encode(families, &mut text)?;
-    // The encoder writes strings only.
+    // The encoder writes only UTF-8 strings.
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

@@ -1,8 +1,8 @@
-//! The page for a person: the whole report, readable, and nothing beside it. Made on the server; works without scripts, and
-//! fetches nothing but its style.
+//! The page for people: the whole report and nothing else. Rendered on the server; works without scripts, and loads nothing but
+//! its style.
 //!
-//! The words of a template are its own, every value comes through the escaper of `askama.toml`. Nothing is left out that
-//! the report has: a test holds the one against the other.
+//! Templates contain only fixed text; every value goes through the escaper of `askama.toml`. The page leaves out nothing that the
+//! report has: a test compares them.
 
 mod drawing;
 mod rows;
@@ -28,24 +28,24 @@ use when::When;
 
 use crate::sinks::http::Stalled;
 
-/// The style, a page of its own: the policy allows no style within the page.
+/// The style sheet, served by itself: the policy allows no style within the page.
 pub(in crate::sinks) const STYLE: &str = include_str!("page/style.css");
 
-/// The data that the page is made of.
+/// The data for the page.
 pub(in crate::sinks) struct Looked<'a> {
     /// The latest report; none before the first.
     pub(in crate::sinks) report: Option<&'a Report>,
     /// The state of publishing.
     pub(in crate::sinks) standing: &'a Standing,
-    /// The reason why it is old: the cycle does not move.
+    /// The reason why the report is old: the cycle makes no progress.
     pub(in crate::sinks) stalled: Option<Stalled>,
-    /// When the page is made.
+    /// The time at which the page is rendered.
     pub(in crate::sinks) now: Timestamp,
-    /// After how many seconds it is loaded anew.
+    /// The reload interval in seconds.
     pub(in crate::sinks) refresh: Option<u32>,
 }
 
-/// The page as HTML.
+/// Renders the page as HTML.
 pub(in crate::sinks) fn render(looked: &Looked<'_>) -> askama::Result<String> {
     let view = looked.report.map(|report| View::new(report, looked));
     Page { looked, view }.render()
@@ -76,16 +76,16 @@ struct View<'a> {
     groups: Vec<Group<'a>>,
     readiness: Vec<ReadyRow<'a>>,
     sources: Vec<SourceRow<'a>>,
-    /// Each gap, with whose it is.
+    /// Each gap with the sources that have it.
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
-    /// The method by which connections were found: the code and the words.
+    /// The method that found the connections: the code and the words.
     connects: Option<String>,
-    /// The way in which the kernel tells of requests.
+    /// The way in which the kernel reports requests.
     requests: Option<String>,
     method: Option<(&'static str, String)>,
-    /// When the labels were last confirmed.
+    /// The time at which the labels were last confirmed.
     confirmed: Option<When>,
-    /// The class that the verdict is coloured by; its word and its shape say the same.
+    /// The class for the colour of the verdict; its word and its shape say the same.
     tone: &'static str,
     meaning: &'static str,
 }

@@ -1,19 +1,19 @@
-//! Wraps and shortens text by the columns it takes on a terminal, which are neither bytes nor characters.
+//! Wraps and shortens text by its width on a terminal, which is neither its bytes nor its characters.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The columns that `text` takes.
+/// The width of `text` in columns.
 pub(super) fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// `text` in lines of at most `width` columns, the first of at most `first`; broken at spaces, and within a word only
-/// where the word is longer than a line. Never empty.
+/// Breaks `text` into lines of at most `width` columns, the first of at most `first`; at spaces, and within a word only if the
+/// word is longer than a line. Never empty.
 pub(super) fn wrap(text: &str, first: usize, width: usize) -> Vec<String> {
     if columns(text) <= first {
         return vec![text.to_owned()];
     }
-    let width = width.max(2); // Room for any one character, so that every step moves on.
+    let width = width.max(2); // Room for any one character, so that every step makes progress.
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut room = first;
@@ -31,7 +31,7 @@ pub(super) fn wrap(text: &str, first: usize, width: usize) -> Vec<String> {
             room = width;
         }
         if columns(rest) > room && columns(rest) <= width {
-            lines.push(String::new()); // Only a first line can be too short for what the others hold.
+            lines.push(String::new()); // Only the first line can be too short for a word that fits the others.
             room = width;
         }
         while columns(rest) > room {
@@ -49,7 +49,7 @@ pub(super) fn wrap(text: &str, first: usize, width: usize) -> Vec<String> {
     lines
 }
 
-/// The start of `text` in `width` columns, with `…` for what is missing.
+/// Returns the start of `text` in `width` columns, with `…` for the rest.
 pub(super) fn keep_start(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -57,7 +57,7 @@ pub(super) fn keep_start(text: &str, width: usize) -> String {
     format!("{}…", &text[..fitting(text, width.saturating_sub(1))])
 }
 
-/// The end of `text` in `width` columns, with `…` for what is missing: for paths, whose end tells them apart.
+/// Returns the end of `text` in `width` columns, with `…` for the rest: for paths, which differ at their ends.
 pub(super) fn keep_end(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -75,7 +75,7 @@ pub(super) fn keep_end(text: &str, width: usize) -> String {
     format!("…{}", &text[start..])
 }
 
-/// Two thirds of `width` columns of the start of `text`, and the rest of its end, with `…` for what is missing between.
+/// Returns the start of `text` in two thirds of `width` columns, and its end in the others, with `…` between.
 pub(super) fn keep_ends(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();

@@ -1,7 +1,7 @@
-//! The report as SARIF 2.1.0, for code scanning: a rule for each code of the catalogue, a result for each finding. A
-//! verdict that could not be given is an error of its own, so that nobody takes an empty list for a clean node.
+//! The report as SARIF 2.1.0, for code scanning: a rule for each code of the catalogue, a result for each finding. An `unknown`
+//! verdict is an error of its own, so that an empty list is not taken for a clean node.
 //!
-//! Relies on OASIS SARIF 2.1.0 and on what viewers make of it: text may hold links, `[text](target)`.
+//! Relies on OASIS SARIF 2.1.0 and on its viewers: text may contain links, `[text](target)`.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::sinks::text::visible;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// The report as one SARIF log, indented, with a line feed at its end.
+/// Renders the report as one SARIF log, indented, with a line feed at its end.
 ///
 /// # Errors
 /// None that a report can cause: every map in it has strings for keys.
@@ -94,7 +94,7 @@ fn results(report: &Report, node: &str) -> Vec<Value> {
     results
 }
 
-/// A result for each obstacle, about the target that it stands in the way of.
+/// Makes a result for each obstacle, about the target that it blocks.
 fn obstacles(ready: &Readiness, node: &str) -> Vec<Value> {
     let subject = ready.target.to_string();
     let mut met: BTreeMap<Code, u32> = BTreeMap::new();
@@ -104,7 +104,7 @@ fn obstacles(ready: &Readiness, node: &str) -> Vec<Value> {
             code,
             message,
             advice,
-            said,
+            rule_source,
         } = obstacle;
         let level = match effect {
             Effect::Blocks => "error",
@@ -113,7 +113,7 @@ fn obstacles(ready: &Readiness, node: &str) -> Vec<Value> {
         };
         let count = met.entry(*code).or_default();
         *count += 1;
-        let message = format!("{subject}: {message} ({said}). {advice}");
+        let message = format!("{subject}: {message} ({rule_source}). {advice}");
         result(*code, level, node, &subject, &message, *count)
     });
     results.collect()
@@ -127,7 +127,7 @@ const fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// `count` tells findings apart that have one code and one subject.
+/// `count` distinguishes findings with the same code and the same subject.
 fn result(code: Code, level: &str, node: &str, subject: &str, message: &str, count: u32) -> Value {
     let subject = plain(subject);
     json!({
@@ -136,7 +136,7 @@ fn result(code: Code, level: &str, node: &str, subject: &str, message: &str, cou
         "level": level,
         "message": { "text": plain(message) },
         "locations": [{
-            // For viewers that know nothing but files.
+            // For viewers that support only files.
             "physicalLocation": {
                 "artifactLocation": { "uri": format!("nodes/{}", encoded(node)) },
                 "region": { "startLine": 1 },
@@ -151,7 +151,7 @@ fn result(code: Code, level: &str, node: &str, subject: &str, message: &str, cou
     })
 }
 
-/// A name that others chose, neither obeyed by a terminal nor taken for a link.
+/// Escapes a name that others chose, so that no terminal interprets it and no viewer takes it for a link.
 fn plain(text: &str) -> String {
     visible(text).replace("](", "]\\(")
 }
@@ -167,10 +167,10 @@ mod tests {
         serde_json::from_str(&text).expect("what was written is JSON")
     }
 
-    /// The published schema; where it is from is said beside it.
+    /// The published schema; the file beside it names its source.
     fn schema() -> jsonschema::Validator {
         let schema = include_str!("../../../tests/schemas/sarif-2.1.0-rtm.5.json");
-        // Its one pattern for languages has a bracket too many, which the standard's errata took out.
+        // Its one pattern for languages has a surplus bracket, which the standard's errata removed.
         let schema = schema.replace(
             "^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$",
             "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$",
@@ -187,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_as_it_was_reviewed() {
+    fn a_log_matches_the_golden_file() {
         let text = render_sarif(&sample::report()).expect("a report serializes");
         golden::hold("src/sinks/views/golden/report.sarif.json", &text);
     }
 
     #[test]
-    fn logs_of_every_kind_hold_against_the_published_schema() {
+    fn logs_of_every_kind_match_the_published_schema() {
         let schema = schema();
         for report in [
             sample::report(),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_that_cannot_be_given_is_an_error() {
+    fn an_unknown_verdict_is_an_error() {
         let log = log_of(&sample::blind());
         assert_eq!(log["runs"][0]["invocations"][0]["executionSuccessful"], false);
         let first = &log["runs"][0]["results"][0];
@@ -233,20 +233,23 @@ mod tests {
     fn each_obstacle_is_a_result_about_its_target() {
         let log = log_of(&sample::asked());
         let results = log["runs"][0]["results"].as_array().expect("a list");
-        let told: Vec<(&str, &str)> = results
+        let levels: Vec<(&str, &str)> = results
             .iter()
             .filter_map(|result| {
                 let target = result["locations"][0]["logicalLocations"][0]["name"].as_str()?;
                 Some((target, result["level"].as_str()?))
             })
             .collect();
-        assert!(told.contains(&("kubelet=1.38", "error")), "{told:?}");
-        assert!(told.contains(&("containerd=1.7", "warning")), "{told:?}");
-        assert!(!told.iter().any(|(target, _)| *target == "docker=removed"), "{told:?}");
+        assert!(levels.contains(&("kubelet=1.38", "error")), "{levels:?}");
+        assert!(levels.contains(&("containerd=1.7", "warning")), "{levels:?}");
+        assert!(
+            !levels.iter().any(|(target, _)| *target == "docker=removed"),
+            "{levels:?}"
+        );
     }
 
     #[test]
-    fn a_fingerprint_outlives_counts_and_times_and_tells_twins_apart() {
+    fn a_fingerprint_is_stable_and_unique() {
         let prints = |report: &Report| -> Vec<Value> {
             let log = log_of(report);
             let results = log["runs"][0]["results"].as_array().expect("a list").clone();
@@ -268,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_becomes_neither_a_link_nor_an_order() {
+    fn a_name_becomes_neither_a_link_nor_an_escape_sequence() {
         let text = render_sarif(&hostile()).expect("a report serializes");
         assert!(!text.contains("](https") && text.contains("nodes/a%2Fb"), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
     }
 
     #[test]
-    fn every_gap_of_a_source_is_somebodys_finding_or_the_verdicts() {
+    fn every_gap_of_a_source_is_in_a_finding_or_the_verdict() {
         let mut report = sample::clear();
         report.verdict = Verdict::Unknown;
         let gap = Gap::new(Reason::PermissionDenied, Hides::Engine, "/proc/1/fd", "denied");

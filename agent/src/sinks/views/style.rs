@@ -2,27 +2,27 @@
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-/// The style that the reader's terminal allows and the reader asked for.
+/// The style that the reader's terminal allows and the reader requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// True if colours may be written.
     pub colour: bool,
-    /// Columns of the terminal. None: nothing is wrapped or shortened, as for a pipe.
+    /// The width of the terminal in columns. None: nothing is wrapped or shortened, as for a pipe.
     pub width: Option<usize>,
-    /// Every detail, nothing shortened; tables may be wider than the terminal.
+    /// True for every detail with nothing shortened; tables may be wider than the terminal.
     pub wide: bool,
 }
 
 impl Style {
-    /// The fewest columns that are laid out for; a narrower terminal breaks lines by itself.
+    /// The minimum width of a layout; a narrower terminal breaks lines by itself.
     const LEAST_WIDTH: usize = 16;
 
-    /// The columns that prose wraps at.
+    /// The number of columns at which prose wraps.
     pub(super) fn columns(self) -> Option<usize> {
         self.width.map(|w| w.max(Self::LEAST_WIDTH))
     }
 
-    /// `text` in the colour of `tone`, or as it is.
+    /// Returns `text` in the colour of `tone`, or unchanged.
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         if !self.colour || tone == Tone::Plain || text.is_empty() {
             return text.to_owned();

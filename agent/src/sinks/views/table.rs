@@ -1,5 +1,4 @@
-//! The report for a person: one screen, worst first. Never leaves open whether nothing was there or nothing could be
-//! seen, and never prints a name raw.
+//! The report for people: one screen, worst first. Always distinguishes nothing from unknown, and never prints a name raw.
 
 pub(in crate::sinks::views) mod clients;
 mod engines;
@@ -14,10 +13,10 @@ use super::grid::write_paragraph;
 use super::style::{Style, Tone};
 use crate::findings::report::Report;
 
-/// Writes one section, or nothing where the report has nothing for it.
+/// Writes one section, or nothing if the report has no content for it.
 type Section = fn(&Report, Style, &mut String);
 
-/// The report as text, each line ended by a line feed, none by a blank.
+/// Renders the report as text; each line ends in a line feed, none in a blank.
 pub fn render_table(report: &Report, style: &Style) -> String {
     let style = *style;
     let mut out = String::with_capacity(4096);

@@ -239,7 +239,7 @@ fn described_by(record: &Record, proc: &Path, root: &Path, programs: &BTreeMap<(
 fn find_program(root: &Path, origin: &Origin) -> Option<String> {
     let root = Rooted::open(root).ok()?;
     let (device, inode) = origin.program_file;
-    #[expect(clippy::cast_possible_truncation, reason = "cut as FileIdentity cuts it")]
+    #[expect(clippy::cast_possible_truncation, reason = "truncated like in FileIdentity")]
     let executed = FileIdentity {
         device: Device::from_kernel(device),
         inode: inode as u32,
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_ended_in_a_users_own_group_frames_no_container() {
+    fn an_ended_client_in_a_users_own_cgroup_accuses_no_container() {
         let host = RecordedHost::new();
         let owner = host.delegated_group("/system.slice/ci.service");
         let group = format!("docker-{}.scope/ci.service/system.slice//", "4f2a".repeat(16));

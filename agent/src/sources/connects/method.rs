@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_not_tried_says_what_it_lacks() {
+    fn an_untried_method_has_its_missing_requirement() {
         let facts = KernelFacts {
             version: Some((5, 10)),
             kprobes: false,

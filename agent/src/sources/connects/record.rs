@@ -216,7 +216,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_group_that_a_user_made_is_his_claim() {
+    fn a_cgroup_that_a_user_created_is_the_users_claim() {
         let id = "4f2a".repeat(16);
         let group = format!("cri-containerd-{id}.scope/{POD}/user@1000.service/user-1000.slice/user.slice//");
         let record = Record::parse(&bytes("docker", &group)).expect("it is one");

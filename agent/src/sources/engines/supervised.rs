@@ -68,7 +68,9 @@ pub fn find_supervised(
         // comes first.
         match found.entry(container.id.clone()) {
             Entry::Vacant(place) => drop(place.insert(container)),
-            Entry::Occupied(mut place) if doubt(place.get()) > doubt(&container) => drop(place.insert(container)),
+            Entry::Occupied(mut place) if claim_rank(place.get()) > claim_rank(&container) => {
+                drop(place.insert(container))
+            }
             Entry::Occupied(_) => {}
         }
     }
@@ -112,7 +114,7 @@ pub fn read_records(
 
 /// Returns the rank of a supervisor's claim, for comparison: root's on the host is the most reliable, then one in a
 /// container, then a user's.
-const fn doubt(container: &SupervisedContainer) -> (bool, bool) {
+const fn claim_rank(container: &SupervisedContainer) -> (bool, bool) {
     (container.user.is_some(), container.inside.is_some())
 }
 

@@ -196,8 +196,8 @@ fn each_dockerd_has_its_configured_containerd() {
     assert_eq!(
         found,
         [
-            Containerd::Told("/run/containerd/containerd.sock".to_owned()),
-            Containerd::Told("/run/gone.sock".to_owned()),
+            Containerd::Configured("/run/containerd/containerd.sock".to_owned()),
+            Containerd::Configured("/run/gone.sock".to_owned()),
             Containerd::Own,
             Containerd::Found,
             Containerd::Unknown,

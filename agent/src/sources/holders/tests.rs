@@ -172,7 +172,7 @@ fn connections_are_known_by_the_listeners_file_in_any_namespace() {
             POD,
             &[
                 SocketFacts::accepted(40, b"./d\0", FILE, 41),
-                SocketFacts::accepted(40, b"./d\0", FILE, 41), // comes twice
+                SocketFacts::accepted(40, b"./d\0", FILE, 41), // listed twice
             ],
         ),
     ]);

@@ -1,4 +1,4 @@
-//! What of Docker is on the disk: programs, enabled units, data, configuration.
+//! Docker's leftovers on the disk: programs, enabled units, data, configuration.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,7 @@ use crate::sources::engines::Configuration;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 
-/// Finds what is left of Docker below `root`. What could not be looked at is in `gaps`.
+/// Finds Docker's leftovers below `root`. Adds to `gaps` what could not be read.
 pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
     let mut search = LeftOverSearch {
         root,
@@ -53,7 +53,7 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// Units that a target wants. A link to a unit that is not there starts nothing, nor does a masked unit.
+    /// Adds units that a target wants. A link to a missing unit starts nothing, nor does a masked unit.
     fn take_units(&mut self) {
         let mut seen = BTreeSet::new();
         for directory in UNIT_DIRECTORIES {
@@ -79,7 +79,7 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// `systemctl mask` links the unit to `/dev/null` in a directory of higher precedence.
+    /// True if the unit is masked: `systemctl mask` links it to `/dev/null` in a directory of higher precedence.
     fn is_masked(&self, unit: &str) -> bool {
         let null = UNIT_DIRECTORIES
             .iter()
@@ -105,8 +105,8 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// True if a directory holds more than empty directories: a log shipper's mount of `/var/lib/docker/containers` makes
-    /// those on nodes that never had Docker.
+    /// True if a directory contains more than empty directories. A log shipper's mount of `/var/lib/docker/containers`
+    /// creates those on nodes that never had Docker.
     fn has_content(&self, directory: &str) -> io::Result<bool> {
         let mut names = Vec::new();
         self.root.read_names(directory, |name| {
@@ -152,8 +152,8 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// Keeps an error that is not simply absence. What may hide a program or a unit may hide an engine that is installed;
-    /// data and configuration only lie there.
+    /// Adds a gap for an error other than absence. An unreadable program or unit may hide an installed engine; data and
+    /// configuration are details.
     fn refuse(&mut self, path: &str, error: &io::Error) {
         if !refusal::is_missing(error) {
             let starts =

@@ -1,29 +1,29 @@
-//! Whether Docker's package `containerd.io` is installed.
+//! Finds Docker's package `containerd.io`.
 //!
-//! Relies on the list of files that dpkg keeps of each package, and on the licence that the RPM installs: RPM's own database
-//! has forms that castoff does not read.
+//! Relies on dpkg's list of each package's files, and on the licence that the RPM installs: castoff does not read the
+//! formats of RPM's own database.
 
 use std::io;
 
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::sources::kernel::rooted::Rooted;
 
-/// dpkg's list of the package's files; after a removal without `--purge` it names its configuration only.
+/// dpkg's list of the package's files. After a removal without `--purge` it lists only its configuration.
 const DPKG_LIST: &str = "/var/lib/dpkg/info/containerd.io.list";
 
 /// The program in that list.
 const PROGRAM: &[u8] = b"/usr/bin/containerd";
 
-/// The largest list that is read; this one has about 30 lines.
+/// The limit of the list, in bytes; this one has about 30 lines.
 const LIST_MAX: u64 = 1 << 20;
 
-/// What the RPM installs.
+/// The directory that the RPM installs.
 const RPM_LICENCE: &str = "/usr/share/licenses/containerd.io";
 
-/// Where dpkg and RPM keep what they know. Without one of them a missing file proves nothing.
+/// The databases of dpkg and RPM. Without one of them a missing file proves nothing.
 const DATABASES: [&str; 3] = ["/var/lib/dpkg/info", "/var/lib/rpm", "/usr/lib/sysimage/rpm"];
 
-/// The file by which the package is seen.
+/// Returns the file that shows that the package is installed.
 pub(super) fn find_containerd_io(root: &Rooted) -> Reading<String> {
     for (path, is_there) in [(DPKG_LIST, is_listed(root)), (RPM_LICENCE, exists(root, RPM_LICENCE))] {
         match is_there {

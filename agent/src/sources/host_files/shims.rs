@@ -1,7 +1,7 @@
 //! Containers whose shim is no longer on the disk.
 //!
-//! Relies on containerd@v1.6 to v2.4 `core/runtime/v2`: the bundle of each container and sandbox has a file that names the program
-//! of its shim, and containerd starts that program when it takes the container up again.
+//! Relies on containerd@v1.6 to v2.4 `core/runtime/v2`: the bundle of each container and sandbox has a file with the
+//! path of its shim, and containerd executes that file when it loads the container again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::sources::kernel::refusal::{self, Right, is_missing};
 use crate::sources::kernel::rooted::Rooted;
 
-/// Where containerd keeps its state: its own packages, k3s and rke2, k0s, microk8s.
+/// The directories of containerd's state: in its own packages, k3s and rke2, k0s, microk8s.
 const STATES: [&str; 4] = [
     "/run/containerd",
     "/run/k3s/containerd",
@@ -19,19 +19,19 @@ const STATES: [&str; 4] = [
     "/var/snap/microk8s/common/run/containerd",
 ];
 
-/// Below a state, the bundles of what the kubelet runs.
+/// The directory of the bundles of the kubelet's containers, below a state.
 const BUNDLES: &str = "io.containerd.runtime.v2.task/k8s.io";
 
-/// The file of a bundle that names the shim.
+/// The file of a bundle with the path of the shim.
 const SHIM: &str = "shim-binary-path";
 
-/// The most bundles that are looked at. The kubelet's default is 110 pods.
+/// The most bundles that are read. The kubelet's default is 110 pods.
 const BUNDLES_MAX: usize = 4096;
 
-/// The longest path in Linux.
+/// The limit of a path in Linux, in bytes.
 const PATH_MAX: u64 = 4096;
 
-/// Finds them. Absent: no containerd has its state here.
+/// Finds such containers. Absent if no containerd has its state here.
 pub(super) fn find_orphaned(root: &Rooted) -> Reading<Vec<OrphanedShim>> {
     let mut shims: BTreeMap<String, u32> = BTreeMap::new();
     let mut is_there = false;
@@ -56,7 +56,7 @@ pub(super) fn find_orphaned(root: &Rooted) -> Reading<Vec<OrphanedShim>> {
     Reading::Known(orphaned)
 }
 
-/// Counts the bundles of one directory by their shims. False where it is not there.
+/// Counts the bundles of one directory by their shims. Returns false if there is no such directory.
 fn add_shims(root: &Rooted, directory: &str, shims: &mut BTreeMap<String, u32>) -> Result<bool, Gap> {
     let mut bundles = Vec::new();
     let read = root.read_names(directory, |name| {
@@ -81,7 +81,7 @@ fn add_shims(root: &Rooted, directory: &str, shims: &mut BTreeMap<String, u32>) 
                     *shims.entry(shim).or_default() += 1;
                 }
             }
-            // Gone since, or of a containerd that does not write the file.
+            // The bundle is gone, or its containerd does not write the file.
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(gap_of(&error, &path)),
         }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shim_that_is_gone_is_found_with_its_containers() {
+    fn a_missing_shim_is_found_with_its_containers() {
         let host = tempfile::tempdir().expect("a directory");
         let root = Rooted::open(host.path()).expect("opened");
         assert_eq!(find_orphaned(&root), Reading::Absent);

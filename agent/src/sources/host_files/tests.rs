@@ -22,7 +22,7 @@ fn link(host: &RecordedHost, path: &str, target: &str) {
 }
 
 #[test]
-fn the_version_is_the_kubelets() {
+fn the_version_follows_the_kubelets_rule() {
     let hybrid =
         "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 c rw\n";
     let unified = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
@@ -77,9 +77,9 @@ fn absent(error: io::Error) -> io::Result<()> {
 }
 
 #[test]
-fn what_cannot_be_looked_into_may_hide_an_engine_that_is_installed() {
+fn unreadable_files_may_hide_an_installed_engine() {
     let host = RecordedHost::new();
-    // Nothing here may be read through: links in a circle stand for what a right would refuse.
+    // Links that form a loop replace files that may not be read.
     link(&host, "/usr/bin/dockerd", "/usr/bin/dockerd");
     link(&host, "/etc/docker/daemon.json", "/etc/docker/daemon.json");
     let files = read_host_files(&host.paths(), None);
@@ -96,7 +96,7 @@ fn what_cannot_be_looked_into_may_hide_an_engine_that_is_installed() {
 }
 
 #[test]
-fn the_version_by_castoffs_own_mounts_where_inits_are_hidden() {
+fn the_version_comes_from_castoffs_own_mounts_if_inits_are_hidden() {
     let host = RecordedHost::new();
     assert_eq!(
         read_cgroup_version(&host.paths()).gap().map(|g| g.reason),
@@ -109,7 +109,7 @@ fn the_version_by_castoffs_own_mounts_where_inits_are_hidden() {
 }
 
 #[test]
-fn everything_that_docker_leaves() {
+fn all_left_overs_of_docker_are_found() {
     let host = RecordedHost::new();
     host.file("/usr/bin/dockerd", "");
     host.file("/lib/systemd/system/docker.service", "");
@@ -142,7 +142,7 @@ fn everything_that_docker_leaves() {
 }
 
 #[test]
-fn what_only_looks_like_dockers() {
+fn files_that_only_look_like_dockers_are_no_left_overs() {
     let host = RecordedHost::new();
     // podman-docker's command, Podman's data, a log shipper's mount, an empty disk for images.
     host.file("/usr/bin/docker", "");
@@ -192,9 +192,9 @@ fn a_root_that_cannot_be_read_is_unknown() {
 }
 
 #[test]
-fn a_refused_look_is_no_absence() {
+fn a_refused_read_is_not_absence() {
     let host = RecordedHost::new();
-    link(&host, "/var/lib/docker", "/var/lib/docker"); // ELOOP: an error that is not absence
+    link(&host, "/var/lib/docker", "/var/lib/docker"); // ELOOP: an error that does not mean absence
     let sighting = read_host_files(&host.paths(), None);
     let files = sighting.reading.known().expect("the root is readable");
     assert!(files.left_overs.gap().is_some());
@@ -205,7 +205,7 @@ fn a_refused_look_is_no_absence() {
 }
 
 #[test]
-fn dockers_package_of_containerd_is_seen_by_its_files() {
+fn dockers_containerd_package_is_found_by_its_files() {
     let find = |files: &[&str]| {
         let host = RecordedHost::new();
         for path in files {

@@ -1,7 +1,7 @@
-//! The TCP ports on which systemd listens for an engine, by the files of its socket units (systemd.socket(5)).
+//! The TCP ports on which systemd listens for an engine, from the files of its socket units (systemd.socket(5)).
 //!
-//! A file says only that systemd may listen there; the kernel says whether it does. So a port counts if any file of the
-//! unit names it, and what masks or resets it need not be known.
+//! A file only shows that systemd may listen there; the kernel reports the actual listeners. So a port counts if any
+//! file of the unit names it, and masked units and resets need not be considered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,25 +17,25 @@ use crate::sources::kernel::rooted::Rooted;
 pub(super) const UNIT_DIRECTORIES: [&str; 3] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 
-/// More directories of units: for what an administrator installs, and where `/lib` is not `/usr/lib`.
+/// More directories of units: for units that an administrator installs, and where `/lib` is not `/usr/lib`.
 const MORE_DIRECTORIES: [&str; 2] = ["/usr/local/lib/systemd/system", "/lib/systemd/system"];
 
-/// The most that is read of one file.
+/// The limit of one file, in bytes.
 const FILE_LIMIT: u64 = 1 << 16;
 
 /// The ports of each engine.
 pub type EnginePorts = BTreeMap<u16, EngineKind>;
 
-/// What was read, kept until one of the files or directories changes.
+/// The files that were read, kept until one of the files or directories changes.
 #[derive(Debug, Default)]
 pub struct UnitMemory {
-    /// Each path that was read, with its last change. None where nothing was there.
+    /// The paths that were read, with the time of their last change; none if there was no file.
     read: Vec<(String, Option<Moment>)>,
     ports: EnginePorts,
 }
 
 impl UnitMemory {
-    /// The ports on which systemd may listen for an engine.
+    /// Returns the ports on which systemd may listen for an engine.
     pub(super) fn read_ports(&mut self, root: &Rooted) -> Sighting<EnginePorts> {
         let is_same = |(path, change): &(String, Option<Moment>)| root.read_change(path).ok() == *change;
         if !self.read.is_empty() && self.read.iter().all(is_same) {
@@ -61,7 +61,7 @@ impl UnitMemory {
             .iter()
             .flat_map(|(name, unit)| unit.ports_of(name))
             .collect();
-        // What could not be read is tried again.
+        // If something could not be read, everything is read again.
         self.read = if search.gaps.is_empty() {
             search.read
         } else {
@@ -71,11 +71,11 @@ impl UnitMemory {
     }
 }
 
-/// What the files of one socket unit say.
+/// The contents of one socket unit's files.
 #[derive(Default)]
 struct SocketUnit {
     ports: Vec<u16>,
-    /// The services that it starts.
+    /// The services that it activates.
     services: Vec<String>,
 }
 
@@ -93,7 +93,8 @@ impl SocketUnit {
         }
     }
 
-    /// The ports, where the unit called `name` is an engine's: by its own name, or by the service that it starts.
+    /// Returns the ports, if the unit called `name` is an engine's: by its own name, or by the service that it
+    /// activates.
     fn ports_of(&self, name: &str) -> impl Iterator<Item = (u16, EngineKind)> {
         let of_service = || self.services.iter().find_map(|service| engine_of_unit(service));
         let kind = engine_of_unit(name).or_else(of_service);
@@ -110,8 +111,8 @@ pub(super) fn fuzz(text: &str) {
     let _ = unit.ports_of("docker.socket").count();
 }
 
-/// The port of an address in systemd's spelling: `2375`, `127.0.0.1:2375`, `[::]:2375`. None for a path, an abstract name
-/// and a vsock.
+/// Returns the port of an address in systemd's notation: `2375`, `127.0.0.1:2375`, `[::]:2375`. None for a path, an
+/// abstract name and a vsock.
 fn port_of(address: &str) -> Option<u16> {
     if address.starts_with(['/', '@', '%']) || address.starts_with("vsock:") {
         return None;
@@ -167,7 +168,7 @@ impl UnitSearch<'_> {
         self.read.push((path.to_owned(), self.root.read_change(path).ok()));
     }
 
-    /// Keeps an error that hides a port. A unit that is masked is a link to a device.
+    /// Adds a gap for an error that hides a port. A masked unit is a link to a device.
     fn keep_error(&mut self, path: &str, read: io::Result<()>) {
         if let Err(error) = read
             && !is_missing(&error)
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_an_engines_units_and_of_no_other() {
+    fn only_the_ports_of_an_engines_units_are_read() {
         use EngineKind::{Dockerd, Podman};
         type Row<'t> = (&'t str, &'t str, &'t [(u16, EngineKind)]);
         #[rustfmt::skip]
@@ -217,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_read_again() {
+    fn changed_files_are_read_again() {
         let host = RecordedHost::new();
         let unit = "etc/systemd/system/docker.socket";
         host.file(unit, "[Socket]\nListenStream=2375\n");
         let mut memory = UnitMemory::default();
-        // Longer than the kernel's tick, which the times of files are counted by.
+        // Longer than the tick of the kernel's file times.
         let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(ports(&host, &mut memory), [(2375, EngineKind::Dockerd)]);
         assert_eq!(ports(&host, &mut memory), [(2375, EngineKind::Dockerd)]);
@@ -234,7 +235,7 @@ mod tests {
         let more = [(2375, EngineKind::Dockerd), (2377, EngineKind::Dockerd)];
         assert_eq!(ports(&host, &mut memory), more);
         pause();
-        // An editor that writes in place leaves the directory as it was.
+        // An editor that writes in place leaves the directory unchanged.
         host.file(
             "etc/systemd/system/docker.socket.d/more.conf",
             "[Socket]\nListenStream=2378\n",

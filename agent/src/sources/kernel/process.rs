@@ -286,7 +286,7 @@ fn open_directory(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> 
 /// meanwhile.
 fn read_socket(fds: &OwnedFd, name: impl Arg, target: &mut [u8; 32]) -> io::Result<Option<SocketInode>> {
     match readlinkat_raw(fds, name, &mut target[..]) {
-        #[expect(clippy::cast_possible_truncation, reason = "cut as sock_diag cuts it")]
+        #[expect(clippy::cast_possible_truncation, reason = "truncated like in sock_diag")]
         Ok(length) => Ok(parse_bracketed(&target[..length], b"socket:[").map(|inode| SocketInode(inode as u32))),
         // It was closed meanwhile; in a recorded tree it is a plain file.
         Err(Errno::NOENT | Errno::INVAL) => Ok(None),

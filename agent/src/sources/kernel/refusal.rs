@@ -84,8 +84,8 @@ mod tests {
             (Errno::IO, false, false, false),
         ] {
             let error = io::Error::from(errno);
-            let told = (is_gone(&error), is_missing(&error), leads_nowhere(&error));
-            assert_eq!(told, (gone, missing, nowhere), "{errno:?}");
+            let judged = (is_gone(&error), is_missing(&error), leads_nowhere(&error));
+            assert_eq!(judged, (gone, missing, nowhere), "{errno:?}");
         }
     }
 }

@@ -458,8 +458,8 @@ mod tests {
             ("/run/crio/crio.sock", "/nowhere", false, true),
         ] {
             let error = rooted.walk(path).expect_err(path);
-            let told = (&*error.at, error.is_link, error.is_missing());
-            assert_eq!(told, (Path::new(at), is_link, is_missing), "{path}: {error:?}");
+            let seen = (&*error.at, error.is_link, error.is_missing());
+            assert_eq!(seen, (Path::new(at), is_link, is_missing), "{path}: {error:?}");
         }
     }
 }

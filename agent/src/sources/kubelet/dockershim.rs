@@ -1,13 +1,13 @@
-//! Whether a kubelet serves CRI for Docker by itself, by the socket that it holds: the name of the socket proves
-//! nothing, and who listens on it does.
+//! Detects a kubelet that serves CRI for Docker itself, by the socket that it holds. The name of a socket proves
+//! nothing, but the process that listens on it does.
 
 use crate::model::identity::SocketInode;
 use crate::sources::HostPaths;
 use crate::sources::kernel::unix_table::{LineState, read_lines};
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
-/// Some(true) where the process listens on a `dockershim.sock`; none where it does not, or where that may not be read:
-/// a kubelet without one may be any.
+/// Returns true if the process listens on a `dockershim.sock`; none if it does not or its sockets may not be read,
+/// because a kubelet without one may be of any version.
 pub(super) fn serves_dockershim(host: &HostPaths, reader: &ProcessReader, entry: &ProcessEntry) -> Option<bool> {
     let mut named: Vec<SocketInode> = Vec::new();
     let read = read_lines(&host.proc, entry.key.pid, &mut |line| {

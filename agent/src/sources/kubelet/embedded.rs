@@ -1,4 +1,4 @@
-//! Which processes carry a kubelet, and what the distributions that embed one tell it.
+//! The processes that contain a kubelet, and the settings that distributions pass to theirs.
 
 use super::files::{Files, named_by};
 use super::flags::{ENDPOINT, Flags};
@@ -11,7 +11,7 @@ use crate::sources::runtime::endpoint::{K3S_CONTAINERD, K3S_CRI_DOCKERD};
 /// The flags of microk8s' kubelet.
 pub(super) const MICROK8S_ARGUMENTS: &str = "/var/snap/microk8s/current/args/kubelet";
 
-/// What microk8s writes in those flags for its directories.
+/// The variables for directories that microk8s uses in those flags.
 const MICROK8S_VARIABLES: [(&str, &str); 6] = [
     ("${SNAP_COMMON}", "/var/snap/microk8s/common"),
     ("${SNAP_DATA}", "/var/snap/microk8s/current"),
@@ -21,11 +21,11 @@ const MICROK8S_VARIABLES: [(&str, &str); 6] = [
     ("$SNAP", "/snap/microk8s/current"),
 ];
 
-/// A distribution that hands the kubelet its flags by itself.
+/// A distribution that passes the kubelet its flags itself.
 struct Distribution {
     /// Its own configuration.
     configuration: &'static str,
-    /// Where it keeps its data unless it is told otherwise.
+    /// The default directory of its data.
     data: &'static str,
 }
 
@@ -39,10 +39,10 @@ const RKE2: Distribution = Distribution {
     data: "/var/lib/rancher/rke2",
 };
 
-/// The drop-ins of their kubelets, below their data: from k3s and rke2 1.32 on.
+/// The drop-ins of their kubelets, below their data (since k3s and rke2 1.32).
 const DROP_INS: &str = "agent/etc/kubelet.conf.d";
 
-/// Names by which k3s is called, and whether it runs a kubelet then.
+/// The names under which k3s is called, and whether it runs a kubelet then.
 const K3S_NAMES: [(&str, bool); 5] = [
     ("k3s-server", true),
     ("k3s-agent", true),
@@ -51,22 +51,23 @@ const K3S_NAMES: [(&str, bool); 5] = [
     ("ctr", false),
 ];
 
-/// Flags of k3s that may stand before the word that says what it is to be, and take a value.
+/// Flags of k3s with a value that may come before its subcommand.
 const K3S_FLAGS_IN_FRONT: [&str; 3] = ["--data-dir", "-d", "-data-dir"];
 
-/// A program that carries a kubelet.
+/// A program that contains a kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
-    /// The kubelet itself, also as rke2 and k0s start it, and hyperkube.
+    /// The kubelet itself, including the one that rke2 and k0s start, and hyperkube.
     Kubelet,
-    /// k3s, in one process with its kubelet.
+    /// k3s, whose kubelet is in the same process.
     K3s,
-    /// kubelite of microk8s.
+    /// microk8s' kubelite.
     Microk8s,
 }
 
 impl Program {
-    /// By the executable's name, else by the kernel's name for the process where the executable may not be read.
+    /// Returns the program from the executable's name, or from the kernel's name for the process if the executable may
+    /// not be read.
     pub(super) fn of(entry: &ProcessEntry) -> Option<Self> {
         let executable = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
         match KubeletProgram::of(executable.unwrap_or(&entry.name))? {
@@ -77,7 +78,7 @@ impl Program {
         }
     }
 
-    /// The name that a finding says.
+    /// Returns the name in a finding.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Kubelet => "kubelet",
@@ -86,7 +87,7 @@ impl Program {
         }
     }
 
-    /// True if this invocation of it runs a kubelet: hyperkube and k3s are many programs in one. False for a process
+    /// True if this invocation runs a kubelet: hyperkube and k3s are several programs in one. False for a process
     /// without arguments, which is just ending.
     pub(super) fn runs_kubelet(self, arguments: &[String]) -> bool {
         let Some(program) = arguments.first() else {
@@ -100,8 +101,8 @@ impl Program {
     }
 }
 
-/// True if k3s was called to be a server or an agent, which the first word after the program and its flags says: the
-/// words of its other commands are anybody's. k3s hides its arguments: what is left is one, `/usr/local/bin/k3s server`.
+/// True if k3s was called as a server or an agent, which is the first word after the program and its flags. Words of
+/// its other subcommands may be anything. k3s replaces its arguments by a single one: `/usr/local/bin/k3s server`.
 fn runs_k3s(arguments: &[String]) -> bool {
     let mut words = arguments.iter().flat_map(|argument| argument.split_whitespace());
     let program = words
@@ -121,35 +122,36 @@ fn runs_k3s(arguments: &[String]) -> bool {
     false
 }
 
-/// What k3s tells its kubelet: by the flags that it hands on, else by the drop-ins that it writes, else by what it was told
-/// itself, else its own containerd, or, where it was told to use Docker and does not let it be seen, its own cri-dockerd:
-/// whichever serves tells. `executable` lies below its data (`<data-dir>/data/<hash>/bin/k3s`).
-pub(super) fn add_k3s(files: &Files, told: &mut KubeletFacts, executable: Option<&str>) {
-    let own = std::mem::take(&mut told.flags);
+/// Adds the settings that k3s passes to its kubelet: from the flags that it passes on, or else from the drop-ins that
+/// it writes, or else from its own settings. Without any the runtime is its own containerd or, because a setting to use
+/// Docker may not be visible, its own cri-dockerd: whichever of the two serves. `executable` is below its data
+/// (`<data-dir>/data/<hash>/bin/k3s`).
+pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Option<&str>) {
+    let own = std::mem::take(&mut facts.flags);
     let path = own.config.as_deref().unwrap_or(K3S.configuration);
     let file = files.read_distribution(path).unwrap_or_else(|gap| {
-        told.miss(gap);
+        facts.miss(gap);
         None
     });
     let file = file.unwrap_or_default();
-    let mut handed_on = Flags::default();
-    file.kubelet_args.iter().for_each(|flag| handed_on.hand_on(flag));
-    handed_on.lay_over(Flags {
+    let mut passed_on = Flags::default();
+    file.kubelet_args.iter().for_each(|flag| passed_on.pass_on(flag));
+    passed_on.apply(Flags {
         of_kubelet: own.of_kubelet,
         ..Flags::default()
     });
-    told.flags = handed_on.of_kubelet.map_or_else(Flags::default, |flags| *flags);
-    if let Some(endpoint) = &told.flags.endpoint {
-        told.endpoints.push(by_flag(ENDPOINT, endpoint));
+    facts.flags = passed_on.of_kubelet.map_or_else(Flags::default, |flags| *flags);
+    if let Some(endpoint) = &facts.flags.endpoint {
+        facts.endpoints.push(by_flag(ENDPOINT, endpoint));
     }
     let data = own.data_dir.as_deref().or(file.data_dir.as_deref());
     let data = data.or_else(|| data_of(executable?)).unwrap_or(K3S.data);
-    if !told.add(files.read_drop_ins(&format!("{data}/{DROP_INS}"))) {
-        add_named_files(files, told); // before 1.32 k3s has no drop-ins and hands these flags on too
+    if !facts.add(files.read_drop_ins(&format!("{data}/{DROP_INS}"))) {
+        add_named_files(files, facts); // before 1.32 k3s has no drop-ins and passes these flags on too
     }
     if own.docker || file.docker {
-        // Its own flag for an endpoint is that of Docker then, which its cri-dockerd uses.
-        told.endpoints.push(if own.docker {
+        // With Docker, k3s' own flag for an endpoint is that of Docker, for its cri-dockerd.
+        facts.endpoints.push(if own.docker {
             by_flag("--docker", K3S_CRI_DOCKERD)
         } else {
             named_by(&file.path, K3S_CRI_DOCKERD)
@@ -157,29 +159,29 @@ pub(super) fn add_k3s(files: &Files, told: &mut KubeletFacts, executable: Option
         return;
     }
     if let Some(endpoint) = &own.endpoint {
-        told.endpoints.push(by_flag(ENDPOINT, endpoint));
+        facts.endpoints.push(by_flag(ENDPOINT, endpoint));
     } else if let Some(endpoint) = file.container_runtime_endpoint.filter(|e| !e.is_empty()) {
-        told.endpoints.push(named_by(&file.path, &endpoint));
+        facts.endpoints.push(named_by(&file.path, &endpoint));
     }
-    if told.endpoints.is_empty() {
+    if facts.endpoints.is_empty() {
         let guesses = [K3S_CONTAINERD, K3S_CRI_DOCKERD].map(|path| EndpointCandidate {
             path: path.to_owned(),
             origin: EndpointOrigin::WellKnown { of: "k3s".to_owned() },
         });
-        told.endpoints.extend(guesses);
+        facts.endpoints.extend(guesses);
     }
 }
 
-/// The folder of k3s' data that its program was unpacked in.
+/// Returns the directory of k3s' data into which its program was unpacked.
 fn data_of(executable: &str) -> Option<&str> {
     let (above, _program) = executable.rsplit_once("/bin/")?;
     let (data, _hash) = above.rsplit_once("/data/")?;
     Some(data)
 }
 
-/// The flags of microk8s' kubelet are in a file that a flag of kubelite names.
-pub(super) fn add_microk8s(files: &Files, told: &mut KubeletFacts) {
-    let path = told
+/// Adds the flags of microk8s' kubelet. They are in a file that a flag of kubelite names.
+pub(super) fn add_microk8s(files: &Files, facts: &mut KubeletFacts) {
+    let path = facts
         .flags
         .args_file
         .clone()
@@ -188,54 +190,54 @@ pub(super) fn add_microk8s(files: &Files, told: &mut KubeletFacts) {
         Ok(Some(content)) => Flags::parse_file(&content),
         Ok(None) => {
             let answer = "kubelite reads its flags here, and it is not there";
-            return told.miss(Gap::new(Reason::NotFound, Hides::Runtime, path, answer));
+            return facts.miss(Gap::new(Reason::NotFound, Hides::Runtime, path, answer));
         }
-        Err(gap) => return told.miss(gap),
+        Err(gap) => return facts.miss(gap),
     };
     if let Some(endpoint) = &flags.endpoint {
-        told.endpoints.push(named_by(&path, &expand(endpoint)));
+        facts.endpoints.push(named_by(&path, &expand(endpoint)));
     }
-    told.flags = Flags {
+    facts.flags = Flags {
         config: flags.config.as_deref().map(expand),
         config_dir: flags.config_dir.as_deref().map(expand),
         ..flags
     };
 }
 
-/// Puts microk8s' directories in the place of its variables.
+/// Replaces microk8s' variables by their directories.
 pub(super) fn expand(text: &str) -> String {
     MICROK8S_VARIABLES
         .iter()
         .fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// What distributions left in their configuration, where no process is seen. Gives whether there is any.
-pub(super) fn add_distributions(files: &Files, told: &mut KubeletFacts) -> bool {
+/// Adds the settings in the configuration of distributions, if no process is visible. Returns whether there are any.
+pub(super) fn add_distributions(files: &Files, facts: &mut KubeletFacts) -> bool {
     let mut is_there = false;
     for distribution in [K3S, RKE2] {
         let file = match files.read_distribution(distribution.configuration) {
             Ok(file) => file,
             Err(gap) => {
-                told.miss(gap);
+                facts.miss(gap);
                 is_there = true;
                 None
             }
         };
         is_there |= file.is_some();
         let file = file.unwrap_or_default();
-        let mut handed_on = Flags::default();
-        file.kubelet_args.iter().for_each(|flag| handed_on.hand_on(flag));
-        let handed_on = handed_on.of_kubelet.and_then(|flags| flags.endpoint);
-        told.endpoints.extend(handed_on.map(|e| named_by(&file.path, &e)));
+        let mut passed_on = Flags::default();
+        file.kubelet_args.iter().for_each(|flag| passed_on.pass_on(flag));
+        let passed_on = passed_on.of_kubelet.and_then(|flags| flags.endpoint);
+        facts.endpoints.extend(passed_on.map(|e| named_by(&file.path, &e)));
         let data = file.data_dir.as_deref().unwrap_or(distribution.data);
-        is_there |= told.add(files.read_drop_ins(&format!("{data}/{DROP_INS}")));
+        is_there |= facts.add(files.read_drop_ins(&format!("{data}/{DROP_INS}")));
         let named = file.container_runtime_endpoint.filter(|e| !e.is_empty());
         let endpoint = if file.docker {
             Some(K3S_CRI_DOCKERD.to_owned())
         } else {
             named
         };
-        told.endpoints.extend(endpoint.map(|e| named_by(&file.path, &e)));
+        facts.endpoints.extend(endpoint.map(|e| named_by(&file.path, &e)));
     }
     is_there
 }

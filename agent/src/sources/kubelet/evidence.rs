@@ -1,19 +1,19 @@
-//! What shows that this is a node of Kubernetes where neither its kubelet nor its runtime was recognised: a program that
-//! carries a kubelet under a name of its own is found by what it does.
+//! Finds evidence of a Kubernetes node whose kubelet and runtime were not recognised. A program that contains a kubelet
+//! under an unknown name is detected by its pods.
 
 use super::files::Files;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
 use crate::sources::engines::supervises_pods;
 use crate::sources::kernel::refusal::is_gone;
-use crate::sources::processes::standing::{Standing, read_standing};
+use crate::sources::processes::authority::{Authority, read_authority};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
-/// Where every kubelet keeps what its pods mount, unless it is told otherwise.
+/// The default directory of the mounts of a kubelet's pods.
 const PODS: &str = "/var/lib/kubelet/pods";
 
-/// Finds a sign of pods on this node, as the gap that it is where no runtime answers. Costs a file of each process where
-/// there is none.
+/// Finds a sign of pods on this node, and returns the gap that applies if no runtime answers. Without a sign this reads
+/// one file of each process.
 pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Option<Gap> {
     let supervisor = table.entries.iter().find(|entry| is_supervisor_of_pods(reader, entry));
     if let Some(entry) = supervisor {
@@ -31,15 +31,15 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
 }
 
 fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
-    // One whose arguments may not be read may be one.
+    // A process whose arguments may not be read may be one.
     let supervises = supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error));
     supervises && {
-        let standing = reader.open(entry.key).and_then(|process| read_standing(&process));
-        matches!(standing, Ok(Standing::Node))
+        let authority = reader.open(entry.key).and_then(|process| read_authority(&process));
+        matches!(authority, Ok(Authority::Node))
     }
 }
 
-/// True if a process is in a pod of this node itself: one of a node in a container has that container around it.
+/// True if a process is in a pod of this node itself. A process of a node in a container has that container around it.
 fn is_in_pod(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     let membership = reader.describe(entry).map(|process| process.membership);
     membership.is_some_and(|m| m.pod_uid.is_some() && m.containers.len() <= 1)

@@ -1,4 +1,4 @@
-//! The files that a kubelet, and what embeds one, reads about its runtime.
+//! The files from which a kubelet, or a program that embeds one, reads the settings of its runtime.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::runtime::endpoint::path_of;
 
-/// The largest file that is read; a kubelet's configuration has a few KiB.
+/// The limit of a file, in bytes; a kubelet's configuration has a few KiB.
 const FILE_MAX: u64 = 1 << 20;
 
-/// Files of one directory of drop-ins that are read.
+/// The most files of one directory of drop-ins that are read.
 const DROP_INS_MAX: usize = 256;
 
 /// The host's files; errors become gaps that hide the runtime.
@@ -24,8 +24,8 @@ pub(super) struct Files {
     root: Result<Rooted, Gap>,
 }
 
-/// The fields of a `KubeletConfiguration` that castoff reads (kubelet.config.k8s.io/v1beta1): the endpoint from 1.27 on,
-/// `failCgroupV1` from 1.31 on.
+/// The fields of a `KubeletConfiguration` that castoff reads (kubelet.config.k8s.io/v1beta1): the endpoint since 1.27,
+/// and `failCgroupV1` since 1.31.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct KubeletConfiguration {
@@ -38,13 +38,15 @@ impl KubeletConfiguration {
     fn read_as(self, path: &str) -> Configuration {
         let named = self.container_runtime_endpoint.filter(|e| !e.is_empty());
         Configuration {
-            endpoint: named.map_or(Word::Silent, |endpoint| Word::Names(named_by(path, &endpoint))),
+            endpoint: named.map_or(EndpointSetting::Silent, |endpoint| {
+                EndpointSetting::Names(named_by(path, &endpoint))
+            }),
             fail_cgroup_v1: self.fail_cgroup_v1,
         }
     }
 }
 
-/// The fields of k3s' and rke2's configuration that castoff reads: the command line's flags as a file.
+/// The fields of k3s' and rke2's configuration that castoff reads: the flags of the command line in a file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct DistributionFile {
@@ -52,12 +54,12 @@ struct DistributionFile {
     docker: Option<Switch>,
     data_dir: Option<String>,
     kubelet_arg: Option<OneOrMore>,
-    /// Added to what the files before have, where without the sign it takes their place.
+    /// Appended to the value of earlier files; without the `+` it would replace that value.
     #[serde(rename = "kubelet-arg+")]
     more_kubelet_args: Option<OneOrMore>,
 }
 
-/// A flag without a value: k3s takes the word for the value.
+/// A flag without a value: k3s accepts the word as the value.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Switch {
@@ -90,19 +92,19 @@ impl OneOrMore {
     }
 }
 
-/// k3s' or rke2's configuration with the files that are laid over it.
+/// k3s' or rke2's configuration, with its drop-ins.
 #[derive(Debug, Default)]
 pub(super) struct DistributionConfiguration {
     pub(super) container_runtime_endpoint: Option<String>,
     pub(super) docker: bool,
     pub(super) data_dir: Option<String>,
     pub(super) kubelet_args: Vec<String>,
-    /// The file that decides on the endpoint.
+    /// The file that sets the endpoint.
     pub(super) path: String,
 }
 
 impl DistributionConfiguration {
-    fn lay_over(&mut self, path: &str, file: DistributionFile) {
+    fn apply(&mut self, path: &str, file: DistributionFile) {
         if file.container_runtime_endpoint.is_some() || file.docker.is_some() {
             path.clone_into(&mut self.path);
         }
@@ -119,15 +121,15 @@ impl DistributionConfiguration {
     }
 }
 
-/// What a kubelet's configuration says.
+/// The settings in a kubelet's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Configuration {
-    pub(super) endpoint: Word,
+    pub(super) endpoint: EndpointSetting,
     pub(super) fail_cgroup_v1: Option<bool>,
 }
 
 impl Configuration {
-    const fn new(endpoint: Word) -> Self {
+    const fn new(endpoint: EndpointSetting) -> Self {
         Self {
             endpoint,
             fail_cgroup_v1: None,
@@ -135,14 +137,14 @@ impl Configuration {
     }
 }
 
-/// What a file says of the endpoint.
+/// The endpoint in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum EndpointSetting {
     /// There is no such file.
     NoFile,
-    /// It is there, and leaves the endpoint to others.
+    /// The file sets no endpoint.
     Silent,
-    /// It names one.
+    /// The file sets this endpoint.
     Names(EndpointCandidate),
 }
 
@@ -154,7 +156,7 @@ impl Files {
         }
     }
 
-    /// A text file. None: it is not there.
+    /// Reads a text file. Returns none if it does not exist.
     pub(super) fn read(&self, path: &str) -> Result<Option<String>, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let bytes = match root.read_file(path, FILE_MAX) {
@@ -167,24 +169,24 @@ impl Files {
             .map_err(|e| Gap::new(Reason::Malformed, Hides::Runtime, path, e))
     }
 
-    /// A kubelet's configuration file.
+    /// Reads a kubelet's configuration file.
     pub(super) fn read_configuration(&self, path: &str) -> Result<Configuration, Gap> {
         let file = self.read_yaml::<KubeletConfiguration>(path)?;
-        Ok(file.map_or(Configuration::new(Word::NoFile), |file| file.read_as(path)))
+        Ok(file.map_or(Configuration::new(EndpointSetting::NoFile), |file| file.read_as(path)))
     }
 
-    /// A directory of drop-ins: of the `.conf` files in it and below it, in the order of their paths, the last one that sets a
-    /// field (KEP-3983; from 1.28 on).
+    /// Reads a directory of drop-ins. Among the `.conf` files in it and below it, in the order of their paths, the last
+    /// one that sets a field wins (KEP-3983; since 1.28).
     pub(super) fn read_drop_ins(&self, directory: &str) -> Result<Configuration, Gap> {
         let mut paths = Vec::new();
-        // The kubelet follows no link to a directory (WalkDir of Go), not even where the flag names one.
+        // The kubelet follows no link to a directory (Go's WalkDir), not even if the flag names one.
         if self.is_link(directory)? || !self.find_drop_ins(directory, &mut paths)? {
-            return Ok(Configuration::new(Word::NoFile));
+            return Ok(Configuration::new(EndpointSetting::NoFile));
         }
-        let mut all = Configuration::new(Word::Silent);
+        let mut all = Configuration::new(EndpointSetting::Silent);
         for path in paths {
             let file = self.read_configuration(&path)?;
-            if let Word::Names(_) = file.endpoint {
+            if let EndpointSetting::Names(_) = file.endpoint {
                 all.endpoint = file.endpoint;
             }
             all.fail_cgroup_v1 = file.fail_cgroup_v1.or(all.fail_cgroup_v1);
@@ -192,7 +194,7 @@ impl Files {
         Ok(all)
     }
 
-    /// Adds the drop-ins in a directory and below it. False where there is no such directory.
+    /// Adds the drop-ins in a directory and below it. Returns false if there is no such directory.
     fn find_drop_ins(&self, directory: &str, found: &mut Vec<String>) -> Result<bool, Gap> {
         let Some(names) = self.read_names(directory, &[""])? else {
             return Ok(false);
@@ -203,7 +205,7 @@ impl Files {
                 self.find_drop_ins(&path, found)?;
                 continue;
             }
-            // As the kubelet takes them: `.conf` and no other spelling.
+            // Like the kubelet: only `.conf`, in lower case.
             if name.strip_suffix(".conf").is_some() {
                 found.push(path);
             }
@@ -219,7 +221,7 @@ impl Files {
         Ok(root.read_link(path).is_ok())
     }
 
-    /// True if something is there.
+    /// True if there is a file or directory at `path`.
     pub(super) fn is_there(&self, path: &str) -> Result<bool, Gap> {
         Ok(self.kind_of(path)?.is_some())
     }
@@ -228,7 +230,7 @@ impl Files {
         Ok(self.kind_of(path)? == Some(FileType::Directory))
     }
 
-    /// The kind of file at `path`; none where nothing is there.
+    /// Returns the type of the file at `path`; none if there is none.
     fn kind_of(&self, path: &str) -> Result<Option<FileType>, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         match root.read_identity(path) {
@@ -238,7 +240,7 @@ impl Files {
         }
     }
 
-    /// True if a directory has anything in it. False where it is not there.
+    /// True if a directory has an entry. False if it does not exist.
     pub(super) fn has_entries(&self, directory: &str) -> Result<bool, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let mut some = false;
@@ -253,7 +255,7 @@ impl Files {
         }
     }
 
-    /// k3s' or rke2's configuration with the files that are laid over it. None: there is none.
+    /// Reads k3s' or rke2's configuration with its drop-ins. Returns none if there is no file.
     pub(super) fn read_distribution(&self, path: &str) -> Result<Option<DistributionConfiguration>, Gap> {
         let directory = format!("{path}.d");
         let names = self.read_names(&directory, &[".yaml", ".yml"])?.unwrap_or_default();
@@ -261,7 +263,7 @@ impl Files {
         let mut all: Option<DistributionConfiguration> = None;
         for path in std::iter::once(path.to_owned()).chain(over) {
             if let Some(file) = self.read_yaml::<DistributionFile>(&path)? {
-                all.get_or_insert_default().lay_over(&path, file);
+                all.get_or_insert_default().apply(&path, file);
             }
         }
         Ok(all)
@@ -272,7 +274,7 @@ impl Files {
         text.map(|text| parse_yaml(path, &text)).transpose()
     }
 
-    /// The names in a directory that end in one of `suffixes`, sorted. None: it is not there.
+    /// Returns the names in a directory that end in one of `suffixes`, sorted. None if it does not exist.
     fn read_names(&self, directory: &str, suffixes: &[&str]) -> Result<Option<Vec<String>>, Gap> {
         let root = self.root.as_ref().map_err(Gap::clone)?;
         let mut names = Vec::new();
@@ -296,7 +298,8 @@ impl Files {
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &str, text: &str) -> Result<T, Gap> {
-    // JSON, which some installers write, is YAML too. Where it is wrong, not what stands there: the file may hold tokens.
+    // JSON, which some installers write, is YAML too. The error gives the position and not the text: the file may
+    // contain tokens.
     serde_saphyr::from_str(first_document(text)).map_err(|error| {
         let line = error
             .location()
@@ -306,16 +309,16 @@ fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &str, text: &str) -> Result<T,
     })
 }
 
-/// Reads a file's text as a kubelet's and as a distribution's configuration.
+/// Reads a text as a kubelet's and as a distribution's configuration.
 #[cfg(any(test, feature = "fuzz"))]
 pub(super) fn fuzz(text: &str) {
     let _ = parse_yaml::<KubeletConfiguration>("config", text).map(|file| file.read_as("config"));
     if let Ok(file) = parse_yaml::<DistributionFile>("config", text) {
-        DistributionConfiguration::default().lay_over("config", file);
+        DistributionConfiguration::default().apply("config", file);
     }
 }
 
-/// The first document of a stream: the kubelet and k3s read no other, whatever follows (sigs.k8s.io/yaml).
+/// Returns the first document of a stream: the kubelet and k3s ignore all others (sigs.k8s.io/yaml).
 fn first_document(text: &str) -> &str {
     let (mut begun, mut end) = (false, 0);
     for line in text.split_inclusive('\n') {
@@ -333,7 +336,7 @@ fn first_document(text: &str) -> &str {
     text
 }
 
-/// An endpoint that a file names.
+/// Returns an endpoint that a file sets.
 pub(super) fn named_by(file: &str, endpoint: &str) -> EndpointCandidate {
     EndpointCandidate {
         path: path_of(endpoint).to_owned(),

@@ -1,8 +1,8 @@
-//! The flags by which a kubelet, and what embeds one, is told about its runtime. Nothing else of a command line is
+//! The flags that set the runtime of a kubelet, or of a program that embeds one. Nothing else of a command line is
 //! kept.
 
-/// Flags that went with dockershim in Kubernetes 1.24: a kubelet that was started with one of them and runs is older
-/// (kubernetes/kubernetes#106907; from 1.24 on it ends at once, "unknown flag").
+/// Flags that were removed with dockershim in Kubernetes 1.24. A kubelet that runs with one of them is older
+/// (kubernetes/kubernetes#106907; since 1.24 it ends at once with "unknown flag").
 const GONE_WITH_DOCKERSHIM: [&str; 9] = [
     "--cni-bin-dir",
     "--cni-cache-dir",
@@ -15,13 +15,13 @@ const GONE_WITH_DOCKERSHIM: [&str; 9] = [
     "--network-plugin-mtu",
 ];
 
-/// The name of the flag that names the endpoint.
+/// The name of the flag for the endpoint.
 pub(super) const ENDPOINT: &str = "--container-runtime-endpoint";
 
-/// The name of the flag that hands another on.
-const HAND_ON: &str = "kubelet-arg";
+/// The name of the flag that passes another flag on to the kubelet.
+const PASS_ON: &str = "kubelet-arg";
 
-/// What the flags say. The last of one name wins, as everywhere in Kubernetes.
+/// The values of the flags. The last one of a name wins, as everywhere in Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     /// `--container-runtime`: `docker` or `remote`, up to 1.26.
@@ -30,7 +30,7 @@ pub(super) struct Flags {
     pub endpoint: Option<String>,
     /// `--config`: a file.
     pub config: Option<String>,
-    /// `--config-dir`: a directory of files that are laid over it.
+    /// `--config-dir`: a directory of drop-ins.
     pub config_dir: Option<String>,
     /// `--kubelet-args-file` of microk8s: a file of flags.
     pub args_file: Option<String>,
@@ -40,14 +40,14 @@ pub(super) struct Flags {
     pub data_dir: Option<String>,
     /// `--fail-cgroupv1`.
     pub fail_cgroup_v1: Option<bool>,
-    /// A flag that no kubelet without dockershim has.
+    /// A flag that only a kubelet with dockershim has.
     pub before_1_24: Option<&'static str>,
-    /// The flags that k3s hands on to its kubelet, `--kubelet-arg`.
+    /// The flags that k3s passes on to its kubelet with `--kubelet-arg`.
     pub of_kubelet: Option<Box<Flags>>,
 }
 
 impl Flags {
-    /// Reads them off arguments. Takes `--flag=value` and `--flag value`; ends at `--`.
+    /// Parses arguments. Accepts `--flag=value` and `--flag value`; ends at `--`.
     pub(super) fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
         let mut flags = Self::default();
         flags.add(arguments);
@@ -67,7 +67,7 @@ impl Flags {
                 Some((name, value)) => (name, Some(value)),
                 None => (flag, None),
             };
-            // A kubelet takes underscores for dashes (WordSepNormalizeFunc of component-base).
+            // A kubelet accepts underscores instead of dashes (WordSepNormalizeFunc of component-base).
             let name = name.replace('_', "-");
             if self.set_without_value(&name, value) {
                 continue;
@@ -77,18 +77,17 @@ impl Flags {
         }
     }
 
-    /// Adds one flag that is handed on to the kubelet; it comes without its dashes. A kubelet hands nothing on: a chain of such
-    /// flags is followed no further.
-    pub(super) fn hand_on(&mut self, flag: &str) {
+    /// Adds one flag that is passed on to the kubelet, without its dashes. A kubelet passes nothing on, so a chain of
+    /// such flags is not followed further.
+    pub(super) fn pass_on(&mut self, flag: &str) {
         let of_kubelet = self.of_kubelet.get_or_insert_default();
         let name = flag.split('=').next().unwrap_or_default();
-        if name.replace('_', "-") != HAND_ON {
+        if name.replace('_', "-") != PASS_ON {
             of_kubelet.add([format!("--{flag}").as_str()]);
         }
     }
 
-    /// Reads them off the lines of a file that a shell or systemd would read: `NAME="--flag=value --flag value"`, or
-    /// bare flags. Comments are left out.
+    /// Parses a file for a shell or systemd: `NAME="--flag=value --flag value"`, or bare flags. Comments are skipped.
     pub(super) fn parse_file(content: &str) -> Self {
         let lines = content.lines().map(str::trim).filter(|l| !l.starts_with('#'));
         let words = lines.flat_map(|line| {
@@ -98,12 +97,12 @@ impl Flags {
             };
             flags.split_whitespace()
         });
-        // The quotes stand around the whole, around a word or around a value.
+        // The quotes may be around the whole, a word or a value.
         let words: Vec<String> = words.map(|word| word.replace(['"', '\''], "")).collect();
         Self::parse(words.iter().map(String::as_str))
     }
 
-    /// The flag that says, or whose being there shows, that the kubelet runs dockershim.
+    /// Returns the flag whose value or presence shows that the kubelet runs dockershim.
     pub(super) fn evidence_of_dockershim(&self) -> &'static str {
         match (&self.runtime, self.before_1_24) {
             (None, Some(flag)) => flag,
@@ -138,15 +137,15 @@ impl Flags {
             "config-dir" => &mut self.config_dir,
             "kubelet-args-file" => &mut self.args_file,
             "data-dir" | "d" => &mut self.data_dir,
-            HAND_ON => return self.hand_on(value.unwrap_or_else(follows)),
+            PASS_ON => return self.pass_on(value.unwrap_or_else(follows)),
             _ => return,
         };
         let value = value.unwrap_or_else(follows);
         *field = Some(value.to_owned()).filter(|v| !v.is_empty());
     }
 
-    /// Takes what flags say that win over these.
-    pub(super) fn lay_over(&mut self, winner: Self) {
+    /// Applies flags that win over these.
+    pub(super) fn apply(&mut self, winner: Self) {
         self.runtime = winner.runtime.or(self.runtime.take());
         self.endpoint = winner.endpoint.or(self.endpoint.take());
         self.config = winner.config.or(self.config.take());
@@ -157,7 +156,7 @@ impl Flags {
         self.fail_cgroup_v1 = winner.fail_cgroup_v1.or(self.fail_cgroup_v1);
         self.before_1_24 = winner.before_1_24.or(self.before_1_24);
         if let Some(winner) = winner.of_kubelet {
-            self.of_kubelet.get_or_insert_default().lay_over(*winner);
+            self.of_kubelet.get_or_insert_default().apply(*winner);
         }
     }
 }
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_spellings_are_read_and_the_last_wins() {
+    fn both_notations_are_read_and_the_last_wins() {
         for (line, endpoint) in [
             ("kubelet --container-runtime-endpoint=unix:///a", Some("unix:///a")),
             (
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_that_are_handed_on_are_the_kubelets_own() {
+    fn flags_that_are_passed_on_are_the_kubelets_own() {
         for line in [
             "k3s agent --kubelet-arg=container-runtime-endpoint=/a --kubelet-arg=v=2",
             "k3s agent --kubelet-arg container-runtime-endpoint=/b --kubelet-arg container-runtime-endpoint=/a",
@@ -222,16 +221,16 @@ mod tests {
         assert_eq!(Flags::parse(["-d", "/srv/k3s"]).data_dir.as_deref(), Some("/srv/k3s"));
     }
 
-    /// A kubelet has no such flag itself, and anybody can write a chain of them on a command line of his own.
+    /// A kubelet has no such flag, and any user can write a chain of them on a command line.
     #[test]
-    fn what_is_handed_on_hands_nothing_on() {
+    fn a_passed_on_flag_passes_nothing_on() {
         for links in [1, 5_000] {
             let chain = "kubelet-arg=".repeat(links);
             for flag in ["--kubelet-arg=", "--kubelet_arg="] {
                 let flags = Flags::parse([format!("{flag}{chain}container-runtime=docker").as_str()]);
-                let handed_on = flags.of_kubelet.expect("a flag is handed on");
-                assert_eq!(handed_on.of_kubelet, None, "{links} links");
-                assert_eq!(handed_on.runtime, None);
+                let passed_on = flags.of_kubelet.expect("a flag is handed on");
+                assert_eq!(passed_on.of_kubelet, None, "{links} links");
+                assert_eq!(passed_on.runtime, None);
             }
         }
     }

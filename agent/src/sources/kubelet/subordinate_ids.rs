@@ -1,18 +1,18 @@
-//! The ids that the host has set aside for a user `kubelet`, from which pods in user namespaces get theirs.
+//! The IDs that the host reserves for a user `kubelet`, from which pods in user namespaces get theirs.
 //!
-//! Relies on kubelet@v1.33 to v1.37 `pkg/kubelet/userns` (it runs `getsubids` where the user is there), on passwd(5) and on
+//! Relies on kubelet@v1.33 to v1.37 `pkg/kubelet/userns` (it runs `getsubids` if the user exists), on passwd(5) and on
 //! subuid(5).
 
 use super::files::Files;
 use crate::model::kubelet::SubordinateIds;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 
-/// The user whose ranges the kubelet takes.
+/// The user whose ranges the kubelet uses.
 const USER: &str = "kubelet";
 
 const FILES: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
 
-/// The directories in which systemd and distributions look for programs.
+/// The directories in which systemd and distributions search for programs.
 const PROGRAMS: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -22,7 +22,7 @@ const PROGRAMS: [&str; 6] = [
     "/bin",
 ];
 
-/// Reads what is set aside. Absent: the host has no user `kubelet`.
+/// Reads the reserved IDs. Absent if the host has no user `kubelet`.
 pub(super) fn read(files: &Files) -> Reading<SubordinateIds> {
     let passwd = match read_lines(files, "/etc/passwd") {
         Ok(text) => text,
@@ -37,7 +37,7 @@ pub(super) fn read(files: &Files) -> Reading<SubordinateIds> {
     })
 }
 
-/// The user's id, where `line` is his.
+/// Returns the user's ID if `line` is the user's.
 fn uid_of_user(line: &str) -> Option<&str> {
     let mut fields = line.split(':');
     (fields.next() == Some(USER)).then(|| fields.nth(1))?
@@ -64,7 +64,7 @@ fn find_getsubids(files: &Files) -> Reading<String> {
     }
 }
 
-/// The user's ranges that reach the last id, which is none. A line is by name or by number.
+/// Returns the user's ranges that include the last ID, which is reserved. A line has the user's name or number.
 fn find_overlong(files: &Files, uid: &str) -> Reading<Vec<String>> {
     let mut found = Vec::new();
     for path in FILES {
@@ -87,7 +87,7 @@ fn reaches_last_id(line: &str) -> bool {
     }
 }
 
-/// A file as text; empty where it is not there.
+/// Reads a file as text; empty if it does not exist.
 fn read_lines(files: &Files, path: &str) -> Result<String, Gap> {
     files.read(path).map(Option::unwrap_or_default).map_err(detail)
 }
@@ -109,7 +109,7 @@ mod tests {
 
     const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nkubelet:x:990:990::/:/usr/sbin/nologin\n";
 
-    /// Reads a host with these files; a file without content is left out.
+    /// Reads a host with these files. A file with empty content is left out.
     fn read_host(files: &[(&str, &str)]) -> Reading<SubordinateIds> {
         let root = tempfile::tempdir().expect("a directory");
         for (path, content) in files {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_is_not_missing() {
+    fn getsubids_is_missing_only_if_its_directories_were_read() {
         let getsubids = |files: &[(&str, &str)]| match read_host(files) {
             Reading::Known(ids) => ids.getsubids,
             other => panic!("{other:?}"),

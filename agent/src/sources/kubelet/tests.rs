@@ -12,7 +12,7 @@ pub(super) fn look(host: &RecordedHost) -> Sighting<Kubelet> {
     read_kubelet(&host.paths(), &reader, table.reading.known().unwrap_or(&nobody))
 }
 
-/// `(path, who named it)` of each endpoint.
+/// Returns `(path, setting)` of each endpoint.
 pub(super) fn endpoints(seen: &Sighting<Kubelet>) -> Vec<(&str, &str)> {
     let kubelet = seen.reading.known().expect("a kubelet is here");
     let endpoints = kubelet.endpoints.iter().map(|endpoint| {
@@ -105,7 +105,7 @@ fn drop_ins_are_read_below_their_directory_in_the_order_of_their_paths() {
     host.link_in_root("/d/99-link", "/elsewhere");
     let seen = look(&host);
     assert_eq!(endpoints(&seen), [("/inner", "/d/20-cli/z.conf")]);
-    // A file that is a link is read, and a file comes where its name says: after the directory of the same number.
+    // A file that is a link is read, and a file is sorted by its name: after the directory of the same number.
     host.link_in_root("/d/20-cli.conf", "/elsewhere/99.conf");
     assert_eq!(endpoints(&look(&host)), [("/linked", "/d/20-cli.conf")]);
     assert_eq!(gaps(&look(&host)), []);
@@ -180,7 +180,7 @@ fn configuration_is_read_as_yaml_and_as_json() {
 }
 
 #[test]
-fn a_file_that_cannot_be_understood_hides_the_runtime_where_it_would_decide() {
+fn an_invalid_file_hides_the_runtime_if_it_could_decide() {
     for (content, reason) in [
         (b"containerRuntimeEndpoint: [unclosed".to_vec(), Reason::Malformed),
         (b"containerRuntimeEndpoint:\n  a: map\n".to_vec(), Reason::Malformed),
@@ -214,7 +214,7 @@ fn a_file_that_cannot_be_understood_hides_the_runtime_where_it_would_decide() {
 }
 
 #[test]
-fn a_malformed_file_gives_away_nothing_that_stands_in_it() {
+fn the_error_of_a_malformed_file_quotes_nothing() {
     let host = RecordedHost::new();
     host.file("/c", "token: s3cret\ncontainerRuntimeEndpoint: {s3cret: s3cret\n");
     with_kubelet(&host, &["--config=/c"]);
@@ -228,7 +228,7 @@ fn a_malformed_file_gives_away_nothing_that_stands_in_it() {
 }
 
 #[test]
-fn a_named_file_that_is_not_there_is_a_gap() {
+fn a_named_file_that_does_not_exist_is_a_gap() {
     let host = RecordedHost::new();
     with_kubelet(&host, &["--config=/none"]);
     host.file("/var/lib/kubelet/config.yaml", naming("unix:///not-read.sock"));
@@ -242,7 +242,7 @@ fn a_named_file_that_is_not_there_is_a_gap() {
 }
 
 #[test]
-fn dockershim_is_said_where_it_is_shown() {
+fn dockershim_is_reported_if_it_is_shown() {
     let shim = ("/var/run/dockershim.sock", "--container-runtime");
     for (arguments, expected, endpoint) in [
         (vec!["--container-runtime=docker"], Some(true), Some(shim)),
@@ -417,7 +417,7 @@ fn nothing_but_an_unreadable_file_is_unknown() {
 }
 
 #[test]
-fn hostile_arguments_are_taken_as_they_are() {
+fn hostile_arguments_name_no_endpoint() {
     let host = RecordedHost::new();
     let long = "x".repeat(1 << 20);
     with_kubelet(
@@ -440,8 +440,8 @@ fn hostile_arguments_are_taken_as_they_are() {
 }
 
 #[test]
-fn fail_cgroup_v1_is_what_wins_and_unknown_where_that_could_not_be_read() {
-    let told = |arguments: &[&str], files: &[(&str, &str)]| {
+fn fail_cgroup_v1_follows_the_winning_setting_and_is_unknown_if_that_is_unread() {
+    let setting = |arguments: &[&str], files: &[(&str, &str)]| {
         let host = RecordedHost::new();
         with_kubelet(&host, arguments);
         for (path, content) in files {
@@ -455,22 +455,29 @@ fn fail_cgroup_v1_is_what_wins_and_unknown_where_that_could_not_be_read() {
         "failCgroupV1: false\n",
     );
     let files = ["--config=/etc/k.yaml", "--config-dir=/etc/k.d"];
-    assert_eq!(told(&[], &[]), Reading::Absent, "no configuration leaves the default");
-    assert_eq!(told(&files[..1], &[("/etc/k.yaml", CONFIG)]), Reading::Absent);
-    assert_eq!(told(&files[..1], &[("/etc/k.yaml", no)]), Reading::Known(false));
+    assert_eq!(
+        setting(&[], &[]),
+        Reading::Absent,
+        "no configuration leaves the default"
+    );
+    assert_eq!(setting(&files[..1], &[("/etc/k.yaml", CONFIG)]), Reading::Absent);
+    assert_eq!(setting(&files[..1], &[("/etc/k.yaml", no)]), Reading::Known(false));
     let over = [("/etc/k.yaml", yes), ("/etc/k.d/9.conf", no)];
     assert_eq!(
-        told(&files, &over),
+        setting(&files, &over),
         Reading::Known(false),
         "a drop-in wins over the file"
     );
     let flag = ["--fail-cgroupv1=false", "--config=/etc/k.yaml"];
     assert_eq!(
-        told(&flag, &[("/etc/k.yaml", yes)]),
+        setting(&flag, &[("/etc/k.yaml", yes)]),
         Reading::Known(false),
         "a flag wins over both"
     );
-    assert!(told(&files[..1], &[]).gap().is_some(), "the named file is not there");
+    assert!(setting(&files[..1], &[]).gap().is_some(), "the named file is not there");
     let broken = [("/etc/k.yaml", no), ("/etc/k.d/9.conf", "[: {")];
-    assert!(told(&files, &broken).gap().is_some(), "the drop-in may say otherwise");
+    assert!(
+        setting(&files, &broken).gap().is_some(),
+        "the drop-in may say otherwise"
+    );
 }

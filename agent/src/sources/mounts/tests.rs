@@ -247,7 +247,7 @@ fn every_way_to_a_listener_is_found() {
 }
 
 #[test]
-fn the_listeners_name_may_lead_over_links_or_be_relative() {
+fn the_listeners_name_may_have_links_or_be_relative() {
     let node = Node::new();
     for name in [
         "/var/run/docker.sock",

@@ -1,12 +1,14 @@
-//! Which rows of the last reading still hold, so that a quiet node's table costs one listing of `/proc`.
+//! Decides which rows of the last reading are still valid, so that reading the table of a quiet node costs one listing
+//! of `/proc`.
 //!
-//! A process is told from a later one with its pid by the inode of `/proc/<pid>`: the kernel makes a new one for each
-//! process, drops it with the process (`proc_flush_pid` of `kernel/exit.c`), and gives it with the listing
-//! (`proc_fill_cache` of `fs/proc/base.c`), so no process has to be opened for it. The number counts 2³² inodes before it
-//! comes again. Where the kernel forgets one earlier the process is only read anew.
+//! A process is distinguished from a later one with the same pid by the inode of `/proc/<pid>`. The kernel creates a
+//! new inode for each process, drops it with the process (`proc_flush_pid` of `kernel/exit.c`), and returns it in the
+//! listing (`proc_fill_cache` of `fs/proc/base.c`), so no process has to be opened. The inode numbers repeat after 2³².
+//! If the kernel drops an inode earlier, the process is only read again.
 //!
-//! What a process may change while it lives (the program by execve(2), the namespace by setns(2)) is read anew once in
-//! [`ROUNDS`] readings, and at each while the process is young: between fork(2) and execve(2) it looks like its parent.
+//! The properties that a process may change (the program by execve(2), the namespace by setns(2)) are read again once
+//! in [`ROUNDS`] readings, and in each reading while the process is new: between fork(2) and execve(2) it looks like
+//! its parent.
 
 use std::mem;
 use std::path::Path;
@@ -15,24 +17,24 @@ use super::ProcessEntry;
 use crate::model::identity::{Pid, ProcessKey};
 use crate::sources::kernel::system::read_uptime;
 
-/// Each process is read anew once in so many readings, whatever it looks like: 5 minutes at a period of 15 seconds.
+/// Each process is read again once in this many readings: in 5 minutes, if the period is 15 seconds.
 pub(crate) const ROUNDS: u32 = 20;
 
-/// Clock ticks of proc(5) in a second: `USER_HZ` of every architecture that Kubernetes runs on.
+/// Clock ticks of proc(5) in a second: `USER_HZ` on every architecture that Kubernetes runs on.
 const TICKS: u64 = 100;
 
-/// Seconds for which a process is young.
-const YOUTH: u64 = 5;
+/// The seconds for which a process counts as new.
+const NEW_SECONDS: u64 = 5;
 
-/// A row, and what makes it hold.
+/// A row, with the conditions of its validity.
 #[derive(Debug)]
 pub(super) struct ProcessRow {
     pub(super) entry: ProcessEntry,
-    /// The inode of `/proc/<pid>` in the listing that led to it.
+    /// The inode of `/proc/<pid>` in the listing.
     pub(super) inode: u64,
-    /// True if it may be taken again: everything was read of a process that is not young.
+    /// True if it may be reused: everything was read, and the process was not new.
     pub(super) settled: bool,
-    /// True if it was taken again in the last reading.
+    /// True if it was reused in the last reading.
     pub(super) kept: bool,
 }
 
@@ -41,40 +43,40 @@ pub(super) struct ProcessRow {
 pub(super) struct Known {
     rows: Vec<ProcessRow>,
     round: u32,
-    /// Seconds since boot as of this reading; none where that is not told, and nothing is taken again.
+    /// Seconds since boot at this reading. If it is not known, no row is reused.
     uptime: Option<u64>,
 }
 
 impl Known {
-    /// Begins a reading: gives out the last one's rows.
+    /// Starts a reading, and returns the rows of the last one.
     pub(super) fn begin(&mut self, proc: &Path) -> Vec<ProcessRow> {
         self.round = self.round.wrapping_add(1);
         self.uptime = read_uptime(proc);
         mem::take(&mut self.rows)
     }
 
-    /// Ends it: these are the rows now.
+    /// Ends a reading with the new rows.
     pub(super) fn end(&mut self, rows: Vec<ProcessRow>) {
         self.rows = rows;
     }
 
-    /// True if `row` is a row of the process that is now listed with `inode`, and need not be read anew.
+    /// True if `row` is of the process that is listed with `inode`, and need not be read again.
     pub(super) fn holds(&self, row: &ProcessRow, inode: u64) -> bool {
         row.settled && row.inode == inode && !is_due(row.entry.key.pid, self.round)
     }
 
-    /// True if a process that started at `start` is past its youth.
-    pub(super) fn is_grown(&self, start: u64) -> bool {
-        self.uptime.is_some_and(|uptime| uptime >= start / TICKS + YOUTH)
+    /// True if a process that started at `start` is no longer new.
+    pub(super) fn is_old(&self, start: u64) -> bool {
+        self.uptime.is_some_and(|uptime| uptime >= start / TICKS + NEW_SECONDS)
     }
 
-    /// The row of a process.
+    /// Returns the row of a process.
     pub(super) fn get(&self, key: ProcessKey) -> Option<&ProcessRow> {
         let at = self.rows.binary_search_by_key(&key.pid, |row| row.entry.key.pid).ok()?;
         self.rows.get(at).filter(|row| row.entry.key == key)
     }
 
-    /// Nothing of what is known holds any longer.
+    /// Invalidates all rows.
     pub(super) fn forget(&mut self) {
         self.rows.iter_mut().for_each(|row| row.settled = false);
     }
@@ -95,7 +97,7 @@ mod tests {
 
     const UPTIME: &str = "1000.25 2000.00\n";
 
-    /// Its executables as the table says, and whether the row was kept.
+    /// Returns the pids with their executables, and whether the row was reused.
     fn read(reader: &mut ProcessReader) -> Vec<(u32, String, bool)> {
         let table = reader.read_table();
         let entries = table.reading.known().expect("processes are recorded").entries.iter();
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_kept_until_its_turn_and_shows_then_what_has_changed() {
+    fn a_row_is_kept_until_its_turn_and_then_read_again() {
         let host = host(Some(UPTIME));
         let mut reader = host.reader();
         let row = |program: &str, kept| vec![(40, program.to_owned(), kept)];
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_kept_is_read_each_time() {
+    fn rows_that_may_not_be_kept_are_read_each_time() {
         // Process 40 started 4 seconds after boot.
         for uptime in [None, Some("8.99 1.00\n"), Some("0.50 0.00\n"), Some("x\n"), Some("")] {
             let host = host(uptime);
@@ -147,7 +149,7 @@ mod tests {
             }
         }
         let host = host(Some("9.00 1.00\n"));
-        host.process(41, 1, "refused"); // nothing tells its program
+        host.process(41, 1, "refused"); // its program cannot be read
         let mut reader = host.reader();
         let kept = |rows: Vec<(u32, String, bool)>| rows.into_iter().map(|row| row.2).collect::<Vec<_>>();
         assert_eq!(kept(read(&mut reader)), [false, false]);

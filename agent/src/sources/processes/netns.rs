@@ -1,7 +1,7 @@
 //! Network namespaces of processes whose `ns/net` may not be read.
 //!
-//! Any user may read which `net` tree of procfs a process has, and processes of one namespace have one tree. So a process is
-//! placed by one that is alike and may be read, castoff itself at least.
+//! Any user may read the identity of a process's `net` tree in procfs, and processes of one namespace have the same
+//! tree. So the namespace of a process is that of a readable process with the same tree, castoff itself at least.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,11 +17,11 @@ use crate::sources::kernel::netns::read_tree;
 pub(super) struct Refused {
     /// The process.
     pub pid: Pid,
-    /// With what.
+    /// The error.
     pub error: io::Error,
 }
 
-/// Completes the rows, by ascending pid, that `refused` names, and counts those that no readable process is alike with.
+/// Completes the rows in `refused_rows`, by ascending pid, and counts those that share no tree with a readable process.
 pub(super) fn find_alike(proc: &Path, rows: &mut [ProcessRow], refused_rows: Vec<Refused>, gaps: &mut Vec<Gap>) {
     if refused_rows.is_empty() {
         return;
@@ -38,8 +38,8 @@ pub(super) fn find_alike(proc: &Path, rows: &mut [ProcessRow], refused_rows: Vec
     }
 }
 
-/// A refusal hides no client by itself: who looks for clients looks into such a namespace by other means, and says so where
-/// that fails too. Whatever else goes wrong they take for a process without a namespace.
+/// A refusal hides no client by itself: the search for clients reads such a namespace by other means, and reports a gap
+/// if that fails too. After any other error it takes the process for one without a namespace.
 fn hides(error: &io::Error) -> Hides {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Hides::Detail,
@@ -47,7 +47,7 @@ fn hides(error: &io::Error) -> Hides {
     }
 }
 
-/// The `net` tree of each namespace that some row is known to be in, until all of `wanted` are among them.
+/// Reads the `net` tree of each namespace of a known row, until all of `wanted` are found.
 fn read_known(proc: &Path, rows: &[ProcessRow], mut wanted: BTreeSet<(u64, u64)>) -> Vec<((u64, u64), NetNs)> {
     let mut known: Vec<((u64, u64), NetNs)> = Vec::new();
     for ProcessRow { entry, .. } in rows {

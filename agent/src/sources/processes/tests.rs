@@ -18,7 +18,7 @@ fn only_hides(gaps: &[Gap]) -> Vec<(Reason, Hides, u32)> {
 }
 
 #[test]
-fn rows_are_by_ascending_pid_and_say_what_the_kernel_says() {
+fn rows_are_by_ascending_pid_and_match_the_kernel() {
     let host = RecordedHost::new();
     host.process(300, 1, "dockerd")
         .exe("/usr/bin/dockerd (deleted)")
@@ -62,7 +62,7 @@ fn rows_are_by_ascending_pid_and_say_what_the_kernel_says() {
 }
 
 #[test]
-fn a_process_that_vanished_is_left_out_and_one_that_cannot_be_understood_is_counted() {
+fn a_process_that_ended_is_left_out_and_a_malformed_one_is_counted() {
     let host = RecordedHost::new();
     host.process(10, 1, "sh");
     fs::create_dir(host.paths().proc.join("11")).expect("a fresh directory"); // its files are gone
@@ -83,7 +83,7 @@ fn a_process_that_vanished_is_left_out_and_one_that_cannot_be_understood_is_coun
 #[test]
 fn an_unreadable_executable_hides_an_engine_unless_a_kernel_thread_has_none() {
     let host = RecordedHost::new();
-    // No link at all: an error that is neither absence nor the process's end.
+    // Not a link: an error that means neither absence nor the end of the process.
     host.process(10, 1, "sh").file("exe", "");
     let thread = "11 (kworker) S 2 0 0 0 -1 2129984 0 0 0 0 0 7 0 0 20 0 1 0 110 0 0\n";
     host.process(11, 2, "kworker").file("exe", "").file("stat", thread);
@@ -106,7 +106,7 @@ fn no_procfs_is_unknown_and_never_an_empty_table() {
 }
 
 #[test]
-fn hidepid_hides_engines_and_clients_from_who_may_not_trace() {
+fn hidepid_hides_engines_and_clients_if_castoff_may_not_trace() {
     let mount = |options: &str| format!("22 27 0:21 / /proc rw,relatime - proc proc {options}\n");
     let gaps_of = |options: &str, capabilities: &str, init_seen: bool| {
         let host = RecordedHost::new();
@@ -167,7 +167,7 @@ fn a_reused_pid_is_another_process() {
 }
 
 #[test]
-fn sockets_are_told_from_other_descriptors() {
+fn sockets_are_distinguished_from_other_descriptors() {
     let host = RecordedHost::new();
     host.process(10, 1, "sh")
         .socket(17)
@@ -207,7 +207,7 @@ fn arguments_are_bounded_and_decoded_lossily() {
 }
 
 #[test]
-fn a_description_says_only_what_could_be_read() {
+fn a_description_has_only_what_could_be_read() {
     let host = RecordedHost::new();
     host.process(10, 1, "sh")
         .file("status", "Name:\tUid: 7\nUid:\t1000\t0\t0\t0\n");
@@ -219,11 +219,11 @@ fn a_description_says_only_what_could_be_read() {
 }
 
 #[test]
-fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
+fn a_refused_namespace_is_known_from_a_process_with_the_same_tree() {
     let host = RecordedHost::new();
     let tree = |process: crate::sources::recorded::RecordedProcess<'_>, of: &str| {
         fs::create_dir(process.path("net")).expect("a fresh directory");
-        let shared = host.file(of, ""); // what procfs has once for a namespace, a hard link stands for here
+        let shared = host.file(of, ""); // procfs has one such file per namespace; here hard links replace it
         fs::hard_link(shared, process.path("net/unix")).expect("the same file system");
     };
     tree(host.process(10, 1, "castoff").netns(7), "one");
@@ -253,7 +253,7 @@ fn a_refused_namespace_is_known_by_a_process_that_is_alike() {
 }
 
 #[test]
-fn a_group_below_one_that_a_user_owns_is_his_claim() {
+fn a_cgroup_below_one_that_a_user_owns_is_the_users_claim() {
     let host = RecordedHost::new();
     let owner = host.delegated_group("/system.slice/ci.service");
     let below = "kubepods/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";

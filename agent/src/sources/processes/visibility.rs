@@ -1,10 +1,10 @@
-//! What a procfs does not show at all: processes behind `hidepid`, and those outside its PID namespace.
+//! The processes that a procfs does not show at all: those hidden by `hidepid`, and those outside its PID namespace.
 //!
-//! Relies on Documentation/filesystems/proc.rst (hidepid, gid). Never claims a full view where it cannot tell.
+//! Relies on Documentation/filesystems/proc.rst (hidepid, gid). Never claims a full view if this is uncertain.
 
 use std::path::Path;
 
-use super::standing::{Standing, read_standing};
+use super::authority::{Authority, read_authority};
 use super::{ProcessEntry, ProcessTable};
 use crate::model::identity::Pid;
 use crate::model::kubelet::KubeletProgram;
@@ -16,7 +16,7 @@ use crate::sources::kernel::system::{is_in_initial_pid_namespace, is_live, read_
 /// Bit 19 of a capability set, `CAP_SYS_PTRACE` of include/uapi/linux/capability.h.
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
-/// How the procfs is mounted, read again where mounts have changed.
+/// The mount options of the procfs, read again if mounts have changed.
 #[derive(Debug, Default)]
 pub(super) struct Visibility {
     mounts: MountWatch,
@@ -24,7 +24,7 @@ pub(super) struct Visibility {
 }
 
 impl Visibility {
-    /// What a procfs hides as a whole.
+    /// Returns the gaps that concern the procfs as a whole.
     pub(super) fn find_gaps(&mut self, proc: &Path, table: &ProcessTable) -> Vec<Gap> {
         let live = is_live(proc);
         if self.mounts.has_changed(&proc.join("self/mountinfo")) {
@@ -54,7 +54,7 @@ fn find_gaps(proc: &Path, live: bool, hidepid: Option<&Hidepid>, table: &Process
     gaps
 }
 
-/// The process that is the host's own init: pid 1, where castoff itself is seen to be in the initial PID namespace.
+/// Returns the host's own init: pid 1, if castoff itself is seen to be in the initial PID namespace.
 pub(super) fn find_init(proc: &Path) -> Option<Pid> {
     (is_live(proc) && is_in_initial_pid_namespace(proc, &["self"])).then_some(Pid(1))
 }
@@ -65,7 +65,7 @@ fn hide_all(gaps: &mut Vec<Gap>, proc: &Path, answer: &str) {
     }
 }
 
-/// How `hidepid` is set.
+/// The setting of `hidepid`.
 #[derive(Debug)]
 struct Hidepid {
     value: String,
@@ -75,7 +75,7 @@ struct Hidepid {
 fn read_hidepid(proc: &Path, live: bool) -> Option<Hidepid> {
     let device = read_device(proc);
     let mut found = None;
-    // An unreadable mountinfo hides nothing by itself: where processes are refused one by one, each is counted.
+    // An unreadable mountinfo is no gap by itself: processes that are refused are counted one by one.
     let _ = read_mounts(&proc.join("self/mountinfo"), |mount| {
         let ours = if live {
             Some(mount.device) == device
@@ -97,8 +97,8 @@ fn read_hidepid(proc: &Path, live: bool) -> Option<Hidepid> {
     found
 }
 
-/// True if all processes are seen all the same: pid 1 belongs to somebody else, and is seen by right of tracing or as a
-/// member of the mount's `gid`.
+/// True if all processes are visible in spite of `hidepid`: pid 1 belongs to another user and is visible, because
+/// castoff may trace or is a member of the mount's `gid`.
 fn sees_through_hidepid(proc: &Path, table: &ProcessTable, mode: &Hidepid) -> bool {
     let init_seen = table.entries.first().is_some_and(|entry| entry.key.pid == Pid(1));
     init_seen && (mode.group || may_trace(proc))
@@ -109,14 +109,14 @@ fn may_trace(proc: &Path) -> bool {
     status.is_ok_and(|status| status.capabilities().is_some_and(|set| set & CAP_SYS_PTRACE != 0))
 }
 
-/// True if this is, carries or starts a kubelet of the node's own root: where one is seen, the procfs is the node's, in
-/// whatever namespace. The name alone is anybody's.
+/// True if this program is, contains or starts a kubelet and runs as the node's own root. If there is one, the procfs
+/// is the node's, in whatever namespace. The name alone proves nothing.
 fn is_kubelet(proc: &Path, entry: &ProcessEntry) -> bool {
     let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
     let names = [Some(&*entry.name), program];
     let mut known = names.into_iter().flatten().filter_map(KubeletProgram::of);
     known.any(|program| program != KubeletProgram::CriDockerd)
         && ProcessDirectory::open(&proc.join(entry.key.pid.to_string()))
-            .and_then(|process| read_standing(&process))
-            .is_ok_and(|standing| standing == Standing::Node)
+            .and_then(|process| read_authority(&process))
+            .is_ok_and(|authority| authority == Authority::Node)
 }

@@ -1,8 +1,8 @@
-//! One runtime's endpoint, and calls on it that end by themselves.
+//! A client of one runtime's endpoint, whose calls have a deadline.
 //!
-//! Speaks gRPC over a Unix socket as the kubelet does (authority `localhost`, messages up to 16 MiB). The connection is
-//! kept between cycles and made anew when the runtime has restarted. Every call has a deadline: a runtime that accepts
-//! and never answers is as good as none. Relies on [`castoff_cri::Call`] for what may be asked at all.
+//! Uses gRPC over a Unix socket like the kubelet (authority `localhost`, messages up to 16 MiB). The connection is kept
+//! between cycles, and opened again after the runtime has restarted. Every call has a deadline: a runtime that accepts
+//! and never answers does not block a cycle. Relies on [`castoff_cri::Call`] to limit the possible calls.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -23,11 +23,11 @@ use super::refusal::CallError;
 use crate::model::identity::FileIdentity;
 use crate::model::runtime::CriApi;
 
-/// The largest message that is read: what the kubelet reads (`maxMsgSize` of kubernetes/cri-client) and runtimes send
+/// The limit of a message, in bytes: that of the kubelet (`maxMsgSize` of kubernetes/cri-client) and of runtimes
 /// (`DefaultMaxRecvMsgSize` of containerd).
 const MESSAGE_MAX: usize = 16 << 20;
 
-/// How much time is left for the questions of one cycle.
+/// The remaining time for the calls of one cycle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
     per_call: Duration,
@@ -35,7 +35,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// From now on `in_all` for everything and `per_call` for each call.
+    /// Starts now, with `in_all` for all calls and `per_call` for each.
     pub(crate) fn new(per_call: Duration, in_all: Duration) -> Self {
         Self {
             per_call,
@@ -43,26 +43,26 @@ impl Allowance {
         }
     }
 
-    /// The time that the next call may take; zero when all of it is spent.
+    /// Returns the time for the next call; zero if none is left.
     pub(crate) fn next(&self) -> Duration {
         self.per_call.min(self.end.saturating_duration_since(Instant::now()))
     }
 }
 
-/// An endpoint. Cheap to clone; clones share the connection.
+/// A client. Cloning is cheap, and clones share the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     channel: Channel,
     allowance: Allowance,
-    /// True if the connection may be one of an earlier cycle, which the runtime may have ended since.
+    /// True if the connection may be from an earlier cycle, and the runtime may have closed it since.
     kept: bool,
 }
 
 impl Client {
-    /// A client of the socket at `path`, which is the file `identity`. Connects when it is first asked, and again whenever
-    /// the connection is lost.
+    /// Creates a client of the socket at `path`, whose file is `identity`. Connects on the first call, and again
+    /// whenever the connection is lost.
     pub(crate) fn new(path: PathBuf, identity: FileIdentity, allowance: Allowance) -> Self {
-        // The name is the authority that the kubelet sends too; the connector decides where the bytes go.
+        // The authority is the one that the kubelet sends; the connector determines the socket.
         let endpoint = Endpoint::from_static("http://localhost");
         let channel = endpoint.connect_with_connector_lazy(service_fn(move |_| {
             let path = path.clone();
@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// The same connection with the time of another cycle.
+    /// Returns the same connection with the time of another cycle.
     pub(crate) fn within(&self, allowance: Allowance) -> Self {
         Self {
             channel: self.channel.clone(),
@@ -84,8 +84,8 @@ impl Client {
         }
     }
 
-    /// Asks the first thing of a cycle: a connection that was lost since the last one says nothing about now, so the
-    /// question is put again on a new one.
+    /// Makes the first call of a cycle. A connection that was lost since the last cycle says nothing about the present,
+    /// so the call is repeated on a new one.
     pub(crate) async fn query_first<C: Call + Clone>(&self, api: CriApi, request: C) -> Result<C::Answer, CallError> {
         match self.query(api, request.clone()).await {
             Err(error) if self.kept && error.is_lost_connection() => self.query(api, request).await,
@@ -93,15 +93,15 @@ impl Client {
         }
     }
 
-    /// Asks one thing in one version of the interface. Where no time is left nothing is sent.
+    /// Makes one call in one version of the interface. Sends nothing if no time is left.
     pub(crate) async fn query<C: Call>(&self, api: CriApi, request: C) -> Result<C::Answer, CallError> {
         let limit = self.allowance.next();
         if limit.is_zero() {
-            return Err(CallError::Unasked);
+            return Err(CallError::NotSent);
         }
         match timeout(limit, self.call(api, request)).await {
             Ok(answer) => answer.map_err(CallError::from),
-            Err(_) => Err(CallError::Silence(limit)),
+            Err(_) => Err(CallError::Timeout(limit)),
         }
     }
 
@@ -115,7 +115,7 @@ impl Client {
     }
 }
 
-/// The path of a call: all that differs between the versions of the interface.
+/// Returns the path of a call, which is the only difference between the versions of the interface.
 fn path<C: Call>(api: CriApi) -> PathAndQuery {
     let [v1, v1alpha2] = PACKAGES;
     let package = match api {
@@ -126,7 +126,7 @@ fn path<C: Call>(api: CriApi) -> PathAndQuery {
         .expect("a package and a method are letters, digits and dots")
 }
 
-/// Connects to the very file that was looked at before: another may have taken its name since, an engine's too.
+/// Connects to the file that was found before: its path may lead to another socket by now, even an engine's.
 async fn connect(path: &Path, identity: FileIdentity) -> io::Result<UnixStream> {
     let file = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let found = fstat(&file)?;

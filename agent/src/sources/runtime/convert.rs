@@ -1,8 +1,8 @@
-//! What a runtime answered, as castoff keeps it.
+//! Converts the answers of a runtime to castoff's types.
 //!
-//! Nothing of an answer is trusted: text is decoded lossily, cleared of control characters and cut; an entry that
-//! cannot be identified is left out and counted; lists end at [`LISTED_MAX`]. What would make a wrong path is not kept
-//! at all.
+//! An answer is not trusted: text is decoded lossily, stripped of control characters and truncated; an entry that
+//! cannot be identified is left out and counted; lists end at [`LISTED_MAX`]. A path that would be wrong is not kept at
+//! all.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -16,28 +16,28 @@ use crate::model::runtime::{CgroupDriver, Condition, Deprecation};
 use crate::model::time::Timestamp;
 use crate::model::workload::owner::{self, Marks, Workload};
 
-/// Pods, and containers, that are kept of one answer: the kubelet's default is 110 pods a node.
+/// The most pods or containers that are kept of one answer: the kubelet's default is 110 pods per node.
 pub(crate) const LISTED_MAX: usize = 32_768;
 
-/// Bytes of a text that is kept for people. A pod's name has at most 253, an image's reference at most 512 or so.
+/// The most bytes of a text that is shown. A pod's name has at most 253, and an image's reference about 512.
 const TEXT_MAX: usize = 512;
 
-/// Mounts of one container, and conditions or deprecations of one runtime, that are kept.
+/// The most mounts of one container, and conditions or deprecations of one runtime, that are kept.
 const PARTS_MAX: usize = 4096;
 
 /// The kernel's limit of a path (`PATH_MAX`, include/uapi/linux/limits.h): a longer one cannot have been mounted.
 const PATH_MAX: usize = 4096;
 
-/// The condition by which containerd says what it was asked or configured to do that a later release will not
-/// (containerd 1.7.12 and later; its message is a JSON object of id to text).
+/// The condition in which containerd lists the deprecated features in use (containerd 1.7.12 and later; its message is
+/// a JSON object of ID to text).
 const NO_DEPRECATIONS: &str = "ContainerdHasNoDeprecationWarnings";
 
-/// Text of a runtime's for people: decoded lossily, without control characters, of a bounded length.
+/// Returns a runtime's text for display: decoded lossily, without control characters, of a bounded length.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(TEXT_MAX)];
     let text = String::from_utf8_lossy(cut);
     let text = if cut.len() < bytes.len() {
-        // The cut may have split a character.
+        // The limit may have split a character.
         text.trim_end_matches(char::REPLACEMENT_CHARACTER)
     } else {
         &text
@@ -47,13 +47,13 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// An id exactly as the runtime gave it; none where it could not be one.
+/// Returns an ID exactly as the runtime gave it; none if it cannot be an ID.
 fn id(bytes: Vec<u8>) -> Option<ContainerId> {
     let plain = !bytes.is_empty() && bytes.len() <= TEXT_MAX && bytes.iter().all(u8::is_ascii_graphic);
     String::from_utf8(bytes).ok().filter(|_| plain).map(ContainerId)
 }
 
-/// What `Status` says, in order.
+/// Returns the conditions of `Status`, in order.
 pub(crate) fn conditions(answer: &v1::StatusResponse) -> Reading<Vec<Condition>> {
     let Some(status) = &answer.status else {
         return unknown(Reason::ProtocolError, "Status", "an answer without a status");
@@ -67,7 +67,7 @@ pub(crate) fn conditions(answer: &v1::StatusResponse) -> Reading<Vec<Condition>>
     Reading::Known(kept.collect())
 }
 
-/// What the runtime says is deprecated; absent where it has no such condition.
+/// Returns the deprecations that the runtime reports; absent if it has no such condition.
 pub(crate) fn deprecations(answer: &v1::StatusResponse) -> Reading<Vec<Deprecation>> {
     let Some(status) = &answer.status else {
         return unknown(Reason::ProtocolError, "Status", "an answer without a status");
@@ -101,14 +101,14 @@ pub(crate) fn deprecations(answer: &v1::StatusResponse) -> Reading<Vec<Deprecati
     }
 }
 
-/// containerd's configuration as its details have it, as far as castoff reads it.
+/// The part of containerd's configuration in its verbose answer that castoff reads.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContainerdConfig {
     ignore_deprecation_warnings: Option<Vec<String>>,
 }
 
-/// Reads `Status`: its conditions, the deprecated uses, and the ids of those that are left out of them.
+/// Reads `Status`: its conditions, the deprecated uses, and the IDs of those that are left out.
 pub(crate) fn status(
     answer: Result<v1::StatusResponse, Gap>,
 ) -> (Reading<Vec<Condition>>, Reading<Vec<Deprecation>>, Vec<String>) {
@@ -122,7 +122,7 @@ pub(crate) fn status(
     }
 }
 
-/// The ids of the deprecated uses that containerd's own setting leaves out of its conditions.
+/// Returns the IDs of the deprecated uses that containerd's own setting leaves out of its conditions.
 pub(crate) fn silenced_deprecations(answer: &v1::StatusResponse) -> Vec<String> {
     let config = answer.info.iter().find(|entry| entry.key == b"config");
     let config: Option<ContainerdConfig> = config.and_then(|entry| serde_json::from_slice(&entry.value).ok());
@@ -131,7 +131,7 @@ pub(crate) fn silenced_deprecations(answer: &v1::StatusResponse) -> Vec<String> 
     ids.map(|id| printable(id.as_bytes())).collect()
 }
 
-/// The gap that this setting makes.
+/// Returns the gap for this setting.
 pub(crate) fn gap_of_silenced(ids: &[String]) -> Option<Gap> {
     if ids.is_empty() {
         return None;
@@ -146,7 +146,7 @@ pub(crate) fn gap_of_silenced(ids: &[String]) -> Option<Gap> {
     ))
 }
 
-/// What `RuntimeConfig` says.
+/// Returns the cgroup driver of `RuntimeConfig`.
 pub(crate) fn cgroup_driver(answer: v1::RuntimeConfigResponse) -> Reading<CgroupDriver> {
     match answer
         .linux
@@ -164,8 +164,8 @@ pub(crate) fn cgroup_driver(answer: v1::RuntimeConfigResponse) -> Reading<Cgroup
     }
 }
 
-/// The pods of `ListPodSandbox`. One without an id or a name cannot be told from others and is left out.
-/// `node` is the node's name, which those of static pods end in.
+/// Returns the pods of `ListPodSandbox`. A pod without an ID or a name cannot be identified and is left out. `node` is
+/// the node's name, which is the suffix of the names of static pods.
 pub(crate) fn pods(answer: v1::ListPodSandboxResponse, node: Option<&str>) -> Sighting<Vec<Pod>> {
     listed("ListPodSandbox", Hides::Identity, answer.items, |mut pod| {
         let metadata = pod.metadata.take()?;
@@ -181,7 +181,7 @@ pub(crate) fn pods(answer: v1::ListPodSandboxResponse, node: Option<&str>) -> Si
     })
 }
 
-/// Of labels and annotations nothing is kept but what the rules make of them: an annotation may hold anything.
+/// Keeps of labels and annotations only the workload that follows from them: an annotation may contain anything.
 fn workload(pod: &v1::PodSandbox, name: &str, node: Option<&str>) -> Option<Workload> {
     let text = |key, value| Some((str::from_utf8(key).ok()?, str::from_utf8(value).ok()?));
     let labels: Vec<_> = pod.labels.iter().filter_map(|l| text(&l.key, &l.value)).collect();
@@ -196,7 +196,7 @@ fn workload(pod: &v1::PodSandbox, name: &str, node: Option<&str>) -> Option<Work
     })
 }
 
-/// Takes the containers that do not run out of an answer, and gives those of them that are `wanted`.
+/// Removes the containers that do not run from an answer, and returns those of them that are `wanted`.
 pub(crate) fn ended(answer: &mut v1::ListContainersResponse, wanted: &BTreeSet<ContainerId>) -> Vec<EndedContainer> {
     let (running, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut answer.containers)
         .into_iter()
@@ -213,14 +213,14 @@ pub(crate) fn ended(answer: &mut v1::ListContainersResponse, wanted: &BTreeSet<C
     ended.collect()
 }
 
-/// A container's name. One that the kubelet did not make may have none.
+/// Returns a container's name. One that the kubelet did not create may have none.
 fn name_of(metadata: Option<&v1::ContainerMetadata>, id: &ContainerId) -> String {
     let name = metadata.map(|metadata| printable(&metadata.name)).unwrap_or_default();
     if name.is_empty() { id.short().to_owned() } else { name }
 }
 
-/// The running containers of `ListContainers`, their mounts still to be asked. One without an id is left out, as is
-/// one that does not run: a runtime need not heed the filter.
+/// Returns the running containers of `ListContainers`, without their mounts. One without an ID is left out, and so is
+/// one that does not run: a runtime may ignore the filter.
 pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Container>> {
     let mut all = answer.containers;
     all.retain(|c| c.state == v1::ContainerState::ContainerRunning as i32);
@@ -243,8 +243,8 @@ pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Con
     })
 }
 
-/// The host's side of a container's mounts. One bad path makes them all unknown: a path that is kept in another form
-/// would be looked for, not found, and counted as harmless.
+/// Returns the host paths of a container's mounts. One bad path makes them all unknown: a path in another form would be
+/// searched, not found, and counted as harmless.
 pub(crate) fn mounts(answer: v1::ContainerStatusResponse) -> Reading<Vec<Mount>> {
     let Some(status) = answer.status else {
         return unknown_mounts(Reason::ProtocolError, "an answer without a status");
@@ -253,7 +253,7 @@ pub(crate) fn mounts(answer: v1::ContainerStatusResponse) -> Reading<Vec<Mount>>
         return unknown_mounts(Reason::LimitReached, "more mounts than castoff keeps");
     }
     let mut kept = Vec::with_capacity(status.mounts.len());
-    // A mount without a path on the host is an image's.
+    // A mount without a host path is of an image.
     for mount in status.mounts.into_iter().filter(|m| !m.host_path.is_empty()) {
         if mount.host_path.len() > PATH_MAX {
             return unknown_mounts(Reason::Malformed, "a path longer than the kernel allows");
@@ -271,7 +271,7 @@ pub(crate) fn mounts(answer: v1::ContainerStatusResponse) -> Reading<Vec<Mount>>
     Reading::Known(kept)
 }
 
-/// Mounts that could not be learned, of a container that the reading stands in.
+/// Returns the unknown mounts of the container that has this reading.
 pub(crate) fn unknown_mounts(reason: Reason, answer: &str) -> Reading<Vec<Mount>> {
     Reading::Unknown(Gap::new(reason, Hides::Exposure, "ContainerStatus", answer))
 }

@@ -1,8 +1,8 @@
-//! Which endpoints may be the runtime's, and the socket that each of them is.
+//! The endpoints that may be the runtime's, and the socket of each.
 //!
-//! The first that names one decides: castoff's own setting, else the kubelet. Only where nobody names one are the paths
-//! tried that runtimes are known to use. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
-//! some systems), so every path is resolved to the socket behind it, and the socket is asked.
+//! The first setting decides: castoff's own, or else the kubelet's. Only if neither names an endpoint, the paths that
+//! runtimes are known to use are tried. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
+//! some systems), so every path is resolved to a socket, and that is asked.
 
 use std::path::{Path, PathBuf};
 
@@ -15,17 +15,17 @@ use crate::model::runtime::RefusedEndpoint;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::{Rooted, Unresolved, Walked};
 
-/// Where k3s and rke2 have their own containerd.
+/// The socket of the containerd of k3s and rke2.
 pub(crate) const K3S_CONTAINERD: &str = "/run/k3s/containerd/containerd.sock";
 
-/// Where k3s serves CRI for Docker when it is told to use Docker.
+/// The socket where k3s serves CRI for Docker if it is configured to use Docker.
 pub(crate) const K3S_CRI_DOCKERD: &str = "/run/k3s/cri-dockerd/cri-dockerd.sock";
 
-/// Where a kubelet up to 1.23 serves CRI for Docker.
+/// The socket where a kubelet up to 1.23 serves CRI for Docker.
 pub(crate) const DOCKERSHIM: &str = "/var/run/dockershim.sock";
 
-/// Paths that runtimes are known to use, and whose they are. `/run/…` stands for `/var/run/…` too, which is nearly
-/// always the same directory.
+/// The paths that runtimes are known to use, with the runtime. `/run/…` includes `/var/run/…`, which is nearly always
+/// the same directory.
 const WELL_KNOWN: [(&str, &str); 11] = [
     ("/run/containerd/containerd.sock", "containerd"),
     (K3S_CONTAINERD, "k3s, rke2"),
@@ -40,17 +40,17 @@ const WELL_KNOWN: [(&str, &str); 11] = [
     ("/run/rktlet.sock", "rktlet"),
 ];
 
-/// What is to be asked.
+/// The endpoints to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Candidates {
-    /// Somebody named it: it is the runtime, or the runtime is not known.
+    /// The endpoint was named: it is the runtime, or the runtime is unknown.
     Named(EndpointCandidate),
-    /// Nobody named one: whichever of these exist are asked.
+    /// No endpoint was named: all of these that exist are asked.
     Known(Vec<EndpointCandidate>),
 }
 
-/// The candidates by what castoff and the kubelet were told. Of several that the kubelet was given the first wins and
-/// the others are what it does not use.
+/// Returns the candidates from castoff's and the kubelet's settings. If the kubelet has several, it uses the first and
+/// not the others.
 pub(crate) fn candidates(configured: Option<&EndpointCandidate>, kubelet: Option<&Kubelet>) -> Candidates {
     let given = kubelet.map_or(&[][..], |k| &k.endpoints);
     match configured.or_else(|| given.first()) {
@@ -60,8 +60,8 @@ pub(crate) fn candidates(configured: Option<&EndpointCandidate>, kubelet: Option
     }
 }
 
-/// The path of an endpoint as kubelets and runtimes spell it: `unix:///path`, `unix:/path` or the bare path. Anything
-/// else is left as it is, to be refused by [`find_socket`] under its own name.
+/// Returns the path of an endpoint in the notations of kubelets and runtimes: `unix:///path`, `unix:/path` or the bare
+/// path. Other notations are left unchanged, and [`find_socket`] refuses them.
 pub(crate) fn path_of(endpoint: &str) -> &str {
     let path = endpoint
         .strip_prefix("unix://")
@@ -69,7 +69,7 @@ pub(crate) fn path_of(endpoint: &str) -> &str {
     path.filter(|p| p.starts_with('/')).unwrap_or(endpoint)
 }
 
-/// True if a runtime is known to serve at this path, which no link is on.
+/// True if a runtime is known to serve at this path, which is resolved.
 pub(super) fn is_of_a_runtime(canonical: &Path) -> bool {
     let path = canonical.to_string_lossy();
     let run = path.strip_prefix("/var").filter(|rest| rest.starts_with("/run/"));
@@ -99,27 +99,27 @@ fn well_known() -> Vec<EndpointCandidate> {
 /// A candidate's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundSocket {
-    /// Who named it, and how.
+    /// The candidate, with the setting that named it.
     pub candidate: EndpointCandidate,
-    /// The host's path without links.
+    /// The host's path, with all links resolved.
     pub canonical: PathBuf,
-    /// That path as castoff connects to it.
+    /// The path that castoff connects to.
     pub connect: PathBuf,
-    /// Which socket file it is: a restarted runtime makes a new one under the same name.
+    /// The identity of the socket file: a restarted runtime creates a new file with the same name.
     pub identity: FileIdentity,
-    /// True if the file has other names: hard links.
+    /// True if the file has other names (hard links).
     pub has_other_names: bool,
 }
 
-/// Finds the sockets of those well-known paths that exist, each once, in the order of `known`. What exists and is no
-/// socket is refused; what does not exist is not worth a word.
+/// Finds the sockets of the well-known paths that exist, each once, in the order of `known`. A path that exists and is
+/// no socket is refused; one that does not exist is ignored.
 pub(crate) fn find_known(root: &Path, known: Vec<EndpointCandidate>) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
     let mut found: Vec<FoundSocket> = Vec::new();
     let mut refused: Vec<RefusedEndpoint> = Vec::new();
     for candidate in known {
         match find_socket(root, candidate) {
             Ok(socket) => match found.iter_mut().find(|f| f.canonical == socket.canonical) {
-                // Two names of one socket: the one without a link on its way says more.
+                // Two names of one socket: the one without a link is preferred.
                 Some(same) if Path::new(&socket.candidate.path) == socket.canonical => *same = socket,
                 Some(_) => {}
                 None => found.push(socket),
@@ -135,12 +135,12 @@ pub(crate) fn find_known(root: &Path, known: Vec<EndpointCandidate>) -> (Vec<Fou
     (found, refused)
 }
 
-/// True if these are one path under `/run` and under `/var/run`.
+/// True if the two paths are the same below `/run` and `/var/run`.
 fn is_twin(run: &str, var_run: &str) -> bool {
     var_run.strip_prefix("/var") == Some(run)
 }
 
-/// Finds the socket that a candidate names.
+/// Finds the socket of a candidate.
 pub(crate) fn find_socket(root: &Path, candidate: EndpointCandidate) -> Result<FoundSocket, RefusedEndpoint> {
     let (reason, answer) = match look(root, &candidate.path) {
         Ok((canonical, identity, has_other_names)) => {
@@ -172,7 +172,7 @@ fn look(root: &Path, path: &str) -> Result<(PathBuf, FileIdentity, bool), (Reaso
     }
 }
 
-/// Follows the host's `path` to where it ends.
+/// Resolves the host's `path`.
 pub(super) fn walk(root: &Path, path: &str) -> Result<Walked, Unresolved> {
     let root = Rooted::open(root).map_err(|error| Unresolved {
         at: PathBuf::from("/"),
@@ -182,7 +182,7 @@ pub(super) fn walk(root: &Path, path: &str) -> Result<Walked, Unresolved> {
     root.walk(path)
 }
 
-/// The host's canonical `path` as castoff opens it.
+/// Returns the host's resolved `path` as castoff opens it.
 fn on_disk(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }

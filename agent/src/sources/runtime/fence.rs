@@ -1,7 +1,8 @@
-//! Which sockets castoff may open: never one that is, or could be, an engine's.
+//! Decides which sockets castoff may open: never one that is, or could be, an engine's.
 //!
-//! Whoever named a candidate, its socket is compared with what was seen to listen in the same look. It is opened where
-//! the listener is known and is no engine's, and where its name is none that engines use. Where some listener or some
+//! The socket of every candidate is compared with the listeners of the same look. It is opened if its listener is known
+//! and is not an engine's, and if its name is not one that engines use. If some listener or engine may have been
+//! missed, only the sockets that runtimes are known to use are opened.
 //! engine may have been missed, only the sockets that runtimes are known to use are opened.
 
 use std::path::Path;
@@ -12,8 +13,8 @@ use crate::model::runtime::RefusedEndpoint;
 use crate::model::socket::ListeningFiles;
 use crate::sources::docker;
 
-/// Parts the sockets that castoff may open from those that it must not.
-pub(super) fn part(sockets: Vec<FoundSocket>, seen: &ListeningFiles) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
+/// Separates the sockets that castoff may open from the others.
+pub(super) fn separate(sockets: Vec<FoundSocket>, seen: &ListeningFiles) -> (Vec<FoundSocket>, Vec<RefusedEndpoint>) {
     let (mut open, mut refused) = (Vec::new(), Vec::new());
     for socket in sockets {
         match refuse(&socket, seen) {
@@ -27,7 +28,7 @@ pub(super) fn part(sockets: Vec<FoundSocket>, seen: &ListeningFiles) -> (Vec<Fou
     (open, refused)
 }
 
-/// Why a socket is not opened.
+/// Returns the reason why a socket is not opened; none if it may be.
 fn refuse(socket: &FoundSocket, seen: &ListeningFiles) -> Option<(Reason, String)> {
     let name = name_of(&socket.canonical);
     let listening = seen.find(socket.identity, name);

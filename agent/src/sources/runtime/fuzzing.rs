@@ -4,7 +4,7 @@ use castoff_cri::v1;
 
 use super::convert::{deprecations, gap_of_silenced, printable, silenced_deprecations};
 
-/// Reads the details of a status, which are JSON: the deprecated uses, and the configuration that leaves some out.
+/// Reads the verbose part of a status, which is JSON: the deprecated uses, and the configuration that leaves some out.
 pub(crate) fn status(bytes: &[u8]) {
     let condition = v1::RuntimeCondition {
         r#type: b"ContainerdHasNoDeprecationWarnings".to_vec(),

@@ -1,4 +1,4 @@
-//! What each container mounts, asked once in its life: the mounts of a container never change.
+//! The mounts of each container, requested once: the mounts of a container never change.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,19 +13,20 @@ use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::model::runtime::CriApi;
 
-/// Containers that are asked about at the same time: a runtime works for the kubelet first.
+/// The most containers that are asked for concurrently: a runtime works for the kubelet first.
 const AT_ONCE: usize = 8;
 
-/// The mounts of the containers that the runtime listed last. As large as that list, which is bounded.
+/// The mounts of the containers in the runtime's last list. As large as that list, which is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct KnownMounts {
     of: HashMap<ContainerId, Vec<Mount>>,
 }
 
 impl KnownMounts {
-    /// Fills in the mounts of `containers`, asking about those that were not seen before; forgets those that are gone.
-    /// A container that vanished since it was listed is left out. One whose question failed keeps unknown mounts, is
-    /// counted in the gaps, and is asked about again in the next cycle. `path` names the endpoint in the gaps.
+    /// Adds the mounts to `containers`: requests those of new containers, and drops those of containers that are gone.
+    /// A container that has vanished since it was listed is left out. If the request fails, the mounts stay unknown,
+    /// the failure is counted in the gaps, and the request is repeated in the next cycle. `path` is the endpoint's path
+    /// in the gaps.
     pub(crate) async fn query_new(
         &mut self,
         containers: &mut Vec<Container>,
@@ -76,7 +77,7 @@ impl KnownMounts {
 
 type Answer = (ContainerId, Result<v1::ContainerStatusResponse, CallError>);
 
-/// Asks about each container, a few at a time. When the allowance is spent the rest is answered with silence at once.
+/// Requests each container, a few concurrently. After the deadline of the cycle the remaining requests fail at once.
 async fn query_each(ids: Vec<ContainerId>, client: &Client, api: CriApi) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(ids.len());
     let mut asked = JoinSet::new();
@@ -86,7 +87,7 @@ async fn query_each(ids: Vec<ContainerId>, client: &Client, api: CriApi) -> Vec<
         }
         let client = client.clone();
         asked.spawn(async move {
-            // Not verbose: the runtime's own details hold the container's environment.
+            // Not verbose: a verbose answer has the container's environment.
             let request = v1::ContainerStatusRequest {
                 container_id: id.0.clone().into_bytes(),
                 verbose: false,

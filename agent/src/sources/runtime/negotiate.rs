@@ -1,4 +1,4 @@
-//! Which endpoint is the runtime's, and which version of the interface it speaks.
+//! Decides which endpoint is the runtime's, and which version of the interface it speaks.
 
 use std::path::Path;
 
@@ -15,21 +15,21 @@ use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::runtime::{CriApi, RefusedEndpoint};
 use crate::model::socket::ListeningFiles;
 
-/// The sockets that may be the runtime's. Reading them asks the file system only.
+/// The sockets that may be the runtime's. They are found in the file system alone.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// True if somebody named the endpoint, so that no other may stand in for it.
+    /// True if the endpoint was named, so that no other may replace it.
     pub named: bool,
     /// The sockets, in the order in which they are preferred.
     pub sockets: Vec<FoundSocket>,
-    /// Candidates that are no socket.
+    /// Candidates that are not sockets.
     pub refused: Vec<RefusedEndpoint>,
-    /// That castoff was told to ask elsewhere than the kubelet does.
+    /// The gap for a setting that differs from the kubelet's.
     pub gaps: Vec<Gap>,
 }
 
-/// Finds the sockets of the candidates that castoff may open. `elsewhere` is what the kubelet named where castoff's own
-/// setting decided.
+/// Finds the sockets of the candidates that castoff may open. `elsewhere` is the kubelet's endpoint if castoff's own
+/// setting is used instead.
 pub(crate) fn find(
     root: &Path,
     candidates: Candidates,
@@ -37,7 +37,7 @@ pub(crate) fn find(
     seen: &ListeningFiles,
 ) -> Found {
     let mut found = find_all(root, candidates, elsewhere);
-    let (open, refused) = fence::part(found.sockets, seen);
+    let (open, refused) = fence::separate(found.sockets, seen);
     found.sockets = open;
     found.refused.extend(refused);
     found
@@ -79,14 +79,14 @@ fn differs(root: &Path, own: &EndpointCandidate, kubelets: &EndpointCandidate) -
     })
 }
 
-/// A runtime that said who it is.
+/// A runtime that returned its name and version.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
-    /// Where it answered.
+    /// The socket where it answered.
     pub socket: FoundSocket,
-    /// How to ask it more.
+    /// The client for more calls.
     pub client: Client,
-    /// The version of the interface it answered in.
+    /// The version of the interface that it answered in.
     pub api: CriApi,
     /// Its name.
     pub name: String,
@@ -94,7 +94,7 @@ pub(crate) struct Answered {
     pub version: String,
 }
 
-/// Asks every socket at the same time who it is; the answers in the order of the questions.
+/// Calls `Version` on every socket concurrently. The results are in the order of `sockets`.
 pub(crate) async fn query_versions(sockets: Vec<(FoundSocket, Client)>) -> Vec<Result<Answered, RefusedEndpoint>> {
     let mut asked = JoinSet::new();
     for (nth, (socket, client)) in sockets.into_iter().enumerate() {
@@ -107,7 +107,7 @@ pub(crate) async fn query_versions(sockets: Vec<(FoundSocket, Client)>) -> Vec<R
 
 async fn query_version(socket: FoundSocket, client: Client) -> Result<Answered, RefusedEndpoint> {
     let (api, answer) = match ask(&client, CriApi::V1).await {
-        // The only answer by which v1alpha2 may be tried: see the module above.
+        // The only error after which v1alpha2 may be tried: see the module `runtime`.
         Err(error) if error.reason() == Reason::Unimplemented => {
             (CriApi::V1alpha2, ask(&client, CriApi::V1alpha2).await)
         }
@@ -150,18 +150,18 @@ async fn ask(client: &Client, api: CriApi) -> Result<v1::VersionResponse, CallEr
     client.query_first(api, request).await
 }
 
-/// Which runtime was taken, and what that leaves open.
+/// The chosen runtime, and what remains uncertain.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     /// The runtime.
     pub answered: Reading<Answered>,
     /// Every candidate that did not answer.
     pub refused: Vec<RefusedEndpoint>,
-    /// Why another than the one that was taken may be the kubelet's.
+    /// The reasons why the kubelet may use another runtime.
     pub gaps: Vec<Gap>,
 }
 
-/// Takes one of the answers; see the module above for the rules.
+/// Chooses one of the answers by the rules in the module `runtime`.
 pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint>>) -> Chosen {
     let Found {
         named,
@@ -207,8 +207,7 @@ fn serves_no_cri(refused: &RefusedEndpoint) -> bool {
     refused.refusal.reason == Reason::Unimplemented
 }
 
-/// True if a kubelet could be talking to it for all that castoff can tell: there is somebody, and castoff was not told
-/// who.
+/// True if the kubelet may use this endpoint: a program listens there, and castoff could not find out which one.
 fn may_be_in_use(refused: &RefusedEndpoint) -> bool {
     let nobody = [Reason::NotASocket, Reason::NotFound, Reason::ConnectionRefused];
     !serves_no_cri(refused) && !nobody.contains(&refused.refusal.reason)

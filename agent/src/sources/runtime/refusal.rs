@@ -1,4 +1,4 @@
-//! Why a call on a runtime brought no answer, in castoff's closed list of reasons.
+//! The reasons why a call on a runtime failed, from castoff's closed list.
 
 use std::error::Error;
 use std::io;
@@ -11,7 +11,8 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::runtime::CriApi;
 use crate::sources::kernel::refusal::{Right, explain};
 
-/// Statuses that tonic makes by itself of an answer that is no gRPC begin so; a runtime's own do not.
+/// Prefixes of the messages that tonic makes itself for an answer that is not gRPC. A runtime's own messages do not
+/// begin with them.
 const OF_A_BROKEN_ANSWER: [&str; 6] = [
     "failed to decode Protobuf message",
     "grpc-status header missing",
@@ -21,16 +22,16 @@ const OF_A_BROKEN_ANSWER: [&str; 6] = [
     "Unexpected EOF decoding stream",
 ];
 
-/// A call that brought no answer.
+/// A call that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The time that one call may take went by.
+    /// The deadline of the call passed.
     #[error("no answer within {} ms", .0.as_millis())]
-    Silence(Duration),
-    /// The time that all calls together may take went by before this one.
+    Timeout(Duration),
+    /// The deadline of all calls together passed before this one.
     #[error("not asked: no time was left")]
-    Unasked,
-    /// The connection or the runtime refused.
+    NotSent,
+    /// The connection failed, or the runtime returned an error.
     #[error("{}", describe(.0))]
     Refused(Box<Status>),
 }
@@ -42,25 +43,25 @@ impl From<Status> for CallError {
 }
 
 impl CallError {
-    /// Why, from the closed list.
+    /// Returns the reason, from the closed list.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Silence(_) | Self::Unasked => Reason::DeadlineExceeded,
+            Self::Timeout(_) | Self::NotSent => Reason::DeadlineExceeded,
             Self::Refused(status) => reason_of(status),
         }
     }
 
-    /// True if the runtime says that it has no such container.
+    /// True if the runtime reports that it has no such container.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(status) if status.code() == Code::NotFound && host_error(status).is_none())
     }
 
-    /// True if the connection ended instead of an answer.
+    /// True if the connection was closed before an answer.
     pub(crate) fn is_lost_connection(&self) -> bool {
         matches!(self, Self::Refused(status) if status.source().is_some()) && self.reason() == Reason::ProtocolError
     }
 
-    /// The gap that this leaves where `method` was asked of the socket at `path`.
+    /// Returns the gap for a call of `method` on the socket at `path`.
     pub(crate) fn gap(&self, hides: Hides, api: CriApi, method: &str, path: &str) -> Gap {
         Gap::new(self.reason(), hides, format!("{method} (CRI {api}) on {path}"), self)
     }
@@ -80,19 +81,19 @@ fn reason_of(status: &Status) -> Reason {
         Code::Unimplemented => Reason::Unimplemented,
         Code::DeadlineExceeded => Reason::DeadlineExceeded,
         Code::PermissionDenied | Code::Unauthenticated => Reason::PermissionDenied,
-        // Of a message over the limit: the sender says the one, tonic as the receiver says the other.
+        // A message over the limit: the sender reports one code, and tonic as the receiver reports the other.
         Code::ResourceExhausted | Code::OutOfRange => Reason::TooLarge,
-        // A status that came over the wire has no cause on this side.
+        // A status that was sent by the runtime has no source on this side.
         _ if status.source().is_some() => Reason::ProtocolError,
         _ => Reason::PeerError,
     }
 }
 
-/// The error of the operating system at the bottom of a status, where there is one.
+/// Returns the operating system's error that caused a status, if there is one.
 fn host_error(status: &Status) -> Option<&io::Error> {
     let mut cause = status.source();
     while let Some(error) = cause {
-        // An error of no number is one that a protocol layer wrapped in the type.
+        // An error without a number is a wrapper of a protocol layer.
         if let Some(error) = error.downcast_ref::<io::Error>().filter(|e| e.raw_os_error().is_some()) {
             return Some(error);
         }
@@ -175,18 +176,18 @@ mod tests {
             let text = format!("{status:?}");
             assert_eq!(CallError::from(status).reason(), reason, "{text}");
         }
-        assert_eq!(CallError::Silence(Duration::ZERO).reason(), Reason::DeadlineExceeded);
+        assert_eq!(CallError::Timeout(Duration::ZERO).reason(), Reason::DeadlineExceeded);
     }
 
     #[test]
-    fn only_the_runtimes_own_word_means_that_a_container_is_gone() {
+    fn only_the_runtimes_own_answer_means_that_a_container_is_gone() {
         assert!(CallError::from(Status::not_found("gone")).is_not_found());
         let no_socket = Status::from_error(Box::new(io::Error::from_raw_os_error(2)));
         assert!(!CallError::from(no_socket).is_not_found());
     }
 
     #[test]
-    fn a_refused_right_is_named_and_a_hostile_message_is_defused() {
+    fn a_missing_right_is_named_and_a_hostile_message_is_escaped() {
         let error = CallError::from(Status::from_error(Box::new(io::Error::from_raw_os_error(13))));
         let gap = error.gap(Hides::Runtime, CriApi::V1, "Version", "/run/x.sock");
         assert_eq!(gap.asked, "Version (CRI v1) on /run/x.sock");

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_grouped_and_mounts_without_a_process_added() {
+    fn mounted_namespaces_without_a_process_are_added() {
         let proc = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir_all(proc.path().join("1")).expect("an empty directory");
         fs::write(

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_every_kind() {
+    fn clients_of_every_kind_are_found() {
         let here = |inode, netns| TcpClient::Here(SocketInode(inode), netns);
         let host = [
             listening(5, "0.0.0.0:2375"),
@@ -350,7 +350,7 @@ mod tests {
         let host = [
             listening(5, "0.0.0.0:4243"),
             listening(7, "0.0.0.0:22"),
-            listening(8, "10.0.0.1:4243"), // somebody else's
+            listening(8, "10.0.0.1:4243"), // another program's
             connected(0, "127.0.0.1:4243", "127.0.0.1:1000"),
             connected(60, "127.0.0.1:1000", "127.0.0.1:4243"),
         ];

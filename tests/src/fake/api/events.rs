@@ -1,4 +1,4 @@
-//! The Events of the fake API server, taken as the real one takes them (kubernetes, `pkg/apis/core/validation/events.go`,
+//! The Events of the fake API server, validated like on the real one (kubernetes, `pkg/apis/core/validation/events.go`,
 //! of `events.k8s.io/v1`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +11,16 @@ use super::nodes::Outcome;
 #[derive(Debug, Default)]
 pub struct Events {
     by_name: BTreeMap<(String, String), Value>,
-    /// Namespaces that are gone.
+    /// Namespaces that do not exist.
     pub gone: BTreeSet<String>,
-    /// Namespaces that are being deleted: the real one says 403.
+    /// Namespaces that are being deleted: the real server answers with 403.
     pub terminating: BTreeSet<String>,
-    /// Namespaces in which the account may make none.
+    /// Namespaces in which the account may not create any.
     pub forbidden: BTreeSet<String>,
 }
 
 impl Events {
-    /// All of them.
+    /// Returns all of them.
     pub fn all(&self) -> Vec<&Value> {
         self.by_name.values().collect()
     }

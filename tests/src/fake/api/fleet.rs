@@ -1,5 +1,5 @@
-//! The Nodes and agents' pods of a whole cluster, printed as the API server prints them (`Table` of meta.k8s.io/v1), and what
-//! each agent answers through the pod proxy. Made for 100,000: a report is written when it is asked for.
+//! The Nodes and agents' pods of a whole cluster, printed like the API server does (`Table` of meta.k8s.io/v1), and the
+//! answer of each agent through the pod proxy. Supports 100,000 nodes: a report is written when it is requested.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,48 +17,48 @@ pub struct FleetNode {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What an agent answers.
+/// The answer of an agent.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// This report; where it is null, the fleet's own of that Node.
+    /// This report; if it is null, the fleet's own for that Node.
     Report(Value),
-    /// Something else.
+    /// A fault.
     Fault(Fault),
 }
 
 /// An agent's pod.
 #[derive(Clone, Debug)]
 pub struct FleetPod {
-    /// The Node it is on.
+    /// The Node that it is on.
     pub node: String,
     /// `1/1`.
     pub ready: String,
     /// `Running`.
     pub status: String,
-    /// What it answers.
+    /// Its answer.
     pub reply: Reply,
 }
 
 /// The cluster.
 #[derive(Debug)]
 pub struct Fleet {
-    /// By name.
+    /// The Nodes by name.
     pub nodes: BTreeMap<String, FleetNode>,
-    /// By name, in the namespace that castoff runs in.
+    /// The pods by name, in castoff's namespace.
     pub pods: BTreeMap<String, FleetPod>,
     /// That namespace.
     pub namespace: String,
-    /// Where the agents serve: `9559`, `https:9559`.
-    pub door: String,
-    /// The report of a Node whose pod has none of its own, as text.
+    /// The agents' port: `9559`, `https:9559`.
+    pub agent_port: String,
+    /// Writes the report of a Node whose pod has none of its own.
     pub report: fn(&str) -> String,
-    /// The account that may read the agents, where they want a token; their pods name it.
+    /// The account that may read the agents, if they want a token; their pods name it.
     pub reader: Option<String>,
     /// The tokens that were issued to it, the newest last: agents accept this one.
     pub issued: Vec<String>,
-    /// How long every agent takes.
+    /// The delay of every agent.
     pub delay: Duration,
-    /// Objects of one page at most, whatever was asked for.
+    /// The most objects of one page, whatever limit was requested.
     pub page: usize,
 }
 
@@ -68,7 +68,7 @@ impl Default for Fleet {
             nodes: BTreeMap::new(),
             pods: BTreeMap::new(),
             namespace: "castoff".to_owned(),
-            door: "9559".to_owned(),
+            agent_port: "9559".to_owned(),
             report: |node| super::report_clear(node).to_string(),
             reader: None,
             issued: Vec::new(),
@@ -79,20 +79,20 @@ impl Default for Fleet {
 }
 
 impl Fleet {
-    /// A ready Linux Node with a ready agent that answers with the fleet's report.
+    /// Adds a ready Linux Node with a ready agent that answers with the fleet's report.
     pub fn add(&mut self, node: &str) {
         self.add_node(node, &[("kubernetes.io/os", "linux")]);
         self.add_pod(&format!("castoff-{node}"), node, "1/1", "Running");
     }
 
-    /// A ready Node.
+    /// Adds a ready Node.
     pub fn add_node(&mut self, node: &str, labels: &[(&str, &str)]) {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let status = "Ready".to_owned();
         self.nodes.insert(node.to_owned(), FleetNode { status, labels });
     }
 
-    /// An agent's pod.
+    /// Adds an agent's pod.
     pub fn add_pod(&mut self, pod: &str, node: &str, ready: &str, status: &str) {
         let pod_on = FleetPod {
             node: node.to_owned(),
@@ -103,15 +103,15 @@ impl Fleet {
         self.pods.insert(pod.to_owned(), pod_on);
     }
 
-    /// The pod on `node` answers so.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever scripts it has made it for this")]
+    /// Sets the answer of the pod on `node`.
+    #[expect(clippy::needless_pass_by_value, reason = "the caller makes it for this call")]
     pub fn answer(&mut self, node: &str, reply: Reply) {
         for pod in self.pods.values_mut().filter(|pod| pod.node == node) {
             pod.reply = reply.clone();
         }
     }
 
-    /// What an agent says to a request with this token, where it does not let it in.
+    /// Returns an agent's refusal of a request with this token, if it refuses it.
     pub(super) fn refuse(&self, token: Option<&str>) -> Option<Fault> {
         self.reader.as_ref()?;
         let words = match token {
@@ -126,7 +126,7 @@ impl Fleet {
         })
     }
 
-    /// The answer to a request for a token at `path`; none where that is something else.
+    /// Returns the answer to a request for a token; none if `path` is another one.
     pub(super) fn issue(&mut self, path: &str, request: &Value) -> Option<Result<Value, (u16, String)>> {
         let accounts = format!("/api/v1/namespaces/{}/serviceaccounts/", self.namespace);
         let account = path.strip_prefix(&accounts)?.strip_suffix("/token")?;
@@ -140,7 +140,7 @@ impl Fleet {
         Some(Ok(answer))
     }
 
-    /// What is at `path`, where that is the fleet's.
+    /// Returns the answer for `path`, if it is one of the fleet's.
     pub(super) fn get(&self, path: &str, query: &str) -> Option<Result<String, Fault>> {
         let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
         if path == "/api/v1/nodes" {
@@ -164,7 +164,7 @@ impl Fleet {
         let (name, port) = target.split_once(':').unwrap_or((target, ""));
         Some(match self.pods.get(name) {
             None => Err(not_found(name)),
-            Some(_) if format!("{tls}{port}") != self.door => {
+            Some(_) if format!("{tls}{port}") != self.agent_port => {
                 let what = "error trying to reach service: dial tcp 10.0.0.1: connect: connection refused";
                 Err(Fault::status(503, what))
             }
@@ -185,9 +185,9 @@ impl Fleet {
     }
 
     fn pod(&self) -> Value {
-        let (scheme, port) = match self.door.strip_prefix("https:") {
+        let (scheme, port) = match self.agent_port.strip_prefix("https:") {
             Some(port) => ("HTTPS", port),
-            None => ("HTTP", self.door.as_str()),
+            None => ("HTTP", self.agent_port.as_str()),
         };
         let port: u16 = port.parse().unwrap_or(9559);
         let annotations = json!({ "castoff.dev/reader": self.reader.as_deref().unwrap_or_default() });
@@ -253,7 +253,7 @@ fn not_found(pod: &str) -> Fault {
     Fault::status(404, &format!("pods {pod:?} not found"))
 }
 
-/// A value of the query, decoded.
+/// Returns a decoded parameter of the query.
 fn value(query: &str, name: &str) -> Option<String> {
     let given = query
         .split('&')

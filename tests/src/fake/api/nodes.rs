@@ -1,10 +1,10 @@
-//! The Nodes of the fake API server, and how they are changed.
+//! The Nodes of the fake API server, and their changes.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// What came of a request: an object, or a code and a message.
+/// The result of a request: an object, or a code and a message.
 pub(super) type Outcome = Result<Value, (u16, String)>;
 
 /// Nodes by their name.
@@ -12,12 +12,12 @@ pub(super) type Outcome = Result<Value, (u16, String)>;
 pub struct Nodes {
     by_name: BTreeMap<String, Value>,
     made: u32,
-    /// True if the account may create Nodes: an apply then makes one where there is none, as the real one does.
+    /// True if the account may create Nodes: then an apply creates a missing one, like on the real server.
     pub may_create: bool,
 }
 
 impl Nodes {
-    /// Makes a Node, or makes it anew.
+    /// Creates a Node, or replaces it.
     pub fn create(&mut self, name: &str) {
         self.made += 1;
         let node = json!({
@@ -35,25 +35,25 @@ impl Nodes {
         self.by_name.insert(name.to_owned(), node);
     }
 
-    /// Deletes one.
+    /// Deletes a Node.
     pub fn delete(&mut self, name: &str) {
         self.by_name.remove(name);
     }
 
-    /// A Node's JSON, to look at or to change behind castoff's back.
+    /// Returns a Node's JSON, to read or to change behind castoff's back.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is no such Node.
     pub fn node(&mut self, name: &str) -> &mut Value {
         self.by_name.get_mut(name).expect("a Node that the test made")
     }
 
-    /// A Node's labels and annotations, where there is one.
+    /// Returns a Node's labels and annotations, if it exists.
     pub fn keys_of(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
         self.by_name.contains_key(name).then(|| self.keys(name))
     }
 
-    /// A Node's labels and annotations.
+    /// Returns a Node's labels and annotations.
     pub fn keys(&mut self, name: &str) -> BTreeMap<String, String> {
         let metadata = &self.node(name)["metadata"];
         ["labels", "annotations"]
@@ -64,7 +64,7 @@ impl Nodes {
             .collect()
     }
 
-    /// Sets a label as another manager does.
+    /// Sets a label as another manager.
     pub fn set_by(&mut self, manager: &str, name: &str, key: &str, value: &str) {
         let node = self.node(name);
         node["metadata"]["labels"][key] = json!(value);
@@ -79,7 +79,7 @@ impl Nodes {
         self.by_name.get(name).cloned().ok_or_else(|| not_found(name))
     }
 
-    /// A page, as `limit` and `continue` say.
+    /// Returns a page, according to `limit` and `continue`.
     pub(super) fn page(&self, query: &str) -> Value {
         let value = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name));
         let limit = value("limit=").and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
@@ -150,7 +150,7 @@ fn apply(node: &mut Value, manager: &str, patch: &Value) {
             }
         }
         for (key, value) in &named {
-            // An apply by force takes the field from whoever set it to something else.
+            // An apply by force takes the field over from a manager that set it to another value.
             if node["metadata"][kind][key] != *value {
                 for entry in &mut entries {
                     let fields = entry["fieldsV1"]["f:metadata"][&field].as_object_mut();

@@ -1,10 +1,10 @@
-//! Who is who and may do what, by the fake API server's word.
+//! The token and access reviews of the fake API server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// Accounts by their tokens, and what each may get.
+/// The accounts by token, with the paths that each may get.
 #[derive(Debug, Default)]
 pub struct Reviews {
     accounts: BTreeMap<String, String>,
@@ -14,24 +14,24 @@ pub struct Reviews {
 }
 
 impl Reviews {
-    /// `token` is `account`'s, which may get `paths`.
+    /// Sets that `token` is of `account`, which may get `paths`.
     pub fn allow(&mut self, token: &str, account: &str, paths: &[&str]) {
         self.accounts.insert(token.to_owned(), account.to_owned());
         let allowed = paths.iter().map(|path| (account.to_owned(), (*path).to_owned()));
         self.allowed.extend(allowed);
     }
 
-    /// The token is for this audience only.
+    /// Makes the token one for this audience only.
     pub fn bind(&mut self, token: &str, audience: &str) {
         self.audiences.insert(token.to_owned(), audience.to_owned());
     }
 
-    /// The token is no longer valid.
+    /// Makes the token invalid.
     pub fn withdraw(&mut self, token: &str) {
         self.accounts.remove(token);
     }
 
-    /// The answer to a review that was posted to `path`; none where there is no such kind.
+    /// Returns the answer to a review that was posted to `path`; none if there is no such kind.
     pub(super) fn answer(&self, path: &str, review: &Value) -> Option<Value> {
         let status = match path {
             "/apis/authentication.k8s.io/v1/tokenreviews" => {

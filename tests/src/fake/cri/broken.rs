@@ -1,4 +1,4 @@
-//! What may be behind a socket's path and is no gRPC server, and connections that break off.
+//! Sockets that are no gRPC server, and connections that break off.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// What a broken server does with a connection.
+/// The behaviour of a broken server on a connection.
 #[derive(Clone, Debug)]
 pub enum Manner {
     /// Never accepts.
     Deaf,
     /// Accepts, reads, and never answers.
     Mute,
-    /// Sends these bytes at once and keeps the connection.
+    /// Sends these bytes at once and keeps the connection open.
     Says(Vec<u8>),
     /// Sends these bytes at once and closes.
     SaysAndCloses(Vec<u8>),
@@ -31,7 +31,7 @@ pub struct Broken {
     path: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    /// Kept open and never accepted from.
+    /// Kept open, and never accepted from.
     _deaf: Option<UnixListener>,
 }
 
@@ -67,7 +67,7 @@ impl Broken {
         })
     }
 
-    /// Its socket.
+    /// Returns its socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -77,21 +77,21 @@ impl Drop for Broken {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
-            // One connection more, for the thread to see that it is to stop.
+            // One more connection, so that the thread sees that it must stop.
             drop(UnixStream::connect(&self.path));
             drop(thread.join());
         }
     }
 }
 
-/// The connection where it is to be kept open.
+/// Returns the connection if it is to be kept open.
 fn treat(mut stream: UnixStream, manner: &Manner) -> Option<UnixStream> {
     match manner {
         Manner::Deaf | Manner::Mute => Some(stream),
-        // A client that is gone already is no matter.
+        // It does not matter if the client is gone already.
         Manner::Says(bytes) => stream.write_all(bytes).is_ok().then_some(stream),
         Manner::SaysAndCloses(bytes) => {
-            // Reads first: closing with unread bytes would take back what was sent.
+            // Reads first: closing with unread bytes would discard the sent ones.
             drop(stream.read(&mut [0; 4096]));
             drop(stream.write_all(bytes));
             None
@@ -99,7 +99,7 @@ fn treat(mut stream: UnixStream, manner: &Manner) -> Option<UnixStream> {
     }
 }
 
-/// A connection that ends after so many bytes to the client.
+/// A connection that ends after this number of bytes to the client.
 #[derive(Debug)]
 pub(super) struct Cut {
     stream: tokio::net::UnixStream,

@@ -1,4 +1,4 @@
-//! What a fake runtime answers.
+//! The answers of a fake runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub enum Api {
     V1alpha2,
 }
 
-/// A method of `RuntimeService` that castoff asks for, and any other.
+/// A method of `RuntimeService` that castoff calls, or any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
     /// `Version`.
@@ -32,11 +32,11 @@ pub enum Method {
     ListContainers,
     /// `ContainerStatus`.
     ContainerStatus,
-    /// What nobody should ask.
+    /// A method that castoff must not call.
     Other,
 }
 
-/// What goes wrong with one method.
+/// The fault of one method.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// It never answers.
@@ -45,11 +45,11 @@ pub enum Fault {
     Late(Duration),
     /// It answers with an error.
     Error(Code, &'static str),
-    /// It answers with an empty message, as of another service.
+    /// It answers with an empty message, like another service.
     Empty,
 }
 
-/// What a fake runtime answers. The default is a containerd 1.7 with nothing running.
+/// The answers of a fake runtime. The default is a containerd 1.7 with nothing running.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// The versions of the interface that it serves.
@@ -66,13 +66,13 @@ pub struct Script {
     pub pod_metrics: bool,
     /// The sandboxes.
     pub pods: Vec<v1::PodSandbox>,
-    /// The containers in any state; a filter for the state is heeded.
+    /// The containers in any state. A filter for the state is applied.
     pub containers: Vec<v1::Container>,
-    /// The mounts of each container by its id. `ContainerStatus` of an id that is not here is answered with `NotFound`.
+    /// The mounts of each container by its ID. `ContainerStatus` of a missing ID is answered with `NotFound`.
     pub mounts: BTreeMap<String, Vec<v1::Mount>>,
-    /// What goes wrong.
+    /// The faults.
     pub faults: BTreeMap<Method, Fault>,
-    /// Connections that are accepted from now on are closed after this many bytes to the client.
+    /// New connections are closed after this many bytes to the client.
     pub close_after: Option<usize>,
 }
 
@@ -95,7 +95,7 @@ impl Default for Script {
 }
 
 impl Script {
-    /// A runtime of a name and version that serves `apis`.
+    /// Creates a runtime of a name and version that serves `apis`.
     pub fn of(name: &str, version: &str, apis: impl IntoIterator<Item = Api>) -> Self {
         Self {
             name: name.to_owned(),
@@ -105,28 +105,28 @@ impl Script {
         }
     }
 
-    /// With `RuntimeConfig`.
+    /// Adds `RuntimeConfig`.
     #[must_use]
     pub fn cgroup_driver(mut self, driver: v1::CgroupDriver) -> Self {
         self.cgroup_driver = Some(driver);
         self
     }
 
-    /// With a condition.
+    /// Adds a condition.
     #[must_use]
     pub fn condition(mut self, kind: &str, status: bool, message: &str) -> Self {
         self.conditions.push(condition(kind, status, message));
         self
     }
 
-    /// With something going wrong.
+    /// Adds a fault.
     #[must_use]
     pub fn fault(mut self, method: Method, fault: Fault) -> Self {
         self.faults.insert(method, fault);
         self
     }
 
-    /// With a ready pod, whose sandbox is `sandbox` and whose uid is `uid`.
+    /// Adds a ready pod with the sandbox `sandbox` and the UID `uid`.
     #[must_use]
     pub fn pod(mut self, sandbox: &str, namespace: &str, name: &str, uid: &str) -> Self {
         self.pods.push(v1::PodSandbox {
@@ -142,7 +142,7 @@ impl Script {
         self
     }
 
-    /// With a label of the pod that was named last.
+    /// Adds a label to the last pod.
     #[must_use]
     pub fn label(mut self, key: &[u8], value: &[u8]) -> Self {
         let entry = v1::pod_sandbox::LabelsEntry {
@@ -153,7 +153,7 @@ impl Script {
         self
     }
 
-    /// With an annotation of it.
+    /// Adds an annotation to the last pod.
     #[must_use]
     pub fn annotation(mut self, key: &[u8], value: &[u8]) -> Self {
         let entry = v1::pod_sandbox::AnnotationsEntry {
@@ -164,7 +164,7 @@ impl Script {
         self
     }
 
-    /// Made so many seconds after 1970 began.
+    /// Sets the creation time of the last pod, in seconds since 1970.
     #[must_use]
     pub fn made(mut self, seconds: i64) -> Self {
         self.last_pod().created_at = seconds * 1_000_000_000;
@@ -175,7 +175,7 @@ impl Script {
         self.pods.last_mut().expect("a pod was named before")
     }
 
-    /// With a running container of a pod that mounts `(path on the host, path in the container)`.
+    /// Adds a running container of a pod with the mounts `(path on the host, path in the container)`.
     #[must_use]
     pub fn container(mut self, sandbox: &str, id: &str, name: &str, mounts: &[(&str, &str)]) -> Self {
         self.containers.push(v1::Container {
@@ -198,8 +198,8 @@ impl Script {
     }
 }
 
-/// A condition with the reason that a real runtime gives: containerd's (1.6.29, 1.7.14 and later) where it has warnings,
-/// otherwise none.
+/// Returns a condition with the reason of a real runtime: containerd's (1.6.29, 1.7.14 and later) if it has warnings,
+/// and none otherwise.
 fn condition(kind: &str, status: bool, message: &str) -> v1::RuntimeCondition {
     let warns = kind == "ContainerdHasNoDeprecationWarnings" && !status;
     let reason = if warns { "ContainerdHasDeprecationWarnings" } else { "" };

@@ -1,4 +1,4 @@
-//! The script as the services of both versions.
+//! The services of both versions, which answer with the script.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -17,7 +17,7 @@ use super::{Shared, lock};
 type HttpRequest = http::Request<tonic::body::Body>;
 type HttpResponse = http::Response<tonic::body::Body>;
 
-/// Counts each call and hands it to the service of its version, where the script serves that.
+/// Counts each call and passes it to the service of its version, if the script serves that.
 #[derive(Clone)]
 pub(super) struct Dispatch {
     shared: Arc<Mutex<Shared>>,
@@ -78,7 +78,7 @@ impl Service<HttpRequest> for Dispatch {
             Some(Api::V1) => self.v1.call(request),
             Some(Api::V1alpha2) => self.v1alpha2.call(request),
             None => {
-                // As grpc-go says it, which real runtimes are built on.
+                // The error of grpc-go, which real runtimes use.
                 let service = request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
                 Box::pin(async move { Ok(Status::unimplemented(format!("unknown service {service}")).into_http()) })
             }

@@ -1,4 +1,4 @@
-//! The daemons of a cluster that are on no node: etcd, API server, controller manager, scheduler, and kube-proxy.
+//! The daemons of a cluster that belong to no node: etcd, API server, controller manager, scheduler, and kube-proxy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use crate::lab::packages;
 use crate::lab::rooms::Room;
 use crate::lab::stage::Stage;
 
-/// The addresses of services; the API server's own is the first.
+/// The address range of Services; the API server's own is the first.
 const SERVICES: &str = "10.96.0.0/16";
-/// How etcd is reached.
+/// The address of etcd.
 const ETCD: &str = "http://127.0.0.1:2379";
 
-/// They run. Dropping it ends them.
+/// The running daemons. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct ControlPlane {
     others: Vec<Daemon>,
@@ -36,13 +36,13 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts them all and waits until the API server is ready.
+    /// Starts all of them and waits until the API server is ready.
     pub(super) fn start(stage: &Arc<Stage>, program: &Path) -> Result<Self> {
         let room = Room::make("kube")?;
         let keeper = Keeper::start_on(Some(stage), &room, None, std::time::Duration::ZERO)?;
         write_tokens(&room)?;
         write_kubeconfig(&room, ADMIN)?;
-        // What whom has asked is counted in tests, so every request is kept, once.
+        // Tests count the requests of each user, so every request is recorded once.
         let policy = json!({
             "apiVersion": "audit.k8s.io/v1",
             "kind": "Policy",
@@ -65,7 +65,7 @@ impl ControlPlane {
         Ok(this)
     }
 
-    /// The kubeconfig of who may do everything.
+    /// Returns the kubeconfig of the administrator.
     pub(super) fn kubeconfig(&self) -> PathBuf {
         self.room.join(format!("{ADMIN}.kubeconfig"))
     }
@@ -74,11 +74,11 @@ impl ControlPlane {
         write_kubeconfig(&self.room, user)
     }
 
-    /// A `kubectl` command as who may do everything.
+    /// Returns a `kubectl` command as the administrator.
     pub(super) fn kubectl(&self) -> Command {
         let mut kubectl = self.stage.command(&self.program);
         kubectl.arg("kubectl").env("KUBECONFIG", self.kubeconfig());
-        // It would keep what the server can do in the user's home.
+        // It would cache the server's API in the user's home directory.
         kubectl.env("KUBECACHEDIR", self.room.join("kubectl.cache"));
         kubectl
     }
@@ -94,7 +94,7 @@ impl ControlPlane {
             ("bind-address", "0.0.0.0".to_owned()),
             ("secure-port", PORT.to_string()),
             ("advertise-address", SERVER.to_owned()),
-            // It makes its certificate there, and finds it when it is started again.
+            // It creates its certificate there, and uses it again after a restart.
             ("cert-dir", format!("{here}/certificates")),
             ("token-auth-file", format!("{here}/tokens.csv")),
             ("authorization-mode", "Node,RBAC".to_owned()),
@@ -107,7 +107,7 @@ impl ControlPlane {
             ("service-account-key-file", key.clone()),
             ("service-account-signing-key-file", key),
             ("allow-privileged", "true".to_owned()),
-            // The names of nodes are known to no resolver.
+            // No resolver knows the names of nodes.
             ("kubelet-preferred-address-types", "InternalIP".to_owned()),
             ("audit-policy-file", format!("{here}/audit.yaml")),
             ("audit-log-path", format!("{here}/audit.log")),
@@ -120,17 +120,17 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Kills the API server, without a word to its clients.
+    /// Kills the API server; its clients are not notified.
     pub(super) fn kill_api_server(&mut self) -> Result<()> {
         let daemon = self.api_server.take().context("the API server does not run")?;
         let pid = daemon.pid().to_string();
         packages::run(self.stage.command("kill").args(["-KILL", &pid]))
     }
 
-    /// The audit log so far, one event for each request that was answered.
+    /// Returns the audit log so far, with one event for each request that was answered.
     pub(super) fn read_audit(&self) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.room.join("audit.log")).context("read the audit log")?;
-        // The last line may be under way.
+        // The last line may be incomplete.
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
         whole
             .lines()
@@ -138,7 +138,7 @@ impl ControlPlane {
             .collect()
     }
 
-    /// How each daemon's log ends.
+    /// Returns the end of each daemon's log.
     pub(super) fn logs(&self) -> String {
         let all = self.others.iter().chain(&self.api_server);
         let ends: Vec<String> = all
@@ -167,7 +167,8 @@ impl ControlPlane {
         self.start_other("kube-scheduler", &command)
     }
 
-    /// One for the whole stage. It ends itself when its node comes, goes or moves, and is started again, as in a pod.
+    /// Starts one for the whole stage. It ends itself when its node is added, removed or moved, and is restarted like
+    /// in a pod.
     fn start_proxy(&self) -> Result<Daemon> {
         let configuration = json!({
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -178,7 +179,7 @@ impl ControlPlane {
             "nodePortAddresses": ["primary"],
             "healthzBindAddress": "127.0.0.1:10256",
             "metricsBindAddress": "127.0.0.1:10249",
-            // What it would change are settings of the whole machine.
+            // These would change settings of the whole machine.
             "conntrack": { "maxPerCore": 0, "min": 0 },
         });
         let configuration = self.room.file("proxy.yaml", configuration.to_string())?;

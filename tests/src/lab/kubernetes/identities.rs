@@ -1,7 +1,7 @@
-//! Who may talk to the cluster: a token for each, and a kubeconfig with it.
+//! The users of the cluster: a token for each, and a kubeconfig with it.
 //!
-//! Static tokens, and no certificate for anybody but the server: it makes that itself. The lab must never use them
-//! anywhere but on a stage, which nobody reaches.
+//! These are static tokens. Only the server has a certificate, which it creates itself. The lab must never use them
+//! anywhere but on a stage, which is not reachable.
 
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use serde_json::json;
 
 use crate::lab::rooms::Room;
 
-/// The address that pods and nodes reach the API server at.
+/// The address at which pods and nodes reach the API server.
 pub(super) const SERVER: &str = "10.214.0.1";
-/// Where it listens.
+/// The port where it listens.
 pub(super) const PORT: u16 = 6443;
-/// The nodes that may join. kube-proxy takes the first one's name.
+/// The nodes that may join. kube-proxy uses the first one's name.
 pub const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
 
-/// The lab itself and the control plane's parts: may do everything.
+/// The user of the lab itself and of the control plane's parts, with all rights.
 pub(super) const ADMIN: &str = "admin";
 
-/// The file of tokens that the API server reads when it starts.
+/// Writes the file of tokens that the API server reads when it starts.
 pub(super) fn write_tokens(room: &Room) -> Result<PathBuf> {
     let nodes = NODES.map(|name| (node_user(name), "system:nodes"));
     let all = [(ADMIN.to_owned(), "system:masters")].into_iter().chain(nodes);
@@ -30,12 +30,12 @@ pub(super) fn write_tokens(room: &Room) -> Result<PathBuf> {
     room.file("tokens.csv", lines.join("\n"))
 }
 
-/// What the API server calls the kubelet of a node.
+/// Returns the API server's name for the kubelet of a node.
 pub(super) fn node_user(name: &str) -> String {
     format!("system:node:{name}")
 }
 
-/// A kubeconfig for one of them.
+/// Writes a kubeconfig for one of the users.
 pub(super) fn write_kubeconfig(room: &Room, user: &str) -> Result<PathBuf> {
     let configuration = json!({
         "apiVersion": "v1",
@@ -54,7 +54,7 @@ pub(super) fn write_kubeconfig(room: &Room, user: &str) -> Result<PathBuf> {
     )
 }
 
-/// No secret: whoever reaches the server is the lab.
+/// Not secret: only the lab reaches the server.
 fn token(user: &str) -> String {
     format!("lab-{}", user.replace(':', "-"))
 }

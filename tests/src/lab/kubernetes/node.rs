@@ -1,4 +1,4 @@
-//! A node: containerd, and a kubelet of the cluster's own version over it.
+//! A node: containerd, and a kubelet of the cluster's version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,34 +17,34 @@ use crate::lab::packages::Programs;
 use crate::lab::rooms::Room;
 use crate::lab::stage::Stage;
 
-/// A node's place in a cluster, whatever its runtime is.
+/// A node's place in a cluster, with any runtime.
 #[derive(Debug, Clone)]
 pub struct Seat {
-    /// Where it runs.
+    /// The stage that it runs on.
     pub(crate) stage: Arc<Stage>,
     /// The Node's name.
     pub(crate) name: String,
     /// Its own address on the stage.
     pub(crate) address: String,
-    /// The addresses of its pods, as a range.
+    /// The address range of its pods.
     pub(crate) pods: String,
-    /// Who its kubelet is.
+    /// The kubeconfig of its kubelet.
     pub(crate) kubeconfig: PathBuf,
 }
 
-/// The program under the name that a node is known by: castoff takes the processes of whoever has a kubelet for a node's.
+/// Returns the program under the name `kubelet`: castoff recognises a node by a process with that name.
 fn called_kubelet(program: &Path) -> Result<PathBuf> {
     let name = program.with_file_name("kubelet");
     let fresh = program.with_file_name(format!("kubelet.{}", std::process::id()));
-    // A link of the other kind would have the kernel show the program that it leads to.
+    // With a symbolic link the kernel would show the name of its target.
     fs::hard_link(program, &fresh).context("give Kubernetes the kubelet's name")?;
     fs::rename(&fresh, &name).context("give Kubernetes the kubelet's name")?;
-    // Where both are one file already, rename(2) leaves both names.
+    // If both are the same file already, rename(2) keeps both names.
     let _ = fs::remove_file(&fresh);
     Ok(name)
 }
 
-/// A node that runs. Dropping it ends its kubelet, its pods and its containerd; its Node object stays.
+/// A running node. Dropping it ends its kubelet, its pods and its containerd; its Node object stays.
 #[derive(Debug)]
 pub struct Node {
     // Before containerd, of which it is a client.
@@ -67,7 +67,7 @@ impl Node {
         let mut command = Command::new(called_kubelet(program)?);
         command.arg("kubelet");
         command.arg(format!("--container-runtime-endpoint={}", containerd.endpoint()));
-        // From 1.35 on a kubelet would refuse a machine that is not on cgroup v2 yet.
+        // From 1.35 on a kubelet would refuse a machine with cgroup v1.
         kubelet::configure(
             &mut command,
             &room,
@@ -83,22 +83,22 @@ impl Node {
         })
     }
 
-    /// The Node's name.
+    /// Returns the Node's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its runtime.
+    /// Returns its runtime.
     pub fn containerd(&self) -> &Containerd {
         &self.containerd
     }
 
-    /// Its kubelet: process id on the stage, log, room.
+    /// Returns its kubelet: process ID on the stage, log, room.
     pub fn kubelet(&self) -> &Daemon {
         &self.kubelet
     }
 
-    /// Imports a docker-archive; pods name it with `imagePullPolicy: Never`.
+    /// Imports a docker-archive; pods use it with `imagePullPolicy: Never`.
     pub fn import(&self, archive: &Path) -> Result<()> {
         self.containerd.import(archive)
     }

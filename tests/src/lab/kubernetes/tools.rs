@@ -8,8 +8,8 @@ use rustix::fs::FlockOperation;
 use crate::lab::packages::{self, Programs};
 use crate::lab::rooms;
 
-/// Of this machine's own Debian, unpacked into the cache by the first call. Apart from the daemons' packages, for nothing else
-/// needs it.
+/// Returns the program of this machine's Debian release, which the first call unpacks into the cache. Separate from the
+/// daemons' packages, because only kube-proxy needs it.
 pub(super) fn nft() -> Result<Programs> {
     let cache = rooms::cache()?;
     let tree = cache.join("nftables");

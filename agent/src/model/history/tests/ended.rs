@@ -1,4 +1,4 @@
-//! A client of the host is known by the path of its program, and one whose process had ended by the program's name alone.
+//! A client of the host is identified by the path of its program; if its process had ended, by the program's name alone.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn client(identity: ClientIdentity) -> OpenClient {
 }
 
 #[test]
-fn a_path_takes_over_from_the_name_of_the_same_unit_and_user_alone() {
+fn a_path_takes_over_only_from_the_name_of_the_same_unit_and_user() {
     for (name, path, is_same) in [
         (unit("a.service", "poll", 0), PATH, true),
         (unit("a.service", "poll-3f9a4c21b7de", 0), "/opt/ci/poll-*", true),

@@ -1,4 +1,4 @@
-//! A history of before that is read after the first look.
+//! An earlier history that is read after the first look.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn late(mut now: History, before: History) -> History {
 }
 
 #[test]
-fn a_client_of_both_is_known_since_the_first_and_keeps_all_that_is_known() {
+fn a_client_of_both_histories_keeps_all_that_is_known() {
     let mut before = history_of(10, &[open(0, &[1]), open(1, &[2])]);
     for seen in before.clients.values_mut() {
         seen.as_runtime = true;
@@ -32,7 +32,7 @@ fn a_client_of_both_is_known_since_the_first_and_keeps_all_that_is_known() {
 }
 
 #[test]
-fn an_open_pod_takes_over_from_one_of_before_at_once() {
+fn an_open_pod_takes_over_from_an_earlier_one_at_once() {
     let now = history_of(20, &[in_pod("b", true)]);
     let both = late(now, history_of(10, &[in_pod("a", true)]));
     assert_eq!(kept(&both), [("pod ci/b (build)".to_owned(), 10)]);
@@ -68,7 +68,7 @@ fn a_connect_that_was_judged_before_is_not_counted_again() {
 }
 
 #[test]
-fn a_mount_of_both_is_known_since_the_first() {
+fn a_mount_of_both_histories_keeps_its_first_time() {
     let at = Timestamp::from_unix;
     let of = |time, run| {
         let mut history = History::default();

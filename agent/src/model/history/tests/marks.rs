@@ -1,4 +1,4 @@
-//! Connects that only the times of a socket's file tell of.
+//! Connects that only the times of a socket's file show.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn unseen() -> ClientKey {
     }
 }
 
-/// Looks begin every ten seconds; each is a time, the sockets that are open then, and the last connect by the file.
+/// Looks begin every ten seconds; each has a time, the sockets that are open then, and the last connect by the file.
 fn looks(history: &mut History, looks: &[(u64, &[u32], Option<f64>)]) {
     for (at, sockets, mark) in looks {
         let clients: Vec<OpenClient> = (!sockets.is_empty()).then(|| open(0, sockets)).into_iter().collect();
@@ -19,7 +19,7 @@ fn looks(history: &mut History, looks: &[(u64, &[u32], Option<f64>)]) {
     }
 }
 
-/// When somebody was seen first and last whom no look saw, and before how many looks he had connected.
+/// The first and last time of the client that no look saw, and the number of looks before which it had connected.
 fn seen(history: &History) -> Option<(u64, u64, u64)> {
     let seen = history.get(&unseen())?;
     Some((seen.first.as_unix(), seen.last.as_unix(), seen.connects))
@@ -47,7 +47,7 @@ fn a_connection_that_a_look_sees_explains_its_connect() {
         &[(100, &[], None), (110, &[5], Some(105.0)), (120, &[5], Some(105.0))],
     );
     assert_eq!(seen(&history), None);
-    // One that was open before does not explain another connect.
+    // A connection that was open before does not explain another connect.
     looks(&mut history, &[(130, &[5], Some(125.0))]);
     assert_eq!(seen(&history), Some((125, 125, 1)));
 }
@@ -55,16 +55,16 @@ fn a_connection_that_a_look_sees_explains_its_connect() {
 #[test]
 fn a_connect_during_a_look_is_judged_by_the_next() {
     let mut history = History::default();
-    // After the list of connections was read, and the next look sees it.
+    // The connect came after the list of connections was read, and the next look sees it.
     looks(&mut history, &[(100, &[], Some(100.2)), (110, &[5], Some(100.2))]);
     assert_eq!(seen(&history), None);
-    // Before the list was read, so that this look saw it already.
+    // It came before the list was read, so this look saw it already.
     looks(
         &mut history,
         &[(120, &[5, 6], Some(120.1)), (130, &[5, 6], Some(120.1))],
     );
     assert_eq!(seen(&history), None);
-    // Nobody ever sees it, and others come at each look.
+    // No look ever sees it, and other connects come at each look.
     looks(
         &mut history,
         &[
@@ -77,7 +77,7 @@ fn a_connect_during_a_look_is_judged_by_the_next() {
 }
 
 #[test]
-fn the_first_look_takes_an_open_connection_for_the_last_connect() {
+fn the_first_look_attributes_the_last_connect_to_an_open_connection() {
     let mut history = History::default();
     looks(&mut history, &[(100, &[5], Some(50.0))]);
     assert_eq!(seen(&history), None);
@@ -87,7 +87,7 @@ fn the_first_look_takes_an_open_connection_for_the_last_connect() {
 }
 
 #[test]
-fn a_restart_reports_no_connect_twice_and_none_too_few() {
+fn a_restart_repeats_and_loses_no_connect() {
     let mut history = History::default();
     looks(&mut history, &[(100, &[5], Some(95.0)), (110, &[], Some(95.0))]);
     let restart = |history: &History| {
@@ -107,7 +107,7 @@ fn a_restart_reports_no_connect_twice_and_none_too_few() {
 }
 
 #[test]
-fn a_mark_of_which_nothing_is_remembered_may_be_a_known_clients() {
+fn the_first_mark_of_a_listener_may_be_a_known_clients() {
     let known = |first, last| {
         let mut history = History::default();
         history.record(Timestamp::from_unix(first), &[open(0, &[5])]);
@@ -137,7 +137,7 @@ fn the_listeners_that_are_remembered_are_bounded() {
 }
 
 #[test]
-fn a_connect_that_the_kernel_told_of_explains_its_mark_and_no_later_one() {
+fn a_connect_that_the_kernel_reported_explains_its_mark_and_no_later_one() {
     let mut history = History::default();
     for (at, last, mark, expected) in [
         (100, 99, 99.1, None),
@@ -146,7 +146,7 @@ fn a_connect_that_the_kernel_told_of_explains_its_mark_and_no_later_one() {
         (120, 110, 110.5, None),
         (130, 121, 127.0, Some((127, 127, 1))),
     ] {
-        history.record(Timestamp::from_unix(at), &[told(1, last, last)]);
+        history.record(Timestamp::from_unix(at), &[reported(1, last, last)]);
         let mark = (unseen(), Moment::from_secs_f64(mark));
         history.record_marks(Moment::from_secs(at), &[mark]);
         assert_eq!(seen(&history), expected, "at {at}");

@@ -8,7 +8,7 @@ const PATH: &str = "/opt/ci/poll";
 
 /// The parent connects and ends, and its child holds the connection.
 #[test]
-fn a_connect_of_a_process_that_ended_is_that_of_the_same_program_that_holds_it() {
+fn a_connect_of_an_ended_process_belongs_to_the_same_program_that_holds_it() {
     let of_unit = |pid: u32, executable: Option<&str>| {
         let mut process = process(pid, PATH);
         process.executable = executable.map(str::to_owned);
@@ -17,7 +17,7 @@ fn a_connect_of_a_process_that_ended_is_that_of_the_same_program_that_holds_it()
         });
         process
     };
-    let told = |process: Process| Connects {
+    let connects_of = |process: Process| Connects {
         listener: docker_socket(),
         process: Some(process),
         count: 1,
@@ -25,11 +25,11 @@ fn a_connect_of_a_process_that_ended_is_that_of_the_same_program_that_holds_it()
         last: Timestamp::from_unix(1),
         requests: Requests::default(),
     };
-    let ended = || told(of_unit(5, None));
+    let ended = || connects_of(of_unit(5, None));
     let holders = vec![connection(1, vec![of_unit(6, Some(PATH))])];
     for (connections, connects) in [
         (holders, vec![ended()]),
-        (vec![], vec![ended(), told(of_unit(7, Some(PATH)))]),
+        (vec![], vec![ended(), connects_of(of_unit(7, Some(PATH)))]),
     ] {
         let mut node = clear_node();
         known(&mut node.engines).push(dockerd());

@@ -13,7 +13,7 @@ fn parse(file: &[u8]) -> Membership {
     parse_owned(file, &|_, _| Some(0))
 }
 
-/// What a path is expected to say, in short: `manager:A manager:B pod <uid>` or a unit.
+/// The expected result of a path, in short: `manager:A manager:B pod <uid>` or a unit.
 fn said(membership: &Membership) -> String {
     let mut words: Vec<String> = membership
         .containers
@@ -46,8 +46,8 @@ fn said(membership: &Membership) -> String {
     words.join(" ")
 }
 
-/// Writes a path out: `{A}` and `{B}` are container ids, `{U}` and `{_}` a pod's uid with dashes and underscores, `{S}` a
-/// static pod's hash.
+/// Expands a path: `{A}` and `{B}` are container ids, `{U}` and `{_}` a pod's uid with dashes and underscores, `{S}` a static
+/// pod's hash.
 fn path(short: &str) -> String {
     short
         .replace("{A}", A)
@@ -80,7 +80,7 @@ fn every_form_of_path() {
         ("/kubepods.slice/kubepods-pod{_}.slice/crio-conmon-{A}.scope", "pod U"),
         ("/kubepods.slice/kubepods-pod{_}.slice/crio-{A}.scope/container", "cri-o:A pod U"),
         ("/system.slice/crio-conmon-{A}.scope", "system system.slice"),
-        // the kubelet speaks systemd's driver, the runtime cgroupfs
+        // the kubelet uses systemd's driver, the runtime cgroupfs
         ("/system.slice/containerd.service/kubepods-burstable-pod{_}.slice:cri-containerd:{A}", "cri-containerd:A pod U"),
         ("/kubepods-besteffort-pod{_}.slice:crio:{A}", "cri-o:A pod U"),
         ("/system.slice:docker:{A}", "docker:A"),
@@ -159,7 +159,7 @@ fn every_form_of_path() {
         ("/user.slice/user-1000.slice/user@1000.service/session.slice", "user 1000 session.slice"),
         ("/user.slice/user-1000.slice/user@1000.service", "system user@1000.service"),
         ("/user.slice/user-1000.slice", "system user-1000.slice"),
-        // nothing of anyone's
+        // of no container, pod or unit
         ("/process_api/b8f5c9f5956fc1e8cab458cef1c8cf6f", ""),
         ("/kubepods/podinfo/web", ""),
         ("/system.slice/foo-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA0A.scope", "system foo-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA0A.scope"),
@@ -185,10 +185,10 @@ fn the_line_that_names_a_container_is_chosen() {
         (&["4:memory:/docker/{A}", "0::/system.slice/containerd.service"], "docker:A"),
         // Docker in Docker on version 1: the inner engine has no systemd hierarchy to make its group in
         (&["4:memory:/docker/{A}/docker/{B}", "1:name=systemd:/docker/{A}", "0::/docker/{A}"], "docker:A docker:B"),
-        // hierarchies of somebody else's beside
+        // beside hierarchies of other programs
         (&["9:name=systemd:/", "4:memory:/process_api/b8f5c9f5956fc1e8cab458cef1c8cf6f", "0::/"], ""),
         (&["9:name=systemd:/", "4:memory:/kubepods/pod{U}/{A}", "1:cpu:/", "0::/"], "unnamed:A pod U"),
-        // a user's own part of one hierarchy, however deep, and a container that he could not make
+        // a user's own part of one hierarchy, however deep, and a container that the user could not make
         (&["1:name=systemd:/user.slice/user-7.slice/user@7.service/docker/{B}/docker/{A}", "4:memory:/docker/{A}"], "docker:A"),
         // no systemd hierarchy at all: any line
         (&["4:memory:/", "2:pids:/system.slice/foo.service"], "system foo.service"),
@@ -198,7 +198,7 @@ fn the_line_that_names_a_container_is_chosen() {
     }
 }
 
-/// A service with `User=` and `Delegate=` owns its group, and names those below it.
+/// A service with `User=` and `Delegate=` owns its group, and names the groups below it.
 #[test]
 fn a_group_that_a_user_owns_frames_neither_a_pod_nor_another_user() {
     #[rustfmt::skip]
@@ -208,7 +208,7 @@ fn a_group_that_a_user_owns_frames_neither_a_pod_nor_another_user() {
         (&["0::/system.slice/ci.service/pod{U}"], "system ci.service"),
         (&["0::/system.slice/ci.service/user-1000.slice/docker-{A}.scope"], "docker:A of 1001 system ci.service"),
         (&["0::/../../system.slice/ci.service/kubepods/pod{U}/{A}"], "unnamed:A of 1001 system ci.service"),
-        // each hierarchy has owners of its own, and a group that is not his outweighs his own
+        // each hierarchy has owners of its own, and a group outside the user's part outweighs one inside
         (&["4:memory:/docker/{B}", "1:name=systemd:/system.slice/ci.service/docker/{A}"], "docker:B"),
         (&["4:memory:/system.slice/ci.service/docker/{A}"], "docker:A"),
         // root's service, and what is within a container
@@ -241,7 +241,7 @@ fn a_user_names_no_slice_of_another_below_his_own() {
 }
 
 #[test]
-fn hostile_bytes_place_nobody_and_harm_nothing() {
+fn hostile_bytes_place_no_process_and_harm_nothing() {
     let long = format!("0::/{}\n", "x".repeat(1 << 20));
     let deep = format!("0::{}", format!("/docker/{A}/docker/{B}").repeat(8000));
     let escape = format!("0::{}/docker/{A}", "/..".repeat(300_000));

@@ -1,11 +1,11 @@
 //! The systemd unit that a control group path names.
 //!
-//! Relies on systemd's layout: slices lead to a service or scope, which is the unit; what is below that was made by the
-//! unit itself, except below `user@N.service`, where a user's own manager does the same again.
+//! Relies on systemd's layout: slices lead to a service or scope, which is the unit; the unit itself made the groups below it,
+//! except below `user@N.service`, where a user's own manager uses the same layout again.
 
 use crate::model::workload::Unit;
 
-/// The unit along `segments`. None where they are not systemd's, and for a session of which the user is not told.
+/// Returns the unit along `segments`. None where they are not systemd's, and for a session without its user.
 pub(super) fn find<'s>(mut segments: impl Iterator<Item = &'s [u8]>) -> Option<Unit> {
     let mut slice = None;
     let mut uid = None;
@@ -40,15 +40,15 @@ fn find_of_user<'s>(uid: u32, segments: impl Iterator<Item = &'s [u8]>) -> Optio
     slice.map(|segment| user(uid, segment))
 }
 
-/// Kinds of units that processes live in. Not `.mount`: those groups are named after a mount, of a container often. Not
-/// the scope of a container's monitor, whose name is another for every container.
+/// True for the kinds of units that contain processes. Not `.mount`: those groups are named after a mount, often of a container.
+/// Not the scope of a container's monitor, whose name differs for every container.
 fn is_unit(segment: &[u8]) -> bool {
     let kind = segment.ends_with(b".service") || segment.ends_with(b".scope") || segment.ends_with(b".socket");
     let monitor = segment.windows(8).any(|w| w == b"-conmon-");
     kind && !monitor
 }
 
-/// The ordinary user whose part of the hierarchy begins with `segment`.
+/// Returns the ordinary user whose part of the hierarchy begins with `segment`.
 pub(super) fn owner_of(segment: &[u8]) -> Option<u32> {
     enclosed_uid(segment, b"user-", b".slice")
         .or_else(|| enclosed_uid(segment, b"user@", b".service"))

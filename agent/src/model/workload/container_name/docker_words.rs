@@ -1,4 +1,4 @@
-//! The words that Docker and Podman make names of, in all of their releases.
+//! The words that make up the names of Docker and Podman, in all of their releases.
 
 /// The first word.
 pub(super) const ADJECTIVES: &str = "

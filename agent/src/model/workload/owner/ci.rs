@@ -1,23 +1,23 @@
 //! Pods of build systems, whose controllers make a pod for each job under a name of its own.
 //!
-//! The workload is what the next job has too. As with Kubernetes' own controllers, a label and the pod's name have to
-//! agree, and what the name does not show is not taken from a label.
+//! The workload is the part that the next job has too. As with Kubernetes' own controllers, a label and the pod's name must
+//! agree, and nothing is taken from a label that the name does not show.
 
 use super::{BASE_MAX, Marks, RANDOM, SAFE, Workload, WorkloadKind, is_number, workload};
 use crate::model::workload::generated;
 
-/// What Jenkins' random suffixes are made of.
+/// The characters of Jenkins' random suffixes.
 const JENKINS_RANDOM: &[u8] = b"bcdfghjklmnpqrstvwxz0123456789";
 
 /// Random characters behind the name of a pod of GitLab's and of Drone's runner.
 const GITLAB_RANDOM: usize = 8;
 const DRONE_RANDOM: usize = 20;
 
-/// Hexadecimal digits in the middle of a name that Tekton had to cut, and the longest name that it leaves whole.
+/// The hexadecimal digits in the middle of a name that Tekton had to cut, and the longest name that it leaves whole.
 const TEKTON_HASH: usize = 32;
 const TEKTON_MAX: usize = 63;
 
-/// Rules for pods that bare controllers make. Buildkite's pods are a Job's, and the rule of jobs asks [`buildkite`].
+/// Rules for pods of controllers that use no Job. Buildkite's pods belong to a Job, and the rule for jobs calls [`buildkite`].
 pub(super) const RULES: [fn(&Marks<'_>) -> Option<Workload>; 8] = [
     gitlab,
     jenkins,
@@ -29,8 +29,7 @@ pub(super) const RULES: [fn(&Marks<'_>) -> Option<Workload>; 8] = [
     runners_job,
 ];
 
-/// `runner-<token>-project-<id>-concurrent-<n>-<random>`, all but the random part in a label. A job takes whichever `<n>`
-/// is free.
+/// Matches `runner-<token>-project-<id>-concurrent-<n>-<random>`, all but the random part in a label. A job uses any free `<n>`.
 fn gitlab(pod: &Marks<'_>) -> Option<Workload> {
     let (new, old) = (pod.label("job.runner.gitlab.com/pod"), pod.label("pod"));
     let label = new.or(old).filter(|_| new.is_none() || old.is_none() || new == old)?;
@@ -45,7 +44,7 @@ fn gitlab(pod: &Marks<'_>) -> Option<Workload> {
     (made && is_number(slot) && is_number(project)).then(|| workload(WorkloadKind::GitLab, runner, true))?
 }
 
-/// `<label>-<random>`, and of a pipeline `<label>-<random>-<random>` with the label `<job>_<build>-<random>`.
+/// Matches `<label>-<random>`, and for a pipeline `<label>-<random>-<random>` with the label `<job>_<build>-<random>`.
 fn jenkins(pod: &Marks<'_>) -> Option<Workload> {
     let label = pod.label("jenkins/label")?;
     let spelled = label.to_ascii_lowercase().replace('_', "-");
@@ -66,7 +65,7 @@ fn jenkins(pod: &Marks<'_>) -> Option<Workload> {
     )
 }
 
-/// `<task run>-pod`, the run in a label; of a pipeline the run is `<pipeline run>-<task>`.
+/// Matches `<task run>-pod`, with the run in a label; for a pipeline the run is `<pipeline run>-<task>`.
 fn tekton(pod: &Marks<'_>) -> Option<Workload> {
     let run = pod.label("tekton.dev/taskRun")?;
     let of_run = |name: &str, suffix: &str| {
@@ -78,7 +77,7 @@ fn tekton(pod: &Marks<'_>) -> Option<Workload> {
         };
         (stem == run || cut() == Some(true)).then_some(())
     };
-    // Up to 0.2x with a random suffix of its own, and with a number since tasks are tried again.
+    // Up to 0.2x with a random suffix of its own, and with a number since tasks are retried.
     let name = pod
         .base()
         .and_then(|base| base.strip_suffix('-'))
@@ -98,7 +97,7 @@ fn tekton(pod: &Marks<'_>) -> Option<Workload> {
     }
 }
 
-/// `<workflow>`, `<workflow>-<number>` or `<workflow>-<template>-<number>`, the workflow in a label.
+/// Matches `<workflow>`, `<workflow>-<number>` or `<workflow>-<template>-<number>`, with the workflow in a label.
 fn argo(pod: &Marks<'_>) -> Option<Workload> {
     let workflow = pod
         .label("workflows.argoproj.io/workflow")
@@ -111,7 +110,7 @@ fn argo(pod: &Marks<'_>) -> Option<Workload> {
     (rest.is_empty() || of_step().is_some()).then(|| workload(WorkloadKind::Workflow, base_of(workflow), true))?
 }
 
-/// `drone-<random>`, the whole name in a label. Which repository it builds is in labels alone, hence not told.
+/// Matches `drone-<random>`, with the whole name in a label. Only labels name the repository, hence it is not reported.
 fn drone(pod: &Marks<'_>) -> Option<Workload> {
     if pod.label("io.drone") != Some("true") || pod.label("io.drone.name") != Some(pod.name) {
         return None;
@@ -121,14 +120,14 @@ fn drone(pod: &Marks<'_>) -> Option<Workload> {
     made.then(|| workload(WorkloadKind::Drone, "drone", true))?
 }
 
-/// `<name>-<random>-<random>`, the name in a label.
+/// Matches `<name>-<random>-<random>`, with the name in a label.
 fn runner_deployment(pod: &Marks<'_>) -> Option<Workload> {
     let name = pod.label("runner-deployment-name")?;
     let set = pod.base()?.strip_suffix('-')?.strip_prefix(name)?.strip_prefix('-')?;
     is_random(set).then(|| workload(WorkloadKind::RunnerDeployment, name, true))?
 }
 
-/// `<name>-<random>-<ordinal>`: a `RunnerSet` makes a stateful set for each of its runners.
+/// Matches `<name>-<random>-<ordinal>`: a `RunnerSet` makes a stateful set for each of its runners.
 fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
     let name = pod.label(RUNNER_SET)?;
     let (set, ordinal) = pod.name.rsplit_once('-')?;
@@ -140,8 +139,8 @@ fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
 
 pub(super) const RUNNER_SET: &str = "runnerset-name";
 
-/// `<runner>-workflow` or `<runner>-step-<random>`: a job's container, made by a runner whose name is in a label and is
-/// `<runner set>-<random>-runner-<random>`.
+/// Matches `<runner>-workflow` or `<runner>-step-<random>`: a job's container, made by a runner whose name is in a label and has
+/// the form `<runner set>-<random>-runner-<random>`.
 fn runners_job(pod: &Marks<'_>) -> Option<Workload> {
     let runner = pod.label("runner-pod").filter(|name| name.len() < BASE_MAX)?;
     let rest = pod.name.strip_prefix(runner)?;
@@ -153,7 +152,7 @@ fn runners_job(pod: &Marks<'_>) -> Option<Workload> {
     (is_random(random) && is_random(of_set)).then(|| workload(WorkloadKind::AutoscalingRunnerSet, name, true))?
 }
 
-/// `buildkite-<id>`, a Job's name, the id in a label.
+/// Matches `buildkite-<id>`, a Job's name, with the id in a label.
 pub(super) fn buildkite(pod: &Marks<'_>, job: &str) -> Option<Workload> {
     let id = pod.label("buildkite.com/job-uuid")?;
     let (agent, job_id) = job.split_once('-')?;
@@ -165,7 +164,7 @@ fn is_random(text: &str) -> bool {
     text.len() == RANDOM && text.bytes().all(|b| SAFE.contains(&b))
 }
 
-/// The name of a run without what made it unique: a random suffix, a point in time, an id.
+/// Returns the name of a run without its unique part: a random suffix, a point in time, an id.
 fn base_of(run: &str) -> &str {
     match run.rsplit_once('-') {
         Some((base, last)) if is_random(last) => base,

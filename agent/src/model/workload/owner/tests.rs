@@ -1,4 +1,4 @@
-//! Pods as their controllers make them, and as somebody might to be taken for another's.
+//! Pods as their controllers make them, and forged pods that look like another workload's.
 
 use super::*;
 
@@ -7,11 +7,11 @@ const NOON: u64 = 1_795_521_600;
 
 type Pairs = &'static [(&'static str, &'static str)];
 
-fn told(name: &str, labels: Pairs) -> String {
-    told_at(name, labels, &[("kubernetes.io/config.source", "api")], NOON + 2)
+fn workload(name: &str, labels: Pairs) -> String {
+    workload_at(name, labels, &[("kubernetes.io/config.source", "api")], NOON + 2)
 }
 
-fn told_at(name: &str, labels: Pairs, annotations: Pairs, created: u64) -> String {
+fn workload_at(name: &str, labels: Pairs, annotations: Pairs, created: u64) -> String {
     let workload = of(&Marks {
         name,
         labels,
@@ -103,18 +103,18 @@ fn each_controllers_pods_are_known_by_its_marks() {
         ),
     ];
     for (name, labels, expected) in cases {
-        assert_eq!(told(name, labels), *expected, "{name} {labels:?}");
+        assert_eq!(workload(name, labels), *expected, "{name} {labels:?}");
     }
 }
 
 #[test]
-fn without_marks_that_agree_a_pod_stands_for_itself() {
+fn a_pod_without_consistent_marks_stands_for_itself() {
     let cases: &[(&str, Pairs)] = &[
         ("debug", &[]),
-        // A bare replica set's, a GitLab runner's: no label tells.
+        // A pod of a bare replica set, one of a GitLab runner: no label matches.
         ("web-x2v8q", &[("app", "web")]),
         ("runner-abc-project-7-concurrent-0-x2v8q", &[("pod", "runner")]),
-        // The label is another's, or the name is.
+        // The label does not belong to it, or the name does not.
         ("builder-x2v8q", &[HASH]),
         ("builder-7d9c5b6f5-x2v8q", &[HASH]),
         ("builder-7d9c5b6f4-aaaaa", &[HASH]),
@@ -141,7 +141,7 @@ fn without_marks_that_agree_a_pod_stands_for_itself() {
                 ("apps.kubernetes.io/pod-index", "1"),
             ],
         ),
-        // A revision with a name before it is no daemon set's.
+        // A revision with a name before it is not one of a daemon set.
         ("sample-j5ht6", &[("controller-revision-hash", "sample-d4d4fb5bd")]),
         ("shipper", &[("controller-revision-hash", "7d9c5b6f4")]),
         ("load-x7k2p", &[("job-name", "other")]),
@@ -156,7 +156,7 @@ fn without_marks_that_agree_a_pod_stands_for_itself() {
             &[("actions.github.com/scale-set-name", "arc-linux")],
         ),
         ("arc-runner-z5b4c", &[("actions.github.com/scale-set-name", "arc")]),
-        // Two that agree: one of them lies.
+        // Two consistent marks: one of them is forged.
         ("load-7d9c5b6f4-x7k2p", &[HASH, ("job-name", "load-7d9c5b6f4")]),
         (
             "builder-7d9c5b6f4-x2v8q",
@@ -164,15 +164,15 @@ fn without_marks_that_agree_a_pod_stands_for_itself() {
         ),
     ];
     for (name, labels) in cases {
-        assert_eq!(told(name, labels), "-", "{name:?} {labels:?}");
+        assert_eq!(workload(name, labels), "-", "{name:?} {labels:?}");
     }
 }
 
 #[test]
-fn a_name_that_was_cut_is_said_to_be_a_guess_or_is_none() {
+fn a_name_that_was_cut_is_uncertain_or_none() {
     let made = |base: &str| format!("{base:.58}x2v8q");
     let long = |length: usize| "d".repeat(length);
-    let hashed = |length| told(&made(&format!("{}-7d9c5b6f4-", long(length))), &[HASH]);
+    let hashed = |length| workload(&made(&format!("{}-7d9c5b6f4-", long(length))), &[HASH]);
     assert_eq!(hashed(47), format!("Deployment {}", long(47)), "it just fits");
     assert_eq!(
         hashed(48),
@@ -185,7 +185,7 @@ fn a_name_that_was_cut_is_said_to_be_a_guess_or_is_none() {
         assert_eq!(hashed(length), "-", "{length}");
     }
     let revision: Pairs = &[("controller-revision-hash", "7d9c5b6f4")];
-    let daemon = |name: &str| told(&made(&format!("{name}-")), revision);
+    let daemon = |name: &str| workload(&made(&format!("{name}-")), revision);
     assert_eq!(daemon(&long(56)), format!("DaemonSet {}", long(56)));
     assert_eq!(daemon(&long(57)), format!("perhaps DaemonSet {}", long(57)));
     assert_eq!(
@@ -197,7 +197,7 @@ fn a_name_that_was_cut_is_said_to_be_a_guess_or_is_none() {
 }
 
 #[test]
-fn a_jobs_name_is_known_whole_from_its_label() {
+fn a_jobs_whole_name_comes_from_its_label() {
     const LONG: &str = "hhhhhooooohhhhhooooohhhhhooooohhhhhooooohhhhhooooohhhhhooooohhh";
     let labels: Pairs = &[("job-name", LONG)];
     for base in [
@@ -205,17 +205,21 @@ fn a_jobs_name_is_known_whole_from_its_label() {
         format!("{}-1-", &LONG[..55]),
         format!("{}-12-", &LONG[..54]),
     ] {
-        assert_eq!(told(&format!("{base}x2v8q"), labels), format!("Job {LONG}"), "{base}");
+        assert_eq!(
+            workload(&format!("{base}x2v8q"), labels),
+            format!("Job {LONG}"),
+            "{base}"
+        );
     }
-    assert_eq!(told("hhhhh-x2v8q", labels), "-", "it was not cut");
-    assert_eq!(told("hhhhh-1-x2v8q", labels), "-", "it was not cut");
+    assert_eq!(workload("hhhhh-x2v8q", labels), "-", "it was not cut");
+    assert_eq!(workload("hhhhh-1-x2v8q", labels), "-", "it was not cut");
 }
 
 #[test]
-fn a_number_is_a_cron_jobs_only_of_a_pod_that_was_made_soon_after() {
+fn a_number_is_a_cron_jobs_only_if_the_pod_was_made_soon_after() {
     let at = |job: &'static str, created: u64| {
         let labels: Pairs = Box::leak(Box::new([("job-name", job)]));
-        told_at(&format!("{job}-x2v8q"), labels, &[], created)
+        workload_at(&format!("{job}-x2v8q"), labels, &[], created)
     };
     let own = |job: &str| format!("Job {job}");
     let scheduled = "backup-29925360";
@@ -228,23 +232,23 @@ fn a_number_is_a_cron_jobs_only_of_a_pod_that_was_made_soon_after() {
     assert_eq!(at("load-1795521601", NOON), own("load-1795521601"), "no whole minute");
     assert_eq!(at("load-9999999999", NOON), own("load-9999999999"));
     assert_eq!(at("29925360", NOON), own("29925360"));
-    let untold = of(&Marks {
+    let without_time = of(&Marks {
         name: "backup-29925360-x2v8q",
         labels: &[("job-name", scheduled)],
         annotations: &[],
         created: None,
         node: None,
     });
-    assert_eq!(untold.map(|w| w.to_string()), Some(own(scheduled)));
+    assert_eq!(without_time.map(|w| w.to_string()), Some(own(scheduled)));
 }
 
 #[test]
-fn a_static_pod_is_the_kubelets_whatever_its_labels_say() {
+fn a_static_pod_is_the_kubelets_whatever_its_labels() {
     let file: Pairs = &[
         ("kubernetes.io/config.source", "file"),
         ("kubernetes.io/config.hash", "abc"),
     ];
-    let at = |name, labels| told_at(name, labels, file, NOON);
+    let at = |name, labels| workload_at(name, labels, file, NOON);
     assert_eq!(at("kube-proxy-worker-3.example", &[]), "StaticPod kube-proxy");
     assert_eq!(
         at("builder-7d9c5b6f4-x2v8q", &[HASH]),
@@ -253,11 +257,11 @@ fn a_static_pod_is_the_kubelets_whatever_its_labels_say() {
     assert_eq!(at("-worker-3.example", &[]), "-");
     assert_eq!(at("kube-proxy-other", &[]), "perhaps StaticPod kube-proxy-other");
     let http: Pairs = &[("kubernetes.io/config.source", "http")];
-    assert_eq!(told_at("web-worker-3.example", &[], http, NOON), "StaticPod web");
-    // The mirror is the API's, and no runtime runs it.
+    assert_eq!(workload_at("web-worker-3.example", &[], http, NOON), "StaticPod web");
+    // The mirror belongs to the API, and no runtime runs it.
     let mirror: Pairs = &[
         ("kubernetes.io/config.mirror", "abc"),
         ("kubernetes.io/config.source", "api"),
     ];
-    assert_eq!(told_at("kube-proxy-worker-3.example", &[], mirror, NOON), "-");
+    assert_eq!(workload_at("kube-proxy-worker-3.example", &[], mirror, NOON), "-");
 }

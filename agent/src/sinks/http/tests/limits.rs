@@ -1,4 +1,4 @@
-//! Limits of connections, by clients that take more, over real TCP.
+//! Limits of connections, with clients that exceed them, over real TCP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(20);
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: n\r\n\r\n";
-/// More than the kernel keeps for a reader that does not read.
+/// More than the kernel buffers for a reader that does not read.
 const LARGE: usize = 16 << 20;
 
 const SHORT: Limits = Limits {
@@ -23,7 +23,7 @@ const SHORT: Limits = Limits {
     answering: Duration::from_millis(500),
 };
 
-/// A server with `limits`: `/` is small, `/large` is not, and `/read` takes what it is sent.
+/// A server with `limits`: `/` is small, `/large` is not, and `/read` reads the request's body.
 async fn serving(limits: Limits) -> SocketAddr {
     let (listener, address) = listen().await;
     let large = Bytes::from(vec![b'x'; LARGE]);
@@ -39,14 +39,14 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("it listens")
 }
 
-/// The answer to `sent`, until the server closes.
+/// Returns the answer to `sent`, until the server closes.
 async fn whole(address: SocketAddr, sent: &[u8]) -> String {
     let mut stream = connect(address).await;
-    let _ = stream.write_all(sent).await; // a server that has heard enough may close before all is sent
+    let _ = stream.write_all(sent).await; // a server may close before all is sent
     rest(&mut stream).await
 }
 
-/// The bytes that still come until the server closes, which it must; a reset is a way to close.
+/// Returns the bytes that still arrive until the server closes, which it must; a reset is a close too.
 async fn rest(stream: &mut TcpStream) -> String {
     let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
     let read = async {
@@ -58,7 +58,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Asks once on a connection that stays open.
+/// Sends a request on a connection that stays open.
 async fn ask(stream: &mut TcpStream) -> io::Result<String> {
     stream.write_all(ASK).await?;
     let mut answer = [0; 512];
@@ -74,12 +74,12 @@ async fn answers(address: SocketAddr) -> bool {
 }
 
 #[tokio::test]
-async fn half_a_request_is_cut_off_however_it_trickles() {
+async fn half_a_request_is_cut_off_however_slowly_it_arrives() {
     let address = serving(SHORT).await;
     let start = Instant::now();
     let mut slow = connect(address).await;
     let trickle = async {
-        // The answer to a closed connection comes with the next write at the latest.
+        // The reset of a closed connection arrives at the next write at the latest.
         while slow.write_all(b"G").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -94,7 +94,7 @@ async fn half_a_request_is_cut_off_however_it_trickles() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_is_cut_off_however_it_is_sipped() {
+async fn an_answer_is_cut_off_however_slowly_it_is_read() {
     let address = serving(SHORT).await;
     for sips in [false, true] {
         let mut slow = connect(address).await;
@@ -116,7 +116,7 @@ async fn an_answer_that_nobody_takes_is_cut_off_however_it_is_sipped() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_used_stays_and_one_that_is_not_goes() {
+async fn a_used_connection_stays_and_an_idle_one_is_closed() {
     let address = serving(SHORT).await;
     let mut kept = connect(address).await;
     for _ in 0..5 {
@@ -137,7 +137,7 @@ async fn an_oversized_head_is_refused() {
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(Limits::HEADERS + 1));
     for head in [long, path, many] {
         let answer = whole(address, head.as_bytes()).await;
-        // A server that stops reading may have its answer lost with the reset.
+        // A server that stops reading may lose its answer with the reset.
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
     let most = format!(
@@ -189,7 +189,7 @@ async fn a_body_is_never_read() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_keep_no_probe_out() {
+async fn a_thousand_connections_block_no_probe() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).expect("as many as it may");
@@ -201,7 +201,7 @@ async fn a_thousand_connections_keep_no_probe_out() {
     );
     let address = serving(limits).await;
     let mut open = Vec::new();
-    // More than there is room for: those that wait make way.
+    // More than the limit: idle ones give way.
     for _ in 0..1100 {
         open.push(connect(address).await);
     }
@@ -211,7 +211,7 @@ async fn a_thousand_connections_keep_no_probe_out() {
 }
 
 #[tokio::test]
-async fn the_next_gets_the_place_of_one_that_waits_and_not_of_one_that_is_answered() {
+async fn a_new_connection_replaces_an_idle_one_and_no_other() {
     let limits = Limits {
         at_once: 2,
         waiting: LONG,
@@ -226,7 +226,10 @@ async fn the_next_gets_the_place_of_one_that_waits_and_not_of_one_that_is_answer
     let mut idle = connect(address).await;
     assert!(ask(&mut idle).await.is_ok());
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(ask(&mut idle).await.is_ok(), "it stays where nobody needs its place");
+    assert!(
+        ask(&mut idle).await.is_ok(),
+        "it stays while no other connection needs its slot"
+    );
     let start = Instant::now();
     assert!(answers(address).await);
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
@@ -239,7 +242,7 @@ async fn the_next_gets_the_place_of_one_that_waits_and_not_of_one_that_is_answer
 }
 
 #[tokio::test]
-async fn half_requests_hold_a_place_only_for_their_time() {
+async fn half_requests_hold_a_slot_only_until_their_timeout() {
     let address = serving(Limits { at_once: 4, ..SHORT }).await;
     let mut halves = Vec::new();
     for _ in 0..4 {
@@ -252,7 +255,7 @@ async fn half_requests_hold_a_place_only_for_their_time() {
     assert!(start.elapsed() < 10 * SHORT.reading, "{:?}", start.elapsed());
 }
 
-/// A text that counts who holds it.
+/// A text that counts its holders.
 struct Counted(Arc<Vec<u8>>, Arc<AtomicUsize>);
 
 impl Counted {
@@ -275,7 +278,7 @@ impl AsRef<[u8]> for Counted {
 }
 
 #[tokio::test]
-async fn readers_that_do_not_read_hold_the_text_itself_and_no_copy_of_it() {
+async fn slow_readers_hold_the_text_itself_and_no_copy_of_it() {
     const READERS: usize = 50;
     let (listener, address) = listen().await;
     let (text, holders) = (Arc::new(vec![b'x'; LARGE]), Arc::new(AtomicUsize::new(0)));
@@ -290,7 +293,7 @@ async fn readers_that_do_not_read_hold_the_text_itself_and_no_copy_of_it() {
     for _ in 0..READERS {
         let mut reader = connect(address).await;
         reader.write_all(ASK).await.expect("sent");
-        // The answer has begun: what of it does not fit into the kernel is held.
+        // The answer has begun: the part that does not fit into the kernel is held.
         reader.read_exact(&mut [0; 12]).await.expect("it begins");
         readers.push(reader);
     }
@@ -306,7 +309,7 @@ async fn readers_that_do_not_read_hold_the_text_itself_and_no_copy_of_it() {
 }
 
 #[tokio::test]
-async fn the_kernel_keeps_little_of_an_answer_that_nobody_takes() {
+async fn the_kernel_buffers_little_of_an_unread_answer() {
     let address = serving(SHORT).await;
     let mut others = Vec::new();
     for _ in 0..Limits::FEW {
@@ -320,7 +323,7 @@ async fn the_kernel_keeps_little_of_an_answer_that_nobody_takes() {
         .await
         .expect("sent");
     tokio::time::sleep(4 * SHORT.answering).await;
-    // The server has given up: what still comes is what the kernel has taken.
+    // The server has given up: the remaining bytes are those that the kernel has taken.
     let kept = rest(&mut reader).await.len();
     assert!(kept < 128 << 10, "{kept} bytes");
 }

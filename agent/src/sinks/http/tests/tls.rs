@@ -1,4 +1,4 @@
-//! TLS: which certificates are taken, what is said of the others, and that a change of the files is taken up.
+//! TLS: certificates that are accepted, errors for the others, and the reload after a change of the files.
 
 use std::fs;
 use std::io;
@@ -36,7 +36,7 @@ fn chain(error: &TlsError) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_said() {
+fn an_unusable_certificate_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let (good, key) = certificate(|_| {});
     let (_, other) = certificate(|_| {});
@@ -126,7 +126,7 @@ async fn greet(address: std::net::SocketAddr, trusted: &CertificateDer<'static>)
 }
 
 #[tokio::test]
-async fn the_report_comes_over_tls_and_a_renewed_certificate_is_taken_up() {
+async fn the_report_is_served_over_tls_and_a_renewed_certificate_is_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let (first, key) = certificate(|_| {});
     let address = serving(
@@ -138,18 +138,18 @@ async fn the_report_comes_over_tls_and_a_renewed_certificate_is_taken_up() {
     let ask = b"GET /api/v1/report HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n";
     stream.write_all(ask).await.expect("sent");
     let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer).await; // a server may close without a farewell
+    let _ = stream.read_to_string(&mut answer).await; // a server may close without close_notify
     assert!(
         answer.starts_with("HTTP/1.1 200") && answer.contains("\"verdict\":\"in-use\""),
         "{answer}"
     );
 
-    // One that cannot be used does not take its place …
+    // An unusable one does not replace it …
     let (second, key) = certificate(|_| {});
     fs::write(folder.path().join("tls.crt"), second.pem()).expect("written");
     tokio::time::sleep(Duration::from_millis(1200)).await;
     greet(address, first.der()).await.expect("the first is still in use");
-    // … and one that can does.
+    // … and a usable one does.
     fs::write(folder.path().join("tls.key"), key.serialize_pem()).expect("written");
     let taken = async {
         while greet(address, second.der()).await.is_err() {
@@ -161,7 +161,7 @@ async fn the_report_comes_over_tls_and_a_renewed_certificate_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_go_on_is_cut_off_and_plain_http_is_not_answered() {
+async fn an_unfinished_handshake_is_cut_off_and_plain_http_is_not_answered() {
     let folder = tempfile::tempdir().expect("a folder");
     let (good, key) = certificate(|_| {});
     let limits = Limits {

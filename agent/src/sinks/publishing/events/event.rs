@@ -1,8 +1,8 @@
 //! One piece of news as an object of `events.k8s.io/v1`.
 //!
-//! Its name is made of what it tells, so that an agent that starts anew, or that got no answer, finds its own event instead
-//! of making a second one. Nothing in it is longer than the API server takes (kubernetes, `pkg/apis/core/validation/
-//! events.go`), and no name that a pod chose stands raw in it.
+//! Its name is a hash of its content, so that an agent that restarts, or that got no answer, finds its own event instead of
+//! creating a second one. No field is longer than the API server accepts (kubernetes, `pkg/apis/core/validation/events.go`), and
+//! no name that a pod chose is in it unescaped.
 
 use serde::Serialize;
 
@@ -13,16 +13,16 @@ use crate::model::text::{cut_bytes, visible};
 use crate::model::time::Timestamp;
 use crate::sinks::publishing::labels::prefix::Prefix;
 
-/// Bytes of a note at most.
+/// The maximum size of a note in bytes.
 const NOTE_LIMIT: usize = 1024;
 
-/// Bytes of the reporting controller and of its instance at most.
+/// The maximum size of the reporting controller and of its instance in bytes.
 const REPORTER_LIMIT: usize = 128;
 
-/// Bytes of an event's name that are the pod's: with a dot and 16 digits it stays a legal name.
+/// The maximum size of the pod's part of an event's name in bytes: with a dot and 16 digits it stays a legal name.
 const POD_LIMIT: usize = 236;
 
-/// Bytes of a pod's uid at most: a UUID, or a static pod's 32 digits.
+/// The maximum size of a pod's uid in bytes: a UUID, or a static pod's 32 digits.
 const UID_LIMIT: usize = 64;
 
 /// The reporting controller and its instance.
@@ -37,7 +37,7 @@ pub struct Reporter {
 /// An event that is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The namespace in which it is made.
+    /// The namespace in which it is created.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -81,7 +81,7 @@ struct Reference<'a> {
 }
 
 impl Event {
-    /// The event of `occurrence`; none where what the runtime says can be no pod of Kubernetes.
+    /// Makes the event of `occurrence`; none where the runtime's data are no valid pod of Kubernetes.
     pub fn of(occurrence: &Occurrence, reporter: &Reporter) -> Option<Self> {
         let Occurrence { place, pod_uid, .. } = occurrence;
         let is_uid = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
@@ -103,7 +103,7 @@ impl Event {
                 name: &name,
             },
             event_time: micro_time(occurrence.at),
-            // A longer prefix is legal in a label and not here.
+            // A longer prefix is legal in a label, but not here.
             reporting_controller: if controller.len() > REPORTER_LIMIT {
                 "castoff.dev/agent"
             } else {
@@ -140,7 +140,7 @@ impl Event {
     }
 }
 
-/// The same for the same news of the same pod, whichever agent makes it.
+/// Makes the name: equal for equal news of the same pod, whichever agent makes it.
 fn name(occurrence: &Occurrence) -> String {
     let Occurrence {
         news,
@@ -150,7 +150,7 @@ fn name(occurrence: &Occurrence) -> String {
         ..
     } = occurrence;
     let container = place.container.as_deref().unwrap_or_default();
-    let told = [
+    let content = [
         pod_uid,
         container,
         news.code(),
@@ -159,10 +159,10 @@ fn name(occurrence: &Occurrence) -> String {
         &key.listener.to_string(),
     ];
     let pod = &place.pod[..place.pod.len().min(POD_LIMIT)]; // a name is ASCII
-    format!("{}.{:016x}", pod.trim_end_matches(['-', '.']), fnv(&told))
+    format!("{}.{:016x}", pod.trim_end_matches(['-', '.']), fnv(&content))
 }
 
-/// FNV-1a, 64 bits, of texts and their ends: the standard library's hash may be another with the next compiler.
+/// FNV-1a, 64 bits, of texts and their ends: the standard library's hash may change with the compiler.
 fn fnv(texts: &[&str]) -> u64 {
     let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -170,7 +170,7 @@ fn fnv(texts: &[&str]) -> u64 {
     })
 }
 
-/// One or two sentences: who, which socket, and where to read on.
+/// Writes one or two sentences: the client, the socket, and the reference.
 fn note(occurrence: &Occurrence) -> String {
     let Occurrence {
         news,
@@ -196,7 +196,7 @@ fn note(occurrence: &Occurrence) -> String {
         }
         (News::Exposure, _) => (format!("can reach the Docker socket of {target}"), "socket-exposure"),
     };
-    // What is cut is what the pod chose, not where to read on.
+    // Only the part that the pod chose is cut, not the reference.
     let advice = format!(" and will break when Docker goes. `castoff explain {code}` says what to do instead.");
     let what = format!("{who}{of} {what}");
     let room = NOTE_LIMIT - advice.len();

@@ -1,8 +1,8 @@
-//! Finds news in a report. The first report says what is there: after an upgrade of the agent, all of it is old.
+//! Finds news in a report. Nothing in the first report is news: after an upgrade of the agent, all of it is old.
 //!
-//! A client is new by the history, which outlives the agent: one that was first seen after this agent's first look. An
-//! exposure is in no history, so it is new where no earlier report of this agent had it. Pods of one workload are one, here
-//! as there: a rollout is no news.
+//! A client is new by the history, which outlives the agent: if it was first seen after this agent's first look. Exposures are
+//! not compared with the history, so one is new if no earlier report of this agent contained it. Pods of one workload count as
+//! one in both: a rollout is no news.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::model::reading::codes;
 use crate::model::time::Timestamp;
 
 codes! {
-    /// The news of an event. The code is its reason, as Kubernetes wants one.
+    /// The news in an event. The code is the event's reason, in Kubernetes' form.
     News {
         /// A container uses a Docker socket.
         Client = "DockerSocketClient",
@@ -30,30 +30,30 @@ codes! {
 pub struct Occurrence {
     /// The news.
     pub news: News,
-    /// To whom.
+    /// The pod and container that it concerns.
     pub place: PodContainer,
     /// The pod's uid as the runtime has it.
     pub pod_uid: String,
-    /// The client, or who could become one, and the listener.
+    /// The client, or the container that could become one, and the listener.
     pub key: ClientKey,
     /// The mount, where it is an exposure.
     pub mount: Option<(Via, String)>,
-    /// When it was first seen.
+    /// The time at which it was first seen.
     pub at: Timestamp,
 }
 
-/// For how long the same is not said again after it was last seen.
+/// The time after the last sighting for which it is not reported again.
 const REST: Duration = Duration::from_secs(86_400);
 
-/// The number that is remembered of each kind. Of a node with more there is no news.
+/// The number of items of each kind that are remembered. A node with more gets no news about them.
 const LIMIT: usize = 2048;
 
-/// Clients or exposures that are no news, and when they were last seen.
+/// Clients or exposures that are no news, and the time at which they were last seen.
 #[derive(Debug, Default)]
 struct Known(BTreeMap<ClientKey, Timestamp>);
 
 impl Known {
-    /// True if this one was not known until now.
+    /// True if this one was not known before.
     fn is_new(&mut self, key: &ClientKey, now: Timestamp) -> bool {
         if let Some(last) = self.0.get_mut(key) {
             *last = now;
@@ -74,9 +74,9 @@ impl Known {
 /// The contents of the reports so far.
 #[derive(Debug, Default)]
 pub struct Novelty {
-    /// When clients could first be seen.
+    /// The time from which clients could be seen.
     began: Option<Timestamp>,
-    /// True if exposures could ever be seen.
+    /// True if exposures could be seen at least once.
     has_exposures: bool,
     clients: Known,
     exposures: Known,
@@ -90,14 +90,14 @@ impl Novelty {
             let began = *self.began.get_or_insert(report.time);
             let is_fresh = |c: &&Client| c.first_seen > began && report.time.since(c.first_seen) < REST;
             let of_node = clients.iter().filter(|c| c.key.scope.is_of_node());
-            let told = of_node.filter(is_fresh).filter_map(of_client);
-            news.extend(told.filter(|n| self.clients.is_new(&n.key, report.time)));
+            let fresh = of_node.filter(is_fresh).filter_map(of_client);
+            news.extend(fresh.filter(|n| self.clients.is_new(&n.key, report.time)));
         }
         if let Some(exposures) = report.exposures.known() {
-            // What is used is told of as a client.
+            // An exposure that is used is reported as a client.
             let of_node = exposures.iter().filter(|e| e.scope.is_of_node());
-            let told = of_node.filter_map(|e| Some((of_exposure(e, report.time)?, e.used)));
-            let new = told.filter(|(n, used)| self.exposures.is_new(&n.key, report.time) && !used);
+            let exposed = of_node.filter_map(|e| Some((of_exposure(e, report.time)?, e.used)));
+            let new = exposed.filter(|(n, used)| self.exposures.is_new(&n.key, report.time) && !used);
             let new: Vec<_> = new.map(|(occurrence, _)| occurrence).collect();
             if std::mem::replace(&mut self.has_exposures, true) {
                 news.extend(new);
@@ -109,7 +109,7 @@ impl Novelty {
     }
 }
 
-/// None for what is no pod, is not open, or whose pod the runtime does not list: it is looked at again in the next report.
+/// None for a client that is no pod, has no open connection, or whose pod the runtime does not list: the next report may have it.
 fn of_client(client: &Client) -> Option<Occurrence> {
     let ClientIdentity::Pod(place) = &client.key.identity else {
         return None;
@@ -128,7 +128,7 @@ fn of_client(client: &Client) -> Option<Occurrence> {
     })
 }
 
-/// None for what is no pod, whose pod the runtime does not list, or whose mount is gone.
+/// None for an exposure that is no pod's, whose pod the runtime does not list, or whose mount is gone.
 fn of_exposure(exposure: &Exposure, now: Timestamp) -> Option<Occurrence> {
     exposure.mounted.then_some(())?;
     Some(Occurrence {

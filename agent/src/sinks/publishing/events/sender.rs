@@ -1,8 +1,8 @@
-//! The task that sends the events: one request for each, as many at once as the pace allows, over one connection that is
-//! closed again.
+//! The task that sends the events: one request for each, as many at once as the pace allows, over one connection that is closed
+//! afterwards.
 //!
-//! Waiting events are bounded in number and in time. A refusal that patience does not mend (a right that is missing, a namespace
-//! that is gone) costs the one event; one that it may mend holds up all, and longer each time.
+//! Waiting events are bounded in number and in time. A permanent refusal (a missing right, a deleted namespace) drops the one
+//! event; a temporary one delays all events, longer each time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +23,7 @@ use crate::model::publishing::{Dropped, Events, Outcome};
 use crate::model::reading::Gap;
 use crate::model::time::Timestamp;
 
-/// Events that wait at most: the newest are news, so the oldest goes first.
+/// The maximum number of waiting events: the newest matter most, so the oldest is dropped first.
 const WAITING_MAX: usize = 64;
 
 /// The settings of the sender of events.
@@ -31,16 +31,16 @@ const WAITING_MAX: usize = 64;
 pub struct EventSettings {
     /// The reporting controller.
     pub reporter: Reporter,
-    /// The way to the API server.
+    /// The access to the API server.
     pub access: Access,
     /// The pace; only the parts about writes and waits count.
     pub paces: Paces,
-    /// For how long an event is news. The API server keeps one for an hour unless told otherwise.
+    /// The time for which an event is news. The API server keeps one for an hour by default.
     pub expiry: Duration,
 }
 
 impl EventSettings {
-    /// The usual pace: ten at once, two a minute after that.
+    /// Returns the usual pace: ten at once, two a minute after that.
     pub fn new(reporter: Reporter, access: Access) -> Self {
         let writes = Allowance {
             burst: 10,
@@ -70,7 +70,7 @@ pub struct EventSender {
 }
 
 impl EventSender {
-    /// One that has sent nothing yet, and where to read how it stands.
+    /// Makes a sender that has sent nothing yet, and the receiver of its state.
     pub fn new(settings: EventSettings) -> (Self, watch::Receiver<Events>) {
         let (standing, latest) = watch::channel(Events::default());
         let sender = Self {
@@ -93,13 +93,13 @@ impl EventSender {
         self.standing.send_modify(|standing| standing.drop_one(reason));
         match reason {
             Dropped::Forbidden => self.say(refusal, "events need the right to create events of events.k8s.io"),
-            // A pod's end, and its namespace's, is none of castoff's failures.
+            // The end of a pod or of its namespace is no failure of castoff.
             Dropped::Gone => tracing::debug!(error = Gap::chain(refusal), "an event's namespace is gone"),
             Dropped::Rejected | Dropped::QueueFull | Dropped::TooOld => self.say(refusal, "an event is not accepted"),
         }
     }
 
-    /// Once for each way of failing.
+    /// Logs each kind of failure once.
     fn say(&mut self, refusal: &Refusal, what: &'static str) {
         if self.failing.replace(refusal.outcome) != Some(refusal.outcome) {
             tracing::warn!(reason = %refusal.outcome, error = Gap::chain(refusal), "{what}");
@@ -131,7 +131,7 @@ impl Sender<Report> for EventSender {
         (!self.waiting.is_empty()).then(|| self.pace.when(Need::Event))
     }
 
-    /// Sends until nothing waits, the allowance is spent, or the API server wants time.
+    /// Sends until no event waits, the allowance is spent, or the API server requests a wait.
     async fn send_due(&mut self) {
         let deadline = self.settings.paces.deadline;
         let mut connection = match Connection::prepare(&self.settings.access, deadline, 1).await {
@@ -170,10 +170,10 @@ impl Sender<Report> for EventSender {
     }
 }
 
-/// The reason why an event is given up after `refusal`; none where the next attempt may succeed.
+/// The reason why an event is dropped after `refusal`; none where the next attempt may succeed.
 fn lost_by(refusal: &Refusal) -> Option<Dropped> {
     match refusal.outcome {
-        // The API server says 403 of a namespace that is going, too (`NamespaceTerminating`).
+        // The API server also answers 403 for a namespace that is terminating (`NamespaceTerminating`).
         Outcome::Forbidden if refusal.answer.contains("being terminated") => Some(Dropped::Gone),
         Outcome::Forbidden => Some(Dropped::Forbidden),
         Outcome::NotFound => Some(Dropped::Gone),
@@ -182,10 +182,10 @@ fn lost_by(refusal: &Refusal) -> Option<Dropped> {
     }
 }
 
-/// Makes one event. One of its name that is there already is the same event.
+/// Creates one event. If one with its name exists, it is the same event.
 async fn create(connection: &mut Connection, event: &Event) -> Result<(), Refusal> {
     let Event { namespace, name, body } = event;
-    // Both are names: `Event::of` makes none of others.
+    // Both are valid names: `Event::of` makes no others.
     let request = Request::post(format!(
         "/apis/events.k8s.io/v1/namespaces/{namespace}/events?fieldManager=castoff"
     ))

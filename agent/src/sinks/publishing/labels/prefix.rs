@@ -1,4 +1,4 @@
-//! The part of a label's key before the name: whose labels these are.
+//! The part of a label's key before the name, which identifies the owner of the labels.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ pub struct Prefix(String);
 /// The reason why a text is no prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
-    /// Not of the form that the API server takes.
+    /// It does not have the form that the API server accepts.
     #[error("not a DNS subdomain of at most 253 characters such as castoff.dev/")]
     NotASubdomain,
-    /// Kubernetes keeps it for itself.
+    /// It is reserved for Kubernetes.
     #[error("kubernetes.io and k8s.io belong to Kubernetes (other than node-restriction.kubernetes.io)")]
     Reserved,
 }
 
 impl Prefix {
-    /// The prefix that `text` gives, with or without the slash.
+    /// Parses a prefix, with or without the slash.
     pub fn parse(text: &str) -> Result<Self, PrefixError> {
         let domain = text.strip_suffix('/').unwrap_or(text);
         if domain.len() > 253 || !domain.split('.').all(is_dns_label) {
@@ -29,7 +29,7 @@ impl Prefix {
                 .strip_suffix(parent)
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        // The one place there that administrators may use, and that a kubelet may not: labels it cannot forge.
+        // The one domain there that administrators may use, and that a kubelet may not: it cannot forge these labels.
         let restricted = under("node-restriction.kubernetes.io");
         if !restricted && (under("kubernetes.io") || under("k8s.io")) {
             return Err(PrefixError::Reserved);
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_api_server_would_refuse_is_refused_here() {
+    fn a_prefix_that_the_api_server_would_refuse_is_refused() {
         let long = format!("{}.dev/", "a".repeat(250));
         let deep = format!("{}dev", "a.".repeat(126));
         let cases = [

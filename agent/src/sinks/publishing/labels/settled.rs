@@ -1,9 +1,8 @@
-//! Keeps one look that failed from turning a label over.
+//! Keeps a single failed look from changing a label.
 //!
-//! A value that was seen counts at once. `unknown` counts from the second report in a row that says so: one runtime that
-//! restarts or one deadline that was missed is forgiven, whatever lasts is said within two periods. Until a label has had
-//! any value, nothing is published: an agent that starts beside a runtime that is not yet up must not take away what its
-//! predecessor knew.
+//! A value that was seen counts at once. `unknown` counts from the second report in a row: a runtime that restarts once, or one
+//! missed deadline, is ignored, and a lasting failure is published within two periods. Until every label has had a value, nothing
+//! is published: an agent that starts before its runtime must not remove the values of its predecessor.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use super::{ANNOTATION, Name, UNKNOWN, VALID_UNTIL, Wanted, values};
 use crate::findings::report::Report;
 use crate::model::time::Timestamp;
 
-/// From how many reports in a row on `unknown` is believed.
+/// The number of reports in a row after which `unknown` counts.
 const BELIEVED: u32 = 2;
 
 /// The labels after the reports so far.
@@ -29,7 +28,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Nothing is settled yet. `chance` is a number from 0 to 1.
+    /// Returns the state before the first report. `chance` is a number from 0 to 1.
     pub fn new(prefix: Prefix, chance: f64) -> Self {
         Self {
             prefix,
@@ -41,7 +40,7 @@ impl Settled {
         }
     }
 
-    /// Takes in the next report; what the node should have by now, or none while a label has no value yet.
+    /// Adds the next report; returns the labels that the node should have now, or none while a label has no value yet.
     pub fn take_in(&mut self, report: &Report) -> Option<Wanted> {
         let before = self.values.clone();
         let seen = values(report);
@@ -60,7 +59,7 @@ impl Settled {
             Some(summary) if before == self.values => summary.since,
             _ => report.time,
         };
-        // A summary goes with the verdict that is published; that of a report which does not count yet has to wait.
+        // The summary belongs to the published verdict; that of a report which does not count yet has to wait.
         if self.values.get(Name::DockerDependency.code()).map(String::as_str) == Some(report.verdict.code()) {
             self.summary = Some(Summary::of(report, since));
         }
@@ -83,13 +82,13 @@ impl Settled {
         })
     }
 
-    /// Takes over until when the labels of a node hold, where that need not be renewed; whether it was taken.
+    /// Takes over the time until which a node's labels are valid, unless it must be renewed; true if it was taken over.
     pub fn adopt_validity(&mut self, until: &str) -> bool {
         self.validity.adopt(until, self.look)
     }
 
-    /// Takes over the time of the last change from a node that has these labels already: an agent that starts anew must
-    /// not make its own start the node's last change.
+    /// Takes over the time of the last change from a node that has these labels already: the start of a new agent must not count
+    /// as the node's last change.
     pub fn adopt(&mut self, since: Timestamp) {
         if let Some(summary) = &mut self.summary {
             summary.since = since;

@@ -1,4 +1,4 @@
-//! The annotation: the verdict, why, since when, and how many, as one line of JSON.
+//! The annotation: the verdict, its reason, the time since when, and the counts, as one line of JSON.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::findings::report::Report;
 use crate::model::time::Timestamp;
 use crate::sinks::text::{cut_bytes, visible};
 
-/// Bytes of the reason at most: a Node has 256 KiB for all annotations of all tools.
+/// The maximum size of the reason in bytes: a Node has 256 KiB for all annotations of all tools.
 const REASON_LIMIT: usize = 256;
 
 /// The contents of the annotation. A count is left out where it is unknown.
@@ -17,8 +17,8 @@ const REASON_LIMIT: usize = 256;
 pub struct Summary {
     /// The verdict, as in the label.
     pub verdict: String,
-    /// The time of the report that the labels last changed with. Not the time of the last look, which would make every
-    /// cycle a write.
+    /// The time of the report with which the labels last changed. Not the time of the last look, which would make every cycle a
+    /// write.
     pub since: Timestamp,
     /// The reason for the verdict, as it was when this was written.
     pub reason: String,
@@ -54,13 +54,13 @@ impl Summary {
         }
     }
 
-    /// Reads an annotation; none where castoff did not write it, or another release of it did.
+    /// Reads an annotation; none where castoff did not write it, or another release of castoff did.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// True if both say the same but for the time and the wording of the reason, which follow from the rest or move
-    /// with every look.
+    /// True if both are equal except for the time and the wording of the reason, which follow from the rest or change with every
+    /// look.
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let facts = |s: &Self| (s.verdict.clone(), s.clients, s.exposed_containers, s.shadow_containers);
         facts(self) == facts(other)
@@ -69,7 +69,7 @@ impl Summary {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Strings, numbers and a time: there is nothing that cannot be written.
+        // Strings, numbers and a time: serialization cannot fail.
         f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
     }
 }

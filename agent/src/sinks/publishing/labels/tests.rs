@@ -1,4 +1,4 @@
-//! Labels of a report, and what one look that failed must not change.
+//! Labels of a report, and the values that a single failed look must not change.
 
 use super::settled::Settled;
 use super::*;
@@ -45,7 +45,7 @@ fn every_label_is_always_there() {
     assert!(values(&sample::blind()).values().all(|value| value == UNKNOWN));
 }
 
-/// Only those of the targets that were asked for, with names and values that the API server takes.
+/// Only those of the given targets, with names and values that the API server accepts.
 #[test]
 fn each_target_has_a_label() {
     let report = sample::asked();
@@ -67,7 +67,7 @@ fn each_target_has_a_label() {
 
 /// A target that could not be judged once keeps its answer, and loses it the second time.
 #[test]
-fn an_answer_outlasts_one_look_that_could_not_tell() {
+fn an_answer_outlasts_one_look_without_an_answer() {
     let mut settled = Settled::new(prefix(), 0.0);
     let (seen, mut unseen) = (sample::asked(), sample::asked());
     for ready in &mut unseen.readiness {
@@ -84,7 +84,7 @@ fn an_answer_outlasts_one_look_that_could_not_tell() {
 }
 
 #[test]
-fn what_is_hidden_is_never_called_none() {
+fn a_hidden_engine_is_never_called_none() {
     let mut report = sample::clear();
     report.sources[0]
         .gaps
@@ -103,7 +103,7 @@ fn what_is_hidden_is_never_called_none() {
 }
 
 #[test]
-fn a_runtime_that_calls_itself_anything_makes_legal_labels() {
+fn any_name_of_a_runtime_makes_legal_labels() {
     for (name, label) in [
         ("cri-o", "cri-o"),
         ("Ünïcode/π", "n_code"),
@@ -135,7 +135,7 @@ fn verdicts(looks: &[Report]) -> Vec<Option<String>> {
 }
 
 #[test]
-fn one_missed_look_is_forgiven_and_two_are_said() {
+fn one_failed_look_is_ignored_and_two_are_published() {
     let (seen, blind) = (sample::clear, sample::blind);
     let some = |text: &str| Some(text.to_owned());
     let cases = [
@@ -194,7 +194,7 @@ fn the_time_is_that_of_the_last_change_of_a_label() {
 }
 
 #[test]
-fn labels_hold_for_some_hours_after_a_look_whatever_it_says() {
+fn labels_are_valid_for_some_hours_after_any_look() {
     let mut settled = Settled::new(prefix(), 0.0);
     let mut until = |hours: u64, mut report: Report| {
         report.time = Timestamp::from_unix(sample::NOW + hours * 3600);

@@ -1,13 +1,13 @@
-//! Until when labels hold: the agent renews the time while it looks, and whoever selects nodes compares it.
+//! The time until which labels are valid: the agent renews it while it looks, and users compare it when they select nodes.
 
 use std::time::Duration;
 
 use crate::model::time::Timestamp;
 
-/// The time for which labels hold after the look that they rest on.
+/// The time for which labels are valid after the look that they are based on.
 const HOLD: Duration = Duration::from_secs(6 * 3600);
 
-/// With so much left the time is renewed: at the earliest two hours after the last renewal, at the latest three.
+/// The remaining time at which it is renewed: at the earliest two hours after the last renewal, at the latest three.
 const LATE: Duration = Duration::from_secs(3 * 3600);
 const SPREAD: Duration = Duration::from_secs(3600);
 
@@ -19,7 +19,7 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// No time yet. `chance`, from 0 to 1, keeps agents that started together from renewing together.
+    /// Returns the state without a time. `chance`, from 0 to 1, keeps agents that started together from renewing together.
     pub fn new(chance: f64) -> Self {
         Self {
             left: LATE + SPREAD.mul_f64(chance),
@@ -27,7 +27,7 @@ impl Validity {
         }
     }
 
-    /// The time after a look: the one so far, or a later one where that is to be renewed or `changed` labels are written
+    /// Returns the time after a look: the current one, or a later one if it must be renewed or `changed` labels are written
     /// anyway.
     pub fn after(&mut self, look: Timestamp, changed: bool) -> Timestamp {
         match self.until {
@@ -38,7 +38,7 @@ impl Validity {
         }
     }
 
-    /// Takes over the time that a node has already, where it need not be renewed; whether it was taken.
+    /// Takes over the time that a node has already, unless it must be renewed; true if it was taken over.
     pub fn adopt(&mut self, value: &str, look: Timestamp) -> bool {
         let until = value.parse().map(Timestamp::from_unix);
         let served = until.ok().filter(|&until| self.serves(until, look));
@@ -46,7 +46,8 @@ impl Validity {
         served.is_some()
     }
 
-    /// True if enough is left, and no more than a look can give: a clock may have been wrong, or somebody has set the label.
+    /// True if enough time is left, and no more than a look can give: a clock may have been wrong, or another program set the
+    /// label.
     fn serves(&self, until: Timestamp, look: Timestamp) -> bool {
         (self.left..=HOLD).contains(&until.since(look))
     }
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_renewed_every_few_hours_and_never_runs_out() {
+    fn the_time_is_renewed_every_few_hours_and_never_expires() {
         for (chance, renewals) in [(0.0, 8), (1.0, 12)] {
             let mut validity = Validity::new(chance);
             let mut times = vec![validity.after(at(0), false)];
@@ -78,14 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_renews_it() {
+    fn a_change_renews_the_time() {
         let mut validity = Validity::new(0.0);
         validity.after(at(0), false);
         assert_eq!(validity.after(at(1), true), at(7));
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_no_long_promise() {
+    fn a_clock_that_was_set_back_makes_no_long_validity() {
         let mut validity = Validity::new(0.0);
         validity.after(at(24), false);
         assert_eq!(validity.after(at(0), false), at(6));

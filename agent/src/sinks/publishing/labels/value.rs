@@ -2,13 +2,13 @@
 //!
 //! Relies on the syntax that the API server checks (k8s.io/apimachinery, `IsValidLabelValue`).
 
-/// Characters of a label value at most.
+/// The maximum number of characters in a label value.
 pub const LIMIT: usize = 63;
 
-/// `text` as a label value; none where nothing of it may stand in one.
+/// Returns `text` as a label value; none where no character of it is allowed.
 ///
-/// Whatever is not allowed becomes `_`, as Helm's charts do with the `+` of a version: `1.6.20~ds1` → `1.6.20_ds1`. It
-/// is for selectors; the exact text is in the report.
+/// Every character that is not allowed becomes `_`, as Helm's charts do with the `+` of a version: `1.6.20~ds1` → `1.6.20_ds1`.
+/// It is for selectors; the exact text is in the report.
 pub fn legal(text: &str) -> Option<String> {
     let is_edge = |c: char| c.is_ascii_alphanumeric();
     let replaced: String = text
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_keep_what_may_stay() {
+    fn versions_keep_their_legal_characters() {
         let cases = [
             ("1.7.27", Some("1.7.27")),
             ("v1.6.20", Some("v1.6.20")),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_comes_out_is_refused() {
+    fn every_result_is_legal() {
         let alphabet = [
             'a', 'Z', '7', '.', '-', '_', '+', '~', '/', ' ', '\0', 'é', '日', '\u{202e}',
         ];

@@ -1,4 +1,4 @@
-//! The file, and when it is written.
+//! The file, and the times at which it is written.
 
 use super::*;
 use crate::model::publishing::Way;
@@ -11,7 +11,7 @@ fn file(directory: &Path) -> (FeatureFile, watch::Receiver<Publishing>) {
     (FeatureFile::new(directory, prefix, standing), latest)
 }
 
-/// Writes where that is due at `now`.
+/// Writes if that is due at `now`.
 fn write_if_due(file: &mut FeatureFile, now: Instant, clock: SystemTime) {
     if file.due().is_some_and(|due| due <= now) {
         let (wanted, text) = file.text(clock).expect("something is due");
@@ -25,7 +25,7 @@ fn noon() -> SystemTime {
 }
 
 #[test]
-fn the_file_is_what_nfd_reads() {
+fn the_file_has_the_format_of_nfd() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut file, standing) = file(folder.path());
     file.take_in(&sample::report());
@@ -65,7 +65,7 @@ fn it_is_written_when_a_label_changes_and_before_it_expires() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_said_and_tried_again() {
+fn a_failed_write_is_reported_and_retried() {
     let folder = tempfile::tempdir().expect("a folder");
     let directory = folder.path().join("not-there-yet");
     let (mut file, standing) = file(&directory);
@@ -90,7 +90,7 @@ fn a_place_that_cannot_be_written_is_said_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_is_said_and_holds_one_thread() {
+async fn a_disk_that_hangs_is_reported_and_blocks_one_thread() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut file, standing) = file(folder.path());
     file.take_in(&sample::report());

@@ -1,4 +1,4 @@
-//! A Node as far as castoff reads it, and the patches that change it. Pure.
+//! A Node, as far as castoff reads it, and the patches that change it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub struct Document {
     status: Option<Status>,
 }
 
-/// A page of them. Their own kind is left out in a list.
+/// A page of Nodes. A list leaves out the kind of its items.
 #[derive(Debug, Deserialize)]
 pub struct Page {
     /// The metadata of each Node.
@@ -74,31 +74,31 @@ struct NodeInfo {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// The uid, which tells it from another object of that name.
+    /// Its uid, which distinguishes it from another object of that name.
     pub uid: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Keys of labels and annotations that were last applied by castoff.
+    /// The keys of labels and annotations that castoff last applied.
     pub owned: BTreeSet<String>,
-    /// The machine that its kubelet reports, where that was asked for.
+    /// The machine that its kubelet reports, if it was requested.
     pub machine: Machine,
 }
 
-/// In what a Node differs from what it should have.
+/// The difference between a Node and its wanted labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// In nothing.
+    /// No difference.
     None,
-    /// In the annotation only.
+    /// Only the annotation differs.
     Annotation,
-    /// In a label, or in a key of an earlier castoff that is there still.
+    /// A label differs, or a key of an earlier castoff is still there.
     Labels,
 }
 
 impl Document {
-    /// The Node, where the document is of the one that was asked for.
+    /// Returns the Node if the document is the requested one.
     pub fn node(self, name: &str) -> Result<Node, Refusal> {
         let kind = ["Node", "PartialObjectMetadata"].contains(&self.kind.as_str());
         if kind && self.metadata.name == name {
@@ -142,7 +142,7 @@ fn node(metadata: Metadata, status: Option<Status>) -> Node {
     }
 }
 
-/// The keys in the `FieldsV1` of castoff's own applies: `{"f:metadata": {"f:labels": {"f:KEY": {}}}}`.
+/// Returns the keys in the `FieldsV1` of castoff's own applies: `{"f:metadata": {"f:labels": {"f:KEY": {}}}}`.
 fn owned(managed: &[ManagedFields]) -> BTreeSet<String> {
     let ours = managed.iter().filter(|m| {
         m.manager.as_deref() == Some(MANAGER)
@@ -160,7 +160,7 @@ fn owned(managed: &[ManagedFields]) -> BTreeSet<String> {
 }
 
 impl Node {
-    /// In what it differs from `wanted`.
+    /// Compares the Node with `wanted`.
     pub fn difference(&self, wanted: &Wanted) -> Difference {
         let missing = wanted
             .labels
@@ -179,31 +179,31 @@ impl Node {
         }
     }
 
-    /// The summary in the annotation `key`.
+    /// Parses the summary in the annotation `key`.
     pub fn summary(&self, key: &str) -> Option<Summary> {
         Summary::parse(self.annotations.get(key)?)
     }
 
-    /// Forgets what is not castoff's, so that a Node with a megabyte of annotations costs nothing.
+    /// Drops everything that is not castoff's, so that a Node with a megabyte of annotations uses no memory.
     pub fn keep_only(&mut self, wanted: &Wanted) {
         self.labels.retain(|key, _| wanted.labels.contains_key(key));
         self.annotations.retain(|key, _| *key == wanted.annotation);
     }
 
-    /// The apply that gives this Node what `wanted` says, and takes what castoff gave it before and no longer wants.
+    /// The apply that sets the labels of `wanted`, and removes those that castoff set before and no longer wants.
     ///
-    /// Its uid is in it: the API server then refuses where the Node was made anew meanwhile, and never makes one.
+    /// It contains the uid: the API server then refuses if the Node was recreated in the meantime, and never creates one.
     pub fn apply(&self, wanted: &Wanted) -> String {
         let annotations = BTreeMap::from([(&wanted.annotation, wanted.summary.to_string())]);
         self.patch(json!({ "labels": wanted.labels, "annotations": annotations }))
     }
 
-    /// The apply that takes from this Node whatever castoff alone has given it.
+    /// The apply that removes from this Node everything that castoff alone has set.
     pub fn release(&self) -> String {
         self.patch(json!({}))
     }
 
-    /// The merge that takes `keys` from this Node, whoever set them.
+    /// The merge that removes `keys` from this Node, whoever set them.
     pub fn without(&self, labels: &[String], annotation: &str) -> String {
         let gone = |keys: &[&str]| {
             keys.iter()

@@ -1,8 +1,8 @@
-//! Takes castoff's labels from Nodes: at the end, when castoff itself goes.
+//! Removes castoff's labels from Nodes, when castoff itself is uninstalled.
 //!
-//! First the apply that gives up whatever castoff's field manager owns, of any prefix and any release; then, where one
-//! of castoff's own names is there still because somebody else set it too, a merge that takes it. Other keys are never
-//! touched, and a Node that has nothing of castoff's is not written to.
+//! First an apply gives up every field that castoff's field manager owns, of any prefix and any release; then, if one of
+//! castoff's own names is still there because another manager set it too, a merge removes it. Other keys are never changed, and a
+//! Node without any field of castoff's is not written to.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,21 +19,21 @@ use crate::model::publishing::{Outcome, Publishing, Way};
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sinks::publishing::labels::{READY_FOR, keys};
 
-/// Nodes a page: their metadata is a few KiB each.
+/// The number of Nodes in a page: their metadata are a few KiB each.
 const PAGE: u32 = 250;
-/// Nodes at a time.
+/// The number of Nodes that are processed concurrently.
 const AT_A_TIME: usize = 8;
-/// Attempts at one Node, each after a longer wait.
+/// The number of attempts at one Node, each after a longer wait.
 const ATTEMPTS: u32 = 5;
 /// The timeout of one request.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// The labels to remove, and the way to the API server.
+/// The labels to remove, and the access to the API server.
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// The prefix of the labels' keys.
     pub prefix: Prefix,
-    /// The way to the API server.
+    /// The access to the API server.
     pub access: Access,
 }
 
@@ -42,7 +42,7 @@ pub struct Removal {
 pub struct Removed {
     /// Its name.
     pub node: String,
-    /// True if anything was taken from it, or the reason why it could not be.
+    /// True if anything was removed from it, or the reason why nothing could be.
     pub outcome: Result<bool, Refusal>,
 }
 
@@ -53,10 +53,10 @@ impl Removal {
         self.persist(&mut server, name, None).await
     }
 
-    /// Removes from every Node; a Node that goes meanwhile needs nothing any more.
+    /// Removes from every Node; a Node that is deleted in the meantime counts as done.
     ///
     /// # Errors
-    /// If the Nodes cannot be listed. An error about one Node stands beside it.
+    /// If the Nodes cannot be listed. The result contains the errors about single Nodes.
     pub async fn from_all(&self) -> Result<Vec<Removed>, Refusal> {
         let nodes = self.list().await?;
         let left = Arc::new(Mutex::new(nodes.into_iter()));
@@ -107,7 +107,7 @@ impl Removal {
         }
     }
 
-    /// Tries again while what is in the way may pass.
+    /// Retries while the failure may be temporary.
     async fn persist(&self, server: &mut Server, name: &str, mut seen: Option<Node>) -> Result<bool, Refusal> {
         let mut attempt = 0;
         loop {
@@ -124,7 +124,7 @@ impl Removal {
             None => server.get(name, Part::Metadata).await?,
         };
         let (mut labels, annotation) = keys(&self.prefix);
-        // Which targets an agent was asked for, only its labels tell.
+        // Only the labels show the targets that an agent judged.
         let ready_for = self.prefix.key(READY_FOR);
         labels.extend(node.labels.keys().filter(|key| key.starts_with(&ready_for)).cloned());
         let ours = |node: &Node| {

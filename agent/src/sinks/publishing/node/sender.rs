@@ -1,4 +1,4 @@
-//! The task that keeps the Node's labels as the reports say.
+//! The task that keeps the Node's labels in agreement with the reports.
 
 use std::time::{Instant, SystemTime};
 
@@ -26,9 +26,9 @@ pub struct NodeSettings {
     pub node: String,
     /// The prefix of the labels' keys.
     pub prefix: Prefix,
-    /// The way to the API server.
+    /// The access to the API server.
     pub access: Access,
-    /// The machine that the Node must be of.
+    /// The machine that the Node must be.
     pub machine: Machine,
     /// The pace.
     pub paces: Paces,
@@ -49,7 +49,7 @@ pub struct NodeSender {
 }
 
 impl NodeSender {
-    /// Nothing is sent yet.
+    /// Returns a sender that has sent nothing yet.
     pub fn new(settings: NodeSettings, standing: watch::Sender<Publishing>) -> Self {
         Self {
             settled: Settled::new(settings.prefix.clone(), chance()),
@@ -70,7 +70,7 @@ impl NodeSender {
         let Some(seen) = &self.seen else {
             return Some(at(Need::Read));
         };
-        // A write that failed may have been carried out all the same: what was seen before it is no longer certain.
+        // A failed write may have been carried out all the same: the labels that were seen before it are no longer certain.
         let verify = at(if self.failing.is_some() {
             Need::Read
         } else {
@@ -116,7 +116,7 @@ impl NodeSender {
     async fn exchange(&mut self, need: Need) -> Result<(), Refusal> {
         let reads = self.seen.is_none() || matches!(need, Need::Read | Need::Verify);
         let now = Instant::now();
-        // Before anything can fail: an attempt counts against the allowance however it ends.
+        // Before anything can fail: an attempt counts against the allowance whatever its result.
         if reads {
             self.pace.read(now);
         } else {
@@ -145,7 +145,7 @@ impl NodeSender {
         Some(self.seen.as_ref()?.difference(self.wanted.as_ref()?))
     }
 
-    /// Reads the Node: its metadata, or all of it where it is not yet known to be this machine's.
+    /// Reads the Node: its metadata, or all of it if it is not yet known to be this machine's.
     async fn read(&mut self, server: &mut Server) -> Result<Node, Refusal> {
         let name = &self.settings.node;
         if self.identified.is_some() {
@@ -179,7 +179,7 @@ impl NodeSender {
         Ok(())
     }
 
-    /// Remembers what the Node has, and takes over when that last changed and until when it holds.
+    /// Records the Node's labels, and takes over the time of their last change and the time until which they are valid.
     fn see(&mut self, mut node: Node) {
         let Some(wanted) = &mut self.wanted else { return };
         node.keep_only(wanted);

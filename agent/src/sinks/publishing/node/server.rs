@@ -1,4 +1,4 @@
-//! One connection to the API server, for one exchange: each request with its deadline, its bounds and its count.
+//! One connection to the API server, for one exchange: each request has a deadline and limits, and is counted.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::model::publishing::{Outcome, Publishing, Verb};
 /// The field manager that castoff's fields belong to.
 pub const MANAGER: &str = "castoff";
 
-/// Only the metadata: a Node's status holds the names of all its images.
+/// Only the metadata: a Node's status contains the names of all its images.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;q=0.5";
 const LIST_METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.5";
@@ -31,7 +31,7 @@ pub enum Patch {
     Merge,
 }
 
-/// The part of a Node to ask for.
+/// The part of a Node that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// All of it.
@@ -47,7 +47,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Prepares a connection with the credentials as they are now. Nothing is sent yet, so nothing is counted.
+    /// Prepares a connection with the current credentials. Nothing is sent yet, so nothing is counted.
     pub async fn reach(
         access: &Access,
         standing: &watch::Sender<Publishing>,
@@ -71,7 +71,7 @@ impl Server {
             .await
     }
 
-    /// Reads the metadata of one page of Nodes. `next` is what the page before gave.
+    /// Reads the metadata of one page of Nodes. `next` is the token from the page before.
     pub async fn list(&mut self, size: u32, next: &str) -> Result<Page, Refusal> {
         let uri = format!("/api/v1/nodes?limit={size}&continue={}", encoded(next));
         let request = Request::get(uri).header(header::ACCEPT, LIST_METADATA_ONLY);
@@ -79,7 +79,7 @@ impl Server {
             .await
     }
 
-    /// Changes the Node `name`; gives its metadata as it is then.
+    /// Changes the Node `name`; returns its metadata after the change.
     pub async fn patch(&mut self, name: &str, patch: Patch, body: &str) -> Result<Node, Refusal> {
         let (query, content_type) = match patch {
             Patch::Apply => ("&force=true", "application/apply-patch+yaml"), // JSON is YAML
@@ -95,7 +95,7 @@ impl Server {
         self.ask(Verb::Write, format!("label node {name}"), request, of).await
     }
 
-    /// Sends, counts, and takes `of` the answer what was asked for.
+    /// Sends and counts a request, and decodes the answer with `of`.
     async fn ask<A: DeserializeOwned, T>(
         &mut self,
         verb: Verb,

@@ -1,5 +1,4 @@
-//! The summary of the fleet, in a few lines under the rows: counts, why something is not known, who is left, the worst
-//! Nodes.
+//! The summary of the fleet, in a few lines under the rows: counts, reasons for unknowns, remaining users, the worst Nodes.
 
 use std::fmt::Write as _;
 
@@ -12,16 +11,16 @@ use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole, write_paragra
 use crate::sinks::views::style::{Style, Tone};
 use crate::sinks::views::table::words::verdict_tone;
 
-/// Users that are named.
+/// The number of users that are listed.
 const USERS: usize = 15;
-/// Nodes that are named once more, where the list of all has long gone by.
+/// The number of Nodes that are listed again, because the full list has scrolled away.
 const NODES: usize = 10;
-/// A list that a person still sees whole.
+/// The length of a list that fits on a screen.
 const SEEN_WHOLE: u64 = 20;
-/// Columns of a bar.
+/// The width of a bar in columns.
 const BAR: u64 = 24;
 
-/// The lines for `summary`; `worst` are the worst Nodes, worst first.
+/// Renders the lines for `summary`; `worst` are the worst Nodes, worst first.
 pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> String {
     let mut out = String::new();
     write_heading(&head(summary), style, &mut out);
@@ -56,7 +55,7 @@ pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> Str
     out
 }
 
-/// One line for a look of many.
+/// Renders one line for one of many looks.
 pub fn render_line(summary: &Summary) -> String {
     let mut line = head(summary);
     for count in summary.verdicts.iter().filter(|count| count.nodes > 0) {
@@ -117,7 +116,7 @@ fn write_readiness(summary: &Summary, style: Style, out: &mut String) {
     grid.write(style, out);
 }
 
-/// A bar that is there where there is anything at all.
+/// Draws a bar that is visible for every value above zero.
 fn bar(part: u64, of: u64) -> String {
     let columns = if part == 0 { 0 } else { (part * BAR / of.max(1)).max(1) };
     (0..columns).map(|_| '█').collect()

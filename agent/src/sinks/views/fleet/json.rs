@@ -8,7 +8,7 @@ use crate::fleet::summary::Summary;
 use crate::model::time::Timestamp;
 use crate::sinks::views::json::escaped;
 
-/// The document's form, for its schema: nothing ever holds all of it.
+/// The form of the document, for its schema: it is never in memory as a whole.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "FleetReport")]
@@ -19,9 +19,9 @@ struct Document {
     kind: &'static str,
     /// The version of the castoff that wrote it.
     castoff_version: &'static str,
-    /// When the look began.
+    /// The time at which the look began.
     time: Timestamp,
-    /// Every Node, in the order in which they were known.
+    /// Every Node, in the order in which they became known.
     nodes: Vec<NodeRow>,
     /// The summary of all of them.
     summary: Summary,
@@ -34,7 +34,7 @@ pub struct JsonDocument {
 }
 
 impl JsonDocument {
-    /// The text before the rows.
+    /// Returns the text before the rows.
     pub fn head(time: Timestamp) -> String {
         format!(
             "{{\"apiVersion\":\"{}\",\"kind\":\"FleetReport\",\"castoffVersion\":\"{}\",\"time\":\"{time}\",\"nodes\":[",
@@ -43,7 +43,7 @@ impl JsonDocument {
         )
     }
 
-    /// The next rows.
+    /// Returns the next rows.
     ///
     /// # Errors
     /// None that a row can cause: every map in it has strings for keys.
@@ -57,7 +57,7 @@ impl JsonDocument {
         Ok(text)
     }
 
-    /// The text after them.
+    /// Returns the text after them.
     ///
     /// # Errors
     /// As for [`JsonDocument::part`].
@@ -69,7 +69,7 @@ impl JsonDocument {
     }
 }
 
-/// The JSON Schema of the document, as it is checked in under `docs/fleet.schema.json`.
+/// Returns the JSON Schema of the document, which is checked in as `docs/fleet.schema.json`.
 pub fn render_schema() -> Result<String, serde_json::Error> {
     let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Document))?;
     text.push('\n');
@@ -82,7 +82,7 @@ mod tests {
     use crate::sinks::golden;
 
     #[test]
-    fn the_checked_in_schema_is_the_one_of_this_code() {
+    fn the_checked_in_schema_is_up_to_date() {
         golden::hold("docs/fleet.schema.json", &render_schema().expect("a schema serializes"));
     }
 }

@@ -1,4 +1,4 @@
-//! The fleet as one page to pass on: a single file without scripts or anything to fetch, bounded whatever the fleet holds.
+//! The fleet as one page to pass on: a single file without scripts or external resources, bounded for any fleet.
 
 use askama::Template;
 
@@ -8,15 +8,15 @@ use crate::fleet::row::NodeRow;
 use crate::fleet::summary::{Count, NODES_SHOWN, Summary};
 use crate::model::time::Timestamp;
 
-/// Namespaces, runtimes, reasons that get a line.
+/// The number of namespaces, runtimes and reasons that get a line.
 const LINES: usize = 25;
-/// Users that are named beside a Node.
+/// The number of users that are listed for a Node.
 const USERS: usize = 3;
 
 /// One line with a bar.
 struct Bar {
     what: String,
-    /// The kind of thing it is, for its colour.
+    /// The kind of the line, for its colour.
     class: &'static str,
     amount: String,
     /// From 0 to 1000.
@@ -27,7 +27,7 @@ struct VerdictLine {
     word: &'static str,
     meaning: &'static str,
     amount: String,
-    /// The start of its part of the whole, and the part's width; from 0 to 1000.
+    /// The start and the width of its part of the whole, from 0 to 1000.
     from: u64,
     width: u64,
     percent: String,
@@ -64,7 +64,7 @@ struct Page<'a> {
     more_runtimes: usize,
 }
 
-/// The page. `of` is the API server's name; `worst` are the worst Nodes, worst first.
+/// Renders the page. `of` is the API server's name; `worst` are the worst Nodes, worst first.
 ///
 /// # Errors
 /// None that a fleet can cause.
@@ -182,7 +182,7 @@ fn bars<T>(counts: &[Count<T>], class: &'static str, word: impl Fn(&T) -> String
     counts.iter().take(LINES).map(bar).collect()
 }
 
-/// In thousandths of `most`, and visible where there is anything at all.
+/// Returns thousandths of `most`, with a visible minimum for every value above zero.
 fn share(part: u64, most: u64) -> u64 {
     if part == 0 {
         0

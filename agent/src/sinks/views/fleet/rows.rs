@@ -1,4 +1,4 @@
-//! Rows as a table whose parts are printed as they come: the columns of the first part stand, and only grow.
+//! Rows as a table that is printed in parts: the columns keep the widths of the first part, and only grow.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use crate::sinks::views::grid::{Cell, Column, Cut, Grid, shortened, whole};
 use crate::sinks::views::style::{Style, Tone};
 use crate::sinks::views::table::words::{age, verdict_tone};
 
-/// Users that are named in a line that is not wide.
+/// The number of users in a line that is not wide.
 const USERS: usize = 2;
 
 /// A table in parts.
 #[derive(Debug)]
 pub struct RowTable {
     style: Style,
-    /// True if the Nodes are asked whether they are ready for something.
+    /// True if the Nodes are judged for targets.
     asks: bool,
     columns: Vec<Column>,
-    /// The width of the columns by now.
+    /// The current width of the columns.
     natural: Vec<usize>,
 }
 
 impl RowTable {
-    /// Nothing is written yet. `asks` tells whether there are answers for targets.
+    /// Returns an empty table. `asks` is true if there are answers for targets.
     pub fn new(style: Style, asks: bool) -> Self {
         let mut columns = vec![
             shortened("NODE", Cut::Middle, 20).twice(),
@@ -49,7 +49,7 @@ impl RowTable {
         }
     }
 
-    /// The next rows, in this order.
+    /// Renders the next rows, in this order.
     pub fn part(&mut self, rows: &[NodeRow]) -> String {
         let mut out = String::new();
         if rows.is_empty() {

@@ -1,38 +1,38 @@
-//! Words for what a row tells.
+//! Words for the values of a row.
 
 use crate::findings::report::Verdict;
 use crate::fleet::readiness::ReadyFor;
 use crate::fleet::row::{Clients, Doubt, NodeRow, Reported, RuntimeSeen};
 use crate::sinks::views::table::words;
 
-/// `3`, `≥3`, `?`.
-pub(super) fn count(told: &Reported<u64>) -> String {
-    number(told, |n| *n)
+/// Formats `3`, `≥3`, `?`.
+pub(super) fn count(part: &Reported<u64>) -> String {
+    number(part, |n| *n)
 }
 
-fn number<T>(told: &Reported<T>, of: impl Fn(&T) -> u64) -> String {
-    match told {
+fn number<T>(part: &Reported<T>, of: impl Fn(&T) -> u64) -> String {
+    match part {
         Reported::Known(value) => of(value).to_string(),
-        // Nothing seen, and not all could be seen.
+        // Nothing was seen, but not everything could be seen.
         Reported::AtLeast(value) if of(value) == 0 => "?".to_owned(),
         Reported::AtLeast(value) => format!("≥{}", of(value)),
         Reported::Unknown => "?".to_owned(),
     }
 }
 
-/// Of the connections that are open now; `+2` before.
-pub(super) fn clients(told: &Reported<Clients>) -> String {
-    let now = number(told, |clients| clients.now);
-    match told.seen().map_or(0, |clients| clients.before) {
+/// Formats the number of clients with an open connection; `+2` for those before.
+pub(super) fn clients(part: &Reported<Clients>) -> String {
+    let now = number(part, |clients| clients.now);
+    match part.seen().map_or(0, |clients| clients.before) {
         0 => now,
         before if now == "?" => format!("? +{before}"),
         before => format!("{now} +{before}"),
     }
 }
 
-/// The names of the clients, at most `most` of them.
-pub(super) fn who(told: &Reported<Clients>, most: usize) -> String {
-    let Some(clients) = told.seen() else {
+/// Lists the names of the clients, at most `most` of them.
+pub(super) fn who(part: &Reported<Clients>, most: usize) -> String {
+    let Some(clients) = part.seen() else {
         return String::new();
     };
     let named = clients.users.iter().take(most).map(|used| used.user.to_string());
@@ -44,18 +44,18 @@ pub(super) fn who(told: &Reported<Clients>, most: usize) -> String {
     text
 }
 
-/// `containerd 1.7.2`, `none`, `?`.
-pub(super) fn runtime(told: &Reported<Option<RuntimeSeen>>) -> String {
-    match told.seen() {
+/// Formats `containerd 1.7.2`, `none`, `?`.
+pub(super) fn runtime(part: &Reported<Option<RuntimeSeen>>) -> String {
+    match part.seen() {
         Some(Some(runtime)) => format!("{} {}", runtime.name, runtime.version),
         Some(None) => "none".to_owned(),
         None => "?".to_owned(),
     }
 }
 
-/// `1.37`, `any`, `?`.
-pub(super) fn ceiling(told: &Reported<Option<u32>>) -> String {
-    match told.seen() {
+/// Formats `1.37`, `any`, `?`.
+pub(super) fn ceiling(part: &Reported<Option<u32>>) -> String {
+    match part.seen() {
         Some(Some(minor)) => format!("1.{minor}"),
         Some(None) => "any".to_owned(),
         None => "?".to_owned(),
@@ -77,12 +77,12 @@ pub(super) fn readiness(readiness: &[ReadyFor], wide: bool) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// The note beside the verdict, where there is one.
+/// The note beside the verdict, if there is one.
 pub(super) fn note(row: &NodeRow) -> &str {
     if row.doubt.is_some() { &row.reason } else { "" }
 }
 
-/// The reason why something is not known of a Node.
+/// The reason why a fact about a Node is not known.
 pub(super) const fn doubt(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::NotLinux => "no agent can run there: it is not Linux",
@@ -100,7 +100,7 @@ pub(super) const fn doubt(doubt: Doubt) -> &'static str {
     }
 }
 
-/// The meaning of a verdict, for somebody who meets it for the first time.
+/// The meaning of a verdict, for a reader who does not know it yet.
 pub(super) const fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Runtime => "Kubernetes itself runs its pods through Docker",
@@ -112,7 +112,7 @@ pub(super) const fn meaning(verdict: Verdict) -> &'static str {
     }
 }
 
-/// `12,345`.
+/// Formats `12,345`.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

@@ -1,4 +1,4 @@
-//! Every metric family: its name, what it says, its labels. `docs/metrics.md` is written from this list.
+//! Every metric family: its name, its meaning, its labels. `docs/metrics.md` is generated from this list.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub enum Kind {
     /// Goes up and down.
     Gauge,
-    /// Goes up; starts anew with the agent, or, for clients, with a lost state file.
+    /// Goes up; restarts with the agent, or, for clients, with a lost state file.
     Counter,
     /// A distribution.
     Histogram,
@@ -16,19 +16,19 @@ pub enum Kind {
 /// One family.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
-    /// With the prefix.
+    /// The name, with the prefix.
     pub name: &'static str,
-    /// One or two sentences.
+    /// The help text: one or two sentences.
     pub help: &'static str,
     /// The kind of the family.
     pub kind: Kind,
     /// The labels' names in order.
     pub labels: &'static [&'static str],
-    /// The most series it has, where its labels are not from closed lists.
+    /// The maximum number of series, where its labels are not from closed lists.
     pub limit: Option<usize>,
 }
 
-/// Series of one family that names offenders: a node has 110 pods, or a few hundred; what is beyond is counted.
+/// The series of one family that names offenders: a node has 110 pods, or a few hundred; further ones are counted.
 const OFFENDERS: Option<usize> = Some(500);
 
 macro_rules! catalogue {
@@ -44,7 +44,7 @@ macro_rules! catalogue {
             };
         )+
 
-        /// All of them.
+        /// All families.
         pub const ALL: &[&Description] = &[$(&$constant),+];
     };
     (@limit) => { None };
@@ -202,7 +202,7 @@ catalogue! {
         "When an event was last made. No series before that, and without --events.";
 }
 
-/// The reference of all families, in Markdown.
+/// Renders the reference of all families, in Markdown.
 pub fn render_reference() -> String {
     let mut text = String::from(
         "# Metrics\n\n\
@@ -241,7 +241,7 @@ mod tests {
     use crate::sinks::golden;
 
     #[test]
-    fn the_checked_in_reference_is_the_one_of_this_code() {
+    fn the_checked_in_reference_is_up_to_date() {
         golden::hold("docs/metrics.md", &render_reference());
     }
 
@@ -256,7 +256,7 @@ mod tests {
                 family.name
             );
             assert!(family.help.ends_with('.'), "{}", family.name);
-            // Only what is about a pod may carry a pod's labels: the scrape's own would be overwritten.
+            // Only a metric about a pod may have a pod's labels: those of the scrape itself would be overwritten.
             assert_eq!(
                 family.labels.contains(&"pod"),
                 family.name.starts_with("castoff_pod_"),

@@ -1,10 +1,10 @@
 //! Metrics of the clients of a Docker socket, and of the containers that could be.
 //!
-//! Only `castoff_pod_*` carries `namespace`, `pod` and `container`, and never an empty one of them: with `honorLabels`
-//! an empty label is none, and the scraped agent's own pod would be put in its place.
+//! Only `castoff_pod_*` has the labels `namespace`, `pod` and `container`, and none of them is ever empty: with `honorLabels` an
+//! empty label counts as missing, and is replaced by that of the scraped agent's own pod.
 //!
-//! Clients of a CRI runtime's own socket have families of their own: they are no use of Docker, and a sum over the others
-//! must stay the answer to "who depends on Docker".
+//! Clients of a CRI runtime's own socket have families of their own: they do not use Docker, and a sum over the others must stay
+//! the answer to "who depends on Docker".
 
 use super::catalogue as c;
 use super::family::{Family, number};
@@ -60,7 +60,7 @@ struct Use {
     first_seen: Family,
     last_seen: Family,
     connects: Family,
-    /// With one more label; none over TCP, where no request is seen.
+    /// The requests, with one more label; none over TCP, where requests are not seen.
     requests: Option<Family>,
 }
 
@@ -84,7 +84,7 @@ impl Use {
     }
 }
 
-/// The families of pods, of the host's processes, of engines' containers, of other machines and of those without a name.
+/// The families of pods, of the host's processes, of engines' containers, of other machines and of unnamed clients.
 fn uses() -> [Use; 5] {
     let new = |[connections, first_seen, last_seen, connects]: [&'static c::Description; 4], requests| Use {
         connections: Family::new(connections),
@@ -145,7 +145,7 @@ fn uses() -> [Use; 5] {
 fn named(clients: Vec<&Client>) -> Vec<Family> {
     let [mut pods, mut hosts, mut engine_containers, mut remotes, mut unnamed] = uses();
     let mut unseen = [&c::UNSEEN_FIRST_SEEN, &c::UNSEEN_LAST_SEEN, &c::UNSEEN_CONNECTS].map(Family::new);
-    // Where there are more than a family has room for, each owner's come in turn.
+    // If there are more than a family has room for, the owners take turns.
     for client in in_turns(clients, |client| (&client.key.identity, &client.key.scope)) {
         let engine = client.key.engine.code();
         let scope = client.key.scope.code();
@@ -180,21 +180,21 @@ fn named(clients: Vec<&Client>) -> Vec<Family> {
     known.flat_map(Use::into_families).chain(unseen).collect()
 }
 
-/// Somebody whom no look saw never has a connection open.
+/// A client that no look saw never has an open connection.
 fn add_unseen([first_seen, last_seen, connects]: &mut [Family; 3], labels: [&str; 2], client: &Client) {
     first_seen.lower(labels, number(client.first_seen.as_unix()));
     last_seen.raise(labels, number(client.last_seen.as_unix()));
     connects.add(labels, number(client.connects));
 }
 
-/// When somebody last connected to each listener, by its file.
+/// The last connect to each listener, by its file.
 fn last_connects(report: &Report) -> Family {
     let mut family = Family::new(&c::LISTENER_LAST_CONNECT);
     for engine in seen(&report.engines).unwrap_or_default() {
         let [kind, scope] = [engine.kind.code(), engine.scope.code()];
-        for told in engine.listeners.iter().filter_map(|listener| listener.last_connect) {
-            if let Some(time) = told.time() {
-                family.raise([kind, scope, told.code()], number(time.as_unix()));
+        for last in engine.listeners.iter().filter_map(|listener| listener.last_connect) {
+            if let Some(time) = last.time() {
+                family.raise([kind, scope, last.code()], number(time.as_unix()));
             }
         }
     }
@@ -263,7 +263,7 @@ fn exposures(report: &Report) -> Vec<Family> {
     [pods, others].into_iter().flat_map(families).collect()
 }
 
-/// Namespace, pod and container, and name and kind of what the pod belongs to: itself where that is not known, or is a guess.
+/// Namespace, pod and container, and name and kind of the pod's workload: the pod itself where that is unknown or uncertain.
 fn labels_of(place: &PodContainer) -> [&str; 5] {
     let pod = or_unknown(&place.pod);
     let container = or_unknown(place.container.as_deref().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Counters over the agent's life, which one report cannot give.
+//! Counters over the agent's life, which one report cannot contain.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::findings::report::Report;
 use crate::model::reading::{Reason, Source};
 use crate::model::time::Timestamp;
 
-/// Upper bounds of the buckets of a cycle's duration. The goal is under a tenth of a second; a source may take until
-/// its deadline.
+/// Upper bounds of the buckets of a cycle's duration. The goal is under a tenth of a second; a source may take as long as its
+/// deadline.
 const BUCKETS: [Duration; 10] = [
     Duration::from_millis(5),
     Duration::from_millis(10),
@@ -26,7 +26,7 @@ const BUCKETS: [Duration; 10] = [
     Duration::from_secs(10),
 ];
 
-/// Counts what the agent did since it started. The agent's loop writes it, the metrics read it.
+/// Counts the agent's work since it started. The agent's loop writes it, the metrics read it.
 #[derive(Clone, Debug, Default)]
 pub struct CycleCounters {
     cycles: u64,
@@ -40,7 +40,7 @@ pub struct CycleCounters {
 }
 
 impl CycleCounters {
-    /// Takes in one cycle: its report, how long it took, and how many clients the history has forgotten so far.
+    /// Counts one cycle: its report, its duration, and the number of clients that the history has forgotten so far.
     pub fn record_cycle(&mut self, report: &Report, took: Duration, clients_forgotten: u64) {
         self.cycles += 1;
         self.took += took;
@@ -58,7 +58,7 @@ impl CycleCounters {
         }
     }
 
-    /// Takes in one attempt to write the state file.
+    /// Counts one attempt to write the state file.
     pub fn record_state_write(&mut self, succeeded: bool) {
         if succeeded {
             self.state_written += 1;
@@ -67,12 +67,12 @@ impl CycleCounters {
         }
     }
 
-    /// When `source` last gave an answer.
+    /// The time at which `source` last gave an answer.
     pub fn last_success(&self, source: Source) -> Option<Timestamp> {
         self.last_success.get(&source).copied()
     }
 
-    /// In how many cycles `source` gave no answer because of `reason`.
+    /// The number of cycles in which `source` gave no answer because of `reason`.
     pub fn failures(&self, source: Source, reason: Reason) -> u64 {
         self.failures.get(&(source, reason)).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! The state of the events. No series where castoff was not asked to make any.
+//! The state of the events. No series if castoff does not make events.
 
 use super::catalogue as c;
 use super::family::{Family, number};
@@ -40,7 +40,7 @@ pub(super) fn families(standing: &Standing) -> Vec<Family> {
 const MADE: &str = "made";
 const PENDING: &str = "pending";
 
-/// The one state that holds.
+/// The current state, one of the closed list.
 fn state(events: &Events) -> &'static str {
     match (events.failing, events.last_success) {
         (Some(outcome), _) => outcome.code(),

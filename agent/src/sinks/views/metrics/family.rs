@@ -1,4 +1,4 @@
-//! One metric family in the making: series that add up where their labels agree, labels that are safe, and a bound.
+//! Builds one metric family: series that add up where their labels are equal, safe labels, and a limit.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,7 +8,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use super::catalogue::{Description, Kind};
 use crate::sinks::text::{cut_bytes, visible};
 
-/// Bytes of a label's value at most.
+/// The maximum size of a label's value in bytes.
 const VALUE_LIMIT: usize = 256;
 
 /// A family and its series.
@@ -28,23 +28,23 @@ impl Family {
         }
     }
 
-    /// Adds `value` to the series of these labels. Two things that a label set cannot tell apart are one series: two
-    /// of one name would make the whole exposition invalid.
+    /// Adds `value` to the series of these labels. Two items with equal labels are one series: two series of one name would make
+    /// the whole exposition invalid.
     pub(super) fn add<const N: usize>(&mut self, labels: [&str; N], value: f64) {
         self.merge(&labels, value, |old, new| old + new);
     }
 
-    /// The same for labels whose number is not known to the compiler.
+    /// The same for a number of labels that is not known at compile time.
     pub(super) fn add_to(&mut self, labels: &[&str], value: f64) {
         self.merge(labels, value, |old, new| old + new);
     }
 
-    /// Sets the series of these labels to `value`, or leaves what is greater.
+    /// Sets the series of these labels to `value`, unless it is greater already.
     pub(super) fn raise<const N: usize>(&mut self, labels: [&str; N], value: f64) {
         self.merge(&labels, value, f64::max);
     }
 
-    /// Sets the series of these labels to `value`, or leaves what is less.
+    /// Sets the series of these labels to `value`, unless it is less already.
     pub(super) fn lower<const N: usize>(&mut self, labels: [&str; N], value: f64) {
         self.merge(&labels, value, f64::min);
     }
@@ -68,12 +68,12 @@ impl Family {
         self.description.name == description.name
     }
 
-    /// The number of series that found no room.
+    /// The number of series beyond the limit.
     pub(super) fn dropped(&self) -> f64 {
         self.dropped
     }
 
-    /// None without series: the text format has no room for a family of none.
+    /// None without series: the text format does not allow a family without any.
     pub(super) fn encode(self) -> Option<MetricFamily> {
         if self.series.is_empty() {
             return None;
@@ -108,7 +108,7 @@ impl Family {
     }
 }
 
-/// The family of `description` with `metrics`.
+/// Makes the family of `description` with `metrics`.
 pub(super) fn describe(description: &Description, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(description.name.to_owned());
@@ -126,13 +126,13 @@ fn safe(value: &str) -> String {
     cut_bytes(visible(value), VALUE_LIMIT).into_owned()
 }
 
-/// A count as Prometheus has it.
+/// A count as a number of Prometheus.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows only f64; exact up to 2^53")]
 pub(super) fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// A length as Prometheus has it.
+/// A length as a number of Prometheus.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a list of 2^53 items does not fit into memory"

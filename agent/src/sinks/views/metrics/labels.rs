@@ -1,4 +1,4 @@
-//! The state of the node's labels. No series where castoff was not asked to keep any.
+//! The state of the node's labels. No series if castoff does not publish labels.
 
 use super::catalogue as c;
 use super::family::{Family, number};
@@ -41,7 +41,7 @@ pub(super) fn families(standing: &Standing) -> Vec<Family> {
 const PUBLISHED: &str = "published";
 const PENDING: &str = "pending";
 
-/// The one state that holds.
+/// The current state, one of the closed list.
 fn state(publishing: &Publishing) -> &'static str {
     match (publishing.failing, &publishing.labels) {
         (Some(outcome), _) => outcome.code(),

@@ -125,7 +125,7 @@ fn findings(report: &Report) -> Family {
     family
 }
 
-/// The items that were seen, which may be none; `None` where that is unknown.
+/// The items that were seen, perhaps none; `None` where they are unknown.
 pub(super) fn seen<T>(reading: &Reading<Vec<T>>) -> Option<&[T]> {
     match reading {
         Reading::Known(items) => Some(items),

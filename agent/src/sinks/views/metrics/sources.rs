@@ -1,4 +1,4 @@
-//! Metrics of each source: the parts of the node that castoff sees.
+//! Metrics of each source of the agent.
 
 use super::catalogue as c;
 use super::cycles::CycleCounters;

@@ -1,4 +1,4 @@
-//! The whole exposition, and what it must never say.
+//! The whole exposition, and the series that it must never contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn of(report: &Report) -> String {
     exposition(Some(report), &CycleCounters::default())
 }
 
-/// Each sample's series (name and labels) and value; panics where one stands twice or before its TYPE.
+/// Each sample's series (name and labels) and value; panics if one is duplicated or before its TYPE.
 fn samples(text: &str) -> BTreeMap<&str, &str> {
     let mut samples = BTreeMap::new();
     let mut typed = BTreeSet::new();
@@ -47,7 +47,7 @@ fn samples(text: &str) -> BTreeMap<&str, &str> {
 }
 
 #[test]
-fn the_sample_looks_as_it_did() {
+fn the_sample_matches_the_golden_file() {
     let report = sample::report();
     let mut cycles = CycleCounters::default();
     cycles.record_cycle(&report, Duration::from_millis(64), 0);
@@ -161,7 +161,7 @@ fn unknown_is_never_zero() {
 }
 
 #[test]
-fn a_family_is_bounded_and_says_what_it_left_out() {
+fn a_family_is_bounded_and_counts_the_series_it_left_out() {
     let mut report = sample::clear();
     report.clients = Reading::Known(
         (0..700)
@@ -183,12 +183,12 @@ fn a_family_is_bounded_and_says_what_it_left_out() {
     assert_eq!(samples["castoff_clients{who=\"pod\",state=\"connected\"}"], "700");
 }
 
-/// Each class of what a client of the sample asked for has a series.
+/// The number of classes in the requests of the sample's client, each of which has a series.
 const OPERATIONS: usize = 3;
 
-/// An ordinary user makes ten thousand of each, with one client of the system's and one of another user's beside.
+/// An ordinary user makes ten thousand of each kind, beside one client of the system and one of another user.
 #[test]
-fn a_users_flood_costs_no_other_client_its_series() {
+fn a_flood_of_one_user_displaces_no_series_of_another_client() {
     let session = |uid| Some(Unit::Session { uid });
     let mut clients: Vec<Client> = (0..10_000)
         .map(|n| sample::host_client(session(1000), &format!("/home/u/docker{n}"), Some(1000), 1))
@@ -208,7 +208,7 @@ fn a_users_flood_costs_no_other_client_its_series() {
 }
 
 #[test]
-fn what_labels_cannot_tell_apart_is_added_up() {
+fn clients_with_equal_labels_are_added_up() {
     let long = "x".repeat(5_000);
     let mut earlier = sample::host_client(None, &format!("/{long}/b"), None, 2);
     earlier.first_seen = sample::ago(9_999_999);
@@ -234,7 +234,7 @@ fn what_labels_cannot_tell_apart_is_added_up() {
 }
 
 #[test]
-fn names_made_to_deceive_stay_within_their_line() {
+fn deceptive_names_stay_within_their_line() {
     let name = "a\"} 1\ncastoff_node_verdict{verdict=\"clear\"} 1\n\\\u{1b}[0m\u{2028}";
     let mut report = sample::clear();
     report.node = Some(name.to_owned());
@@ -260,7 +260,7 @@ fn no_label_of_a_pod_is_empty() {
 }
 
 #[test]
-fn clients_of_the_runtimes_own_socket_are_no_use_of_docker() {
+fn clients_of_the_runtimes_own_socket_do_not_count_as_docker_clients() {
     let mut report = sample::clear();
     let mut client = sample::pod_client("p", Some("c"), 1);
     client.key.api = Api::Cri;
@@ -275,7 +275,7 @@ fn clients_of_the_runtimes_own_socket_are_no_use_of_docker() {
 }
 
 #[test]
-fn identities_are_counted_under_every_word_they_have() {
+fn every_kind_of_identity_is_counted() {
     for client in sample::report().clients.known().expect("the sample has clients") {
         assert!(ClientIdentity::CODES.contains(&client.key.identity.code()));
     }

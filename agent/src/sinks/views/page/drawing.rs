@@ -1,4 +1,4 @@
-//! A timeline as paths of an SVG that is as many units wide as it has hours, and the same in words.
+//! A timeline as paths of an SVG with one unit of width for each hour, and the same in words.
 
 use std::fmt::Write as _;
 
@@ -6,19 +6,19 @@ use super::when;
 use crate::model::time::Timestamp;
 use crate::model::timeline::{Hour, Timeline};
 
-/// Units from the top to the bottom of a drawing.
+/// The height of a drawing in units.
 const HEIGHT: usize = 20;
-/// Units that the line of hours without a sight is high.
+/// The height in units of the line for hours in which nothing was seen.
 const LINE: usize = 2;
 
 /// The parts of one drawing.
 #[derive(Debug)]
 pub(super) struct Drawing {
-    /// Makes the ids of its parts unique in the page.
+    /// The prefix that makes the ids of its parts unique in the page.
     pub(super) id: String,
     /// The owner of the timeline.
     pub(super) of: String,
-    /// Blocks of the hours of which something is known; what they leave free is unknown.
+    /// Blocks of the hours that are known; the others are unknown.
     pub(super) known: String,
     /// Lines of the hours in which it was not seen.
     pub(super) not_seen: String,
@@ -28,7 +28,7 @@ pub(super) struct Drawing {
     pub(super) midnights: String,
     /// `seen in 31 h, not seen in 59 h, unknown 78 h`.
     pub(super) summary: String,
-    /// The stretches that were seen or are unknown; whatever they leave out was looked at in vain.
+    /// The stretches that were seen or are unknown; the others were not seen.
     pub(super) stretches: Vec<Words>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Words {
     pub(super) until: String,
 }
 
-/// The name of a day under its place on the axis.
+/// The name of a day under its position on the axis.
 #[derive(Debug)]
 pub(super) struct Day {
     /// The distance from the left, in percent.
@@ -94,7 +94,7 @@ impl Drawing {
     }
 }
 
-/// The days of a timeline, each at its middle; the first and the last where half of it has room.
+/// The days of a timeline, each at its middle; the first and the last only if half of it has room.
 pub(super) fn days(timeline: &Timeline) -> Vec<Day> {
     let hours = timeline.hours().len();
     midnights(timeline)
@@ -140,7 +140,7 @@ mod tests {
     use crate::sinks::sample::ago;
 
     #[test]
-    fn drawn_and_said_as_it_is() {
+    fn drawing_and_words_match_the_timeline() {
         let hours = |of: &[u64]| -> Hours { of.iter().rev().map(|back| ago(back * 3_600)).collect() };
         let timeline = Timeline::new(ago(0), &[&hours(&[0, 1, 5])], &hours(&[0, 1, 2, 3, 4]));
         let drawing = Drawing::new("x", "it", &timeline);

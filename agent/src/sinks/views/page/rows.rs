@@ -1,4 +1,4 @@
-//! The rows of the page's tables, and how many of them it shows.
+//! The rows of the page's tables, and their limits.
 
 use super::drawing::Drawing;
 use super::when::When;
@@ -15,23 +15,23 @@ use crate::model::workload::owner::Workload;
 use crate::sinks::views::amount::Amount;
 use crate::sinks::views::table::words;
 
-/// The rows of one table at most: ten times a full node. What is beyond is counted, and is in the report.
+/// The maximum number of rows in one table: ten times a full node. Further ones are counted, and are in the report.
 pub(super) const LIMIT: usize = 1_000;
 
 /// The rows of one table.
 #[derive(Debug)]
 pub(super) struct Rows<'a, T> {
-    /// Those that are shown.
+    /// The rows that are shown.
     pub(super) shown: Vec<T>,
     /// The number of rows that are not shown.
     pub(super) more: usize,
     /// The number of rows in all.
     pub(super) count: usize,
-    /// Those of an engine inside a pod, which do not count for the node.
+    /// The number of rows of an engine inside a pod, which do not count for the node.
     pub(super) of_pods: usize,
     /// The reason why nothing is known.
     pub(super) unknown: Option<&'a Gap>,
-    /// True if a gap may hide more of them.
+    /// True if a gap may hide more rows.
     pub(super) partial: bool,
 }
 
@@ -51,13 +51,13 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
-    /// The same, with those of engines inside pods counted apart.
+    /// Returns the same with the rows of engines inside pods counted separately.
     pub(super) fn apart<I>(self, amount: &Amount<'a, I>, scope: impl Fn(&I) -> &Scope) -> Self {
         let of_pods = amount.items().iter().filter(|item| !scope(item).is_of_node()).count();
         Self { of_pods, ..self }
     }
 
-    /// The number that counts for the node, in a word: `4`, `at least 4`, `unknown`.
+    /// The number that counts for the node, in words: `4`, `at least 4`, `unknown`.
     pub(super) fn amount(&self) -> String {
         match (self.unknown, self.partial, self.count - self.of_pods) {
             (Some(_), ..) => "unknown".to_owned(),
@@ -67,7 +67,7 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
-    /// `one` or `several`, as [`Self::amount`] wants it.
+    /// Returns `one` or `several`, to match [`Self::amount`].
     pub(super) fn noun(&self, one: &'static str, several: &'static str) -> &'static str {
         if self.count - self.of_pods == 1 { one } else { several }
     }
@@ -83,7 +83,7 @@ pub(super) struct ClientRow<'a> {
     pub(super) of: String,
     pub(super) engine: String,
     pub(super) connections: String,
-    /// Its purposes; empty where no request was seen.
+    /// The classes of its requests; empty where no request was seen.
     pub(super) requests: String,
     pub(super) first: When,
     pub(super) last: When,
@@ -91,7 +91,7 @@ pub(super) struct ClientRow<'a> {
 }
 
 impl<'a> ClientRow<'a> {
-    /// `id` is the one that its drawing has on the page.
+    /// `id` is the id of its drawing on the page.
     pub(super) fn new(id: String, client: &'a Client, now: Timestamp) -> Self {
         let key = &client.key;
         let who = key.identity.to_string();
@@ -138,7 +138,7 @@ pub(super) fn of(workload: Option<&Workload>, pod_uid: Option<&str>) -> String {
     workload.into_iter().chain(uid).collect::<Vec<_>>().join(", ")
 }
 
-/// An engine, with what it accepts on.
+/// An engine with its listeners.
 #[derive(Debug)]
 pub(super) struct EngineRow<'a> {
     pub(super) engine: &'a Engine,
@@ -147,7 +147,7 @@ pub(super) struct EngineRow<'a> {
     pub(super) listeners: Vec<ListenerRow<'a>>,
 }
 
-/// One thing that an engine accepts on.
+/// One listener of an engine.
 #[derive(Debug)]
 pub(super) struct ListenerRow<'a> {
     pub(super) listener: &'a Listener,
@@ -177,7 +177,7 @@ impl<'a> EngineRow<'a> {
     }
 }
 
-/// The known facts of a process, piece by piece.
+/// The known facts of a process, one by one.
 pub(super) fn process(process: &Process) -> Vec<String> {
     let mut pieces = vec![
         format!("pid {}, started at tick {}", process.key.pid, process.key.start),
@@ -207,7 +207,7 @@ pub(super) struct ReadyRow<'a> {
     pub(super) target: String,
     pub(super) answer: &'static str,
     pub(super) tone: &'static str,
-    /// Each with the words for its effect.
+    /// The obstacles, each with the words for its effect.
     pub(super) obstacles: Vec<(&'static str, &'a Obstacle)>,
 }
 
@@ -227,9 +227,9 @@ impl<'a> ReadyRow<'a> {
 #[derive(Debug)]
 pub(super) struct SourceRow<'a> {
     pub(super) status: &'a SourceStatus,
-    /// Its time in percent of the slowest one's.
+    /// Its duration in percent of the slowest source's.
     pub(super) share: u64,
-    /// Its time in milliseconds.
+    /// Its duration in milliseconds.
     pub(super) millis: String,
 }
 

@@ -1,4 +1,4 @@
-//! The page as text; how it looks and behaves is the browser tier's.
+//! The page as text; the browser tier tests its appearance and behaviour.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fn page(report: &Report) -> String {
     page_at(Some(report), report.time, None, None)
 }
 
-/// The text that a person reads: without tags, with entities as the characters they stand for.
+/// The text that a person reads: without tags, with entities decoded.
 fn text(page: &str) -> String {
     let mut text = String::new();
     let (_, body) = page.split_once("<body>").expect("it has a body");
@@ -53,9 +53,9 @@ fn a_name_cannot_become_markup() {
     assert!(!page.contains("<script") && !page.contains("<img"));
 }
 
-/// Puts a hostile text into every text of the report's JSON, and says where the page has it raw.
+/// Puts a hostile text into every text of the report's JSON, and finds the places where the page contains it raw.
 #[test]
-fn nothing_of_the_report_reaches_the_page_raw() {
+fn no_text_of_the_report_is_on_the_page_unescaped() {
     const HOSTILE: &str = "\"'><img src=x onerror=alert(1)>{{7*7}}\u{202e}\u{1b}[31m";
     let mut report = sample::report();
     let mut findings = Vec::new();
@@ -122,7 +122,7 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Fields that the page tells in other words.
+/// Fields that the page shows in other words.
 const OTHERWISE: &[&str] = &[
     "/apiVersion",
     "/kind",
@@ -135,9 +135,9 @@ const OTHERWISE: &[&str] = &[
 ];
 
 #[test]
-fn the_page_has_all_that_the_report_has() {
+fn the_page_has_everything_in_the_report() {
     let mut full = sample::report();
-    // Each its own: a text that stands elsewhere too would hide that it is missing here.
+    // Each text is unique: one that is elsewhere too would hide that it is missing here.
     if let Reading::Known(exposures) = &mut full.exposures {
         exposures[0].host_path = "/only/on/the/host".to_owned();
         exposures[0].container_path = "/only/in/the/container".to_owned();
@@ -151,16 +151,16 @@ fn the_page_has_all_that_the_report_has() {
         leaves("", &serde_json::from_str(&json).expect("it is JSON"), &mut all);
         assert!(all.len() > 30);
         let text = text(&page(&report));
-        let told = |(path, leaf): &&(String, String)| {
+        let shown = |(path, leaf): &&(String, String)| {
             text.contains(leaf.as_str()) || OTHERWISE.iter().any(|field| path.ends_with(field))
         };
-        let missing: Vec<_> = all.iter().filter(|leaf| !told(leaf)).collect();
+        let missing: Vec<_> = all.iter().filter(|leaf| !shown(leaf)).collect();
         assert!(missing.is_empty(), "{missing:#?}");
     }
 }
 
 #[test]
-fn each_target_has_its_answer_and_what_stands_in_the_way() {
+fn each_target_has_its_answer_and_its_obstacles() {
     let report = sample::asked();
     let text = text(&page(&report));
     for ready in &report.readiness {
@@ -174,7 +174,7 @@ fn each_target_has_its_answer_and_what_stands_in_the_way() {
 }
 
 #[test]
-fn what_is_beyond_the_limit_is_counted() {
+fn rows_beyond_the_limit_are_counted() {
     let mut report = sample::clear();
     report.clients = Reading::Known(
         (0..1_048)
@@ -198,7 +198,7 @@ fn what_is_beyond_the_limit_is_counted() {
 }
 
 #[test]
-fn nothing_there_and_nothing_seen_are_told_apart() {
+fn none_and_unknown_are_shown_differently() {
     let clear = text(&page(&sample::clear()));
     assert!(clear.contains("None: nobody uses an engine"));
     assert!(!clear.contains("not all could be seen:"));
@@ -213,7 +213,7 @@ fn nothing_there_and_nothing_seen_are_told_apart() {
 }
 
 #[test]
-fn connections_to_an_engine_inside_a_pod_are_none_of_the_nodes() {
+fn connections_to_an_engine_inside_a_pod_do_not_count_for_the_node() {
     let mut report = sample::report();
     let Reading::Known(clients) = &mut report.clients else {
         panic!("the sample has clients")
@@ -227,7 +227,7 @@ fn connections_to_an_engine_inside_a_pod_are_none_of_the_nodes() {
 }
 
 #[test]
-fn an_old_report_is_said_to_be_old_and_a_fresh_one_is_not() {
+fn only_an_old_report_is_marked_as_old() {
     let (report, seconds) = (sample::report(), std::time::Duration::from_secs);
     let later = Timestamp::from_unix(sample::NOW + 400);
     let stalled = Stalled {
@@ -244,7 +244,7 @@ fn an_old_report_is_said_to_be_old_and_a_fresh_one_is_not() {
 }
 
 #[test]
-fn it_reloads_itself_only_where_that_was_asked_and_says_how_to_stop() {
+fn the_page_reloads_only_on_request_and_shows_how_to_stop() {
     let report = sample::report();
     let still = page(&report);
     assert!(still.contains("<a href=\"?refresh=15\">") && !still.contains("Stop"));
@@ -256,7 +256,7 @@ fn it_reloads_itself_only_where_that_was_asked_and_says_how_to_stop() {
 }
 
 #[test]
-fn before_the_first_report_it_says_so() {
+fn before_the_first_report_the_page_says_so() {
     let page = page_at(None, sample::ago(0), None, None);
     assert!(page.contains("<h1>No report yet</h1>") && !page.contains("Verdict"));
 }

@@ -1,4 +1,4 @@
-//! The findings of one code and severity together, with the catalogue's words and advice.
+//! The findings of one code and severity, grouped with the catalogue's text and advice.
 
 use super::class;
 use super::rows::LIMIT;
@@ -6,32 +6,32 @@ use crate::findings::catalogue::{Entry, entry};
 use crate::findings::report::{Code, Finding, Report, Severity};
 use crate::sinks::views::table::words;
 
-/// Findings of a group that are shown at once.
+/// The number of a group's findings that are shown at once.
 const FIRST: usize = 8;
 
-/// Findings that the same words belong to.
+/// Findings with the same text.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     pub(super) code: Code,
     pub(super) severity: Severity,
     pub(super) tone: &'static str,
     pub(super) entry: &'static Entry,
-    /// Those that are shown at once.
+    /// The findings that are shown at once.
     pub(super) first: &'a [Finding],
-    /// Those that a reader has to unfold.
+    /// The findings that a reader has to unfold.
     pub(super) rest: &'a [Finding],
     /// The number of findings that are not shown.
     pub(super) more: usize,
 }
 
 impl Group<'_> {
-    /// A finding's own advice, where it is another than the catalogue's first.
+    /// A finding's own advice, if it differs from the catalogue's first.
     pub(super) fn own<'f>(&self, finding: &'f Finding) -> Option<&'f str> {
         Some(finding.advice.as_str()).filter(|advice| !self.entry.instead.contains(advice))
     }
 }
 
-/// The report's findings, in its order.
+/// Groups the report's findings, in its order.
 pub(super) fn groups(report: &Report) -> Vec<Group<'_>> {
     report
         .findings

@@ -1,14 +1,14 @@
-//! Points in time on the page: how long ago, and the time itself.
+//! Points in time on the page: the age, and the time itself.
 
 use crate::model::time::Timestamp;
 use crate::sinks::views::table::words;
 
-/// A point in time beside the page's own.
+/// A point in time relative to the page's own.
 #[derive(Debug)]
 pub(super) struct When {
     /// RFC 3339, UTC.
     pub(super) iso: String,
-    /// `3d`, rounded down.
+    /// The age: `3d`, rounded down.
     pub(super) age: String,
 }
 

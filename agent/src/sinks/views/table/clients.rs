@@ -10,12 +10,12 @@ use crate::model::time::Timestamp;
 use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole};
 use crate::sinks::views::style::{Style, Tone};
 
-/// One client a line. Only a wide table tells the listeners of one engine apart: to a person it is one client.
+/// Writes one client a line. Only a wide table distinguishes the listeners of one engine: for a person it is one client.
 pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     write_all(report.clients.items(), report.time, style, out);
 }
 
-/// Those of the runtime's own socket.
+/// Writes the clients of the runtime's own socket.
 pub(super) fn write_runtime(report: &Report, style: Style, out: &mut String) {
     write_all(report.runtime_clients.items(), report.time, style, out);
 }
@@ -63,7 +63,7 @@ fn write_all(clients: &[Client], now: Timestamp, style: Style, out: &mut String)
     grid.write(style, out);
 }
 
-/// The same clients without regard to which listener of an engine they use, in the same order.
+/// Merges the entries of clients that use several listeners of one engine, in the same order.
 pub(super) fn without_listeners(clients: &[Client]) -> Vec<Client> {
     let mut merged: Vec<Client> = Vec::new();
     let mut place = HashMap::new();

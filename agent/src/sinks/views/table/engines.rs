@@ -1,4 +1,4 @@
-//! The engines and what each accepts on: one line a listener.
+//! The engines and their listeners: one line for each listener.
 
 use super::words;
 use crate::findings::report::Report;
@@ -31,7 +31,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
 
 fn push(engine: &Engine, listener: Option<&Listener>, first: bool, style: Style, grid: &mut Grid) {
     let process = engine.process.as_ref();
-    // The engine is named once, its further listeners stand below.
+    // The engine is named once; its further listeners are below.
     let once = |text: String| if first { Cell::from(text) } else { Cell::default() };
     let name = listener.map_or_else(
         || "no socket".to_owned(),

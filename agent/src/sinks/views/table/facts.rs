@@ -1,4 +1,4 @@
-//! The head of the table: the verdict with its reason, and what is known of the node in a few lines.
+//! The head of the table: the verdict with its reason, and the node's facts in a few lines.
 
 use super::{clients, words};
 use crate::findings::report::Report;
@@ -24,7 +24,7 @@ fn write_verdict(report: &Report, style: Style, out: &mut String) {
     let line = format!("{word}: {}", visible(&report.verdict_reason));
     let mut text = String::new();
     write_paragraph(&line, Tone::Plain, 0, 2, style, &mut text);
-    // The word stands first and whole: wrapping cannot have broken it.
+    // The word is first and whole: wrapping cannot have broken it.
     match text.strip_prefix(word) {
         Some(rest) => {
             out.push_str(&style.paint(tone, word));
@@ -57,9 +57,9 @@ fn unknown(label: &'static str, gap: &Gap) -> Fact {
     }
 }
 
-/// The columns of a label and the blanks after it.
+/// The width of a label and the blanks after it, in columns.
 const LABEL: usize = 11;
-/// Below this, values stand under their labels.
+/// The width below which values are under their labels.
 const NARROW: usize = 40;
 
 fn write_fact(fact: &Fact, style: Style, out: &mut String) {
@@ -132,7 +132,7 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     facts
 }
 
-/// The number of further ones in pods, of engines that do not count for the node.
+/// The number of further clients in pods, of engines that do not count for the node.
 fn inside_pods(count: usize) -> String {
     match count {
         0 => String::new(),
@@ -186,7 +186,7 @@ fn kubelet(report: &Report) -> Fact {
     fact("Kubelet", format!("{program}; {ceiling}"))
 }
 
-/// The amount of something, and whether that is all.
+/// A fact about the number of items, and whether it is complete.
 fn fact_of<T>(label: &'static str, amount: &Amount<'_, T>, count: impl Fn(&[T]) -> String) -> Fact {
     match *amount {
         Amount::Unknown(gap) => unknown(label, gap),

@@ -1,5 +1,5 @@
-//! The conclusions, each with its advice, but for blind spots, which stand in a section of their own. Advice that
-//! several findings of one code share is written once, after the last.
+//! The findings, each with its advice, except blind spots, which have a section of their own. Advice that several findings of one
+//! code share is written once, after the last.
 
 use super::words;
 use crate::findings::report::{Code, Finding, Report};
@@ -7,7 +7,7 @@ use crate::sinks::text::visible;
 use crate::sinks::views::grid::write_paragraph;
 use crate::sinks::views::style::{Style, Tone};
 
-/// From here on, codes stand under each other.
+/// The width from which codes are aligned in a column.
 const ROOMY: usize = 60;
 
 pub(super) fn write(report: &Report, style: Style, out: &mut String) {
@@ -46,8 +46,7 @@ pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     }
 }
 
-/// The section of the table that lists what findings of this code are about: where there are several, it is not all
-/// said twice.
+/// The section of the table that lists the subjects of findings of this code: if there are several, they are not repeated here.
 const fn section_of(code: Code) -> Option<&'static str> {
     match code {
         Code::SocketClient => Some("CLIENTS"),
@@ -67,7 +66,7 @@ fn widest(report: &Report, code: impl Fn(&Finding) -> &'static str) -> usize {
     shown(report).map(|f| code(f).len()).max().unwrap_or(0)
 }
 
-/// The severity stands first on the first line; only it is coloured.
+/// The severity comes first on the first line; only it is coloured.
 fn paint_head(head: &str, severity: &str, tone: Tone, style: Style, out: &mut String) {
     match head.split_once(severity) {
         Some((indent, rest)) => {

@@ -12,7 +12,7 @@ pub(super) fn write_exposures(report: &Report, style: Style, out: &mut String) {
     write_all(report.exposures.items(), Api::Docker, report.time, style, out);
 }
 
-/// Those of the runtime's own socket.
+/// Writes the exposures of the runtime's own socket.
 pub(super) fn write_runtime_exposures(report: &Report, style: Style, out: &mut String) {
     write_all(report.runtime_exposures.items(), Api::Cri, report.time, style, out);
 }

@@ -1,4 +1,4 @@
-//! The answers of readiness, with what stands in the way.
+//! The answers of readiness, with the obstacles.
 
 use super::words;
 use crate::findings::readiness::answer::{Effect, Obstacle, Readiness};
@@ -26,7 +26,7 @@ fn write_obstacle(obstacle: &Obstacle, style: Style, out: &mut String) {
         code,
         message,
         advice,
-        said,
+        rule_source,
     } = obstacle;
     write_paragraph(
         &format!("{}  {code}", words::effect(*effect)),
@@ -37,7 +37,7 @@ fn write_obstacle(obstacle: &Obstacle, style: Style, out: &mut String) {
         out,
     );
     write_paragraph(&visible(message), Tone::Plain, 6, 6, style, out);
-    let source = format!("{} {}: {}", said.certainty, said.date, said.source);
+    let source = format!("{} {}: {}", rule_source.certainty, rule_source.date, rule_source.source);
     write_paragraph(&source, Tone::Faint, 6, 6, style, out);
     if *effect != Effect::Note {
         write_paragraph(&format!("→ {}", visible(advice)), Tone::Plain, 6, 8, style, out);

@@ -1,4 +1,4 @@
-//! Looks at whole screens. The golden files are what a person sees; read them after a change.
+//! Whole screens. The golden files are the output for a person; read them after a change.
 
 use super::*;
 use crate::model::container::ShadowContainer;
@@ -18,7 +18,7 @@ fn style(width: Option<usize>, wide: bool) -> Style {
 }
 
 #[test]
-fn the_sample_looks_as_it_did() {
+fn the_sample_matches_the_golden_file() {
     let report = sample::report();
     for (name, width, wide) in [
         ("80", Some(80), false),
@@ -45,7 +45,7 @@ fn the_sample_looks_as_it_did() {
 }
 
 #[test]
-fn no_line_is_wider_than_the_terminal_ends_in_a_blank_or_holds_a_raw_character() {
+fn lines_fit_the_terminal_and_have_no_trailing_blank_or_raw_character() {
     let mut ragged = sample::clear();
     ragged.verdict_reason = "ends in blanks   ".to_owned();
     ragged.node = Some("node  ".to_owned());
@@ -89,7 +89,7 @@ fn colours_change_nothing_but_colours() {
 }
 
 #[test]
-fn wide_shortens_nothing() {
+fn a_wide_table_shortens_nothing() {
     let text = render_table(&sample::report(), &style(Some(40), true));
     assert!(!text.contains('…'), "{text}");
     for whole in [
@@ -103,9 +103,9 @@ fn wide_shortens_nothing() {
     }
 }
 
-/// Nothing there, nothing seen with something hidden, and not looked at are three things.
+/// Nothing there, nothing seen with something hidden, and not looked at are three different states.
 #[test]
-fn none_and_unknown_are_told_apart_for_everything_that_is_counted() {
+fn none_and_unknown_are_shown_differently_for_every_count() {
     let line = |report: &Report, label: &str| {
         render_table(report, &style(None, false))
             .lines()
@@ -149,7 +149,7 @@ fn none_and_unknown_are_told_apart_for_everything_that_is_counted() {
 }
 
 #[test]
-fn every_gap_is_shown_with_what_it_hides_and_what_would_show_it() {
+fn every_gap_is_shown_with_its_effect_and_its_fix() {
     for reason in Reason::ALL {
         for hides in Hides::ALL {
             let mut report = sample::clear();

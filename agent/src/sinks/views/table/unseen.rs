@@ -1,4 +1,4 @@
-//! The parts that could not be seen: the question, the answer, what that hides, and what would show it.
+//! The parts that could not be seen: the question, the answer, the facts that this hides, and the fix.
 
 use super::words;
 use crate::findings::report::Report;
@@ -28,7 +28,7 @@ pub(super) fn write_gaps(report: &Report, style: Style, out: &mut String) {
     }
 }
 
-/// Every gap once, with the sources that have it; then those of answers that no source stands for.
+/// Lists every gap once, with the sources that have it; then those of readings without a source.
 pub(in crate::sinks::views) fn gaps(report: &Report) -> Vec<(Vec<&'static str>, &Gap)> {
     let mut gaps: Vec<(Vec<&'static str>, &Gap)> = Vec::new();
     let of_sources = report
@@ -67,7 +67,7 @@ pub(in crate::sinks::views) fn gaps(report: &Report) -> Vec<(Vec<&'static str>, 
     gaps
 }
 
-/// Shown where it matters: no runtime answered, or every detail is asked for.
+/// Writes the refused endpoints where they matter: if no runtime answered, or every detail is requested.
 pub(super) fn write_refused(report: &Report, style: Style, out: &mut String) {
     if report.runtime.known().is_some() && !style.wide {
         return;

@@ -17,7 +17,7 @@ use crate::model::time::Timestamp;
 use crate::model::workload::owner::Workload;
 use crate::sinks::views::style::{Style, Tone};
 
-/// `9s`, `3m`, `5h`, `2d`: the largest unit alone, rounded down.
+/// Formats `9s`, `3m`, `5h`, `2d`: the largest unit alone, rounded down.
 pub(in crate::sinks::views) fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
@@ -28,7 +28,7 @@ pub(in crate::sinks::views) fn age(age: Duration) -> String {
     }
 }
 
-/// A point in time: how long before `now`, or, in a wide table, itself.
+/// Formats a point in time: the age at `now`, or, in a wide table, the time itself.
 pub(super) fn when(time: Timestamp, now: Timestamp, style: Style) -> String {
     if style.wide {
         time.to_string()
@@ -37,7 +37,7 @@ pub(super) fn when(time: Timestamp, now: Timestamp, style: Style) -> String {
     }
 }
 
-/// `dockerd`, `dockerd in pod ci/dind (dind)`, `podman of user 1000`.
+/// Formats `dockerd`, `dockerd in pod ci/dind (dind)`, `podman of user 1000`.
 pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api) -> String {
     let program = match api {
         Api::Docker => kind.to_string(),
@@ -51,7 +51,7 @@ pub(in crate::sinks::views) fn engine(kind: EngineKind, scope: &Scope, api: Api)
     }
 }
 
-/// The security of a TCP listener, and its basis.
+/// The security of a TCP listener, and the evidence for it.
 pub(in crate::sinks::views) fn transport(transport: Transport) -> String {
     let security = match transport.security {
         Security::Plain => "no TLS",
@@ -65,7 +65,7 @@ pub(in crate::sinks::views) fn transport(transport: Transport) -> String {
     format!("{security}, by {basis}")
 }
 
-/// The access of a container's user to a socket; nothing where that is not known.
+/// The access of a container's user to a socket; empty where it is not known.
 pub(in crate::sinks) const fn access(access: Access) -> &'static str {
     match access {
         Access::Allowed => "its user may open it",
@@ -74,7 +74,7 @@ pub(in crate::sinks) const fn access(access: Access) -> &'static str {
     }
 }
 
-/// The workload of a pod; nothing where that is not known, or where its own name needs the room.
+/// The workload of a pod; empty where it is not known, or where the pod's own name needs the room.
 pub(super) fn workload(workload: Option<&Workload>, style: Style) -> String {
     const ROOM: usize = 100;
     let has_room = style.wide || style.columns().is_none_or(|columns| columns >= ROOM);
@@ -101,7 +101,7 @@ pub(in crate::sinks::views) const fn severity_tone(severity: Severity) -> Tone {
     }
 }
 
-/// `3`, `2 waiting`, `3, 2 waiting`.
+/// Formats `3`, `2 waiting`, `3, 2 waiting`.
 pub(in crate::sinks::views) fn connections(client: &Client) -> String {
     match (client.connections, client.pending) {
         (n, 0) => n.to_string(),
@@ -110,7 +110,7 @@ pub(in crate::sinks::views) fn connections(client: &Client) -> String {
     }
 }
 
-/// The reason why no process stands beside an engine.
+/// The reason why no process is shown for an engine.
 pub(in crate::sinks::views) fn absence(engine: &Engine) -> &'static str {
     if engine.is_awaited() { "not running" } else { "not seen" }
 }
@@ -124,9 +124,9 @@ pub(in crate::sinks::views) fn kubelet(kubelet: &Kubelet) -> String {
     }
 }
 
-/// Says when somebody last connected, by the socket's file.
-pub(in crate::sinks::views) fn last_connect(told: LastConnect) -> String {
-    match told {
+/// Formats the last connect, by the socket's file.
+pub(in crate::sinks::views) fn last_connect(connect: LastConnect) -> String {
+    match connect {
         LastConnect::Exact { at } => at.to_string(),
         LastConnect::AtLeast { at } => format!("{at}, or up to 24h later"),
         LastConnect::NoneSince { since } => format!("none since {since}"),
@@ -165,7 +165,7 @@ pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
     }
 }
 
-/// The method by which the kernel reports connects, and why no method that comes before is used.
+/// The method by which the kernel reports connects, and the reason why no preferred method is used.
 pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String {
     let method = match (events.method, events.since) {
         (Some(method), Some(since)) => format!(
@@ -192,7 +192,7 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
     method + &tested + &refused.collect::<String>()
 }
 
-/// Says how the kernel tells of requests, and why it is not by a method that comes before.
+/// The method by which the kernel reports requests, and the reason why no preferred method is used.
 pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String {
     let method = match events.method {
         Some(method) => format!("told by {method}: {} recorded, {} lost", events.recorded, events.lost),
@@ -206,13 +206,13 @@ pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String 
     method + &refused.collect::<String>()
 }
 
-/// Lists what a client asks for, most often first.
+/// Lists the classes of a client's requests, most frequent first.
 pub(in crate::sinks::views) fn purposes(requests: &Requests) -> String {
     let purposes: Vec<&str> = requests.purposes().into_iter().map(Operation::code).collect();
     purposes.join(",")
 }
 
-/// Lists what a client asks for, most often first, with how often, and the lowest version of the Docker API that it names.
+/// Lists the classes of a client's requests, most frequent first, with their numbers, and the lowest version of the Docker API.
 pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
     let count = |operation| requests.operations.get(&operation).copied().unwrap_or_default();
     let purposes = requests.purposes().into_iter();
@@ -223,7 +223,7 @@ pub(in crate::sinks::views) fn requests(requests: &Requests) -> String {
     purposes.join(", ") + &api.unwrap_or_default()
 }
 
-/// Says how connections and their holders were found, and why not by the kernel's iterator.
+/// The method that found the connections and their holders, and the reason why the kernel's iterator was not used.
 pub(in crate::sinks::views) fn method(method: HolderMethod, iterator_refused: Option<&str>) -> String {
     let words = match method {
         HolderMethod::Iterator => "sock_diag in every network namespace, and the kernel's iterator over open files",
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_change_their_unit_at_the_unit() {
+    fn an_age_uses_the_largest_unit_that_fits() {
         let cases = [
             (0, "0s"),
             (59, "59s"),

@@ -160,7 +160,7 @@ fn by_name_the_pod_is_known_and_not_the_process() {
         let sighting = find_on(&host, &Node::new().round(&[]).refuse(POD));
         assert_eq!(holders(&sighting), expected);
         assert_eq!(reasons(&sighting), [(Reason::PermissionDenied, Hides::Identity, 1)]);
-        // Two containers: it says nothing that one of them has the first process.
+        // There are two containers, so the container of the first process proves nothing.
         let seen = sighting.reading.known().expect("it is known");
         let all = seen.connections.iter().flat_map(|connection| &connection.holders);
         assert!(

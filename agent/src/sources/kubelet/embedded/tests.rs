@@ -5,12 +5,12 @@ use crate::model::reading::Sighting;
 use crate::sources::recorded::RecordedHost;
 
 #[test]
-fn k3s_uses_its_own_runtime_unless_it_is_told_otherwise() {
+fn k3s_uses_its_own_runtime_unless_configured_otherwise() {
     let own = [(K3S_CONTAINERD, "k3s"), (K3S_CRI_DOCKERD, "k3s")];
     let config = "/etc/rancher/k3s/config.yaml";
     let over = "/etc/rancher/k3s/config.yaml.d/1.yaml";
     for (arguments, files, expected) in [
-        // k3s overwrites its arguments: one string is left of them.
+        // k3s overwrites its arguments with one string.
         (vec!["/usr/local/bin/k3s server"], vec![], own.to_vec()),
         (
             vec!["k3s", "agent", "--docker"],
@@ -61,7 +61,7 @@ fn k3s_uses_its_own_runtime_unless_it_is_told_otherwise() {
 }
 
 #[test]
-fn the_endpoint_that_k3s_is_given_beside_docker_is_dockers() {
+fn the_endpoint_of_k3s_with_docker_is_dockers() {
     let config = "/etc/rancher/k3s/config.yaml";
     let both = "docker: true\ncontainer-runtime-endpoint: unix:///var/run/docker.sock\n";
     for (arguments, files, expected) in [
@@ -103,7 +103,7 @@ fn the_endpoint_that_k3s_is_given_beside_docker_is_dockers() {
 }
 
 #[test]
-fn what_k3s_hands_on_to_its_kubelet_wins_and_then_its_drop_ins() {
+fn k3s_flags_for_its_kubelet_win_over_its_drop_ins() {
     let config = "/etc/rancher/k3s/config.yaml";
     let drop_in = "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf";
     let moved = "/srv/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf";
@@ -192,7 +192,7 @@ fn what_k3s_hands_on_to_its_kubelet_wins_and_then_its_drop_ins() {
 }
 
 #[test]
-fn the_drop_ins_of_a_distribution_count_where_its_process_is_not_seen() {
+fn the_drop_ins_of_a_distribution_count_if_its_process_is_not_visible() {
     for (config, drop_in) in [
         ("", "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf"),
         (
@@ -215,7 +215,7 @@ fn the_drop_ins_of_a_distribution_count_where_its_process_is_not_seen() {
 }
 
 #[test]
-fn only_roots_kubelet_is_believed() {
+fn only_roots_kubelet_counts() {
     let dockershim = [
         "kubelet",
         "--network-plugin=cni",
@@ -253,7 +253,7 @@ fn only_roots_kubelet_is_believed() {
 }
 
 #[test]
-fn only_the_word_after_k3s_makes_it_a_node() {
+fn only_the_subcommand_of_k3s_makes_it_a_node() {
     for (arguments, is_node) in [
         (vec!["/usr/local/bin/k3s server"], true),
         (vec!["k3s", "agent", "--token", "x"], true),
@@ -301,7 +301,7 @@ fn microk8s_has_its_flags_in_a_file() {
 }
 
 #[test]
-fn what_is_not_this_nodes_kubelet_is_left_out() {
+fn kubelets_of_other_nodes_are_left_out() {
     let pod = "/kubepods/besteffort/pod0a1b2c3d-0000-4000-8000-000000000001/";
     let arguments = ["kubelet", "--container-runtime-endpoint=/evil.sock"];
     let host = RecordedHost::new();
@@ -334,7 +334,7 @@ fn what_is_not_this_nodes_kubelet_is_left_out() {
 }
 
 #[test]
-fn two_kubelets_that_differ_leave_a_doubt() {
+fn two_kubelets_that_differ_leave_a_gap() {
     let host = RecordedHost::new();
     for (pid, endpoint) in [(100, "/one.sock"), (200, "/two.sock")] {
         let arguments = ["kubelet", "--container-runtime-endpoint", endpoint];

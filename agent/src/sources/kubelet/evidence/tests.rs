@@ -68,7 +68,7 @@ fn supervisors_of_pods_show_a_node() {
 }
 
 #[test]
-fn the_pods_of_the_node_itself_show_it() {
+fn pods_of_the_node_itself_show_a_node() {
     let nested = format!(
         "/docker/{}/kubelet.slice/{POD}/cri-containerd-{ID}.scope",
         ID.replace("4f", "5e")
@@ -88,7 +88,7 @@ fn the_pods_of_the_node_itself_show_it() {
 }
 
 #[test]
-fn the_folders_of_pods_show_a_node() {
+fn the_directories_of_pods_show_a_node() {
     let host = host();
     assert_eq!(answer(&host), None);
     std::fs::create_dir_all(host.paths().root.join("var/lib/kubelet/pods")).expect("a fresh directory");

@@ -7,7 +7,7 @@ fn text_is_bounded_and_can_be_printed() {
         (b"a\x1b[2J\nb\0".to_vec(), "a\u{fffd}[2J\u{fffd}b\u{fffd}".to_owned()),
         (b"\xff\xfe".to_vec(), "\u{fffd}\u{fffd}".to_owned()),
         (vec![b'x'; 1 << 20], "x".repeat(TEXT_MAX)),
-        // 512 bytes end in the middle of a character of three.
+        // 512 bytes end in the middle of a three-byte character.
         ("€".repeat(1000).into_bytes(), "€".repeat(TEXT_MAX / 3)),
         (Vec::new(), String::new()),
     ] {
@@ -16,7 +16,7 @@ fn text_is_bounded_and_can_be_printed() {
 }
 
 #[test]
-fn only_what_can_be_an_id_is_one() {
+fn only_valid_ids_are_kept() {
     for (bytes, is_id) in [
         (b"3f0a".to_vec(), true),
         (b"".to_vec(), false),
@@ -44,7 +44,7 @@ fn with_mounts(paths: impl IntoIterator<Item = Vec<u8>>) -> v1::ContainerStatusR
 }
 
 #[test]
-fn a_mount_is_kept_as_it_is_or_none_is() {
+fn one_bad_mount_makes_all_mounts_unknown() {
     let paths = [b"/run".to_vec(), Vec::new(), b"/with\nline".to_vec()];
     let Reading::Known(kept) = mounts(with_mounts(paths)) else {
         panic!("these paths can be");
@@ -69,7 +69,7 @@ fn a_mount_is_kept_as_it_is_or_none_is() {
 }
 
 #[test]
-fn a_list_ends_where_castoff_ends_it_and_says_so() {
+fn a_long_list_is_truncated_with_a_gap() {
     let items = (0..LISTED_MAX + 10).map(|nth| v1::PodSandbox {
         id: format!("{nth}").into_bytes(),
         metadata: Some(v1::PodSandboxMetadata {
@@ -90,7 +90,7 @@ fn a_list_ends_where_castoff_ends_it_and_says_so() {
 }
 
 #[test]
-fn a_driver_that_castoff_does_not_know_is_not_one_that_it_knows() {
+fn a_driver_that_castoff_does_not_know_is_unknown() {
     for (driver, expected) in [
         (0, Some(CgroupDriver::Systemd)),
         (1, Some(CgroupDriver::Cgroupfs)),
@@ -104,7 +104,7 @@ fn a_driver_that_castoff_does_not_know_is_not_one_that_it_knows() {
 }
 
 #[test]
-fn a_runtime_need_not_heed_the_filter() {
+fn a_runtime_may_ignore_the_filter() {
     use v1::ContainerState as S;
     let states = [
         S::ContainerCreated,
@@ -133,8 +133,8 @@ fn a_runtime_need_not_heed_the_filter() {
 }
 
 #[test]
-fn deprecations_that_are_silenced_are_a_gap_that_names_them() {
-    let told = |config: &str| {
+fn silenced_deprecations_are_named_in_a_gap() {
+    let gap_for = |config: &str| {
         let entry = v1::status_response::InfoEntry {
             key: b"config".to_vec(),
             value: config.as_bytes().to_vec(),
@@ -146,7 +146,7 @@ fn deprecations_that_are_silenced_are_a_gap_that_names_them() {
         gap_of_silenced(&silenced_deprecations(&answer))
     };
     let ids = r#"["io.containerd.deprecation/a","io.containerd.deprecation/b"]"#;
-    let gap = told(&format!(r#"{{"registry":{{}},"ignoreDeprecationWarnings":{ids}}}"#)).expect("they are silenced");
+    let gap = gap_for(&format!(r#"{{"registry":{{}},"ignoreDeprecationWarnings":{ids}}}"#)).expect("they are silenced");
     assert_eq!((gap.reason, gap.hides), (Reason::DependsOnAnother, Hides::Detail));
     let said = gap.to_string();
     assert!(
@@ -159,6 +159,6 @@ fn deprecations_that_are_silenced_are_a_gap_that_names_them() {
         r#"{"ignoreDeprecationWarnings":[]}"#,
         "[crio]",
     ] {
-        assert_eq!(told(none), None, "{none}");
+        assert_eq!(gap_for(none), None, "{none}");
     }
 }

@@ -23,7 +23,7 @@ fn kubelet(endpoints: Vec<EndpointCandidate>) -> Kubelet {
 }
 
 #[test]
-fn who_names_an_endpoint_decides() {
+fn the_first_setting_of_an_endpoint_wins() {
     let own = named("/own", EndpointOrigin::Configured);
     let flag = named(
         "/flag",
@@ -51,7 +51,7 @@ fn who_names_an_endpoint_decides() {
 }
 
 #[test]
-fn endpoints_are_spelled_in_several_ways() {
+fn endpoints_are_read_in_every_notation() {
     for (endpoint, path) in [
         ("unix:///run/x.sock", "/run/x.sock"),
         ("unix:/run/x.sock", "/run/x.sock"),
@@ -66,7 +66,7 @@ fn endpoints_are_spelled_in_several_ways() {
     }
 }
 
-/// A host whose `/var/run` is a link to `/run`, as nearly everywhere.
+/// Returns a host whose `/var/run` is a link to `/run`, like on most hosts.
 fn host() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a temporary directory");
     for dir in ["run/containerd", "run/crio/crio.sock", "var"] {
@@ -77,7 +77,7 @@ fn host() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_name_that_leads_to_no_socket_says_why() {
+fn a_path_that_leads_to_no_socket_gives_the_reason() {
     let root = host();
     fs::write(root.path().join("run/file"), "").expect("a file");
     symlink("gone", root.path().join("run/dangling")).expect("a link");
@@ -99,7 +99,7 @@ fn a_name_that_leads_to_no_socket_says_why() {
 }
 
 #[test]
-fn a_socket_with_three_names_is_asked_once_under_its_own() {
+fn a_socket_with_three_names_is_asked_once_under_its_resolved_name() {
     let root = host();
     let _listener = UnixListener::bind(root.path().join("run/containerd/containerd.sock")).expect("a socket");
     symlink(
@@ -118,7 +118,7 @@ fn a_socket_with_three_names_is_asked_once_under_its_own() {
 }
 
 #[test]
-fn what_exists_and_is_no_socket_is_named_once() {
+fn a_file_that_is_no_socket_is_refused_once() {
     let root = host();
     let (found, refused) = find_known(root.path(), well_known());
     assert_eq!(found, []);

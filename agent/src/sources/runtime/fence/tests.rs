@@ -38,15 +38,15 @@ fn seen(whole: bool) -> ListeningFiles {
 }
 
 #[test]
-fn what_may_be_an_engines_is_not_opened() {
+fn a_socket_that_may_be_an_engines_is_not_opened() {
     const CONTAINERD: &str = "/run/containerd/containerd.sock";
     for (named, canonical, inode, whole, reason) in [
         (CONTAINERD, CONTAINERD, 2, true, None),
         ("/run/custom.sock", "/run/custom.sock", 3, true, None),
-        // the engine's file under another name: a hard link, a bind mount
+        // the engine's file under another name: a hard link or a bind mount
         (CONTAINERD, CONTAINERD, 1, true, Some(Reason::ProtocolError)),
         (CONTAINERD, CONTAINERD, 4, false, Some(Reason::ProtocolError)),
-        // by name, whoever listens, and through a link
+        // by name, whatever program listens, and through a link
         (
             "/run/docker.sock",
             "/run/docker.sock",
@@ -68,9 +68,9 @@ fn what_may_be_an_engines_is_not_opened() {
             true,
             Some(Reason::ProtocolError),
         ),
-        // nobody was seen to listen: one that began a moment later, or another machine's
+        // no program was seen to listen: it may have started a moment later, or run on another machine
         (CONTAINERD, CONTAINERD, 9, true, Some(Reason::ConnectionRefused)),
-        // what could not be seen
+        // listeners that could not be seen
         (CONTAINERD, CONTAINERD, 9, false, None),
         (
             "/run/custom.sock",
@@ -98,7 +98,7 @@ fn what_may_be_an_engines_is_not_opened() {
 }
 
 #[test]
-fn a_file_is_known_where_the_kernel_tells_another_device_than_stat() {
+fn a_file_is_matched_if_the_kernel_reports_another_device_than_stat() {
     let mut found = socket("/srv/engine.sock", "/srv/engine.sock", 1, false);
     found.identity = FileIdentity::from_stat(99, 1);
     assert!(refuse(&found, &seen(true)).is_some());

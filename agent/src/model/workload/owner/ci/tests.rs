@@ -1,11 +1,11 @@
-//! Pods as build systems make them, two jobs of each, and pods made to be taken for another's.
+//! Pods as build systems make them, two jobs of each, and pods that are forged to look like another workload's.
 
 use super::super::of;
 use super::*;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-fn told(name: &str, labels: Pairs<'_>) -> String {
+fn workload(name: &str, labels: Pairs<'_>) -> String {
     let workload = of(&Marks {
         name,
         labels,
@@ -28,14 +28,14 @@ fn the_next_job_has_the_same_workload() {
         "runner-t1-project-23-concurrent-0",
         "runner-t1-project-23-concurrent-4",
     ];
-    let gitlab = |label, random: &str| told(&format!("{label}{random}"), &gitlab_pod(label));
+    let gitlab = |label, random: &str| workload(&format!("{label}{random}"), &gitlab_pod(label));
     assert_eq!(gitlab(slots[0], "-w4n7xb0p"), "-", "no name of an object");
     for slot in &slots[1..] {
         assert_eq!(gitlab(slot, "-w4n7xb0p"), "GitLab runner-t1-project-23");
         assert_eq!(gitlab(slot, "x7k2p"), "GitLab runner-t1-project-23", "of before 15");
     }
     assert_eq!(
-        told(&format!("{}-w4n7xb0p", slots[1]), &[("pod", slots[1])]),
+        workload(&format!("{}-w4n7xb0p", slots[1]), &[("pod", slots[1])]),
         "GitLab runner-t1-project-23"
     );
     let cases: &[(&str, Pairs<'_>, &str)] = &[
@@ -162,13 +162,13 @@ fn the_next_job_has_the_same_workload() {
         ),
     ];
     for (name, labels, expected) in cases {
-        assert_eq!(told(name, labels), *expected, "{name}");
+        assert_eq!(workload(name, labels), *expected, "{name}");
     }
 }
 
-/// Whoever may make a pod chooses its labels. A label alone makes it nobody's, and two that contradict neither.
+/// The creator of a pod chooses its labels. A label alone gives it no workload, and neither do two that contradict each other.
 #[test]
-fn a_label_alone_makes_a_pod_nobodys() {
+fn a_label_alone_gives_a_pod_no_workload() {
     let slot = "runner-t1-project-23-concurrent-0";
     let cases: &[(&str, Pairs<'_>)] = &[
         ("evil", &gitlab_pod(slot)),
@@ -217,16 +217,16 @@ fn a_label_alone_makes_a_pod_nobodys() {
                 ("statefulset.kubernetes.io/pod-name", "evil-0"),
             ],
         ),
-        // Two controllers' marks that both agree: one of them lies.
+        // The marks of two controllers, each consistent: one of them is forged.
         (
             "linux-fk92d-g4j94",
             &[("runner-deployment-name", "linux"), ("jenkins/label", "linux")],
         ),
     ];
     for (name, labels) in cases {
-        assert_eq!(told(name, labels), "-", "{name} {labels:?}");
+        assert_eq!(workload(name, labels), "-", "{name} {labels:?}");
     }
     let other = "1d3bc2d6-8b4f-4a1f-8e4c-2a3f4e5d6c7b";
-    let framed = told("load-x7k2p", &[("job-name", "load"), ("buildkite.com/job-uuid", other)]);
+    let framed = workload("load-x7k2p", &[("job-name", "load"), ("buildkite.com/job-uuid", other)]);
     assert_eq!(framed, "Job load", "the job's own name stands");
 }

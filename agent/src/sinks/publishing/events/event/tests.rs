@@ -45,9 +45,9 @@ fn made(occurrence: &Occurrence) -> (Event, Value) {
 }
 
 #[test]
-fn an_event_is_all_that_the_api_wants_of_one() {
+fn an_event_has_every_field_that_the_api_requires() {
     let (event, body) = made(&occurrence(News::Client, "builder-0"));
-    // The name must stay: an agent of the next release finds by it what this one made.
+    // The name must stay: an agent of the next release finds this one's events by it.
     assert_eq!(event.name, "builder-0.a33723abd28cdd7e");
     let expected = json!({
         "apiVersion": "events.k8s.io/v1",
@@ -75,7 +75,7 @@ fn an_event_is_all_that_the_api_wants_of_one() {
 }
 
 #[test]
-fn the_name_tells_news_apart_and_nothing_else() {
+fn the_name_differs_exactly_between_different_news() {
     let one = occurrence(News::Client, "builder-0");
     let name = |o: &Occurrence| made(o).0.name;
     let mut later = one.clone();
@@ -98,7 +98,7 @@ fn the_name_tells_news_apart_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_longer_than_the_api_takes_or_raw() {
+fn no_field_is_longer_than_the_api_accepts_or_unescaped() {
     let mut long = occurrence(News::Client, &format!("{}-{}", "a".repeat(235), "b".repeat(17)));
     long.place.container = Some("\u{1b}[31m€".repeat(900));
     let mut reporter = reporter();
@@ -121,7 +121,7 @@ fn nothing_is_longer_than_the_api_takes_or_raw() {
 }
 
 #[test]
-fn of_what_can_be_no_pod_there_is_no_event() {
+fn there_is_no_event_for_an_invalid_pod() {
     type Spoil = fn(&mut Occurrence);
     let spoils: [Spoil; 7] = [
         |o| o.pod_uid.clear(),

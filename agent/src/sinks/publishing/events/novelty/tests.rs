@@ -1,4 +1,4 @@
-//! Reports one after the other, and what is news in each.
+//! Consecutive reports, and the news in each.
 
 use super::*;
 use crate::model::engine::Scope;
@@ -8,7 +8,7 @@ use crate::sinks::sample;
 
 const HOUR: u64 = 3600;
 
-/// The sample's report so many seconds later, with these clients of now.
+/// The sample's report `seconds` later, with these clients.
 fn report(seconds: u64, clients: Vec<Client>) -> Report {
     let mut report = sample::clear();
     report.time = Timestamp::from_unix(sample::NOW + seconds);
@@ -16,7 +16,7 @@ fn report(seconds: u64, clients: Vec<Client>) -> Report {
     report
 }
 
-/// A client in a pod, first seen so many seconds after the first report; in one of a Deployment's where it is of one.
+/// A client in a pod, first seen `first` seconds after the first report; `of` is the Deployment of the pod.
 fn client(pod: &str, of: Option<&str>, first: u64) -> Client {
     let mut client = sample::pod_client(pod, Some("build"), 1);
     client.first_seen = Timestamp::from_unix(sample::NOW + first);
@@ -48,30 +48,30 @@ fn exposed(seconds: u64, exposures: Vec<Exposure>) -> Report {
     report
 }
 
-fn told(novelty: &mut Novelty, report: &Report) -> Vec<String> {
+fn news(novelty: &mut Novelty, report: &Report) -> Vec<String> {
     let news = novelty.take_in(report);
     news.iter().map(|n| format!("{} {}", n.news, n.place.pod)).collect()
 }
 
 #[test]
-fn the_first_report_tells_what_is_there_and_no_news() {
+fn the_first_report_contains_no_news() {
     let mut novelty = Novelty::default();
     let mut first = report(0, vec![client("old", None, 0), client("older", None, 0)]);
     first.exposures = Reading::Known(vec![exposure("could", false)]);
-    assert_eq!(told(&mut novelty, &first), [""; 0]);
+    assert_eq!(news(&mut novelty, &first), [""; 0]);
     first.time = Timestamp::from_unix(sample::NOW + 15);
-    assert_eq!(told(&mut novelty, &first), [""; 0]);
+    assert_eq!(news(&mut novelty, &first), [""; 0]);
 }
 
 #[test]
 fn a_client_is_news_once() {
     let mut novelty = Novelty::default();
-    told(&mut novelty, &report(0, vec![client("old", None, 0)]));
+    news(&mut novelty, &report(0, vec![client("old", None, 0)]));
     let both = |first| vec![client("old", None, 0), client("new", None, first)];
-    assert_eq!(told(&mut novelty, &report(15, both(15))), ["DockerSocketClient new"]);
+    assert_eq!(news(&mut novelty, &report(15, both(15))), ["DockerSocketClient new"]);
     for seconds in [30, 45, HOUR, 23 * HOUR, 25 * HOUR, 49 * HOUR] {
         assert_eq!(
-            told(&mut novelty, &report(seconds, both(15))),
+            news(&mut novelty, &report(seconds, both(15))),
             [""; 0],
             "after {seconds} s"
         );
@@ -81,31 +81,31 @@ fn a_client_is_news_once() {
 #[test]
 fn a_rollout_is_no_news() {
     let mut novelty = Novelty::default();
-    told(&mut novelty, &report(0, Vec::new()));
+    news(&mut novelty, &report(0, Vec::new()));
     let one = report(15, vec![client("builder-1", Some("builder"), 15)]);
-    assert_eq!(told(&mut novelty, &one), ["DockerSocketClient builder-1"]);
-    // The history gives the next pod the first one's time; even without it there is nothing to tell.
+    assert_eq!(news(&mut novelty, &one), ["DockerSocketClient builder-1"]);
+    // The history gives the next pod the first one's time; even without it there is no news.
     for first in [15, 30] {
         let next = report(30, vec![client("builder-2", Some("builder"), first)]);
-        assert_eq!(told(&mut novelty, &next), [""; 0]);
+        assert_eq!(news(&mut novelty, &next), [""; 0]);
     }
 }
 
 #[test]
-fn a_client_that_cannot_be_told_of_yet_is_told_of_when_it_can() {
+fn a_client_is_news_once_its_pod_is_known() {
     let mut novelty = Novelty::default();
-    told(&mut novelty, &report(0, Vec::new()));
+    news(&mut novelty, &report(0, Vec::new()));
     let mut early = client("new", None, 15);
     early.pod_uid = None;
-    assert_eq!(told(&mut novelty, &report(15, vec![early])), [""; 0]);
+    assert_eq!(news(&mut novelty, &report(15, vec![early])), [""; 0]);
     let now = report(30, vec![client("new", None, 15)]);
-    assert_eq!(told(&mut novelty, &now), ["DockerSocketClient new"]);
+    assert_eq!(news(&mut novelty, &now), ["DockerSocketClient new"]);
 }
 
 #[test]
-fn nothing_but_open_connections_of_pods_to_docker_is_told_of() {
+fn only_open_connections_of_pods_to_docker_are_news() {
     let mut novelty = Novelty::default();
-    told(&mut novelty, &report(0, Vec::new()));
+    news(&mut novelty, &report(0, Vec::new()));
     let mut of_cri = client("cri", None, 15);
     of_cri.key.api = Api::Cri;
     let mut closed = client("closed", None, 15);
@@ -115,15 +115,15 @@ fn nothing_but_open_connections_of_pods_to_docker_is_told_of() {
     let mut host = sample::host_client(None, "/usr/bin/docker", Some(0), 1);
     host.first_seen = Timestamp::from_unix(sample::NOW + 15);
     assert_eq!(
-        told(&mut novelty, &report(15, vec![of_cri, closed, of_a_pod, host])),
+        news(&mut novelty, &report(15, vec![of_cri, closed, of_a_pod, host])),
         [""; 0]
     );
 }
 
 #[test]
-fn an_exposure_is_news_once_a_day_and_not_where_it_is_used() {
+fn an_exposure_is_news_once_a_day_and_not_if_it_is_used() {
     let mut novelty = Novelty::default();
-    told(&mut novelty, &exposed(0, vec![exposure("old", false)]));
+    news(&mut novelty, &exposed(0, vec![exposure("old", false)]));
     let mut of_a_pod = exposure("of-a-pod", false);
     of_a_pod.scope = Scope::Pod(sample::place("dind", None));
     let all = || {
@@ -134,32 +134,32 @@ fn an_exposure_is_news_once_a_day_and_not_where_it_is_used() {
             of_a_pod.clone(),
         ]
     };
-    assert_eq!(told(&mut novelty, &exposed(15, all())), ["DockerSocketExposure new"]);
-    assert_eq!(told(&mut novelty, &exposed(30, Vec::new())), [""; 0]);
-    assert_eq!(told(&mut novelty, &exposed(23 * HOUR, all())), [""; 0]);
-    assert_eq!(told(&mut novelty, &exposed(48 * HOUR, Vec::new())), [""; 0]);
-    let again = told(&mut novelty, &exposed(48 * HOUR + 15, all()));
+    assert_eq!(news(&mut novelty, &exposed(15, all())), ["DockerSocketExposure new"]);
+    assert_eq!(news(&mut novelty, &exposed(30, Vec::new())), [""; 0]);
+    assert_eq!(news(&mut novelty, &exposed(23 * HOUR, all())), [""; 0]);
+    assert_eq!(news(&mut novelty, &exposed(48 * HOUR, Vec::new())), [""; 0]);
+    let again = news(&mut novelty, &exposed(48 * HOUR + 15, all()));
     assert_eq!(again, ["DockerSocketExposure old", "DockerSocketExposure new"]);
 }
 
 #[test]
-fn what_could_not_be_seen_at_first_is_not_new_when_it_can() {
+fn clients_and_exposures_that_were_hidden_at_first_are_no_news() {
     let mut novelty = Novelty::default();
     let gap = || Gap::new(Reason::DeadlineExceeded, Hides::Client, "ListPodSandbox", "no answer");
     let mut blind = report(0, Vec::new());
     blind.clients = Reading::Unknown(gap());
     blind.exposures = Reading::Unknown(gap());
-    assert_eq!(told(&mut novelty, &blind), [""; 0]);
+    assert_eq!(news(&mut novelty, &blind), [""; 0]);
     let mut seen = report(15, vec![client("old", None, 15)]);
     seen.exposures = Reading::Known(vec![exposure("could", false)]);
-    assert_eq!(told(&mut novelty, &seen), [""; 0]);
+    assert_eq!(news(&mut novelty, &seen), [""; 0]);
 }
 
 #[test]
-fn more_than_is_remembered_is_no_news_and_no_burst() {
+fn more_items_than_are_remembered_cause_no_burst() {
     let mut novelty = Novelty::default();
-    told(&mut novelty, &exposed(0, Vec::new()));
+    news(&mut novelty, &exposed(0, Vec::new()));
     let many = |n: usize| (0..n).map(|i| exposure(&format!("p{i}"), false)).collect::<Vec<_>>();
-    assert_eq!(told(&mut novelty, &exposed(15, many(LIMIT + 100))).len(), LIMIT);
-    assert_eq!(told(&mut novelty, &exposed(30, many(LIMIT + 100))).len(), 0);
+    assert_eq!(news(&mut novelty, &exposed(15, many(LIMIT + 100))).len(), LIMIT);
+    assert_eq!(news(&mut novelty, &exposed(30, many(LIMIT + 100))).len(), 0);
 }

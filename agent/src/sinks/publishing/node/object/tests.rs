@@ -49,7 +49,7 @@ fn read(document: Value) -> Node {
 }
 
 #[test]
-fn a_node_that_has_all_of_it_differs_in_nothing() {
+fn a_node_with_the_wanted_labels_has_no_difference() {
     let wanted = wanted();
     let mut node = read(applied(&wanted));
     assert_eq!(node.difference(&wanted), Difference::None);
@@ -76,7 +76,7 @@ fn each_kind_of_difference_is_seen() {
             |a| a["castoff.dev/summary"] = json!("{}"),
             Difference::Annotation,
         ),
-        // A key that an earlier castoff set: the prefix was another, or the label has gone.
+        // A key that an earlier castoff set: with another prefix, or for a label that no longer exists.
         (
             "/metadata/managedFields/1/fieldsV1/f:metadata/f:labels",
             |fields| fields["f:old.example/docker-dependency"] = json!({}),
@@ -101,7 +101,7 @@ fn each_kind_of_difference_is_seen() {
 }
 
 #[test]
-fn another_object_is_no_answer() {
+fn another_object_is_refused() {
     for (kind, name) in [("Node", "worker-4"), ("Status", "worker-3"), ("Pod", "worker-3")] {
         let document = json!({ "kind": kind, "metadata": { "name": name } });
         let document: Document = serde_json::from_value(document).expect("a document");
@@ -111,7 +111,7 @@ fn another_object_is_no_answer() {
 }
 
 #[test]
-fn a_patch_names_its_node_and_nothing_that_is_not_castoffs() {
+fn a_patch_names_its_node_and_only_castoffs_fields() {
     let wanted = wanted();
     let node = read(applied(&wanted));
     let patch: Value = serde_json::from_str(&node.apply(&wanted)).expect("JSON");
@@ -140,7 +140,7 @@ fn a_kubelets_machine_is_read_from_the_whole_node() {
 }
 
 #[test]
-fn names_that_would_lead_elsewhere_are_no_nodes() {
+fn names_that_are_no_nodes_are_refused() {
     for name in ["worker-3", "ip-10-0-0-1.eu.internal", "a", "9"] {
         assert!(is_name(name), "{name}");
     }

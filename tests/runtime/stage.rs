@@ -9,8 +9,8 @@ use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::stage::Stage;
 use serde_json::Value;
 
-/// Installs a Docker that leaves what packages, the snap and Flatcar leave, on a copy of the machine that is the caller's
-/// alone, and runs the rest there.
+/// Installs a Docker with the files of packages, the snap and Flatcar, on a private copy of the machine, and runs the
+/// rest there.
 const WITH_DOCKER: &str = r#"
 mount -t tmpfs tmpfs /mnt
 for folder in etc opt usr var; do
@@ -35,7 +35,7 @@ exec "$@"
 "#;
 
 #[test]
-fn nothing_of_a_docker_on_the_machine_is_seen_on_a_stage() -> Result<()> {
+fn a_docker_on_the_machine_is_invisible_on_a_stage() -> Result<()> {
     let mut again = Command::new("unshare");
     again.args(["--mount", "sh", "-ec", WITH_DOCKER, "sh"]);
     again.arg(env::current_exe().context("ask for this test's program")?);

@@ -1,4 +1,4 @@
-//! What castoff tells of the node at one moment, by each of its ways.
+//! castoff's results for the node at one moment, in each of its outputs.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,31 +10,31 @@ use serde_json::{Map, Value};
 
 use crate::node::NODE;
 
-/// From one look to the next; reports have whole seconds, so two looks never have the same.
+/// The period of looks. Reports have whole seconds, so two looks never have the same time.
 pub(crate) const PERIOD: Duration = Duration::from_secs(2);
 
-/// Looks that may have begun before now: the one that was done, and the one that was under way.
+/// The number of looks that may have started before now: the completed one, and the one that was running.
 const EARLIER_LOOKS: usize = 2;
-/// How late a label may be: an agent that has just started waits up to five seconds, then it is a period; the rest is for a
-/// busy machine.
+/// The limit of a label's delay: an agent that has just started waits up to five seconds, then it is a period; the rest
+/// is for a busy machine.
 const LABEL: Duration = Duration::from_secs(15);
-/// However slow the machine is.
+/// Sufficient for any machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// All of it, at a moment when all of it agrees.
+/// All outputs, at a moment when they agree.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Outputs {
     pub(crate) report: Value,
     pub(crate) labels: Map<String, Value>,
     pub(crate) metrics: String,
     /// The node's row in `castoff cluster`.
     pub(crate) fleet: Value,
-    /// How long after the report the label was seen.
+    /// The time between the report and the label.
     pub(crate) label_after: Duration,
 }
 
-impl Told {
-    /// Waits for the first look that began after now; then all must say this verdict.
+impl Outputs {
+    /// Waits for the first look that started after now. Then all outputs must have this verdict.
     pub(crate) fn at_once(release: &Release<'_>, verdict: &str) -> Result<Self> {
         let report = look_for(release, verdict)?;
         let since = Instant::now();
@@ -81,7 +81,7 @@ impl Told {
         Ok(())
     }
 
-    /// The value of the one sample that has all of these words.
+    /// Returns the value of the one sample that has all of these labels.
     pub(crate) fn sample(&self, family: &str, words: &[&str]) -> Result<&str> {
         let start = format!("{family}{{");
         let line = self
@@ -93,7 +93,7 @@ impl Told {
     }
 }
 
-/// The node's row in `castoff cluster`.
+/// Returns the node's row in `castoff cluster`.
 pub(crate) fn row(release: &Release<'_>) -> Result<Value> {
     let fleet = release.fleet()?;
     let rows = fleet["nodes"].as_array().context("a list of nodes")?;
@@ -101,7 +101,7 @@ pub(crate) fn row(release: &Release<'_>) -> Result<Value> {
     row.cloned().with_context(|| format!("no {NODE} in the fleet: {fleet}"))
 }
 
-/// The report of the first look that certainly began after now, which must say this.
+/// Returns the report of the first look that certainly started after now, which must have this verdict.
 fn look_for(release: &Release<'_>, verdict: &str) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     let mut looks: Vec<Value> = Vec::new();

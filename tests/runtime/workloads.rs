@@ -1,4 +1,4 @@
-//! What a real runtime's pods belong to, by the labels that it keeps; and a rollout that makes no new client.
+//! The workloads of a real runtime's pods, from the labels that it keeps. A rollout makes no new client.
 
 use anyhow::{Context, Result};
 use castoff_tests::fake::api::FakeApi;
@@ -9,7 +9,7 @@ use castoff_tests::lab::pods::{Pod, RunningPod};
 use castoff_tests::report::{Agent, clients_of, list};
 use serde_json::{Value, json};
 
-/// A pod as a Deployment's replica set makes it.
+/// Returns a pod like a Deployment's replica set creates it.
 fn replica(hash: &str) -> Pod {
     Pod::new("builds", format!("builder-{hash}-x2v8q")).label("pod-template-hash", hash)
 }
@@ -21,7 +21,7 @@ fn hold(runtime: &Containerd, docker: &Docker, pod: Pod) -> Result<RunningPod> {
     Ok(pod)
 }
 
-/// The one client of the socket.
+/// Returns the one client of the socket.
 fn client(report: &Value, docker: &Docker) -> Result<Value> {
     let of_socket = |c: &&Value| c["listener"]["path"] == json!(docker.socket());
     let mut clients = list(report, "clients")?.iter().filter(of_socket);
@@ -75,7 +75,7 @@ fn a_rollout_is_the_same_client() -> Result<()> {
 }
 
 #[test]
-fn a_static_pod_is_told_by_the_kubelets_annotation() -> Result<()> {
+fn a_static_pod_is_known_by_the_kubelets_annotation() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
     let pod = Pod::new("kube-system", "shipper-worker-3").uid("0123456789abcdef0123456789abcdef");
@@ -97,7 +97,7 @@ fn a_static_pod_is_told_by_the_kubelets_annotation() -> Result<()> {
 }
 
 #[test]
-fn a_pod_that_begins_to_use_docker_gets_an_event_and_one_that_did_before_gets_none() -> Result<()> {
+fn a_pod_that_starts_to_use_docker_gets_an_event_and_an_earlier_one_gets_none() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
     let _old = hold(&runtime, &docker, Pod::new("builds", "old"))?;
@@ -119,7 +119,7 @@ fn a_pod_that_begins_to_use_docker_gets_an_event_and_one_that_did_before_gets_no
         "--kubeconfig",
         kubeconfig.path().to_str().context("UTF-8")?,
     ])?;
-    // First seen has whole seconds, and the first look is no news.
+    // The time of the first look has whole seconds, and the first look makes no events.
     std::thread::sleep(std::time::Duration::from_secs(2));
     let new = hold(&runtime, &docker, Pod::new("builds", "new"))?;
     let could = runtime.run(Pod::new("builds", "could"))?;

@@ -1,4 +1,4 @@
-//! An engine inside a pod is not the node's: it is shown, and counts for nothing else.
+//! An engine inside a pod does not belong to the node: it is shown, and counts for nothing else.
 
 use super::*;
 use crate::model::client::ClientIdentity;
@@ -57,7 +57,7 @@ fn an_engine_inside_a_pod_is_shown_and_leaves_the_node_clear() {
 }
 
 #[test]
-fn a_use_of_a_pods_engine_within_the_window_is_not_the_nodes_either() {
+fn a_use_of_a_pods_engine_within_the_window_does_not_count_for_the_node() {
     let mut history = History::default();
     let mut node = docker_in_docker();
     judge_with(&node, &mut history, &[]);
@@ -90,7 +90,7 @@ fn beside_the_nodes_own_engine_a_pods_engine_changes_nothing() {
 }
 
 #[test]
-fn an_engine_counts_for_the_node_until_the_runtime_says_that_it_is_a_pods() {
+fn an_engine_counts_for_the_node_until_the_runtime_lists_its_pod() {
     let unlisted: [(&str, Change); 3] = [
         ("the runtime does not list it", |node| {
             known(&mut node.runtime.pods).clear();
@@ -112,7 +112,7 @@ fn an_engine_counts_for_the_node_until_the_runtime_says_that_it_is_a_pods() {
 }
 
 #[test]
-fn a_users_own_engine_is_the_nodes_and_names_the_user() {
+fn a_users_own_engine_counts_for_the_node_and_names_the_user() {
     let mut node = with_engine();
     let rootless = |engine: &mut EngineSighting| engine.process.as_mut().expect("runs").uid = Some(1000);
     rootless(&mut known(&mut node.engines)[0]);

@@ -1,4 +1,5 @@
-//! Requests of the docker command to a real dockerd, by the exit of the system calls, which every kernel with BPF allows.
+//! Requests of the docker command to a real dockerd, recorded at the exit of system calls, which every kernel with BPF
+//! allows.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -10,7 +11,7 @@ use castoff_tests::report::{Agent, list};
 use castoff_tests::wait;
 use serde_json::{Value, json};
 
-/// The commands, each with the class of what it asks for. Whether the engine can do it does not matter.
+/// The commands, each with the class of its request. It does not matter if the engine can execute it.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["ps"], "read"),
     (&["build", "-"], "build"),
@@ -23,8 +24,8 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["create", "nothing:1"], "run"),
 ];
 
-/// The clients that asked. The docker command is two: it lies at no usual place, and is called by its path only where it
-/// still ran when its record was read.
+/// Returns the clients that sent requests. The docker command is two of them: it is not in a usual directory, so its
+/// path is known only if it still ran when its record was read.
 fn asking<'a>(report: &'a Value, docker: &Docker) -> Result<Vec<&'a Value>> {
     let path = json!(docker.socket());
     let is_of_docker = |client: &&Value| client["listener"]["path"] == path;
@@ -39,13 +40,13 @@ fn operations(asking: &[&Value]) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_command_of_docker_is_told_by_what_it_asks_for() -> Result<()> {
+fn each_command_of_docker_is_reported_by_its_class() -> Result<()> {
     let docker = Docker::start()?;
     let by_tracepoint = ["--connect-events", "tracepoint", "--requests", "tracepoint"];
     let agent = Agent::start(["--period", "1s"].into_iter().chain(by_tracepoint))?;
     let mut expected = BTreeSet::from(["system".to_owned()]);
     for (command, class) in COMMANDS {
-        // Its outcome is not looked at.
+        // Its result does not matter.
         docker.client()?.args(*command).stdin(Stdio::null()).output()?;
         expected.insert((*class).to_owned());
         wait::until(&format!("{command:?}"), Duration::from_secs(20), || {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const INSIDE: &str = "/run/containerd.sock";
 
-/// The subjects of the findings with this code.
+/// Returns the subjects of the findings with this code.
 fn subjects(report: &Value, code: &str) -> Vec<String> {
     let findings = report["findings"].as_array().into_iter().flatten();
     let of_code = findings.filter(|finding| finding["code"] == code);
@@ -22,7 +22,7 @@ fn subjects(report: &Value, code: &str) -> Vec<String> {
     subjects
 }
 
-/// The clients of the runtime's socket.
+/// Returns the clients of the runtime's socket.
 fn names(report: &Value) -> Result<Vec<String>> {
     let clients = list(report, "runtimeClients")?.iter();
     let mut names: Vec<String> = clients.map(|client| who(&client["identity"])).collect();
@@ -36,7 +36,7 @@ fn clients_and_mounts_of_the_runtimes_socket_are_named_and_change_no_verdict() -
     let endpoint = runtime.endpoint();
     let look = || report(["--runtime-endpoint", &endpoint]);
     let before = look()?;
-    // The lab makes pods over the same socket.
+    // The lab creates pods over the same socket.
     let of_lab = names(&before)?;
     assert_eq!(of_lab.len(), 1, "castoff is no client: {of_lab:?}");
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Nothing is left of what a test starts, however it ends: the program that keeps, as the kernel lets it see a test die.
+//! Nothing is left of what a test starts, however it ends: tests of the keeper program, which sees a dying test through
+//! the kernel.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use castoff_tests::wait;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_castoff-lab");
-/// Ignores SIGTERM, and orphans a child in a session of its own: what a stubborn daemon's shim looks like.
+/// Ignores SIGTERM, and orphans a child in a session of its own, like a stubborn daemon's shim.
 const STUBBORN: &str = r#"trap "" TERM
 (setsid sleep 1000 & echo $! > orphan)
 echo $$ > daemon
@@ -30,7 +31,7 @@ fn a_stubborn_daemon_and_its_orphans_end_with_their_starter() -> Result<()> {
 }
 
 #[test]
-fn a_mount_goes_before_the_room_and_nothing_behind_it_is_touched() -> Result<()> {
+fn a_mount_is_removed_before_the_room_and_its_source_stays() -> Result<()> {
     let elsewhere = tempfile::tempdir()?;
     fs::write(elsewhere.path().join("precious"), "")?;
     let room = room("mounted")?;
@@ -49,12 +50,12 @@ fn a_mount_goes_before_the_room_and_nothing_behind_it_is_touched() -> Result<()>
 }
 
 #[test]
-fn what_cannot_be_taken_away_is_named() -> Result<()> {
+fn a_thing_that_cannot_be_removed_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let room = room("named")?;
     let keeper = keep(&room, &[])?;
 
-    // A folder is not a file.
+    // A directory is not a file.
     let refusal = end(keeper, &format!("file {}\n", folder.path().display()));
     let refusal = refusal
         .err()
@@ -87,7 +88,7 @@ fn keep(room: &Path, daemon: &[&str]) -> Result<Child> {
     Ok(keeper)
 }
 
-/// Gives the keeper its last orders and closes the pipe, as the kernel does for a starter that dies.
+/// Sends the keeper its last tasks and closes the pipe, like the kernel does when the starter dies.
 fn end(mut keeper: Child, orders: &str) -> Result<()> {
     let mut pipe = keeper.stdin.take().context("a pipe")?;
     pipe.write_all(orders.as_bytes())?;

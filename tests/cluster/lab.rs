@@ -1,4 +1,4 @@
-//! The lab's own Kubernetes: what other tests rely on.
+//! The lab's own Kubernetes, on which the other tests rely.
 
 use std::time::Duration;
 

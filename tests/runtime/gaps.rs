@@ -1,4 +1,4 @@
-//! Rights that are missing and daemons that fail: each is said, and nothing better is claimed.
+//! Missing rights and failing daemons: each is reported, and no better verdict is claimed.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -17,7 +17,7 @@ use castoff_tests::report::{Agent, check, clients_of, gaps, list};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// `castoff check -o json` as an ordinary user, from a copy that such a user may execute.
+/// Runs `castoff check -o json` as an ordinary user, from a copy that such a user may execute.
 fn check_as_ordinary_user() -> Result<(Option<i32>, Value)> {
     let folder = tempfile::tempdir_in("/tmp")?;
     let program = folder.path().join("castoff");
@@ -37,9 +37,9 @@ fn check_as_ordinary_user() -> Result<(Option<i32>, Value)> {
 }
 
 #[test]
-fn an_ordinary_user_is_told_what_is_hidden_and_which_right_would_show_it() -> Result<()> {
+fn an_ordinary_user_sees_the_gaps_and_the_missing_rights() -> Result<()> {
     let (code, seen) = check_as_ordinary_user()?;
-    // Other tests' clients may be seen; nothing better than that is claimed.
+    // Clients of other tests may be visible; no better verdict than that is claimed.
     match seen["verdict"].as_str() {
         Some("unknown") => assert_eq!(code, Some(2)),
         Some("in-use") => assert_eq!(code, Some(1)),
@@ -51,7 +51,7 @@ fn an_ordinary_user_is_told_what_is_hidden_and_which_right_would_show_it() -> Re
 }
 
 #[test]
-fn an_ordinary_user_sees_that_a_socket_is_used_though_not_by_whom() -> Result<()> {
+fn an_ordinary_user_sees_that_a_socket_is_used_but_not_the_client() -> Result<()> {
     let docker = Docker::start()?;
     let _client = clients::hold(docker.socket(), Place::host())?;
     let (code, seen) = check_as_ordinary_user()?;
@@ -61,7 +61,7 @@ fn an_ordinary_user_sees_that_a_socket_is_used_though_not_by_whom() -> Result<()
 }
 
 #[test]
-fn a_runtime_that_hangs_is_missed_and_found_again() -> Result<()> {
+fn a_hanging_runtime_is_unknown_and_found_again() -> Result<()> {
     let runtime = Containerd::start()?;
     let pod = runtime.run(Pod::new("apps", "web"))?;
     pod.start(Container::sleeper("web"))?;
@@ -132,7 +132,7 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
     let agent = Agent::start(arguments)?;
     let seen = agent.report()?;
     let mut clients = clients_of(&seen, docker.socket())?;
-    // The lab's own docker asks whether the daemon is ready, for a moment: on a busy machine no look sees it.
+    // The lab's own docker connects for a moment to see if the daemon is ready: on a busy machine no look sees it.
     clients.retain(|client| client != "unseen");
     assert_eq!(clients, ["unit castoff-lab-once.service"]);
     assert_eq!(
@@ -146,7 +146,7 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
     agent.wait_until("the lost history is said", |agent| {
         Ok(gaps(&agent.report()?).any(|gap| gap["asked"].as_str().is_some_and(|asked| asked.contains("state file"))))
     })?;
-    // Others may use Docker on this machine; nothing better than that is claimed.
+    // Other programs may use Docker on this machine; no better verdict than that is claimed.
     let verdict = agent.report()?["verdict"].clone();
     let claimed = verdict != "unknown" && verdict != "in-use";
     assert!(!claimed, "{verdict}, and who used Docker before is not known any more");

@@ -1,27 +1,27 @@
-//! Where an agent serves: the port and the scheme, as one agent's own pod tells, or as it was given.
+//! The port and the scheme of the agents, from the spec of one agent's pod or from the command line.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Where the agents serve.
+/// The port on which the agents serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
-    /// True if over TLS.
+pub struct AgentPort {
+    /// True if they serve over TLS.
     pub tls: bool,
     /// The port in the pod.
     pub port: u16,
 }
 
-impl Default for Door {
-    /// What `castoff run` listens on unless it is told otherwise.
+impl Default for AgentPort {
+    /// The default port of `castoff run`.
     fn default() -> Self {
         Self { tls: false, port: 9559 }
     }
 }
 
-/// A pod, as far as it tells where it serves, and who may read it.
+/// A pod, as far as it shows the port on which it serves and the account that may read it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Pod {
     #[serde(default)]
@@ -75,8 +75,8 @@ struct HttpGet {
     scheme: Option<String>,
 }
 
-impl Door {
-    /// `9559`, or `https:9559`.
+impl AgentPort {
+    /// Parses `9559` or `https:9559`.
     pub fn parse(text: &str) -> Option<Self> {
         let (tls, port) = match text.split_once(':') {
             Some(("https", port)) => (true, port),
@@ -88,7 +88,7 @@ impl Door {
         Some(Self { tls, port })
     }
 
-    /// Where the kubelet looks whether it is ready, else its one named port.
+    /// Returns the port of the readiness or liveness probe, else the one named port.
     pub(super) fn of(pod: &Pod) -> Option<Self> {
         pod.spec.containers.iter().find_map(|container| {
             let probes = [&container.readiness_probe, &container.liveness_probe];
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_tells_where_it_serves() {
+    fn the_port_is_read_from_the_pods_spec() {
         let cases = [
             (
                 json!({ "readinessProbe": { "httpGet": { "port": 8443, "scheme": "HTTPS" } } }),
@@ -146,22 +146,25 @@ mod tests {
             (json!({ "readinessProbe": { "exec": {} } }), None),
             (json!({}), None),
         ];
-        for (container, door) in cases {
+        for (container, agent_port) in cases {
             let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [container] } })).expect("a pod");
             assert_eq!(
-                Door::of(&pod),
-                door.map(|(tls, port)| Door { tls, port }),
+                AgentPort::of(&pod),
+                agent_port.map(|(tls, port)| AgentPort { tls, port }),
                 "{container}"
             );
         }
     }
 
     #[test]
-    fn a_port_that_is_none_is_refused() {
-        assert_eq!(Door::parse("https:9559"), Some(Door { tls: true, port: 9559 }));
-        assert_eq!(Door::parse("80"), Some(Door { tls: false, port: 80 }));
+    fn an_invalid_port_is_refused() {
+        assert_eq!(
+            AgentPort::parse("https:9559"),
+            Some(AgentPort { tls: true, port: 9559 })
+        );
+        assert_eq!(AgentPort::parse("80"), Some(AgentPort { tls: false, port: 80 }));
         for wrong in ["", "0", "65536", "ftp:1", "https:", "-1", "http:1:2"] {
-            assert_eq!(Door::parse(wrong), None, "{wrong}");
+            assert_eq!(AgentPort::parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reports of this version are read in `tests/fleet`, where real ones are; here is what others make of them.
+//! `tests/fleet` reads real reports of this version; these are reports of other versions and other programs.
 
 use super::*;
 use crate::model::text::is_plain;
@@ -15,12 +15,12 @@ fn read(extra: &str) -> Report {
 }
 
 #[test]
-fn what_is_not_told_is_unknown_and_never_none() {
+fn a_missing_part_is_unknown_and_never_none() {
     let report = read("");
     assert_eq!(report.clients, Reported::Unknown);
     assert_eq!(report.exposures, Reported::Unknown);
     assert_eq!(report.runtime, Reported::Unknown);
-    // Without the sources nobody can say that nothing is hidden.
+    // Without the sources, something may be hidden.
     assert!(report.runtime_is_hidden);
     assert_eq!(
         read(r#","exposures":{"state":"absent"}"#).exposures,
@@ -43,7 +43,7 @@ fn a_gap_that_may_hide_more_makes_a_lower_bound() {
 }
 
 #[test]
-fn one_part_that_makes_no_sense_does_not_take_the_others() {
+fn an_invalid_part_does_not_affect_the_others() {
     let report = read(
         r#","clients":{"state":"known","value":[7]},"runtime":{"state":"known","value":{"name":"cri-o","version":"1.34"}},"sources":[]"#,
     );
@@ -73,7 +73,7 @@ fn pods_of_a_workload_are_one_user_and_the_runtimes_own_socket_counts_for_nothin
         r#","clients":{{"state":"known","value":[{}]}},"sources":[]"#,
         all.join(",")
     ));
-    let clients = report.clients.seen().expect("they are told");
+    let clients = report.clients.seen().expect("they are reported");
     let users: Vec<_> = clients
         .users
         .iter()
@@ -97,14 +97,14 @@ fn users_are_bounded_and_the_rest_is_counted() {
         r#","clients":{{"state":"known","value":[{}]}},"sources":[]"#,
         all.join(",")
     ));
-    let clients = report.clients.seen().expect("they are told");
+    let clients = report.clients.seen().expect("they are reported");
     assert_eq!((clients.now, clients.before), (250, 250));
     assert_eq!((clients.users.len(), clients.more_users), (Clients::USERS, 500 - 64));
 }
 
-/// Whatever comes: no panic, and nothing of it at length.
+/// Any input: no panic, and no long text from it.
 #[test]
-fn whatever_is_cut_or_twisted_is_refused_or_bounded() {
+fn truncated_and_altered_reports_are_refused_or_bounded() {
     let whole = report(r#","clients":{"state":"known","value":[]},"sources":[{"gaps":[{"hides":"client"}]}]"#);
     for end in 0..whole.len() {
         assert!(Report::read(&whole.as_bytes()[..end]).is_err());
@@ -138,7 +138,7 @@ fn clients_and_exposures_of_an_engine_inside_a_pod_do_not_count_for_the_node() {
             client(scope),
             exposure(scope)
         ));
-        (report.clients.seen().expect("told").now, report.exposures)
+        (report.clients.seen().expect("they are reported").now, report.exposures)
     };
     assert_eq!(counts("pod"), (0, Reported::Known(0)));
     for scope in ["host", "user", "container", "another"] {

@@ -1,4 +1,5 @@
-//! What agents answer: the golden report of a node, which castoff itself has written, in the name of another node.
+//! The answers of agents: the golden report of a node, which castoff itself has written, under the name of another
+//! node.
 
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -6,10 +7,10 @@ use std::time::SystemTime;
 use castoff::model::time::Timestamp;
 use serde_json::{Value, json};
 
-/// The report of `node` as of now: `in-use` by pod `ci/builder-0` and `backup.service`.
+/// Returns the report of `node` at the current time: `in-use` by pod `ci/builder-0` and `backup.service`.
 ///
 /// # Panics
-/// Where the golden report is none.
+/// If the golden report is invalid.
 pub fn report_in_use(node: &str) -> Value {
     static GOLDEN: OnceLock<Value> = OnceLock::new();
     let golden = GOLDEN.get_or_init(|| {
@@ -22,7 +23,7 @@ pub fn report_in_use(node: &str) -> Value {
     report
 }
 
-/// The same of a node on which nothing of Docker is.
+/// Returns the same for a node without anything of Docker.
 pub fn report_clear(node: &str) -> Value {
     let mut report = report_in_use(node);
     report["verdict"] = json!("clear");
@@ -33,7 +34,7 @@ pub fn report_clear(node: &str) -> Value {
     report
 }
 
-/// The same, used by one pod.
+/// Returns the same, used by one pod.
 pub fn report_used_by(node: &str, namespace: &str, pod: &str) -> Value {
     let mut report = report_in_use(node);
     let mut client = report["clients"]["value"][0].clone();

@@ -1,5 +1,5 @@
-//! What a report of another node's agent tells. The agent may be of another version, and whatever answers on its port may be
-//! no agent: each part is read by itself, what is not understood is unknown, and texts are bounded. Pure.
+//! Reads the report of another node's agent. The agent may have another version, and the process on its port may be no agent:
+//! each part is read by itself, a part that is not understood is unknown, and texts are bounded. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::model::reading::Hides;
 use crate::model::text::cut_bytes;
 use crate::model::time::Timestamp;
 
-/// Bytes of a name that are kept.
+/// The maximum length of a name in bytes.
 const NAME_LIMIT: usize = 253;
-/// Bytes of a sentence that are kept.
+/// The maximum length of a sentence in bytes.
 pub(super) const SENTENCE_LIMIT: usize = 512;
 
 /// A report, as far as the fleet needs it.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// The node it says it is of; none where it knows no name.
+    /// The node that the report is about; none where the agent knows no name.
     pub(super) node: Option<String>,
     pub(super) version: Option<String>,
     pub(super) time: Timestamp,
@@ -35,16 +35,16 @@ pub(super) struct Report {
     pub(super) runtime_is_hidden: bool,
 }
 
-/// Why a document is no report that can be read.
+/// The reason why a document is no report that can be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoReport {
-    /// It is none.
+    /// It is no report.
     #[error("the answer is no report: {0}")]
     NotOne(String),
-    /// It is one of another form.
+    /// It is a report of another form.
     #[error("its report is {0}, and this castoff reads {API_VERSION} only")]
     OtherSchema(String),
-    /// The form is right, and the verdict is a word that is not known.
+    /// It has the right form, but an unknown verdict.
     #[error("its verdict {0:?} has no meaning for this castoff")]
     OtherVerdict(String),
 }
@@ -137,7 +137,7 @@ struct Identity {
 struct Workload {
     kind: String,
     name: String,
-    /// True if the pod's marks leave no other.
+    /// True if the pod's marks allow no other workload.
     #[serde(default)]
     certain: bool,
 }
@@ -147,7 +147,7 @@ struct Unit {
     name: String,
 }
 
-/// Whom an engine serves.
+/// The host, user, pod or container that an engine serves.
 #[derive(Default, Deserialize)]
 struct Scope {
     #[serde(default)]
@@ -170,7 +170,7 @@ struct Exposure {
 struct Anything {}
 
 impl Report {
-    /// The report that `bytes` are.
+    /// Reads the report in `bytes`.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, NoReport> {
         let head: Head = serde_json::from_slice(bytes).map_err(|error| NoReport::NotOne(error.to_string()))?;
         match (head.api_version, head.kind.as_deref()) {
@@ -210,17 +210,17 @@ impl Report {
             runtime: runtime(body.runtime),
             kubelet_ceiling: ceiling(body.kubelet_ceiling),
             clients: counted(
-                told(body.clients, |all| Some(clients(all))),
+                read_part(body.clients, |all| Some(clients(all))),
                 hidden(&[Hides::Client, Hides::Engine]),
             ),
             exposures: counted(
-                told(body.exposures, |all: Vec<Exposure>| {
+                read_part(body.exposures, |all: Vec<Exposure>| {
                     Some(all.iter().filter(|exposure| exposure.scope.is_of_node()).count() as u64)
                 }),
                 hidden(&[Hides::Exposure, Hides::Engine]),
             ),
             shadow_containers: counted(
-                told(body.shadow_containers, |all: Vec<Anything>| Some(all.len() as u64)),
+                read_part(body.shadow_containers, |all: Vec<Anything>| Some(all.len() as u64)),
                 hidden(&[Hides::ShadowContainer]),
             ),
             runtime_is_hidden: hidden(&[Hides::Runtime]),
@@ -228,8 +228,11 @@ impl Report {
     }
 }
 
-/// A reading: none in a known state where it was asked and nothing is there.
-fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T) -> Option<U>) -> Reported<Option<U>> {
+/// Reads a reading: `Known(None)` where it is absent.
+fn read_part<'a, T: Deserialize<'a>, U>(
+    raw: Option<&'a RawValue>,
+    of: impl FnOnce(T) -> Option<U>,
+) -> Reported<Option<U>> {
     let understood = || {
         let reading: Reading<'a> = serde_json::from_str(raw?.get()).ok()?;
         match (reading.state.as_str(), reading.value) {
@@ -243,8 +246,8 @@ fn told<'a, T: Deserialize<'a>, U>(raw: Option<&'a RawValue>, of: impl FnOnce(T)
     understood().unwrap_or(Reported::Unknown)
 }
 
-fn counted<T: Default>(told: Reported<Option<T>>, hidden: bool) -> Reported<T> {
-    match told {
+fn counted<T: Default>(part: Reported<Option<T>>, hidden: bool) -> Reported<T> {
+    match part {
         Reported::Known(value) if !hidden => Reported::Known(value.unwrap_or_default()),
         Reported::Known(value) | Reported::AtLeast(value) => Reported::AtLeast(value.unwrap_or_default()),
         Reported::Unknown => Reported::Unknown,
@@ -252,7 +255,7 @@ fn counted<T: Default>(told: Reported<Option<T>>, hidden: bool) -> Reported<T> {
 }
 
 fn runtime(raw: Option<&RawValue>) -> Reported<Option<RuntimeSeen>> {
-    told(raw, |runtime: Runtime| {
+    read_part(raw, |runtime: Runtime| {
         Some(RuntimeSeen {
             name: name(runtime.name),
             version: name(runtime.version),
@@ -261,19 +264,19 @@ fn runtime(raw: Option<&RawValue>) -> Reported<Option<RuntimeSeen>> {
 }
 
 fn ceiling(raw: Option<&RawValue>) -> Reported<Option<u32>> {
-    let seen = told(raw, |ceiling: Ceiling| match (ceiling.kind.as_str(), ceiling.minor) {
+    let seen = read_part(raw, |ceiling: Ceiling| match (ceiling.kind.as_str(), ceiling.minor) {
         ("none", _) => Some(None),
         ("minor", Some(minor)) => Some(Some(minor)),
         _ => None,
     });
     match seen {
         Reported::Known(Some(minor)) | Reported::AtLeast(Some(minor)) => Reported::Known(minor),
-        // Without a runtime there is no ceiling either, and nobody should upgrade on the strength of that.
+        // Without a runtime there is no ceiling either, and that must not encourage an upgrade.
         Reported::Known(None) | Reported::AtLeast(None) | Reported::Unknown => Reported::Unknown,
     }
 }
 
-/// Clients of the node's engines by who they are, without regard to which container, listener or engine.
+/// Groups the clients of the node's engines by user, regardless of container, listener and engine.
 fn clients(all: Vec<Client>) -> Clients {
     let mut by_user: BTreeMap<User, (u64, Option<Timestamp>)> = BTreeMap::new();
     for client in all {

@@ -1,13 +1,13 @@
-//! Texts that are written once for all who read them. However many readers there are, and however slowly they read, what
-//! they hold is a few texts: each look's report, and each second's page and metrics, at most until [`HELD`] bytes are held.
+//! Texts that are rendered once for all readers. However many readers there are, and however slowly they read, they hold only a
+//! few texts: each look's report, and each second's page and metrics, until they hold [`HELD`] bytes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 
-/// Bytes that readers may hold before a text is written anew. Beyond that they share the one that was written last, which
-/// ends with the time that an answer may take: whoever holds older ones is cut off.
+/// The bytes that readers may hold before a text is rendered again. Beyond that they share the last one, which ends with the
+/// timeout of an answer: readers of older texts are disconnected.
 const HELD: usize = 16 << 20;
 
 /// Counts the bytes that readers hold.
@@ -15,13 +15,13 @@ const HELD: usize = 16 << 20;
 pub(super) struct Held(Arc<AtomicUsize>);
 
 impl Held {
-    /// The number of bytes that are kept now.
+    /// The number of bytes that are held now.
     pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A text, and how many readers it has.
+/// A text, and the number of its readers.
 #[derive(Debug)]
 struct Text {
     content: String,
@@ -55,15 +55,15 @@ impl AsRef<[u8]> for Share {
     }
 }
 
-/// The last text of one kind, and what it was written of.
+/// The last text of one kind, and its key.
 #[derive(Debug)]
-pub(super) struct Shelf<K> {
+pub(super) struct TextCache<K> {
     last: Mutex<Option<(K, Arc<Text>)>>,
     held: Held,
 }
 
-impl<K: PartialEq> Shelf<K> {
-    /// An empty one, whose readers count in `held`.
+impl<K: PartialEq> TextCache<K> {
+    /// Returns an empty cache, whose readers count in `held`.
     pub(super) fn new(held: &Held) -> Self {
         Self {
             last: Mutex::default(),
@@ -71,8 +71,8 @@ impl<K: PartialEq> Shelf<K> {
         }
     }
 
-    /// The text of `key`, which `write` writes where it is not here. None where readers hold too much and what is here
-    /// does not `serve` instead.
+    /// Returns the text of `key`; `write` renders it if it is not cached. None if readers hold too much and the cached text does
+    /// not `serve` instead.
     pub(super) fn get<E>(
         &self,
         key: K,
@@ -88,7 +88,7 @@ impl<K: PartialEq> Shelf<K> {
             Some(_) if full => return Ok(None),
             _ => {}
         }
-        *last = None; // before the next is written: where nobody reads it, there is one at a time
+        *last = None; // before the next is rendered: without readers there is one at a time
         let text = Arc::new(Text {
             content: write()?,
             readers: AtomicUsize::new(0),
@@ -106,31 +106,31 @@ mod tests {
 
     const PART: usize = 3 << 20;
 
-    fn text(shelf: &Shelf<u32>, key: u32, serves: bool) -> Option<Bytes> {
-        let written = shelf.get(key, |_| serves, || Ok::<_, ()>(key.to_string().repeat(PART)));
+    fn text(cache: &TextCache<u32>, key: u32, serves: bool) -> Option<Bytes> {
+        let written = cache.get(key, |_| serves, || Ok::<_, ()>(key.to_string().repeat(PART)));
         written.expect("it is written")
     }
 
     #[test]
     fn a_text_is_written_once_and_counts_once() {
         let held = Held::default();
-        let shelf = Shelf::new(&held);
-        let readers: Vec<_> = (0..1000).map(|_| text(&shelf, 1, false)).collect();
+        let cache = TextCache::new(&held);
+        let readers: Vec<_> = (0..1000).map(|_| text(&cache, 1, false)).collect();
         assert_eq!(held.bytes(), PART);
         assert!(readers.iter().flatten().all(|bytes| bytes.len() == PART));
-        let again = shelf.get(1, |_| false, || Err("written again"));
+        let again = cache.get(1, |_| false, || Err("written again"));
         assert!(again.is_ok_and(|bytes| bytes.is_some()));
         drop(readers);
         assert_eq!(held.bytes(), 0, "whoever has read holds nothing");
     }
 
     #[test]
-    fn readers_of_many_looks_hold_no_more_than_the_bound() {
+    fn readers_of_many_looks_hold_no_more_than_the_limit() {
         let held = Held::default();
-        let (shelf, other) = (Shelf::new(&held), Shelf::new(&held));
-        let mut readers: Vec<_> = (0..100).map(|key| text(&shelf, key % 10, true)).collect();
+        let (cache, other) = (TextCache::new(&held), TextCache::new(&held));
+        let mut readers: Vec<_> = (0..100).map(|key| text(&cache, key % 10, true)).collect();
         assert!(held.bytes() <= HELD + PART, "{}", held.bytes());
-        assert!(readers.iter().all(Option::is_some), "nobody is refused");
+        assert!(readers.iter().all(Option::is_some), "no reader is refused");
         assert_eq!(
             text(&other, 1, false).map(|bytes| bytes.len()),
             Some(PART),

@@ -1,4 +1,4 @@
-//! The lab is what it says: seen from the outside, by `ss`, `/proc` and the daemons' own answers.
+//! The lab works as documented: checked from the outside with `ss`, `/proc` and the daemons' own answers.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -34,7 +34,7 @@ fn a_pod_in_its_own_network_namespace_holds_a_docker_connection() -> Result<()> 
 }
 
 #[test]
-fn a_pod_of_the_host_network_mounts_the_socket_s_folder_and_never_connects() -> Result<()> {
+fn a_pod_of_the_host_network_mounts_the_sockets_directory_and_never_connects() -> Result<()> {
     let docker = Docker::start()?;
     let runtime = Containerd::start()?;
     let pod = runtime.run(Pod::new("kube-system", "agent").host_network())?;
@@ -61,7 +61,7 @@ fn a_docker_container_holds_a_connection() -> Result<()> {
 }
 
 #[test]
-fn docker_can_use_the_node_s_containerd_and_listen_elsewhere() -> Result<()> {
+fn docker_can_use_the_nodes_containerd_and_listen_elsewhere() -> Result<()> {
     let runtime = Containerd::start()?;
     let elsewhere = runtime.daemon().room().join("elsewhere.sock");
     let mut options = Options::debian()?;
@@ -77,7 +77,7 @@ fn docker_can_use_the_node_s_containerd_and_listen_elsewhere() -> Result<()> {
 }
 
 #[test]
-fn a_client_is_in_a_unit_s_cgroup() -> Result<()> {
+fn a_client_is_in_a_units_cgroup() -> Result<()> {
     let podman = Podman::start()?;
     let client = clients::hold(podman.socket(), Place::unit("castoff-lab-shipper.service")?)?;
 
@@ -109,7 +109,7 @@ fn a_rootless_podman_serves_a_rootless_client() -> Result<()> {
 }
 
 #[test]
-fn a_rootless_client_uses_root_s_docker() -> Result<()> {
+fn a_rootless_client_uses_roots_docker() -> Result<()> {
     let docker = Docker::start()?;
     docker.open_to_all()?;
     let client = clients::hold(docker.socket(), Place::rootless().network_namespace())?;
@@ -123,7 +123,7 @@ fn a_rootless_client_uses_root_s_docker() -> Result<()> {
 }
 
 #[test]
-fn a_connection_is_handed_on() -> Result<()> {
+fn a_connection_is_passed_on() -> Result<()> {
     let podman = Podman::start()?;
     for connector in [Connector::Stays, Connector::Leaves] {
         for hand in [clients::hand_by_fork, clients::hand_by_message] {
@@ -165,7 +165,7 @@ fn clients_come_and_go() -> Result<()> {
 }
 
 #[test]
-fn servers_that_do_not_serve() -> Result<()> {
+fn servers_without_an_api_run() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for serve in [clients::listen, clients::mute] {
         let socket = folder.path().join("docker.sock");
@@ -181,7 +181,7 @@ fn namespace(pid: u32, kind: &str) -> Result<u64> {
     Ok(fs::metadata(&path).with_context(|| path)?.ino())
 }
 
-/// The paths in `/proc/PID/cgroup`, one a hierarchy.
+/// Returns the paths in `/proc/PID/cgroup`, one per hierarchy.
 fn cgroups(pid: u32) -> Result<Vec<String>> {
     let lines = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     Ok(lines

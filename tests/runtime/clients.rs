@@ -64,7 +64,7 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     assert_eq!((&used["used"], &used["via"]), (&json!(true), &json!("socket")));
     assert_eq!((&unused["used"], &unused["via"]), (&json!(false), &json!("directory")));
     assert_eq!(unused["readonly"], true);
-    // Whatever else runs on the machine may have containers too.
+    // Other programs on the machine may have containers too.
     let shadows = list(&seen, "shadowContainers")?;
     assert!(shadows.iter().any(|s| s["name"] == "agent"), "{shadows:?}");
 
@@ -102,7 +102,7 @@ fn a_pod_a_unit_a_docker_container_and_a_rootless_client_are_named() -> Result<(
     Ok(())
 }
 
-/// The name of the lab's client, which is the file name that it was compiled to.
+/// Returns the name of the lab's client, which is the file name that it was compiled to.
 fn program(who: &[String]) -> String {
     let of_user = format!(" of {ORDINARY_UID}");
     who.iter()
@@ -112,7 +112,7 @@ fn program(who: &[String]) -> String {
 }
 
 #[test]
-fn whoever_has_the_descriptor_is_named_not_only_who_connected() -> Result<()> {
+fn every_holder_of_the_descriptor_is_named_and_not_only_the_connector() -> Result<()> {
     let docker = Docker::start()?;
     for hand in [clients::hand_by_fork, clients::hand_by_message] {
         let client = hand(docker.socket(), Connector::Leaves, Place::host())?;
@@ -168,7 +168,7 @@ fn a_socket_under_another_name_is_the_same_socket() -> Result<()> {
 }
 
 #[test]
-fn podman_root_s_and_a_user_s() -> Result<()> {
+fn clients_of_roots_and_a_users_podman_are_named() -> Result<()> {
     let system = Podman::start()?;
     let user = Podman::start_rootless()?;
     let _a = clients::hold(system.socket(), Place::unit("castoff-lab-ci.service")?)?;
@@ -210,9 +210,10 @@ fn an_engine_in_a_pod_is_docker_in_docker() -> Result<()> {
 }
 
 #[test]
-fn a_sample_catches_clients_that_come_and_go() -> Result<()> {
+fn a_sample_finds_clients_that_come_and_go() -> Result<()> {
     let docker = Docker::start()?;
-    // Longer than a look takes on a busy machine: one that no look sees would be told by the socket's clock too.
+    // Longer than a look takes on a busy machine. A client that no look sees would also be reported from the socket's
+    // times.
     let (hold, pause) = (Duration::from_millis(700), Duration::from_millis(20));
     let _client = clients::blink(docker.socket(), hold, pause, Place::unit("castoff-lab-cron.service")?)?;
     let seen = report(["--sample", "4s"])?;
@@ -226,7 +227,7 @@ fn a_sample_catches_clients_that_come_and_go() -> Result<()> {
     Ok(())
 }
 
-/// The pids that hold connections to `socket`.
+/// Returns the pids that hold connections to `socket`.
 fn holders(report: &Value, socket: &Path) -> Result<Vec<u32>> {
     let clients = list(report, "clients")?
         .iter()

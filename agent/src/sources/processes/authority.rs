@@ -1,30 +1,30 @@
-//! For whom a process may speak: only one of the node's own root may tell what the node's kubelet is.
+//! The authority of a process: only a process of the node's own root may determine the settings of the node's kubelet.
 
 use std::io;
 
 use crate::model::workload::Membership;
 use crate::sources::kernel::process::ProcessDirectory;
 
-/// The user ids of the initial user namespace, `uid_map` of `user_namespaces(7)`: all of them, as themselves.
+/// All user IDs of the initial user namespace, mapped to themselves (`uid_map` of `user_namespaces(7)`).
 const ALL_USERS: [&[u8]; 3] = [b"0", b"0", b"4294967295"];
 
-/// For whom a process speaks.
+/// The authority of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sources) enum Standing {
-    /// The node: root of the initial user namespace, in the PID namespace that castoff sees, and in no pod.
+pub(in crate::sources) enum Authority {
+    /// Over the node: root of the initial user namespace, in the PID namespace that castoff sees, and in no pod.
     Node,
-    /// An ordinary user's own node: a user namespace of its own, in no container.
+    /// Over an ordinary user's own node: it has a user namespace of its own, and is in no container.
     Rootless,
-    /// Itself: an ordinary user's process, a pod's, or one of a node in a container (kind, k3d), whose PID namespace and
-    /// paths are its own.
+    /// Over itself alone: a process of an ordinary user, of a pod, or of a node in a container (kind, k3d), whose PID
+    /// namespace and paths are its own.
     Itself,
 }
 
-/// Reads for whom a process speaks. All of it may be read by everyone.
-pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Result<Standing> {
+/// Reads the authority of a process, from files that any user may read.
+pub(in crate::sources) fn read_authority(process: &ProcessDirectory) -> io::Result<Authority> {
     let placed = match process.read_cgroups() {
         Ok(cgroups) => Membership::from_names(&cgroups),
-        // A kernel without control groups.
+        // The kernel has no control groups.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Membership::default(),
         Err(error) => return Err(error),
     };
@@ -33,9 +33,9 @@ pub(in crate::sources) fn read_standing(process: &ProcessDirectory) -> io::Resul
     let is_initial = users.is_none_or(|map| is_all(&map));
     let is_nested = status.pid_namespaces().is_some_and(|depth| depth > 1);
     Ok(match placed.pod_uid {
-        None if is_initial && !is_nested && status.uid() == Some(0) => Standing::Node,
-        None if !is_initial && placed.containers.is_empty() => Standing::Rootless,
-        _ => Standing::Itself,
+        None if is_initial && !is_nested && status.uid() == Some(0) => Authority::Node,
+        None if !is_initial && placed.containers.is_empty() => Authority::Rootless,
+        _ => Authority::Itself,
     })
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use crate::sources::recorded::RecordedHost;
 
     #[test]
-    fn only_the_nodes_own_root_speaks_for_it() {
+    fn only_the_nodes_own_root_has_authority_over_it() {
         const ROOT: &str = "Uid:\t0\t0\t0\t0\nNSpid:\t40\n";
         const USER: &str = "Uid:\t1000\t1000\t1000\t1000\nNSpid:\t40\n";
         const NESTED: &str = "Uid:\t0\t0\t0\t0\nNSpid:\t40\t7\n";
@@ -58,22 +58,22 @@ mod tests {
         const OWN: &str = "         0       1000          1\n         1     100000      65536\n";
         let pod = "/kubepods/burstable/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a";
         let container = format!("/docker/{}", "4f2a".repeat(16));
-        for (status, map, cgroup, standing) in [
-            (ROOT, Some(ALL), "/system.slice/kubelet.service", Standing::Node),
-            (ROOT, None, "/system.slice/kubelet.service", Standing::Node),
-            (ROOT, Some(ALL), container.as_str(), Standing::Node), // RKE1's kubelet
-            (USER, Some(ALL), "/system.slice/kubelet.service", Standing::Itself),
-            (ROOT, Some(ALL), pod, Standing::Itself),
-            (NESTED, Some(ALL), container.as_str(), Standing::Itself),
+        for (status, map, cgroup, authority) in [
+            (ROOT, Some(ALL), "/system.slice/kubelet.service", Authority::Node),
+            (ROOT, None, "/system.slice/kubelet.service", Authority::Node),
+            (ROOT, Some(ALL), container.as_str(), Authority::Node), // RKE1's kubelet
+            (USER, Some(ALL), "/system.slice/kubelet.service", Authority::Itself),
+            (ROOT, Some(ALL), pod, Authority::Itself),
+            (NESTED, Some(ALL), container.as_str(), Authority::Itself),
             (
                 USER,
                 Some(OWN),
                 "/user.slice/user-1000.slice/user@1000.service/k3s-rootless.service",
-                Standing::Rootless,
+                Authority::Rootless,
             ),
-            (NESTED, Some(OWN), "/user.slice", Standing::Rootless),
-            (USER, Some(OWN), container.as_str(), Standing::Itself),
-            (USER, Some(OWN), pod, Standing::Itself),
+            (NESTED, Some(OWN), "/user.slice", Authority::Rootless),
+            (USER, Some(OWN), container.as_str(), Authority::Itself),
+            (USER, Some(OWN), pod, Authority::Itself),
         ] {
             let host = RecordedHost::new();
             let process = host.process(40, 1, "kubelet").file("status", status).cgroup(cgroup);
@@ -81,8 +81,8 @@ mod tests {
                 process.file("uid_map", map);
             }
             let process = ProcessDirectory::open(&host.paths().proc.join("40")).expect("it is recorded");
-            let read = read_standing(&process).expect("it is readable");
-            assert_eq!(read, standing, "{status} {map:?} {cgroup}");
+            let read = read_authority(&process).expect("it is readable");
+            assert_eq!(read, authority, "{status} {map:?} {cgroup}");
         }
     }
 }
