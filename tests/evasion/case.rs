@@ -67,7 +67,7 @@ impl fmt::Display for Said {
                 out.write_str("named")
             }
             Self::Unnamed => out.write_str("counted, without a name"),
-            Self::Unseen => out.write_str("when, not who"),
+            Self::Unseen => out.write_str("the time, without a name"),
             Self::Exposed(via) => write!(out, "exposure by {via}"),
             Self::Finding(code) => write!(out, "`{code}`"),
             Self::NoneSince => out.write_str("no client since the times were set"),

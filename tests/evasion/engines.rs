@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "hung",
         title: "the engine does not accept",
-        how: "look: who waits",
+        how: "look: the waiting process",
         set: |world, case| {
             let socket = world.socket(case);
             fs::remove_file(&socket)?;
@@ -28,7 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "handed-listener",
         title: "the listener itself is handed to another process",
-        how: "look: who connected to the listener",
+        how: "look: the process that connected to the listener",
         set: |world, case| {
             let socket = world.socket(case);
             fs::remove_file(&socket)?;
@@ -54,8 +54,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "inside",
-        title: "an engine inside of a pod",
-        how: "look: whose the listener is",
+        title: "an engine inside a pod",
+        how: "look: the owner of the listener",
         set: |world, case| {
             let container = Container::client("dind", ["listen", "/docker.sock"]);
             keep(world.run(Pod::new("evasion", case.name), container))
@@ -65,8 +65,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "nested",
-        title: "a process in a control group below a pod's container",
-        how: "look: its control group, upward",
+        title: "a process in a cgroup below a pod's container",
+        how: "look: its cgroup and those above it",
         set: |world, case| {
             let pod = world.runtime.run(Pod::new("evasion", case.name))?;
             let container = pod.start(Container::sleeper("use"))?;
@@ -103,8 +103,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "host",
-        title: "a program of the host in no unit",
-        how: "look: who holds it",
+        title: "a program of the host outside of units",
+        how: "look: the holder",
         set: |world, case| keep(clients::hold(&world.socket(case), Place::host())),
         with: &[Said::Program("client", 0)],
         without: &[Said::Program("client", 0)],
