@@ -11,6 +11,9 @@ use castoff_tests::lab::pods::Pod;
 use crate::case::{Case, Said, UNIT};
 use crate::paths::keep;
 
+/// The case's unit is the client, and the relay.
+const RELAY: &[Said] = &[Said::Unit, Said::Finding("docker-relay"), Said::Behind("client")];
+
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "hung",
@@ -81,25 +84,25 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "relay",
         title: "a relay on a socket of another name, with a client of its own",
-        how: "look: the relay is the client; who uses the relay is not shown",
+        how: "look: the relay accepts connections, and the clients connected to it",
         set: |world, case| {
             let front = world.beside(case, "front");
             let relay = world.client(case, &["relay", &front.to_string_lossy()])?;
             keep(Ok((clients::hold(&front, Place::host())?, relay)))
         },
-        with: UNIT,
-        without: UNIT,
+        with: RELAY,
+        without: RELAY,
     },
     Case {
         name: "abstract-relay",
         title: "a relay on an abstract socket, with a client of its own",
-        how: "look: the relay is the client; who uses the relay is not shown",
+        how: "look: the relay accepts connections, and the clients connected to it",
         set: |world, case| {
             let relay = world.client(case, &["relay", "@castoff-evasion"])?;
             keep(Ok((clients::hold_abstract("castoff-evasion", Place::host())?, relay)))
         },
-        with: UNIT,
-        without: UNIT,
+        with: RELAY,
+        without: RELAY,
     },
     Case {
         name: "host",
