@@ -3,6 +3,7 @@
 
 mod disk_side;
 mod host_side;
+mod relay_side;
 mod runtime_side;
 pub mod service;
 
@@ -198,6 +199,7 @@ impl Agent {
             engines: host.engines.sighting,
             supervised: host.supervised,
             connections: host.connections.sighting,
+            relays: Sighting::absent(),
             connects: host.connects.sighting,
             reaches: Sighting::absent(),
             lost_mounts: Vec::new(),
@@ -205,6 +207,7 @@ impl Agent {
             host: files.sighting,
         };
         snapshot.runtime_socket = self.look_at_runtime_socket(&snapshot, &host.listening).await;
+        self.look_at_relays(&mut snapshot).await;
         let mut unlisted = join::unlisted_containers(&snapshot);
         if !unlisted.is_subset(&self.unlisted) {
             snapshot.runtime = ask_runtime(

@@ -10,6 +10,7 @@ pub mod engines;
 pub mod left_over;
 pub mod mounts;
 pub mod readiness;
+pub mod relays;
 pub mod releases;
 pub mod report;
 pub mod runtime;
@@ -30,6 +31,7 @@ use crate::model::exposure::{Exposure, LostMount};
 use crate::model::history::History;
 use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
+use crate::model::relay::Relay;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use readiness::Grounds;
@@ -58,6 +60,8 @@ pub struct Facts<'a> {
     /// The clients among them that use an engine of the node. Where the current clients are unknown, those that are remembered
     /// within the window, which count whatever cannot be seen now.
     pub used_by: Vec<&'a Client>,
+    /// The clients that pass the API on, or may do so.
+    pub relays: &'a Reading<Vec<Relay>>,
     /// The containers that could reach them.
     pub exposures: &'a Reading<Vec<Exposure>>,
     /// Clients of the runtime's own socket, now or within the window, except the kubelet and the runtime itself.
@@ -139,6 +143,7 @@ pub fn evaluate(
         engines: &joined.engines,
         clients: &lists.clients,
         used_by: of_node(lists.clients.known().unwrap_or(&lists.remembered)),
+        relays: &joined.relays,
         exposures: &lists.exposures,
         runtime_clients: &lists.runtime_clients,
         runtime_exposures: &lists.runtime_exposures,
@@ -170,6 +175,7 @@ pub fn evaluate(
         engines: joined.engines,
         clients: lists.clients,
         timeline,
+        relays: joined.relays,
         exposures: lists.exposures,
         runtime_clients: lists.runtime_clients,
         runtime_exposures: lists.runtime_exposures,
@@ -203,6 +209,7 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let families = [
         runtime::find,
         usage::find,
+        relays::find,
         mounts::find,
         engines::find,
         left_over::find,

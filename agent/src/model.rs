@@ -17,6 +17,7 @@ pub mod name;
 pub mod process;
 pub mod publishing;
 pub mod reading;
+pub mod relay;
 pub mod request;
 pub mod runtime;
 pub mod runtime_socket;

@@ -16,6 +16,7 @@ pub mod processes;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
 
+pub mod relays;
 pub mod runtime;
 pub mod sockets;
 

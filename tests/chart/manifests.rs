@@ -15,7 +15,7 @@ use crate::schemas::Schemas;
 const FOLDER: &str = "deploy/manifests";
 const HEAD: &str = "# Rendered from charts/castoff with its own values, for Kubernetes 1.30 and newer: CASTOFF_BLESS=1 tests/run chart\n";
 const REMOVE: &str = "\
-# Takes castoff's labels from all Nodes, for those without helm. After the agents are gone, for they would set them again:
+# Removes castoff's labels from all Nodes, for installations without Helm. Run it after the agents are gone: they set the labels again.
 #   kubectl delete -k deploy/manifests
 #   kubectl create namespace castoff && kubectl apply -f deploy/manifests/remove-labels.yaml
 #   kubectl -n castoff wait --for=condition=complete job/castoff-cleanup && kubectl delete namespace castoff

@@ -56,6 +56,8 @@ pub(crate) enum Said {
     Exposed(&'static str),
     /// A finding with this code names the case.
     Finding(&'static str),
+    /// The case's unit is a relay, and this program is shown behind it.
+    Behind(&'static str),
     /// The times of the socket's file show that no client has connected since they were set.
     NoneSince,
 }
@@ -67,9 +69,10 @@ impl fmt::Display for Said {
                 out.write_str("named")
             }
             Self::Unnamed => out.write_str("counted, without a name"),
-            Self::Unseen => out.write_str("when, not who"),
+            Self::Unseen => out.write_str("the time, without a name"),
             Self::Exposed(via) => write!(out, "exposure by {via}"),
             Self::Finding(code) => write!(out, "`{code}`"),
+            Self::Behind(_) => out.write_str("relay, with its clients"),
             Self::NoneSince => out.write_str("no client since the times were set"),
         }
     }
@@ -117,7 +120,7 @@ impl Case {
             Said::Session(uid) => Some(format!("session of {uid}")),
             Said::Unnamed => Some("unnamed".to_owned()),
             Said::Unseen => Some("unseen".to_owned()),
-            Said::Exposed(_) | Said::Finding(_) | Said::NoneSince => None,
+            Said::Exposed(_) | Said::Finding(_) | Said::Behind(_) | Said::NoneSince => None,
         }
     }
 
@@ -137,6 +140,14 @@ impl Case {
             Said::Finding(code) => {
                 let mut findings = report["findings"].as_array().into_iter().flatten();
                 findings.any(|finding| finding["code"] == code && finding.to_string().contains(self.name))
+            }
+            Said::Behind(program) => {
+                let mut relays = list(report, "relays")?.iter();
+                let is_behind = |client: &Value| client["identity"]["executable"].to_string().contains(program);
+                let clients = |relay: &Value| relay["clients"].as_array().cloned().unwrap_or_default();
+                relays.any(|relay| {
+                    relay["identity"]["unit"].to_string().contains(&self.unit()) && clients(relay).iter().any(is_behind)
+                })
             }
             Said::NoneSince => {
                 let listeners = list(report, "engines")?

@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use crate::case::{Case, Said, UNIT};
 use crate::paths::keep;
 
-const HOLDER: &str = "look: who holds it";
-const CLOCK: &str = "events: who connected; clock: when";
+const HOLDER: &str = "look: the holder";
+const CLOCK: &str = "events: the process; file times: the time";
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -27,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "wiped",
         title: "the socket's times are set back after a short use",
-        how: "events: who connected",
+        how: "events: the process",
         set: |world, case| keep(world.client(case, &["wiped"])),
         with: UNIT,
         without: &[Said::NoneSince],
@@ -59,7 +59,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "wrong-kind",
         title: "connects as a datagram or `SOCK_SEQPACKET` socket, which the kernel refuses",
-        how: "nobody has used the engine",
+        how: "the engine was not used",
         set: |world, case| keep(world.client(case, &["wrong"])),
         with: &[],
         without: &[],
@@ -67,7 +67,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "called",
         title: "calls itself `ctr`",
-        how: "look: control group and program, never the name",
+        how: "look: cgroup and program, never the name",
         set: |world, case| keep(world.client(case, &["called", "ctr"])),
         with: UNIT,
         without: UNIT,
@@ -114,7 +114,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "ssh",
-        title: "a login session, as `docker -H ssh://` makes one",
+        title: "a login session of `docker -H ssh://`",
         how: HOLDER,
         set: |world, case| {
             let session = UnitCgroup::make("/user.slice/user-61234.slice/session-7.scope")?;

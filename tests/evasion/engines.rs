@@ -11,11 +11,14 @@ use castoff_tests::lab::pods::Pod;
 use crate::case::{Case, Said, UNIT};
 use crate::paths::keep;
 
+/// The case's unit is the client, and the relay.
+const RELAY: &[Said] = &[Said::Unit, Said::Finding("docker-relay"), Said::Behind("client")];
+
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "hung",
         title: "the engine does not accept",
-        how: "look: who waits",
+        how: "look: the waiting process",
         set: |world, case| {
             let socket = world.socket(case);
             fs::remove_file(&socket)?;
@@ -28,7 +31,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "handed-listener",
         title: "the listener itself is handed to another process",
-        how: "look: who connected to the listener",
+        how: "look: the process that connected to the listener",
         set: |world, case| {
             let socket = world.socket(case);
             fs::remove_file(&socket)?;
@@ -54,8 +57,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "inside",
-        title: "an engine inside of a pod",
-        how: "look: whose the listener is",
+        title: "an engine inside a pod",
+        how: "look: the owner of the listener",
         set: |world, case| {
             let container = Container::client("dind", ["listen", "/docker.sock"]);
             keep(world.run(Pod::new("evasion", case.name), container))
@@ -65,8 +68,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "nested",
-        title: "a process in a control group below a pod's container",
-        how: "look: its control group, upward",
+        title: "a process in a cgroup below a pod's container",
+        how: "look: its cgroup and those above it",
         set: |world, case| {
             let pod = world.runtime.run(Pod::new("evasion", case.name))?;
             let container = pod.start(Container::sleeper("use"))?;
@@ -81,30 +84,30 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "relay",
         title: "a relay on a socket of another name, with a client of its own",
-        how: "look: the relay is the client; who uses the relay is not shown",
+        how: "look: the relay accepts connections, and the clients connected to it",
         set: |world, case| {
             let front = world.beside(case, "front");
             let relay = world.client(case, &["relay", &front.to_string_lossy()])?;
             keep(Ok((clients::hold(&front, Place::host())?, relay)))
         },
-        with: UNIT,
-        without: UNIT,
+        with: RELAY,
+        without: RELAY,
     },
     Case {
         name: "abstract-relay",
         title: "a relay on an abstract socket, with a client of its own",
-        how: "look: the relay is the client; who uses the relay is not shown",
+        how: "look: the relay accepts connections, and the clients connected to it",
         set: |world, case| {
             let relay = world.client(case, &["relay", "@castoff-evasion"])?;
             keep(Ok((clients::hold_abstract("castoff-evasion", Place::host())?, relay)))
         },
-        with: UNIT,
-        without: UNIT,
+        with: RELAY,
+        without: RELAY,
     },
     Case {
         name: "host",
-        title: "a program of the host in no unit",
-        how: "look: who holds it",
+        title: "a program of the host outside of units",
+        how: "look: the holder",
         set: |world, case| keep(clients::hold(&world.socket(case), Place::host())),
         with: &[Said::Program("client", 0)],
         without: &[Said::Program("client", 0)],

@@ -6,12 +6,12 @@ use castoff_tests::lab::places::Place;
 use crate::case::{Case, Said, UNIT};
 use crate::paths::{keep, keep_with_mount};
 
-const HOLDER: &str = "look: who holds it";
+const HOLDER: &str = "look: the holder";
 
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "forked",
-        title: "inherited by a child; whoever connected exits",
+        title: "inherited by a child; the process that connected exits",
         how: HOLDER,
         set: |world, case| {
             let place = Place::unit(&case.unit())?;
@@ -22,7 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "passed",
-        title: "passed by `SCM_RIGHTS`; whoever connected exits",
+        title: "passed by `SCM_RIGHTS`; the process that connected exits",
         how: HOLDER,
         set: |world, case| {
             let place = Place::unit(&case.unit())?;
@@ -47,15 +47,15 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "in-flight",
         title: "sent by `SCM_RIGHTS` and never received",
-        how: "events: who connected; look: the connection",
+        how: "events: the process; look: the connection",
         set: |world, case| keep(world.client(case, &["flight"])),
         with: &[Said::Unit, Said::Unnamed],
         without: &[Said::Unnamed],
     },
     Case {
         name: "registered",
-        title: "kept in io_uring's table of files alone",
-        how: "events: who connected; look: the connection",
+        title: "kept only in io_uring's table of files",
+        how: "events: the process; look: the connection",
         set: |world, case| keep(world.client(case, &["ring", "registered"])),
         with: &[Said::Unit, Said::Unnamed],
         without: &[Said::Unnamed],
@@ -63,7 +63,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "own-table",
         title: "held by a thread with a table of descriptors of its own",
-        how: "the kernel's iterator: who holds it",
+        how: "the kernel's iterator: the holder",
         set: |world, case| keep(world.client(case, &["thread"])),
         with: UNIT,
         without: &[Said::Unnamed],
@@ -78,7 +78,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "left-network",
-        title: "made in a network namespace that a mount alone keeps",
+        title: "made in a network namespace that only a mount keeps",
         how: HOLDER,
         set: |world, case| {
             let file = world.beside(case, "net");
@@ -90,8 +90,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "moved-group",
-        title: "by a process that moves to another control group",
-        how: "look: by the group where it is now",
+        title: "by a process that moves to another cgroup",
+        how: "look: its current cgroup",
         set: |world, case| {
             let elsewhere =
                 castoff_tests::lab::cgroups::UnitCgroup::make("/system.slice/castoff-evasion-elsewhere.service")?;

@@ -14,7 +14,7 @@ use castoff_tests::lab::pods::Pod;
 use crate::case::{Case, Held, Said, UNIT};
 use crate::world::client_to;
 
-const BY_INODE: &str = "look: the socket is known by device and inode";
+const BY_INODE: &str = "look: the socket's device and inode";
 const BY_MOUNT: &str = "look: mounts by device and root";
 const POD_BY_SOCKET: &[Said] = &[Said::Pod, Said::Exposed("socket")];
 const POD_BY_FOLDER: &[Said] = &[Said::Pod, Said::Exposed("directory")];
@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "parent-mount",
-        title: "a folder above the socket is mounted",
+        title: "a directory above the socket is mounted",
         how: BY_MOUNT,
         set: |world, case| {
             let socket = world.socket(case);
@@ -42,7 +42,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "slave-mount",
-        title: "a container of Docker's mounts a folder above with propagation `rslave`",
+        title: "a container of Docker's mounts a directory above with propagation `rslave`",
         how: BY_MOUNT,
         set: |world, case| {
             let socket = world.socket(case);
@@ -105,7 +105,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "overlay",
-        title: "the socket's folder is a layer of an overlay",
+        title: "the socket's directory is a layer of an overlay",
         how: "the kernel refuses connections through an overlay",
         set: |world, case| {
             let socket = world.socket(case);

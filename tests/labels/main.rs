@@ -94,6 +94,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         clients: Reading::Known(Vec::new()),
         runtime_clients: Reading::Known(Vec::new()),
         runtime_exposures: Reading::Known(Vec::new()),
+        relays: Reading::Known(Vec::new()),
         exposures: Reading::Known(Vec::new()),
         shadow_containers: Reading::Known(Vec::new()),
         findings: Vec::new(),

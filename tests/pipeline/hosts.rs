@@ -2,6 +2,7 @@
 //! answers. The parts that all nodes share are in [`Host`].
 
 pub(crate) mod mounted;
+pub(crate) mod relays;
 pub(crate) mod strangers;
 
 use std::fs::Permissions;

@@ -6,6 +6,7 @@ mod fence;
 mod hosts;
 mod mounts;
 mod normal;
+mod relays;
 mod requests;
 mod runtime_socket;
 mod strangers;

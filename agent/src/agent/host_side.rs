@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::relay_side::RelayMemory;
 use super::runtime_side::RuntimeMemory;
 use super::{folded, micros};
 use crate::findings::report::SourceStatus;
@@ -142,7 +143,8 @@ pub(super) struct HostSide {
     unplaced: Unplaced,
     connects: ConnectSource,
     /// The sockets of this look, to find the clients of one more listener.
-    pub(super) swept: Option<Swept>,
+    pub(super) swept: Option<Arc<Swept>>,
+    pub(super) relays: RelayMemory,
     pub(super) runtime: RuntimeMemory,
 }
 
@@ -174,6 +176,7 @@ impl HostSide {
             unplaced: Unplaced::default(),
             connects,
             swept: None,
+            relays: RelayMemory::default(),
             runtime: RuntimeMemory::default(),
         }
     }
@@ -216,7 +219,8 @@ impl HostSide {
             took: start.elapsed(),
             sighting: engines,
         };
-        let watched = self.runtime.beside(&engines.sighting);
+        let mut watched = self.runtime.beside(&engines.sighting);
+        self.relays.add_to(&mut watched);
         let connects = Timed::measure(Source::Connects, || self.connects.look(&watched));
         let begun = Instant::now();
         let connections = self.find_connections(&table, &namespaces, &engines.sighting, &sockets, held);
@@ -225,12 +229,12 @@ impl HostSide {
             took: begun.elapsed(),
             sighting: connections,
         };
-        self.swept = Some(Swept {
+        self.swept = Some(Arc::new(Swept {
             table: Arc::clone(&table),
             namespaces,
             listening: sockets.listening.reading.known().cloned().unwrap_or_default(),
             connected: sockets.connected,
-        });
+        }));
         HostSightings {
             processes: self.processes(),
             table,

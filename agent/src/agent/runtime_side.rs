@@ -91,7 +91,7 @@ pub(super) fn add_gaps(snapshot: &Snapshot, sources: &mut [SourceStatus]) {
 
 impl HostSide {
     fn look_at_runtime_socket(&mut self, socket: SocketInode, kubelet: Option<ProcessKey>) -> Reading<RuntimeSocket> {
-        let Some(swept) = self.swept.take() else {
+        let Some(swept) = self.swept.clone() else {
             let answer = "the sockets were not read";
             let gap = Gap::new(
                 Reason::DependsOnAnother,

@@ -65,6 +65,7 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::RuntimeDeprecation => &RUNTIME_DEPRECATION,
         Code::CgroupV1 => &CGROUP_V1,
         Code::SocketClient => &SOCKET_CLIENT,
+        Code::DockerRelay => &upgrades::DOCKER_RELAY,
         Code::OldDockerApi => &OLD_DOCKER_API,
         Code::SocketExposure => &SOCKET_EXPOSURE,
         Code::ForeignSocket => &FOREIGN_SOCKET,

@@ -75,7 +75,7 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
 }
 
 /// Lists the first names, and the number of the others.
-fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let rest = names.len().saturating_sub(NAMES_LISTED);
     let shown = names.take(NAMES_LISTED).collect::<Vec<_>>().join(", ");
     if rest == 0 {

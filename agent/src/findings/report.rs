@@ -13,6 +13,7 @@ use crate::model::exposure::Exposure;
 use crate::model::host::{CgroupVersion, OrphanedShim};
 use crate::model::kubelet::Kubelet;
 use crate::model::reading::{Gap, Reading, Source, codes};
+use crate::model::relay::Relay;
 use crate::model::runtime::{RefusedEndpoint, Runtime};
 use crate::model::snapshot::HolderMethod;
 use crate::model::time::Timestamp;
@@ -67,6 +68,8 @@ codes! {
         CgroupV1 = "cgroup-v1",
         /// A client uses a Docker socket.
         SocketClient = "socket-client",
+        /// A client of an engine passes the Docker API on, or may do so.
+        DockerRelay = "docker-relay",
         /// A client requests a version of the Docker API that newer engines refuse.
         OldDockerApi = "old-docker-api",
         /// A container can reach a Docker socket and was not seen using it.
@@ -190,6 +193,8 @@ pub struct Report {
     pub clients: Reading<Vec<Client>>,
     /// The hours, of the last ones, in which any of them was seen.
     pub timeline: Timeline,
+    /// Clients of the engines that pass the Docker API on to clients of their own, or may do so.
+    pub relays: Reading<Vec<Relay>>,
     /// The containers that could reach them.
     pub exposures: Reading<Vec<Exposure>>,
     /// Clients of the runtime's own socket, now or within the window, except the kubelet, the runtime and its tools. They do not

@@ -3,6 +3,7 @@
 mod docker_containers;
 mod engine_scope;
 mod last_connect;
+mod relays;
 mod requests;
 mod runtime_socket;
 mod taking_docker_away;

@@ -2,6 +2,7 @@
 
 mod exposures;
 mod place;
+mod relays;
 mod runtime;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use super::identity::ContainerId;
 use super::last_connect::{ListenerClock, Moment};
 use super::process::Process;
 use super::reading::{Gap, Hides, Reading, Reason};
+use super::relay::Relay;
 use super::request::Requests;
 use super::snapshot::Snapshot;
 use super::socket::{Connection, ConnectionState, ListenerId, SocketName};
@@ -34,6 +36,8 @@ pub struct Joined {
     pub engines: Reading<Vec<Engine>>,
     /// The clients that hold connections to them now.
     pub clients: Reading<Vec<OpenClient>>,
+    /// The clients that pass an engine's API on, or may do so.
+    pub relays: Reading<Vec<Relay>>,
     /// Containers beside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The mounts that lead containers to an engine's socket.
@@ -77,7 +81,7 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         .engines
         .reading
         .clone()
-        .map(|engines| engines.into_iter().map(with_clocks).collect());
+        .map(|engines| relays::placed(snapshot, engines.into_iter().map(with_clocks).collect()));
     let clients = snapshot.connections.reading.clone().map(|seen| {
         let engines: &[Engine] = engines.items();
         let connects = snapshot.connects.reading.known();
@@ -86,6 +90,7 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     });
     Joined {
         clients,
+        relays: relays::found(snapshot, &places, engines.items()),
         shadow_containers: shadow_containers(snapshot, &places),
         mounted: mounted(&snapshot.reaches.reading, &places, engines.items()),
         runtime_clients: runtime::clients(snapshot, &places),
@@ -110,6 +115,8 @@ pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
     let holders = seen
         .filter_map(|sighting| sighting.reading.known())
         .flat_map(|seen| &seen.connections);
+    let relays = snapshot.relays.reading.items().iter();
+    let holders = holders.chain(relays.flat_map(|relay| &relay.connections));
     let engines = snapshot.engines.reading.items().iter();
     let connects = snapshot.connects.reading.known().into_iter();
     holders

@@ -72,6 +72,12 @@ impl Process {
         }
     }
 
+    /// True if both execute one program for one user in one control group.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let is_same = |process: &Self| process.executable.is_some() && process.executable == self.executable;
+        is_same(other) && self.uid == other.uid && self.membership == other.membership
+    }
+
     /// The last component of the executable, else the kernel's name for the process.
     pub fn program(&self) -> &str {
         self.executable

@@ -39,6 +39,7 @@ pub(crate) fn clear_node() -> Snapshot {
     };
     Snapshot {
         connects: Sighting::absent(),
+        relays: Sighting::full(Vec::new()),
         taken: NOW,
         kubelet: Sighting::full(Kubelet {
             program: Some("kubelet".into()),

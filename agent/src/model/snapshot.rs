@@ -8,6 +8,7 @@ use super::host::HostFiles;
 use super::kubelet::Kubelet;
 use super::last_connect::ListenerClock;
 use super::reading::{Reading, Sighting, codes};
+use super::relay::RelaySighting;
 use super::runtime::RuntimeSighting;
 use super::runtime_socket::RuntimeSocket;
 use super::socket::Connection;
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub supervised: Sighting<Vec<SupervisedContainer>>,
     /// The connections to the engines' listeners.
     pub connections: Sighting<ConnectionsSeen>,
+    /// Clients of the engines that accept connections themselves.
+    pub relays: Sighting<Vec<RelaySighting>>,
     /// Connects since the look before, as the kernel reported them; absent where it was not asked to.
     pub connects: Sighting<ConnectsSeen>,
     /// Mounts that lead to a listener.

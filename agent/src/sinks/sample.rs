@@ -14,10 +14,12 @@ use crate::model::hours::Hours;
 use crate::model::identity::ContainerId;
 use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
+use crate::model::relay::{Relay, RelayBasis, RelayClient, RelayPoint};
 use crate::model::snapshot::HolderMethod;
 use crate::model::socket::SocketName;
 use crate::model::time::Timestamp;
 use crate::model::timeline::Timeline;
+use crate::model::workload::Unit;
 
 pub(crate) use clients::{host_client, key, place, pod_client};
 
@@ -52,6 +54,7 @@ pub(crate) fn report() -> Report {
         engines: Reading::Known(node::engines()),
         clients: Reading::Known(clients::all()),
         timeline: clients::timeline(true),
+        relays: Reading::Known(vec![relay()]),
         exposures: Reading::Known(exposures()),
         runtime_clients: Reading::Known(clients::of_runtime()),
         runtime_exposures: Reading::Known(runtime_exposures()),
@@ -61,6 +64,29 @@ pub(crate) fn report() -> Report {
         holder_method: Some(HolderMethod::SockDiag),
         iterator_refused: Some("BPF iterators: needs Linux 5.8, this is 5.4".to_owned()),
         sources: node::sources(),
+    }
+}
+
+/// A socket proxy, and one client behind it.
+fn relay() -> Relay {
+    let host = |unit: &str, executable: &str| ClientIdentity::Host {
+        unit: Some(Unit::System { name: unit.to_owned() }),
+        executable: executable.to_owned(),
+        uid: Some(0),
+    };
+    Relay {
+        identity: host("socket-proxy.service", "/usr/sbin/haproxy"),
+        listeners: vec![RelayPoint {
+            name: SocketName::Tcp(([127, 0, 0, 1], 2375).into()),
+            basis: Some(RelayBasis::Port),
+        }],
+        upstream: vec![SocketName::Path("/run/docker.sock".to_owned())],
+        clients: vec![RelayClient {
+            identity: host("deploy.service", "/usr/local/bin/deploy"),
+            connections: 2,
+            passed_on: true,
+        }],
+        loops: false,
     }
 }
 
@@ -82,6 +108,7 @@ pub(crate) fn clear() -> Report {
     report.engines = Reading::Known(Vec::new());
     report.clients = Reading::Known(Vec::new());
     report.timeline = Timeline::new(ago(0), &[], &(0..168).map(|hours| ago(hours * 3_600)).collect());
+    report.relays = Reading::Known(Vec::new());
     report.exposures = Reading::Known(Vec::new());
     report.runtime_clients = Reading::Known(Vec::new());
     report.runtime_exposures = Reading::Known(Vec::new());
@@ -136,6 +163,7 @@ pub(crate) fn blind() -> Report {
     report.engines = Reading::Unknown(gap());
     report.clients = Reading::Unknown(gap());
     report.timeline = Timeline::new(ago(0), &[], &Hours::default());
+    report.relays = Reading::Unknown(gap());
     report.exposures = Reading::Unknown(gap());
     report.runtime_clients = Reading::Unknown(gap());
     report.runtime_exposures = Reading::Unknown(gap());

@@ -39,7 +39,7 @@ pub(super) use settings::Configuration;
 use settings::DaemonSettings;
 pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised, read_records};
-pub use tcp::add_tcp_listeners;
+pub use tcp::{add_tcp_listeners, transport_of_relay};
 
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which has the
 /// sockets of all network namespaces.

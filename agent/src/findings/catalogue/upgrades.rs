@@ -96,3 +96,20 @@ pub(super) const RUNTIME_SOCKET_EXPOSURE: Entry = Entry {
     instead: &["Remove the mount from the pod, or mount the one file or directory that it needs."],
     links: &["https://kubernetes.io/docs/concepts/storage/volumes/#hostpath"],
 };
+
+pub(super) const DOCKER_RELAY: Entry = Entry {
+    title: "a client of Docker passes its API on, or may do so",
+    meaning: "A process uses an engine's socket and accepts connections itself, as socat, a Docker socket proxy or a sidecar \
+              does. castoff says that it passes the API on where there is evidence: clients send it requests of the Docker \
+              API, its port or its socket's name is an engine's, it has a process for each client with a connection to the \
+              engine, or connections in and out come and go together. Else it says only that it may: a web server that \
+              watches Docker's events accepts connections too.",
+    why: "The programs behind a relay depend on Docker as much as the relay does, and they do not appear as clients of \
+          Docker's own socket. Whoever reaches the relay may command the engine.",
+    instead: &[
+        "Move the programs behind the relay off Docker first, then remove the relay.",
+        "Where it only may be a relay, look at its settings: `castoff check -o json` lists what it listens on and who is \
+         connected to it.",
+    ],
+    links: &[super::CHECK],
+};

@@ -6,6 +6,7 @@ mod facts;
 mod findings;
 mod others;
 mod readiness;
+mod relays;
 pub(in crate::sinks::views) mod unseen;
 pub(in crate::sinks::views) mod words;
 
@@ -21,10 +22,11 @@ pub fn render_table(report: &Report, style: &Style) -> String {
     let style = *style;
     let mut out = String::with_capacity(4096);
     facts::write(report, style, &mut out);
-    let sections: [(&str, Section); 10] = [
+    let sections: [(&str, Section); 11] = [
         ("READY FOR", readiness::write),
         ("ENGINES", engines::write),
         ("CLIENTS", clients::write),
+        ("RELAYS", relays::write),
         ("EXPOSURES", others::write_exposures),
         ("CLIENTS OF THE RUNTIME", clients::write_runtime),
         ("EXPOSURES OF THE RUNTIME", others::write_runtime_exposures),

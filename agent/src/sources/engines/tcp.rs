@@ -55,6 +55,14 @@ pub fn add_tcp_listeners(
     }
 }
 
+/// Returns how the API of a relay is secured, judged by its port; none for a Unix socket or any other port.
+pub fn transport_of_relay(name: &SocketName) -> Option<Transport> {
+    match name {
+        SocketName::Tcp(address) => transport(EngineKind::Other, None, address.port(), false),
+        SocketName::Path(_) | SocketName::Abstract(_) => None,
+    }
+}
+
 /// Returns the engine of this kind for which systemd listens.
 fn awaited(engines: &mut Vec<EngineSighting>, kind: EngineKind) -> &mut EngineSighting {
     let is_awaited =

@@ -34,7 +34,7 @@ pub struct ConnectedSocket {
 
 impl ConnectedSocket {
     /// Keeps the facts of a row; returns none if it cannot belong to a listener.
-    pub(super) fn of(netns: NetNs, row: &SocketRow<'_>) -> Option<Self> {
+    pub(in crate::sources) fn of(netns: NetNs, row: &SocketRow<'_>) -> Option<Self> {
         let waits = row.peer.is_none_or(|peer| peer.0 == 0);
         let matters = row.kind.connects() && (row.file.is_some() || row.name.is_some() || waits);
         matters.then(|| Self {

@@ -37,6 +37,8 @@ pub struct TcpSeen {
 pub struct TcpConnection {
     /// The listener's socket.
     pub listener: SocketInode,
+    /// The server's end; 0 for a connection that is not accepted yet.
+    pub server: SocketInode,
     /// The state of the connection.
     pub state: ConnectionState,
     /// The client's end.
@@ -58,6 +60,7 @@ pub enum TcpClient {
 #[derive(Clone, Copy, Debug)]
 struct End {
     netns: NetNs,
+    socket: SocketInode,
     local: SocketAddr,
     remote: SocketAddr,
     /// Accepted if the socket is an engine's own, otherwise pending.
@@ -148,6 +151,7 @@ fn sort_rows(netns: NetNs, rows: Vec<TcpRow>, listening: &mut Vec<ListeningSocke
             };
             ends.push(End {
                 netns,
+                socket: row.inode,
                 local: row.local,
                 remote: row.remote,
                 state,
@@ -209,6 +213,7 @@ fn find_clients(
         let clients = clients_of(end, candidates.get(&end.remote).map_or(&[][..], Vec::as_slice));
         connections.extend(clients.into_iter().map(|client| TcpConnection {
             listener: *listener,
+            server: end.socket,
             state: end.state,
             client,
         }));

@@ -74,6 +74,8 @@ catalogue! {
         "Conclusions of the current report. `castoff explain CODE` explains each.";
     CLIENTS = Gauge "castoff_clients" ["who", "state"]:
         "Clients of the node's engines: connected now, or seen earlier within the window. Clients of an engine inside a pod do not count. No series while that is unknown.";
+    RELAYS = Gauge "castoff_relays" ["passes_on"]:
+        "Clients of an engine that accept connections themselves: `yes` where there is evidence that they pass the Docker API on, else `maybe`. No series while that is unknown.";
     RUNTIME_CLIENTS = Gauge "castoff_runtime_socket_clients" ["who", "state"]:
         "Clients of the runtime's own socket, but the kubelet, the runtime and its tools: connected now, or seen earlier within the window. They are no use of Docker. No series while that is unknown.";
     RUNTIME_EXPOSURES = Gauge "castoff_runtime_socket_exposures" ["who"]:

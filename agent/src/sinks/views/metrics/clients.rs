@@ -13,6 +13,7 @@ use crate::findings::report::Report;
 use crate::model::client::{Client, ClientIdentity, container_label};
 use crate::model::container::PodContainer;
 use crate::model::exposure::Exposure;
+use crate::model::relay::Relay;
 use crate::model::turns::in_turns;
 
 const UNKNOWN: &str = "(unknown)";
@@ -24,9 +25,21 @@ pub(super) fn families(report: &Report) -> Vec<Family> {
         families.push(counted(&c::CLIENTS, clients));
         families.extend(named(clients.iter().collect()));
     }
+    families.extend(seen(&report.relays).map(relays));
     families.extend(seen(&report.runtime_clients).map(|clients| counted(&c::RUNTIME_CLIENTS, clients)));
     families.extend(seen(&report.runtime_exposures).map(runtime_exposures));
     families
+}
+
+fn relays(relays: &[Relay]) -> Family {
+    let mut family = Family::new(&c::RELAYS);
+    for word in ["yes", "maybe"] {
+        family.add([word], 0.0);
+    }
+    for relay in relays {
+        family.add([if relay.is_sure() { "yes" } else { "maybe" }], 1.0);
+    }
+    family
 }
 
 fn runtime_exposures(exposures: &[Exposure]) -> Family {

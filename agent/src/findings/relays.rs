@@ -1,0 +1,51 @@
+//! Clients of an engine that pass the Docker API on to clients of their own, or may do so.
+
+use super::catalogue::finding;
+use super::engines::listed;
+use super::report::{Code, Finding, Severity};
+use super::{Facts, seen};
+use crate::model::relay::{Relay, RelayBasis};
+
+/// The findings of this family.
+pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
+    seen(facts.relays).map(relay).collect()
+}
+
+fn relay(relay: &Relay) -> Finding {
+    let is_sure = relay.is_sure();
+    let points = relay.listeners.iter().filter(|point| point.basis.is_some() == is_sure);
+    let points: Vec<String> = points
+        .map(|point| match point.basis {
+            Some(basis) => format!("{}, {}", point.name, evidence(basis)),
+            None => point.name.to_string(),
+        })
+        .collect();
+    let points = listed(points.iter().map(String::as_str));
+    let upstream: Vec<String> = relay.upstream.iter().map(ToString::to_string).collect();
+    let upstream = listed(upstream.iter().map(String::as_str));
+    let clients: Vec<String> = relay.clients.iter().map(|client| client.identity.to_string()).collect();
+    let mut message = if is_sure {
+        format!("passes the Docker API of {upstream} on at {points}")
+    } else {
+        format!("uses {upstream}, itself accepts at {points}, and may pass the Docker API on")
+    };
+    if !clients.is_empty() {
+        message += "; connected to it: ";
+        message += &listed(clients.iter().map(String::as_str));
+    }
+    if relay.loops {
+        message += "; its connections lead back to itself";
+    }
+    let severity = if is_sure { Severity::Warning } else { Severity::Info };
+    finding(Code::DockerRelay, severity, &relay.identity, message)
+}
+
+const fn evidence(basis: RelayBasis) -> &'static str {
+    match basis {
+        RelayBasis::Requests => "where clients send requests of the Docker API",
+        RelayBasis::Port => "a port that is registered for the Docker API",
+        RelayBasis::Name => "a name that an engine's socket has",
+        RelayBasis::Process => "with a process for each client that has one connection to the engine",
+        RelayBasis::Pairs => "where connections come and go together with those to the engine",
+    }
+}

@@ -1,0 +1,234 @@
+//! Clients of an engine that accept connections themselves: the processes that execute one program, the connections that they
+//! have to an engine, and the sockets that they accept on.
+
+mod ends;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::connect::Connects;
+use crate::model::identity::{ProcessKey, SocketInode};
+use crate::model::process::Process;
+use crate::model::relay::{RelayBasis, RelayListener, RelaySighting, Steps, basis_of_name};
+use crate::model::socket::{Connection, ListenerId, ListeningSocket};
+use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+pub use ends::Ends;
+
+/// Relays that are looked at.
+const RELAYS_KEPT: usize = 256;
+
+/// Ancestors of one program that are followed.
+const ANCESTORS: usize = 8;
+
+/// The clients of engines, by the first process of each.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// What is known of each.
+    pub relays: BTreeMap<ProcessKey, RelaySighting>,
+    /// The processes of each that are looked at.
+    members: BTreeMap<ProcessKey, BTreeSet<ProcessKey>>,
+    /// The sockets of each process.
+    held: BTreeMap<ProcessKey, BTreeSet<SocketInode>>,
+}
+
+impl Candidates {
+    /// Takes those up that the last look found and that still run; they stay relays while nobody uses them.
+    pub fn recall(&mut self, reader: &ProcessReader, table: &ProcessTable, before: Vec<RelaySighting>) {
+        for mut relay in before {
+            let entry = table
+                .get(relay.process.key.pid)
+                .filter(|entry| entry.key == relay.process.key);
+            let Some(process) = entry.and_then(|entry| reader.describe(entry)) else {
+                continue;
+            };
+            let key = process.key;
+            (relay.process, relay.connections) = (process, Vec::new());
+            relay.outgoing.clear();
+            self.members.entry(key).or_default().insert(key);
+            self.relays.insert(key, relay);
+        }
+    }
+
+    /// Adds the holders of `connections`, but those that `is_expected` to be no relay.
+    pub fn add(
+        &mut self,
+        reader: &ProcessReader,
+        table: &ProcessTable,
+        connections: &[Connection],
+        is_expected: &dyn Fn(ProcessKey) -> bool,
+    ) {
+        for connection in connections {
+            for holder in &connection.holders {
+                let Some(entry) = table.get(holder.key.pid).filter(|entry| entry.key == holder.key) else {
+                    continue;
+                };
+                if let Some(relay) = self.add_client(reader, table, entry, is_expected) {
+                    relay.upstream.insert(connection.listener.clone());
+                    relay.outgoing.insert(connection.client);
+                }
+            }
+        }
+    }
+
+    /// Adds the programs that connected since the last look and still run; of those that serve each client by a process of
+    /// its own, the process that does so may have ended.
+    pub fn add_told(
+        &mut self,
+        reader: &ProcessReader,
+        table: &ProcessTable,
+        told: &[Connects],
+        is_expected: &dyn Fn(ProcessKey) -> bool,
+    ) {
+        for told in told {
+            let entry = told
+                .process
+                .as_ref()
+                .and_then(|process| find_program(reader, table, process));
+            let relay = entry.and_then(|entry| self.add_client(reader, table, entry, is_expected));
+            if let Some(relay) = relay {
+                relay.upstream.insert(told.listener.clone());
+            }
+        }
+    }
+
+    /// The candidate that this process belongs to.
+    fn add_client(
+        &mut self,
+        reader: &ProcessReader,
+        table: &ProcessTable,
+        entry: &ProcessEntry,
+        is_expected: &dyn Fn(ProcessKey) -> bool,
+    ) -> Option<&mut RelaySighting> {
+        let first = first_of_program(table, entry);
+        let is_full = self.relays.len() >= RELAYS_KEPT && !self.relays.contains_key(&first.key);
+        if is_full || is_expected(first.key) || is_expected(entry.key) {
+            return None;
+        }
+        let process = reader.describe(first)?;
+        self.members
+            .entry(first.key)
+            .or_default()
+            .extend([first.key, entry.key]);
+        Some(self.relays.entry(first.key).or_insert_with(|| RelaySighting {
+            process,
+            upstream: BTreeSet::new(),
+            outgoing: BTreeSet::new(),
+            listeners: Vec::new(),
+            connections: Vec::new(),
+            passed: BTreeSet::new(),
+        }))
+    }
+
+    /// Reads the sockets of the processes that were added. False where there was none.
+    pub fn read_sockets(&mut self, reader: &ProcessReader) -> bool {
+        let members: BTreeSet<ProcessKey> = self.members.values().flatten().copied().collect();
+        let mut is_new = false;
+        for member in members {
+            self.held.entry(member).or_insert_with(|| {
+                is_new = true;
+                let mut held = BTreeSet::new();
+                // One that has ended holds nothing; what may not be read is a gap of the look at connections already.
+                let _ = reader.read_sockets(member, &mut |_, socket| {
+                    held.insert(socket);
+                });
+                held
+            });
+        }
+        is_new
+    }
+
+    /// All sockets that were read.
+    pub fn held(&self) -> BTreeSet<SocketInode> {
+        self.held.values().flatten().copied().collect()
+    }
+
+    /// Finds what each accepts on. `role` tells what a listener is to the engines.
+    pub fn find_listeners(&mut self, listening: &[ListeningSocket], ends: &Ends, role: &dyn Fn(&ListenerId) -> Role) {
+        for (key, relay) in &mut self.relays {
+            let Some(members) = self.members.get(key) else { continue };
+            let held_by_each = || members.iter().filter_map(|member| self.held.get(member));
+            let held: BTreeSet<SocketInode> = held_by_each().flatten().copied().collect();
+            let accepted = ends.of(&held);
+            for sockets in held_by_each() {
+                relay.passed.extend(ends.passed_on(sockets, &relay.outgoing, listening));
+            }
+            let before = std::mem::take(&mut relay.listeners);
+            for socket in listening {
+                let Some(id) = socket.id().filter(|id| role(id) != Role::Daemons) else {
+                    continue;
+                };
+                let count = accepted.get(&id).copied().unwrap_or(0);
+                if count == 0 && !held.contains(&socket.inode) {
+                    continue;
+                }
+                let known = before
+                    .iter()
+                    .find(|known| known.id == id && known.socket == socket.inode);
+                let by_process = relay.passed.iter().any(|(listener, _)| *listener == id);
+                let basis = known.and_then(|known| known.basis);
+                let basis = basis.or_else(|| basis_of_name(&socket.name, role(&id) == Role::Named));
+                relay.listeners.push(RelayListener {
+                    basis: basis.or_else(|| by_process.then_some(RelayBasis::Process)),
+                    id,
+                    name: socket.name.clone(),
+                    socket: socket.inode,
+                    netns: socket.netns,
+                    accepted: count,
+                    steps: known.map_or_else(Steps::default, |known| known.steps),
+                });
+            }
+        }
+    }
+
+    /// Compares the numbers of connections with those of the looks before.
+    pub fn count_steps(&mut self) {
+        for relay in self.relays.values_mut() {
+            let outgoing = relay.outgoing.len();
+            for listener in &mut relay.listeners {
+                let is_proven = listener.steps.count(listener.accepted, outgoing);
+                if is_proven && !listener.basis.is_some_and(RelayBasis::is_of_all) {
+                    listener.basis = Some(RelayBasis::Pairs);
+                }
+            }
+        }
+    }
+
+    /// Those that accept on something.
+    pub fn into_relays(self) -> Vec<RelaySighting> {
+        let relays = self.relays.into_values();
+        relays.filter(|relay| !relay.listeners.is_empty()).collect()
+    }
+}
+
+/// What a listener is to the engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A daemon that is known by its program accepts on it.
+    Daemons,
+    /// It has the name of an engine's socket.
+    Named,
+    /// Nothing that is known.
+    Other,
+}
+
+/// The first process of those above this one that execute its program: servers fork for each connection.
+fn first_of_program<'t>(table: &'t ProcessTable, mut entry: &'t ProcessEntry) -> &'t ProcessEntry {
+    for _ in 0..ANCESTORS {
+        match table.get(entry.parent) {
+            Some(parent) if parent.executable.is_some() && parent.executable == entry.executable => entry = parent,
+            _ => break,
+        }
+    }
+    entry
+}
+
+/// This process, or else another one of the same program, user and control group.
+fn find_program<'t>(reader: &ProcessReader, table: &'t ProcessTable, process: &Process) -> Option<&'t ProcessEntry> {
+    let same = table.get(process.key.pid).filter(|entry| entry.key == process.key);
+    let is_like = |entry: &&ProcessEntry| {
+        let is_same = entry.executable.as_deref() == process.executable.as_deref();
+        is_same && reader.describe(entry).is_some_and(|other| other.is_like(process))
+    };
+    same.or_else(|| table.entries.iter().find(is_like))
+}

@@ -1,0 +1,179 @@
+use super::*;
+use crate::model::identity::{FileIdentity, NetNs};
+use crate::model::relay::ClientEnd;
+use crate::model::socket::{ConnectionState, SocketName};
+use crate::sources::kernel::diag::{SocketRow, State};
+use crate::sources::recorded::RecordedHost;
+use crate::sources::sockets::connected::{Connected, ConnectedSocket};
+use crate::sources::sockets::tcp::{TcpClient, TcpConnection, TcpSeen};
+
+const HOST: NetNs = NetNs(10);
+
+fn socket(inode: u32, name: SocketName, file: Option<FileIdentity>) -> ListeningSocket {
+    ListeningSocket {
+        inode: SocketInode(inode),
+        netns: HOST,
+        name,
+        file,
+        pending: Vec::new(),
+        unlisted: 0,
+    }
+}
+
+/// `/run/front.sock`.
+fn front(inode: u32) -> ListeningSocket {
+    let file = FileIdentity::from_stat(0x19, 7);
+    socket(inode, SocketName::Path("/run/front.sock".to_owned()), Some(file))
+}
+
+fn ssh() -> ListeningSocket {
+    socket(22, SocketName::Tcp(([0, 0, 0, 0], 22).into()), None)
+}
+
+fn run(host: &RecordedHost, pid: u32, parent: u32, executable: &str, sockets: &[u32]) {
+    let process = host.process(pid, parent, "x").exe(executable).in_host_root();
+    sockets.iter().fold(process, |process, socket| process.socket(*socket));
+}
+
+/// The server's end `inode` of a connection to the front, whose client's end is `client`.
+fn accepted(inode: u32, client: u32) -> ConnectedSocket {
+    let mut row = SocketRow::bare(SocketInode(inode), State::CONNECTED);
+    (row.name, row.file) = (Some(&b"/run/front.sock\0"[..]), front(1).file);
+    row.peer = Some(SocketInode(client));
+    ConnectedSocket::of(HOST, &row).expect("it has a name")
+}
+
+fn over_tcp(server: u32, client: TcpClient) -> TcpConnection {
+    TcpConnection {
+        listener: SocketInode(22),
+        server: SocketInode(server),
+        state: ConnectionState::Accepted,
+        client,
+    }
+}
+
+/// Finds the relays among the processes of `host` that hold the connections `outgoing` to an engine: pid and inode.
+fn find(
+    host: &RecordedHost,
+    outgoing: &[(u32, u32)],
+    connected: Vec<ConnectedSocket>,
+    tcp: &TcpSeen,
+    front: ListeningSocket,
+) -> Vec<RelaySighting> {
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the processes are recorded");
+    let engine = ListenerId::Abstract(HOST, "engine".to_owned());
+    let connection = |(pid, inode): &(u32, u32)| {
+        let entry = table
+            .entries
+            .iter()
+            .find(|entry| entry.key.pid.0 == *pid)
+            .expect("it is recorded");
+        let holders = vec![reader.describe(entry).expect("it is recorded")];
+        Connection {
+            listener: engine.clone(),
+            ..crate::model::sample::connection(*inode, holders)
+        }
+    };
+    let outgoing: Vec<Connection> = outgoing.iter().map(connection).collect();
+    let mut candidates = Candidates::default();
+    candidates.add(&reader, table, &outgoing, &|_| false);
+    assert!(candidates.read_sockets(&reader));
+    let held = candidates.held();
+    let connected = Connected {
+        sockets: connected,
+        ..Connected::default()
+    };
+    let ends = Ends::new(&held, Some(&connected), tcp);
+    let listening: Vec<ListeningSocket> = std::iter::once(front).chain(tcp.listening.iter().cloned()).collect();
+    candidates.find_listeners(&listening, &ends, &|_| Role::Other);
+    candidates.count_steps();
+    candidates.into_relays()
+}
+
+fn told(relays: &[RelaySighting]) -> Vec<(String, Option<RelayBasis>, Vec<ClientEnd>)> {
+    let listeners = relays
+        .iter()
+        .flat_map(|relay| relay.listeners.iter().map(move |listener| (relay, listener)));
+    let each = listeners.map(|(relay, listener)| {
+        let passed = relay.passed.iter().filter(|(id, _)| *id == listener.id);
+        (
+            listener.name.to_string(),
+            listener.basis,
+            passed.map(|(_, end)| *end).collect(),
+        )
+    });
+    each.collect()
+}
+
+#[test]
+fn a_process_for_each_client_proves_what_its_client_uses() {
+    let host = RecordedHost::new();
+    run(&host, 10, 1, "/usr/bin/socat", &[1]);
+    run(&host, 11, 10, "/usr/bin/socat", &[50, 60]);
+    let relays = find(
+        &host,
+        &[(11, 60)],
+        vec![accepted(50, 70)],
+        &TcpSeen::default(),
+        front(1),
+    );
+    let end = ClientEnd::Socket(SocketInode(70));
+    let expected = ("/run/front.sock".to_owned(), Some(RelayBasis::Process), vec![end]);
+    assert_eq!(told(&relays), [expected]);
+    assert_eq!(relays[0].process.key.pid.0, 10);
+}
+
+#[test]
+fn a_relay_that_closed_its_listener_is_known_by_its_connection() {
+    let host = RecordedHost::new();
+    run(&host, 10, 1, "/usr/bin/socat", &[50, 60]);
+    let relays = find(
+        &host,
+        &[(10, 60)],
+        vec![accepted(50, 70)],
+        &TcpSeen::default(),
+        front(50),
+    );
+    let end = ClientEnd::Socket(SocketInode(70));
+    assert_eq!(
+        told(&relays),
+        [("/run/front.sock".to_owned(), Some(RelayBasis::Process), vec![end])]
+    );
+}
+
+#[test]
+fn a_web_server_proves_nothing_against_its_visitors() {
+    let host = RecordedHost::new();
+    // Workers that were forked beforehand, each with a connection to the engine of its own, hold the listener.
+    run(&host, 10, 1, "/usr/bin/web", &[1]);
+    run(&host, 11, 10, "/usr/bin/web", &[1, 50, 60]);
+    run(&host, 12, 10, "/usr/bin/web", &[1, 51, 61]);
+    let connected = vec![accepted(50, 70), accepted(51, 71)];
+    let relays = find(&host, &[(11, 60), (12, 61)], connected, &TcpSeen::default(), front(1));
+    assert_eq!(told(&relays), [("/run/front.sock".to_owned(), None, Vec::new())]);
+}
+
+#[test]
+fn a_forwarding_over_ssh_accuses_no_other_session() {
+    let host = RecordedHost::new();
+    run(&host, 10, 1, "/usr/sbin/sshd", &[22]);
+    run(&host, 11, 10, "/usr/sbin/sshd", &[50, 60]);
+    run(&host, 12, 10, "/usr/sbin/sshd", &[51]);
+    let address = [192, 0, 2, 9].into();
+    let tcp = TcpSeen {
+        listening: vec![ssh()],
+        connections: vec![
+            over_tcp(50, TcpClient::Remote(address)),
+            over_tcp(51, TcpClient::Remote([192, 0, 2, 8].into())),
+        ],
+        gaps: Vec::new(),
+    };
+    let relays = find(&host, &[(11, 60)], Vec::new(), &tcp, front(1));
+    let end = ClientEnd::Remote(address);
+    assert_eq!(
+        told(&relays),
+        [("tcp://0.0.0.0:22".to_owned(), Some(RelayBasis::Process), vec![end])]
+    );
+}
