@@ -125,6 +125,58 @@ fn a_scrape_keeps_the_clients_names() -> Result<()> {
     Ok(())
 }
 
+/// The operator looks for the token in the namespace of the monitor, and Kubernetes makes one for an account of that namespace only.
+#[test]
+fn prometheus_gets_a_token_that_may_read() -> Result<()> {
+    for (monitor, endpoints) in [("podMonitor", "podMetricsEndpoints"), ("serviceMonitor", "endpoints")] {
+        for (namespace, accounts) in [("", &["castoff"][..]), ("prometheus", &["castoff", "prometheus"])] {
+            let made = Rendering::new()
+                .set(&format!("{monitor}.enabled=true,{monitor}.namespace={namespace}"))
+                .objects()?;
+            let kind = monitor.replacen(&monitor[..1], &monitor[..1].to_uppercase(), 1);
+            let monitors = of_kind(&made, &kind);
+            let authorization = &monitors[0]["spec"][endpoints][0]["authorization"];
+            let credentials = json!({ "credentials": { "name": "castoff-reader", "key": "token" } });
+            assert_eq!(authorization, &credentials);
+            let secret = of_kind(&made, "Secret")[0];
+            assert_eq!(secret["type"], "kubernetes.io/service-account-token");
+            let annotations = &secret["metadata"]["annotations"];
+            assert_eq!(annotations["kubernetes.io/service-account.name"], "castoff-reader");
+            for at in ["/metadata/name", "/metadata/namespace"] {
+                let wanted = [text_at(authorization, "/credentials/name"), text_at(monitors[0], at)];
+                assert_eq!(text_at(secret, at), wanted[usize::from(at.ends_with("namespace"))]);
+            }
+            let found = of_kind(&made, "ServiceAccount").into_iter().map(|account| {
+                (
+                    text_at(account, "/metadata/name"),
+                    text_at(account, "/metadata/namespace"),
+                )
+            });
+            let found: Vec<&str> = found
+                .filter(|(name, _)| *name == "castoff-reader")
+                .map(|(_, of)| of)
+                .collect();
+            assert_eq!(found, accounts);
+            let bindings = of_kind(&made, "ClusterRoleBinding");
+            let bound = bindings
+                .iter()
+                .find(|binding| binding["metadata"]["name"] == "castoff-reader");
+            let subjects = bound.context("no binding")?["subjects"]
+                .as_array()
+                .context("subjects")?;
+            let bound: Vec<&str> = subjects.iter().map(|subject| text_at(subject, "/namespace")).collect();
+            assert_eq!(bound, accounts);
+        }
+    }
+    let made = Rendering::new()
+        .set("podMonitor.enabled=true,http.auth=none")
+        .objects()?;
+    ensure!(
+        of_kind(&made, "Secret").is_empty() && !of_kind(&made, "PodMonitor")[0].to_string().contains("authorization")
+    );
+    Ok(())
+}
+
 /// The objects that a monitor selects exist, and belong to the chart.
 #[test]
 fn monitors_find_the_agents() -> Result<()> {

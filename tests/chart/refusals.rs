@@ -109,19 +109,28 @@ const REFUSED: &[(&[&str], &[&str])] = &[
         &["labels.nfdDirectory", "state.directory"],
     ),
     (
-        &["http.auth=kubernetes"],
-        &["http.auth=kubernetes", "http.tls.secretName"],
+        &["http.readers[0].kind=User", "http.readers[0].name=x"],
+        &["http.readers", "without TLS", "http.tls.secretName"],
+    ),
+    (
+        &["podMonitor.enabled=true", "podMonitor.authorization.type=Bearer"],
+        &["podMonitor.authorization", "without TLS", "http.tls.secretName"],
+    ),
+    (
+        &["rbac.create=false", "serviceMonitor.enabled=true"],
+        &["serviceMonitor.authorization", "rbac.create=false"],
     ),
     (
         &[
-            "http.auth=kubernetes",
+            "rbac.create=false",
             "http.tls.secretName=x",
-            "podMonitor.enabled=true",
+            "http.readers[0].kind=User",
+            "http.readers[0].name=x",
         ],
-        &["podMonitor.authorization"],
+        &["http.readers", "rbac.create=false"],
     ),
     (
-        &["http.readers[0].kind=User", "http.readers[0].name=x"],
+        &["http.auth=none", "http.readers[0].kind=User", "http.readers[0].name=x"],
         &["http.readers", "http.auth=none"],
     ),
     // all at once

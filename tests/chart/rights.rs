@@ -21,18 +21,28 @@ fn roles(objects: &[Value]) -> Vec<&Value> {
         .collect()
 }
 
+fn create(group: &str, what: &str) -> Value {
+    json!({ "apiGroups": [group], "resources": [what], "verbs": ["create"] })
+}
+
+/// The rights to check a reader.
+fn reviews() -> [Value; 2] {
+    [
+        create("authentication.k8s.io", "tokenreviews"),
+        create("authorization.k8s.io", "subjectaccessreviews"),
+    ]
+}
+
 #[test]
-fn with_labels_the_agent_may_only_get_and_patch_nodes() -> Result<()> {
+fn by_default_the_agent_may_only_patch_nodes_and_check_readers() -> Result<()> {
     for helm in Helm::ALL {
         let objects = Rendering::new().by(helm).objects()?;
         let pod = &agent(&objects)?["spec"]["template"]["spec"];
         assert_eq!(pod["automountServiceAccountToken"], true);
         assert_eq!(pod["serviceAccountName"], "castoff");
         let role = the(&objects, "ClusterRole", "castoff")?;
-        assert_eq!(
-            role["rules"],
-            json!([{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"] }])
-        );
+        let nodes = json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"] });
+        assert_eq!(role["rules"], json!([&[nodes][..], &reviews()].concat()));
         let binding = the(&objects, "ClusterRoleBinding", "castoff")?;
         assert_eq!(
             binding["subjects"],
@@ -48,10 +58,10 @@ fn with_labels_the_agent_may_only_get_and_patch_nodes() -> Result<()> {
 }
 
 #[test]
-fn without_labels_the_agent_has_no_token_and_no_rights() -> Result<()> {
+fn without_labels_and_without_access_control_the_agent_has_no_token_and_no_rights() -> Result<()> {
     // YAML makes a boolean of an unquoted off.
     for publish in ["labels.publish=off", "labels.publish=false", "labels.publish=nfd"] {
-        let objects = Rendering::new().set(publish).objects()?;
+        let objects = Rendering::new().set(publish).set("http.auth=none").objects()?;
         let agent = agent(&objects)?;
         assert_eq!(
             agent["spec"]["template"]["spec"]["automountServiceAccountToken"], false,
@@ -74,23 +84,15 @@ fn without_labels_the_agent_has_no_token_and_no_rights() -> Result<()> {
 /// Each feature adds its own right, and no other.
 #[test]
 fn events_and_readers_add_their_own_rights() -> Result<()> {
-    let create = |group: &str, what: &str| json!({ "apiGroups": [group], "resources": [what], "verbs": ["create"] });
-    let tls = ",http.tls.secretName=castoff-tls";
     let cases = [
         (
-            "events.enabled=true".to_owned(),
+            "http.auth=none,events.enabled=true",
             vec![create("events.k8s.io", "events")],
         ),
-        (
-            format!("http.auth=kubernetes{tls}"),
-            vec![
-                create("authentication.k8s.io", "tokenreviews"),
-                create("authorization.k8s.io", "subjectaccessreviews"),
-            ],
-        ),
+        ("http.auth=kubernetes", reviews().to_vec()),
     ];
     for (values, rules) in cases {
-        let objects = Rendering::new().set("labels.publish=off").set(&values).objects()?;
+        let objects = Rendering::new().set("labels.publish=off").set(values).objects()?;
         let pod = &agent(&objects)?["spec"]["template"]["spec"];
         assert_eq!(pod["automountServiceAccountToken"], true, "{values}");
         assert_eq!(
@@ -101,15 +103,38 @@ fn events_and_readers_add_their_own_rights() -> Result<()> {
         the(&objects, "ClusterRoleBinding", "castoff")?;
         ensure!(of_kind(&objects, "Job").is_empty(), "{values}");
     }
+    Ok(())
+}
+
+/// The account that `castoff cluster` and Prometheus read with comes with the access control, and goes with it.
+#[test]
+fn an_account_may_read_the_pages_and_nothing_else() -> Result<()> {
+    let own = json!({ "kind": "ServiceAccount", "name": "castoff-reader", "namespace": "castoff" });
+    let objects = Rendering::new().objects()?;
+    the(&objects, "ServiceAccount", "castoff-reader")?;
+    let reader = the(&objects, "ClusterRole", "castoff-reader")?;
+    assert_eq!(reader["rules"], json!([{ "nonResourceURLs": PAGES, "verbs": ["get"] }]));
+    let binding = the(&objects, "ClusterRoleBinding", "castoff-reader")?;
+    assert_eq!(binding["subjects"], json!([own]));
+    let annotations = &agent(&objects)?["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["castoff.dev/reader"], "castoff-reader");
+    ensure!(
+        of_kind(&objects, "Secret").is_empty(),
+        "a lasting token that nobody needs"
+    );
+
     let objects = Rendering::new()
-        .set(&format!("http.auth=kubernetes{tls}"))
+        .set("http.tls.secretName=castoff-tls")
         .set("http.readers[0].kind=Group,http.readers[0].name=operators")
         .objects()?;
-    let reader = the(&objects, "ClusterRole", "castoff-reader")?;
-    let paths = json!([{ "nonResourceURLs": PAGES, "verbs": ["get"] }]);
-    assert_eq!(reader["rules"], paths);
     let binding = the(&objects, "ClusterRoleBinding", "castoff-reader")?;
-    assert_eq!(binding["subjects"], json!([{ "kind": "Group", "name": "operators" }]));
+    let more = json!({ "kind": "Group", "name": "operators" });
+    assert_eq!(binding["subjects"], json!([own, more]));
+
+    for values in ["http.auth=none", "rbac.create=false"] {
+        let text = Rendering::new().set(values).text()?;
+        ensure!(!text.contains("-reader"), "{values}");
+    }
     Ok(())
 }
 
@@ -308,7 +333,7 @@ fn the_clean_up_job_ends_and_has_few_rights() -> Result<()> {
 /// accepted.
 #[test]
 fn an_older_cluster_has_labels_from_a_file_unless_a_wide_token_is_accepted() -> Result<()> {
-    let old = Rendering::new().kubernetes("1.29.9");
+    let old = Rendering::new().kubernetes("1.29.9").set("http.auth=none");
     let objects = old.objects()?;
     let arguments = |objects: &[Value]| -> Result<String> {
         Ok(agent(objects)?["spec"]["template"]["spec"]["containers"][0]["args"].to_string())
@@ -334,18 +359,18 @@ fn an_older_cluster_has_labels_from_a_file_unless_a_wide_token_is_accepted() -> 
 
 #[test]
 fn the_network_policy_allows_the_api_server_only_if_it_is_used() -> Result<()> {
-    let with = |publish: &str| {
-        Rendering::new()
+    let egress = |values: &str| -> Result<Value> {
+        let objects = Rendering::new()
             .set("networkPolicy.enabled=true")
-            .set(&format!("labels.publish={publish}"))
-            .objects()
+            .set(values)
+            .objects()?;
+        Ok(the(&objects, "NetworkPolicy", "castoff")?["spec"]["egress"].clone())
     };
-    let egress = |objects: &[Value]| -> Result<Value> {
-        Ok(the(objects, "NetworkPolicy", "castoff")?["spec"]["egress"].clone())
-    };
-    assert_eq!(egress(&with("off")?)?, json!([]));
+    assert_eq!(egress("labels.publish=off,http.auth=none")?, json!([]));
     let ports = json!([{ "ports": [{ "port": 443, "protocol": "TCP" }, { "port": 6443, "protocol": "TCP" }] }]);
-    assert_eq!(egress(&with("api")?)?, ports);
+    for values in ["labels.publish=off", "labels.publish=api,http.auth=none"] {
+        assert_eq!(egress(values)?, ports, "{values}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 mod api_server_away;
 mod installed;
 mod lab;
+mod readers;
 mod readme;
 mod removed;
 mod runbooks;

@@ -106,11 +106,7 @@ fn dump(cluster: &Cluster) -> String {
     let castoff = cluster.kubectl(["get", "pods", "-n", NAME, "-l", AGENTS, "-o", "name"]);
     let report = castoff.and_then(|pod| {
         let pod = pod.trim().trim_start_matches("pod/").to_owned();
-        cluster.kubectl([
-            "get",
-            "--raw",
-            &format!("/api/v1/namespaces/{NAME}/pods/{pod}:9559/proxy/api/v1/report"),
-        ])
+        cluster.kubectl(["exec", "-n", NAME, &pod, "--", "/castoff", "check", "--fail-on=runtime"])
     });
     let report = report.unwrap_or_else(|error| format!("{error:#}"));
     format!("--- the report\n{report}\n{}", cluster.dump(NAME, AGENTS))

@@ -35,6 +35,20 @@ The agent's capabilities. A kernel program needs BPF and PERFMON. SYS_ADMIN incl
 {{- if or (eq (include "castoff.publish" .) "api") .Values.events.enabled (eq .Values.http.auth "kubernetes") }}yes{{ end }}
 {{- end }}
 
+{{/* Whether the chart makes an account that may read the agents. */}}
+{{- define "castoff.hasReader" -}}
+{{- if and .Values.rbac.create (eq .Values.http.auth "kubernetes") }}yes{{ end }}
+{{- end }}
+
+{{/* The namespace in which a monitor looks for the reader's token. Nothing if no monitor needs it. */}}
+{{- define "castoff.tokenNamespace" -}}
+{{- if include "castoff.hasReader" . }}
+{{- range list .Values.podMonitor .Values.serviceMonitor }}
+{{- if and .enabled (not .authorization) }}{{ .namespace | default (include "castoff.namespace" $) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "castoff.scheme" -}}
 {{- ternary "https" "http" (not (empty .Values.http.tls.secretName)) }}
 {{- end }}

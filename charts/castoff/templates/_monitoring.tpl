@@ -8,16 +8,21 @@
 {{- define "castoff.endpoint" -}}
 - port: http
   path: /metrics
-  scheme: {{ .scheme }}
+  scheme: {{ include "castoff.scheme" .root }}
   # namespace, pod and container name the client, not the agent.
   honorLabels: true
   {{- with .monitor.tlsConfig }}
   tlsConfig:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .monitor.authorization }}
+  {{- if .monitor.authorization }}
   authorization:
-    {{- toYaml . | nindent 4 }}
+    {{- toYaml .monitor.authorization | nindent 4 }}
+  {{- else if include "castoff.tokenNamespace" .root }}
+  authorization:
+    credentials:
+      name: {{ include "castoff.readerName" .root }}
+      key: token
   {{- end }}
   {{- with .monitor.interval }}
   interval: {{ . }}

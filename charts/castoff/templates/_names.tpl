@@ -53,6 +53,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s-cleanup" (include "castoff.fullname" .) }}
 {{- end }}
 
+{{- define "castoff.readerName" -}}
+{{- printf "%s-reader" (include "castoff.fullname" .) }}
+{{- end }}
+
 {{/* The user names of the two accounts in the API server. */}}
 {{- define "castoff.agentUser" -}}
 {{- printf "system:serviceaccount:%s:%s" (include "castoff.namespace" .) (include "castoff.serviceAccountName" .) }}

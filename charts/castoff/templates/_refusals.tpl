@@ -18,13 +18,19 @@ Reports all contradictions between values at once. values.schema.json checks eac
 {{- $wrong = append $wrong "podMonitor.enabled, serviceMonitor.enabled: each agent would be scraped twice; wants one of them" }}
 {{- end }}
 {{- if eq .Values.http.auth "kubernetes" }}
-{{- if not .Values.http.tls.secretName }}
-{{- $wrong = append $wrong "http.auth=kubernetes: tokens would cross the network readable; wants http.tls.secretName" }}
+{{- $plain := not .Values.http.tls.secretName }}
+{{- if and $plain .Values.http.readers }}
+{{- $wrong = append $wrong "http.readers: without TLS everybody on the network can read their tokens; wants http.tls.secretName, or empty" }}
+{{- end }}
+{{- if and .Values.http.readers (not .Values.rbac.create) }}
+{{- $wrong = append $wrong "http.readers: with rbac.create=false the chart makes no role for them; wants rbac.create=true, or empty" }}
 {{- end }}
 {{- range $monitor := list "podMonitor" "serviceMonitor" }}
 {{- with index $.Values $monitor }}
-{{- if and .enabled (not .authorization) }}
-{{- $wrong = append $wrong (printf "%s.authorization: is empty, and with http.auth=kubernetes Prometheus would be refused; wants its token" $monitor) }}
+{{- if and .enabled .authorization $plain }}
+{{- $wrong = append $wrong (printf "%s.authorization: without TLS everybody on the network can read this token; wants http.tls.secretName, or empty, and Prometheus gets a token of its own" $monitor) }}
+{{- else if and .enabled (not .authorization) (not $.Values.rbac.create) }}
+{{- $wrong = append $wrong (printf "%s.authorization: is empty, and with rbac.create=false the chart makes no account that may read; wants the token of yours, or http.auth=none" $monitor) }}
 {{- end }}
 {{- end }}
 {{- end }}

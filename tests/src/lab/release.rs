@@ -1,6 +1,6 @@
 //! castoff as a release of its chart in a cluster, with its results.
 //!
-//! All requests are made like a user makes them: Nodes and the agents' pages through the API server, the fleet with
+//! All requests are made like a user makes them: Nodes through the API server, the agents' pages with a token, the fleet with
 //! `castoff cluster`.
 
 use std::process::Command;
@@ -11,14 +11,25 @@ use serde_json::{Map, Value};
 use super::helm::Helm;
 use super::image::Image;
 use super::kubernetes::Cluster;
+use super::packages::{self, Programs};
 
 /// The release, its namespace and its `DaemonSet`.
 pub const NAME: &str = "castoff";
+/// The account that may read agents.
+pub const READER: &str = "castoff-reader";
 /// The label selector of the agents' pods.
 pub const AGENTS: &str = "app.kubernetes.io/component=agent";
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/castoff");
 const PREFIX: &str = "castoff.dev/";
+
+/// Requests a token of an account for this audience; none: for the API server.
+pub fn token(cluster: &Cluster, namespace: &str, account: &str, audience: Option<&str>) -> Result<String> {
+    let mut words = vec!["create", "token", account, "-n", namespace];
+    words.extend(audience.map_or([].as_slice(), |_| &["--audience"]));
+    words.extend(audience);
+    cluster.kubectl(words)
+}
 
 /// A release of an image that the cluster's nodes have.
 #[derive(Debug, Clone, Copy)]
@@ -72,12 +83,19 @@ impl<'a> Release<'a> {
         Ok(pods.remove(0))
     }
 
-    /// Returns a page of the single agent, through the API server: `metrics`, `api/v1/report`.
+    /// Returns a page of the single agent, with a token of the account that may read it: `metrics`, `api/v1/report`.
     pub fn page(&self, path: &str) -> Result<String> {
+        let token = token(self.cluster, NAME, READER, Some("castoff"))?;
+        self.page_with(path, &format!("X-Castoff-Token: {token}"))
+    }
+
+    /// Returns a page of the single agent for a request with this header.
+    pub fn page_with(&self, path: &str, header: &str) -> Result<String> {
         let pod = self.agent()?;
-        let pod = pod["metadata"]["name"].as_str().context("a pod's name")?;
-        let uri = format!("/api/v1/namespaces/{NAME}/pods/{pod}:9559/proxy/{path}");
-        self.cluster.kubectl(["get", "--raw", &uri])
+        let address = pod["status"]["podIP"].as_str().context("a pod's address")?;
+        let mut wget = self.cluster.command(Programs::debian()?.path("busybox")?);
+        wget.args(["wget", "-q", "-O", "-", "--header", header]);
+        packages::output(wget.arg(format!("http://{address}:9559/{path}")))
     }
 
     /// Returns the current report of the single agent.
