@@ -8,6 +8,7 @@ mod case;
 mod connects;
 mod engines;
 mod handed;
+mod others;
 mod paths;
 mod table;
 mod world;
@@ -31,11 +32,14 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &Words) -> Result<bool> {
-    let mut cases: Vec<Case> = [paths::CASES, engines::CASES, handed::CASES, connects::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
+    let mut cases: Vec<Case> = [
+        paths::CASES,
+        engines::CASES,
+        others::CASES,
+        handed::CASES,
+        connects::CASES,
+    ]
+    .concat();
     cases.retain(|case| words.choose(case.name));
     let world = World::start(&cases)?;
     // The method that every kernel with BPF allows.
@@ -76,7 +80,10 @@ fn run(words: &Words) -> Result<bool> {
 fn judge(world: &World, case: &Case, agents: &[(&Agent, &[Said])]) -> Result<()> {
     for ((agent, expected), which) in agents.iter().zip(["with the kernel programs", "without them"]) {
         wait::until(which, PATIENCE, || {
-            case.judge(&agent.report()?, &world.socket(case), expected)
+            // The socket itself, where a link leads to it.
+            let socket = world.socket(case);
+            let socket = socket.canonicalize().unwrap_or(socket);
+            case.judge(&agent.report()?, &socket, expected)
         })?;
     }
     Ok(())

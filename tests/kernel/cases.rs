@@ -16,7 +16,7 @@ const POD: &str = "? container 5f0c2b7a9d1e of pod 8f0c1d52-9f5e-4a30-b6d1-2f1f5
 const SOCKET: &str = "/run/docker.sock";
 
 /// Connects of the pod and of the unit, each by a process that exits at once, as in init.
-const BURSTS: [u32; 2] = [2000, 1000];
+const BURSTS: [u32; 2] = [600, 400];
 
 /// The comparison of castoff's results with the expected ones.
 #[derive(Default)]

@@ -9,7 +9,8 @@
 //! - `blink PATH HOLD_MS PAUSE_MS`: starts a new process repeatedly that connects, holds for the given time, and exits
 //! - `burst PATH TIMES`: starts this many processes, one after the other, that connect and exit at once; then it is
 //!   ready and ends
-//! - `time PATH TIMES`: binds, connects to it this many times, prints the nanoseconds of one connect, and ends
+//! - `time PATH TIMES`: binds, connects to it this many times, ten rounds, prints the nanoseconds of one connect in the
+//!   fastest round, and ends
 //! - `fork PATH stay|leave`: connects, a child inherits the descriptor; the connector stays without it, or exits
 //! - `pass PATH stay|leave`: the same, but the descriptor is sent to a process that already runs, by `SCM_RIGHTS`
 //! - `share PATH AFTER_MS`: connects and holds; after the given time a process that already runs receives the
@@ -256,11 +257,16 @@ fn time(path: &str, times: &str) -> io::Result<()> {
     let times: u32 = times.parse().map_err(io::Error::other)?;
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || listener.incoming().for_each(drop));
-    let start = Instant::now();
-    for _ in 0..times {
-        drop(UnixStream::connect(path)?);
+    // The machine's other work only adds to a round.
+    let mut least = u128::MAX;
+    for _ in 0..10 {
+        let start = Instant::now();
+        for _ in 0..times {
+            drop(UnixStream::connect(path)?);
+        }
+        least = least.min(start.elapsed().as_nanos() / u128::from(times.max(1)));
     }
-    println!("{}", start.elapsed().as_nanos() / u128::from(times.max(1)));
+    println!("{least}");
     Ok(())
 }
 

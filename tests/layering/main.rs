@@ -4,6 +4,7 @@
 mod document;
 mod layers;
 mod sizes;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

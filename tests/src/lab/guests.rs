@@ -21,7 +21,7 @@ use super::packages::{self, Programs, library_path};
 use super::rooms::{self, Room};
 
 /// A guest needs about eight seconds, and several times as long on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// The package with the emulator; it depends on the firmware.
 const QEMU: &str = "qemu-system-x86";
 

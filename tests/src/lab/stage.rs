@@ -1,7 +1,7 @@
 //! A stage: PID, mount, network and UTS namespaces in which daemons have a machine to themselves.
 //!
-//! What a cluster changes on a machine (addresses, the firewall, forwarding, kernel settings, `/run`, `/var/lib`,
-//! `/var/log`) it changes there, and it is gone with the stage. From within, no process of the machine is visible, and
+//! A cluster changes addresses, the firewall, forwarding, kernel settings, `/run`, `/var/lib` and `/var/log` there
+//! instead of on the machine, and the changes end with the stage. From within, no process of the machine is visible, and
 //! nothing of a Docker that is installed on it. Rooms have the same paths on both sides. Control groups are the
 //! machine's own.
 
