@@ -227,7 +227,7 @@ impl Agent {
         let (reaches, mounts) = self.look_at_mounts(facts, &mut snapshot.runtime_socket).await;
         sources.push(reaches.status());
         runtime_side::add_gaps(&snapshot, &mut sources);
-        self.heed_the_clock(taken);
+        self.clamp_future_times(taken);
         sources.push(self.history_status());
         (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, mounts.lost);
         snapshot.clocks = mounts.clocks;
@@ -267,7 +267,7 @@ impl Agent {
 
     /// Moves times in the future to the present: the clock was wrong when they were written. A gap reports it as long as such a
     /// record may count.
-    fn heed_the_clock(&mut self, now: Timestamp) {
+    fn clamp_future_times(&mut self, now: Timestamp) {
         let clamped = Arc::make_mut(&mut self.history).clamp(now);
         if clamped > 0 {
             let answer = format!("{clamped} were last seen after {now}, which counts as then");

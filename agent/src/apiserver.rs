@@ -10,7 +10,7 @@ pub mod audience;
 pub mod connection;
 pub mod pace;
 pub mod path;
-pub mod patience;
 pub mod refusal;
+pub mod retry;
 pub mod sender;
 pub mod workstation;

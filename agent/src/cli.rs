@@ -96,7 +96,7 @@ enum Printed {
     Whole,
     /// The reader closed the pipe, as in `castoff check
     /// head`: this is no failure and does not change the answer.
-    ReaderLeft,
+    PipeClosed,
 }
 
 /// Writes to standard output until all is written or the reader closes the pipe.
@@ -108,7 +108,7 @@ fn print(text: &str) -> anyhow::Result<Printed> {
 fn taken(written: io::Result<()>) -> io::Result<Printed> {
     match written {
         Ok(()) => Ok(Printed::Whole),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::ReaderLeft),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::PipeClosed),
         Err(error) => Err(error),
     }
 }

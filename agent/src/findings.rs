@@ -70,7 +70,7 @@ pub struct Facts<'a> {
     pub runtime_exposures: &'a Reading<Vec<Exposure>>,
     /// The mounts that lead to no listener, each with its container.
     pub lost_mounts: &'a [(ClientIdentity, LostMount)],
-    /// Containers beside Kubernetes.
+    /// Containers outside Kubernetes.
     pub shadow_containers: &'a Reading<Vec<ShadowContainer>>,
     /// The newest kubelet that the runtime can serve.
     pub ceiling: &'a Reading<KubeletCeiling>,
@@ -91,7 +91,7 @@ impl<'a> Facts<'a> {
         seen(self.exposures).filter(|exposure| exposure.scope.is_of_node())
     }
 
-    /// The containers that the node's Docker runs beside Kubernetes.
+    /// The containers that the node's Docker runs outside Kubernetes.
     fn docker_containers(&self) -> impl Iterator<Item = &'a ShadowContainer> {
         seen(self.shadow_containers).filter(|container| container.uses_docker())
     }

@@ -21,7 +21,7 @@ fn behind(relay: &Relay) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn who_uses_docker_through_a_relay_is_its_client_and_a_mount_of_the_relays_socket_an_exposure() -> Result<()> {
+async fn a_client_of_a_relay_uses_docker_and_a_mount_of_its_socket_is_an_exposure() -> Result<()> {
     let report = agent(&hosts::relays::relays()?).look().await;
     let socat = relay(&report, "front.service")?;
     assert_eq!(
@@ -54,7 +54,7 @@ async fn a_visitor_of_a_web_server_that_watches_docker_is_no_client_of_docker() 
 }
 
 #[tokio::test]
-async fn a_relay_of_itself_ends_the_look_and_is_told() -> Result<()> {
+async fn a_relay_of_itself_is_reported_and_the_look_ends() -> Result<()> {
     let report = agent(&hosts::relays::relays()?).look().await;
     let ring = relay(&report, "ring.service")?;
     assert!(ring.loops);

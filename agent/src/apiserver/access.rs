@@ -52,7 +52,7 @@ impl Access {
         }
     }
 
-    /// Reads the credentials anew. Blocks on files.
+    /// Reads the current credentials. Blocks on files.
     ///
     /// # Errors
     /// [`Outcome::Unconfigured`](crate::model::publishing::Outcome::Unconfigured), with the missing or invalid part.

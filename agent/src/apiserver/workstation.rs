@@ -80,7 +80,7 @@ impl Workstation {
         }
     }
 
-    /// Reads the credentials anew.
+    /// Reads the current credentials.
     pub(super) async fn read(&self) -> Result<Config, Unusable> {
         let other = |error: &dyn std::error::Error| Unusable::Other(Gap::chain(error));
         let mut merged: Option<Kubeconfig> = None;

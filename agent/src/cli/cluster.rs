@@ -111,7 +111,7 @@ async fn looks(task: &Task, args: &Args, printer: &mut Printer) -> Result<u8, St
             start: Instant::now(),
             tally: Tally::default(),
             judgement: Judgement::Passed,
-            reader_left: false,
+            pipe_closed: false,
         };
         let end = round.ask(task, &mut interrupt).await?;
         if !args.watch || end.is_last {
@@ -141,7 +141,7 @@ struct Round<'a> {
     start: Instant,
     tally: Tally,
     judgement: Judgement,
-    reader_left: bool,
+    pipe_closed: bool,
 }
 
 impl Round<'_> {
@@ -176,7 +176,7 @@ impl Round<'_> {
     ) -> Result<bool, Stop> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.reader_left {
+        while !self.pipe_closed {
             tokio::select! {
                 biased;
                 _ = interrupt.recv() => return Ok(true),
@@ -186,7 +186,7 @@ impl Round<'_> {
                 },
                 _ = ticks.tick() => {
                     let printed = self.sheet.print_in_time(self.printer, self.time, self.start.elapsed()).await;
-                    self.reader_left = printed.map_err(Stop::Failed)?;
+                    self.pipe_closed = printed.map_err(Stop::Failed)?;
                     self.printer.progress(line(progress, self.tally.nodes())).await;
                 }
             }
@@ -205,7 +205,7 @@ impl Round<'_> {
         }
         if self.sheet.is_full() {
             let printed = self.sheet.print(self.printer, self.time).await;
-            self.reader_left = printed.map_err(Stop::Failed)?;
+            self.pipe_closed = printed.map_err(Stop::Failed)?;
         }
         Ok(())
     }
@@ -219,20 +219,20 @@ impl Round<'_> {
     ) -> Result<End, Stop> {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let summary = self.tally.summary(ending, place, cluster.requests(), millis);
-        if !self.reader_left {
+        if !self.pipe_closed {
             let ended = self
                 .sheet
                 .end(self.printer, self.time, &summary, &self.tally, cluster.server());
-            self.reader_left = ended.await.map_err(Stop::Failed)?;
+            self.pipe_closed = ended.await.map_err(Stop::Failed)?;
         }
         // A reader that closed the pipe does not change the result up to then.
-        let all = summary.nodes > 0 && (summary.complete || self.reader_left);
+        let all = summary.nodes > 0 && (summary.complete || self.pipe_closed);
         if !all {
             self.judgement = worse(self.judgement, Judgement::CannotTell);
         }
         Ok(End {
             code: exit_code(self.judgement),
-            is_last: stopped || self.reader_left,
+            is_last: stopped || self.pipe_closed,
         })
     }
 }

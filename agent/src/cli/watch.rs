@@ -38,7 +38,7 @@ pub(super) async fn watch(
         .transpose()
         .context("writing to the terminal")?;
     'looks: loop {
-        if show(redraws, &render(&report)?)? == Printed::ReaderLeft {
+        if show(redraws, &render(&report)?)? == Printed::PipeClosed {
             break;
         }
         let next = async {

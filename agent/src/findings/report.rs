@@ -202,7 +202,7 @@ pub struct Report {
     pub runtime_clients: Reading<Vec<Client>>,
     /// Containers that could reach that socket.
     pub runtime_exposures: Reading<Vec<Exposure>>,
-    /// Containers beside Kubernetes.
+    /// Containers outside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The reason why the containerd that serves the kubelet is Docker's too; absent where it is not.
     pub shared_containerd: Reading<String>,

@@ -79,7 +79,7 @@ pub struct LeftOver {
 
 /// A Node or a pod that waits for its counterpart.
 #[derive(Debug)]
-enum Half {
+enum Waiting {
     Node(Node),
     Pod(AgentPod),
     /// A Node with an agent that is not ready: a ready one may follow.
@@ -89,8 +89,8 @@ enum Half {
 /// The join.
 #[derive(Debug, Default)]
 pub struct Join {
-    waiting: HashMap<String, Half>,
-    gone_on: HashSet<u64>,
+    waiting: HashMap<String, Waiting>,
+    passed_on: HashSet<u64>,
     pods: HashSet<u64>,
     hash: RandomState,
     doubled: u64,
@@ -101,16 +101,16 @@ impl Join {
     /// Adds a Node; returns it with its agent if that is known.
     pub fn add_node(&mut self, node: Node) -> Option<NodeAndAgent> {
         // A list that is read again contains a Node again.
-        if self.gone_on.contains(&self.hash.hash_one(&node.name)) {
+        if self.passed_on.contains(&self.hash.hash_one(&node.name)) {
             return None;
         }
         match self.waiting.entry(node.name.clone()) {
             Entry::Vacant(entry) => {
-                entry.insert(Half::Node(node));
+                entry.insert(Waiting::Node(node));
                 None
             }
             Entry::Occupied(mut entry) => {
-                let Half::Pod(pod) = entry.get() else {
+                let Waiting::Pod(pod) = entry.get() else {
                     return None;
                 };
                 let place = NodeAndAgent {
@@ -119,9 +119,9 @@ impl Join {
                 };
                 if pod.ready {
                     entry.remove();
-                    return Some(self.go_on(place));
+                    return Some(self.pass_on(place));
                 }
-                entry.insert(Half::Unready(place));
+                entry.insert(Waiting::Unready(place));
                 None
             }
         }
@@ -141,31 +141,31 @@ impl Join {
             self.unplaced += 1;
             return None;
         }
-        if self.gone_on.contains(&self.hash.hash_one(&pod.node)) {
+        if self.passed_on.contains(&self.hash.hash_one(&pod.node)) {
             self.doubled += u64::from(pod.ready);
             return None;
         }
         match self.waiting.entry(pod.node.clone()) {
             Entry::Vacant(entry) => {
-                entry.insert(Half::Pod(pod));
+                entry.insert(Waiting::Pod(pod));
                 None
             }
             Entry::Occupied(mut entry) => match entry.get_mut() {
-                Half::Pod(other) => {
+                Waiting::Pod(other) => {
                     self.doubled += u64::from(pod.ready && other.ready);
                     if pod.rank() < other.rank() {
                         *other = pod;
                     }
                     None
                 }
-                Half::Node(node) | Half::Unready(NodeAndAgent { node, pod: None }) => {
+                Waiting::Node(node) | Waiting::Unready(NodeAndAgent { node, pod: None }) => {
                     let place = NodeAndAgent {
                         node: node.clone(),
                         pod: Some(pod),
                     };
                     self.settle(place)
                 }
-                Half::Unready(NodeAndAgent { node, pod: Some(other) }) => {
+                Waiting::Unready(NodeAndAgent { node, pod: Some(other) }) => {
                     let better = if pod.rank() < other.rank() { pod } else { other.clone() };
                     let place = NodeAndAgent {
                         node: node.clone(),
@@ -180,15 +180,15 @@ impl Join {
     fn settle(&mut self, place: NodeAndAgent) -> Option<NodeAndAgent> {
         if place.pod.as_ref().is_some_and(|pod| pod.ready) {
             self.waiting.remove(&place.node.name);
-            return Some(self.go_on(place));
+            return Some(self.pass_on(place));
         }
-        self.waiting.insert(place.node.name.clone(), Half::Unready(place));
+        self.waiting.insert(place.node.name.clone(), Waiting::Unready(place));
         None
     }
 
-    fn go_on(&mut self, place: NodeAndAgent) -> NodeAndAgent {
+    fn pass_on(&mut self, place: NodeAndAgent) -> NodeAndAgent {
         // Two of 100,000 names share a hash in one of four thousand million fleets.
-        self.gone_on.insert(self.hash.hash_one(&place.node.name));
+        self.passed_on.insert(self.hash.hash_one(&place.node.name));
         place
     }
 
@@ -206,10 +206,10 @@ impl Join {
         };
         for half in self.waiting.into_values() {
             match half {
-                Half::Node(node) => left.places.push(NodeAndAgent { node, pod: None }),
-                Half::Unready(place) => left.places.push(place),
-                Half::Pod(pod) if nodes_are_complete => left.strays.push(pod),
-                Half::Pod(_) => {}
+                Waiting::Node(node) => left.places.push(NodeAndAgent { node, pod: None }),
+                Waiting::Unready(place) => left.places.push(place),
+                Waiting::Pod(pod) if nodes_are_complete => left.strays.push(pod),
+                Waiting::Pod(_) => {}
             }
         }
         left.places.sort_by(|a, b| a.node.name.cmp(&b.node.name));

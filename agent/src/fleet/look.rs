@@ -16,8 +16,8 @@ use super::judge;
 use super::pages::{Found, List};
 use super::row::NodeRow;
 use crate::apiserver::answer::Answer;
-use crate::apiserver::patience::rest;
 use crate::apiserver::refusal::Refusal;
+use crate::apiserver::retry::wait;
 use crate::findings::readiness::target::Target;
 use crate::model::publishing::Outcome;
 use crate::model::time::Timestamp;
@@ -223,7 +223,7 @@ async fn fetch(cluster: &mut Cluster, pod: &AgentPod, agent_port: &AgentPort) ->
     loop {
         match cluster.fetch_report(pod, agent_port).await {
             Err(refusal) if refusal.outcome == Outcome::Throttled && attempt < ATTEMPTS => {
-                rest(&refusal, &mut attempt).await;
+                wait(&refusal, &mut attempt).await;
             }
             Err(refusal)
                 if !broke_off

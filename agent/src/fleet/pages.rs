@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 use super::cluster::Cluster;
 use super::join::{AgentPod, Node};
 use super::table::Page;
-use crate::apiserver::patience::{passes, rest};
 use crate::apiserver::refusal::Refusal;
+use crate::apiserver::retry::{is_temporary, wait};
 use crate::model::publishing::Outcome;
 
 /// The number of attempts at one page, each after a longer wait.
@@ -65,7 +65,7 @@ impl List {
                     continue;
                 }
                 Err(refusal) if attempt < ATTEMPTS && is_worth_waiting(&refusal, pages > 0) => {
-                    rest(&refusal, &mut attempt).await;
+                    wait(&refusal, &mut attempt).await;
                     continue;
                 }
                 Err(refusal) => return Err((refusal, pages == 0)),
@@ -102,5 +102,5 @@ impl List {
 
 /// A person who has just typed the command waits for a server that throttles, not for one that cannot be reached.
 fn is_worth_waiting(refusal: &Refusal, begun: bool) -> bool {
-    refusal.outcome == Outcome::Throttled || (begun && passes(refusal))
+    refusal.outcome == Outcome::Throttled || (begun && is_temporary(refusal))
 }

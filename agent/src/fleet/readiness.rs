@@ -43,7 +43,7 @@ impl ReadyFor {
     }
 
     /// Returns the same for a look that was `age` ago: its obstacles may still be there, and others too.
-    fn grown_old(mut self, age: Duration) -> Self {
+    fn of_old_look(mut self, age: Duration) -> Self {
         let old = format!("the agent's last look was {}", ago(age));
         if self.answer == Answer::Ready {
             self.answer = Answer::CannotTell;
@@ -85,7 +85,7 @@ pub(super) fn judge(targets: &[Target], bytes: &[u8], stale: Option<Duration>) -
     };
     let of_now = targets.iter().map(|target| ReadyFor::new(&grounds.judge(*target)));
     match stale {
-        Some(age) => of_now.map(|ready| ready.grown_old(age)).collect(),
+        Some(age) => of_now.map(|ready| ready.of_old_look(age)).collect(),
         None => of_now.collect(),
     }
 }

@@ -147,7 +147,7 @@ impl fmt::Display for ClientIdentity {
     }
 }
 
-/// Stands between the name of a container and the user in whose control group it is.
+/// Separates the name of a container from the user in whose control group it is.
 pub(super) const OF_USER: &str = " of user ";
 
 /// Formats the name of an engine's container. No name contains a space, so one is never taken for another.

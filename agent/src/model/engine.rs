@@ -27,7 +27,7 @@ codes! {
 codes! {
     /// The API that a listener serves.
     Api {
-        /// The Docker Engine API (Podman's service speaks it too).
+        /// The Docker Engine API (Podman's service serves it too).
         Docker = "docker",
         /// The Kubernetes Container Runtime Interface.
         Cri = "cri",

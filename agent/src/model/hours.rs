@@ -109,7 +109,7 @@ mod tests {
         hours.iter().map(|at| at.as_unix() / HOUR - 500_000).collect()
     }
 
-    /// Against the plain way of doing it, over steps that are short, long, and over the end of the ring.
+    /// Compares the set with a plain implementation, over short steps, long ones, and ones past the end of the ring.
     #[test]
     fn a_week_is_kept_whatever_the_steps() {
         for step in [1, 2, 5, 63, 64, 65, 100, 167, 168, 169, 191, 192, 193, 400] {

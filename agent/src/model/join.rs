@@ -38,7 +38,7 @@ pub struct Joined {
     pub clients: Reading<Vec<OpenClient>>,
     /// The clients that pass an engine's API on, or may do so.
     pub relays: Reading<Vec<Relay>>,
-    /// Containers beside Kubernetes.
+    /// Containers outside Kubernetes.
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The mounts that lead containers to an engine's socket.
     pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,

@@ -38,7 +38,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// True if it is root outside of all containers, whose engines are the node's own.
+    /// True for root outside all containers: engines of this owner are the node's own.
     pub const fn is_node(&self) -> bool {
         matches!(
             self,

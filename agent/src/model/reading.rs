@@ -28,7 +28,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Returns the reason why there is no answer, if there is none.
+    /// Returns the gap, if there is no answer.
     pub const fn gap(&self) -> Option<&Gap> {
         match self {
             Self::Unknown(gap) => Some(gap),
@@ -209,7 +209,7 @@ macro_rules! codes {
             /// Every value, in the order of declaration.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The code as it stands in metrics, labels and JSON.
+            /// The code, as used in metrics, labels and JSON.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code),+ }
             }

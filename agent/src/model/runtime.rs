@@ -11,7 +11,7 @@ use super::reading::{Gap, Reading, Sighting, codes};
 codes! {
     /// A version of the Container Runtime Interface.
     CriApi {
-        /// `runtime.v1`, from Kubernetes 1.23 on; the only one a kubelet from 1.26 on speaks.
+        /// `runtime.v1`, since Kubernetes 1.23; the only one that a kubelet supports since 1.26.
         V1 = "v1",
         /// `runtime.v1alpha2`.
         V1alpha2 = "v1alpha2",

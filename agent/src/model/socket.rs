@@ -16,7 +16,7 @@ use super::process::Process;
 pub enum SocketName {
     /// A path as the server wrote it: in its own mount namespace, perhaps relative, bytes outside UTF-8 replaced.
     Path(String),
-    /// A name in the abstract namespace, without its leading zero byte, which stands for itself in no file system.
+    /// A name in the abstract namespace, without its leading zero byte. It is no path in any file system.
     Abstract(String),
     /// An address and a port of TCP, in the network namespace of the server.
     Tcp(SocketAddr),

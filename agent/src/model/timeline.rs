@@ -20,7 +20,7 @@ pub enum Hour {
 }
 
 impl Hour {
-    /// The character that stands for it.
+    /// The character for it.
     pub const fn character(self) -> char {
         match self {
             Self::Unknown => '?',

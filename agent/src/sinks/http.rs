@@ -152,7 +152,7 @@ async fn index(State(pages): State<Arc<Pages>>, RawQuery(query): RawQuery) -> Re
         key,
         |of| of.refresh == refresh,
         || {
-            page::render(&page::Looked {
+            page::render(&page::PageData {
                 report: report.as_deref(),
                 standing: &standing,
                 stalled,

@@ -1,5 +1,5 @@
-//! Clients of an engine that accept connections themselves: the processes that execute one program, the connections that they
-//! have to an engine, and the sockets that they accept on.
+//! Clients of an engine that accept connections themselves: the processes that execute one program, their connections
+//! to an engine, and the sockets that they accept on.
 
 mod ends;
 #[cfg(test)]
@@ -15,25 +15,25 @@ use crate::model::socket::{Connection, ListenerId, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub use ends::Ends;
 
-/// Relays that are looked at.
+/// The most relays that are kept.
 const RELAYS_KEPT: usize = 256;
 
-/// Ancestors of one program that are followed.
+/// The most ancestors with the same program that are followed.
 const ANCESTORS: usize = 8;
 
 /// The clients of engines, by the first process of each.
 #[derive(Debug, Default)]
 pub struct Candidates {
-    /// What is known of each.
+    /// The facts about each client.
     pub relays: BTreeMap<ProcessKey, RelaySighting>,
-    /// The processes of each that are looked at.
+    /// The processes of each client whose sockets are read.
     members: BTreeMap<ProcessKey, BTreeSet<ProcessKey>>,
     /// The sockets of each process.
     held: BTreeMap<ProcessKey, BTreeSet<SocketInode>>,
 }
 
 impl Candidates {
-    /// Takes those up that the last look found and that still run; they stay relays while nobody uses them.
+    /// Adds the relays of the last look that still run. They stay relays while they have no client.
     pub fn recall(&mut self, reader: &ProcessReader, table: &ProcessTable, before: Vec<RelaySighting>) {
         for mut relay in before {
             let entry = table
@@ -50,7 +50,7 @@ impl Candidates {
         }
     }
 
-    /// Adds the holders of `connections`, but those that `is_expected` to be no relay.
+    /// Adds the holders of `connections`, except those that `is_expected` excludes.
     pub fn add(
         &mut self,
         reader: &ProcessReader,
@@ -71,8 +71,8 @@ impl Candidates {
         }
     }
 
-    /// Adds the programs that connected since the last look and still run; of those that serve each client by a process of
-    /// its own, the process that does so may have ended.
+    /// Adds the programs that connected since the last look and still run. If a program serves each client with a
+    /// separate process, that process may have ended.
     pub fn add_told(
         &mut self,
         reader: &ProcessReader,
@@ -92,7 +92,7 @@ impl Candidates {
         }
     }
 
-    /// The candidate that this process belongs to.
+    /// Returns the candidate that this process belongs to.
     fn add_client(
         &mut self,
         reader: &ProcessReader,
@@ -120,7 +120,7 @@ impl Candidates {
         }))
     }
 
-    /// Reads the sockets of the processes that were added. False where there was none.
+    /// Reads the sockets of the processes that were added. Returns false if there were none.
     pub fn read_sockets(&mut self, reader: &ProcessReader) -> bool {
         let members: BTreeSet<ProcessKey> = self.members.values().flatten().copied().collect();
         let mut is_new = false;
@@ -128,7 +128,8 @@ impl Candidates {
             self.held.entry(member).or_insert_with(|| {
                 is_new = true;
                 let mut held = BTreeSet::new();
-                // One that has ended holds nothing; what may not be read is a gap of the look at connections already.
+                // A process that has ended holds nothing. If its sockets may not be read, the search for connections
+                // has a gap already.
                 let _ = reader.read_sockets(member, &mut |_, socket| {
                     held.insert(socket);
                 });
@@ -138,12 +139,12 @@ impl Candidates {
         is_new
     }
 
-    /// All sockets that were read.
+    /// Returns all sockets that were read.
     pub fn held(&self) -> BTreeSet<SocketInode> {
         self.held.values().flatten().copied().collect()
     }
 
-    /// Finds what each accepts on. `role` tells what a listener is to the engines.
+    /// Finds the sockets that each client accepts on. `role` returns the role of a listener for the engines.
     pub fn find_listeners(&mut self, listening: &[ListeningSocket], ends: &Ends, role: &dyn Fn(&ListenerId) -> Role) {
         for (key, relay) in &mut self.relays {
             let Some(members) = self.members.get(key) else { continue };
@@ -181,7 +182,7 @@ impl Candidates {
         }
     }
 
-    /// Compares the numbers of connections with those of the looks before.
+    /// Compares the numbers of connections with those of earlier looks.
     pub fn count_steps(&mut self) {
         for relay in self.relays.values_mut() {
             let outgoing = relay.outgoing.len();
@@ -194,25 +195,25 @@ impl Candidates {
         }
     }
 
-    /// Those that accept on something.
+    /// Returns the clients that accept on a socket.
     pub fn into_relays(self) -> Vec<RelaySighting> {
         let relays = self.relays.into_values();
         relays.filter(|relay| !relay.listeners.is_empty()).collect()
     }
 }
 
-/// What a listener is to the engines.
+/// The role of a listener for the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A daemon that is known by its program accepts on it.
     Daemons,
     /// It has the name of an engine's socket.
     Named,
-    /// Nothing that is known.
+    /// None of these.
     Other,
 }
 
-/// The first process of those above this one that execute its program: servers fork for each connection.
+/// Returns the first ancestor of this process that executes its program: servers fork for each connection.
 fn first_of_program<'t>(table: &'t ProcessTable, mut entry: &'t ProcessEntry) -> &'t ProcessEntry {
     for _ in 0..ANCESTORS {
         match table.get(entry.parent) {
@@ -223,7 +224,7 @@ fn first_of_program<'t>(table: &'t ProcessTable, mut entry: &'t ProcessEntry) ->
     entry
 }
 
-/// This process, or else another one of the same program, user and control group.
+/// Returns this process, or else another one of the same program, user and control group.
 fn find_program<'t>(reader: &ProcessReader, table: &'t ProcessTable, process: &Process) -> Option<&'t ProcessEntry> {
     let same = table.get(process.key.pid).filter(|entry| entry.key == process.key);
     let is_like = |entry: &&ProcessEntry| {

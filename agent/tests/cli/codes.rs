@@ -1,4 +1,4 @@
-//! The exit codes, which are a contract, and that wrong use says what is right.
+//! The exit codes, which are a contract, and the messages for wrong use.
 
 use std::process::Stdio;
 
@@ -64,7 +64,7 @@ fn every_use_has_its_exit_code() {
 }
 
 #[test]
-fn a_reader_that_leaves_at_once_changes_no_exit_code() {
+fn a_closed_pipe_changes_no_exit_code() {
     let folder = folder();
     for (code, arguments) in [
         (0, &["explain"][..]),
@@ -92,7 +92,7 @@ fn a_reader_that_leaves_at_once_changes_no_exit_code() {
 }
 
 #[test]
-fn formats_for_ci_leave_a_sentence_in_its_log() {
+fn formats_for_ci_print_a_sentence_for_the_log() {
     let folder = folder();
     for (format, begins) in [("sarif", "{"), ("junit", "<?xml")] {
         let output = castoff(&["check", "-o", format], &folder).output().expect("it ends");

@@ -1,4 +1,4 @@
-//! The command line's contract, by the program itself: what it prints where, and its exit codes.
+//! The command line's contract, tested with the program itself: its output streams and its exit codes.
 
 mod codes;
 mod pseudo;
@@ -35,7 +35,7 @@ fn send(child: &Child, signal: Signal) {
     kill_process(pid, signal).expect("it runs");
 }
 
-/// Waits for `what`, for a machine that does much else.
+/// Waits for `what`, with time for a busy machine.
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {
@@ -45,7 +45,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_closed_pipe_changes_nothing_about_the_answer() {
+fn a_closed_pipe_does_not_change_the_answer() {
     let folder = folder();
     let mut child = castoff(&["check"], &folder)
         .stdout(Stdio::piped())
@@ -56,7 +56,7 @@ fn a_closed_pipe_changes_nothing_about_the_answer() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_a_failure_with_its_reason() {
+fn a_failed_print_is_a_failure_with_its_reason() {
     let folder = folder();
     for arguments in [
         &["check"][..],
@@ -81,7 +81,7 @@ fn what_cannot_be_printed_is_a_failure_with_its_reason() {
 }
 
 #[test]
-fn every_wrong_value_is_told_at_once() {
+fn all_wrong_values_are_reported_at_once() {
     let folder = folder();
     let arguments = [
         "run",
@@ -130,10 +130,10 @@ fn every_wrong_value_is_told_at_once() {
 }
 
 #[test]
-fn an_interrupt_ends_a_sample_at_once_with_what_was_seen() {
+fn an_interrupt_ends_a_sample_at_once_with_its_report() {
     let folder = folder();
     let mute = folder.path().join("mute.sock");
-    // It accepts and never answers: castoff is nearly always in the middle of a look.
+    // The socket accepts and never answers: castoff is nearly always in the middle of a look.
     let _listener = UnixListener::bind(&mute).expect("a socket");
     let endpoint = mute.to_str().expect("UTF-8");
     let arguments = [
@@ -160,7 +160,7 @@ fn an_interrupt_ends_a_sample_at_once_with_what_was_seen() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
-/// True if the process has a handler for SIGINT (`SigCgt` of `proc_pid_status(5)`): from then on it does not just die.
+/// True if the process has a handler for SIGINT (`SigCgt` of `proc_pid_status(5)`): before that, the signal ends it.
 fn catches_interrupts(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));

@@ -1,4 +1,4 @@
-//! A pseudo-terminal that a program may take for a person's.
+//! A pseudo-terminal, which a program treats as a person's terminal.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// The text that a person would see on it, as it comes.
+/// The text on the terminal so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen(Arc<Mutex<Vec<u8>>>);
 
@@ -20,7 +20,7 @@ impl Seen {
     }
 }
 
-/// A terminal of `columns` and `rows`: what a program's stream is set to, and what is seen.
+/// Makes a terminal of `columns` and `rows`: the stream for a program, and the text that it writes.
 pub(crate) fn terminal(columns: u16, rows: u16) -> (Stdio, Seen) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&master).expect("it is ours");
@@ -38,7 +38,7 @@ pub(crate) fn terminal(columns: u16, rows: u16) -> (Stdio, Seen) {
     let kept = seen.clone();
     thread::spawn(move || {
         let (mut master, mut bytes) = (File::from(master), [0; 4096]);
-        // When nobody has the other end any more, reading fails.
+        // Reading fails once no process has the other end.
         while let Ok(length @ 1..) = master.read(&mut bytes) {
             let mut seen = kept.0.lock().expect("nobody panicked with it");
             seen.extend_from_slice(&bytes[..length]);

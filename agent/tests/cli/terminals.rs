@@ -1,11 +1,11 @@
-//! Output on a terminal, which a pipe does not get, and on a small one.
+//! Output on a terminal, as opposed to a pipe, and on a small one.
 
 use std::process::Stdio;
 
 use crate::pseudo::terminal;
 use crate::{castoff, eventually, folder, text};
 
-/// The text that `castoff` with `arguments` and `variables` shows on a terminal of `columns`, once it has ended.
+/// Returns the text that `castoff` with `arguments` and `variables` shows on a terminal of `columns`, once it has ended.
 fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)], columns: u16) -> String {
     let folder = folder();
     let (stream, seen) = terminal(columns, 24);
@@ -16,14 +16,14 @@ fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)], columns: u16) -
         .stdout(stream)
         .status()
         .expect("it ends");
-    drop(command); // and with it this side's copy of the terminal
+    drop(command); // closes the copy of the terminal on this side
     assert_eq!(status.code(), Some(2), "nothing can be seen on this host");
     eventually("the whole report", || seen.text().contains("NOT SEEN"));
     seen.text()
 }
 
 #[test]
-fn colours_are_for_terminals_that_were_not_told_otherwise() {
+fn colours_are_used_on_terminals_unless_disabled() {
     let coloured = |text: &str| text.contains("\u{1b}[");
     assert!(coloured(&on_a_terminal(&["check"], &[("TERM", "xterm")], 100)));
     assert!(coloured(&on_a_terminal(&["check"], &[("NO_COLOR", "")], 100)));
@@ -60,7 +60,7 @@ fn a_terminal_of_20_columns_gets_no_longer_line() {
 }
 
 #[test]
-fn without_a_locale_a_terminal_and_an_input_the_text_is_the_same() {
+fn the_text_is_the_same_without_locale_terminal_and_input() {
     let folder = folder();
     let said = |locale: Option<&str>| {
         let mut command = castoff(&["check"], &folder);
@@ -83,7 +83,7 @@ fn without_a_locale_a_terminal_and_an_input_the_text_is_the_same() {
 }
 
 #[test]
-fn progress_is_for_terminals_and_gone_when_it_is_done() {
+fn progress_is_shown_on_terminals_and_erased_at_the_end() {
     let folder = folder();
     let arguments = ["check", "--sample", "1500ms"];
     let (stream, seen) = terminal(20, 24);

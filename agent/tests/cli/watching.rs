@@ -1,4 +1,4 @@
-//! `check --watch`: what a terminal and what a pipe gets, and every way in which it ends.
+//! `check --watch`: the output on a terminal and on a pipe, and every way in which it ends.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -25,7 +25,7 @@ fn watch_on_a_terminal(folder: &tempfile::TempDir) -> (Child, Seen) {
 }
 
 #[test]
-fn a_terminal_shows_the_latest_and_is_left_as_it_was_with_the_last_one_whole() {
+fn a_terminal_shows_the_latest_report_and_keeps_the_last_one() {
     for signal in [Signal::INT, Signal::TERM] {
         let folder = folder();
         let (child, seen) = watch_on_a_terminal(&folder);
@@ -50,7 +50,7 @@ fn a_terminal_shows_the_latest_and_is_left_as_it_was_with_the_last_one_whole() {
 }
 
 #[test]
-fn a_stop_gives_the_terminal_back_until_it_goes_on() {
+fn a_stop_restores_the_terminal_until_it_continues() {
     let folder = folder();
     let (child, seen) = watch_on_a_terminal(&folder);
     eventually("a frame", || seen.text().contains(HOME));
@@ -92,7 +92,7 @@ fn a_pipe_gets_one_report_after_the_other() {
 }
 
 #[test]
-fn it_ends_when_nobody_reads_any_more() {
+fn it_ends_when_the_pipe_is_closed() {
     let folder = folder();
     let mut child = castoff(&["check", "-w", "--interval", "100ms"], &folder)
         .stdout(Stdio::piped())

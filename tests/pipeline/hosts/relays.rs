@@ -6,7 +6,7 @@ use castoff_tests::fake::cri::Api;
 
 use super::{Host, POD_NETNS, STATIC_UID, id, pod_cgroup, script};
 
-/// A server's end of a connection and its client's.
+/// Returns a server's end of a connection and its client's.
 const fn pair(server: u32, name: &'static [u8], file: super::FileIdentity, client: u32) -> [SocketFacts<'static>; 2] {
     [
         SocketFacts::accepted(server, name, Some(file), client),
@@ -14,8 +14,8 @@ const fn pair(server: u32, name: &'static [u8], file: super::FileIdentity, clien
     ]
 }
 
-/// socat, with a process for its one client, and a pod that mounts the folder of its socket; a web server in a pod that
-/// watches Docker, with one visitor; and a program that passes a socket with an engine's name on to that socket.
+/// socat, with a process for its one client, and a pod that mounts the directory of its socket; a web server in a pod
+/// that watches Docker, with one visitor; and a program that forwards a socket with an engine's name to that socket.
 pub(crate) fn relays() -> Result<Host> {
     let mut host = Host::new()?;
     let endpoint = "/run/containerd/containerd.sock";

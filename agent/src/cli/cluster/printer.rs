@@ -14,7 +14,7 @@ const WAITING: usize = 16;
 
 /// The reader of standard output closed the pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReaderLeft;
+pub(super) struct PipeClosed;
 
 enum Order {
     Print(String),
@@ -45,16 +45,16 @@ impl Printer {
     }
 
     /// Queues `text`; waits while the queue is full.
-    pub(super) async fn print(&mut self, text: String) -> Result<(), ReaderLeft> {
+    pub(super) async fn print(&mut self, text: String) -> Result<(), PipeClosed> {
         if text.is_empty() {
             return Ok(());
         }
         self.shown.clear();
         let Some(orders) = &self.orders else {
-            return Err(ReaderLeft);
+            return Err(PipeClosed);
         };
         // `finish` returns the reason why the thread has ended.
-        orders.send(Order::Print(text)).await.map_err(|_| ReaderLeft)
+        orders.send(Order::Print(text)).await.map_err(|_| PipeClosed)
     }
 
     /// Shows `line` in place of the one before; it must not contain names that others chose.

@@ -9,7 +9,7 @@ use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
 use crate::model::socket::ListenerId;
 use crate::model::workload::Manager;
 
-/// A node with an engine without a use that was seen, whose socket's file shows `last_connect`.
+/// A node with an engine without a seen use; its socket's file shows `last_connect`.
 fn node_with(last_connect: LastConnect) -> Snapshot {
     let mut node = with_engine();
     node.clocks = vec![ListenerClock {

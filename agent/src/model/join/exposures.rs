@@ -79,7 +79,7 @@ fn identity_of(places: &Places<'_>, membership: &Membership) -> ClientIdentity {
         ProcessPlace::EngineContainer { engine, name, image } => {
             ClientIdentity::EngineContainer { engine, name, image }
         }
-        ProcessPlace::Host => ClientIdentity::Unnamed, // in no container: a source gives none such
+        ProcessPlace::Host => ClientIdentity::Unnamed, // in no container: no source returns such a mount
     }
 }
 

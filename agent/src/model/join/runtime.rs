@@ -1,4 +1,4 @@
-//! The runtime's own socket: its clients beside those that are expected, and the containers that mount it.
+//! The runtime's own socket: its unexpected clients, and the containers that mount it.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ mod docker_words;
 use super::generated::{self, is_decimal, is_hex_id};
 use docker_words::{ADJECTIVES, SURNAMES};
 
-/// Stands for a generated part: no container's name contains it.
+/// The mark of a generated part: no container's name contains it.
 const MADE_UP: &str = "*";
 
 /// The prefix of buildx' containers, before the builder's name and the node's number.

@@ -7,7 +7,7 @@
 
 use super::generated::{self, is_decimal};
 
-/// Stands for a generated part, as in a container's name.
+/// The mark of a generated part, as in a container's name.
 const MADE_UP: &str = "*";
 
 /// Directories in which every user may make temporary ones.

@@ -107,7 +107,7 @@ impl StateKeeper {
             return Ok(Saved::Unchanged);
         }
         if self.in_the_way {
-            self.make_way()?;
+            self.set_aside_bad_file()?;
         }
         self.file.write(history)?;
         self.on_disk = digest;
@@ -115,7 +115,7 @@ impl StateKeeper {
         Ok(Saved::Written)
     }
 
-    fn make_way(&mut self) -> Result<(), StateError> {
+    fn set_aside_bad_file(&mut self) -> Result<(), StateError> {
         match self.file.read() {
             // It has been removed.
             Ok(None) => {}

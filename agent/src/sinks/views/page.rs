@@ -32,7 +32,7 @@ use crate::sinks::http::Stalled;
 pub(in crate::sinks) const STYLE: &str = include_str!("page/style.css");
 
 /// The data for the page.
-pub(in crate::sinks) struct Looked<'a> {
+pub(in crate::sinks) struct PageData<'a> {
     /// The latest report; none before the first.
     pub(in crate::sinks) report: Option<&'a Report>,
     /// The state of publishing.
@@ -46,16 +46,16 @@ pub(in crate::sinks) struct Looked<'a> {
 }
 
 /// Renders the page as HTML.
-pub(in crate::sinks) fn render(looked: &Looked<'_>) -> askama::Result<String> {
-    let view = looked.report.map(|report| View::new(report, looked));
-    Page { looked, view }.render()
+pub(in crate::sinks) fn render(data: &PageData<'_>) -> askama::Result<String> {
+    let view = data.report.map(|report| View::new(report, data));
+    Page { data, view }.render()
 }
 
 // Links are relative, so that they hold behind the API server's pod proxy.
 #[derive(Template)]
 #[template(path = "page/page.html")]
 struct Page<'a> {
-    looked: &'a Looked<'a>,
+    data: &'a PageData<'a>,
     view: Option<View<'a>>,
 }
 
@@ -135,8 +135,8 @@ impl<'a> View<'a> {
         ]
     }
 
-    fn new(report: &'a Report, looked: &Looked<'_>) -> Self {
-        let now = looked.now;
+    fn new(report: &'a Report, data: &PageData<'_>) -> Self {
+        let now = data.now;
         let clients = amount::clients(report);
         let exposures = amount::exposures(report);
         let is_open = |row: &&ClientRow<'_>| row.open && row.client.key.scope.is_of_node();
@@ -167,7 +167,7 @@ impl<'a> View<'a> {
                 .connect_events
                 .known()
                 .map(|events| words::request_events(&events.requests)),
-            confirmed: looked
+            confirmed: data
                 .standing
                 .publishing
                 .as_ref()

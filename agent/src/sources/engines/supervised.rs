@@ -68,9 +68,7 @@ pub fn find_supervised(
         // comes first.
         match found.entry(container.id.clone()) {
             Entry::Vacant(place) => drop(place.insert(container)),
-            Entry::Occupied(mut place) if claim_rank(place.get()) > claim_rank(&container) => {
-                drop(place.insert(container))
-            }
+            Entry::Occupied(mut place) if rank(place.get()) > rank(&container) => drop(place.insert(container)),
             Entry::Occupied(_) => {}
         }
     }
@@ -114,7 +112,7 @@ pub fn read_records(
 
 /// Returns the rank of a supervisor's claim, for comparison: root's on the host is the most reliable, then one in a
 /// container, then a user's.
-const fn claim_rank(container: &SupervisedContainer) -> (bool, bool) {
+const fn rank(container: &SupervisedContainer) -> (bool, bool) {
     (container.user.is_some(), container.inside.is_some())
 }
 

@@ -1,4 +1,4 @@
-//! The servers' ends of connections, and who is at the other end. Pure.
+//! The server's ends of connections, with their clients. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,12 @@ use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::listening::bound_name;
 use crate::sources::sockets::tcp::{TcpClient, TcpSeen};
 
-/// The servers' ends of connections.
+/// The server's ends of connections.
 #[derive(Debug, Default)]
 pub struct Ends(BTreeMap<SocketInode, (ListenerId, Option<ClientEnd>)>);
 
 impl Ends {
-    /// Those among the sockets `held`.
+    /// Creates it with the ends among the sockets `held`.
     pub fn new(held: &BTreeSet<SocketInode>, connected: Option<&Connected>, tcp: &TcpSeen) -> Self {
         let mut ends = BTreeMap::new();
         for socket in connected.iter().flat_map(|connected| &connected.sockets) {
@@ -51,7 +51,7 @@ impl Ends {
         Self(ends)
     }
 
-    /// How many connections to each listener the sockets `held` are.
+    /// Returns the number of connections to each listener among the sockets `held`.
     pub fn of(&self, held: &BTreeSet<SocketInode>) -> BTreeMap<ListenerId, usize> {
         let mut count = BTreeMap::new();
         for (id, _) in held.iter().filter_map(|socket| self.0.get(socket)) {
@@ -60,8 +60,8 @@ impl Ends {
         count
     }
 
-    /// The connection that a process passes on, of which `held` are the sockets: it has one connection from a client and one of
-    /// those that are `outgoing`, and holds no listener. A worker that a web server forked beforehand holds the listener.
+    /// Returns the connection that a process with the sockets `held` passes on: it has one connection from a client and
+    /// one of those that are `outgoing`, and holds no listener. A pre-forked worker of a web server holds the listener.
     pub fn passed_on(
         &self,
         held: &BTreeSet<SocketInode>,

@@ -35,7 +35,7 @@ fn run(host: &RecordedHost, pid: u32, parent: u32, executable: &str, sockets: &[
     sockets.iter().fold(process, |process, socket| process.socket(*socket));
 }
 
-/// The server's end `inode` of a connection to the front, whose client's end is `client`.
+/// Returns the server's end `inode` of a connection to the front, whose client's end is `client`.
 fn accepted(inode: u32, client: u32) -> ConnectedSocket {
     let mut row = SocketRow::bare(SocketInode(inode), State::CONNECTED);
     (row.name, row.file) = (Some(&b"/run/front.sock\0"[..]), front(1).file);
@@ -108,7 +108,7 @@ fn told(relays: &[RelaySighting]) -> Vec<(String, Option<RelayBasis>, Vec<Client
 }
 
 #[test]
-fn a_process_for_each_client_proves_what_its_client_uses() {
+fn a_process_for_each_client_proves_the_clients_use() {
     let host = RecordedHost::new();
     run(&host, 10, 1, "/usr/bin/socat", &[1]);
     run(&host, 11, 10, "/usr/bin/socat", &[50, 60]);
@@ -126,7 +126,7 @@ fn a_process_for_each_client_proves_what_its_client_uses() {
 }
 
 #[test]
-fn a_relay_that_closed_its_listener_is_known_by_its_connection() {
+fn a_relay_with_a_closed_listener_is_known_by_its_connection() {
     let host = RecordedHost::new();
     run(&host, 10, 1, "/usr/bin/socat", &[50, 60]);
     let relays = find(
@@ -146,7 +146,7 @@ fn a_relay_that_closed_its_listener_is_known_by_its_connection() {
 #[test]
 fn a_web_server_proves_nothing_against_its_visitors() {
     let host = RecordedHost::new();
-    // Workers that were forked beforehand, each with a connection to the engine of its own, hold the listener.
+    // Pre-forked workers, each with its own connection to the engine, hold the listener.
     run(&host, 10, 1, "/usr/bin/web", &[1]);
     run(&host, 11, 10, "/usr/bin/web", &[1, 50, 60]);
     run(&host, 12, 10, "/usr/bin/web", &[1, 51, 61]);

@@ -85,7 +85,7 @@ fn every_form_of_path() {
         ("/kubepods-besteffort-pod{_}.slice:crio:{A}", "cri-o:A pod U"),
         ("/system.slice:docker:{A}", "docker:A"),
         ("/kubepods-pod{_}.slice:crio-conmon:{A}", "pod U"),
-        // engines beside Kubernetes
+        // engines outside Kubernetes
         ("/system.slice/docker-{A}.scope", "docker:A"),
         ("/docker/{A}", "docker:A"),
         ("/docker/{A}/init", "docker:A"),

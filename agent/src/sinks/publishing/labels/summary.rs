@@ -28,7 +28,7 @@ pub struct Summary {
     /// Containers that could reach an engine of the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed_containers: Option<usize>,
-    /// Containers beside Kubernetes.
+    /// Containers outside Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow_containers: Option<usize>,
 }

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::object::Node;
 use super::server::{Part, Patch, Server};
 use crate::apiserver::access::Access;
-use crate::apiserver::patience::{passes, rest};
 use crate::apiserver::refusal::Refusal;
+use crate::apiserver::retry::{is_temporary, wait};
 use crate::model::publishing::{Outcome, Publishing, Way};
 use crate::sinks::publishing::labels::prefix::Prefix;
 use crate::sinks::publishing::labels::{READY_FOR, keys};
@@ -95,7 +95,7 @@ impl Removal {
             let mut attempt = 0;
             let page = loop {
                 match server.list(PAGE, &next).await {
-                    Err(refusal) if passes(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
+                    Err(refusal) if is_temporary(&refusal) && attempt < ATTEMPTS => wait(&refusal, &mut attempt).await,
                     answer => break answer?,
                 }
             };
@@ -112,7 +112,7 @@ impl Removal {
         let mut attempt = 0;
         loop {
             match self.remove(server, name, seen.take()).await {
-                Err(refusal) if passes(&refusal) && attempt < ATTEMPTS => rest(&refusal, &mut attempt).await,
+                Err(refusal) if is_temporary(&refusal) && attempt < ATTEMPTS => wait(&refusal, &mut attempt).await,
                 outcome => return outcome,
             }
         }

@@ -11,14 +11,14 @@ use crate::sinks::views::json::render_json_line;
 
 fn page_at(report: Option<&Report>, now: Timestamp, refresh: Option<u32>, stalled: Option<Stalled>) -> String {
     let standing = sample::standing();
-    let looked = Looked {
+    let data = PageData {
         report,
         standing: &standing,
         stalled,
         now,
         refresh,
     };
-    render(&looked).expect("a String takes everything")
+    render(&data).expect("a String takes everything")
 }
 
 fn page(report: &Report) -> String {

@@ -1,4 +1,4 @@
-//! Containers that could reach a listener, and containers beside Kubernetes.
+//! Containers that could reach a listener, and containers outside Kubernetes.
 
 use super::words;
 use crate::findings::report::Report;

@@ -11,7 +11,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// True if the same request may succeed later.
-pub fn passes(refusal: &Refusal) -> bool {
+pub fn is_temporary(refusal: &Refusal) -> bool {
     match refusal.outcome {
         Outcome::Unreachable
         | Outcome::DeadlineExceeded
@@ -32,7 +32,7 @@ pub fn passes(refusal: &Refusal) -> bool {
 }
 
 /// Waits before the next attempt: as long as the server requests, else longer each time.
-pub async fn rest(refusal: &Refusal, attempt: &mut u32) {
+pub async fn wait(refusal: &Refusal, attempt: &mut u32) {
     let doubled = FIRST_WAIT * (1 << (*attempt).min(5));
     *attempt += 1;
     tokio::time::sleep(refusal.retry_after.unwrap_or(doubled).min(LONGEST_WAIT)).await;
