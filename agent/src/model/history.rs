@@ -345,8 +345,10 @@ impl History {
             *first = now.min(*first);
             *last = now.min(*last);
         }
-        for mark in self.marks.values_mut() {
-            *mark = (*mark).min(Moment::from_secs(now.as_unix()));
+        // `now` is cut to its second, and a mark is not.
+        let (now_moment, end) = (Moment::from_secs(now.as_unix()), Moment::from_secs(now.as_unix() + 1));
+        for mark in self.marks.values_mut().filter(|mark| **mark > end) {
+            *mark = now_moment;
         }
         self.looked = self.looked.until(now);
         clamped
