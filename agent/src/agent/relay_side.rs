@@ -41,7 +41,7 @@ impl RelayMemory {
     }
 }
 
-/// What a look for relays starts from.
+/// The input of a look for relays.
 struct Known {
     connections: Vec<Connection>,
     /// The connects to engines and to relays.
