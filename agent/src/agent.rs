@@ -2,6 +2,7 @@
 //! each with its deadline; build one snapshot; judge it; return one immutable report.
 
 mod disk_side;
+mod disuse_side;
 mod host_side;
 mod relay_side;
 mod runtime_side;
@@ -15,6 +16,7 @@ use crate::config::Look;
 use crate::findings::report::{Report, SourceStatus};
 use crate::findings::{Settings, evaluate};
 use crate::model::client::OpenClient;
+use crate::model::disuse::BootClock;
 use crate::model::exposure::Reach;
 use crate::model::history::History;
 use crate::model::host::HostFiles;
@@ -109,6 +111,7 @@ impl Agent {
 
     async fn ask_and_conclude(&mut self) -> Report {
         let begun = SystemTime::now();
+        let clock = self.host.run(HOST_DEADLINE, |host| host.read_clock()).await;
         let look_at_places = self.files.run(PLACES_DEADLINE, FileSide::look_at_socket_places);
         let read_table = self.host.run(HOST_DEADLINE, HostSide::read_table);
         let (places, table) = tokio::join!(look_at_places, read_table);
@@ -142,7 +145,7 @@ impl Agent {
         let ((kubelet, mut host, runtime), files) = tokio::join!(ask, files);
         let files = files.unwrap_or_else(|error| unanswered(Source::HostFiles, error, Hides::Engine));
         self.name_containers(&mut host).await;
-        self.conclude(begun, kubelet, runtime, host, files).await
+        self.conclude((begun, clock), kubelet, runtime, host, files).await
     }
 
     /// Adds to Docker's containers their names from the disk. If the disk hangs, the containers stay without them.
@@ -182,7 +185,7 @@ impl Agent {
 
     async fn conclude(
         &mut self,
-        begun: SystemTime,
+        (begun, clock): (SystemTime, Result<Option<BootClock>, OffloadError>),
         kubelet: Timed<Sighting<Kubelet>>,
         runtime: Timed<RuntimeSighting>,
         host: HostSightings,
@@ -235,6 +238,7 @@ impl Agent {
         let joined = join::join(&snapshot);
         self.remember(&snapshot, begun, &joined, &host.listening, &sources)
             .await;
+        self.count_disuse(&snapshot, &joined, clock, &sources);
         evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 

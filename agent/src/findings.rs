@@ -32,7 +32,7 @@ use crate::model::history::History;
 use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
 use crate::model::relay::Relay;
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{ConnectionsSeen, Snapshot};
 use crate::model::time::Timestamp;
 use readiness::Grounds;
 use readiness::target::Target;
@@ -154,8 +154,6 @@ pub fn evaluate(
         window: settings.window,
     };
     let (verdict, verdict_reason) = verdict::judge(&facts);
-    let timeline = history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key));
-    let connections = snapshot.connections.reading.known();
     let report = Report {
         api_version: API_VERSION,
         kind: "NodeReport",
@@ -165,6 +163,7 @@ pub fn evaluate(
         verdict,
         verdict_reason,
         findings: find(&facts),
+        timeline: history.timeline(snapshot.taken, facts.used_by.iter().map(|client| &client.key)),
         runtime: snapshot.runtime.runtime.reading.clone(),
         refused_endpoints: snapshot.runtime.refused.clone(),
         kubelet_ceiling: ceiling,
@@ -174,7 +173,7 @@ pub fn evaluate(
         pods: ready_pods(snapshot),
         engines: joined.engines,
         clients: lists.clients,
-        timeline,
+        docker_free: history.disuse().reading(),
         relays: joined.relays,
         exposures: lists.exposures,
         runtime_clients: lists.runtime_clients,
@@ -184,11 +183,15 @@ pub fn evaluate(
         orphaned_shims: runtime::orphaned_shims(snapshot),
         readiness: Vec::new(),
         connect_events: snapshot.connects.reading.as_ref().map(|seen| seen.events.clone()),
-        holder_method: connections.map(|seen| seen.method),
-        iterator_refused: connections.and_then(|seen| seen.iterator_refused.clone()),
+        holder_method: connections(snapshot).map(|seen| seen.method),
+        iterator_refused: connections(snapshot).and_then(|seen| seen.iterator_refused.clone()),
         sources,
     };
     with_readiness(report, &settings.ready_for)
+}
+
+fn connections(snapshot: &Snapshot) -> Option<&ConnectionsSeen> {
+    snapshot.connections.reading.known()
 }
 
 fn gaps_of(sources: &[SourceStatus]) -> Vec<(Source, &Gap)> {

@@ -92,6 +92,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         pods: Reading::Known(2),
         engines: Reading::Known(Vec::new()),
         clients: Reading::Known(Vec::new()),
+        docker_free: Reading::Absent,
         runtime_clients: Reading::Known(Vec::new()),
         runtime_exposures: Reading::Known(Vec::new()),
         relays: Reading::Known(Vec::new()),
@@ -113,6 +114,7 @@ fn blind(second: u64) -> Report {
     report.runtime = Reading::Unknown(gap());
     report.kubelet_ceiling = Reading::Unknown(gap());
     report.engines = Reading::Unknown(gap());
+    report.docker_free = Reading::Unknown(gap());
     report
 }
 

@@ -61,7 +61,17 @@ impl Host {
             "30 1 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
         );
         std::fs::create_dir(host.tables())?;
+        host.set_clock("4f1c6d", 1_000)?;
         Ok(host)
+    }
+
+    /// Sets the kernel's own clock: the id of its boot, and the seconds since then.
+    pub(crate) fn set_clock(&self, boot: &str, uptime: u64) -> Result<()> {
+        let proc = self.paths().proc;
+        std::fs::create_dir_all(proc.join("sys/kernel/random"))?;
+        std::fs::write(proc.join("sys/kernel/random/boot_id"), format!("{boot}\n"))?;
+        std::fs::write(proc.join("uptime"), format!("{uptime}.00 1.00\n"))?;
+        Ok(())
     }
 
     /// Returns the process of systemd.
@@ -103,6 +113,21 @@ impl Host {
     /// Returns the path of dockerd's socket.
     pub(crate) fn docker_socket(&self) -> PathBuf {
         self.paths().root.join(DOCKER_SOCKET.trim_start_matches('/'))
+    }
+
+    /// Sets both times of dockerd's socket to now, as touch(1) does.
+    pub(crate) fn touch_docker_socket(&self) -> Result<()> {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        rustix::fs::utimensat(CWD, self.docker_socket(), &times, AtFlags::empty())?;
+        Ok(())
     }
 
     /// Allows every user of this machine to connect to dockerd's socket.

@@ -2,6 +2,7 @@
 //! JSON and the metrics are compared with golden files. `CASTOFF_BLESS=1` writes them; read the difference.
 
 mod connects;
+mod disuse;
 mod fence;
 mod hosts;
 mod mounts;

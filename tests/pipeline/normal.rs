@@ -17,7 +17,7 @@ fn settle(value: &mut Value, folder: &str) {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match name.as_str() {
-                    "time" | "firstSeen" | "lastSeen" => *field = TIME.into(),
+                    "time" | "firstSeen" | "lastSeen" | "since" => *field = TIME.into(),
                     // A timeline's first hour. The `from` of an endpoint is a word.
                     "from" if field.as_str().is_some_and(|t| t.ends_with(":00:00Z")) => *field = TIME.into(),
                     "durationMicros" => *field = 0.into(),

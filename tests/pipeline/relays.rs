@@ -63,3 +63,22 @@ async fn a_relay_of_itself_is_reported_and_the_look_ends() -> Result<()> {
     assert!(findings.any(|finding| finding.message.ends_with("its connections lead back to itself")));
     Ok(())
 }
+
+#[tokio::test]
+async fn connections_that_come_and_go_with_those_to_docker_show_a_relay_after_some_looks() -> Result<()> {
+    let mut host = hosts::relays::relays()?;
+    let mut agent = agent(&host);
+    let mut bases = Vec::new();
+    for number in 1..=3 {
+        let report = agent.look().await;
+        bases.push(relay(&report, "pod ci/builder-0 (build)")?.listeners[0].basis);
+        if number < 3 {
+            hosts::relays::visit(&mut host, number)?;
+            continue;
+        }
+        let mut clients = report.clients.items().iter();
+        assert!(clients.any(|client| client.key.identity.to_string().starts_with("visitor")));
+    }
+    assert_eq!(bases, [None, None, Some(RelayBasis::Pairs)]);
+    Ok(())
+}

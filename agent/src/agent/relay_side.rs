@@ -29,17 +29,19 @@ pub(super) struct RelayMemory {
 }
 
 impl RelayMemory {
-    /// Adds the relays of the last look to what the kernel is asked to watch.
+    /// Adds the relays of the last look to the listeners that the kernel watches.
     pub(super) fn add_to(&self, watched: &mut Sighting<Vec<EngineSighting>>) {
         if let Reading::Known(watched) = &mut watched.reading {
-            // Only connects to a file are told.
-            let is_file = |listener: &RelayListener| matches!(listener.id, ListenerId::File(_));
+            // The kernel reports connects to a file only. Listeners with an engine's name are watched as engines.
+            let is_file = |listener: &RelayListener| {
+                matches!(listener.id, ListenerId::File(_)) && listener.basis != Some(RelayBasis::Name)
+            };
             watched.extend(self.relays.iter().map(|relay| as_engine(relay, is_file)));
         }
     }
 }
 
-/// What a look for relays starts from.
+/// The input of a look for relays.
 struct Known {
     connections: Vec<Connection>,
     /// The connects to engines and to relays.
@@ -107,7 +109,7 @@ impl Agent {
     }
 }
 
-/// Takes a relay among the engines, with the clients of which there is evidence that it passes them on.
+/// Adds a relay to the engines, with the clients for which there is evidence that it passes their connections on.
 fn serve(
     relay: &RelaySighting,
     engines: &mut Sighting<Vec<EngineSighting>>,
@@ -138,7 +140,7 @@ fn serve(
     engines.extend((!engine.listeners.is_empty()).then_some(engine));
 }
 
-/// A relay as what serves those of its listeners that are wanted.
+/// Makes an engine of a relay, with its listeners that are wanted.
 fn as_engine(relay: &RelaySighting, is_wanted: impl Fn(&RelayListener) -> bool) -> EngineSighting {
     let listeners = relay.listeners.iter().filter(|listener| is_wanted(listener));
     EngineSighting {
@@ -160,7 +162,7 @@ fn as_engine(relay: &RelaySighting, is_wanted: impl Fn(&RelayListener) -> bool) 
     }
 }
 
-/// The listeners whose clients are looked for and were not yet.
+/// Returns the listeners whose clients this look has yet to find.
 fn wanted_clients(candidates: &Candidates, visited: &mut BTreeSet<ListenerId>) -> BTreeSet<SocketInode> {
     let mut wanted = BTreeSet::new();
     for relay in candidates.relays.values() {
@@ -171,8 +173,8 @@ fn wanted_clients(candidates: &Candidates, visited: &mut BTreeSet<ListenerId>) -
     wanted
 }
 
-/// Takes requests of the Docker API for evidence where the relay used an engine in the same look: what a client sends to a
-/// program that passes nothing on proves nothing.
+/// Takes requests of the Docker API as evidence if the relay used an engine in the same look. A request to a program that passes
+/// nothing on proves nothing.
 fn ask_kernel(relay: &mut RelaySighting, told: &[Connects]) {
     let is_own = |told: &&Connects| {
         let process = told.process.as_ref();
@@ -241,7 +243,9 @@ impl HostSide {
         }
         candidates.count_steps();
         let mut relays = candidates.into_relays();
-        relays.iter_mut().for_each(|relay| ask_kernel(relay, &known.connects));
+        for relay in &mut relays {
+            ask_kernel(relay, &known.connects);
+        }
         self.relays.relays.clone_from(&relays);
         let gaps = gaps.into_iter().map(|gap| Gap {
             hides: Hides::Detail,
@@ -291,5 +295,104 @@ impl HostSide {
             reading: seen.reading.map(|seen| seen.connections),
             gaps: seen.gaps,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::identity::NetNs;
+    use crate::model::relay::Steps;
+    use crate::model::request::{Operation, Request, Requests};
+    use crate::model::sample::{NOW, clear_node, connection, docker_socket, events, process};
+    use crate::model::socket::SocketName;
+
+    fn front() -> ListenerId {
+        ListenerId::Abstract(NetNs(1), "front".to_owned())
+    }
+
+    /// A relay without evidence, with the clients 6 (process 301) and 7 (process 302).
+    fn relay() -> RelaySighting {
+        let client = |inode, pid| Connection {
+            listener: front(),
+            ..connection(inode, vec![process(pid, "/usr/bin/client")])
+        };
+        RelaySighting {
+            process: process(300, "/usr/bin/proxy"),
+            upstream: [docker_socket()].into(),
+            outgoing: BTreeSet::new(),
+            listeners: vec![RelayListener {
+                id: front(),
+                name: SocketName::Abstract("front".to_owned()),
+                socket: SocketInode(9),
+                netns: NetNs(1),
+                basis: None,
+                accepted: 2,
+                steps: Steps::default(),
+            }],
+            connections: vec![client(6, 301), client(7, 302)],
+            passed: BTreeSet::new(),
+        }
+    }
+
+    fn told(listener: ListenerId, pid: u32, program: &str, operation: Operation) -> Connects {
+        let mut requests = Requests::default();
+        let version = None;
+        requests.add(Request { operation, version }, NOW);
+        Connects {
+            listener,
+            process: Some(process(pid, program)),
+            count: 1,
+            first: NOW,
+            last: NOW,
+            requests,
+        }
+    }
+
+    #[test]
+    fn requests_through_a_relay_count_against_the_client_that_sent_them() {
+        let by_relay = told(docker_socket(), 310, "/usr/bin/proxy", Operation::Read);
+        let by_client = told(front(), 301, "/usr/bin/client", Operation::Read);
+        let mut relay = relay();
+        ask_kernel(&mut relay, &[by_relay, by_client]);
+        assert_eq!(relay.listeners[0].basis, Some(RelayBasis::Requests));
+        let passed: Vec<bool> = relay.connections.iter().map(|c| relay.is_passed_on(c)).collect();
+        assert_eq!(passed, [true, false]);
+    }
+
+    #[test]
+    fn requests_to_a_program_that_uses_no_engine_meanwhile_prove_nothing() {
+        let by_client = told(front(), 301, "/usr/bin/client", Operation::Read);
+        let by_another = told(docker_socket(), 320, "/usr/bin/docker", Operation::Read);
+        let mut relay = relay();
+        ask_kernel(&mut relay, &[by_client, by_another]);
+        assert_eq!(relay.listeners[0].basis, None);
+        assert!(relay.passed.is_empty());
+    }
+
+    #[test]
+    fn a_relay_serves_the_clients_with_evidence_and_their_connects() {
+        let mut node = clear_node();
+        let mut relay = relay();
+        relay.listeners[0].basis = Some(RelayBasis::Requests);
+        relay.passed.insert((front(), ClientEnd::Socket(SocketInode(6))));
+        let connects = vec![
+            told(front(), 301, "/usr/bin/client", Operation::Read),
+            told(front(), 302, "/usr/bin/client", Operation::Other),
+            told(docker_socket(), 320, "/usr/bin/docker", Operation::Other),
+        ];
+        node.engines = Sighting::full(Vec::new());
+        let mut told = Sighting::full(ConnectsSeen {
+            events: events(),
+            connects,
+        });
+        serve(&relay, &mut node.engines, &mut node.connections, &mut told);
+        let listeners = node.engines.reading.items().iter().flat_map(|engine| &engine.listeners);
+        assert!(listeners.map(|listener| &listener.id).eq([&front()]));
+        let seen = node.connections.reading.known().expect("the sample has connections");
+        assert_eq!(seen.connections.iter().map(|c| c.client.0).collect::<Vec<_>>(), [6]);
+        let kept = told.reading.known().expect("it was known").connects.iter();
+        let kept: Vec<u32> = kept.filter_map(|told| Some(told.process.as_ref()?.key.pid.0)).collect();
+        assert_eq!(kept, [301, 320]);
     }
 }

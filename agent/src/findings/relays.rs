@@ -25,9 +25,9 @@ fn relay(relay: &Relay) -> Finding {
     let upstream = listed(upstream.iter().map(String::as_str));
     let clients: Vec<String> = relay.clients.iter().map(|client| client.identity.to_string()).collect();
     let mut message = if is_sure {
-        format!("passes the Docker API of {upstream} on at {points}")
+        format!("passes the Docker API of {upstream} on to clients at {points}")
     } else {
-        format!("uses {upstream}, itself accepts at {points}, and may pass the Docker API on")
+        format!("uses {upstream}, accepts connections at {points}, and may pass the Docker API on")
     };
     if !clients.is_empty() {
         message += "; connected to it: ";
@@ -43,9 +43,9 @@ fn relay(relay: &Relay) -> Finding {
 const fn evidence(basis: RelayBasis) -> &'static str {
     match basis {
         RelayBasis::Requests => "where clients send requests of the Docker API",
-        RelayBasis::Port => "a port that is registered for the Docker API",
-        RelayBasis::Name => "a name that an engine's socket has",
-        RelayBasis::Process => "with a process for each client that has one connection to the engine",
-        RelayBasis::Pairs => "where connections come and go together with those to the engine",
+        RelayBasis::Port => "which is a port of the Docker API",
+        RelayBasis::Name => "which has the name of an engine's socket",
+        RelayBasis::Process => "where a process for each client has one connection to the engine",
+        RelayBasis::Pairs => "where connections come and go with those to the engine",
     }
 }

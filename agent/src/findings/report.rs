@@ -8,6 +8,7 @@ use super::readiness::answer::Readiness;
 use crate::model::client::Client;
 use crate::model::connect::ConnectEvents;
 use crate::model::container::ShadowContainer;
+use crate::model::disuse::DockerFree;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
 use crate::model::host::{CgroupVersion, OrphanedShim};
@@ -191,6 +192,9 @@ pub struct Report {
     pub engines: Reading<Vec<Engine>>,
     /// The clients that use them, now or within the window; open ones first, then by last seen.
     pub clients: Reading<Vec<Client>>,
+    /// The time for which the node's Docker is proven to be unused; absent while it is used. A socket whose mount keeps
+    /// access times daily counts as used for 24 hours after its last connect.
+    pub docker_free: Reading<DockerFree>,
     /// The hours, of the last ones, in which any of them was seen.
     pub timeline: Timeline,
     /// Clients of the engines that pass the Docker API on to clients of their own, or may do so.

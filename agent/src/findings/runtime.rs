@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 const DOCKER: &str = "docker";
 
 /// Returns the reason why Docker is the kubelet's own runtime, if it is.
-pub(super) fn docker_is_the_runtime(snapshot: &Snapshot) -> Option<String> {
+pub(crate) fn docker_is_the_runtime(snapshot: &Snapshot) -> Option<String> {
     let kubelet = snapshot.kubelet.reading.known();
     if let Some(runtime) = snapshot.runtime.runtime.reading.known()
         && runtime.name == DOCKER

@@ -6,7 +6,7 @@ use super::join::{AgentPod, Node, Unsupported};
 use super::look::FleetSettings;
 use super::readiness::{self, ago};
 use super::report::{NoReport, Report};
-use super::row::{AgentSeen, Doubt, NodeRow};
+use super::row::{AgentSeen, Doubt, NodeRow, Reported};
 use crate::apiserver::refusal::Refusal;
 use crate::findings::report::Verdict;
 use crate::model::publishing::Outcome;
@@ -125,6 +125,11 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
         clients: report.clients.weakened(is_stale),
         exposures: report.exposures.weakened(is_stale),
         shadow_containers: report.shadow_containers.weakened(is_stale),
+        docker_free: if is_stale {
+            Reported::Unknown
+        } else {
+            report.docker_free
+        },
         runtime_is_hidden: report.runtime_is_hidden,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::row::{Clients, Reported, RuntimeSeen, Use, User, UserKind};
+use super::row::{Clients, FreeSeen, Reported, RuntimeSeen, Use, User, UserKind};
 use crate::findings::report::{API_VERSION, Verdict};
 use crate::model::engine;
 use crate::model::reading::Hides;
@@ -32,6 +32,7 @@ pub(super) struct Report {
     pub(super) clients: Reported<Clients>,
     pub(super) exposures: Reported<u64>,
     pub(super) shadow_containers: Reported<u64>,
+    pub(super) docker_free: Reported<Option<FreeSeen>>,
     pub(super) runtime_is_hidden: bool,
 }
 
@@ -76,6 +77,8 @@ struct Body<'a> {
     #[serde(borrow, default)]
     shadow_containers: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    docker_free: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     sources: Option<&'a RawValue>,
 }
 
@@ -100,6 +103,12 @@ struct Gap {
 struct Ceiling {
     kind: String,
     minor: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Free {
+    since: Timestamp,
+    days: u64,
 }
 
 #[derive(Deserialize)]
@@ -223,9 +232,14 @@ impl Report {
                 read_part(body.shadow_containers, |all: Vec<Anything>| Some(all.len() as u64)),
                 hidden(&[Hides::ShadowContainer]),
             ),
+            docker_free: read_part(body.docker_free, free),
             runtime_is_hidden: hidden(&[Hides::Runtime]),
         })
     }
+}
+
+fn free(Free { since, days }: Free) -> Option<FreeSeen> {
+    Some(FreeSeen { since, days })
 }
 
 /// Reads a reading: `Known(None)` where it is absent.

@@ -166,6 +166,16 @@ impl Clients {
     pub const USERS: usize = 64;
 }
 
+/// The time for which Docker is proven to be unused on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FreeSeen {
+    /// Nobody used it since then.
+    pub since: Timestamp,
+    /// The whole days that are proven.
+    pub days: u64,
+}
+
 /// A Node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -192,6 +202,8 @@ pub struct NodeRow {
     pub shadow_containers: Reported<u64>,
     /// The answers for the targets of `--for`, in the same order.
     pub readiness: Vec<ReadyFor>,
+    /// The time for which Docker is proven to be unused; null in a known state: it is used.
+    pub docker_free: Reported<Option<FreeSeen>>,
     /// True if something hides the runtime that the kubelet uses: the verdict of an `in-use` node may really be `runtime`.
     pub runtime_is_hidden: bool,
 }
@@ -211,6 +223,7 @@ impl NodeRow {
             exposures: Reported::Unknown,
             shadow_containers: Reported::Unknown,
             readiness: Vec::new(),
+            docker_free: Reported::Unknown,
             runtime_is_hidden: true,
         }
     }

@@ -14,6 +14,7 @@ use super::readiness::ReadyFor;
 use super::row::{Clients, Doubt, NodeRow, User, severity};
 use crate::findings::readiness::answer::Answer;
 use crate::findings::report::{Code, Verdict};
+use crate::model::disuse::DockerFree;
 
 /// The number of users that are distinguished while the fleet is read.
 const USERS: usize = 10_000;
@@ -111,6 +112,8 @@ pub struct Summary {
     pub namespaces: Vec<Count<Option<String>>>,
     /// Nodes by runtime and its version.
     pub runtimes: Vec<Count<String>>,
+    /// Nodes on which Docker is proven to be unused, by how many days at least: 7, 14 and 35.
+    pub docker_free: Vec<Count<u64>>,
     /// Agents by version.
     pub versions: Vec<Count<String>>,
     /// Agents' pods on Nodes that are not in the list.
@@ -137,6 +140,7 @@ pub struct Tally {
     namespaces: BTreeMap<Option<String>, u64>,
     runtimes: BTreeMap<String, u64>,
     versions: BTreeMap<String, u64>,
+    docker_free: [u64; DockerFree::SPANS.len()],
     worst: BTreeMap<(u8, Reverse<u64>, String), NodeRow>,
 }
 
@@ -157,6 +161,11 @@ impl Tally {
         }
         if let Some(version) = row.agent.as_ref().and_then(|agent| agent.version.as_ref()) {
             count(&mut self.versions, version.clone());
+        }
+        if let Some(Some(free)) = row.docker_free.seen() {
+            for (nodes, span) in self.docker_free.iter_mut().zip(DockerFree::SPANS) {
+                *nodes += u64::from(free.days >= span);
+            }
         }
         self.keep(row);
     }
@@ -245,6 +254,8 @@ impl Tally {
             what: *verdict,
             nodes: self.verdicts.get(verdict).copied().unwrap_or(0),
         });
+        let free = DockerFree::SPANS.into_iter().zip(self.docker_free);
+        let free = free.map(|(what, nodes)| Count { what, nodes });
         Summary {
             nodes: self.nodes,
             complete: ending.is_some_and(|ending| ending.broken.is_empty()),
@@ -255,6 +266,7 @@ impl Tally {
             more_users,
             namespaces: most_first(&self.namespaces),
             runtimes: most_first(&self.runtimes),
+            docker_free: free.collect(),
             versions: most_first(&self.versions),
             stray_pods: ending.map_or(0, |ending| ending.left.strays.len() as u64),
             doubled_nodes: ending.map_or(0, |ending| ending.left.doubled),

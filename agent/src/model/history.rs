@@ -10,10 +10,13 @@ use std::mem;
 use std::time::Duration;
 
 use super::client::{ClientIdentity, ClientKey, OpenClient};
+use super::disuse::{Count, Disuse, DisuseLook};
+use super::engine::Api;
 use super::exposure::{ExposureKey, Mounted};
 use super::hours::Hours;
 use super::identity::{ProcessKey, SocketInode};
 use super::last_connect::Moment;
+use super::reading::Gap;
 use super::request::Requests;
 use super::time::Timestamp;
 use super::timeline::Timeline;
@@ -70,6 +73,9 @@ pub struct History {
     connected: BTreeSet<ClientKey>,
     /// For each listener, the time of the last connect that the kernel reported to the last look.
     reported: BTreeMap<ClientKey, Timestamp>,
+    /// True if a use of the node's Docker was recorded since the last look was counted.
+    used: bool,
+    disuse: Disuse,
     forgotten: u64,
 }
 
@@ -136,6 +142,7 @@ impl History {
             }
         }
         self.looked.absorb(&before.looked);
+        self.disuse.absorb(before.disuse);
         hand_over(&mut self.clients, &self.open.keys().cloned().collect());
         hand_over(&mut self.exposures, &self.mounted);
         self.bound();
@@ -157,6 +164,7 @@ impl History {
         self.connected.clear();
         self.reported.clear();
         for client in open {
+            self.used |= is_use(&client.key);
             let before = self.open.get(&client.key);
             let new = client
                 .sockets
@@ -252,6 +260,7 @@ impl History {
     }
 
     fn record_unseen(&mut self, key: &ClientKey, at: Timestamp) {
+        self.used |= is_use(key);
         let seen = self.clients.entry(key.clone()).or_insert(ClientRecord::at(at));
         seen.last = seen.last.max(at);
         seen.hours.mark(at);
@@ -291,6 +300,30 @@ impl History {
     /// Records that nothing hid a client from the look at the time `at`: a client that it did not see was not there.
     pub fn mark_whole(&mut self, at: Timestamp) {
         self.looked.mark(at);
+    }
+
+    /// Goes on with a count that was kept.
+    #[must_use]
+    pub fn with_disuse(mut self, count: Option<Count>) -> Self {
+        self.disuse = count.map(Disuse::restore).unwrap_or_default();
+        self
+    }
+
+    /// The time for which the node's Docker is proven to be unused.
+    pub const fn disuse(&self) -> &Disuse {
+        &self.disuse
+    }
+
+    /// Counts a look that was recorded, or says why it does not count.
+    pub fn count_disuse(&mut self, look: Result<DisuseLook, Gap>) {
+        let used = mem::take(&mut self.used);
+        match look {
+            Ok(look) => self.disuse.take_in(DisuseLook {
+                used: used || look.used,
+                ..look
+            }),
+            Err(gap) => self.disuse.stop(gap),
+        }
     }
 
     /// Hours in which at least one look could have seen every client.
@@ -345,8 +378,10 @@ impl History {
             *first = now.min(*first);
             *last = now.min(*last);
         }
-        for mark in self.marks.values_mut() {
-            *mark = (*mark).min(Moment::from_secs(now.as_unix()));
+        // `now` is cut to its second, and a mark is not.
+        let (now_moment, end) = (Moment::from_secs(now.as_unix()), Moment::from_secs(now.as_unix() + 1));
+        for mark in self.marks.values_mut().filter(|mark| **mark > end) {
+            *mark = now_moment;
         }
         self.looked = self.looked.until(now);
         clamped
@@ -510,6 +545,11 @@ fn hand_over<K: Key, R: Record>(records: &mut BTreeMap<K, R>, now: &BTreeSet<K>)
             seen.inherit(first, gone);
         }
     }
+}
+
+/// True if a connection of this client is a use of the node's Docker.
+fn is_use(key: &ClientKey) -> bool {
+    key.api == Api::Docker && key.scope.is_of_node()
 }
 
 /// Removes the records that exceed the limit, and returns their number.

@@ -72,10 +72,9 @@ impl Process {
         }
     }
 
-    /// True if both execute one program for one user in one control group.
+    /// True if both execute one program in one cgroup. A server's workers may run as another user than the server.
     pub fn is_like(&self, other: &Self) -> bool {
-        let is_same = |process: &Self| process.executable.is_some() && process.executable == self.executable;
-        is_same(other) && self.uid == other.uid && self.membership == other.membership
+        self.executable.is_some() && self.executable == other.executable && self.membership == other.membership
     }
 
     /// The last component of the executable, else the kernel's name for the process.

@@ -16,13 +16,13 @@ use super::socket::{Connection, ListenerId, SocketName};
 codes! {
     /// The evidence that a socket passes the Docker API on.
     RelayBasis {
-        /// A client sent requests of the Docker API to it while the relay used the engine, as the kernel told.
+        /// A client sent requests of the Docker API to it while the relay used the engine, as the kernel reported.
         Requests = "requests",
         /// It is one of the TCP ports that are registered for the Docker API.
         Port = "port",
         /// It has the name of an engine's socket.
         Name = "name",
-        /// A process holds one connection from a client and one to the engine, and accepts no others.
+        /// A process holds one connection from a client and one to the engine, and no listener.
         Process = "process",
         /// The connections to it and those to the engine came and went together.
         Pairs = "pairs",
@@ -30,7 +30,7 @@ codes! {
 }
 
 impl RelayBasis {
-    /// True if it is evidence against all clients of the socket; else it is against the clients of single connections.
+    /// True if it is evidence against all clients of the socket, and not only against the clients of single connections.
     pub const fn is_of_all(self) -> bool {
         matches!(self, Self::Port | Self::Name | Self::Pairs)
     }
@@ -52,7 +52,7 @@ impl ClientEnd {
     }
 }
 
-/// The numbers of connections of a listener and of its process to engines, over the looks.
+/// The number of connections to a listener, compared over the looks with the number of its process's connections to engines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
     /// The number of both in the last look, where they were equal.
@@ -63,7 +63,7 @@ pub struct Steps {
 
 impl Steps {
     /// Counts one more look. True if the numbers changed together often enough to prove that each connection has its own to the
-    /// engine: a web server has as many now and then, by chance.
+    /// engine. A web server has equal numbers at times, by chance.
     pub fn count(&mut self, accepted: usize, outgoing: usize) -> bool {
         if accepted != outgoing {
             *self = Self::default();
@@ -92,7 +92,7 @@ pub struct RelayListener {
     pub basis: Option<RelayBasis>,
     /// The connections to it now.
     pub accepted: usize,
-    /// Those of the looks so far.
+    /// The comparison of the looks so far.
     pub steps: Steps,
 }
 
@@ -109,7 +109,7 @@ pub struct RelaySighting {
     pub listeners: Vec<RelayListener>,
     /// The connections to those sockets, as far as they were looked for.
     pub connections: Vec<Connection>,
-    /// The ends of those that are known to be passed on, by listener.
+    /// The clients' ends of the connections that are known to be passed on, by listener.
     pub passed: BTreeSet<(ListenerId, ClientEnd)>,
 }
 
@@ -123,8 +123,8 @@ pub struct Relay {
     pub listeners: Vec<RelayPoint>,
     /// The listeners that it is connected to.
     pub upstream: Vec<SocketName>,
-    /// Those connected to it. Of a TCP port that has more connections than the relay has to engines, only clients of which
-    /// there is evidence.
+    /// The clients connected to it. If a TCP port has more connections than the relay has to engines, only clients with
+    /// evidence are listed.
     pub clients: Vec<RelayClient>,
     /// True if its connections lead back to itself.
     pub loops: bool,

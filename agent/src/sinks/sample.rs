@@ -7,6 +7,7 @@ use crate::findings::readiness::Grounds;
 use crate::findings::report::{API_VERSION, Code, Finding, KubeletCeiling, Report, Severity, Verdict};
 use crate::model::client::ClientIdentity;
 use crate::model::container::{PodContainer, ShadowContainer};
+use crate::model::disuse::{Began, DockerFree, Proof};
 use crate::model::engine::{EngineKind, Scope};
 use crate::model::exposure::{Access, Exposure, Via};
 use crate::model::host::CgroupVersion;
@@ -53,6 +54,7 @@ pub(crate) fn report() -> Report {
         pods: Reading::Known(12),
         engines: Reading::Known(node::engines()),
         clients: Reading::Known(clients::all()),
+        docker_free: Reading::Absent,
         timeline: clients::timeline(true),
         relays: Reading::Known(vec![relay()]),
         exposures: Reading::Known(exposures()),
@@ -108,6 +110,12 @@ pub(crate) fn clear() -> Report {
     report.engines = Reading::Known(Vec::new());
     report.clients = Reading::Known(Vec::new());
     report.timeline = Timeline::new(ago(0), &[], &(0..168).map(|hours| ago(hours * 3_600)).collect());
+    report.docker_free = Reading::Known(DockerFree {
+        since: ago(16 * 86_400),
+        days: 16,
+        by: Proof::Looks,
+        began: Began::AfterUse,
+    });
     report.relays = Reading::Known(Vec::new());
     report.exposures = Reading::Known(Vec::new());
     report.runtime_clients = Reading::Known(Vec::new());
@@ -163,6 +171,7 @@ pub(crate) fn blind() -> Report {
     report.engines = Reading::Unknown(gap());
     report.clients = Reading::Unknown(gap());
     report.timeline = Timeline::new(ago(0), &[], &Hours::default());
+    report.docker_free = Reading::Unknown(gap());
     report.relays = Reading::Unknown(gap());
     report.exposures = Reading::Unknown(gap());
     report.runtime_clients = Reading::Unknown(gap());

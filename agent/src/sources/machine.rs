@@ -7,7 +7,8 @@ use std::io;
 
 use super::HostPaths;
 use super::kernel::rooted::Rooted;
-use super::kernel::system::read_boot_id;
+use super::kernel::system::{read_boot_id, read_uptime};
+use crate::model::disuse::BootClock;
 use crate::model::machine::Machine;
 
 /// The most bytes of either file, which has a UUID or 32 digits.
@@ -28,6 +29,14 @@ pub fn read_boot(host: &HostPaths) -> Machine {
         boot_id: identity(read_boot_id(&host.proc, LIMIT)),
         machine_id: None,
     }
+}
+
+/// Reads the kernel's own clock; none where the boot's id or its time cannot be read.
+pub fn read_clock(host: &HostPaths) -> Option<BootClock> {
+    Some(BootClock {
+        boot: read_boot(host).boot_id?,
+        uptime: read_uptime(&host.proc)?,
+    })
 }
 
 /// Parses an ID. Before the first boot machine-id(5) has `uninitialized`.

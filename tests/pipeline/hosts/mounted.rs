@@ -23,6 +23,24 @@ pub(crate) fn without_a_list_of_pods() -> Result<Host> {
     Ok(host)
 }
 
+/// dockerd without a client, on a node whose mounts keep access times as `option` says.
+pub(crate) fn with_access_times(option: &str) -> Result<Host> {
+    let mut host = node(|mut script| {
+        script.pods.clear();
+        script.containers.clear();
+        script
+    })?;
+    host.quiet_dockerd()?;
+    let device = std::fs::metadata(host.paths().root)?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let root = format!("20 1 {major}:{minor} / / rw{option} - ext4 /dev/vda rw\n");
+    let cgroups = "30 20 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    let mounts = root + cgroups;
+    host.init().file("mountinfo", &mounts);
+    host.daemon().socket(50).file("mountinfo", &mounts);
+    Ok(host)
+}
+
 /// dockerd without a client. Of its own container `watchtower` there are only the supervisor and the record.
 pub(crate) fn a_container_of_docker() -> Result<Host> {
     let mut host = node(|script| script)?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use castoff::sources::kernel::diag::encode::SocketFacts;
 use castoff_tests::fake::cri::Api;
 
-use super::{Host, POD_NETNS, STATIC_UID, id, pod_cgroup, script};
+use super::{Host, STATIC_UID, id, identity, pod_cgroup, script};
 
 /// Returns a server's end of a connection and its client's.
 const fn pair(server: u32, name: &'static [u8], file: super::FileIdentity, client: u32) -> [SocketFacts<'static>; 2] {
@@ -51,12 +51,24 @@ pub(crate) fn relays() -> Result<Host> {
     run(1100, 1, "/usr/bin/socat", "front", &[80]);
     run(1101, 1100, "/usr/bin/socat", "front", &[60, 81]);
     run(1200, 1, "/usr/local/bin/deploy", "deploy", &[70]);
-    run(1300, 1, "/usr/bin/curl", "visitor", &[71]);
+    run(1300, 1, "/usr/bin/curl", "visitor", &[71, 73, 74]);
     run(1400, 1, "/usr/bin/ring", "ring", &[95, 96, 72]);
-    host.in_pod(1000, &pod_cgroup(&id(0x11)))
-        .netns(POD_NETNS)
-        .socket(61)
-        .socket(90)
-        .socket(91);
+    let web = host.in_pod(1000, &pod_cgroup(&id(0x11)));
+    // 63, 64, 92 and 93 are in no table before `visit`.
+    let held = [61, 90, 91, 63, 64, 92, 93];
+    held.iter().fold(web, |web, socket| web.socket(*socket));
     Ok(host)
+}
+
+/// One more visitor of the web server, and one more connection of it to Docker: the first or the second.
+pub(crate) fn visit(host: &mut Host, number: u32) -> Result<()> {
+    let (docker, web) = (
+        identity(&host.at("/run/docker.sock")?)?,
+        identity(&host.at("/run/web.sock")?)?,
+    );
+    let pairs = [
+        pair(52 + number, b"/run/docker.sock\0", docker, 62 + number),
+        pair(91 + number, b"/run/web.sock\0", web, 72 + number),
+    ];
+    host.open_on_host(&pairs.concat())
 }

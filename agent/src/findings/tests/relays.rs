@@ -38,7 +38,7 @@ fn behind() -> Connection {
     }
 }
 
-/// What the look adds to the engines where there is evidence.
+/// Returns the engine that the look adds for a relay with evidence.
 fn as_engine(relay: &RelaySighting) -> EngineSighting {
     EngineSighting {
         kind: EngineKind::Other,

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::findings::readiness::answer::{Answer, Readiness};
 use crate::findings::report::{KubeletCeiling, Report};
+use crate::model::disuse::DockerFree;
 use crate::model::reading::{Hides, Reading, codes};
 use crate::model::runtime::Runtime;
 use prefix::Prefix;
@@ -35,6 +36,8 @@ codes! {
         DockerEngine = "docker-engine",
         /// The newest kubelet that the runtime can serve, as `1.37`.
         KubeletCeiling = "kubelet-ceiling",
+        /// The longest span of days (7, 14 or 35) for which Docker is proven to be unused; 0 where none is.
+        DockerFreeDays = "docker-free-days",
     }
 }
 
@@ -82,6 +85,7 @@ pub fn values(report: &Report) -> BTreeMap<String, String> {
         (Name::CriApi, runtime(|r| r.api.code())),
         (Name::DockerEngine, engines(report)),
         (Name::KubeletCeiling, ceiling(&report.kubelet_ceiling)),
+        (Name::DockerFreeDays, free_days(&report.docker_free)),
     ];
     let fixed = fixed.map(|(name, value)| (name.code().to_owned(), value));
     fixed.into_iter().chain(report.readiness.iter().map(ready)).collect()
@@ -118,6 +122,15 @@ fn ceiling(reading: &Reading<KubeletCeiling>) -> String {
         Reading::Known(KubeletCeiling::None) => UNLIMITED.to_owned(),
         Reading::Known(KubeletCeiling::Minor(minor)) => format!("1.{minor}"),
         Reading::Absent => NO_RUNTIME.to_owned(),
+        Reading::Unknown(_) => UNKNOWN.to_owned(),
+    }
+}
+
+/// A number always, so that a selector can compare it: while Docker is used there is no day without it.
+fn free_days(reading: &Reading<DockerFree>) -> String {
+    match reading {
+        Reading::Known(free) => free.span().to_string(),
+        Reading::Absent => "0".to_owned(),
         Reading::Unknown(_) => UNKNOWN.to_owned(),
     }
 }

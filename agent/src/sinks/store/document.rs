@@ -4,11 +4,13 @@
 //! Version 2 had no exposures and no images of containers. It is read; exposures start again.
 //! Version 3 had no marks of last connects. It is read.
 //! Version 4 had no requests. It is read.
+//! Version 5 had no count of the time without use. It is read, and the count begins anew.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::client::ClientKey;
+use crate::model::disuse::Count;
 use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{ClientRecord, ExposureRecord, History};
 use crate::model::hours::Hours;
@@ -17,7 +19,7 @@ use crate::model::request::Requests;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 const WITHOUT_HOURS: u32 = 1;
 
 /// The maximum size of a state file in bytes, for reading and writing: [`History::LIMIT`] clients and [`History::EXPOSURES`]
@@ -69,6 +71,8 @@ struct Document {
     exposures: Vec<ExposureEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     marks: Vec<MarkEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    docker_free: Option<Count>,
 }
 
 /// The last connect to a listener that was judged.
@@ -199,6 +203,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
                 nanoseconds: mark.subsec_nanos(),
             })
             .collect(),
+        docker_free: history.disuse().count().cloned(),
     };
     let mut bytes = serde_json::to_vec(&document).map_err(DocumentError::Json)?;
     bytes.push(b'\n');
@@ -256,5 +261,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         let nanoseconds = entry.nanoseconds.min(999_999_999);
         (entry.listener, Moment::new(entry.seconds, nanoseconds))
     });
-    Ok(History::restore(known, exposures, document.looked, marks))
+    let history = History::restore(known, exposures, document.looked, marks);
+    Ok(history.with_disuse(document.docker_free))
 }

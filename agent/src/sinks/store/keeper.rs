@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::StateError;
 use super::file::StateFile;
+use crate::model::disuse::{Disuse, Sight};
 use crate::model::history::History;
 
 /// Keeps one history in one file.
@@ -88,13 +89,15 @@ impl StateKeeper {
     /// Writes `history` if that is due: after each cycle.
     pub fn save_if_due(&mut self, history: &History, now: Instant) -> Result<Saved, StateError> {
         let digest = Digest::of(history);
-        if digest == self.on_disk {
+        if digest.is_all_but_the_clock_of(&self.on_disk) {
             return Ok(Saved::Unchanged);
         }
         let rests = self
             .written
             .is_some_and(|written| now.saturating_duration_since(written) < self.rest);
-        if digest.clients == self.on_disk.clients && rests {
+        // An end of the count is not lost: after a crash it would go on as if there had been none.
+        let can_wait = digest.clients == self.on_disk.clients && !(digest.ended && !self.on_disk.ended);
+        if can_wait && rests {
             return Ok(Saved::NotDue);
         }
         self.save(history, now)
@@ -127,7 +130,7 @@ impl StateKeeper {
     }
 }
 
-/// A digest that distinguishes two histories, in 16 bytes instead of a second copy. Only within one process: the hasher may
+/// A digest that distinguishes two histories, in 32 bytes instead of a second copy. Only within one process: the hasher may
 /// change with the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
@@ -135,6 +138,10 @@ struct Digest {
     clients: u64,
     /// Last times, connects, hours.
     figures: u64,
+    /// True if the count of the time without use ended, or stopped.
+    ended: bool,
+    /// When that count last moved, which it does with each look.
+    clock: Option<u64>,
 }
 
 impl Digest {
@@ -153,9 +160,21 @@ impl Digest {
             mark.hash(&mut figures);
         }
         history.looked().hash(&mut figures);
+        let count = history.disuse().count();
+        if let Some(count) = count {
+            (count.by, count.began, count.sight, &count.last.sockets).hash(&mut figures);
+            let clock = &count.last.clock;
+            (&clock.boot, clock.uptime / Disuse::REST).hash(&mut figures);
+        }
         Self {
             clients: clients.finish(),
             figures: figures.finish(),
+            ended: count.is_some_and(|count| count.sight != Sight::Whole),
+            clock: count.map(|count| count.last.clock.uptime),
         }
+    }
+
+    fn is_all_but_the_clock_of(&self, other: &Self) -> bool {
+        (self.clients, self.figures) == (other.clients, other.figures)
     }
 }

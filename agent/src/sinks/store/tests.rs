@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::document::{decode, encode};
 use super::*;
 use crate::model::client::{ClientIdentity, OpenClient, Origin};
+use crate::model::disuse::{Began, BootClock, Count, Proof, Seen, Sight, Sockets};
 use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{ClientRecord, ExposureRecord, History};
 use crate::model::last_connect::Moment;
@@ -55,7 +56,26 @@ fn history() -> History {
         (key.clone(), moment)
     });
     let marks: Vec<_> = marks.collect();
-    History::restore(clients, exposures, looked, marks)
+    History::restore(clients, exposures, looked, marks).with_disuse(Some(count(16 * 86_400)))
+}
+
+/// A count of so many seconds, which goes on.
+fn count(seconds: u64) -> Count {
+    Count {
+        seconds,
+        since: sample::ago(seconds),
+        by: Proof::SocketClock,
+        began: Began::AfterUse,
+        sight: Sight::Whole,
+        last: Seen {
+            at: sample::ago(0),
+            clock: BootClock {
+                boot: "4f1c6d".to_owned(),
+                uptime: 1_200_000 + seconds,
+            },
+            sockets: Sockets::default(),
+        },
+    }
 }
 
 fn place() -> (TempDir, PathBuf) {
@@ -172,8 +192,8 @@ fn bad_documents_have_different_errors() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":6,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 6 instead of 5",
+            "{\"format\":\"castoff-state\",\"version\":7,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 7 instead of 6",
         ),
         (
             entry(&day(24), &day(23)),
@@ -438,6 +458,51 @@ fn a_file_of_the_fourth_version_is_read() {
     let read = decode(document.to_string().as_bytes()).expect("it is of an old version, and well");
     assert_eq!(read.clients().count(), history().clients().count());
     assert!(read.clients().all(|(_, seen)| seen.requests.is_empty()));
+}
+
+/// A release without the count of the time without use wrote the same but for it.
+#[test]
+fn a_file_of_the_fifth_version_is_read() {
+    let bytes = encode(&history()).expect("it encodes");
+    let mut document: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
+    document["version"] = 5.into();
+    let fields = document.as_object_mut().expect("an object");
+    fields.remove("dockerFree").expect("the sample has a count");
+    let read = decode(document.to_string().as_bytes()).expect("it is of an old version, and well");
+    assert_eq!(read, history().with_disuse(None));
+}
+
+/// A crash loses no end of the count: with the file of before, it would go on as if there had been none.
+#[test]
+fn a_count_is_written_at_once_where_it_ends_and_now_and_then_where_it_grows() {
+    let (_dir, path) = place();
+    let start = Instant::now();
+    let mut keeper = load(&path).keeper;
+    let mut save = |count: Count, seconds: u64| {
+        let history = History::default().with_disuse(Some(count));
+        let saved = keeper.save_if_due(&history, start + Duration::from_secs(seconds));
+        saved.expect("it writes")
+    };
+    let with = |seconds, sight| Count {
+        sight,
+        ..count(seconds)
+    };
+    assert_eq!(save(with(0, Sight::Whole), 0), Saved::Written);
+    assert_eq!(save(with(15, Sight::Whole), 15), Saved::Unchanged);
+    assert_eq!(save(with(30, Sight::Used), 30), Saved::Written);
+    assert_eq!(save(with(45, Sight::Whole), 45), Saved::NotDue);
+    assert_eq!(
+        save(with(60, Sight::Used), 60),
+        Saved::Unchanged,
+        "the file says so still"
+    );
+    assert_eq!(save(with(75, Sight::Whole), 100), Saved::Written);
+    assert_eq!(save(with(90, Sight::Hidden), 115), Saved::Written);
+    assert_eq!(save(with(105, Sight::Whole), 200), Saved::Written);
+    assert_eq!(save(with(590, Sight::Whole), 790), Saved::Unchanged);
+    assert_eq!(save(with(610, Sight::Whole), 810), Saved::Written);
+    let kept = load(&path).history;
+    assert_eq!(kept.disuse().count(), Some(&with(610, Sight::Whole)));
 }
 
 #[test]

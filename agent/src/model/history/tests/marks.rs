@@ -152,3 +152,17 @@ fn a_connect_that_the_kernel_reported_explains_its_mark_and_no_later_one() {
         assert_eq!(seen(&history), expected, "at {at}");
     }
 }
+
+#[test]
+fn two_looks_in_one_second_count_a_connect_once() {
+    let mut history = History::default();
+    for _ in 0..2 {
+        history.clamp(Timestamp::from_unix(105));
+        history.record(Timestamp::from_unix(105), &[]);
+        history.record_marks(
+            Moment::from_secs_f64(105.9),
+            &[(unseen(), Moment::from_secs_f64(105.5))],
+        );
+    }
+    assert_eq!(seen(&history), Some((105, 105, 1)));
+}

@@ -25,6 +25,7 @@ fn every_label_is_always_there() {
         (Name::CriApi, "v1"),
         (Name::DockerEngine, "dockerd_other_podman"),
         (Name::KubeletCeiling, "1.35"),
+        (Name::DockerFreeDays, "0"),
     ];
     let clear = [
         (Name::DockerDependency, "clear"),
@@ -33,6 +34,7 @@ fn every_label_is_always_there() {
         (Name::CriApi, "v1"),
         (Name::DockerEngine, "none"),
         (Name::KubeletCeiling, "unlimited"),
+        (Name::DockerFreeDays, "14"),
     ];
     for (report, expected) in [(sample::report(), sample), (sample::clear(), clear)] {
         assert_eq!(

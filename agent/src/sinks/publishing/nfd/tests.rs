@@ -37,7 +37,7 @@ fn the_file_has_the_format_of_nfd() {
     assert!(lines.contains(&"castoff.dev/docker-dependency=in-use"));
     assert!(lines.contains(&"castoff.dev/container-runtime-version=1.6.20_ds1"));
     assert!(lines.contains(&"castoff.dev/valid-until=1795543200"), "{lines:?}");
-    assert_eq!(lines.len(), 8);
+    assert_eq!(lines.len(), 9);
     assert!(matches!(standing.borrow().labels, Reading::Known(_)));
     let others: Vec<_> = fs::read_dir(folder.path()).expect("readable").collect();
     assert_eq!(others.len(), 1, "nothing else is left there");

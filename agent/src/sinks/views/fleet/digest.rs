@@ -26,6 +26,9 @@ pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> Str
     write_heading(&head(summary), style, &mut out);
     write_verdicts(summary, style, &mut out);
     write_readiness(summary, style, &mut out);
+    if let Some(free) = words::docker_free(summary) {
+        write_paragraph(&free, Tone::Plain, 0, 2, style, &mut out);
+    }
     if !summary.doubts.is_empty() {
         write_heading("NOT KNOWN, OR NOT FOR CERTAIN, BECAUSE", style, &mut out);
         write_counts(

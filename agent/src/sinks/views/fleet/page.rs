@@ -52,6 +52,8 @@ struct Page<'a> {
     version: &'static str,
     nodes: String,
     headline: String,
+    /// The number of nodes on which Docker is proven unused; empty if there is none.
+    free: String,
     verdicts: Vec<VerdictLine>,
     users: Vec<Bar>,
     more_users: String,
@@ -95,6 +97,7 @@ pub fn render_page(summary: &Summary, worst: &[&NodeRow], of: &str, time: Timest
         version: env!("CARGO_PKG_VERSION"),
         nodes: nodes(summary.nodes),
         headline: headline(summary),
+        free: words::docker_free(summary).unwrap_or_default(),
         verdicts: verdicts(summary),
         users: users.collect(),
         more_users: if summary.more_users > 0 {

@@ -37,7 +37,7 @@ impl RowTable {
             columns.push(whole("READY FOR"));
         }
         if style.wide {
-            columns.extend(["SHADOW", "KUBELET UP TO", "AGENT", "POD", "WHO", "WHY"].map(whole));
+            columns.extend(["SHADOW", "UNUSED", "KUBELET UP TO", "AGENT", "POD", "WHO", "WHY"].map(whole));
         } else {
             columns.push(shortened("WHO / NOTE", Cut::End, 10).twice());
         }
@@ -81,6 +81,7 @@ impl RowTable {
         if wide {
             cells.extend([
                 Cell::new(words::count(&row.shadow_containers)),
+                Cell::new(words::free(&row.docker_free)),
                 Cell::new(words::ceiling(&row.kubelet_ceiling)),
                 Cell::new(agent.and_then(|agent| agent.version.as_deref()).unwrap_or("?")),
                 Cell::new(agent.map_or("none", |agent| &agent.pod)),

@@ -2,7 +2,8 @@
 
 use crate::findings::report::Verdict;
 use crate::fleet::readiness::ReadyFor;
-use crate::fleet::row::{Clients, Doubt, NodeRow, Reported, RuntimeSeen};
+use crate::fleet::row::{Clients, Doubt, FreeSeen, NodeRow, Reported, RuntimeSeen};
+use crate::fleet::summary::Summary;
 use crate::sinks::views::table::words;
 
 /// Formats `3`, `≥3`, `?`.
@@ -75,6 +76,30 @@ pub(super) fn readiness(readiness: &[ReadyFor], wide: bool) -> String {
         }
     });
     each.collect::<Vec<_>>().join(", ")
+}
+
+/// `16d`, `used`, `?`.
+pub(super) fn free(told: &Reported<Option<FreeSeen>>) -> String {
+    match told.seen() {
+        Some(Some(free)) => format!("{}d", free.days),
+        Some(None) => "used".to_owned(),
+        None => "?".to_owned(),
+    }
+}
+
+/// `Docker is proven unused on 3 nodes for 7 days, on 2 for 14, on 0 for 35`; none if it is proven on no node.
+pub(super) fn docker_free(summary: &Summary) -> Option<String> {
+    let (first, longer) = summary.docker_free.split_first()?;
+    let plural = if first.nodes == 1 { "" } else { "s" };
+    let mut text = format!(
+        "Docker is proven unused on {} node{plural} for {} days",
+        thousands(first.nodes),
+        first.what
+    );
+    for count in longer {
+        text = format!("{text}, on {} for {}", thousands(count.nodes), count.what);
+    }
+    (first.nodes > 0).then_some(text)
 }
 
 /// The note beside the verdict, if there is one.

@@ -21,6 +21,7 @@ pub(super) fn families(build: Build, report: Option<&Report>) -> Vec<Family> {
             report_timestamp(report),
             engines(report),
             shadow_containers(report),
+            docker_free(report),
             findings(report),
         ]);
     }
@@ -108,6 +109,14 @@ fn shadow_containers(report: &Report) -> Family {
     for engine in EngineKind::ALL {
         let of_engine: Vec<_> = shadows.iter().filter(|s| s.engine == *engine).collect();
         family.add([engine.code()], length(&of_engine));
+    }
+    family
+}
+
+fn docker_free(report: &Report) -> Family {
+    let mut family = Family::new(&c::DOCKER_FREE_SINCE);
+    if let Reading::Known(free) = &report.docker_free {
+        family.add([free.by.code()], number(free.since.as_unix()));
     }
     family
 }

@@ -132,6 +132,8 @@ const OTHERWISE: &[&str] = &[
     "/durationMicros",
     "/hides",
     "/access",
+    "/began",
+    "/by",
 ];
 
 #[test]

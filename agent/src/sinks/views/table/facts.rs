@@ -74,6 +74,22 @@ fn write_fact(fact: &Fact, style: Style, out: &mut String) {
     out.push_str(&value[fact.label.len()..]);
 }
 
+fn pods(report: &Report) -> Option<Fact> {
+    if let (Reading::Known(pods), Reading::Known(containers)) = (&report.pods, &report.containers) {
+        return Some(fact("Pods", format!("{pods} with {containers} containers")));
+    }
+    let gap = report.pods.gap().or(report.containers.gap());
+    gap.map(|gap| unknown("Pods", gap))
+}
+
+fn docker_free(report: &Report) -> Fact {
+    match &report.docker_free {
+        Reading::Known(free) => fact("Unused", words::docker_free(free)),
+        Reading::Absent => fact("Unused", words::DOCKER_USED),
+        Reading::Unknown(gap) => unknown("Unused", gap),
+    }
+}
+
 fn facts(report: &Report, style: Style) -> Vec<Fact> {
     let mut facts = Vec::new();
     let node = report.node.as_deref().unwrap_or("without a known name");
@@ -89,11 +105,7 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
         Reading::Absent => fact("Cgroups", "none"),
         Reading::Unknown(gap) => unknown("Cgroups", gap),
     });
-    if let (Reading::Known(pods), Reading::Known(containers)) = (&report.pods, &report.containers) {
-        facts.push(fact("Pods", format!("{pods} with {containers} containers")));
-    } else if let Some(gap) = report.pods.gap().or(report.containers.gap()) {
-        facts.push(unknown("Pods", gap));
-    }
+    facts.extend(pods(report));
     facts.push(fact_of("Engines", &amount::engines(report), |e| e.len().to_string()));
     facts.push(fact_of("Clients", &amount::clients(report), |clients| {
         let (of_node, of_pods): (Vec<Client>, Vec<Client>) = clients::without_listeners(clients)
@@ -113,6 +125,10 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     facts.push(fact_of("Shadow", &amount::shadow_containers(report), |s| {
         format!("{} outside Kubernetes", s.len())
     }));
+    // One look proves no time; a day of looks does.
+    if style.wide || report.docker_free.known().is_some_and(|free| free.days > 0) {
+        facts.push(docker_free(report));
+    }
     if let Some(method) = report.holder_method.filter(|_| style.wide) {
         facts.push(fact(
             "Method",

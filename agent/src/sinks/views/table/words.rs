@@ -6,6 +6,7 @@ use crate::findings::readiness::answer::{Answer, Effect};
 use crate::findings::report::{KubeletCeiling, Severity, Verdict};
 use crate::model::client::Client;
 use crate::model::connect::{ConnectEvents, RequestEvents, SelfTest};
+use crate::model::disuse::{Began, DockerFree, Proof};
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
@@ -132,6 +133,37 @@ pub(in crate::sinks::views) fn last_connect(connect: LastConnect) -> String {
         LastConnect::NoneSince { since } => format!("none since {since}"),
         LastConnect::NoMark { because } => format!("unknown: {}", because.words()),
     }
+}
+
+/// Stands in the place of the time without use.
+pub(in crate::sinks::views) const DOCKER_USED: &str = "no, Docker is used";
+
+/// The time without use, the usual spans that it reaches, and the proof.
+pub(in crate::sinks::views) fn docker_free(free: &DockerFree) -> String {
+    let days = match free.days {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    let spans = DockerFree::SPANS.map(|span| {
+        let reached = if span <= free.days { "yes" } else { "not yet" };
+        format!("{span} days: {reached}")
+    });
+    let proof = match free.by {
+        Proof::Events => "the kernel reported each connect",
+        Proof::SocketClock => "the times of the sockets' files",
+        Proof::Looks => "looks alone",
+    };
+    let began = match free.began {
+        Began::FirstLook => "castoff's first look",
+        Began::AfterUse => "the last use",
+        Began::AfterGap => "a gap in sight",
+    };
+    format!(
+        "{days}, since {} ({}); proof: {proof}; counted since {began}",
+        free.since,
+        spans.join(", ")
+    )
 }
 
 /// The newest kubelet that the runtime serves.

@@ -1,0 +1,334 @@
+//! The time for which the node's Docker is proven to be unused. Pure: [`Disuse::take_in`] judges each look.
+//!
+//! The time is counted by the kernel's clock since boot, which nobody can set. The wall clock is asked for one thing: how
+//! long the machine was off. ADR 20.
+
+mod sockets;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::reading::{Gap, Hides, Reading, Reason, codes};
+use super::time::Timestamp;
+pub use sockets::{Mark, Sockets};
+
+codes! {
+    /// The proof that nobody used Docker between two looks, the strongest first.
+    Proof {
+        /// The kernel told of each connect, and lost none.
+        Events = "events",
+        /// The times of the sockets' files did not move.
+        SocketClock = "socket-clock",
+        /// Each look saw all and found nobody: a use between two looks, of something that leaves no trace, is not excluded.
+        Looks = "looks",
+    }
+}
+
+codes! {
+    /// The reason why the count began when it did.
+    Began {
+        /// castoff had not looked before.
+        FirstLook = "first-look",
+        /// Docker was used until then.
+        AfterUse = "after-use",
+        /// Until then something hid a use, or castoff did not run.
+        AfterGap = "after-gap",
+    }
+}
+
+/// The time for which the node's Docker is proven to be unused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DockerFree {
+    /// Nobody used it since then.
+    pub since: Timestamp,
+    /// The whole days that are proven.
+    pub days: u64,
+    /// The weakest proof of that time.
+    pub by: Proof,
+    /// The reason why the count began then.
+    pub began: Began,
+}
+
+impl DockerFree {
+    /// The spans of days that people wait for: those of a weekly job, an upgrade and a monthly job.
+    pub const SPANS: [u64; 3] = [7, 14, 35];
+
+    /// The longest of those spans that is proven; 0 where none is.
+    pub fn span(&self) -> u64 {
+        let reached = Self::SPANS.into_iter().filter(|span| *span <= self.days);
+        reached.max().unwrap_or(0)
+    }
+}
+
+/// The kernel's own clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BootClock {
+    /// The id of this boot.
+    pub boot: String,
+    /// Seconds since then.
+    pub uptime: u64,
+}
+
+/// One look's answer to whether Docker is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisuseLook {
+    /// The time of its begin by the wall clock.
+    pub at: Timestamp,
+    /// The time of its begin by the kernel's clock.
+    pub clock: BootClock,
+    /// True if it saw a use: one of now, or one since the look before.
+    pub used: bool,
+    /// The sockets of the node's engines; where something may hide a use, the first such gap.
+    pub sockets: Result<Sockets, Gap>,
+    /// The time since which the kernel reports each connect.
+    pub told_since: Option<Timestamp>,
+}
+
+/// The time and place of the last look that saw all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Seen {
+    /// The time of its begin by the wall clock.
+    pub at: Timestamp,
+    /// The time of its begin by the kernel's clock.
+    pub clock: BootClock,
+    /// The sockets that it saw.
+    pub sockets: Sockets,
+}
+
+codes! {
+    /// The outcome of the last look.
+    Sight {
+        /// It saw all, and no use.
+        Whole = "whole",
+        /// Something may have hidden a use from it.
+        Hidden = "hidden",
+        /// It saw a use.
+        Used = "used",
+    }
+}
+
+/// The part of the count that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Count {
+    /// Seconds that are proven.
+    pub seconds: u64,
+    /// That long before the last look that saw all, by the wall clock of that look.
+    pub since: Timestamp,
+    /// The weakest proof.
+    pub by: Proof,
+    /// The reason why it began then.
+    pub began: Began,
+    /// The outcome of the last look.
+    pub sight: Sight,
+    /// The last look that saw all, or a use.
+    pub last: Seen,
+}
+
+/// The count, and what only this process knows of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disuse {
+    count: Option<Count>,
+    /// The gap that may hide a use from the last look.
+    stopped: Option<Gap>,
+    /// True if this process made the last look that was counted.
+    followed: bool,
+    /// The time since which the kernel reported each connect, in the last look.
+    told_since: Option<Timestamp>,
+}
+
+const DAY: u64 = 86_400;
+
+/// The seconds that two looks may be apart if only looks prove, and that a machine may be off. The state file may be
+/// [`Disuse::REST`] behind.
+const APART: u64 = 900;
+
+/// The seconds by which a time may differ for rounding.
+const ROUNDING: u64 = 2;
+
+impl Disuse {
+    /// The seconds after which a count that only grew is written.
+    pub const REST: u64 = 600;
+
+    /// A count that was kept.
+    pub fn restore(count: Count) -> Self {
+        Self {
+            count: Some(count),
+            ..Self::default()
+        }
+    }
+
+    /// The part that is to be kept.
+    pub const fn count(&self) -> Option<&Count> {
+        self.count.as_ref()
+    }
+
+    /// The answer of the last look; absent while Docker is used.
+    pub fn reading(&self) -> Reading<DockerFree> {
+        match (&self.stopped, &self.count) {
+            (Some(gap), _) => Reading::Unknown(gap.clone()),
+            (None, Some(count)) if count.sight == Sight::Used => Reading::Absent,
+            (None, Some(count)) => Reading::Known(DockerFree {
+                since: count.since,
+                days: count.seconds / DAY,
+                by: count.by,
+                began: count.began,
+            }),
+            (None, None) => Reading::Unknown(Gap::new(
+                Reason::NotFound,
+                Hides::Client,
+                "the use of Docker",
+                "no look yet",
+            )),
+        }
+    }
+
+    /// Stops the count: something may hide a use.
+    pub fn stop(&mut self, gap: Gap) {
+        self.stopped = Some(gap);
+        // Connects that the kernel told of meanwhile may have been dropped.
+        self.told_since = None;
+        self.mark_hidden();
+    }
+
+    fn mark_hidden(&mut self) {
+        if let Some(count) = self.count.as_mut().filter(|count| count.sight == Sight::Whole) {
+            count.sight = Sight::Hidden;
+        }
+    }
+
+    /// Takes in the next look. A use that was seen stands, whatever is hidden beside it.
+    pub fn take_in(&mut self, look: DisuseLook) {
+        let sockets = match look.sockets {
+            Ok(sockets) => sockets,
+            Err(_) if look.used => Sockets::default(),
+            Err(gap) => return self.stop(gap),
+        };
+        let seen = Seen {
+            at: look.at,
+            clock: look.clock,
+            sockets,
+        };
+        let told = look.told_since.is_some() && self.told_since == look.told_since;
+        let next = match &self.count {
+            _ if look.used => Count::begin(seen, Began::AfterUse, Sight::Used),
+            None => Count::begin(seen, Began::FirstLook, Sight::Whole),
+            Some(count) if count.sight == Sight::Used => Count::begin(seen, Began::AfterUse, Sight::Whole),
+            Some(count) => match count.prove(&seen, self.followed, told) {
+                Some((elapsed, proof)) => count.go_on(seen, elapsed, proof),
+                None => Count::begin(seen, Began::AfterGap, Sight::Whole),
+            },
+        };
+        *self = Self {
+            count: Some(next),
+            stopped: None,
+            followed: true,
+            told_since: look.told_since,
+        };
+    }
+
+    /// Takes in a count that was kept before this one began, and was read late.
+    pub fn absorb(&mut self, before: Self) {
+        let Some(before) = before.count else {
+            return;
+        };
+        let Some(count) = &mut self.count else {
+            self.count = Some(before);
+            if self.stopped.is_some() {
+                self.mark_hidden();
+            }
+            return;
+        };
+        // A use or a gap that this process saw stands.
+        if count.began != Began::FirstLook || count.sight != Sight::Whole {
+            return;
+        }
+        match before.prove(&count.last, false, false) {
+            _ if before.sight == Sight::Used => count.began = Began::AfterUse,
+            Some((elapsed, proof)) => *count = before.go_on(count.last.clone(), elapsed, proof.max(count.by)),
+            None => count.began = Began::AfterGap,
+        }
+    }
+}
+
+impl Count {
+    const fn begin(seen: Seen, began: Began, sight: Sight) -> Self {
+        Self {
+            seconds: 0,
+            since: seen.at,
+            by: Proof::Looks,
+            began,
+            sight,
+            last: seen,
+        }
+    }
+
+    fn go_on(&self, seen: Seen, elapsed: u64, proof: Proof) -> Self {
+        let seconds = self.seconds.saturating_add(elapsed);
+        let since = Timestamp::from_unix(seen.at.as_unix().saturating_sub(seconds));
+        let is_same = since.as_unix().abs_diff(self.since.as_unix()) <= ROUNDING;
+        Self {
+            seconds,
+            since: if is_same { self.since } else { since },
+            by: if self.seconds == 0 { proof } else { self.by.max(proof) },
+            began: self.began,
+            sight: Sight::Whole,
+            last: seen,
+        }
+    }
+
+    /// The seconds from the last look to `next`, and what proves that nobody used Docker in them. `followed` says that one
+    /// process made both looks, `told` that the kernel told it of each connect between them.
+    fn prove(&self, next: &Seen, followed: bool, told: bool) -> Option<(u64, Proof)> {
+        let last = &self.last;
+        let was_whole = self.sight == Sight::Whole;
+        if last.clock.boot != next.clock.boot {
+            return was_whole.then(|| last.prove_boot(next)).flatten();
+        }
+        let elapsed = next.clock.uptime.checked_sub(last.clock.uptime)?;
+        let (before, now) = (&last.sockets.0, &next.sockets.0);
+        // A short restart where nothing was there to be used, and nothing is, is a look like another.
+        let nothing_there = before.is_empty() && now.is_empty();
+        let is_near = was_whole && elapsed <= APART && (followed || nothing_there);
+        let by_looks = is_near.then_some(Proof::Looks);
+        if nothing_there {
+            return Some((elapsed, by_looks?));
+        }
+        let of_each = now.iter().map(|(name, mark)| match (before.get(name), mark) {
+            (Some(_), _) if told && sockets::has_file(name) => Some(Proof::Events),
+            (Some(Some(before)), Some(now)) if before == now => Some(Proof::SocketClock),
+            // Somebody touched the file, and may have connected before.
+            (Some(Some(_)), Some(Mark::NoneSince(_) | Mark::Connected(_))) => None,
+            _ => by_looks,
+        });
+        let gone = before.keys().any(|name| !now.contains_key(name));
+        let proofs = of_each.chain(gone.then_some(by_looks));
+        let weakest = proofs.collect::<Option<Vec<Proof>>>()?.into_iter().max()?;
+        Some((elapsed, weakest))
+    }
+}
+
+impl Seen {
+    /// Nobody uses a machine that is off, and a socket that was made at the boot and is untouched proves that nobody connected
+    /// since. The time before the boot has to be short, by the wall clock.
+    fn prove_boot(&self, next: &Self) -> Option<(u64, Proof)> {
+        let elapsed = next.at.as_unix().checked_sub(self.at.as_unix())?;
+        let off = elapsed.checked_sub(next.clock.uptime)?;
+        let booted = next.at.as_unix() - next.clock.uptime;
+        let is_untouched = |mark: &Option<Mark>| {
+            let made = booted.saturating_sub(ROUNDING)..=booted + APART;
+            matches!(mark, Some(Mark::NoneSince(since)) if made.contains(&since.as_unix()))
+        };
+        let unused_since = match next.sockets.0.is_empty() {
+            true => next.clock.uptime <= APART,
+            false => next.sockets.0.values().all(is_untouched),
+        };
+        (off <= APART && unused_since).then_some((elapsed, Proof::Looks))
+    }
+}
+
+#[cfg(test)]
+mod tests;
