@@ -1,7 +1,7 @@
 //! The agent's rights on the node and in the cluster: what the other values need, and nothing more.
 
 use anyhow::{Context, Result, ensure};
-use castoff::sinks::http::PAGES;
+use castoff::sinks::http::RIGHTS;
 use castoff_tests::lab::helm::Helm;
 use serde_json::{Value, json};
 
@@ -113,7 +113,10 @@ fn an_account_may_read_the_pages_and_nothing_else() -> Result<()> {
     let objects = Rendering::new().objects()?;
     the(&objects, "ServiceAccount", "castoff-reader")?;
     let reader = the(&objects, "ClusterRole", "castoff-reader")?;
-    assert_eq!(reader["rules"], json!([{ "nonResourceURLs": PAGES, "verbs": ["get"] }]));
+    assert_eq!(
+        reader["rules"],
+        json!([{ "nonResourceURLs": RIGHTS, "verbs": ["get"] }])
+    );
     let binding = the(&objects, "ClusterRoleBinding", "castoff-reader")?;
     assert_eq!(binding["subjects"], json!([own]));
     let annotations = &agent(&objects)?["spec"]["template"]["metadata"]["annotations"];

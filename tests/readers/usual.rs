@@ -16,7 +16,7 @@ async fn pages_need_a_right_and_probes_do_not() -> Result<()> {
         .allow("prometheus", "system:serviceaccount:m:p", &["/metrics"]);
     api.script()
         .reviews
-        .allow("person", "ada", &["/", "/metrics", "/api/v1/report"]);
+        .allow("person", "ada", &["/", "/metrics", "/report"]);
     let pages = Pages::of_an_agent(&api).await?;
     for (path, token, status) in [
         ("/metrics", "prometheus", 200),

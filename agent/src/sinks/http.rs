@@ -38,6 +38,9 @@ pub use server::{Drained, Server};
 
 /// The paths that require the right to get them, where access is restricted.
 pub const PAGES: [&str; 4] = ["/", "/style.css", "/metrics", "/api/v1/report"];
+/// The paths that these rights name. Kubernetes allows every account to get `/api/*` (the role `system:discovery`), so the right
+/// to the report names another path.
+pub const RIGHTS: [&str; 4] = ["/", "/style.css", "/metrics", "/report"];
 
 /// The data for the pages.
 #[derive(Clone, Debug)]

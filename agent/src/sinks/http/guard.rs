@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::credential::Credential;
-use super::text;
+use super::{PAGES, RIGHTS, text};
 use crate::apiserver::access::Access;
 use crate::apiserver::connection::Connection;
 use crate::apiserver::pace::{Allowance, Bucket, chance};
@@ -265,7 +265,10 @@ async fn create_review<T: DeserializeOwned>(
 
 /// Forwards a request to its page, or denies it.
 pub(super) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let checked = guard.check(request.headers(), request.uri().path()).await;
+    let path = request.uri().path();
+    let right = PAGES.iter().zip(RIGHTS).find(|(page, _)| **page == path);
+    let path = right.map_or(path, |(_, right)| right);
+    let checked = guard.check(request.headers(), path).await;
     match checked {
         Ok(()) => next.run(request).await,
         Err(denial) => refuse(denial),
