@@ -70,6 +70,7 @@ impl StateKeeper {
                 History::default()
             }
         };
+        file.sweep();
         let refused = if trouble.is_empty() { file.try_out().err() } else { None };
         let keeper = Self {
             file,
