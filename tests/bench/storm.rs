@@ -25,7 +25,7 @@ const METHODS: [&str; 3] = ["off", "auto", "tracepoint"];
 const TIMES: u32 = 15_000;
 
 /// The clients that connect concurrently.
-const CLIENTS: usize = 2;
+const CLIENTS: u32 = 2;
 
 /// The number of unrelated connects in one measurement.
 const UNRELATED: u32 = 20_000;
@@ -75,27 +75,26 @@ fn measure_one(asked: &'static str, socket: &Path) -> Result<Measured> {
     let with = unrelated.time()?;
     let start = Instant::now();
     thread::scope(|scope| {
-        let burst = |at: usize| {
+        let burst = |at: u32| {
             let place = Place::unit(&format!("castoff-bench-{at}.service"))?;
             let times = TIMES.to_string();
             clients::start(place, &["burst", &socket.to_string_lossy(), &times]).map(drop)
         };
         let bursts: Vec<_> = (0..CLIENTS).map(|at| scope.spawn(move || burst(at))).collect();
-        let ended = bursts.into_iter().map(|burst| burst.join());
-        ended
-            .map(|ended| ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<()>>()
+        bursts
+            .into_iter()
+            .try_for_each(|burst| burst.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     let took = start.elapsed();
     thread::sleep(AFTERWARDS);
     let report = agent.report()?;
     let events = &report["connectEvents"]["value"];
     let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let connects = u64::from(TIMES) * CLIENTS as u64;
+    let connects = u64::from(TIMES * CLIENTS);
     Ok(Measured {
         asked,
         method: events["method"].as_str().unwrap_or("none").to_owned(),
-        per_second: f64::from(TIMES) * CLIENTS as f64 / took.as_secs_f64(),
+        per_second: f64::from(TIMES * CLIENTS) / took.as_secs_f64(),
         connects,
         recorded: number(&events["recorded"]),
         lost: number(&events["lost"]),

@@ -160,15 +160,15 @@ impl Cluster {
         }
         let token = tokens.get(self, pod).await?;
         let answer = self.ask_agent(pod, agent_port, Some(token)).await;
-        answer.map_err(|refusal| match refusal.is_of_agent() {
-            true => {
-                let why = format!(
-                    "the agent refuses the token of the account that may read agents: {}",
-                    refusal.answer
-                );
-                Refusal::new(Outcome::Unauthenticated, refusal.asked, why)
+        answer.map_err(|refusal| {
+            if !refusal.is_of_agent() {
+                return refusal;
             }
-            false => refusal,
+            let why = format!(
+                "the agent refuses the token of the account that may read agents: {}",
+                refusal.answer
+            );
+            Refusal::new(Outcome::Unauthenticated, refusal.asked, why)
         })
     }
 

@@ -232,14 +232,16 @@ impl Report {
                 read_part(body.shadow_containers, |all: Vec<Anything>| Some(all.len() as u64)),
                 hidden(&[Hides::ShadowContainer]),
             ),
-            docker_free: read_part(body.docker_free, free),
+            docker_free: read_part(body.docker_free, |free: Free| Some(free.into())),
             runtime_is_hidden: hidden(&[Hides::Runtime]),
         })
     }
 }
 
-fn free(Free { since, days }: Free) -> Option<FreeSeen> {
-    Some(FreeSeen { since, days })
+impl From<Free> for FreeSeen {
+    fn from(Free { since, days }: Free) -> Self {
+        Self { since, days }
+    }
 }
 
 /// Reads a reading: `Known(None)` where it is absent.

@@ -322,9 +322,10 @@ impl Seen {
             let made = booted.saturating_sub(ROUNDING)..=booted + APART;
             matches!(mark, Some(Mark::NoneSince(since)) if made.contains(&since.as_unix()))
         };
-        let unused_since = match next.sockets.0.is_empty() {
-            true => next.clock.uptime <= APART,
-            false => next.sockets.0.values().all(is_untouched),
+        let unused_since = if next.sockets.0.is_empty() {
+            next.clock.uptime <= APART
+        } else {
+            next.sockets.0.values().all(is_untouched)
         };
         (off <= APART && unused_since).then_some((elapsed, Proof::Looks))
     }

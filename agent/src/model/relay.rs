@@ -161,7 +161,7 @@ impl Relay {
 }
 
 impl RelayListener {
-    /// True if who connects to it is looked for.
+    /// True if its clients are read.
     pub fn shows_clients(&self, outgoing: usize) -> bool {
         self.basis.is_some() || !self.is_busy(outgoing)
     }
@@ -183,7 +183,7 @@ impl RelaySighting {
         !is_busy || self.is_passed_on(connection)
     }
 
-    /// True if whoever holds this connection uses the engine.
+    /// True if the client of this connection uses the engine.
     pub fn is_passed_on(&self, connection: &Connection) -> bool {
         let listener = self
             .listeners

@@ -26,7 +26,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Creates a pod of QoS class `BestEffort` in its own network namespace.
+    /// Creates a pod of `QoS` class `BestEffort` in its own network namespace.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),

@@ -170,16 +170,16 @@ fn the_ids_of_pods_in_user_namespaces() {
         ),
         (Reading::Absent, ready(), ready(), ready()),
     ] {
-        let node = format!("{set:?}");
+        let seen = format!("{set:?}");
         let grounds = with_kubelet(|kubelet| kubelet.subordinate_ids = set);
-        let judged = |target| {
+        let of_ids = |target| {
             let (answer, mut codes) = judge(&grounds, target);
             codes.retain(|code| matches!(code, Code::SubidRange | Code::GetsubidsMissing));
             (answer, codes)
         };
-        assert_eq!(judged("kubelet=1.32"), on_1_32, "{node}");
-        assert_eq!(judged("kubelet=1.37"), on_1_37, "{node}");
-        assert_eq!(judged("kubelet=1.38"), on_1_38, "{node}");
+        assert_eq!(of_ids("kubelet=1.32"), on_1_32, "{seen}");
+        assert_eq!(of_ids("kubelet=1.37"), on_1_37, "{seen}");
+        assert_eq!(of_ids("kubelet=1.38"), on_1_38, "{seen}");
     }
 }
 
@@ -396,10 +396,10 @@ fn a_client_that_is_not_seen_may_use_an_old_version() {
             grounds.connect_events = Reading::Unknown(gap());
         }),
         ("no method", |grounds| {
-            change_requests(grounds, |events| events.method = None)
+            change_requests(grounds, |events| events.method = None);
         }),
         ("lost requests", |grounds| {
-            change_requests(grounds, |events| events.lost = 1)
+            change_requests(grounds, |events| events.lost = 1);
         }),
         ("unknown clients", |grounds| grounds.clients = Reading::Unknown(gap())),
         ("a gap", |grounds| {

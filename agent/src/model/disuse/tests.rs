@@ -52,8 +52,8 @@ fn used(look: DisuseLook) -> DisuseLook {
     DisuseLook { used: true, ..look }
 }
 
-fn connected(second: u64) -> Option<Mark> {
-    Some(Mark::Connected(Moment::from_secs(NOW + second)))
+fn connected(second: u64) -> Mark {
+    Mark::Connected(Moment::from_secs(NOW + second))
 }
 
 fn hidden(second: u64) -> DisuseLook {
@@ -211,7 +211,7 @@ fn time_without_the_agent_counts_where_the_socket_proves_it() {
     disuse.take_in(look(3 * DAY));
     assert_eq!((seconds(&disuse), free(&disuse).by), (3 * DAY, Proof::SocketClock));
     let mut disuse = restarted(&before);
-    disuse.take_in(with(&[(SOCKET, connected(100))], look(3 * DAY)));
+    disuse.take_in(with(&[(SOCKET, Some(connected(100)))], look(3 * DAY)));
     assert_eq!(began(&disuse), (Began::AfterGap, 0));
     // The kernel told nobody while castoff did not run, and a port tells nobody.
     for mark in [(SOCKET, None), (PORT, None)] {
@@ -259,7 +259,7 @@ fn a_reboot_counts_where_the_new_socket_was_never_used() {
     assert_eq!(counted(booted(300, 3 * DAY)), 3 * DAY + 300);
     assert_eq!(counted(booted(APART + 1, 60)), 0, "castoff may have been away for long");
     let marked = |mark, look| counted(with(&[(SOCKET, mark)], look));
-    assert_eq!(marked(connected(330), booted(300, 60)), 0);
+    assert_eq!(marked(Some(connected(330)), booted(300, 60)), 0);
     assert_eq!(marked(None, booted(300, 60)), 0);
     // A socket that was made or touched long after the boot proves nothing of the time between.
     let late = Some(Mark::NoneSince(Timestamp::from_unix(NOW + 300 + APART + 1)));
@@ -311,7 +311,7 @@ fn a_count_that_is_read_late_is_joined_where_the_socket_proves_it() {
     let disuse = late(&[look(5_000), look(5_015)]);
     assert_eq!((seconds(&disuse), free(&disuse).since.as_unix()), (5_015, NOW));
     assert_eq!(late(&[look(5_000), used(look(5_015))]).reading(), Reading::Absent);
-    let touched = |second| with(&[(SOCKET, connected(700))], look(second));
+    let touched = |second| with(&[(SOCKET, Some(connected(700)))], look(second));
     assert_eq!(began(&late(&[touched(5_000), touched(5_015)])), (Began::AfterGap, 15));
     assert_eq!(seconds(&late(&[])), 600);
     // Nothing was there, neither then nor now, and the one look between could not see.

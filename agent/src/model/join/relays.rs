@@ -1,4 +1,4 @@
-//! Relays: whose they are, what they lead to, and who is behind them.
+//! Relays: their place, their listeners upstream, and the clients behind them.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::model::relay::{Relay, RelayClient, RelayPoint, RelaySighting, leads_b
 use crate::model::snapshot::Snapshot;
 use crate::model::socket::{ListenerId, SocketName};
 
-/// The engines, where a relay serves what the engine behind it serves: one in a pod is no Docker inside of the pod.
-/// An ordinary user's relay stays his own.
+/// Returns the engines; a relay has the scope of the engine behind it: one in a pod is no Docker inside the pod. An ordinary
+/// user's relay keeps the user's scope.
 pub(super) fn placed(snapshot: &Snapshot, mut engines: Vec<Engine>) -> Vec<Engine> {
     for relay in snapshot.relays.reading.items() {
         let scope = relay
@@ -29,7 +29,7 @@ pub(super) fn placed(snapshot: &Snapshot, mut engines: Vec<Engine>) -> Vec<Engin
     engines
 }
 
-/// The relays, each with the clients behind it.
+/// Returns the relays, each with the clients behind it.
 pub(super) fn found(snapshot: &Snapshot, places: &Places<'_>, engines: &[Engine]) -> Reading<Vec<Relay>> {
     snapshot.relays.reading.as_ref().map(|relays| {
         let each = relays.iter().enumerate();

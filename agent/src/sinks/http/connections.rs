@@ -60,7 +60,7 @@ impl Limits {
 #[derive(Debug)]
 pub(super) struct Slots {
     at_once: usize,
-    slots: Arc<Semaphore>,
+    semaphore: Arc<Semaphore>,
     full: Arc<Notify>,
 }
 
@@ -68,7 +68,7 @@ impl Slots {
     pub(super) fn new(at_once: usize) -> Self {
         Self {
             at_once,
-            slots: Arc::new(Semaphore::new(at_once)),
+            semaphore: Arc::new(Semaphore::new(at_once)),
             full: Arc::default(),
         }
     }
@@ -77,11 +77,11 @@ impl Slots {
     pub(super) async fn slot(&self) -> Slot {
         const AGAIN: Duration = Duration::from_millis(50);
         loop {
-            let slot = Arc::clone(&self.slots).acquire_owned();
+            let slot = Arc::clone(&self.semaphore).acquire_owned();
             // The semaphore is never closed; and a connection without a permit still has its timeouts.
             if let Ok(permit) = timeout(AGAIN, slot).await {
                 return Slot {
-                    is_among_few: self.at_once - self.slots.available_permits() <= Limits::FEW,
+                    is_among_few: self.at_once - self.semaphore.available_permits() <= Limits::FEW,
                     full: Arc::clone(&self.full),
                     _permit: permit.ok(),
                 };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::apiserver::audience::{AUDIENCE, TOKEN_HEADER};
 
-/// Bytes of a token at most, as long as a head allows.
+/// The maximum size of a token in bytes, as large as the head of a request.
 const TOKEN: usize = 8 << 10;
 
 /// A token, and the audience that it must have; none: the API server's own.

@@ -95,6 +95,27 @@ impl StateFile {
         })
     }
 
+    /// Removes the temporary files that kills during a write left beside the file, so that they cannot add up. One that
+    /// cannot be removed does no harm.
+    pub(super) fn sweep(&self) {
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return;
+        };
+        let prefix = format!(".{}.", name.to_string_lossy());
+        let is_left = |entry: &fs::DirEntry| {
+            let name = entry.file_name();
+            let random = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+            random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+                && entry.file_type().is_ok_and(|kind| kind.is_file())
+        };
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for left in entries.filter(is_left) {
+            if let Err(error) = fs::remove_file(left.path()) {
+                tracing::debug!(path = %left.path().display(), %error, "a temporary file stays");
+            }
+        }
+    }
+
     fn open_fresh(&self) -> io::Result<AtomicWriteFile> {
         let mut options = AtomicWriteFile::options();
         // Names of pods and programs are private, whoever created the file before.

@@ -70,6 +70,7 @@ impl StateKeeper {
                 History::default()
             }
         };
+        file.sweep();
         let refused = if trouble.is_empty() { file.try_out().err() } else { None };
         let keeper = Self {
             file,
@@ -96,7 +97,7 @@ impl StateKeeper {
             .written
             .is_some_and(|written| now.saturating_duration_since(written) < self.rest);
         // An end of the count is not lost: after a crash it would go on as if there had been none.
-        let can_wait = digest.clients == self.on_disk.clients && !(digest.ended && !self.on_disk.ended);
+        let can_wait = digest.clients == self.on_disk.clients && (!digest.ended || self.on_disk.ended);
         if can_wait && rests {
             return Ok(Saved::NotDue);
         }

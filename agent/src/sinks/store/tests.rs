@@ -171,6 +171,27 @@ fn a_changed_byte_never_panics() {
     }
 }
 
+/// The temporary file has any part of the new state, and the file has all of the old one.
+#[test]
+fn a_kill_at_any_byte_of_a_write_keeps_the_state_of_before_and_leaves_no_file() {
+    let (dir, path) = place();
+    load(&path).keeper.save(&history(), Instant::now()).expect("it writes");
+    let next = encode(&history().with_disuse(Some(count(17 * 86_400)))).expect("it encodes");
+    for end in (0..next.len()).step_by(97).chain([next.len()]) {
+        fs::write(dir.path().join(".state.json.a1B2c3"), &next[..end]).expect("it writes");
+        let loaded = load(&path);
+        assert!(loaded.trouble.is_empty(), "{:?}", loaded.trouble);
+        assert_eq!(loaded.history, history(), "killed after {end} bytes");
+        assert_eq!(names(&dir), ["state.json"]);
+    }
+    let others = [".state.json.backup-1", ".other.json.a1B2c3", "state.json.a1B2c3"];
+    for other in others {
+        fs::write(dir.path().join(other), "of somebody else").expect("it writes");
+    }
+    load(&path);
+    assert_eq!(names(&dir).len(), 1 + others.len(), "{:?}", names(&dir));
+}
+
 #[test]
 fn bad_documents_have_different_errors() {
     let entry = |first: &str, last: &str| {

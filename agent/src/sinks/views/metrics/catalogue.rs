@@ -71,7 +71,7 @@ catalogue! {
     SHADOW_CONTAINERS = Gauge "castoff_shadow_containers" ["engine"]:
         "Containers that an engine runs and that Kubernetes does not know. No series while that is unknown.";
     DOCKER_FREE_SINCE = Gauge "castoff_docker_free_since_timestamp_seconds" ["by"]:
-        "The time since which Docker on the node is proven to be unused, by the node's clock: subtract it from castoff_report_timestamp_seconds. by is the weakest proof: events (the kernel reported each connect), socket-clock (the times of the sockets' files) or looks. No series while Docker is used, or while a gap may hide a use.";
+        "The time since which Docker on the node is proven to be unused, by the node's clock: subtract it from `castoff_report_timestamp_seconds`. by is the weakest proof: events (the kernel reported each connect), socket-clock (the times of the sockets' files) or looks. No series while Docker is used, or while a gap may hide a use.";
     FINDINGS = Gauge "castoff_findings" ["code", "severity"]:
         "Conclusions of the current report. `castoff explain CODE` explains each.";
     CLIENTS = Gauge "castoff_clients" ["who", "state"]:

@@ -5,7 +5,7 @@ use crate::model::relay::{Relay, RelayBasis};
 use crate::sinks::views::grid::{Cell, Cut, Grid, shortened, whole};
 use crate::sinks::views::style::{Style, Tone};
 
-/// One relay a line.
+/// Writes one line for each relay.
 pub(super) fn write(report: &Report, style: Style, out: &mut String) {
     let mut columns = vec![
         shortened("WHO", Cut::End, 16).twice(),
