@@ -9,6 +9,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 use castoff::model::identity::{FileIdentity, NetNs};
@@ -108,6 +109,17 @@ impl Host {
         let listener = &self.bound[0];
         listener.set_nonblocking(true)?;
         listener.accept().map(|_| ())
+    }
+
+    /// Accepts all connections to dockerd from now on, and reads what clients send: a full buffer would stop them.
+    pub(crate) fn accept_and_read(&self) -> std::io::Result<()> {
+        let listener = self.bound[0].try_clone()?;
+        thread::spawn(move || {
+            for mut connection in listener.incoming().flatten() {
+                thread::spawn(move || std::io::copy(&mut connection, &mut std::io::sink()));
+            }
+        });
+        Ok(())
     }
 
     /// Returns the path of dockerd's socket.

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Looks at the requests of a client that was connected before castoff started.
 async fn look_at(host: &Host, sending: Sending, requests: &[&str]) -> Result<Report> {
+    host.accept_and_read()?;
     let client = clients::ask(&host.docker_socket(), sending, requests, Place::host().ordinary_user())?;
     let mut agent = agent_with_events(host, None);
     let start = Instant::now();
