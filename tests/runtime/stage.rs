@@ -39,12 +39,7 @@ fn a_docker_on_the_machine_is_invisible_on_a_stage() -> Result<()> {
     let mut again = Command::new("unshare");
     again.args(["--mount", "sh", "-ec", WITH_DOCKER, "sh"]);
     again.arg(env::current_exe().context("ask for this test's program")?);
-    again.args([
-        "--exact",
-        "--ignored",
-        "--nocapture",
-        "the_stage::on_a_machine_with_docker",
-    ]);
+    again.args(["--exact", "--ignored", "--nocapture", "stage::on_a_machine_with_docker"]);
     let output = again.env("CASTOFF_BIN", castoff_binary()?).output()?;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && said.contains("1 passed"), "{said}");
