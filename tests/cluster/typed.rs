@@ -48,7 +48,7 @@ pub(crate) fn shell(site: &Site, programs: &Path, script: &str) -> Result<Comman
         .env("CONTAINERD_ADDRESS", site.node.containerd().socket());
     // Cargo's variables for this test would make ring's build script run again.
     for (name, _) in std::env::vars_os() {
-        let is_of_this_test = ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        let is_of_this_test = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"]
             .iter()
             .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
         if is_of_this_test {
