@@ -6,7 +6,7 @@ use crate::model::identity::SocketInode;
 use crate::model::relay::ClientEnd;
 use crate::model::socket::{ListenerId, ListeningSocket};
 use crate::sources::sockets::connected::Connected;
-use crate::sources::sockets::listening::bound_name;
+use crate::sources::sockets::listening::listening_socket;
 use crate::sources::sockets::tcp::{TcpClient, TcpSeen};
 
 /// The server's ends of connections.
@@ -19,18 +19,12 @@ impl Ends {
         let mut ends = BTreeMap::new();
         for socket in connected.iter().flat_map(|connected| &connected.sockets) {
             let row = socket.row();
-            let Some(name) = row.name.filter(|_| held.contains(&row.inode)).and_then(bound_name) else {
+            if !held.contains(&row.inode) {
                 continue;
-            };
-            let listener = ListeningSocket {
-                inode: row.inode,
-                netns: socket.netns,
-                name,
-                file: row.file,
-                pending: Vec::new(),
-                unlisted: 0,
-            };
-            if let Some(id) = listener.id() {
+            }
+            // An accepted socket has the name and the file of its listener.
+            let id = listening_socket(socket.netns, &row).and_then(|listener| listener.id());
+            if let Some(id) = id {
                 ends.insert(row.inode, (id, row.peer.map(ClientEnd::Socket)));
             }
         }

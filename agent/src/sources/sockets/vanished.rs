@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::connected::Connected;
-use super::listening::bound_name;
+use super::listening::listening_socket;
 use crate::model::reading::Gap;
 use crate::model::socket::{ListenerId, ListeningSocket, SocketName};
 use crate::sources::host_files::SocketPlaces;
@@ -24,17 +24,8 @@ pub(super) fn find_vanished(
     let known: BTreeSet<ListenerId> = listening.iter().filter_map(ListeningSocket::id).collect();
     let mut found: BTreeMap<ListenerId, ListeningSocket> = BTreeMap::new();
     for socket in &connected.sockets {
-        let row = socket.row();
-        let Some(name) = row.name.filter(|_| row.kind.connects()).and_then(bound_name) else {
+        let Some(listener) = listening_socket(socket.netns, &socket.row()) else {
             continue;
-        };
-        let listener = ListeningSocket {
-            inode: row.inode,
-            netns: socket.netns,
-            name,
-            file: row.file,
-            pending: Vec::new(),
-            unlisted: 0,
         };
         if let Some(id) = listener.id().filter(|id| !known.contains(id)) {
             let kept = found.entry(id).or_insert_with(|| listener.clone());
