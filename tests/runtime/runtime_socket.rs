@@ -31,7 +31,7 @@ fn names(report: &Value) -> Result<Vec<String>> {
 }
 
 #[test]
-fn clients_and_mounts_of_the_runtimes_socket_are_named_and_change_no_verdict() -> Result<()> {
+fn clients_and_mounts_of_the_runtimes_socket_are_named_and_are_none_of_dockers() -> Result<()> {
     let runtime = Containerd::start()?;
     let endpoint = runtime.endpoint();
     let look = || report(["--runtime-endpoint", &endpoint]);
@@ -78,8 +78,13 @@ fn clients_and_mounts_of_the_runtimes_socket_are_named_and_change_no_verdict() -
         "{}",
         after["findings"]
     );
-    assert_eq!(after["verdict"], before["verdict"], "{}", after["verdictReason"]);
-    let of_runtime = |client: &Value| client["listener"]["path"] == json!(runtime.socket());
-    assert!(!list(&after, "clients")?.iter().any(of_runtime), "no client of Docker");
+    // The verdict is that of the whole machine, where other tests use Docker meanwhile. That it does not change is
+    // proven by the test of the pipeline.
+    let of_runtime = |entry: &Value| entry["listener"]["path"] == json!(runtime.socket());
+    for field in ["clients", "exposures"] {
+        let entries = after[field]["value"].as_array().into_iter().flatten();
+        let wrong: Vec<&Value> = entries.filter(|entry| of_runtime(entry)).collect();
+        assert!(wrong.is_empty(), "{field} of Docker: {wrong:?}");
+    }
     Ok(())
 }
