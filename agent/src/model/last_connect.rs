@@ -99,7 +99,7 @@ pub enum LastConnect {
     },
 }
 
-/// The kernel writes access times by its tick, up to 10 ms behind the clock; change times may be finer (since 6.13).
+/// The kernel writes access times by its tick, up to 10 ms behind the clock that `now` is read from.
 const TICK: Duration = Duration::from_millis(20);
 
 /// The interval at which a mount with daily access times updates one (`relatime_need_update` of `fs/inode.c`).
@@ -114,8 +114,10 @@ impl LastConnect {
         if accessed > now + TICK {
             return no_mark(NoMark::Future);
         }
-        // An access time that a connect set is valid whatever other mounts lead to the socket.
-        let connected = accessed > changed + TICK;
+        // An access time that a connect set is valid whatever other mounts lead to the socket. The kernel reads one clock
+        // for both times, so there is no tolerance: with one, a client that connects as soon as the daemon listens would
+        // be hidden for the 24 hours in which a mount with daily access times records no other.
+        let connected = accessed > changed;
         let at = Timestamp::from_unix(accessed.as_secs());
         match keeps {
             AccessTimes::Never => (Self::NoMark { because: NoMark::Mount }, connected.then_some(accessed)),
@@ -256,14 +258,23 @@ mod tests {
     }
 
     #[test]
+    fn a_connect_right_after_the_change_is_a_connect() {
+        let soon = MADE + SECOND / 250;
+        assert_eq!(
+            judge(soon, MADE, AccessTimes::Daily),
+            LastConnect::AtLeast { at: at(soon) }
+        );
+        assert_eq!(judge(soon, MADE, AccessTimes::Each), LastConnect::Exact { at: at(soon) });
+    }
+
+    #[test]
     fn a_tool_that_touches_the_file_is_no_client() {
         // touch(1): both times are the time of the call. Earlier connects are not known.
         let touched = MADE + 60 * SECOND;
         let since = LastConnect::NoneSince { since: at(touched) };
         assert_eq!(judge(touched, touched, AccessTimes::Each), since);
-        // The access time is the kernel's tick; the change time is finer.
+        // Since Linux 6.13 the change time can be finer than the access time, which is the kernel's tick.
         assert_eq!(judge(touched, touched + SECOND / 250, AccessTimes::Each), since);
-        assert_eq!(judge(touched + SECOND / 250, touched, AccessTimes::Each), since);
         // A backup that sets the old access time again.
         assert_eq!(judge(MADE, touched, AccessTimes::Each), since);
     }
