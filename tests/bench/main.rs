@@ -19,9 +19,15 @@ use anyhow::Result;
 
 use figures::table;
 
-/// The pods, and the time for which the agent is measured with them: 240 looks, which take an hour with its default
-/// period, and 30.
-const STEPS: [(usize, Duration); 2] = [(110, Duration::from_secs(240)), (250, Duration::from_secs(30))];
+/// Returns the numbers of pods, and the time for which the agent is measured with each: `--for` of `tests/run`, by
+/// default a minute, and an eighth of it. With `--for 240s` the first is 240 looks, which take an hour with the agent's
+/// default period.
+fn steps() -> [(usize, Duration); 2] {
+    let given = std::env::var("CASTOFF_TESTS_SECONDS").ok();
+    let seconds = given.and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
+    let span = Duration::from_secs(seconds);
+    [(110, span), (250, span / 8)]
+}
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
@@ -57,7 +63,7 @@ fn run(parts: &[String]) -> Result<bool> {
     }
     if wanted("pods") {
         eprintln!("{:4} s: pods", start.elapsed().as_secs());
-        let all = pods::measure(&STEPS)?;
+        let all = pods::measure(&steps())?;
         println!("{}", pods::print(&all));
         reached.extend(pods::figures(&all));
         missed.extend(all.into_iter().flat_map(|m| m.missed));
