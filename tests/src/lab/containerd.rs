@@ -10,6 +10,7 @@ use super::cri::{Cri, Interface};
 use super::daemon::Daemon;
 use super::images;
 use super::keeper::Task;
+use super::modules::{self, Module};
 use super::packages::{self, Programs};
 use super::pods::{Pod, RunningPod};
 use super::rooms::Room;
@@ -77,6 +78,15 @@ impl Containerd {
             stage: None,
             network: Network::Closed,
         })
+    }
+
+    /// Returns the programs of the newest containerd, with the rest from this machine's Debian release. The first call
+    /// builds it, which takes a minute.
+    pub fn newest() -> Result<Programs> {
+        Ok(Programs::built(
+            modules::build(Module::Containerd)?,
+            Programs::debian()?,
+        ))
     }
 
     /// Starts a containerd of any version.

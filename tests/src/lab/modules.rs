@@ -19,6 +19,8 @@ const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/go");
 /// A program that is built from a Go module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Module {
+    /// The newest containerd, with its shim and `ctr`.
+    Containerd,
     /// CRI-O, and its `pinns`.
     Crio,
     /// A kubelet 1.23, the last that has dockershim.
@@ -35,6 +37,7 @@ impl Module {
 
     fn path(self) -> &'static str {
         match self {
+            Self::Containerd => "github.com/containerd/containerd/v2",
             Self::Crio => "github.com/cri-o/cri-o",
             Self::Dockershim | Self::Kubernetes => "k8s.io/kubernetes",
         }
@@ -43,6 +46,7 @@ impl Module {
     /// Returns the version, like `v1.34.4`. It is in `go.mod` and nowhere else.
     fn version(self) -> &'static str {
         let go_mod = match self {
+            Self::Containerd => include_str!("../../lab/go/containerd/go.mod"),
             Self::Crio => include_str!("../../lab/go/crio/go.mod"),
             Self::Dockershim => include_str!("../../lab/go/dockershim/go.mod"),
             Self::Kubernetes => include_str!("../../lab/go/kubernetes/go.mod"),
@@ -54,12 +58,13 @@ impl Module {
     fn tools(self) -> &'static [&'static str] {
         match self {
             Self::Crio => &["gcc", "pkg-config"],
-            Self::Dockershim | Self::Kubernetes => &[],
+            Self::Containerd | Self::Dockershim | Self::Kubernetes => &[],
         }
     }
 
     fn folder(self) -> &'static str {
         match self {
+            Self::Containerd => "containerd",
             Self::Crio => "crio",
             Self::Dockershim => "dockershim",
             Self::Kubernetes => "kubernetes",
@@ -67,8 +72,8 @@ impl Module {
     }
 }
 
-/// Returns the directory with the built programs: `crio` and `pinns`, `kubelet`, or `kubernetes`. The first call takes
-/// minutes.
+/// Returns the directory with the built programs: `bin` with those of containerd, `crio` and `pinns`, `kubelet`, or
+/// `kubernetes`. The first call takes minutes.
 ///
 /// # Errors
 /// [`Unavailable`] if Go or a compiler is missing, or the module is not available, with their message.
@@ -97,6 +102,7 @@ pub fn build(module: Module) -> Result<PathBuf> {
     }
     fs::create_dir_all(&programs).with_context(|| format!("make {}", programs.display()))?;
     match module {
+        Module::Containerd => build_containerd(work.path(), &programs, module.version())?,
         Module::Crio => build_crio(work.path(), &programs)?,
         Module::Dockershim => build_kubernetes(work.path(), &programs.join("kubelet"), module.version())?,
         Module::Kubernetes => build_kubernetes(work.path(), &programs.join("kubernetes"), module.version())?,
@@ -131,6 +137,18 @@ fn build_kubernetes(work: &Path, program: &Path, version: &str) -> Result<()> {
     let mut build = go(work);
     build.args(["build", "-trimpath", "-ldflags", &flags, "-o"]);
     packages::run(build.arg(program).arg(".").env("CGO_ENABLED", "0"))
+}
+
+/// Without the flag a containerd does not know its own version.
+fn build_containerd(work: &Path, programs: &Path, version: &str) -> Result<()> {
+    let module = Module::Containerd.path();
+    let flags = format!("-s -w -X {module}/version.Version={}", version.trim_start_matches('v'));
+    let folder = programs.join("bin");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    let commands = ["containerd", "containerd-shim-runc-v2", "ctr"].map(|command| format!("{module}/cmd/{command}"));
+    let mut build = go(work);
+    build.args(["build", "-trimpath", "-ldflags", &flags, "-o"]).arg(folder);
+    packages::run(build.args(commands).env("CGO_ENABLED", "0"))
 }
 
 /// Uses the tags with which CRI-O's own build leaves out what needs more libraries.
@@ -184,7 +202,7 @@ mod tests {
 
     #[test]
     fn each_module_is_pinned_by_its_go_mod() {
-        for module in [Module::Crio, Module::Dockershim, Module::Kubernetes] {
+        for module in [Module::Containerd, Module::Crio, Module::Dockershim, Module::Kubernetes] {
             let parts = module.version().trim_start_matches('v').split('.');
             let numbers: Vec<u32> = parts.filter_map(|part| part.parse().ok()).collect();
             assert_eq!(numbers.len(), 3, "{}", module.pin());

@@ -89,6 +89,15 @@ impl Programs {
         }
     }
 
+    /// Returns programs that were built into the `bin` of a directory; `others` has the missing ones.
+    pub(crate) fn built(root: PathBuf, others: Self) -> Self {
+        Self {
+            root,
+            others: Some(Box::new(others)),
+            foreign: None,
+        }
+    }
+
     /// Returns the directory that they are unpacked in.
     pub fn root(&self) -> &Path {
         &self.root
@@ -144,7 +153,9 @@ impl Programs {
         let path: Vec<String> = folders.chain([SYSTEM_PATH.to_owned()]).collect();
         let mut environment = vec![("PATH", path.join(":"))];
         if self.foreign.is_none() {
-            environment.push(("LD_LIBRARY_PATH", library_path(&self.root)));
+            let roots = [Some(&self.root), self.others.as_ref().map(|others| &others.root)];
+            let libraries: Vec<String> = roots.into_iter().flatten().map(|root| library_path(root)).collect();
+            environment.push(("LD_LIBRARY_PATH", libraries.join(":")));
         }
         environment
     }
@@ -152,7 +163,11 @@ impl Programs {
     fn folders(&self) -> Vec<PathBuf> {
         match self.foreign {
             Some(_) => vec![self.root.clone()],
-            None => PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder)).collect(),
+            None => {
+                let others = self.others.iter().flat_map(|others| others.folders());
+                let own = PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder));
+                own.chain(others).collect()
+            }
         }
     }
 

@@ -69,7 +69,9 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
 fn prepare_matrix() -> Result<ExitCode> {
     // Several threads could otherwise prepare what all need.
     Programs::debian()?;
-    let modules = thread::spawn(|| [Module::Dockershim, Module::Crio].map(|module| (module, modules::build(module))));
+    let modules = thread::spawn(|| {
+        [Module::Containerd, Module::Dockershim, Module::Crio].map(|module| (module, modules::build(module)))
+    });
     for suite in Suite::ALL {
         match suites::programs(suite, Kind::Containerd) {
             Ok(programs) => println!("{}", programs.root().display()),
