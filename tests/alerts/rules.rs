@@ -105,7 +105,7 @@ fn an_alert_about_the_node_lasts_until_gaps_are_reported() -> Result<()> {
     }
     let file = rules_file()?;
     let (about_node, _) = file
-        .split_once("name: castoff.sight")
+        .split_once("name: castoff.data")
         .context("the group about castoff itself")?;
     for rule in about_node.split("- alert: ").skip(1) {
         let kept = rule

@@ -79,49 +79,49 @@ changed them.
 {{- define "castoff.policy.validations" -}}
 {{- $prefixes := include "castoff.policy.prefixes" . -}}
 - expression: request.operation == 'UPDATE' && (!has(request.subResource) || request.subResource == '')
-  message: castoff changes Nodes; it makes none, deletes none and leaves their status alone.
+  message: castoff may only update Nodes. It may not create or delete them, or change their status.
   reason: Forbidden
 - expression: >-
     has(object.spec) == has(oldObject.spec) && (!has(object.spec) || object.spec == oldObject.spec)
-  message: castoff changes neither taints nor anything else in a Node's spec.
+  message: castoff may not change the spec of a Node, such as its taints.
   reason: Forbidden
 - expression: >-
     variables.labels.all(key, variables.prefixes.exists(prefix, key.startsWith(prefix))
     || (key in variables.oldLabels && variables.oldLabels[key] == variables.labels[key]))
     && variables.oldLabels.all(key, variables.prefixes.exists(prefix, key.startsWith(prefix))
     || key in variables.labels)
-  message: castoff changes only labels under {{ $prefixes }}.
+  message: castoff may only change labels under {{ $prefixes }}.
   reason: Forbidden
 - expression: >-
     variables.annotations.all(key, variables.prefixes.exists(prefix, key.startsWith(prefix))
     || (key in variables.oldAnnotations && variables.oldAnnotations[key] == variables.annotations[key]))
     && variables.oldAnnotations.all(key, variables.prefixes.exists(prefix, key.startsWith(prefix))
     || key in variables.annotations)
-  message: castoff changes only annotations under {{ $prefixes }}.
+  message: castoff may only change annotations under {{ $prefixes }}.
   reason: Forbidden
 - expression: >-
     has(object.metadata.finalizers) == has(oldObject.metadata.finalizers)
     && (!has(object.metadata.finalizers) || object.metadata.finalizers == oldObject.metadata.finalizers)
     && has(object.metadata.ownerReferences) == has(oldObject.metadata.ownerReferences)
     && (!has(object.metadata.ownerReferences) || object.metadata.ownerReferences == oldObject.metadata.ownerReferences)
-  message: castoff changes neither finalizers nor owners.
+  message: castoff may not change finalizers or owner references.
   reason: Forbidden
 - expression: >-
     variables.managers.all(new, (has(new.manager) && new.manager == 'castoff')
     || variables.oldManagers.exists(old, {{- include "castoff.policy.sameManager" . | nindent 4 }})
     || (variables.oldManagers.size() == 0 && new.manager == 'before-first-apply' && new.operation == 'Update'))
-  message: castoff writes as the field manager castoff, and lets no other manager own more.
+  message: castoff must write as the field manager castoff, and may not add fields to another manager.
   reason: Forbidden
 - expression: >-
     variables.oldManagers.all(old, (has(old.manager) && old.manager == 'castoff')
     || ({{- include "castoff.policy.ownKeysOnly" "old" | nindent 4 }})
     || variables.managers.exists(new, {{- include "castoff.policy.sameManager" . | nindent 4 }}))
-  message: castoff takes nothing from other field managers but keys under {{ $prefixes }}.
+  message: castoff may only take keys from other field managers that are under {{ $prefixes }}.
   reason: Forbidden
 - expression: >-
     variables.managers.all(new, !has(new.manager) || new.manager != 'castoff'
     || new in variables.oldManagers
     || (!has(new.subresource) && {{- include "castoff.policy.ownKeysOnly" "new" | nindent 4 }}))
-  message: The field manager castoff owns only labels and annotations under {{ $prefixes }}.
+  message: The field manager castoff may only own labels and annotations under {{ $prefixes }}.
   reason: Forbidden
 {{- end }}
