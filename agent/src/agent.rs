@@ -206,6 +206,7 @@ impl Agent {
             connects: host.connects.sighting,
             reaches: Sighting::absent(),
             lost_mounts: Vec::new(),
+            files_mounts: Vec::new(),
             clocks: Vec::new(),
             host: files.sighting,
         };
@@ -233,6 +234,7 @@ impl Agent {
         self.clamp_future_times(taken);
         sources.push(self.history_status());
         (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, mounts.lost);
+        snapshot.files_mounts = mounts.files;
         snapshot.clocks = mounts.clocks;
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
@@ -315,6 +317,7 @@ impl Agent {
             let seen = MountsSeen {
                 reaches: unknown.clone(),
                 lost: Vec::new(),
+                files: Vec::new(),
                 clocks: Vec::new(),
             };
             (seen, Some(unknown))

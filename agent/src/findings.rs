@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::model::client::{Client, ClientIdentity, ClientKey, OpenClient, Origin};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::{Api, Engine};
-use crate::model::exposure::{Exposure, LostMount};
+use crate::model::exposure::{Exposure, FilesMount, LostMount};
 use crate::model::history::History;
 use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
@@ -70,6 +70,8 @@ pub struct Facts<'a> {
     pub runtime_exposures: &'a Reading<Vec<Exposure>>,
     /// The mounts that lead to no listener, each with its container.
     pub lost_mounts: &'a [(ClientIdentity, LostMount)],
+    /// The containers that mount Docker's files.
+    pub files_mounts: &'a [(ClientIdentity, FilesMount)],
     /// Containers outside Kubernetes.
     pub shadow_containers: &'a Reading<Vec<ShadowContainer>>,
     /// The newest kubelet that the runtime can serve.
@@ -148,6 +150,7 @@ pub fn evaluate(
         runtime_clients: &lists.runtime_clients,
         runtime_exposures: &lists.runtime_exposures,
         lost_mounts: &joined.lost_mounts,
+        files_mounts: &joined.files_mounts,
         shadow_containers: &joined.shadow_containers,
         ceiling: &ceiling,
         gaps: &gaps_of(&sources),

@@ -53,6 +53,20 @@ pub(crate) const CASES: &[Case] = &[
         without: &[Said::Finding("runtime-socket-client")],
     },
     Case {
+        name: "log-shipper",
+        title: "a pod mounts the logs of Docker's containers, and Docker's data is not in the usual directory",
+        how: "look: mounts by device and root",
+        set: |world, case| {
+            let logs = world.docker.data_root().join("containers");
+            keep(world.run(
+                Pod::new("evasion", case.name),
+                Container::sleeper("use").mount(&logs, "/logs"),
+            ))
+        },
+        with: &[Said::Finding("docker-files")],
+        without: &[Said::Finding("docker-files")],
+    },
+    Case {
         name: "stale",
         title: "a pod mounts the socket of an engine that has ended, and another engine has its name",
         how: "look: mounts by device and root",

@@ -19,7 +19,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
             Hides::Client => "clients",
             Hides::Identity => "the identity of a client",
             Hides::Exposure => "containers that could reach an engine",
-            Hides::ShadowContainer => "containers beside Kubernetes",
+            Hides::ShadowContainer => "containers that Docker runs outside Kubernetes",
             Hides::Detail => "a detail",
         };
         finding(

@@ -74,6 +74,7 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::DanglingMount => &DANGLING_MOUNT,
         Code::StaleMount => &STALE_MOUNT,
         Code::DockershimMount => &DOCKERSHIM_MOUNT,
+        Code::DockerFiles => &DOCKER_FILES,
         Code::DockerInDocker => &DOCKER_IN_DOCKER,
         Code::DockerTcp => &DOCKER_TCP,
         Code::ShadowContainers => &SHADOW_CONTAINERS,
@@ -167,7 +168,7 @@ const SOCKET_CLIENT: Entry = Entry {
         "Reading logs: /var/log/pods, or the Kubernetes API.",
         "Metrics of containers: the kubelet's /metrics/cadvisor and /metrics/resource.",
         "Images on the node: crictl images, or nerdctl --namespace k8s.io.",
-        "Running containers beside Kubernetes: pods, static pods, or podman without a service.",
+        "Running containers that Docker runs outside Kubernetes: pods, static pods, or podman without a service.",
     ],
     links: &[CHECK, TELEMETRY],
 };
@@ -257,6 +258,28 @@ const DOCKERSHIM_MOUNT: Entry = Entry {
     why: "The socket goes away with dockershim or cri-dockerd, and the container then reaches no runtime.",
     instead: &["Give it the socket of the runtime that stays (containerd or CRI-O), or the Kubernetes API."],
     links: &[CHECK, CRI],
+};
+
+const DOCKER_FILES: Entry = Entry {
+    title: "a container mounts Docker's files",
+    meaning: "A container mounts Docker's data directory, a directory in it such as containers or overlay2, or Docker's \
+              configuration in /etc/docker. Log shippers mount /var/lib/docker/containers, and agents for metrics or \
+              security /var/lib/docker. castoff finds such mounts by device and path, also where the data directory was \
+              moved. A mount of a directory above, such as /var or /, is not reported.",
+    why: "Under another runtime Docker's directories are empty or missing: the logs of pods are in /var/log/pods. The \
+          container then reads nothing, often without an error, and a change to /etc/docker has no effect.",
+    instead: &[
+        "Give the container the files or the interface that replace Docker's, then remove the mount.",
+        "Logs: mount /var/log/pods and /var/log/containers, and set the log format of the shipper to CRI.",
+        "Metrics of containers: the kubelet's /metrics/cadvisor and /metrics/resource.",
+        "Images and layers: the runtime's own data, by an agent that supports the runtime.",
+        "Registries, mirrors and the like: the configuration of containerd or CRI-O.",
+    ],
+    links: &[
+        CHECK,
+        TELEMETRY,
+        "https://kubernetes.io/docs/concepts/cluster-administration/logging/",
+    ],
 };
 
 const DOCKER_IN_DOCKER: Entry = Entry {

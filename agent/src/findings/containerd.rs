@@ -47,7 +47,7 @@ pub(super) fn shared(snapshot: &Snapshot) -> Shared {
     for daemon in daemons(snapshot) {
         match &daemon.containerd {
             Containerd::Configured(socket) if socket == path => {
-                return yes("dockerd was told to use it (--containerd or daemon.json)".to_owned());
+                return yes("dockerd is configured to use it (--containerd or daemon.json)".to_owned());
             }
             Containerd::Found if is_usual => {
                 return yes("dockerd runs without a containerd of its own, so it uses this one".to_owned());
@@ -69,7 +69,7 @@ pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
             let package = snapshot.host.reading.known().and_then(|host| host.containerd_io.gap());
             let gap = runtime.or(package).or(snapshot.host.reading.gap()).cloned();
             let asked = "whether the kubelet's containerd is Docker's too";
-            let answer = "what dockerd was told could not be read";
+            let answer = "the settings of dockerd could not be read";
             Reading::Unknown(gap.unwrap_or_else(|| Gap::new(Reason::DependsOnAnother, Hides::Detail, asked, answer)))
         }
     }

@@ -50,11 +50,11 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
     let (severity, how) = match transport.security {
         Security::Plain => (
             Severity::Critical,
-            "without TLS: whoever reaches it commands the engine",
+            "without TLS: everyone who can reach it controls the engine",
         ),
         Security::Tls => (
             Severity::Warning,
-            "with TLS and without client certificates: whoever reaches it commands the engine",
+            "with TLS but without client certificates: everyone who can reach it controls the engine",
         ),
         Security::VerifiedTls => (Severity::Warning, "with TLS"),
     };
@@ -62,8 +62,8 @@ fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
     let is_inside = matches!(engine.scope, Scope::Pod(_) | Scope::Container { .. }) && address.ip().is_loopback();
     let severity = if is_inside { Severity::Warning } else { severity };
     let basis = match transport.basis {
-        SecurityBasis::Settings => "its arguments and daemon.json say",
-        SecurityBasis::Port => "the port's number says, and nothing else",
+        SecurityBasis::Settings => "its arguments and daemon.json show",
+        SecurityBasis::Port => "only the port number shows",
     };
     let accepts = if engine.is_awaited() {
         format!("systemd listens for {}", engine.kind)

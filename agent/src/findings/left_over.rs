@@ -34,7 +34,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     if !parts.is_empty() {
         let message = format!(
-            "Docker is still here and nothing was seen using it: {}",
+            "Docker is still on this node and no client was seen using it: {}",
             parts.join(", ")
         );
         let mut left = finding(Code::EngineLeftOver, Severity::Info, "node", message);

@@ -1,15 +1,43 @@
-//! Mounts that are named as a Docker socket and lead to none that is served.
+//! Mounts of Docker's files, and mounts that are named as a Docker socket and lead to none that is served.
 
 use super::Facts;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
+use super::runtime::docker_is_the_runtime;
 use crate::model::client::ClientIdentity;
-use crate::model::exposure::{Lost, LostMount};
+use crate::model::engine::EngineKind;
+use crate::model::exposure::{DockerFiles, FilesMount, Lost, LostMount};
 
 /// The findings of this family: one for each mount.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    let lost = facts.lost_mounts.iter();
-    lost.map(|(who, mount)| lost_mount(who, mount)).collect()
+    let lost = facts.lost_mounts.iter().map(|(who, mount)| lost_mount(who, mount));
+    let docker_runs = docker_is_the_runtime(facts.snapshot).is_some()
+        || facts.node_engines().any(|engine| engine.kind == EngineKind::Dockerd);
+    let files = facts.files_mounts.iter();
+    lost.chain(files.map(|(who, mount)| files_mount(who, mount, docker_runs)))
+        .collect()
+}
+
+/// A container that reads what Docker writes depends on Docker while Docker runs. Where it does not, the mount is
+/// without use.
+fn files_mount(who: &ClientIdentity, mount: &FilesMount, docker_runs: bool) -> Finding {
+    let FilesMount {
+        host_path,
+        container_path,
+        ..
+    } = mount;
+    let files = match mount.files {
+        DockerFiles::Data => "data of Docker",
+        DockerFiles::Logs => "the logs of Docker's containers",
+        DockerFiles::Configuration => "Docker's configuration",
+    };
+    let (severity, state) = if docker_runs {
+        (Severity::Warning, "")
+    } else {
+        (Severity::Info, "; Docker does not run on this node")
+    };
+    let message = format!("mounts {host_path} as {container_path}: {files}{state}");
+    finding(Code::DockerFiles, severity, who, message)
 }
 
 fn lost_mount(who: &ClientIdentity, mount: &LostMount) -> Finding {

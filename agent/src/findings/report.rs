@@ -87,6 +87,8 @@ codes! {
         StaleMount = "stale-mount",
         /// A container mounts the socket of dockershim or cri-dockerd.
         DockershimMount = "dockershim-mount",
+        /// A container mounts Docker's data, logs or configuration.
+        DockerFiles = "docker-files",
         /// An engine runs inside a pod.
         DockerInDocker = "docker-in-docker",
         /// An engine accepts on TCP.

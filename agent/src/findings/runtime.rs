@@ -34,7 +34,7 @@ pub(crate) fn docker_is_the_runtime(snapshot: &Snapshot) -> Option<String> {
     }
     kubelet
         .filter(|k| k.dockershim == Some(true))
-        .map(|_| "the kubelet was told to use its dockershim".to_owned())
+        .map(|_| "the kubelet is configured to use its dockershim".to_owned())
 }
 
 /// The newest kubelet that the runtime can serve.
@@ -122,7 +122,7 @@ pub(super) fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
         return None;
     }
     let path = &refused.candidate.path;
-    let message = "answers, and serves neither CRI v1 nor v1alpha2: its CRI plugin is switched off or failed to load";
+    let message = "answers, but serves neither CRI v1 nor v1alpha2: its CRI plugin is disabled or failed to load";
     Some(finding(Code::CriPluginOff, Severity::Warning, path, message))
 }
 
@@ -145,7 +145,7 @@ fn cgroup_v1(snapshot: &Snapshot) -> Option<Finding> {
         Reading::Absent => return None,
         Reading::Known(Some(false)) => (
             Severity::Info,
-            "the kubelet runs on cgroup v1 by override (failCgroupV1 is false); Kubernetes has dated no end of that yet"
+            "the kubelet runs on cgroup v1 because failCgroupV1 is false; Kubernetes has not set an end date for this setting yet"
                 .to_owned(),
         ),
         Reading::Known(set) => {
@@ -187,7 +187,7 @@ pub(super) fn is_gone(shim: &OrphanedShim) -> String {
 fn of_runtime(facts: &Facts<'_>, runtime: &Runtime) -> Vec<Finding> {
     let mut found = Vec::new();
     if runtime.api == CriApi::V1alpha2 {
-        let message = "the runtime does not know CRI v1: a kubelet from Kubernetes 1.26 on does not start on it";
+        let message = "the runtime does not support CRI v1: a kubelet of Kubernetes 1.26 or newer does not start on it";
         found.push(finding(
             Code::CriV1alpha2Only,
             Severity::Critical,
@@ -217,7 +217,7 @@ fn end_of_life(runtime: &Runtime, now: Timestamp) -> Option<Finding> {
         Support::VendorOnly(end, whom, until) => (
             Severity::Warning,
             format!(
-                "its project ended support of this release line on {}; only backports for {whom} go on, until {}",
+                "its project ended support of this release line on {}; only backports for {whom} continue, until {}",
                 date(end),
                 date(until)
             ),

@@ -2,6 +2,7 @@
 
 mod docker_containers;
 mod engine_scope;
+mod files;
 mod last_connect;
 mod relays;
 mod requests;

@@ -26,7 +26,10 @@ fn client(client: &Client) -> Finding {
     }
     let message = match (client.connections, client.pending) {
         (0, 0) => format!("used {target}, last seen {}", client.last_seen),
-        (0, n) => format!("waits with {} for {target}, which does not accept", connections(n)),
+        (0, n) => format!(
+            "waits with {} for {target}, which does not accept connections",
+            connections(n)
+        ),
         (n, 0) => format!("holds {} to {target}", connections(n)),
         (n, p) => format!("holds {} to {target} and waits with {p} more", connections(n)),
     };

@@ -63,7 +63,7 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
     let missing = match (without_mark(facts), leaves_none) {
         (Some(missing), _) => format!("; {missing}"),
         (None, true) => {
-            format!("; {SHORT} where it comes through a read-only mount, which keeps no mark of it; {HOW_TO_SEE}")
+            format!("; {SHORT} if it comes through a read-only mount, which leaves no trace of it; {HOW_TO_SEE}")
         }
         (None, false) => String::new(),
     };
@@ -207,7 +207,7 @@ pub(super) fn missing_fact(facts: &Facts<'_>) -> Option<String> {
         return Some(format!("{what}: {gap}"));
     }
     match &facts.snapshot.connections.reading {
-        Reading::Absent => Some("nothing looked for clients".to_owned()),
+        Reading::Absent => Some("castoff did not look for clients".to_owned()),
         Reading::Known(_) | Reading::Unknown(_) => None,
     }
 }

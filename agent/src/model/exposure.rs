@@ -102,6 +102,31 @@ pub struct LostMount {
     pub state: Lost,
 }
 
+codes! {
+    /// The files of Docker that a mount leads to.
+    DockerFiles {
+        /// Its data: images, layers, volumes.
+        Data = "data",
+        /// The logs of its containers.
+        Logs = "logs",
+        /// Its configuration.
+        Configuration = "configuration",
+    }
+}
+
+/// A mount of a container that leads to Docker's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesMount {
+    /// The container that mounts them, by the control groups around it.
+    pub membership: Membership,
+    /// The files.
+    pub files: DockerFiles,
+    /// The path on the host as the pod names it.
+    pub host_path: String,
+    /// The mount point in the container.
+    pub container_path: String,
+}
+
 /// A container's mount of a listener, in terms that outlive the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use exposures::{exposures, runtime_exposures};
-use exposures::{lost_mounts, mounted};
+use exposures::{files_mounts, lost_mounts, mounted};
 use place::{Places, ProcessPlace};
 
 use super::client::{Client, ClientIdentity, ClientKey, Connected, OpenClient, container_label};
 use super::connect::Connects;
 use super::container::{ShadowContainer, SupervisedContainer};
 use super::engine::{Engine, EngineSighting, Listener, Scope};
-use super::exposure::{ExposureKey, LostMount, Mounted};
+use super::exposure::{ExposureKey, FilesMount, LostMount, Mounted};
 use super::identity::ContainerId;
 use super::last_connect::{ListenerClock, Moment};
 use super::process::Process;
@@ -48,6 +48,8 @@ pub struct Joined {
     pub runtime_mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
     /// The mounts that lead to no listener, each with its container.
     pub lost_mounts: Vec<(ClientIdentity, LostMount)>,
+    /// The containers that mount Docker's files.
+    pub files_mounts: Vec<(ClientIdentity, FilesMount)>,
     /// The moments of the last connects by the times of the sockets' files, each under the key of a client that no look saw.
     pub marks: Vec<(ClientKey, Moment)>,
 }
@@ -96,6 +98,7 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         runtime_clients: runtime::clients(snapshot, &places),
         runtime_mounted: runtime::mounted_by_containers(snapshot, &places),
         lost_mounts: lost_mounts(snapshot, &places),
+        files_mounts: files_mounts(snapshot, &places),
         marks: marks(snapshot, engines.items()),
         engines,
     }

@@ -264,7 +264,10 @@ mod tests {
             judge(soon, MADE, AccessTimes::Daily),
             LastConnect::AtLeast { at: at(soon) }
         );
-        assert_eq!(judge(soon, MADE, AccessTimes::Each), LastConnect::Exact { at: at(soon) });
+        assert_eq!(
+            judge(soon, MADE, AccessTimes::Each),
+            LastConnect::Exact { at: at(soon) }
+        );
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub(crate) fn clear_node() -> Snapshot {
         connections: Sighting::full(no_connections()),
         reaches: Sighting::full(Vec::new()),
         lost_mounts: Vec::new(),
+        files_mounts: Vec::new(),
         clocks: Vec::new(),
         host: Sighting::full(HostFiles {
             cgroups: Reading::Known(CgroupVersion::V2),

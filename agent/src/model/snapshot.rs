@@ -3,7 +3,7 @@
 use super::connect::ConnectsSeen;
 use super::container::{PodContainer, SupervisedContainer};
 use super::engine::EngineSighting;
-use super::exposure::{LostMount, Reach};
+use super::exposure::{FilesMount, LostMount, Reach};
 use super::host::HostFiles;
 use super::kubelet::Kubelet;
 use super::last_connect::ListenerClock;
@@ -64,6 +64,8 @@ pub struct Snapshot {
     pub reaches: Sighting<Vec<Reach>>,
     /// Mounts that are named as a Docker socket and lead to no listener.
     pub lost_mounts: Vec<LostMount>,
+    /// Mounts that lead to Docker's files.
+    pub files_mounts: Vec<FilesMount>,
     /// The last connects to the engines' listeners, as far as their files show them.
     pub clocks: Vec<ListenerClock>,
     /// Files of the host.

@@ -144,5 +144,8 @@ pub(super) const DATA_ROOTS: [&str; 3] = [
     "/var/snap/docker/common/var-lib-docker",
 ];
 
+/// The directories of the daemon's configuration and of its registries' certificates.
+pub(super) const CONFIGURATION_DIRECTORIES: [&str; 2] = ["/etc/docker", "/var/snap/docker/current/config"];
+
 /// The paths of the daemon's configuration: the default one, then the snap's.
 pub(super) const CONFIGURATIONS: [&str; 2] = ["/etc/docker/daemon.json", "/var/snap/docker/current/config/daemon.json"];

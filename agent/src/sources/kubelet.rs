@@ -96,7 +96,7 @@ fn find_kubelet(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable, 
             other.reading.known().map(|k| &k.endpoints),
         );
         if endpoints != others {
-            let answer = "a second kubelet on this node that was told otherwise; castoff follows the first";
+            let answer = "a second kubelet on this node has other settings; castoff uses those of the first";
             Gap::new(Reason::LimitReached, Hides::Runtime, "the kubelet's process", answer).fold_into(&mut first.gaps);
         }
     }
@@ -109,8 +109,7 @@ fn rootless_gap(reader: &ProcessReader, entry: &ProcessEntry, program: Program) 
     match reader.read_arguments(entry.key) {
         Ok(arguments) if program.runs_kubelet(&arguments) => {
             let asked = format!("the kubelet's process {}", entry.key.pid);
-            let answer =
-                "a rootless kubelet: it runs in a user namespace of its own, into which castoff does not follow it";
+            let answer = "a rootless kubelet: it runs in its own user namespace, and castoff does not look into that";
             Some(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer))
         }
         Ok(_) => None,
@@ -261,7 +260,7 @@ fn add_named_files(files: &Files, facts: &mut KubeletFacts) {
     if let Some(path) = facts.flags.config.clone()
         && !facts.add(files.read_configuration(&path))
     {
-        let answer = "the kubelet's flag names it, and it is not there";
+        let answer = "the kubelet's flag names this file, and it does not exist";
         facts.miss(Gap::new(Reason::NotFound, Hides::Runtime, path, answer));
     }
 }

@@ -11,11 +11,13 @@
 //! - [`contained`]: the first process of each container
 //! - [`own`]: the actual mounts of a container
 //! - [`search`]: the comparison of each container's mounts with the targets
+//! - [`files`]: mounts of Docker's data, logs and configuration
 //! - [`named`]: mounts with the name of an engine's socket
 //! - [`access`]: the right of the container's user to open the socket
 
 mod access;
 mod contained;
+mod files;
 mod named;
 mod own;
 mod search;
@@ -26,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use self::files::{DockerDirectory, find_directories};
 use self::search::{KnownMounts, MountSearch};
 use self::table::MountTable;
 use self::targets::{Host, Target, Targets, find_targets};
@@ -36,7 +39,7 @@ use super::kernel::rooted::Rooted;
 use super::processes::ProcessReader;
 use crate::model::container::{Container, SupervisedContainer};
 use crate::model::engine::EngineSighting;
-use crate::model::exposure::{LostMount, Reach};
+use crate::model::exposure::{FilesMount, LostMount, Reach};
 use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::last_connect::{ListenerClock, Moment};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
@@ -77,6 +80,8 @@ pub struct MountsSeen {
     pub reaches: Sighting<Vec<Reach>>,
     /// The mounts that have the name of an engine's socket and lead to no listener.
     pub lost: Vec<LostMount>,
+    /// The mounts that lead to Docker's files.
+    pub files: Vec<FilesMount>,
     /// The time of the last connect to each listener.
     pub clocks: Vec<ListenerClock>,
 }
@@ -86,8 +91,9 @@ pub struct MountsSeen {
 pub struct MountMemory {
     watch: MountWatch,
     host: MountTable,
-    /// The targets that the known mounts were compared with.
+    /// The targets and directories that the known mounts were compared with.
     targets: Vec<Target>,
+    directories: Vec<DockerDirectory>,
     own: KnownMounts,
 }
 
@@ -96,6 +102,7 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
     let without = |reaches| MountsSeen {
         reaches,
         lost: Vec::new(),
+        files: Vec::new(),
         clocks: Vec::new(),
     };
     let engines = match &looked.engines.reading {
@@ -114,18 +121,21 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         table: &memory.host,
     };
     let Targets { all: targets, clocks } = find_targets(&host, looked, engines, &mut gaps);
-    if memory.targets != targets {
+    let directories = find_directories(&host, looked, engines, &mut gaps);
+    if memory.targets != targets || memory.directories != directories {
         memory.own.clear();
     }
     let mut search = MountSearch {
         looked,
         host: &host,
         targets: &targets,
+        directories: &directories,
         last: std::mem::take(&mut memory.own),
         own: KnownMounts::new(),
         resolved: BTreeMap::new(),
         reaches: Vec::new(),
         lost: Vec::new(),
+        files: Vec::new(),
         gaps,
     };
     search.take_all();
@@ -133,11 +143,13 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         own,
         reaches,
         lost,
+        files,
         mut gaps,
         ..
     } = search;
     memory.own = own;
     memory.targets = targets;
+    memory.directories = directories;
     let is_unlisted = looked.containers.reading.gap().is_some() && !memory.targets.is_empty();
     let reaches = if reaches.is_empty() && is_unlisted {
         Sighting {
@@ -150,7 +162,12 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         gaps.extend(is_unlisted.then(|| depends("the containers' mounts")));
         Sighting::partial(reaches, gaps)
     };
-    MountsSeen { reaches, lost, clocks }
+    MountsSeen {
+        reaches,
+        lost,
+        files,
+        clocks,
+    }
 }
 
 fn depends(on: &str) -> Gap {

@@ -58,12 +58,16 @@ impl Options<'_> {
     }
 }
 
+/// The directory of the daemon's data in its room.
+const DATA_ROOT: &str = "root";
+
 /// A running dockerd.
 #[derive(Debug)]
 pub struct Docker {
     daemon: Daemon,
     programs: Programs,
     socket: PathBuf,
+    data_root: PathBuf,
     stage: Option<Arc<Stage>>,
 }
 
@@ -90,6 +94,7 @@ impl Docker {
             daemon,
             programs: options.programs.clone(),
             socket,
+            data_root: room.join(DATA_ROOT),
             stage: options.stage.clone(),
         };
         // `docker version` fails until the API answers.
@@ -98,6 +103,11 @@ impl Docker {
         this.import(&images::write_lab(room.path(), &options.programs)?)?;
         this.forget_uses()?;
         Ok(this)
+    }
+
+    /// Returns the directory of its images, containers and volumes.
+    pub fn data_root(&self) -> &Path {
+        &self.data_root
     }
 
     /// Resets the times of the socket's file by a change of its mode, so that the lab's own requests do not count as
@@ -270,7 +280,7 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
         .arg("--config-file")
         .arg(configuration)
         .arg("--data-root")
-        .arg(room.join("root"))
+        .arg(room.join(DATA_ROOT))
         .arg("--exec-root")
         .arg(room.join("exec"))
         .arg("--pidfile")

@@ -134,7 +134,7 @@ fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     match fail_cgroup_v1(&grounds.kubelet) {
         Reading::Known(Some(false)) => obstacle(
             Effect::Note,
-            "the node runs cgroup v1 by override (failCgroupV1 is false), of which no end is dated yet".to_owned(),
+            "the node runs cgroup v1 because failCgroupV1 is false; Kubernetes has not set an end date for this setting yet".to_owned(),
         ),
         Reading::Known(Some(true)) => obstacle(Effect::Blocks, format!("{refuses}, and failCgroupV1 is true")),
         Reading::Known(None) => obstacle(

@@ -164,7 +164,7 @@ fn exposed_says_which_uses_leave_no_mark() {
     assert!(
         readonly
             .verdict_reason
-            .contains("where it comes through a read-only mount"),
+            .contains("if it comes through a read-only mount"),
         "{}",
         readonly.verdict_reason
     );

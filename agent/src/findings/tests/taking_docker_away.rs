@@ -48,7 +48,7 @@ fn a_dockerd_with_a_configured_containerd_uses_that_one() {
     };
     let (subject, message) = shared(Containerd::Configured(K3S.into()), K3S).expect("both use k3s' containerd");
     assert_eq!(subject, K3S);
-    assert!(message.contains("dockerd was told to use it"), "{message}");
+    assert!(message.contains("dockerd is configured to use it"), "{message}");
     let usual = "/run/containerd/containerd.sock";
     assert!(shared(Containerd::Configured(usual.into()), usual).is_some());
     assert_eq!(
@@ -115,7 +115,7 @@ fn cgroup_v1_is_judged_by_the_kubelets_setting() {
     for (setting, severity, words) in [
         (Reading::Known(true), Severity::Warning, "failCgroupV1 is true"),
         (Reading::Absent, Severity::Warning, "is not set to false"),
-        (Reading::Known(false), Severity::Info, "by override"),
+        (Reading::Known(false), Severity::Info, "because failCgroupV1 is false"),
         (Reading::Unknown(gap(Hides::Detail)), Severity::Warning, "cannot tell"),
     ] {
         let (found, message) = cgroup_v1(Some(setting)).expect("said");
@@ -151,7 +151,7 @@ fn a_line_with_backports_for_one_vendor_only_is_out_of_support() {
     let report = judge(&node);
     let message = &find(&report, Code::RuntimeEndOfLife).expect("said").message;
     assert!(
-        message.contains("on 2025-11-07; only backports for GKE's Kubernetes 1.33 go on, until 2027-03-31"),
+        message.contains("on 2025-11-07; only backports for GKE's Kubernetes 1.33 continue, until 2027-03-31"),
         "{message}"
     );
 }

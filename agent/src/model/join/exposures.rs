@@ -7,7 +7,7 @@ use super::place::{Places, ProcessPlace};
 use super::{Joined, served};
 use crate::model::client::{ClientIdentity, ClientKey, OpenClient};
 use crate::model::engine::{Api, Engine, EngineKind, Scope};
-use crate::model::exposure::{Exposure, ExposureKey, LostMount, Mounted, Reach, Reached};
+use crate::model::exposure::{Exposure, ExposureKey, FilesMount, LostMount, Mounted, Reach, Reached};
 use crate::model::history::{ExposureRecord, History};
 use crate::model::reading::Reading;
 use crate::model::snapshot::Snapshot;
@@ -57,6 +57,14 @@ pub(super) fn mounted(
 pub(super) fn lost_mounts(snapshot: &Snapshot, places: &Places<'_>) -> Vec<(ClientIdentity, LostMount)> {
     let lost = snapshot.lost_mounts.iter();
     lost.map(|mount| (identity_of(places, &mount.membership), mount.clone()))
+        .collect()
+}
+
+/// The mounts that lead to Docker's files, each with its container.
+pub(super) fn files_mounts(snapshot: &Snapshot, places: &Places<'_>) -> Vec<(ClientIdentity, FilesMount)> {
+    let mounts = snapshot.files_mounts.iter();
+    mounts
+        .map(|mount| (identity_of(places, &mount.membership), mount.clone()))
         .collect()
 }
 

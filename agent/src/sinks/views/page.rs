@@ -107,13 +107,13 @@ impl<'a> View<'a> {
                 api: Api::Docker,
                 rows: &self.clients,
                 caption: "Clients, those with a connection now first",
-                none: "None: nobody uses an engine, and nobody did within the window.",
+                none: "None: no client used an engine within the window.",
             },
             Part {
                 api: Api::Cri,
                 rows: &self.runtime_clients,
                 caption: "Clients of the runtime, those with a connection now first",
-                none: "None: nobody else uses the runtime's socket, and nobody did within the window.",
+                none: "None: no other client used the runtime's socket within the window.",
             },
         ]
     }
@@ -196,8 +196,8 @@ const fn meaning(verdict: Verdict) -> &'static str {
         Verdict::InUse => {
             "A client uses an engine of this node or used one within the window, or Docker runs containers here."
         }
-        Verdict::Exposed => "A container could use an engine of this node, and none did.",
-        Verdict::Idle => "An engine of this node is here, and nobody uses it.",
+        Verdict::Exposed => "A container could use an engine of this node, but was not seen doing so.",
+        Verdict::Idle => "An engine is on this node, and no client uses it.",
         Verdict::Clear => "This node has no Docker of its own.",
         Verdict::Unknown => "castoff could not see enough to decide.",
     }

@@ -120,18 +120,18 @@ fn judge_requests(requests: Option<Vec<Request>>) -> Option<String> {
         version: None,
     };
     let is_told = requests?.contains(&ping);
-    (!is_told).then(|| "the kernel did not tell of castoff's own request".to_owned())
+    (!is_told).then(|| "the kernel did not report castoff's own request".to_owned())
 }
 
 /// Returns why the recorded connect is not the child's; none if it is.
 fn judge(records: &[Record], proc: &Path) -> Option<String> {
     let Some(record) = records.first() else {
-        return Some("the kernel did not tell of castoff's own connect".to_owned());
+        return Some("the kernel did not report castoff's own connect".to_owned());
     };
     let uid = getuid().as_raw();
     if record.origin.uid != uid {
         return Some(format!(
-            "castoff's own connect was told as one of user {}, not {uid}",
+            "castoff's own connect was reported for user {}, not {uid}",
             record.origin.uid
         ));
     }
@@ -140,7 +140,7 @@ fn judge(records: &[Record], proc: &Path) -> Option<String> {
     // In a cgroup namespace castoff does not know its own container.
     let is_alike = own.containers.is_empty() || own.containers == record.membership().containers;
     if record.origin.groups.is_empty() || !is_alike {
-        return Some("castoff's own connect was told without its control group".to_owned());
+        return Some("castoff's own connect was reported without its control group".to_owned());
     }
     None
 }

@@ -112,7 +112,12 @@ fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Optio
     }))
 }
 
-fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io::Result<Vec<String>> {
+/// Returns the directories of the data of a dockerd, as it sees them below its `root`.
+pub(in crate::sources) fn find_data_roots(
+    reader: &ProcessReader,
+    key: ProcessKey,
+    root: &Rooted,
+) -> io::Result<Vec<String>> {
     let command = reader.read_arguments(key)?; // a loader's own options have other names
     if let Some(given) = option(&command, &["--data-root", "--graph", "-g"]) {
         return Ok(vec![given.to_owned()]);

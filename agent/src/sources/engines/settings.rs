@@ -4,6 +4,7 @@
 //! and an ordinary user's process could point it to files that the user may not read. Relies on dockerd(8) and moby
 //! `daemon/config`.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::program::{self, option, options};
 use crate::model::engine::Security;
 use crate::model::process::Process;
-use crate::sources::docker::CONFIGURATIONS;
+use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
@@ -39,6 +40,16 @@ impl Configuration {
         let file = root.read_file(path, FILE_LIMIT)?;
         serde_json::from_slice(&file).map_err(|_| io::ErrorKind::InvalidData.into())
     }
+}
+
+/// Returns the directories of Docker's data by the files below `root`: the default ones, and those that a configuration
+/// names.
+pub(in crate::sources) fn data_roots_of(root: &Rooted) -> BTreeSet<String> {
+    let configured = CONFIGURATIONS
+        .iter()
+        .filter_map(|path| Configuration::read(root, path).ok()?.data_root);
+    let usual = DATA_ROOTS.iter().map(|&path| path.to_owned());
+    usual.chain(configured).collect()
 }
 
 /// The settings of one dockerd.

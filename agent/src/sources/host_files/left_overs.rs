@@ -8,8 +8,8 @@ use rustix::fs::FileType;
 use super::units::UNIT_DIRECTORIES;
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading};
-use crate::sources::docker::{BINARIES, CONFIGURATIONS, DATA_ROOTS, UNITS};
-use crate::sources::engines::Configuration;
+use crate::sources::docker::{BINARIES, CONFIGURATIONS, UNITS};
+use crate::sources::engines::data_roots_of;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 
@@ -88,15 +88,7 @@ impl LeftOverSearch<'_> {
     }
 
     fn take_data(&mut self) {
-        let configured = CONFIGURATIONS
-            .iter()
-            .filter_map(|path| Configuration::read(self.root, path).ok()?.data_root);
-        let places: BTreeSet<String> = DATA_ROOTS
-            .iter()
-            .map(|&path| path.to_owned())
-            .chain(configured)
-            .collect();
-        for place in places {
+        for place in data_roots_of(self.root) {
             match self.has_content(&place) {
                 Ok(true) => self.add(LeftOverKind::Data, place),
                 Ok(false) => {}

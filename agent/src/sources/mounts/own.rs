@@ -6,6 +6,7 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::access;
+use super::files::{DockerDirectory, OwnFiles, own_files};
 use super::named::{Named, Suggested, suggested};
 use super::table::{Entry, FilePlace, MountTable, below};
 use super::targets::{Host, Target};
@@ -20,6 +21,8 @@ pub(super) struct OwnMounts {
     pub(super) ways: Vec<OwnWay>,
     /// Mounts with the name of an engine's socket.
     pub(super) named: Vec<Named>,
+    /// Mounts of Docker's files.
+    pub(super) files: Vec<OwnFiles>,
 }
 
 /// A mount that leads to a target.
@@ -43,9 +46,13 @@ pub(super) fn read_own(
     key: ProcessKey,
     host: &Host<'_>,
     targets: &[Target],
+    directories: &[DockerDirectory],
 ) -> io::Result<OwnMounts> {
     let table = MountTable::read(reader.open(key)?.open_mountinfo()?)?;
-    let mut own = OwnMounts::default();
+    let mut own = OwnMounts {
+        files: own_files(&table, host, directories),
+        ..OwnMounts::default()
+    };
     let mut add = |target: usize, entry: &Entry, is_direct: bool| {
         let point = shown(&entry.point);
         let is_known = |way: &OwnWay| way.target == target && way.point == point;
@@ -116,7 +123,7 @@ fn named(entry: &Entry, host: &Host<'_>, name: Suggested, what: (FileIdentity, F
 }
 
 /// Returns the mounted path, by the host's name if there is one.
-fn source_of(entry: &Entry, host: &Host<'_>) -> String {
+pub(super) fn source_of(entry: &Entry, host: &Host<'_>) -> String {
     let FilePlace { path, .. } = &entry.source;
     let on_host = host.table.ways(&entry.source).map(|way| way.path).next();
     shown(on_host.as_ref().filter(|_| !entry.is_deleted).unwrap_or(path))

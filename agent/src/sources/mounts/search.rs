@@ -6,13 +6,14 @@ use std::io;
 use rustix::fs::FileType;
 
 use super::contained::{Chain, chain_of};
+use super::files::DockerDirectory;
 use super::named::{Named, suggested};
 use super::own::{OwnMounts, read_own};
 use super::table::{below, path_of};
 use super::targets::{Host, Target};
 use super::{CONTAINERS_KEPT, ContainerProcess, Looked, unreadable};
 use crate::model::container::Mount;
-use crate::model::exposure::{Access, LostMount, Reach, Via};
+use crate::model::exposure::{Access, FilesMount, LostMount, Reach, Via};
 use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::workload::{CgroupContainer, Membership};
@@ -20,17 +21,17 @@ use crate::sources::kernel::refusal::leads_nowhere;
 use crate::sources::kernel::rooted::Unresolved;
 
 /// One container, with the facts about its mounts.
-struct Subject<'a> {
-    membership: Membership,
+pub(super) struct Subject<'a> {
+    pub(super) membership: Membership,
     /// The name in gaps.
     name: &'a str,
-    declared: Result<&'a [Mount], &'a Gap>,
+    pub(super) declared: Result<&'a [Mount], &'a Gap>,
     process: Option<&'a ContainerProcess>,
 }
 
 impl Subject<'_> {
     /// Returns the container's own ID, unless it is only a user's claim.
-    fn own_id(&self) -> Option<&ContainerId> {
+    pub(super) fn own_id(&self) -> Option<&ContainerId> {
         match self.membership.containers.as_slice() {
             [only] if only.user.is_none() => Some(&only.id),
             _ => None,
@@ -49,12 +50,14 @@ pub(super) struct MountSearch<'a> {
     pub(super) looked: &'a Looked<'a>,
     pub(super) host: &'a Host<'a>,
     pub(super) targets: &'a [Target],
+    pub(super) directories: &'a [DockerDirectory],
     pub(super) last: KnownMounts,
     pub(super) own: KnownMounts,
     /// None for a path that leads nowhere. Cached, because 110 pods mount the same few paths.
     pub(super) resolved: BTreeMap<String, Resolved>,
     pub(super) reaches: Vec<Reach>,
     pub(super) lost: Vec<LostMount>,
+    pub(super) files: Vec<FilesMount>,
     pub(super) gaps: Vec<Gap>,
 }
 
@@ -162,7 +165,13 @@ impl<'a> MountSearch<'a> {
     fn read_own(&mut self, chain: &Chain, process: &ContainerProcess) -> io::Result<OwnMounts> {
         match self.last.remove(chain) {
             Some((key, own)) if process.is_kept && key == process.key => Ok(own),
-            _ => read_own(self.looked.reader, process.key, self.host, self.targets),
+            _ => read_own(
+                self.looked.reader,
+                process.key,
+                self.host,
+                self.targets,
+                self.directories,
+            ),
         }
     }
 
@@ -187,6 +196,7 @@ impl<'a> MountSearch<'a> {
             };
             self.reach(subject, way.target, via, mount, way.access);
         }
+        self.take_own_files(subject, &own.files);
         for named in &own.named {
             let mut named = named.clone();
             if let Some(mount) = declared_at(declared, &named.container_path) {
@@ -209,6 +219,9 @@ impl<'a> MountSearch<'a> {
 
     fn take_declared(&mut self, subject: &Subject<'_>, mount: &Mount) {
         let resolved = self.resolve(&mount.host_path);
+        if let Some((_, _, path)) = &resolved {
+            self.take_declared_files(subject, mount, path);
+        }
         let mut leads = false;
         for (at, target) in self.targets.iter().enumerate() {
             let Some((identity, kind, path)) = &resolved else { break };
@@ -279,7 +292,7 @@ impl<'a> MountSearch<'a> {
 }
 
 /// Returns the requested mount at `point` of the container, or at a directory above it.
-fn declared_at<'m>(declared: &'m [Mount], point: &str) -> Option<&'m Mount> {
+pub(super) fn declared_at<'m>(declared: &'m [Mount], point: &str) -> Option<&'m Mount> {
     let above = |mount: &&Mount| {
         let path = mount.container_path.trim_end_matches('/');
         below(point.as_bytes(), path.as_bytes()).is_some()

@@ -248,7 +248,7 @@ fn find_listener(
 
 /// Returns the path on its file system of a file that a process sees. The process's own mounts determine it, or the
 /// host's below a changed root that is not a mount.
-fn locate_own(
+pub(super) fn locate_own(
     host: &Host<'_>,
     reader: &ProcessReader,
     key: ProcessKey,

@@ -1,3 +1,4 @@
+mod files;
 mod own;
 
 use std::fs;

@@ -33,20 +33,23 @@ fn refuse(socket: &FoundSocket, seen: &ListeningFiles) -> Option<(Reason, String
     let name = name_of(&socket.canonical);
     let listening = seen.find(socket.identity, name);
     if let Some(engine) = listening.and_then(|listening| listening.engine) {
-        let answer = format!("not opened: {engine} listens on it, which serves the Docker API and no CRI");
+        let answer = format!("not opened: {engine} listens on it and serves the Docker API, not CRI");
         return Some((Reason::ProtocolError, answer));
     }
     let names = [name, name_of(Path::new(&socket.candidate.path))];
     if let Some(engine) = names.into_iter().find_map(docker::engine_of_socket) {
-        let answer = format!("not opened: it has the name of a socket of {engine}, which serves no CRI");
+        let answer = format!("not opened: it has the name of a socket of {engine}, which does not serve CRI");
         return Some((Reason::ProtocolError, answer));
     }
     match (seen.whole, listening) {
         (true, Some(_)) => None,
-        (true, None) => Some((Reason::ConnectionRefused, "nobody was seen to listen on it".to_owned())),
+        (true, None) => Some((
+            Reason::ConnectionRefused,
+            "no process was seen listening on it".to_owned(),
+        )),
         (false, _) if endpoint::is_of_a_runtime(&socket.canonical) && !socket.has_other_names => None,
         (false, _) => {
-            let answer = "not opened: who listens on it could not be seen, and it may be an engine's";
+            let answer = "not opened: castoff could not see which process listens on it, and it may be an engine";
             Some((Reason::DependsOnAnother, answer.to_owned()))
         }
     }

@@ -73,7 +73,7 @@ fn differs(root: &Path, own: &EndpointCandidate, kubelets: &EndpointCandidate) -
     let canonical = |c: &EndpointCandidate| endpoint::walk(root, &c.path).ok().map(|walked| walked.name);
     let same = own.path == kubelets.path || canonical(own).is_some_and(|o| canonical(kubelets) == Some(o));
     (!same).then(|| {
-        let answer = format!("castoff was told to ask {} instead", own.path);
+        let answer = format!("castoff is configured to ask {} instead", own.path);
         let asked = format!("the kubelet's runtime at {}", kubelets.path);
         Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer)
     })
@@ -190,7 +190,7 @@ pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint
     for rival in &answered {
         let (one, other) = (&taken.socket.candidate.path, &rival.socket.candidate.path);
         let asked = format!("whether the kubelet uses {one} or {other}");
-        let answer = "both answer, and no kubelet was seen that names one";
+        let answer = "both answer, and no kubelet names one of them";
         gaps.push(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer));
     }
     let silent = refused.iter().filter(|r| may_be_in_use(r)).map(|r| r.refusal.clone());

@@ -202,7 +202,7 @@ fn rows_beyond_the_limit_are_counted() {
 #[test]
 fn none_and_unknown_are_shown_differently() {
     let clear = text(&page(&sample::clear()));
-    assert!(clear.contains("None: nobody uses an engine"));
+    assert!(clear.contains("None: no client used an engine"));
     assert!(!clear.contains("not all could be seen:"));
     let blind = text(&page(&sample::blind()));
     assert!(!blind.contains("None: "), "{blind}");

@@ -157,7 +157,7 @@ pub(in crate::sinks::views) fn docker_free(free: &DockerFree) -> String {
     let began = match free.began {
         Began::FirstLook => "castoff's first look",
         Began::AfterUse => "the last use",
-        Began::AfterGap => "a gap in sight",
+        Began::AfterGap => "a time when castoff could not see everything",
     };
     format!(
         "{days}, since {} ({}); proof: {proof}; counted since {began}",
@@ -169,7 +169,7 @@ pub(in crate::sinks::views) fn docker_free(free: &DockerFree) -> String {
 /// The newest kubelet that the runtime serves.
 pub(in crate::sinks::views) fn ceiling(ceiling: &KubeletCeiling) -> String {
     match ceiling {
-        KubeletCeiling::None => "no release drops this runtime".to_owned(),
+        KubeletCeiling::None => "not limited by this runtime".to_owned(),
         KubeletCeiling::Minor(minor) => format!("newest supported kubelet: 1.{minor}"),
     }
 }
@@ -178,7 +178,7 @@ pub(in crate::sinks::views) fn ceiling(ceiling: &KubeletCeiling) -> String {
 pub(in crate::sinks::views) fn origin(origin: &EndpointOrigin) -> String {
     match origin {
         EndpointOrigin::Configured => "from --runtime-endpoint".to_owned(),
-        EndpointOrigin::KubeletFlag { flag } => format!("by the kubelet's {flag}"),
+        EndpointOrigin::KubeletFlag { flag } => format!("from the kubelet's {flag}"),
         EndpointOrigin::KubeletFile { path } => format!("by {path}"),
         EndpointOrigin::WellKnown { of } => format!("the usual path of {of}"),
     }
@@ -192,7 +192,7 @@ pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
         Hides::Client => "clients of a Docker socket",
         Hides::Identity => "the identity of a client that was seen",
         Hides::Exposure => "containers that could reach a Docker socket",
-        Hides::ShadowContainer => "containers that Docker runs by itself",
+        Hides::ShadowContainer => "containers that Docker runs outside Kubernetes",
         Hides::Detail => "a detail that does not affect the verdict",
     }
 }
@@ -227,7 +227,10 @@ pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String 
 /// The method by which the kernel reports requests, and the reason why no preferred method is used.
 pub(in crate::sinks::views) fn request_events(events: &RequestEvents) -> String {
     let method = match events.method {
-        Some(method) => format!("told by {method}: {} recorded, {} lost", events.recorded, events.lost),
+        Some(method) => format!(
+            "reported by {method}: {} recorded, {} lost",
+            events.recorded, events.lost
+        ),
         None if events.refused.is_empty() => "not requested, or connects are not reported".to_owned(),
         None => "not reported by the kernel".to_owned(),
     };
