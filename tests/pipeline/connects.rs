@@ -135,7 +135,7 @@ async fn a_method_that_does_not_record_castoffs_own_connect_has_failed() -> Resu
     let last = events.refused.last().context("it is told")?;
     assert_eq!(last.method, ConnectMethod::SyscallExit);
     assert!(
-        last.answer.contains("did not tell of castoff's own connect"),
+        last.answer.contains("did not report castoff's own connect"),
         "{}",
         last.answer
     );
