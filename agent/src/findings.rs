@@ -6,6 +6,7 @@
 pub mod blind_spots;
 pub mod catalogue;
 pub mod containerd;
+pub mod daemon_config;
 pub mod engines;
 pub mod left_over;
 pub mod mounts;
@@ -179,6 +180,7 @@ pub fn evaluate(
         runtime_clients: lists.runtime_clients,
         runtime_exposures: lists.runtime_exposures,
         shadow_containers: joined.shadow_containers,
+        daemon_config: daemon_config::reading(snapshot),
         shared_containerd: containerd::reading(snapshot),
         orphaned_shims: runtime::orphaned_shims(snapshot),
         readiness: Vec::new(),
@@ -217,6 +219,7 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
         engines::find,
         left_over::find,
         containerd::find,
+        daemon_config::find,
         runtime_socket::find,
         blind_spots::find,
     ];
