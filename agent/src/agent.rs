@@ -226,8 +226,7 @@ impl Agent {
             unlisted = join::unlisted_containers(&snapshot);
         }
         self.unlisted = unlisted;
-        snapshot.settings = self.look_at_settings(&snapshot).await;
-        settings_side::add_gaps(&snapshot.settings, &mut sources);
+        self.add_settings(&mut snapshot, &mut sources).await;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let listening = (Arc::clone(&host.listening), host.sees_machine);
         let facts = mount_facts(&snapshot, host.contained, listening);

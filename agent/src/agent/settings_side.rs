@@ -12,8 +12,13 @@ use super::disk_side::FileSide;
 use super::{Agent, HOST_DEADLINE, gap_of};
 
 impl Agent {
-    /// Looks at the settings of both.
-    pub(super) async fn look_at_settings(&mut self, snapshot: &Snapshot) -> Sighting<DaemonSettings> {
+    /// Adds the settings of both to the snapshot, and the gaps to the sources.
+    pub(super) async fn add_settings(&mut self, snapshot: &mut Snapshot, sources: &mut [SourceStatus]) {
+        snapshot.settings = self.look_at_settings(snapshot).await;
+        add_gaps(&snapshot.settings, sources);
+    }
+
+    async fn look_at_settings(&mut self, snapshot: &Snapshot) -> Sighting<DaemonSettings> {
         let runtime = match &snapshot.runtime.runtime.reading {
             Reading::Known(runtime) => runtime,
             Reading::Absent => return Sighting::absent(),
@@ -63,7 +68,7 @@ fn asked_of(runtime: &Runtime, snapshot: &Snapshot) -> Option<RuntimeAsked> {
 }
 
 /// Adds the gaps of this look to the host's files, unless they have them already.
-pub(super) fn add_gaps(settings: &Sighting<DaemonSettings>, sources: &mut [SourceStatus]) {
+fn add_gaps(settings: &Sighting<DaemonSettings>, sources: &mut [SourceStatus]) {
     let Some(status) = sources.iter_mut().find(|status| status.source == Source::HostFiles) else {
         return;
     };
