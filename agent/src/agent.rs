@@ -7,6 +7,7 @@ mod host_side;
 mod relay_side;
 mod runtime_side;
 pub mod service;
+mod settings_side;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -209,6 +210,7 @@ impl Agent {
             files_mounts: Vec::new(),
             clocks: Vec::new(),
             host: files.sighting,
+            settings: Sighting::absent(),
         };
         snapshot.runtime_socket = self.look_at_runtime_socket(&snapshot, &host.listening).await;
         self.look_at_relays(&mut snapshot).await;
@@ -225,6 +227,7 @@ impl Agent {
             unlisted = join::unlisted_containers(&snapshot);
         }
         self.unlisted = unlisted;
+        self.add_settings(&mut snapshot, &mut sources).await;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
         let listening = (Arc::clone(&host.listening), host.sees_machine);
         let facts = mount_facts(&snapshot, host.contained, listening);

@@ -6,6 +6,7 @@
 pub mod blind_spots;
 pub mod catalogue;
 pub mod containerd;
+pub mod daemon_config;
 pub mod engines;
 pub mod left_over;
 pub mod mounts;
@@ -127,6 +128,31 @@ impl Lists {
             runtime_exposures: join::runtime_exposures(snapshot, joined, history, window),
         }
     }
+
+    fn facts<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        joined: &'a Joined,
+        (ceiling, gaps): (&'a Reading<KubeletCeiling>, &'a [(Source, &'a Gap)]),
+        window: Duration,
+    ) -> Facts<'a> {
+        Facts {
+            snapshot,
+            engines: &joined.engines,
+            clients: &self.clients,
+            used_by: of_node(self.clients.known().unwrap_or(&self.remembered)),
+            relays: &joined.relays,
+            exposures: &self.exposures,
+            runtime_clients: &self.runtime_clients,
+            runtime_exposures: &self.runtime_exposures,
+            lost_mounts: &joined.lost_mounts,
+            files_mounts: &joined.files_mounts,
+            shadow_containers: &joined.shadow_containers,
+            ceiling,
+            gaps,
+            window,
+        }
+    }
 }
 
 /// Judges one look; `joined` holds its joined facts. `history` must have recorded the look already; `sources` holds the status of
@@ -140,22 +166,8 @@ pub fn evaluate(
 ) -> Report {
     let lists = Lists::new(snapshot, &joined, history, settings.window);
     let ceiling = runtime::ceiling(snapshot);
-    let facts = Facts {
-        snapshot,
-        engines: &joined.engines,
-        clients: &lists.clients,
-        used_by: of_node(lists.clients.known().unwrap_or(&lists.remembered)),
-        relays: &joined.relays,
-        exposures: &lists.exposures,
-        runtime_clients: &lists.runtime_clients,
-        runtime_exposures: &lists.runtime_exposures,
-        lost_mounts: &joined.lost_mounts,
-        files_mounts: &joined.files_mounts,
-        shadow_containers: &joined.shadow_containers,
-        ceiling: &ceiling,
-        gaps: &gaps_of(&sources),
-        window: settings.window,
-    };
+    let gaps = gaps_of(&sources);
+    let facts = lists.facts(snapshot, &joined, (&ceiling, &gaps), settings.window);
     let (verdict, verdict_reason) = verdict::judge(&facts);
     let report = Report {
         api_version: API_VERSION,
@@ -182,6 +194,7 @@ pub fn evaluate(
         runtime_clients: lists.runtime_clients,
         runtime_exposures: lists.runtime_exposures,
         shadow_containers: joined.shadow_containers,
+        daemon_config: daemon_config::reading(snapshot),
         shared_containerd: containerd::reading(snapshot),
         orphaned_shims: runtime::orphaned_shims(snapshot),
         readiness: Vec::new(),
@@ -220,6 +233,7 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
         engines::find,
         left_over::find,
         containerd::find,
+        daemon_config::find,
         runtime_socket::find,
         blind_spots::find,
     ];

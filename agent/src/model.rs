@@ -3,6 +3,7 @@
 pub mod client;
 pub mod connect;
 pub mod container;
+pub mod daemon_config;
 pub mod disuse;
 pub mod engine;
 pub mod exposure;

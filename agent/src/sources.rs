@@ -16,8 +16,10 @@ pub mod processes;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
 
+mod proxies;
 pub mod relays;
 pub mod runtime;
+pub mod runtime_settings;
 pub mod sockets;
 
 use std::path::{Path, PathBuf};

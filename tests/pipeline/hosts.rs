@@ -362,6 +362,23 @@ pub(crate) fn containerd() -> Result<Host> {
     Ok(host)
 }
 
+/// The first node, with the process of containerd (600), whose proxy is Docker's.
+pub(crate) fn with_settings() -> Result<Host> {
+    let host = containerd()?;
+    let containerd = host.tree.process(600, 1, "containerd").exe("/usr/bin/containerd");
+    containerd
+        .in_host_root()
+        .cgroup("/system.slice/containerd.service")
+        .file("environ", "HTTP_PROXY=http://u:hunter2@proxy.test\0")
+        .socket(70);
+    host.daemon()
+        .socket(50)
+        .socket(51)
+        .socket(52)
+        .file("environ", "PATH=/bin\0");
+    Ok(host)
+}
+
 /// The first node, with `secret` in arguments, in an environment and in a pod's label.
 pub(crate) fn with_a_secret(secret: &str) -> Result<Host> {
     let host = containerd()?;

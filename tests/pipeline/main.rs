@@ -10,6 +10,7 @@ mod normal;
 mod relays;
 mod requests;
 mod runtime_socket;
+mod settings;
 mod strangers;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use super::folded;
 use super::host_side::Timed;
 use crate::findings::report::SourceStatus;
 use crate::model::container::{Container, SupervisedContainer};
+use crate::model::daemon_config::DaemonSettings;
 use crate::model::engine::EngineSighting;
 use crate::model::exposure::{Reach, Reached};
 use crate::model::host::{CgroupVersion, HostFiles};
@@ -23,6 +24,7 @@ use crate::sources::host_files::{SocketPlaces, UnitMemory, read_host_files, read
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::{ProcessReader, ProcessTable};
+use crate::sources::runtime_settings::{SettingsAsked, read_settings};
 
 /// The look at the kubelet's flags and files.
 pub(super) struct KubeletSide {
@@ -70,6 +72,11 @@ impl FileSide {
         let host = files.sighting.reading.known();
         self.cgroups = host.and_then(|host| host.cgroups.known().copied());
         files
+    }
+
+    /// Reads the settings of Docker and of the runtime.
+    pub(super) fn look_at_settings(&self, asked: &SettingsAsked) -> Sighting<DaemonSettings> {
+        read_settings(&self.paths, &self.reader, asked)
     }
 
     /// Reads the names of `containers`, which Docker keeps on the disk.

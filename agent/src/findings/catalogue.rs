@@ -81,6 +81,7 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::EngineLeftOver => &ENGINE_LEFT_OVER,
         Code::CriPluginOff => &CRI_PLUGIN_OFF,
         Code::SharedContainerd => &SHARED_CONTAINERD,
+        Code::DaemonConfig => &upgrades::DAEMON_CONFIG,
         Code::UnknownRelease => &upgrades::UNKNOWN_RELEASE,
         Code::KubeletEndOfLife => &upgrades::KUBELET_END_OF_LIFE,
         Code::ShimOrphan => &upgrades::SHIM_ORPHAN,

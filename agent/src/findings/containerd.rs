@@ -78,11 +78,7 @@ pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
 /// The node's own dockerds: they run as root, in no container.
 fn daemons(snapshot: &Snapshot) -> impl Iterator<Item = &EngineSighting> {
     let engines = snapshot.engines.reading.items().iter();
-    engines.filter(|engine| {
-        let process = engine.process.as_ref();
-        engine.kind == EngineKind::Dockerd
-            && process.is_some_and(|p| p.uid == Some(0) && p.membership.containers.is_empty())
-    })
+    engines.filter(|engine| engine.is_dockerd_of_host())
 }
 
 /// The finding of this family, if Docker is installed.

@@ -8,6 +8,7 @@ use super::readiness::answer::Readiness;
 use crate::model::client::Client;
 use crate::model::connect::ConnectEvents;
 use crate::model::container::ShadowContainer;
+use crate::model::daemon_config::DaemonConfig;
 use crate::model::disuse::DockerFree;
 use crate::model::engine::Engine;
 use crate::model::exposure::Exposure;
@@ -99,6 +100,8 @@ codes! {
         EngineLeftOver = "engine-left-over",
         /// Docker and the kubelet share one containerd.
         SharedContainerd = "shared-containerd",
+        /// The runtime lacks settings that Docker has here.
+        DaemonConfig = "daemon-config",
         /// castoff's table does not contain this release.
         UnknownRelease = "unknown-release",
         /// Support of a version of Kubernetes has ended.
@@ -212,6 +215,8 @@ pub struct Report {
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The reason why the containerd that serves the kubelet is Docker's too; absent where it is not.
     pub shared_containerd: Reading<String>,
+    /// Docker's settings compared with the runtime's; absent where Docker has none, or castoff does not know the runtime.
+    pub daemon_config: Reading<DaemonConfig>,
     /// The shims of the kubelet's containers that are no longer on the disk; absent where no containerd has its state.
     pub orphaned_shims: Reading<Vec<OrphanedShim>>,
     /// The conclusions, most severe first.

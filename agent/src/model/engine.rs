@@ -127,6 +127,13 @@ pub struct EngineSighting {
 }
 
 impl EngineSighting {
+    /// True for the host's own dockerd: root runs it, in no container.
+    pub fn is_dockerd_of_host(&self) -> bool {
+        let process = self.process.as_ref();
+        self.kind == EngineKind::Dockerd
+            && process.is_some_and(|process| process.uid == Some(0) && process.membership.containers.is_empty())
+    }
+
     /// True if an ordinary user runs it, in castoff's user namespace: its settings and its gaps concern that user alone.
     pub fn is_of_user(&self) -> bool {
         let uid = self.process.as_ref().and_then(|process| process.uid);

@@ -95,6 +95,7 @@ pub(crate) fn clear_node() -> Snapshot {
             containerd_io: Reading::Absent,
             orphaned_shims: Reading::Absent,
         }),
+        settings: Sighting::absent(),
     }
 }
 

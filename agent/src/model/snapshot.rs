@@ -2,6 +2,7 @@
 
 use super::connect::ConnectsSeen;
 use super::container::{PodContainer, SupervisedContainer};
+use super::daemon_config::DaemonSettings;
 use super::engine::EngineSighting;
 use super::exposure::{FilesMount, LostMount, Reach};
 use super::host::HostFiles;
@@ -70,6 +71,8 @@ pub struct Snapshot {
     pub clocks: Vec<ListenerClock>,
     /// Files of the host.
     pub host: Sighting<HostFiles>,
+    /// The settings of Docker and of the runtime; absent where Docker has none, or there is no runtime.
+    pub settings: Sighting<DaemonSettings>,
 }
 
 impl Snapshot {

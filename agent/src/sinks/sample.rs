@@ -44,6 +44,7 @@ pub(crate) fn report() -> Report {
         verdict_reason: "5 clients hold connections to a Docker socket; pod ci/builder-0 (build) has 3".to_owned(),
         runtime: Reading::Known(node::runtime()),
         refused_endpoints: node::refused(),
+        daemon_config: Reading::Known(node::daemon_config()),
         shared_containerd: Reading::Absent,
         orphaned_shims: Reading::Known(Vec::new()),
         readiness: Vec::new(),
@@ -172,6 +173,7 @@ pub(crate) fn blind() -> Report {
     report.clients = Reading::Unknown(gap());
     report.timeline = Timeline::new(ago(0), &[], &Hours::default());
     report.docker_free = Reading::Unknown(gap());
+    report.daemon_config = Reading::Absent;
     report.relays = Reading::Unknown(gap());
     report.exposures = Reading::Unknown(gap());
     report.runtime_clients = Reading::Unknown(gap());

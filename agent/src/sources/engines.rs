@@ -5,6 +5,7 @@
 //! no Docker API and are not included.
 
 mod bounds;
+mod docker_settings;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzzing;
 pub mod held;
@@ -32,9 +33,11 @@ use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+pub(super) use docker_settings::{DockerRead, read_docker_settings};
 pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
 use program::Program;
+pub(super) use program::{option, options};
 pub(super) use records::find_data_roots;
 use settings::DaemonSettings;
 pub(super) use settings::data_roots_of;

@@ -213,6 +213,15 @@ impl ProcessReader {
         self.open(key)?.read_arguments()
     }
 
+    /// Reads the variables of `names` from the environment at the start of the process.
+    ///
+    /// # Errors
+    /// Those of [`ProcessReader::read_sockets`], and [`io::ErrorKind::FileTooLarge`] if the environment has more than
+    /// 64 KiB.
+    pub(crate) fn read_variables(&self, key: ProcessKey, names: &[&str]) -> io::Result<Vec<(String, String)>> {
+        self.open(key)?.read_variables(names)
+    }
+
     /// Calls `each` with every descriptor of the process that is a socket, and with the socket.
     ///
     /// # Errors

@@ -113,3 +113,31 @@ pub(super) const DOCKER_RELAY: Entry = Entry {
     ],
     links: &[super::CHECK],
 };
+
+pub(super) const DAEMON_CONFIG: Entry = Entry {
+    title: "the runtime lacks settings that Docker has here",
+    meaning: "castoff reads Docker's settings from dockerd's arguments, its daemon.json and its proxy variables, and the \
+              runtime's from the files that its process uses: containerd's config.toml with its imports and the \
+              hosts.toml of each registry, or crio.conf with its drop-ins and registries.conf. It compares mirrors, \
+              insecure registries, the log driver, runtimes, the cgroup driver, ulimits, proxies and the directory of \
+              images. Values of proxies and of options that may be secret are compared and not shown.",
+    why: "Pods that move from Docker to the runtime lose what was set for Docker: pulls fail or leave the mirror, GPUs and \
+          limits are missing, logs no longer reach their destination. Other settings of daemon.json are listed and not \
+          compared.",
+    instead: &[
+        "Set each missing setting in the runtime before pods depend on it; `castoff check -o wide` names the file and the key.",
+        "registry-mirrors and insecure-registries: a hosts.toml for each registry below config_path, or registries.conf of CRI-O.",
+        "log-driver: CRI has no log drivers; an agent collects /var/log/pods. log-opts: containerLogMaxSize and \
+         containerLogMaxFiles of the kubelet.",
+        "runtimes and default-runtime: a runtime of the same name and a RuntimeClass; `nvidia-ctk runtime configure` for GPUs.",
+        "native.cgroupdriver: the same driver for the runtime and the kubelet, systemd on cgroup v2.",
+        "default-ulimits: rlimits of a base_runtime_spec of containerd, or default_ulimits of CRI-O.",
+        "proxies: the variables in a drop-in of the runtime's unit. data-root: root of the runtime. live-restore: nothing.",
+    ],
+    links: &[
+        "https://github.com/containerd/containerd/blob/main/docs/hosts.md",
+        "https://github.com/cri-o/cri-o/blob/main/docs/crio.conf.5.md",
+        "https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md",
+        "https://docs.docker.com/reference/cli/dockerd/",
+    ],
+};

@@ -4,6 +4,7 @@ use super::ago;
 use super::clients::place;
 use crate::findings::report::SourceStatus;
 use crate::model::connect::{Attributions, ConnectEvents, ConnectMethod, RefusedMethod, RequestEvents, SelfTest};
+use crate::model::daemon_config::{Carried, ComparedSetting, DaemonConfig, DockerSetting, RuntimeProgram};
 use crate::model::engine::{Api, Engine, EngineKind, Listener, Scope};
 use crate::model::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
@@ -33,6 +34,58 @@ pub(crate) fn process(pid: u32, executable: &str, uid: u32, unit: Option<Unit>) 
             pod_uid: None,
             unit,
         },
+    }
+}
+
+/// A setting in each state.
+pub(super) fn daemon_config() -> DaemonConfig {
+    let row = |setting, docker: &str, runtime: Option<&str>, state, advice: &str| ComparedSetting {
+        setting,
+        docker: docker.to_owned(),
+        runtime: runtime.map(str::to_owned),
+        state,
+        advice: advice.to_owned(),
+    };
+    DaemonConfig {
+        docker: vec![
+            "/etc/docker/daemon.json".to_owned(),
+            "the arguments and proxies of dockerd (pid 812)".to_owned(),
+        ],
+        runtime: RuntimeProgram::Containerd,
+        serves_kubelet: true,
+        runtime_files: vec!["/etc/containerd/config.toml".to_owned()],
+        settings: vec![
+            row(
+                DockerSetting::RegistryMirrors,
+                "https://mirror.test",
+                None,
+                Carried::Missing,
+                "In /etc/containerd/certs.d/docker.io/hosts.toml, add [host.\"https://mirror.test\"].",
+            ),
+            row(
+                DockerSetting::CgroupDriver,
+                "systemd",
+                Some("systemd"),
+                Carried::CarriedOver,
+                "Nothing is to be done.",
+            ),
+            row(
+                DockerSetting::LiveRestore,
+                "true",
+                None,
+                Carried::NotApplicable,
+                "Nothing is to be done: containers run on while the runtime restarts.",
+            ),
+            row(
+                DockerSetting::InsecureRegistries,
+                "10.20.0.0/16",
+                None,
+                Carried::Unknown,
+                "containerd has no ranges of addresses: give each registry in it that pods use a hosts.toml of its own.",
+            ),
+        ],
+        more: 0,
+        not_compared: vec!["bip".to_owned()],
     }
 }
 

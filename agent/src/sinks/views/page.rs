@@ -20,7 +20,7 @@ use crate::model::reading::{Gap, Reading};
 use crate::model::time::Timestamp;
 use crate::sinks::views::amount;
 use crate::sinks::views::style::Tone;
-use crate::sinks::views::table::{unseen, words};
+use crate::sinks::views::table::{settings, unseen, words};
 use drawing::{Day, Drawing, days};
 use rows::{ClientRow, EngineRow, ExposureRow, ReadyRow, Rows, SourceRow, source_rows};
 use todo::{Group, groups};
@@ -75,6 +75,8 @@ struct View<'a> {
     shadows: Rows<'a, &'a ShadowContainer>,
     groups: Vec<Group<'a>>,
     readiness: Vec<ReadyRow<'a>>,
+    /// The files that the settings come from, and what is left out.
+    remarks: Vec<String>,
     sources: Vec<SourceRow<'a>>,
     /// Each gap with the sources that have it.
     unseen: Vec<(Vec<&'static str>, &'a Gap)>,
@@ -157,6 +159,7 @@ impl<'a> View<'a> {
             shadows: Rows::new(&amount::shadow_containers(report), |(_, shadow)| shadow),
             groups: groups(report),
             readiness: report.readiness.iter().map(ReadyRow::new).collect(),
+            remarks: settings::remarks(report),
             sources: source_rows(report),
             unseen: unseen::gaps(report),
             method: report

@@ -7,6 +7,7 @@ mod findings;
 mod others;
 mod readiness;
 mod relays;
+pub(in crate::sinks::views) mod settings;
 pub(in crate::sinks::views) mod unseen;
 pub(in crate::sinks::views) mod words;
 
@@ -22,7 +23,7 @@ pub fn render_table(report: &Report, style: &Style) -> String {
     let style = *style;
     let mut out = String::with_capacity(4096);
     facts::write(report, style, &mut out);
-    let sections: [(&str, Section); 11] = [
+    let sections: [(&str, Section); 12] = [
         ("READY FOR", readiness::write),
         ("ENGINES", engines::write),
         ("CLIENTS", clients::write),
@@ -31,6 +32,7 @@ pub fn render_table(report: &Report, style: &Style) -> String {
         ("CLIENTS OF THE RUNTIME", clients::write_runtime),
         ("EXPOSURES OF THE RUNTIME", others::write_runtime_exposures),
         ("SHADOW CONTAINERS", others::write_shadow_containers),
+        ("SETTINGS OF DOCKER AND OF THE RUNTIME", settings::write),
         ("FINDINGS", findings::write),
         ("NOT SEEN", unseen::write_gaps),
         ("RUNTIME ENDPOINTS THAT DID NOT ANSWER", unseen::write_refused),

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io;
 
 use crate::model::engine::EngineKind;
+use crate::model::process::Process;
 use crate::sources::docker::{Invocation, PROGRAMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
@@ -89,12 +90,12 @@ pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::
 }
 
 /// Returns the value of an option, `--name value` or `--name=value`, under any of its names.
-pub(super) fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
+pub(in crate::sources) fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
     options(command, names).next()
 }
 
 /// Returns the values of an option that may be repeated.
-pub(super) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterator<Item = &'a str> {
+pub(in crate::sources) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterator<Item = &'a str> {
     command.iter().enumerate().skip(1).filter_map(|(at, argument)| {
         if names.contains(&argument.as_str()) {
             return command.get(at + 1).map(String::as_str);
@@ -107,6 +108,16 @@ pub(super) fn options<'a>(command: &'a [String], names: &[&str]) -> impl Iterato
 /// Returns the last component of a path.
 pub(super) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Returns the arguments of a process from its program's name on, without those of a loader.
+pub(super) fn without_loader_of(process: &Process, arguments: Vec<String>) -> Vec<String> {
+    let name = process.executable.as_deref().map_or(&*process.name, base);
+    if is_loader(name) {
+        without_loader(arguments)
+    } else {
+        arguments
+    }
 }
 
 fn shown_name(entry: &ProcessEntry) -> &str {

@@ -37,8 +37,15 @@ pub(in crate::sources) struct Configuration {
 impl Configuration {
     /// Reads the file. The error is `NotFound` if there is no file, and `InvalidData` if it is no configuration.
     pub(in crate::sources) fn read(root: &Rooted, path: &str) -> io::Result<Self> {
-        let file = root.read_file(path, FILE_LIMIT)?;
-        serde_json::from_slice(&file).map_err(|_| io::ErrorKind::InvalidData.into())
+        Self::parse(&read_bytes(root, path)?)
+    }
+
+    /// Parses a configuration. dockerd accepts an empty file.
+    fn parse(file: &[u8]) -> io::Result<Self> {
+        if file.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(file).map_err(|_| io::ErrorKind::InvalidData.into())
     }
 }
 
@@ -68,14 +75,9 @@ impl DaemonSettings {
             return Some(Self { command, file: None });
         }
         let root = Rooted::new(reader.open_root(entry.key).ok()?);
-        let named = option(&command, &["--config-file"]);
-        let file = match named.map_or_else(
-            || read_first(&root, &CONFIGURATIONS),
-            |path| Configuration::read(&root, path),
-        ) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Configuration::default(),
-            Err(_) => return None,
+        let file = match settings_file(&root, &command).ok()? {
+            Some((_, file)) => Configuration::parse(&file).ok()?,
+            None => Configuration::default(),
         };
         Some(Self {
             command,
@@ -113,26 +115,26 @@ impl DaemonSettings {
     /// root's.
     pub(super) fn security(&self) -> Option<Security> {
         let file = self.file.as_ref()?;
-        Some(if self.says("--tlsverify", file.tlsverify) {
+        Some(if says(&self.command, "--tlsverify", file.tlsverify) {
             Security::VerifiedTls
-        } else if self.says("--tls", file.tls) {
+        } else if says(&self.command, "--tls", file.tls) {
             Security::Tls
         } else {
             Security::Plain
         })
     }
+}
 
-    /// Returns the value of a flag: `--tls`, `--tls=true`.
-    fn says(&self, name: &str, in_file: Option<bool>) -> bool {
-        let given = self.command.iter().rev().find_map(|argument| {
-            let value = argument.strip_prefix(name)?;
-            match value.strip_prefix('=') {
-                None => value.is_empty().then_some(true),
-                Some(value) => Some(matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
-            }
-        });
-        given.or(in_file).unwrap_or(false)
-    }
+/// Returns the value of a flag: `--tls`, `--tls=true`.
+pub(super) fn says(command: &[String], name: &str, in_file: Option<bool>) -> bool {
+    let given = command.iter().rev().find_map(|argument| {
+        let value = argument.strip_prefix(name)?;
+        match value.strip_prefix('=') {
+            None => value.is_empty().then_some(true),
+            Some(value) => Some(matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
+        }
+    });
+    given.or(in_file).unwrap_or(false)
 }
 
 /// Reads a `daemon.json` and the ports of its hosts.
@@ -152,15 +154,35 @@ pub(super) fn fuzz(bytes: &[u8]) {
     }
 }
 
-fn read_first(root: &Rooted, paths: &[&str]) -> io::Result<Configuration> {
-    let mut answer = Err(io::ErrorKind::NotFound.into());
+/// The path and the content of a configuration.
+type SettingsFile = (String, Vec<u8>);
+
+/// Reads the file that a dockerd with these arguments uses: the one that they name, else the first of the default ones.
+/// Returns its path and its content, or none if there is no such file.
+///
+/// # Errors
+/// The path of the file, and the error.
+pub(super) fn settings_file(root: &Rooted, command: &[String]) -> Result<Option<SettingsFile>, (String, io::Error)> {
+    let named = option(command, &["--config-file"]);
+    let paths = named.map_or_else(|| CONFIGURATIONS.to_vec(), |path| vec![path]);
     for path in paths {
-        answer = Configuration::read(root, path);
-        if !matches!(&answer, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-            break;
+        match read_bytes(root, path) {
+            Ok(file) => return Ok(Some((path.to_owned(), file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err((path.to_owned(), error)),
         }
     }
-    answer
+    Ok(None)
+}
+
+/// Reads a file, without the mark of its byte order and blanks around it, which dockerd ignores.
+fn read_bytes(root: &Rooted, path: &str) -> io::Result<Vec<u8>> {
+    let file = root.read_file(path, FILE_LIMIT)?;
+    Ok(file
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(&file)
+        .trim_ascii()
+        .to_vec())
 }
 
 /// Returns the port of a host in dockerd's notation: `tcp://0.0.0.0:2376`, `:2375`, `tcp://localhost`. None if it is

@@ -1,5 +1,6 @@
 //! The directory of one process, `/proc/<pid>`. Once opened, it stays the directory of that process, even if the pid is
-//! reused. castoff reads all files of a process here, with one method for each. It never reads an environment.
+//! reused. castoff reads all files of a process here, with one method for each. Of an environment it keeps only the variables that
+//! are asked for by name.
 //!
 //! Relies on procfs (proc(5), Documentation/filesystems/proc.rst). For every file of a process that has ended the error
 //! is [`io::ErrorKind::NotFound`].
@@ -143,6 +144,21 @@ impl ProcessDirectory {
             return Ok(Vec::new());
         }
         Ok(line.split(|b| *b == 0).map(lossy).collect())
+    }
+
+    /// Reads `environ`, the environment at the start of the process, and returns only the variables of `names`, with
+    /// invalid UTF-8 replaced. The error is [`io::ErrorKind::FileTooLarge`] if it has more than 64 KiB.
+    pub(crate) fn read_variables(&self, names: &[&str]) -> io::Result<Vec<(String, String)>> {
+        let file = self.read_file(c"environ")?;
+        if file.len() as u64 >= FILE_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let pairs = file.split(|b| *b == 0).filter_map(|pair| {
+            let at = pair.iter().position(|b| *b == b'=')?;
+            let name = names.iter().find(|name| name.as_bytes() == &pair[..at])?;
+            Some(((*name).to_owned(), lossy(&pair[at + 1..])))
+        });
+        Ok(pairs.collect())
     }
 
     /// Reads the target of `exe` without ` (deleted)`. Returns none for a kernel thread and a zombie.

@@ -84,6 +84,14 @@ fn no_text_of_the_report_is_on_the_page_unescaped() {
         shadows[0].name = Some(HOSTILE.to_owned());
         shadows[0].image = Some(HOSTILE.to_owned());
     }
+    if let Reading::Known(compared) = &mut report.daemon_config {
+        compared.docker.push(HOSTILE.to_owned());
+        compared.runtime_files.push(HOSTILE.to_owned());
+        compared.not_compared.push(HOSTILE.to_owned());
+        compared.settings[0].docker = HOSTILE.to_owned();
+        compared.settings[0].runtime = Some(HOSTILE.to_owned());
+        compared.settings[0].advice = HOSTILE.to_owned();
+    }
     if let Reading::Known(exposures) = &mut report.exposures {
         exposures[0].host_path = HOSTILE.to_owned();
         exposures[0].container_path = HOSTILE.to_owned();
@@ -101,7 +109,7 @@ fn no_text_of_the_report_is_on_the_page_unescaped() {
     let shown = page
         .matches("&lt;img src=x onerror=alert(1)&gt;{{7*7}}\\u{202e}\\u{1b}[31m")
         .count();
-    assert!(shown >= 36 + 14, "{shown} of them are in the page");
+    assert!(shown >= 36 + 14 + 6, "{shown} of them are in the page");
 }
 
 fn sample_gap() -> Gap {
