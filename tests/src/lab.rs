@@ -29,6 +29,7 @@ pub mod containerd;
 pub mod containers;
 pub mod cri;
 pub mod crio;
+pub mod cross;
 pub mod daemon;
 pub mod docker;
 pub mod dockershim;
