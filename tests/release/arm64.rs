@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::cross::Cross;
@@ -16,17 +15,11 @@ use crate::tree::VERSION;
 
 const MIB: u64 = 1 << 20;
 
-/// Returns the image for arm64, which the first call builds in a directory that the next run reuses.
-fn image() -> Result<Image> {
-    static BUILT: OnceLock<Result<Image, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    built.clone().map_err(anyhow::Error::msg)
-}
-
-fn build() -> Result<Image> {
-    let folder: PathBuf = rooms::cache()?.join("release/arm64");
+/// Builds the image for arm64 in a directory that the next run reuses.
+fn build(cross: &Cross) -> Result<Image> {
+    let folder = rooms::cache()?.join("release/arm64");
     let mut script = Image::script(["--platform", "linux/arm64"]);
-    Cross::fetched()?.prepare(&mut script)?;
+    cross.prepare(&mut script)?;
     Image::made(&script.env("CARGO_TARGET_DIR", folder).output()?)
 }
 
@@ -48,17 +41,31 @@ fn a_missing_standard_library_is_named_with_the_command_that_installs_it() -> Re
     Ok(())
 }
 
-/// `castoff-lab prepare arm64` tells whether this machine can have what these tests need.
+/// `castoff-lab prepare arm64` tells whether this machine can have the compiler. One test, so that the build of it and
+/// the one in `elsewhere.rs` can run at the same time on two cores.
 #[test]
 #[ignore = "needs a compiler for arm64"]
-fn the_program_for_arm64_runs_and_reads_a_node() -> Result<()> {
-    let (program, cross) = (image()?.program(), Cross::fetched()?);
+fn the_program_for_arm64_runs_and_its_image_is_small() -> Result<()> {
+    let cross = Cross::fetched()?;
+    let image = build(&cross)?;
+    runs_and_reads_a_node(&cross, &image.program())?;
+    let size = fs::metadata(image.program())?.len();
+    assert!(size <= 9 * MIB, "the program has {size} bytes");
+    let sbom: Value = serde_json::from_slice(&fs::read(image.sbom())?)?;
+    let components = sbom["components"].as_array().context("components")?;
+    let glibc = components.iter().find(|one| one["name"] == "glibc").context("glibc")?;
+    let version = glibc["version"].as_str().context("a version")?;
+    ensure!(version.starts_with("2."), "the C library that is linked: {version}");
+    Ok(())
+}
+
+/// The kernel is this machine's own, and a program of the other architecture reads its `/proc`.
+fn runs_and_reads_a_node(cross: &Cross, program: &Path) -> Result<()> {
     assert_eq!(
-        output(cross.run(&program).arg("--version"))?,
+        output(cross.run(program).arg("--version"))?,
         format!("castoff {VERSION}")
     );
-    // The kernel is this machine's own; /proc is read by a program of the other architecture.
-    let checked = cross.run(&program).args(["check", "-o", "json"]).output()?;
+    let checked = cross.run(program).args(["check", "-o", "json"]).output()?;
     let errors = String::from_utf8_lossy(&checked.stderr).into_owned();
     ensure!(
         matches!(checked.status.code(), Some(0..=2)),
@@ -69,19 +76,5 @@ fn the_program_for_arm64_runs_and_reads_a_node() -> Result<()> {
     assert_eq!(report["kind"], "NodeReport");
     assert_eq!(report["castoffVersion"], VERSION);
     ensure!(report["verdict"].is_string(), "{report:#}");
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs a compiler for arm64"]
-fn the_image_for_arm64_is_small_and_names_the_c_library_that_is_linked() -> Result<()> {
-    let image = image()?;
-    let size = fs::metadata(image.program())?.len();
-    assert!(size <= 9 * MIB, "the program has {size} bytes");
-    let sbom: Value = serde_json::from_slice(&fs::read(image.sbom())?)?;
-    let components = sbom["components"].as_array().context("components")?;
-    let glibc = components.iter().find(|one| one["name"] == "glibc").context("glibc")?;
-    let version = glibc["version"].as_str().context("a version")?;
-    ensure!(version.starts_with("2."), "{version}");
     Ok(())
 }

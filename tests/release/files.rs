@@ -11,6 +11,7 @@ use castoff_tests::lab::helm::{Helm, Tools};
 use castoff_tests::lab::image::Image;
 use castoff_tests::lab::packages::{output, run};
 use castoff_tests::lab::rooms::copy_program;
+use castoff_tests::lab::skopeo::skopeo;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -82,11 +83,14 @@ impl Release {
 
     /// Unpacks one of its archives.
     fn unpacked(&self, name: &str) -> Result<TempDir> {
-        let folder = tempfile::tempdir()?;
-        let mut tar = Command::new("tar");
-        run(tar.arg("-xf").arg(self.path().join(name)).arg("-C").arg(folder.path()))?;
-        Ok(folder)
+        unpacked(&self.path().join(name))
     }
+}
+
+fn unpacked(archive: &Path) -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()))?;
+    Ok(folder)
 }
 
 fn read_json(path: &Path) -> Result<Value> {
@@ -230,9 +234,10 @@ fn blob(folder: &Path, descriptor: &Value) -> Result<PathBuf> {
 }
 
 #[test]
-fn the_index_has_the_images_of_both_architectures() -> Result<()> {
+fn the_index_has_the_images_of_both_architectures_and_skopeo_copies_both() -> Result<()> {
     let release = Release::made()?;
-    let index = release.unpacked(&format!("castoff-{VERSION}-image.tar"))?;
+    let archive = release.path().join(format!("castoff-{VERSION}-image.tar"));
+    let index = unpacked(&archive)?;
     let platforms = platforms(index.path())?;
     assert_eq!(platforms.keys().collect::<Vec<_>>(), ["amd64", "arm64"]);
     for (architecture, descriptor) in &platforms {
@@ -243,6 +248,20 @@ fn the_index_has_the_images_of_both_architectures() -> Result<()> {
         let config = read_json(&blob(index.path(), &manifest["config"])?)?;
         assert_eq!(config["architecture"], architecture.as_str());
         blob(index.path(), &manifest["layers"][0])?;
+    }
+    // As the workflow copies it to a registry.
+    let copy = tempfile::tempdir()?;
+    let mut copied = skopeo()?;
+    copied.args(["copy", "--quiet", "--all", "--preserve-digests"]);
+    copied.arg(format!("oci-archive:{}", archive.display()));
+    run(copied.arg(format!("dir:{}", copy.path().display())))?;
+    for descriptor in platforms.values() {
+        let digest = descriptor["digest"]
+            .as_str()
+            .context("a digest")?
+            .replace("sha256:", "");
+        let manifest = copy.path().join(format!("{digest}.manifest.json"));
+        ensure!(manifest.exists(), "{} is not there", manifest.display());
     }
     Ok(())
 }
@@ -336,7 +355,7 @@ fn a_tree_or_programs_that_are_no_release_are_refused() -> Result<()> {
         tree,
         &mut script(tree, Path::new("/nowhere"), &to),
         65,
-        "/nowhere/amd64/castoff: no such file",
+        "/nowhere/arm64/castoff: no such file",
     )?;
 
     let old = programs.join("amd64/castoff");

@@ -53,6 +53,7 @@ pub mod release;
 pub mod rooms;
 pub mod scene;
 pub mod shipped;
+pub mod skopeo;
 pub mod sockets;
 pub mod stage;
 pub mod suites;
