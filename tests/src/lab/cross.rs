@@ -75,10 +75,12 @@ impl Cross {
         Ok(())
     }
 
-    /// Returns the command that runs a program of arm64, in the emulator.
+    /// Returns the command that runs castoff for arm64, in the emulator. With backtraces asked for, castoff would start
+    /// itself again, and the kernel cannot start a program of arm64.
     pub fn run(&self, program: &Path) -> Command {
         let mut command = Command::new(self.folder.join("others/usr/bin").join(EMULATOR));
         command.arg(program);
+        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
         command
     }
 }
