@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::render::{Rendering, of_kind, read};
 
+/// The version of this tree, which is the default tag.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Returns the pod of the agents.
 fn pod(rendering: &Rendering) -> Result<Value> {
     let objects = rendering.objects()?;
@@ -15,33 +18,37 @@ fn pod(rendering: &Rendering) -> Result<Value> {
 #[test]
 fn an_image_is_named_in_parts_or_as_a_whole() -> Result<()> {
     for (values, image) in [
-        (&[][..], "ghcr.io/castoff/castoff:0.1.0"),
-        (&["image.registry=", "image.repository=castoff"], "castoff:0.1.0"),
+        (&[][..], "ghcr.io/castoff/castoff:VERSION"),
+        (&["image.registry=", "image.repository=castoff"], "castoff:VERSION"),
         (
             &[
                 "image.registry=registry.example:5000",
                 "image.repository=mirror/castoff",
             ],
-            "registry.example:5000/mirror/castoff:0.1.0",
+            "registry.example:5000/mirror/castoff:VERSION",
         ),
         (
             &["image.repository=registry.example/castoff"],
-            "registry.example/castoff:0.1.0",
+            "registry.example/castoff:VERSION",
         ),
         (
             &["image.repository=mirror:5000/team/castoff", "image.tag=v2"],
             "mirror:5000/team/castoff:v2",
         ),
-        (&["image.repository=localhost/castoff"], "localhost/castoff:0.1.0"),
+        (&["image.repository=localhost/castoff"], "localhost/castoff:VERSION"),
         (
             &["global.imageRegistry=registry.example"],
-            "registry.example/castoff/castoff:0.1.0",
+            "registry.example/castoff/castoff:VERSION",
         ),
     ] {
         let rendering = values
             .iter()
             .fold(Rendering::new(), |rendering, value| rendering.set(value));
-        assert_eq!(pod(&rendering)?["containers"][0]["image"], image, "{values:?}");
+        assert_eq!(
+            pod(&rendering)?["containers"][0]["image"],
+            image.replace("VERSION", VERSION),
+            "{values:?}"
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Replaces the parts of a result that differ between runs: times, durations, the directory, the inodes of its files.
+//! Replaces the parts of a result that differ between runs: times, durations, the directory, the inodes of its files. And
+//! castoff's own version, which differs between releases.
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ fn settle(value: &mut Value, folder: &str) {
                     "time" | "firstSeen" | "lastSeen" | "since" => *field = TIME.into(),
                     // A timeline's first hour. The `from` of an endpoint is a word.
                     "from" if field.as_str().is_some_and(|t| t.ends_with(":00:00Z")) => *field = TIME.into(),
+                    "castoffVersion" if *field == env!("CARGO_PKG_VERSION") => *field = crate::BUILD.version.into(),
                     "durationMicros" => *field = 0.into(),
                     "inode" => *field = 1.into(),
                     "major" | "minor" if field.is_u64() && fields_of_device(name) => *field = 0.into(),

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::cross::Cross;
 use super::kubernetes::{Cluster, NODES};
 use super::machine::{self, Tier};
 use super::modules::{self, Module};
@@ -47,6 +48,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         ["prepare", "matrix"] => prepare_matrix(),
+        ["prepare", "arm64"] => Cross::fetched().map(|_| ExitCode::SUCCESS),
         ["cluster"] => show_cluster(),
         ["wait"] => wait_for_keepers(),
         ["demo"] => demo::run().map(|()| ExitCode::SUCCESS),
@@ -55,6 +57,7 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
                 "castoff-lab machine TIER     what this machine lacks for a tier, one line each (exit code {LACKING})\n\
                  castoff-lab prepare          unpacks the daemons' packages into the cache, prints where\n\
                  castoff-lab prepare matrix   the same for every version of the matrix, and builds what has no package\n\
+                 castoff-lab prepare arm64    unpacks what compiles, links and runs a program for arm64\n\
                  castoff-lab wait             waits until nothing is left of tests that have ended\n\
                  castoff-lab cluster          a Kubernetes with one node to look around in, until standard input ends\n\
                  castoff-lab demo             a node in a box, until Ctrl-C"

@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -251,13 +252,27 @@ Acquire::Languages "none";
         Ok(Self { configuration })
     }
 
+    /// Takes packages of these architectures into account, too. Without it, apt has those of this machine.
+    pub(crate) fn with_architectures(self, names: &[&str]) -> Result<Self> {
+        let listed: Vec<String> = names.iter().map(|name| format!("\"{name}\";")).collect();
+        let words = format!("APT::Architectures {{ {} }};\n", listed.join(" "));
+        let mut configuration = File::options()
+            .append(true)
+            .open(&self.configuration)
+            .context("open apt's configuration")?;
+        configuration
+            .write_all(words.as_bytes())
+            .context("extend apt's configuration")?;
+        Ok(self)
+    }
+
     /// Downloads the archive's package lists.
     pub(crate) fn update(&self) -> Result<()> {
         packages::run(&mut self.command("apt-get", &["update", "-o", "APT::Update::Error-Mode=any"]))
     }
 
     /// Downloads packages with all their dependencies.
-    fn download_with_dependencies(&self, wanted: &[&str]) -> Result<()> {
+    pub(crate) fn download_with_dependencies(&self, wanted: &[&str]) -> Result<()> {
         let words = ["install", "-y", "--download-only", "--no-install-recommends"];
         packages::run(self.command("apt-get", &words).args(wanted))
     }

@@ -258,7 +258,7 @@ impl Walk<'_> {
                 uid: stat.st_uid,
                 gid: stat.st_gid,
                 mode: stat.st_mode,
-                names: stat.st_nlink,
+                names: widened(stat.st_nlink),
                 has_list: has_access_list(&file),
             },
             times: FileTimes {
@@ -274,6 +274,11 @@ impl Walk<'_> {
             None => self.root.try_clone_to_owned(),
         }
     }
+}
+
+/// Converts a number that has 64 bits on amd64 and 32 on arm64.
+fn widened(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 /// Converts a time. One before 1970 counts as 1970.
