@@ -51,6 +51,7 @@ fn run(plan: &Plan, suite: Suite, docker: &Docker) -> Result<Seen> {
     seen.is("verdict", &said["verdict"], "in-use");
     pods::judge_runtime(&mut seen, &said, "containerd", &version);
     judge_interface(&mut seen, &said, suite);
+    pods::judge_settings(&mut seen, &said, "containerd");
     pods::judge_readiness(&mut seen, &said, suite == Suite::Sid);
     let mut codes = vec!["runtime-end-of-life"];
     if suite == Suite::Bullseye {
