@@ -78,7 +78,7 @@ impl Agent {
         Self {
             host: Offload::new(HostSide::new(look.host.clone(), look.connect_events.clone(), tables)),
             kubelet: Offload::new(KubeletSide::new(look.host.clone())),
-            files: Offload::new(FileSide::new(look.host.clone())),
+            files: Offload::new(FileSide::new(look.host.clone(), look.scan_host_files)),
             mounts: Offload::new(MountSide::new(look.host.clone())),
             runtime: RuntimeSource::new(look.runtime_endpoint, look.host, look.node, look.runtime_timeout),
             unlisted: BTreeSet::new(),
@@ -490,6 +490,7 @@ mod tests {
             runtime_timeout: Duration::from_secs(60),
             node: None,
             connect_events: Asked::default(),
+            scan_host_files: false,
         };
         let settings = Settings {
             ready_for: Vec::new(),

@@ -45,6 +45,8 @@ pub struct Look {
     pub node: Option<String>,
     /// The way in which the kernel should report connects.
     pub connect_events: Asked,
+    /// True if the host's files are to be searched for calls of Docker.
+    pub scan_host_files: bool,
 }
 
 /// The settings for serving.

@@ -4,6 +4,7 @@
 //! [`catalogue`], a rule in the file of its family.
 
 pub mod blind_spots;
+pub mod callers;
 pub mod catalogue;
 pub mod containerd;
 pub mod daemon_config;
@@ -234,6 +235,7 @@ fn find(facts: &Facts<'_>) -> Vec<Finding> {
         left_over::find,
         containerd::find,
         daemon_config::find,
+        callers::find,
         runtime_socket::find,
         blind_spots::find,
     ];

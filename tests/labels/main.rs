@@ -99,6 +99,7 @@ fn report(verdict: Verdict, second: u64) -> Report {
         exposures: Reading::Known(Vec::new()),
         shadow_containers: Reading::Known(Vec::new()),
         findings: Vec::new(),
+        daemon_config: Reading::Absent,
         connect_events: Reading::Absent,
         holder_method: None,
         iterator_refused: None,

@@ -80,6 +80,7 @@ fn run(plan: &Plan, from: From, docker: &Docker) -> Result<Seen> {
     seen.is("verdict", &said["verdict"], "in-use");
     pods::judge_runtime(&mut seen, &said, "containerd", &version);
     judge_interface(&mut seen, &said, from);
+    pods::judge_settings(&mut seen, &said, "containerd");
     pods::judge_readiness(&mut seen, &said, from.is_version_2());
     let mut codes = Vec::new();
     if from != From::Module {

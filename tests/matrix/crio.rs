@@ -32,6 +32,7 @@ fn run(plan: &Plan, docker: &Docker) -> Result<Seen> {
     let driver = json!({ "state": "known", "value": "cgroupfs" });
     seen.is("cgroup driver", &runtime["cgroupDriver"], driver);
     seen.is("deprecations", &runtime["deprecations"], json!({ "state": "absent" }));
+    pods::judge_settings(&mut seen, &said, "cri-o");
     pods::judge_readiness(&mut seen, &said, true);
     // It is supported for as long as its Kubernetes is: 1.34 until 2026-10-27.
     pods::judge_findings(&mut seen, &said, &["runtime-end-of-life"]);

@@ -114,6 +114,18 @@ pub(crate) fn judge_findings(seen: &mut Seen, said: &Value, expected: &[&str]) {
     seen.is("findings", &codes.into(), expected);
 }
 
+/// Compares the settings of the lab's dockerd with those in the real file of the runtime: its control groups, and its
+/// directory of images, which the lab moves for both.
+pub(crate) fn judge_settings(seen: &mut Seen, said: &Value, runtime: &str) {
+    let compared = &said["daemonConfig"]["value"];
+    let rows = compared["settings"].as_array().into_iter().flatten();
+    let states: Vec<Value> = rows.map(|row| json!([row["setting"], row["state"]])).collect();
+    let expected = json!([["native.cgroupdriver", "carried-over"], ["data-root", "carried-over"]]);
+    seen.is("settings", &states.into(), expected);
+    seen.is("settings", &compared["runtime"], runtime);
+    seen.is("settings", &compared["servesKubelet"], true);
+}
+
 /// Compares the answers for the targets. The kubelet of Kubernetes 1.38 needs a runtime that `has_config`
 /// (`RuntimeConfig`) and, unless it is configured otherwise, cgroup v2. Each row's Docker is in use.
 pub(crate) fn judge_readiness(seen: &mut Seen, said: &Value, has_config: bool) {

@@ -87,6 +87,7 @@ fn look_at(host: &Host, runtime_endpoint: Option<String>) -> Look {
         runtime_timeout: Duration::from_secs(20),
         node: Some("worker-1".into()),
         connect_events: Asked::default(),
+        scan_host_files: false,
     }
 }
 

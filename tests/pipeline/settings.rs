@@ -10,6 +10,42 @@ use castoff::sinks::views::table::render_table;
 
 use super::{agent, hosts};
 
+/// The node of a test, with a job of cron that calls Docker.
+fn with_a_job() -> Result<hosts::Host> {
+    let host = hosts::containerd()?;
+    host.file("/etc/cron.d/prune", "# m h\n0 1 * * * root docker login -p hunter2\n");
+    Ok(host)
+}
+
+#[tokio::test]
+async fn files_that_call_docker_are_read_on_request_only() -> Result<()> {
+    let host = with_a_job()?;
+    let callers = |report: &Report| {
+        let findings = report
+            .findings
+            .iter()
+            .filter(|finding| finding.code == Code::DockerCaller);
+        findings
+            .map(|finding| (finding.subject.clone(), finding.message.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(callers(&agent(&host).look().await), []);
+    let look = castoff::config::Look {
+        scan_host_files: true,
+        ..super::look_at(&host, None)
+    };
+    let report = super::agent_of(&host, look, castoff::model::history::History::default())
+        .look()
+        .await;
+    let [(subject, message)] = &callers(&report)[..] else {
+        anyhow::bail!("{:?}", report.findings)
+    };
+    assert_eq!(subject, "/etc/cron.d/prune:2");
+    assert_eq!(message, "line 2 of this file (cron) calls docker");
+    assert!(!render_json(&report)?.contains("hunter2"));
+    Ok(())
+}
+
 const DAEMON_JSON: &str = r#"{
     "registry-mirrors": ["https://mirror.test"],
     "insecure-registries": ["registry.test:5000", "other.test"],

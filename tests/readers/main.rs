@@ -79,6 +79,7 @@ impl Pages {
             runtime_timeout: Duration::from_millis(100),
             node: None,
             connect_events: Asked::default(),
+            scan_host_files: false,
         };
         let settings = Serve {
             ready_for: Vec::new(),

@@ -20,7 +20,7 @@ use crate::model::reading::{Gap, Reading, Sighting, Source};
 use crate::model::socket::ListeningFiles;
 use crate::sources::HostPaths;
 use crate::sources::engines::read_records;
-use crate::sources::host_files::{SocketPlaces, UnitMemory, read_host_files, read_socket_places};
+use crate::sources::host_files::{CallerMemory, SocketPlaces, UnitMemory, read_host_files, read_socket_places};
 use crate::sources::kubelet::read_kubelet;
 use crate::sources::mounts::{ContainerProcess, Looked, MountMemory, MountsSeen, find_mounts};
 use crate::sources::processes::{ProcessReader, ProcessTable};
@@ -50,15 +50,18 @@ pub(super) struct FileSide {
     /// The control group version, once it is known.
     cgroups: Option<CgroupVersion>,
     units: UnitMemory,
+    /// None where the files that call Docker are not to be looked for.
+    callers: Option<CallerMemory>,
 }
 
 impl FileSide {
-    pub(super) fn new(paths: HostPaths) -> Self {
+    pub(super) fn new(paths: HostPaths, scans: bool) -> Self {
         Self {
             reader: ProcessReader::new(paths.proc.clone()),
             paths,
             cgroups: None,
             units: UnitMemory::default(),
+            callers: scans.then(CallerMemory::default),
         }
     }
 
@@ -68,7 +71,13 @@ impl FileSide {
     }
 
     pub(super) fn look_at_files(&mut self) -> Timed<Sighting<HostFiles>> {
-        let files = Timed::measure(Source::HostFiles, || read_host_files(&self.paths, self.cgroups));
+        let files = Timed::measure(Source::HostFiles, || {
+            let mut files = read_host_files(&self.paths, self.cgroups);
+            if let Some(callers) = &mut self.callers {
+                callers.add_to(&self.paths, &mut files);
+            }
+            files
+        });
         let host = files.sighting.reading.known();
         self.cgroups = host.and_then(|host| host.cgroups.known().copied());
         files

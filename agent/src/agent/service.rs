@@ -325,6 +325,7 @@ mod tests {
             runtime_timeout: Duration::from_millis(100),
             node: None,
             connect_events: Asked::default(),
+            scan_host_files: false,
         };
         let settings = Serve {
             period: Duration::from_secs(1),

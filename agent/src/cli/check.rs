@@ -190,6 +190,7 @@ pub(super) fn look(reader: &mut Reader, args: &HostArgs) -> Look {
         node: reader.text("--node-name", args.node_name.as_deref()).or_else(node_name),
         host: HostPaths { proc, root },
         connect_events: Asked::default(),
+        scan_host_files: args.scan_host_files,
     }
 }
 

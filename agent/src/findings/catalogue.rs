@@ -82,6 +82,7 @@ pub const fn entry(code: Code) -> &'static Entry {
         Code::CriPluginOff => &CRI_PLUGIN_OFF,
         Code::SharedContainerd => &SHARED_CONTAINERD,
         Code::DaemonConfig => &upgrades::DAEMON_CONFIG,
+        Code::DockerCaller => &upgrades::DOCKER_CALLER,
         Code::UnknownRelease => &upgrades::UNKNOWN_RELEASE,
         Code::KubeletEndOfLife => &upgrades::KUBELET_END_OF_LIFE,
         Code::ShimOrphan => &upgrades::SHIM_ORPHAN,

@@ -102,6 +102,8 @@ codes! {
         SharedContainerd = "shared-containerd",
         /// The runtime lacks settings that Docker has here.
         DaemonConfig = "daemon-config",
+        /// A file of the host calls Docker.
+        DockerCaller = "docker-caller",
         /// castoff's table does not contain this release.
         UnknownRelease = "unknown-release",
         /// Support of a version of Kubernetes has ended.

@@ -39,6 +39,35 @@ pub struct LeftOver {
     pub path: String,
 }
 
+codes! {
+    /// The kind of a file of the host that calls Docker.
+    CallerKind {
+        /// A systemd unit.
+        Unit = "unit",
+        /// A table or a script of cron.
+        Cron = "cron",
+        /// A configuration or a script of cloud-init.
+        CloudInit = "cloud-init",
+        /// A script that one of these names.
+        Script = "script",
+    }
+}
+
+/// A line of a file of the host that calls Docker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerCaller {
+    /// The kind of the file.
+    pub kind: CallerKind,
+    /// Its path on the host.
+    pub path: String,
+    /// The number of the line, from 1.
+    pub line: u32,
+    /// The client that it calls.
+    pub program: String,
+    /// The file that names this script.
+    pub named_by: Option<String>,
+}
+
 /// The program of a shim that is no longer on the disk while containers run by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -61,4 +90,6 @@ pub struct HostFiles {
     pub containerd_io: Reading<String>,
     /// The shims of the kubelet's containers that are no longer on the disk; absent where no containerd has its state.
     pub orphaned_shims: Reading<Vec<OrphanedShim>>,
+    /// The files that call Docker; absent where they were not looked for.
+    pub docker_callers: Reading<Vec<DockerCaller>>,
 }

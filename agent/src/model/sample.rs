@@ -94,6 +94,7 @@ pub(crate) fn clear_node() -> Snapshot {
             left_overs: Reading::Known(Vec::new()),
             containerd_io: Reading::Absent,
             orphaned_shims: Reading::Absent,
+            docker_callers: Reading::Absent,
         }),
         settings: Sighting::absent(),
     }

@@ -4,6 +4,7 @@
 //! distributions and vendors install Docker, and on systemd's directories of enabled units. Podman's files are not
 //! Docker's.
 
+mod callers;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzzing;
 mod left_overs;
@@ -18,7 +19,7 @@ use super::docker::SOCKET_PATHS;
 use super::kernel::mountinfo::read_mounts;
 use super::kernel::refusal::{self, Right, leads_nowhere};
 use super::kernel::rooted::Rooted;
-use crate::model::host::{CgroupVersion, HostFiles};
+use crate::model::host::{CgroupVersion, DockerCaller, HostFiles};
 use crate::model::identity::FileIdentity;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 pub use units::{EnginePorts, UnitMemory};
@@ -65,8 +66,46 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
         left_overs,
         containerd_io,
         orphaned_shims,
+        docker_callers: Reading::Absent,
     };
     Sighting::partial(files, gaps)
+}
+
+/// The number of looks for which the files that call Docker are not read again: they change seldom, and are many.
+const LOOKS_BETWEEN: u32 = 40;
+
+/// The files that call Docker, kept for some looks.
+#[derive(Debug, Default)]
+pub struct CallerMemory {
+    found: Option<(Reading<Vec<DockerCaller>>, Vec<Gap>)>,
+    looks: u32,
+}
+
+impl CallerMemory {
+    /// Adds the files that call Docker to `files`.
+    pub fn add_to(&mut self, host: &HostPaths, files: &mut Sighting<HostFiles>) {
+        let Reading::Known(known) = &mut files.reading else {
+            return;
+        };
+        self.looks += 1;
+        if self.looks > LOOKS_BETWEEN {
+            self.found = None;
+        }
+        let (found, unread) = self.found.get_or_insert_with(|| {
+            self.looks = 0;
+            let mut gaps = Vec::new();
+            let found = match Rooted::open(&host.root) {
+                Ok(root) => callers::find(&root, &mut gaps),
+                // The gap of the other files says so already.
+                Err(error) => Reading::Unknown(refusal::gap(&error, Hides::Detail, host.root.display(), Right::Root)),
+            };
+            (found, gaps)
+        });
+        known.docker_callers.clone_from(found);
+        for gap in unread {
+            gap.clone().fold_into(&mut files.gaps);
+        }
+    }
 }
 
 /// The places of engines' sockets.

@@ -40,6 +40,10 @@
   value: {{ include "castoff.requests" . | quote }}
 - name: CASTOFF_RUNTIME_TIMEOUT
   value: {{ .Values.runtime.timeout | quote }}
+{{- if .Values.scanHostFiles }}
+- name: CASTOFF_SCAN_HOST_FILES
+  value: "true"
+{{- end }}
 {{- with .Values.runtime.endpoint }}
 - name: CASTOFF_RUNTIME_ENDPOINT
   value: {{ . | quote }}

@@ -28,6 +28,9 @@ pub(in crate::cli) struct HostArgs {
     /// The host's root directory. Default: /proc/1/root where it may be read, else /
     #[arg(long, env = "CASTOFF_HOST_ROOT", value_name = "DIR", value_parser = any_path())]
     pub(in crate::cli) host_root: Option<PathBuf>,
+    /// Search units, cron, cloud-init and the scripts that they name for calls of Docker. castoff keeps the path and the line number
+    #[arg(long, env = "CASTOFF_SCAN_HOST_FILES")]
+    pub(in crate::cli) scan_host_files: bool,
     /// The node's name. Default: `$NODE_NAME`, else the host's name
     #[arg(long, env = "CASTOFF_NODE_NAME", value_name = "NAME")]
     pub(in crate::cli) node_name: Option<String>,

@@ -141,3 +141,18 @@ pub(super) const DAEMON_CONFIG: Entry = Entry {
         "https://docs.docker.com/reference/cli/dockerd/",
     ],
 };
+
+pub(super) const DOCKER_CALLER: Entry = Entry {
+    title: "a file of the host calls Docker",
+    meaning: "castoff was told to search the host's files (--scan-host-files): the commands of systemd units, cron, cloud-init and \
+              the scripts that those name. A line has the name of a client of Docker as a whole word, with a subcommand or an \
+              option after it. castoff keeps the path and the number of the line, never its text. It does not show that the \
+              file is ever executed, and scripts that such a script names are not searched.",
+    why: "When Docker is removed, the command fails, perhaps at the next boot or once a month. A look at the sockets does not \
+          show a job that did not run yet.",
+    instead: &[
+        "Change the line: run the container as a pod, use crictl or ctr for the runtime's own containers, or remove the job.",
+        "Where the host itself needs a container, a unit with podman needs no daemon.",
+    ],
+    links: &["https://kubernetes.io/docs/tasks/debug/debug-cluster/crictl/"],
+};

@@ -18,7 +18,7 @@ pub(super) const UNIT_DIRECTORIES: [&str; 3] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 
 /// More directories of units: for units that an administrator installs, and where `/lib` is not `/usr/lib`.
-const MORE_DIRECTORIES: [&str; 2] = ["/usr/local/lib/systemd/system", "/lib/systemd/system"];
+pub(super) const MORE_DIRECTORIES: [&str; 2] = ["/usr/local/lib/systemd/system", "/lib/systemd/system"];
 
 /// The limit of one file, in bytes.
 const FILE_LIMIT: u64 = 1 << 16;
