@@ -348,6 +348,12 @@ fn mount_facts(
         sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),
         supervised: snapshot.supervised.reading.known().cloned().unwrap_or_default(),
         contained,
+        docker_data: snapshot
+            .host
+            .reading
+            .known()
+            .map(|host| host.docker_data.clone())
+            .unwrap_or_default(),
         engines: snapshot.engines.clone(),
         listening,
         sees_machine,

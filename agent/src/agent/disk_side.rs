@@ -131,6 +131,7 @@ impl MountSide {
                 sandboxes: &facts.sandboxes,
                 supervised: &facts.supervised,
                 processes: &facts.contained,
+                docker_data: &facts.docker_data,
                 engines,
                 listening: &listening,
                 sees_machine: facts.sees_machine,
@@ -160,6 +161,8 @@ pub(super) struct MountFacts {
     pub(super) supervised: Vec<SupervisedContainer>,
     /// The first process of each container.
     pub(super) contained: Sighting<Vec<ContainerProcess>>,
+    /// The directories of Docker's data.
+    pub(super) docker_data: BTreeSet<String>,
     /// The engines.
     pub(super) engines: Sighting<Vec<EngineSighting>>,
     /// The listening sockets.

@@ -1,5 +1,7 @@
 //! Facts of the host that are read from files.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +87,8 @@ pub struct HostFiles {
     pub cgroups: Reading<CgroupVersion>,
     /// The parts of Docker that are on the disk.
     pub left_overs: Reading<Vec<LeftOver>>,
+    /// The directories of Docker's data: the default ones, and those that its configuration names. Not each exists.
+    pub docker_data: BTreeSet<String>,
     /// The file that shows that Docker's package `containerd.io` is installed; absent where the host's packages were read and it
     /// is not among them, unknown where no list of packages was found.
     pub containerd_io: Reading<String>,

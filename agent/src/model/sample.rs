@@ -1,5 +1,7 @@
 //! A node that is fully seen and has no Docker, and functions that change it. For tests.
 
+use std::collections::BTreeSet;
+
 use super::connect::{Attributions, ConnectEvents, ConnectMethod, RequestEvents};
 use super::container::{Container, Pod, SupervisedContainer};
 use super::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
@@ -90,6 +92,7 @@ pub(crate) fn clear_node() -> Snapshot {
         files_mounts: Vec::new(),
         clocks: Vec::new(),
         host: Sighting::full(HostFiles {
+            docker_data: BTreeSet::new(),
             cgroups: Reading::Known(CgroupVersion::V2),
             left_overs: Reading::Known(Vec::new()),
             containerd_io: Reading::Absent,

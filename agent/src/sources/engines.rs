@@ -38,7 +38,7 @@ pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
 use program::Program;
 pub(super) use program::{option, options};
-pub(super) use records::find_data_roots;
+pub(super) use records::data_root_argument;
 use settings::DaemonSettings;
 pub(super) use settings::data_roots_of;
 pub(super) use supervised::supervises_pods;

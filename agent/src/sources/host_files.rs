@@ -12,10 +12,12 @@ mod packages;
 mod shims;
 mod units;
 
+use std::collections::BTreeSet;
 use std::io;
 
 use super::HostPaths;
 use super::docker::SOCKET_PATHS;
+use super::engines::data_roots_of;
 use super::kernel::mountinfo::read_mounts;
 use super::kernel::refusal::{self, Right, leads_nowhere};
 use super::kernel::rooted::Rooted;
@@ -43,11 +45,12 @@ const OF_A_HOST: [&str; 6] = [
 /// it again means reading all mounts.
 pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sighting<HostFiles> {
     let mut gaps = Vec::new();
-    let (left_overs, containerd_io, orphaned_shims) = match Rooted::open(&host.root) {
+    let (left_overs, docker_data, containerd_io, orphaned_shims) = match Rooted::open(&host.root) {
         Ok(root) => {
             gaps.extend(find_foreign_root(&root, host));
             (
                 left_overs::find(&root, &mut gaps),
+                data_roots_of(&root),
                 packages::find_containerd_io(&root),
                 shims::find_orphaned(&root),
             )
@@ -56,6 +59,7 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
             let gap = |hides| Gap::new(Reason::of(&error), hides, host.root.display(), &error);
             (
                 Reading::Unknown(gap(Hides::Engine)),
+                BTreeSet::new(),
                 Reading::Unknown(gap(Hides::Detail)),
                 Reading::Unknown(gap(Hides::Detail)),
             )
@@ -64,6 +68,7 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
     let files = HostFiles {
         cgroups: cgroups.map_or_else(|| read_cgroup_version(host), Reading::Known),
         left_overs,
+        docker_data,
         containerd_io,
         orphaned_shims,
         docker_callers: Reading::Absent,

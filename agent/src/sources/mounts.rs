@@ -63,6 +63,8 @@ pub struct Looked<'a> {
     pub supervised: &'a [SupervisedContainer],
     /// The first process of each container.
     pub processes: &'a Sighting<Vec<ContainerProcess>>,
+    /// The directories of Docker's data, by the host's files.
+    pub docker_data: &'a BTreeSet<String>,
     /// The engines.
     pub engines: &'a Sighting<Vec<EngineSighting>>,
     /// The files of all listening sockets, in every network namespace.

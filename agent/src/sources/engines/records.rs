@@ -112,14 +112,14 @@ fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Optio
     }))
 }
 
-/// Returns the directories of the data of a dockerd, as it sees them below its `root`.
-pub(in crate::sources) fn find_data_roots(
-    reader: &ProcessReader,
-    key: ProcessKey,
-    root: &Rooted,
-) -> io::Result<Vec<String>> {
+/// Returns the directory of a dockerd's data, if its arguments name it.
+pub(in crate::sources) fn data_root_argument(command: &[String]) -> Option<&str> {
+    option(command, &["--data-root", "--graph", "-g"])
+}
+
+fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io::Result<Vec<String>> {
     let command = reader.read_arguments(key)?; // a loader's own options have other names
-    if let Some(given) = option(&command, &["--data-root", "--graph", "-g"]) {
+    if let Some(given) = data_root_argument(&command) {
         return Ok(vec![given.to_owned()]);
     }
     let config = option(&command, &["--config-file"]).unwrap_or(CONFIGURATIONS[0]);

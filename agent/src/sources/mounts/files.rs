@@ -1,7 +1,5 @@
 //! Mounts of Docker's data, logs and configuration.
 
-use std::collections::BTreeSet;
-
 use rustix::fs::FileType;
 
 use super::Looked;
@@ -15,7 +13,7 @@ use crate::model::exposure::{DockerFiles, FilesMount};
 use crate::model::identity::ProcessKey;
 use crate::model::reading::{Gap, Hides};
 use crate::sources::docker::CONFIGURATION_DIRECTORIES;
-use crate::sources::engines::{data_roots_of, find_data_roots};
+use crate::sources::engines::data_root_argument;
 use crate::sources::kernel::refusal::{self, Right, leads_nowhere};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::ProcessReader;
@@ -61,29 +59,22 @@ pub(super) fn find_directories(
     engines: &[EngineSighting],
     gaps: &mut Vec<Gap>,
 ) -> Vec<DockerDirectory> {
-    let data = data_roots_of(&host.root);
-    let configuration = CONFIGURATION_DIRECTORIES.map(str::to_owned);
-    let named = data.into_iter().map(|path| (DockerFiles::Data, path));
-    let named: BTreeSet<_> = named
-        .chain(configuration.map(|path| (DockerFiles::Configuration, path)))
-        .collect();
+    let data = looked.docker_data.iter().map(String::as_str);
+    let configuration = CONFIGURATION_DIRECTORIES.into_iter();
+    let named = data.map(|path| (DockerFiles::Data, path));
+    let named = named.chain(configuration.map(|path| (DockerFiles::Configuration, path)));
     let mut found: Vec<DockerDirectory> = Vec::new();
     for (files, path) in named {
-        match place_on_host(host, &path) {
+        match place_on_host(host, path) {
             Ok(place) => found.extend(place.map(|place| DockerDirectory { files, place })),
             Err(error) if leads_nowhere(&error) => {}
             Err(error) => refusal::gap(&error, Hides::Detail, path, Right::TraceAndSearch).fold_into(gaps),
         }
     }
     for key in engines.iter().filter_map(daemon_of_host) {
-        let places = places_of_daemon(host, looked.reader, key).into_iter();
-        for place in places {
-            let files = DockerFiles::Data;
-            let directory = DockerDirectory { files, place };
-            if !found.contains(&directory) {
-                found.push(directory);
-            }
-        }
+        let files = DockerFiles::Data;
+        let directory = place_of_daemon(host, looked.reader, key).map(|place| DockerDirectory { files, place });
+        found.extend(directory.filter(|directory| !found.contains(directory)));
     }
     found
 }
@@ -106,20 +97,15 @@ fn place_on_host(host: &Host<'_>, path: &str) -> std::io::Result<Option<FilePlac
     Ok(host.table.locate(&path_of(&walked)).filter(|_| is_directory))
 }
 
-/// Returns the places of a running daemon's data. The host's files say the same of a daemon that cannot be asked.
-fn places_of_daemon(host: &Host<'_>, reader: &ProcessReader, key: ProcessKey) -> Vec<FilePlace> {
-    let Ok(root) = reader.open_root(key).map(Rooted::new) else {
-        return Vec::new();
-    };
-    let paths = find_data_roots(reader, key, &root).unwrap_or_default();
-    let place = |path: &String| {
-        if reader.shares_mounts_with_init(key) {
-            return place_on_host(host, path).ok()?;
-        }
-        let walked = root.walk(path).ok()?;
-        locate_own(host, reader, key, &walked, &|other| other.identity == walked.identity)
-    };
-    paths.iter().filter_map(place).collect()
+/// Returns the place of a running daemon's data, if its arguments name it.
+fn place_of_daemon(host: &Host<'_>, reader: &ProcessReader, key: ProcessKey) -> Option<FilePlace> {
+    let command = reader.read_arguments(key).ok()?;
+    let path = data_root_argument(&command)?;
+    if reader.shares_mounts_with_init(key) {
+        return place_on_host(host, path).ok()?;
+    }
+    let walked = Rooted::new(reader.open_root(key).ok()?).walk(path).ok()?;
+    locate_own(host, reader, key, &walked, &|other| other.identity == walked.identity)
 }
 
 /// Returns the mounts of one container that lead to Docker's files.

@@ -186,6 +186,7 @@ fn look(
         sandboxes: &BTreeSet::new(),
         supervised: &[],
         processes: &Sighting::full(processes.to_vec()),
+        docker_data: &crate::sources::engines::data_roots_of(&Rooted::open(&host.paths().root).expect("it is there")),
         engines,
         listening: &BTreeSet::new(),
         sees_machine,

@@ -185,6 +185,7 @@ fn a_socket_with_a_listener_is_not_stale() {
             sandboxes: &BTreeSet::new(),
             supervised: &[],
             processes: &Sighting::full(Vec::new()),
+            docker_data: &BTreeSet::new(),
             engines: &Sighting::absent(),
             listening: &BTreeSet::from([listening]),
             sees_machine,
