@@ -63,6 +63,8 @@ pub struct Agent {
     history_gaps: Vec<Gap>,
     /// The time at which records from the future were moved to the present, and the gap for it.
     clamped: Option<(Timestamp, Gap)>,
+    /// True unless the last look found its own look at the processes and sockets hanging.
+    answers: bool,
     settings: Settings,
 }
 
@@ -85,6 +87,7 @@ impl Agent {
             history: Arc::new(history),
             history_gaps: Vec::new(),
             clamped: None,
+            answers: true,
             settings,
         }
     }
@@ -104,6 +107,12 @@ impl Agent {
         self.history_gaps = gaps;
     }
 
+    /// True unless the look at the processes and sockets hung through the whole last cycle. All other looks build on that one:
+    /// without it, an agent whose cycles end sees nothing.
+    pub const fn answers(&self) -> bool {
+        self.answers
+    }
+
     /// Runs one cycle. Never fails: the report contains what could not be seen.
     pub async fn look(&mut self) -> Report {
         // Its state is large, and would be a part of every future that awaits it.
@@ -113,6 +122,7 @@ impl Agent {
     async fn ask_and_conclude(&mut self) -> Report {
         let begun = SystemTime::now();
         let clock = self.host.run(HOST_DEADLINE, |host| host.read_clock()).await;
+        self.answers = clock.is_ok();
         let look_at_places = self.files.run(PLACES_DEADLINE, FileSide::look_at_socket_places);
         let read_table = self.host.run(HOST_DEADLINE, HostSide::read_table);
         let (places, table) = tokio::join!(look_at_places, read_table);
@@ -545,6 +555,25 @@ mod tests {
         let stuck = look.run(Duration::from_millis(1), move |_| hang.recv());
         assert!(stuck.await.is_err());
         release
+    }
+
+    #[tokio::test]
+    async fn an_agent_answers_while_its_look_at_the_processes_comes_back() {
+        let (_host, mut agent) = node();
+        let disks = [
+            hang(&mut agent.kubelet).await,
+            hang(&mut agent.files).await,
+            hang(&mut agent.mounts).await,
+        ];
+        agent.look().await;
+        assert!(agent.answers(), "a disk that hangs stops no look at the processes");
+        let release = hang(&mut agent.host).await;
+        agent.look().await;
+        assert!(!agent.answers(), "everything hangs, and the cycle ends all the same");
+        drop((disks, release));
+        while !agent.answers() {
+            agent.look().await;
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Reads the host. Every source may fail and then reports it in its [`Sighting`](crate::model::reading::Sighting), and
 //! none knows how its result is used. Blocking walks run off the async runtime.
 
+pub(crate) mod aside;
 pub mod connects;
 mod docker;
 pub mod engines;

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +16,9 @@ use crate::wait;
 
 /// The timeout of operations that usually take a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The most bytes of an agent's log that are kept.
+pub const LOG_LIMIT: usize = 4 << 20;
 
 /// Runs `castoff check` with these arguments to its end.
 pub fn check<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Output> {
@@ -101,6 +105,7 @@ pub fn who(identity: &Value) -> String {
 pub struct Agent {
     child: Child,
     address: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Agent {
@@ -130,12 +135,14 @@ impl Agent {
         let mut agent = Self {
             child,
             address: String::new(),
+            log: Arc::default(),
         };
         let mut line = String::new();
         while agent.address.is_empty() {
             line.clear();
             let read = std::io::BufRead::read_line(&mut errors, &mut line)?;
             ensure!(read > 0, "castoff run ended: {:?}", agent.child.wait()?);
+            keep_line(&agent.log, &line);
             let event: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
             if event["fields"]["message"] == "serving" {
                 event["fields"]["address"]
@@ -145,8 +152,18 @@ impl Agent {
             }
         }
         // The log must be read, or its writer blocks.
-        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        let log = Arc::clone(&agent.log);
+        std::thread::spawn(move || {
+            for line in std::io::BufRead::lines(errors).map_while(std::io::Result::ok) {
+                keep_line(&log, &line);
+            }
+        });
         Ok(agent)
+    }
+
+    /// Returns its log so far: lines of JSON, and the text of a panic. At most [`LOG_LIMIT`] bytes; later lines are dropped.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns its address, `127.0.0.1:PORT`.
@@ -217,6 +234,14 @@ impl Agent {
             let status = self.child.try_wait()?.context("it still runs")?;
             Ok(status.code())
         })
+    }
+}
+
+fn keep_line(log: &Mutex<String>, line: &str) {
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    if log.len() + line.len() < LOG_LIMIT {
+        log.push_str(line.trim_end());
+        log.push('\n');
     }
 }
 

@@ -296,7 +296,16 @@ impl HostSide {
         let tcp_held = tcp_sockets(&sockets, &found, of_init, ports);
         let mut tcp = find_tcp(self.tables.as_mut(), namespaces, &tcp_held);
         tcp.gaps.extend(gaps);
-        add_tcp_listeners(&self.reader, table, &mut found, &tcp.listening, &sockets, &tcp_held);
+        let held = (&sockets, &tcp_held);
+        add_tcp_listeners(
+            &self.reader,
+            table,
+            &mut found,
+            &tcp.listening,
+            held,
+            &mut self.listeners,
+        );
+        tcp.gaps.extend(self.listeners.late_settings());
         if !found.is_empty() {
             let before = std::mem::replace(&mut engines.reading, Reading::Known(found));
             engines.gaps.extend(before.gap().cloned());

@@ -276,7 +276,9 @@ impl Cycle {
         }
         let report = Arc::new(self.agent.look().await);
         let took = start.elapsed();
-        self.liveness.move_at(Instant::now());
+        if self.agent.answers() {
+            self.liveness.move_at(Instant::now());
+        }
         self.counters(|cycles| cycles.record_cycle(&report, took, self.agent.history().forgotten()));
         self.transitions.log(&report);
         self.reports.send_replace(Some(report));

@@ -21,17 +21,14 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::model::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
 use crate::model::identity::{Pid, SocketInode};
-use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::kernel::refusal::{self, Right};
-use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 pub(super) use docker_settings::{DockerRead, read_docker_settings};
 pub use memory::ListenerMemory;
@@ -247,11 +244,10 @@ impl<'a> EngineSearch<'a> {
 
     /// Returns the containerd of a dockerd: the configured one, else its own child, else the node's (`initContainerd`
     /// of moby's `daemon/command`).
-    fn find_containerd(&self, owner: &ProcessEntry, process: Option<&Process>) -> Containerd {
-        let settings = process.and_then(|process| DaemonSettings::read(self.reader, owner, process));
+    fn find_containerd(&self, owner: &ProcessEntry, settings: Option<&DaemonSettings>) -> Containerd {
         match settings {
-            Some(settings) => match settings.containerd() {
-                Some(path) => Containerd::Configured(self.follow(owner, path)),
+            Some(settings) => match settings.resolved_containerd() {
+                Some(path) => Containerd::Configured(path.to_owned()),
                 None if self.has_own_containerd(owner) => Containerd::Own,
                 None => Containerd::Found,
             },
@@ -260,26 +256,17 @@ impl<'a> EngineSearch<'a> {
         }
     }
 
-    /// Resolves a path in the root of a process. Returns the path itself if that fails.
-    fn follow(&self, owner: &ProcessEntry, path: &str) -> String {
-        let root = self.reader.open_root(owner.key).ok().map(Rooted::new);
-        let walked = root.and_then(|root| root.walk(path).ok());
-        walked.map_or_else(|| path.to_owned(), |walked| walked.name.to_string_lossy().into_owned())
-    }
-
     fn add_engine(&mut self, kind: EngineKind, owner: Option<&ProcessEntry>, sockets: BTreeSet<usize>) {
         let process = owner.and_then(|entry| self.reader.describe(entry));
         if owner.is_some() && process.is_none() {
             return; // it has ended meanwhile
         }
         let is_of_user = process.as_ref().is_some_and(|p| p.uid.is_some_and(|uid| uid != 0));
-        let own_root = OnceCell::new();
+        let dockerd = owner.zip(process.as_ref()).filter(|_| kind == EngineKind::Dockerd);
+        let settings = dockerd.and_then(|(entry, process)| self.memory.settings.read(self.reader, entry, process));
+        let exec_root = settings.as_ref().and_then(|settings| settings.exec_root());
         let is_internal = |name: &SocketName| {
-            let own_root = || own_root.get_or_init(|| self.read_exec_root(owner, process.as_ref()));
-            names::is_internal(name)
-                || own_root()
-                    .as_deref()
-                    .is_some_and(|root| names::is_internal_below(root, name))
+            names::is_internal(name) || exec_root.is_some_and(|root| names::is_internal_below(root, name))
         };
         let (mut claimed, mut listeners, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         for at in sockets {
@@ -310,7 +297,9 @@ impl<'a> EngineSearch<'a> {
             gap.fold_into(&mut self.gaps);
         }
         let containerd = match owner {
-            Some(owner) if kind == EngineKind::Dockerd && !is_of_user => self.find_containerd(owner, process.as_ref()),
+            Some(owner) if kind == EngineKind::Dockerd && !is_of_user => {
+                self.find_containerd(owner, settings.as_deref())
+            }
             _ => Containerd::Own,
         };
         self.engines.push(EngineSighting {
@@ -319,12 +308,6 @@ impl<'a> EngineSearch<'a> {
             containerd,
             listeners,
         });
-    }
-
-    /// Returns the configured directory of the internal sockets of root's dockerd.
-    fn read_exec_root(&self, owner: Option<&ProcessEntry>, process: Option<&Process>) -> Option<String> {
-        let settings = DaemonSettings::read(self.reader, owner?, process?)?;
-        settings.exec_root().map(str::to_owned)
     }
 }
 

@@ -123,7 +123,8 @@ pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
     start_as("client", place, mode)
 }
 
-fn start_as(name: &str, place: Place, mode: &[&str]) -> Result<Client> {
+/// Starts the client program under this name and waits until it prints `ready`.
+pub fn start_as(name: &str, place: Place, mode: &[&str]) -> Result<Client> {
     let room = Room::make("client")?;
     let keeper = Keeper::start(&room, None, Duration::ZERO)?;
     // The cache is private to the user; every user can run the program in the room.

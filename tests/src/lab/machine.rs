@@ -17,6 +17,8 @@ use super::cgroups;
 pub enum Tier {
     /// Real daemons, pods and clients.
     Runtime,
+    /// The same without packages, and file systems that hang.
+    Faults,
     /// A real Kubernetes, with all that it needs.
     Cluster,
     /// Kernels in virtual machines.
@@ -28,6 +30,7 @@ impl Tier {
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "runtime" => Some(Self::Runtime),
+            "faults" => Some(Self::Faults),
             "cluster" => Some(Self::Cluster),
             "kernel" => Some(Self::Kernel),
             _ => None,
@@ -101,6 +104,9 @@ const CLUSTER_PROGRAMS: &[(&str, &str)] = &[
     ("jq", "is what runbooks pipe reports into"),
 ];
 
+/// The additional programs that tier `faults` calls.
+const FAULTS_PROGRAMS: &[(&str, &str)] = &[("prlimit", "takes descriptors away from an agent")];
+
 /// The programs that tier `kernel` calls. It tests what is inside of virtual machines.
 const KERNEL_PROGRAMS: &[(&str, &str)] = &[
     ("rustc", "compiles the client program"),
@@ -113,10 +119,17 @@ const KERNEL_PROGRAMS: &[(&str, &str)] = &[
 pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
     let programs = match tier {
         Tier::Runtime => PROGRAMS.to_vec(),
+        Tier::Faults => [PROGRAMS, FAULTS_PROGRAMS].concat(),
         Tier::Cluster => [PROGRAMS, CLUSTER_PROGRAMS].concat(),
         Tier::Kernel => KERNEL_PROGRAMS.to_vec(),
     };
     let mut missing = missing_programs(&programs, facts);
+    if tier == Tier::Faults && !facts.filesystems.iter().any(|known| known == "fuse") {
+        missing.push(Missing {
+            what: "filesystem fuse".to_owned(),
+            why: "a disk that hangs is one that nobody serves",
+        });
+    }
     if tier != Tier::Kernel {
         missing.extend(missing_for_daemons(facts));
     } else if facts.architecture != "x86_64" {
@@ -206,6 +219,7 @@ fn absent_programs() -> Vec<String> {
     PROGRAMS
         .iter()
         .chain(CLUSTER_PROGRAMS)
+        .chain(FAULTS_PROGRAMS)
         .filter(|(program, _)| !std::env::split_paths(&path).any(|folder| folder.join(program).exists()))
         .map(|(program, _)| (*program).to_owned())
         .collect()
@@ -288,6 +302,23 @@ mod tests {
         assert_eq!(missing(Tier::Runtime, &facts), []);
         let lines: Vec<String> = missing(Tier::Cluster, &facts).iter().map(Missing::to_string).collect();
         assert_eq!(lines, ["program go: builds Kubernetes"]);
+    }
+
+    #[test]
+    fn disks_that_hang_need_fuse() {
+        let mut facts = capable();
+        facts.absent_programs = vec!["prlimit".to_owned()];
+        let lines: Vec<String> = missing(Tier::Faults, &facts).iter().map(Missing::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "program prlimit: takes descriptors away from an agent",
+                "filesystem fuse: a disk that hangs is one that nobody serves"
+            ]
+        );
+        facts.absent_programs.clear();
+        facts.filesystems.push("fuse".to_owned());
+        assert_eq!(missing(Tier::Faults, &facts), []);
     }
 
     #[test]

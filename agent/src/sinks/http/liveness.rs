@@ -1,5 +1,5 @@
-//! Checks that the agent's cycle makes progress. Depends on nothing of the host: a runtime that hangs must not restart the agent,
-//! but a cycle that hangs must.
+//! Checks that the agent's cycle makes progress: that it ends, and that its look at the processes and sockets does. A runtime or a
+//! disk that hangs must not restart the agent, but a cycle that hangs, or sees nothing, must.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ pub struct Liveness {
     moved: Mutex<Instant>,
 }
 
-/// The cycle makes no progress.
+/// The cycle makes no progress: it does not end, or its look at the processes and sockets does not.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the cycle has not moved for {} s; the bound is {} s", .age.as_secs(), .bound.as_secs())]
+#[error("no look at the processes has ended for {} s; the bound is {} s", .age.as_secs(), .bound.as_secs())]
 pub struct Stalled {
     /// The length of the pause.
     pub age: Duration,
@@ -69,7 +69,7 @@ mod tests {
         let stalled = liveness.check_at(at(61)).expect_err("61 s are over the bound");
         assert_eq!(
             stalled.to_string(),
-            "the cycle has not moved for 61 s; the bound is 60 s"
+            "no look at the processes has ended for 61 s; the bound is 60 s"
         );
         liveness.move_at(at(70));
         assert_eq!(liveness.check_at(at(130)), Ok(()));

@@ -116,7 +116,7 @@ async fn a_cycle_without_progress_is_not_alive_and_reports_its_age() {
     tokio::time::sleep(Duration::from_millis(2)).await;
     let (status, _, body) = ask(&published, Method::GET, "/livez").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(body, "the cycle has not moved for 0 s; the bound is 0 s\n");
+    assert_eq!(body, "no look at the processes has ended for 0 s; the bound is 0 s\n");
 }
 
 #[tokio::test]

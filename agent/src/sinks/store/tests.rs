@@ -1,4 +1,4 @@
-//! The file on a real disk. Full and read-only file systems are tested by hand: see the ADR.
+//! The file on a real disk. Full and read-only file systems are in the tier `faults`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The listening sockets that each process held in the last look.
+//! The listening sockets that each process held in the last look, and the settings of the engines among them.
 //!
 //! A memory is valid while the same sockets listen and the row of the process was not read again. When a listener is
 //! added or removed, every process is read again. A listener that was passed on is found within 20 looks, in which each
@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use super::settings::SettingsReader;
 use crate::model::identity::{ProcessKey, SocketInode};
+use crate::model::reading::Gap;
 use crate::model::socket::ListeningSocket;
 use crate::sources::processes::{ProcessReader, ProcessTable};
 
@@ -15,11 +17,13 @@ use crate::sources::processes::{ProcessReader, ProcessTable};
 pub struct ListenerMemory {
     listening: Vec<SocketInode>,
     held: BTreeMap<ProcessKey, Vec<SocketInode>>,
+    pub(super) settings: SettingsReader,
 }
 
 impl ListenerMemory {
     /// Starts a look at these listening sockets and processes.
     pub(super) fn begin(&mut self, reader: &ProcessReader, table: &ProcessTable, listening: &[ListeningSocket]) {
+        self.settings.begin();
         if self.listening.iter().ne(listening.iter().map(|socket| &socket.inode)) {
             self.held.clear();
             self.listening.clear();
@@ -34,6 +38,11 @@ impl ListenerMemory {
     pub fn finds_new(&self, listening: &[ListeningSocket]) -> bool {
         let is_new = |socket: &ListeningSocket| self.listening.binary_search(&socket.inode).is_err();
         !self.listening.is_empty() && listening.iter().any(is_new)
+    }
+
+    /// Returns the gap if this look could not read the settings of an engine in time.
+    pub fn late_settings(&self) -> Option<Gap> {
+        self.settings.gap()
     }
 
     /// Returns the remembered sockets of a process.

@@ -4,20 +4,28 @@
 //! and an ordinary user's process could point it to files that the user may not read. Relies on dockerd(8) and moby
 //! `daemon/config`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::program::{self, option, options};
 use crate::model::engine::Security;
+use crate::model::identity::ProcessKey;
 use crate::model::process::Process;
+use crate::model::reading::{Gap, Hides, Reason};
+use crate::sources::aside::Aside;
 use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::processes::{ProcessEntry, ProcessReader};
 
 /// The limit of a configuration file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
+
+/// The time for the files of all daemons together. Their disk may hang, and the processes and sockets do not wait for it.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The keys of a `daemon.json` that castoff reads.
 #[derive(Debug, Default, Deserialize)]
@@ -59,30 +67,96 @@ pub(in crate::sources) fn data_roots_of(root: &Rooted) -> BTreeSet<String> {
     usual.chain(configured).collect()
 }
 
+/// Reads the settings of each dockerd once in a look.
+#[derive(Debug, Default)]
+pub(super) struct SettingsReader {
+    aside: Aside,
+    /// The settings that this look has read; none where they could not be read.
+    read: BTreeMap<ProcessKey, Option<Arc<DaemonSettings>>>,
+    /// The daemon whose files exceeded the deadline in this look.
+    late: Option<ProcessKey>,
+}
+
+impl SettingsReader {
+    /// Starts a look.
+    pub(super) fn begin(&mut self) {
+        self.read.clear();
+        self.late = None;
+    }
+
+    /// Returns the settings of `process`. Returns none if they cannot be read.
+    pub(super) fn read(
+        &mut self,
+        reader: &ProcessReader,
+        entry: &ProcessEntry,
+        process: &Process,
+    ) -> Option<Arc<DaemonSettings>> {
+        if let Some(read) = self.read.get(&entry.key) {
+            return read.clone();
+        }
+        let read = self.read_anew(reader, entry, process).map(Arc::new);
+        self.read.insert(entry.key, read.clone());
+        read
+    }
+
+    fn read_anew(&mut self, reader: &ProcessReader, entry: &ProcessEntry, process: &Process) -> Option<DaemonSettings> {
+        let command = program::read_command(reader, entry).ok()?;
+        if process.uid != Some(0) {
+            return Some(DaemonSettings::of_arguments(command));
+        }
+        let root = Rooted::new(reader.open_root(entry.key).ok()?);
+        let answer = self.aside.run(DEADLINE, move || DaemonSettings::read(&root, command));
+        if answer.is_none() {
+            self.late = Some(entry.key);
+        }
+        answer?
+    }
+
+    /// Returns the gap if the files of a daemon were not read in time in this look: they may name a TCP port of its API.
+    pub(super) fn gap(&self) -> Option<Gap> {
+        let asked = format!("the settings of dockerd, pid {}", self.late?.pid);
+        let answer = "its files did not answer within a second: their disk hangs";
+        Some(Gap::new(Reason::DeadlineExceeded, Hides::Client, asked, answer))
+    }
+}
+
 /// The settings of one dockerd.
 #[derive(Debug)]
 pub(super) struct DaemonSettings {
     command: Vec<String>,
     /// None if the daemon is not root's.
     file: Option<Configuration>,
+    /// The path of the configured containerd's socket in the daemon's root, with every link resolved.
+    resolved_containerd: Option<String>,
 }
 
 impl DaemonSettings {
-    /// Reads the settings of `process`. Returns none if they cannot be read.
-    pub(super) fn read(reader: &ProcessReader, entry: &ProcessEntry, process: &Process) -> Option<Self> {
-        let command = program::read_command(reader, entry).ok()?;
-        if process.uid != Some(0) {
-            return Some(Self { command, file: None });
+    fn of_arguments(command: Vec<String>) -> Self {
+        Self {
+            command,
+            file: None,
+            resolved_containerd: None,
         }
-        let root = Rooted::new(reader.open_root(entry.key).ok()?);
-        let file = match settings_file(&root, &command).ok()? {
+    }
+
+    /// Reads the files of root's dockerd with these arguments, in its root. Returns none if they cannot be read.
+    fn read(root: &Rooted, command: Vec<String>) -> Option<Self> {
+        let file = match settings_file(root, &command).ok()? {
             Some((_, file)) => Configuration::parse(&file).ok()?,
             None => Configuration::default(),
         };
-        Some(Self {
-            command,
+        let mut settings = Self {
             file: Some(file),
-        })
+            ..Self::of_arguments(command)
+        };
+        let walked = settings.containerd().and_then(|path| root.walk(path).ok());
+        settings.resolved_containerd = walked.map(|walked| walked.name.to_string_lossy().into_owned());
+        Some(settings)
+    }
+
+    /// Returns the path of containerd's socket with its links resolved, as far as they could be.
+    pub(super) fn resolved_containerd(&self) -> Option<&str> {
+        self.resolved_containerd.as_deref().or_else(|| self.containerd())
     }
 
     /// Returns the directory of its internal sockets; none if that is the default one.
@@ -92,7 +166,7 @@ impl DaemonSettings {
     }
 
     /// Returns the configured path of containerd's socket; none if dockerd searches for one itself.
-    pub(super) fn containerd(&self) -> Option<&str> {
+    fn containerd(&self) -> Option<&str> {
         let in_file = self.file.as_ref().and_then(|file| file.containerd.as_deref());
         let configured = option(&self.command, &["--containerd"]).or(in_file)?;
         Some(configured.strip_prefix("unix://").unwrap_or(configured)).filter(|path| !path.is_empty())
@@ -144,8 +218,8 @@ pub(super) fn fuzz(bytes: &[u8]) {
         return;
     };
     let settings = DaemonSettings {
-        command: Vec::new(),
         file: Some(file),
+        ..DaemonSettings::of_arguments(Vec::new())
     };
     let _ = (settings.exec_root(), settings.containerd());
     let security = settings.security().unwrap_or(Security::Plain);
@@ -206,8 +280,8 @@ mod tests {
 
     fn settings(command: &[&str], file: &str) -> DaemonSettings {
         DaemonSettings {
-            command: command.iter().map(|a| (*a).to_owned()).collect(),
             file: Some(serde_json::from_str(file).expect("a configuration")),
+            ..DaemonSettings::of_arguments(command.iter().map(|a| (*a).to_owned()).collect())
         }
     }
 

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use super::ListenerMemory;
 use super::held::HeldSocket;
 use super::settings::{DaemonSettings, port_of};
 use crate::model::engine::{Api, Containerd, EngineKind, EngineSighting, Listener, Security, SecurityBasis, Transport};
 use crate::model::identity::SocketInode;
-use crate::model::process::Process;
 use crate::model::socket::{ListeningSocket, SocketName};
 use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::tcp::TcpHeld;
@@ -21,8 +21,8 @@ pub fn add_tcp_listeners(
     table: &ProcessTable,
     engines: &mut Vec<EngineSighting>,
     listening: &[ListeningSocket],
-    held: &BTreeMap<SocketInode, HeldSocket>,
-    systemd: &TcpHeld,
+    (held, systemd): (&BTreeMap<SocketInode, HeldSocket>, &TcpHeld),
+    memory: &mut ListenerMemory,
 ) {
     for socket in listening {
         let SocketName::Tcp(address) = &socket.name else {
@@ -37,8 +37,8 @@ pub fn add_tcp_listeners(
         };
         let Some(engine) = engine else { continue };
         let dockerd = engine.process.as_ref().filter(|_| engine.kind == EngineKind::Dockerd);
-        let settings = dockerd.and_then(|process| read_settings(reader, table, process));
-        let transport = transport(engine.kind, settings.as_ref(), address.port(), of_unit.is_some());
+        let settings = dockerd.and_then(|process| memory.settings.read(reader, table.get(process.key.pid)?, process));
+        let transport = transport(engine.kind, settings.as_deref(), address.port(), of_unit.is_some());
         let (Some(id), Some(transport)) = (socket.id(), transport) else {
             continue;
         };
@@ -77,10 +77,6 @@ fn awaited(engines: &mut Vec<EngineSighting>, kind: EngineKind) -> &mut EngineSi
         engines.len() - 1
     });
     &mut engines[at]
-}
-
-fn read_settings(reader: &ProcessReader, table: &ProcessTable, process: &Process) -> Option<DaemonSettings> {
-    DaemonSettings::read(reader, table.get(process.key.pid)?, process)
 }
 
 /// Returns the security of the API on `port`; none if the port has no API. A unit of the engine listens for the API
@@ -172,7 +168,15 @@ mod tests {
                 ports: BTreeMap::new(),
                 of_users: false,
             };
-            add_tcp_listeners(&host.reader(), table, &mut engines, &[socket], &held, &systemd);
+            let memory = &mut ListenerMemory::default();
+            add_tcp_listeners(
+                &host.reader(),
+                table,
+                &mut engines,
+                &[socket],
+                (&held, &systemd),
+                memory,
+            );
             let found = engines[0].listeners.first().and_then(|l| l.transport);
             assert_eq!(found.map(|t| (t.security, t.basis)), expected, "{arguments:?} {port}");
         }

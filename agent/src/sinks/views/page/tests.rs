@@ -246,7 +246,7 @@ fn only_an_old_report_is_marked_as_old() {
     };
     let old = text(&page_at(Some(&report), later, None, Some(stalled)));
     assert!(
-        old.contains("This is old: the cycle has not moved for 400 s; the bound is 60 s"),
+        old.contains("This is old: no look at the processes has ended for 400 s; the bound is 60 s"),
         "{old}"
     );
     assert!(old.contains("Seen \n6m ago"), "{old}");
