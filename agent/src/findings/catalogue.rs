@@ -364,6 +364,10 @@ const BLIND_SPOT: Entry = Entry {
         "Give castoff the right or the mount that the message names, or fix what it names; then look again.",
         "To see everything, castoff needs: the host's PID namespace, root or CAP_SYS_PTRACE (descriptors and namespaces of others), \
          CAP_SYS_ADMIN (entering network namespaces), CAP_DAC_READ_SEARCH (files of others), the runtime's socket.",
+        "Some dependencies leave no trace on the node, so check them by hand: alerts, dashboards and log searches that expect Docker's \
+         names or metrics; kubectl plugins and scripts on other machines; clients that use another machine's Docker over SSH or TCP.",
+        "castoff does not look for pods that restart docker.service through systemd's sockets, or for CNI plugins and configurations \
+         that containerd 1.6.0 to 1.6.3 cannot load.",
     ],
     links: &[],
 };
