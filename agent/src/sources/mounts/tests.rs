@@ -16,6 +16,7 @@ use crate::model::last_connect::{LastConnect, NoMark, moment_of};
 use crate::model::process::Process;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::model::workload::{CgroupContainer, Manager, Membership};
+use crate::sources::engines::data_roots_of;
 use crate::sources::recorded::RecordedHost;
 
 const OWN: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd3d";
@@ -179,6 +180,9 @@ fn look(
     sees_machine: bool,
     memory: &mut MountMemory,
 ) -> MountsSeen {
+    let data = Rooted::open(&host.paths().root)
+        .map(|root| data_roots_of(&root))
+        .unwrap_or_default();
     let looked = Looked {
         host: &host.paths(),
         reader: &host.reader(),
@@ -186,7 +190,7 @@ fn look(
         sandboxes: &BTreeSet::new(),
         supervised: &[],
         processes: &Sighting::full(processes.to_vec()),
-        docker_data: &crate::sources::engines::data_roots_of(&Rooted::open(&host.paths().root).expect("it is there")),
+        docker_data: &data,
         engines,
         listening: &BTreeSet::new(),
         sees_machine,

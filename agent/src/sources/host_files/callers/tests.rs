@@ -101,9 +101,12 @@ fn a_host_without_these_files_has_no_calls() {
     assert_eq!(calls(&RecordedHost::new()), []);
 }
 
+/// Makes a file at a path.
+type Make = fn(&Path);
+
 #[test]
 fn a_file_that_cannot_be_read_is_a_gap_and_hides_no_other() {
-    let bad: [(&str, fn(&Path), Reason); 3] = [
+    let bad: [(&str, Make, Reason); 3] = [
         (
             "huge",
             |path| fs::write(path, vec![b'\n'; 300 * 1024]).expect("it may"),
