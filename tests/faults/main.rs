@@ -5,7 +5,6 @@
 //! them, which sets how often each is repeated.
 
 mod api_server;
-mod clock;
 mod engine;
 mod figures;
 mod hanging;
@@ -47,6 +46,7 @@ type Fault = (&'static str, fn(&Plan) -> Result<()>);
 
 /// The longest come first, so that the stages end at about the same time.
 const FAULTS: &[Fault] = &[
+    ("the state's writer is killed", writer::a_killed_writer_loses_nothing),
     ("the host's files hang", mounts::files_alone),
     ("every look hangs", mounts::an_agent_whose_looks_all_hang_is_not_alive),
     ("the bounds of resources", |_| figures::check_bounds()),
@@ -66,7 +66,6 @@ const FAULTS: &[Fault] = &[
     ("the state's disk hangs", state::hanging),
     ("the state's directory is removed", state::removed),
     ("the state is unreadable", state::unreadable),
-    ("the state's writer is killed", writer::a_killed_writer_loses_nothing),
     ("the agent is stopped and continued", limits::frozen),
     ("descriptors run out", limits::few_descriptors),
     (
@@ -76,7 +75,6 @@ const FAULTS: &[Fault] = &[
     ("memory is short", limits::the_charts_memory),
     ("processes come and go", processes::churn),
     ("the API server fails", api_server::fails),
-    ("the clock jumps", clock::jumps),
 ];
 
 /// The extent of a run.

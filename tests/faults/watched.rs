@@ -143,6 +143,9 @@ impl Watched {
         let (status, body) = self.agent.request("/livez").context("the agent does not answer")?;
         ensure!(status == 200, "/livez is {status}: {body}");
         let report = self.agent.report()?;
+        let hides = |gap: &Value| gap["hides"] != "detail";
+        let is_false = report["verdict"] == "clear" && castoff_tests::report::gaps(&report).any(hides);
+        ensure!(!is_false, "a false clear: {}", explain(&report));
         if report["clients"]["state"] != "unknown" {
             self.check_clients(&report)?;
         }
