@@ -160,7 +160,7 @@ async fn an_engine_that_restarts_between_two_looks_stays_watched() -> Result<()>
     let watched = |report: &Report| report.connect_events.known().map(|events| events.recorded);
     for _ in 0..3 {
         host.restart_dockerd()?;
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_secs(1));
         let client = clients::blink(&host.docker_socket(), HOLD, REST, Place::host())?;
         thread::sleep(Duration::from_millis(200));
         drop(client);
