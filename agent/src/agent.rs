@@ -224,37 +224,39 @@ impl Agent {
         };
         snapshot.runtime_socket = self.look_at_runtime_socket(&snapshot, &host.listening).await;
         self.look_at_relays(&mut snapshot).await;
-        let mut unlisted = join::unlisted_containers(&snapshot);
-        if !unlisted.is_subset(&self.unlisted) {
-            snapshot.runtime = ask_runtime(
-                &mut self.runtime,
-                &mut self.host,
-                &snapshot.kubelet,
-                &host.listening,
-                &unlisted,
-            )
-            .await;
-            unlisted = join::unlisted_containers(&snapshot);
-        }
-        self.unlisted = unlisted;
+        self.ask_runtime_again(&mut snapshot, &host.listening).await;
         self.add_settings(&mut snapshot, &mut sources).await;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
-        let listening = (Arc::clone(&host.listening), host.sees_machine);
-        let facts = mount_facts(&snapshot, host.contained, listening);
+        let facts = mount_facts(
+            &snapshot,
+            host.contained,
+            (Arc::clone(&host.listening), host.sees_machine),
+        );
         let (reaches, mounts) = self.look_at_mounts(facts, &mut snapshot.runtime_socket).await;
         sources.push(reaches.status());
         runtime_side::add_gaps(&snapshot, &mut sources);
         self.clamp_future_times(taken);
         sources.push(self.history_status());
-        (snapshot.reaches, snapshot.lost_mounts) = (reaches.sighting, mounts.lost);
-        snapshot.files_mounts = mounts.files;
-        snapshot.clocks = mounts.clocks;
+        snapshot.reaches = reaches.sighting;
+        (snapshot.lost_mounts, snapshot.files_mounts, snapshot.clocks) = (mounts.lost, mounts.files, mounts.clocks);
         sources.sort_by_key(|status| status.source);
         let joined = join::join(&snapshot);
         self.remember(&snapshot, begun, &joined, &host.listening, &sources)
             .await;
         self.count_disuse(&snapshot, &joined, clock, &sources);
         evaluate(&snapshot, joined, &self.history, sources, &self.settings)
+    }
+
+    /// Queries the runtime once more if a process is in a container that it did not list, and that is new: the container
+    /// was created meanwhile.
+    async fn ask_runtime_again(&mut self, snapshot: &mut Snapshot, listening: &Arc<ListeningFiles>) {
+        let mut unlisted = join::unlisted_containers(snapshot);
+        if !unlisted.is_subset(&self.unlisted) {
+            let (runtime, host) = (&mut self.runtime, &mut self.host);
+            snapshot.runtime = ask_runtime(runtime, host, &snapshot.kubelet, listening, &unlisted).await;
+            unlisted = join::unlisted_containers(snapshot);
+        }
+        self.unlisted = unlisted;
     }
 
     /// Adds the look to the history.
@@ -326,14 +328,8 @@ impl Agent {
         let server = runtime.known().map(|socket| socket.server.clone());
         let look = move |disk: &mut MountSide| disk.look(&facts, server);
         let (seen, to_runtime) = self.mounts.run(HOST_DEADLINE, look).await.unwrap_or_else(|error| {
-            let unknown = Sighting::unknown(gap_of(error, Hides::Exposure));
-            let seen = MountsSeen {
-                reaches: unknown.clone(),
-                lost: Vec::new(),
-                files: Vec::new(),
-                clocks: Vec::new(),
-            };
-            (seen, Some(unknown))
+            let unknown = MountsSeen::unknown(gap_of(error, Hides::Exposure));
+            (unknown.clone(), Some(unknown.reaches))
         });
         if let (Reading::Known(socket), Some(reaches)) = (runtime, to_runtime) {
             socket.reaches = reaches;

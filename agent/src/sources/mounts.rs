@@ -88,6 +88,18 @@ pub struct MountsSeen {
     pub clocks: Vec<ListenerClock>,
 }
 
+impl MountsSeen {
+    /// Returns the result of a look that saw no mount, because of this gap.
+    pub fn unknown(gap: Gap) -> Self {
+        Self {
+            reaches: Sighting::unknown(gap),
+            lost: Vec::new(),
+            files: Vec::new(),
+            clocks: Vec::new(),
+        }
+    }
+}
+
 /// The state that is kept between looks (ADR 4).
 #[derive(Debug, Default)]
 pub struct MountMemory {
@@ -101,20 +113,14 @@ pub struct MountMemory {
 
 /// Finds the mounts that lead to an engine's listener, or should. The engine's own container is left out.
 pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen {
-    let without = |reaches| MountsSeen {
-        reaches,
-        lost: Vec::new(),
-        files: Vec::new(),
-        clocks: Vec::new(),
-    };
     let engines = match &looked.engines.reading {
         Reading::Known(engines) => engines.as_slice(),
         Reading::Absent => &[],
-        Reading::Unknown(_) => return without(Sighting::unknown(depends("the engines' listeners"))),
+        Reading::Unknown(_) => return MountsSeen::unknown(depends("the engines' listeners")),
     };
     let root = match Rooted::open(&looked.host.root) {
         Ok(root) => root,
-        Err(error) => return without(Sighting::unknown(unreadable(looked.host.root.display(), &error))),
+        Err(error) => return MountsSeen::unknown(unreadable(looked.host.root.display(), &error)),
     };
     let mut gaps: Vec<Gap> = looked.processes.all_gaps().cloned().collect();
     memory.read_host(&looked.host.proc.join("1/mountinfo"), &mut gaps);
@@ -146,30 +152,35 @@ pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen 
         reaches,
         lost,
         files,
-        mut gaps,
+        gaps,
         ..
     } = search;
     memory.own = own;
     memory.targets = targets;
     memory.directories = directories;
     let is_unlisted = looked.containers.reading.gap().is_some() && !memory.targets.is_empty();
-    let reaches = if reaches.is_empty() && is_unlisted {
-        Sighting {
-            gaps,
-            ..Sighting::unknown(depends("the containers' mounts"))
-        }
-    } else if reaches.is_empty() && gaps.is_empty() {
-        Sighting::absent()
-    } else {
-        gaps.extend(is_unlisted.then(|| depends("the containers' mounts")));
-        Sighting::partial(reaches, gaps)
-    };
     MountsSeen {
-        reaches,
+        reaches: reaches_seen(reaches, gaps, is_unlisted),
         lost,
         files,
         clocks,
     }
+}
+
+/// Returns the mounts that were found, and the gaps. `is_unlisted` is true if the runtime's list of containers is not
+/// known, and there is a listener to lead to.
+fn reaches_seen(reaches: Vec<Reach>, mut gaps: Vec<Gap>, is_unlisted: bool) -> Sighting<Vec<Reach>> {
+    if reaches.is_empty() && is_unlisted {
+        return Sighting {
+            gaps,
+            ..Sighting::unknown(depends("the containers' mounts"))
+        };
+    }
+    if reaches.is_empty() && gaps.is_empty() {
+        return Sighting::absent();
+    }
+    gaps.extend(is_unlisted.then(|| depends("the containers' mounts")));
+    Sighting::partial(reaches, gaps)
 }
 
 fn depends(on: &str) -> Gap {

@@ -161,14 +161,12 @@ impl Programs {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        match self.foreign {
-            Some(_) => vec![self.root.clone()],
-            None => {
-                let others = self.others.iter().flat_map(|others| others.folders());
-                let own = PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder));
-                own.chain(others).collect()
-            }
+        if self.foreign.is_some() {
+            return vec![self.root.clone()];
         }
+        let others = self.others.iter().flat_map(|others| others.folders());
+        let own = PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder));
+        own.chain(others).collect()
     }
 
     /// Returns the same programs under another path (a bind mount that ordinary users can reach).
