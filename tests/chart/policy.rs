@@ -270,35 +270,35 @@ fn excessive_requests() -> Vec<(&'static str, Change)> {
             usual().with(|c| drop(c.after.as_object_mut().and_then(|node| node.remove("spec")))),
         ),
         (
-            "only labels",
+            "only change labels",
             usual().with(|c| c.after["metadata"]["labels"]["kubernetes.io/os"] = json!("windows")),
         ),
         (
-            "only labels",
+            "only change labels",
             usual().with(|c| c.after["metadata"]["labels"]["example.com/pool"] = json!("gpu")),
         ),
         (
-            "only labels",
+            "only change labels",
             usual().with(|c| c.after["metadata"]["labels"]["castoff.dev.evil.example/x"] = json!("1")),
         ),
         (
-            "only labels",
+            "only change labels",
             usual().with(|c| c.after["metadata"]["labels"]["castoff.device/x"] = json!("1")),
         ),
         (
-            "only labels",
+            "only change labels",
             usual().with(|c| c.after["metadata"]["labels"] = json!({ "castoff.dev/cri-api": "v1" })),
         ),
         (
-            "only labels",
+            "only change labels",
             usual().with(|c| drop(c.after["metadata"].as_object_mut().and_then(|m| m.remove("labels")))),
         ),
         (
-            "only annotations",
+            "only change annotations",
             usual().with(|c| c.after["metadata"]["annotations"]["x"] = json!("1")),
         ),
         (
-            "only annotations",
+            "only change annotations",
             usual().with(|c| c.after["metadata"]["annotations"] = json!({})),
         ),
         (
@@ -306,22 +306,22 @@ fn excessive_requests() -> Vec<(&'static str, Change)> {
             usual().with(|c| c.after["metadata"]["finalizers"] = json!(["example.com/stay"])),
         ),
         (
-            "owners",
+            "owner references",
             usual().with(|c| c.after["metadata"]["ownerReferences"] = json!([{ "uid": "1" }])),
         ),
         (
-            "makes none",
+            "may only update Nodes",
             usual().with(|c| c.request["subResource"] = json!("status")),
         ),
         (
-            "makes none",
+            "may only update Nodes",
             usual().with(|c| {
                 c.request["operation"] = json!("CREATE");
                 c.before = Value::Null;
             }),
         ),
         (
-            "deletes none",
+            "create or delete",
             usual().with(|c| {
                 c.request["operation"] = json!("DELETE");
                 c.after = Value::Null;
@@ -338,66 +338,69 @@ fn takeovers() -> Vec<(&'static str, Change)> {
     let managed = |change: fn(&mut Value)| Change::usual().with(|c| change(&mut c.after["metadata"]["managedFields"]));
     vec![
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| m[0]["manager"] = json!("cluster-autoscaler")),
         ),
-        ("lets no other", managed(|m| m[0]["manager"] = json!(""))),
-        ("lets no other", managed(|m| m[1]["operation"] = json!("Apply"))),
-        ("lets no other", managed(|m| m[1]["subresource"] = json!("status"))),
+        ("may not add fields", managed(|m| m[0]["manager"] = json!(""))),
+        ("may not add fields", managed(|m| m[1]["operation"] = json!("Apply"))),
+        ("may not add fields", managed(|m| m[1]["subresource"] = json!("status"))),
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| m[1]["fieldsV1"]["f:spec"] = json!({ "f:taints": {} })),
         ),
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| m[2]["fieldsV1"]["f:spec"]["f:unschedulable"] = json!({})),
         ),
-        ("lets no other", managed(|m| m[2]["fieldsV1"]["f:spec"] = json!({}))),
         (
-            "lets no other",
+            "may not add fields",
+            managed(|m| m[2]["fieldsV1"]["f:spec"] = json!({})),
+        ),
+        (
+            "may not add fields",
             managed(|m| m[1]["fieldsV1"]["f:metadata"]["f:annotations"] = json!({ "f:castoff.dev/summary": {} })),
         ),
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| m[1]["fieldsV1"]["f:metadata"]["f:labels"]["f:example.com/rack"] = json!({})),
         ),
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| {
                 let passed_off = entry("before-first-apply", "Update", json!({ "f:labels": {} }));
                 m.as_array_mut().into_iter().for_each(|m| m.push(passed_off.clone()));
             }),
         ),
-        ("takes nothing", managed(|m| *m = json!([]))),
+        ("may only take keys", managed(|m| *m = json!([]))),
         (
-            "takes nothing",
+            "may only take keys",
             managed(|m| drop(m.as_array_mut().map(|m| m.remove(1)))),
         ),
         (
-            "takes nothing",
+            "may only take keys",
             managed(|m| drop(m.as_array_mut().map(|m| m.remove(2)))),
         ),
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| m[2]["fieldsV1"]["f:metadata"]["f:labels"] = json!({})),
         ),
         (
-            "lets no other",
+            "may not add fields",
             managed(|m| drop(m[2]["fieldsV1"].as_object_mut().map(|f| f.remove("f:spec")))),
         ),
         (
-            "owns only",
+            "may only own",
             managed(|m| m[0]["fieldsV1"]["f:metadata"]["f:labels"]["f:kubernetes.io/os"] = json!({})),
         ),
         (
-            "owns only",
+            "may only own",
             managed(|m| m[0]["fieldsV1"]["f:spec"] = json!({ "f:taints": {} })),
         ),
         (
-            "owns only",
+            "may only own",
             managed(|m| m[0]["fieldsV1"]["f:metadata"]["f:finalizers"] = json!({})),
         ),
-        ("owns only", managed(|m| m[0]["subresource"] = json!("status"))),
+        ("may only own", managed(|m| m[0]["subresource"] = json!("status"))),
     ]
 }
 
@@ -424,33 +427,36 @@ fn the_clean_up_removes_only_castoffs_keys() -> Result<()> {
     assert_eq!(Change::usual().judged(&policy)?, Answer::NoneOfItsBusiness);
     let denied = [
         (
-            "sets none",
+            "may only remove",
             cleaning(|c| c.after["metadata"]["labels"]["castoff.dev/docker-dependency"] = json!("clear")),
         ),
         (
-            "sets none",
+            "may only remove",
             cleaning(|c| c.after["metadata"]["labels"]["castoff.dev/more"] = json!("1")),
         ),
         (
-            "sets none",
+            "may only remove",
             cleaning(|c| c.after["metadata"]["annotations"]["castoff.dev/summary"] = json!("{}")),
         ),
         (
-            "only labels",
+            "only change labels",
             cleaning(|c| labels(c, json!({ "castoff.dev/docker-dependency": "in-use" }))),
         ),
         (
-            "only labels",
+            "only change labels",
             cleaning(|c| c.after["metadata"]["labels"]["example.com/pool"] = json!("gpu")),
         ),
         (
-            "only annotations",
+            "only change annotations",
             cleaning(|c| c.after["metadata"]["annotations"] = json!({})),
         ),
         ("taints", cleaning(|c| c.after["spec"]["taints"] = json!([]))),
-        ("deletes none", cleaning(|c| c.request["operation"] = json!("DELETE"))),
         (
-            "takes nothing",
+            "create or delete",
+            cleaning(|c| c.request["operation"] = json!("DELETE")),
+        ),
+        (
+            "may only take keys",
             cleaning(|c| c.after["metadata"]["managedFields"] = json!([])),
         ),
     ];

@@ -32,9 +32,15 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
         let taken_away = r#"{"metadata":{"labels":{"kubernetes.io/hostname":null}}}"#;
         refused(site, &token, NODE, taken_away, "only labels under")?;
         let cordon = r#"{"spec":{"unschedulable":true}}"#;
-        refused(site, &token, NODE, cordon, "neither taints nor anything else")?;
+        refused(site, &token, NODE, cordon, "may not change the spec of a Node")?;
         let finalizer = r#"{"metadata":{"finalizers":["castoff.dev/x"]}}"#;
-        refused(site, &token, NODE, finalizer, "neither finalizers nor owners")?;
+        refused(
+            site,
+            &token,
+            NODE,
+            finalizer,
+            "may not change finalizers or owner references",
+        )?;
 
         owners_stay(site, &token)?;
 
@@ -60,15 +66,21 @@ fn owners_stay(site: &Site, token: &str) -> Result<()> {
     let before = others(owners()?);
     ensure!(!before.is_empty(), "the kubelet owns nothing of its Node");
     let nobody = r#"{"metadata":{"managedFields":[{}]}}"#;
-    refused(site, token, NODE, nobody, "takes nothing from other field managers")?;
+    refused(
+        site,
+        token,
+        NODE,
+        nobody,
+        "may only take keys from other field managers",
+    )?;
 
     // Server-side applies: under another's name, and of another's label with its current value.
     let own = json!({ "castoff.dev/docker-dependency": "clear" });
     let said = applied(site, token, "cluster-autoscaler", &own)?;
-    ensure!(said.contains("lets no other manager own more"), "{said}");
+    ensure!(said.contains("may not add fields to another manager"), "{said}");
     let theirs = json!({ "kubernetes.io/os": "linux" });
     let said = applied(site, token, NAME, &theirs)?;
-    ensure!(said.contains("owns only labels and annotations under"), "{said}");
+    ensure!(said.contains("may only own labels and annotations under"), "{said}");
     ensure!(others(owners()?).len() == before.len(), "owners changed: {}", owners()?);
     Ok(())
 }
