@@ -22,15 +22,15 @@ fn an_agents_token_changes_its_own_labels_of_its_own_node_only() -> Result<()> {
         // A new policy takes effect only after some moments: wait until it refuses a request.
         let foreign = r#"{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":"x"}}}"#;
         wait::until("the policy in force", crate::site::PATIENCE, || {
-            refused(site, &token, NODE, foreign, "only labels under")
+            refused(site, &token, NODE, foreign, "only change labels under")
         })?;
 
         patch(site, &token, NODE, OWN).context("its own key on its own node")?;
         refused(site, &token, "node-2", OWN, "the Node that it runs on, and no other")?;
         let foreign = r#"{"metadata":{"annotations":{"example.com/x":"1"}}}"#;
-        refused(site, &token, NODE, foreign, "only annotations under")?;
+        refused(site, &token, NODE, foreign, "only change annotations under")?;
         let taken_away = r#"{"metadata":{"labels":{"kubernetes.io/hostname":null}}}"#;
-        refused(site, &token, NODE, taken_away, "only labels under")?;
+        refused(site, &token, NODE, taken_away, "only change labels under")?;
         let cordon = r#"{"spec":{"unschedulable":true}}"#;
         refused(site, &token, NODE, cordon, "may not change the spec of a Node")?;
         let finalizer = r#"{"metadata":{"finalizers":["castoff.dev/x"]}}"#;

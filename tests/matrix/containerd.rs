@@ -92,6 +92,9 @@ fn run(plan: &Plan, from: From, docker: &Docker) -> Result<Seen> {
     if !from.is_version_2() {
         codes.push("kubelet-ceiling");
     }
+    if from == From::Module && !newest_deprecations(&said).is_empty() {
+        codes.push("runtime-deprecation");
+    }
     pods::judge_findings(&mut seen, &said, &codes);
     if from == From::Debian(Suite::Trixie) {
         // Until now no client has used the old interface: castoff itself does not.
@@ -123,11 +126,26 @@ fn judge_interface(seen: &mut Seen, said: &Value, from: From) {
     // It reports deprecated uses since 1.6.29 and 1.7.14.
     let deprecations = match from {
         From::Debian(Suite::Bullseye | Suite::Bookworm) => absent,
-        From::Debian(Suite::Trixie | Suite::Sid) | From::Module => json!({ "state": "known", "value": [] }),
+        From::Debian(Suite::Trixie | Suite::Sid) => json!({ "state": "known", "value": [] }),
+        From::Module => json!({ "state": "known", "value": newest_deprecations(said) }),
     };
     let runtime = &said["runtime"]["value"];
     seen.is("CRI API", &runtime["api"], api);
     seen.is("ceiling", &said["kubeletCeiling"]["value"], ceiling);
     seen.is("cgroup driver", &runtime["cgroupDriver"], driver);
-    seen.is("deprecations", &runtime["deprecations"], deprecations);
+    let mut reported = runtime["deprecations"].clone();
+    for deprecation in reported["value"].as_array_mut().into_iter().flatten() {
+        *deprecation = deprecation["id"].take();
+    }
+    seen.is("deprecations", &reported, deprecations);
+}
+
+/// Returns the deprecated uses that the newest containerd reports without any client: since 2.2 that of cgroup v1, where the
+/// machine has that.
+fn newest_deprecations(said: &Value) -> &'static [&'static str] {
+    if said["cgroups"]["value"] == "v1" {
+        &["io.containerd.deprecation/cgroup-v1"]
+    } else {
+        &[]
+    }
 }
