@@ -134,7 +134,8 @@ fn judge_interface(seen: &mut Seen, said: &Value, from: From) {
     seen.is("ceiling", &said["kubeletCeiling"]["value"], ceiling);
     seen.is("cgroup driver", &runtime["cgroupDriver"], driver);
     let mut reported = runtime["deprecations"].clone();
-    for deprecation in reported["value"].as_array_mut().into_iter().flatten() {
+    let listed = reported.get_mut("value").and_then(Value::as_array_mut);
+    for deprecation in listed.into_iter().flatten() {
         *deprecation = deprecation["id"].take();
     }
     seen.is("deprecations", &reported, deprecations);
