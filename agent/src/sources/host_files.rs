@@ -48,9 +48,10 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
     let (left_overs, docker_data, containerd_io, orphaned_shims) = match Rooted::open(&host.root) {
         Ok(root) => {
             gaps.extend(find_foreign_root(&root, host));
+            let docker_data = data_roots_of(&root);
             (
-                left_overs::find(&root, &mut gaps),
-                data_roots_of(&root),
+                left_overs::find(&root, &docker_data, &mut gaps),
+                docker_data,
                 packages::find_containerd_io(&root),
                 shims::find_orphaned(&root),
             )

@@ -9,12 +9,11 @@ use super::units::UNIT_DIRECTORIES;
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::sources::docker::{BINARIES, CONFIGURATIONS, UNITS};
-use crate::sources::engines::data_roots_of;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 
-/// Finds Docker's leftovers below `root`. Adds to `gaps` what could not be read.
-pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
+/// Finds Docker's leftovers below `root`; `data` has the directories of its data. Adds to `gaps` what could not be read.
+pub(super) fn find(root: &Rooted, data: &BTreeSet<String>, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
     let mut search = LeftOverSearch {
         root,
         found: Vec::new(),
@@ -22,7 +21,7 @@ pub(super) fn find(root: &Rooted, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>>
     };
     search.take_binaries();
     search.take_units();
-    search.take_data();
+    search.take_data(data);
     search.take_configurations();
     let refused = search.refused.first().cloned();
     for gap in search.refused {
@@ -87,12 +86,12 @@ impl LeftOverSearch<'_> {
         null.is_some_and(|target| target == "/dev/null")
     }
 
-    fn take_data(&mut self) {
-        for place in data_roots_of(self.root) {
-            match self.has_content(&place) {
-                Ok(true) => self.add(LeftOverKind::Data, place),
+    fn take_data(&mut self, data: &BTreeSet<String>) {
+        for place in data {
+            match self.has_content(place) {
+                Ok(true) => self.add(LeftOverKind::Data, place.clone()),
                 Ok(false) => {}
-                Err(error) => self.refuse(&place, &error),
+                Err(error) => self.refuse(place, &error),
             }
         }
     }
