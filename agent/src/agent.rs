@@ -3,6 +3,7 @@
 
 mod disk_side;
 mod disuse_side;
+mod history_side;
 mod host_side;
 mod relay_side;
 mod runtime_side;
@@ -61,8 +62,8 @@ pub struct Agent {
     unlisted: BTreeSet<ContainerId>,
     history: Arc<History>,
     history_gaps: Vec<Gap>,
-    /// The time at which records from the future were moved to the present, and the gap for it.
-    clamped: Option<(Timestamp, Gap)>,
+    /// The gap for recorded times that were corrected, and the time of that look.
+    corrected: Option<(Timestamp, Gap)>,
     /// True unless the last look found its own look at the processes and sockets hanging.
     answers: bool,
     settings: Settings,
@@ -86,25 +87,10 @@ impl Agent {
             unlisted: BTreeSet::new(),
             history: Arc::new(history),
             history_gaps: Vec::new(),
-            clamped: None,
+            corrected: None,
             answers: true,
             settings,
         }
-    }
-
-    /// The history up to now.
-    pub const fn history(&self) -> &Arc<History> {
-        &self.history
-    }
-
-    /// Adds an earlier history, which was read after the first look.
-    pub fn take_over(&mut self, before: History) {
-        Arc::make_mut(&mut self.history).absorb(before);
-    }
-
-    /// Sets the gaps of the history: what was lost of it, or cannot be kept.
-    pub fn set_history_gaps(&mut self, gaps: Vec<Gap>) {
-        self.history_gaps = gaps;
     }
 
     /// True unless the look at the processes and sockets hung through the whole last cycle. All other looks build on that one:
@@ -235,7 +221,7 @@ impl Agent {
         let (reaches, mounts) = self.look_at_mounts(facts, &mut snapshot.runtime_socket).await;
         sources.push(reaches.status());
         runtime_side::add_gaps(&snapshot, &mut sources);
-        self.clamp_future_times(taken);
+        self.follow_clock(taken, clock.as_ref().ok().and_then(Option::as_ref));
         sources.push(self.history_status());
         snapshot.reaches = reaches.sighting;
         (snapshot.lost_mounts, snapshot.files_mounts, snapshot.clocks) = (mounts.lost, mounts.files, mounts.clocks);
@@ -283,38 +269,6 @@ impl Agent {
         }
         if let Some(mounted) = joined.all_mounted() {
             history.record_exposures(snapshot.taken, &mounted);
-        }
-    }
-
-    /// Moves times in the future to the present: the clock was wrong when they were written. A gap reports it as long as such a
-    /// record may count.
-    fn clamp_future_times(&mut self, now: Timestamp) {
-        let clamped = Arc::make_mut(&mut self.history).clamp(now);
-        if clamped > 0 {
-            let answer = format!("{clamped} were last seen after {now}, which counts as then");
-            tracing::warn!(
-                clamped,
-                "the clock was wrong: times that lie in the future are brought back to now"
-            );
-            let gap = Gap::new(
-                Reason::HostError,
-                Hides::Detail,
-                "the times of clients and exposures",
-                answer,
-            );
-            self.clamped = Some((now, gap));
-        }
-        let counts = |(at, _): &(Timestamp, Gap)| now.since(*at) <= self.settings.window;
-        self.clamped = self.clamped.take().filter(counts);
-    }
-
-    fn history_status(&self) -> SourceStatus {
-        let clamped = self.clamped.iter().map(|(_, gap)| gap.clone());
-        SourceStatus {
-            source: Source::History,
-            up: true,
-            duration_micros: 0,
-            gaps: self.history_gaps.iter().cloned().chain(clamped).collect(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! them, which sets how often each is repeated.
 
 mod api_server;
+mod clock;
 mod engine;
 mod figures;
 mod hanging;
@@ -75,6 +76,7 @@ const FAULTS: &[Fault] = &[
     ("memory is short", limits::the_charts_memory),
     ("processes come and go", processes::churn),
     ("the API server fails", api_server::fails),
+    ("the clock jumps", clock::jumps),
 ];
 
 /// The extent of a run.

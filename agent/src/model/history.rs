@@ -5,6 +5,8 @@
 //! more: it keeps the other's first time, hours and requests. Connects are counted for each pod alone. The same holds for the
 //! mount of a container.
 
+mod clock;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::Duration;
@@ -21,6 +23,8 @@ use super::request::Requests;
 use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::turns::in_turns;
+pub use clock::Clocks;
+use clock::LastClocks;
 
 /// The times, connects and requests of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,7 @@ pub struct History {
     /// True if a use of the node's Docker was recorded since the last look was counted.
     used: bool,
     disuse: Disuse,
+    clocks: LastClocks,
     forgotten: u64,
 }
 
@@ -126,11 +131,11 @@ impl History {
     }
 
     /// Adds an earlier history, which was read after the first look.
-    pub fn absorb(&mut self, before: Self) {
+    pub fn absorb(&mut self, mut before: Self) {
+        self.adopt_clocks(&mut before);
         for (key, mark) in before.marks {
             self.forget_repeated(&key, mark);
-            let latest = self.marks.entry(key).or_insert(mark);
-            *latest = mark.max(*latest);
+            self.marks.entry(key).or_insert(mark);
         }
         for (key, seen) in before.clients {
             self.add_client(key, seen);
@@ -228,7 +233,10 @@ impl History {
                 let connected = self.explains(key, *mark);
                 self.early.insert(key.clone(), Early { mark: *mark, connected });
             }
-            let Some(mark) = judged.filter(|mark| self.marks.get(key).is_none_or(|last| last < mark)) else {
+            let last = self.marks.get(key);
+            // After the clock was set back, the connect that was judged last is in the future.
+            let is_new = |mark: &Moment| last.is_none_or(|last| last < mark || (*last > begun && last != mark));
+            let Some(mark) = judged.filter(is_new) else {
                 continue;
             };
             let is_first = self.marks.insert(key.clone(), mark).is_none();
@@ -356,35 +364,6 @@ impl History {
     /// The number of clients and exposures that were dropped for lack of room since the start.
     pub const fn forgotten(&self) -> u64 {
         self.forgotten
-    }
-
-    /// Moves every time after `now` back to `now`, and returns the number of records that were more than 5 minutes ahead: the
-    /// clock was wrong when they were made, and whatever was seen was seen by now at the latest.
-    pub fn clamp(&mut self, now: Timestamp) -> usize {
-        let clients = self.clients.values_mut().map(|seen| {
-            seen.hours = seen.hours.until(now);
-            if let Some(lowest) = &mut seen.requests.lowest_api {
-                lowest.last_seen = now.min(lowest.last_seen);
-            }
-            (&mut seen.first, &mut seen.last)
-        });
-        let exposures = self
-            .exposures
-            .values_mut()
-            .map(|seen| (&mut seen.first, &mut seen.last));
-        let mut clamped = 0;
-        for (first, last) in clients.chain(exposures) {
-            clamped += usize::from(last.since(now) > SKEW);
-            *first = now.min(*first);
-            *last = now.min(*last);
-        }
-        // `now` is cut to its second, and a mark is not.
-        let (now_moment, end) = (Moment::from_secs(now.as_unix()), Moment::from_secs(now.as_unix() + 1));
-        for mark in self.marks.values_mut().filter(|mark| **mark > end) {
-            *mark = now_moment;
-        }
-        self.looked = self.looked.until(now);
-        clamped
     }
 
     fn bound(&mut self) {

@@ -47,6 +47,8 @@ impl AccessTimes {
 /// The times of a socket's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileTimes {
+    /// The time when it was made; none if its file system does not keep it.
+    pub made: Option<Moment>,
     /// The time of the last access: for a socket, when it was made or last connected to.
     pub accessed: Moment,
     /// The time of the last change of its owner, mode, names or times, or of its creation.
@@ -60,7 +62,7 @@ codes! {
         Mount = "mount",
         /// castoff does not know how its file system keeps access times.
         FileSystem = "file-system",
-        /// Its access time lies in the future: the clock was wrong, or its owner set it.
+        /// A time of its file is in the future, or before the file was made: the clock was wrong, or the file's owner set the time.
         Future = "future",
         /// Its file could not be read.
         Unread = "unread",
@@ -109,9 +111,15 @@ impl LastConnect {
     /// Judges the `times` of a file on mounts that keep access times as `keeps` says, at the time `now`. Also returns the moment
     /// of the connect, if there was one.
     pub fn judge(times: FileTimes, keeps: AccessTimes, now: Moment) -> (Self, Option<Moment>) {
-        let FileTimes { accessed, changed } = times;
+        let FileTimes {
+            made,
+            accessed,
+            changed,
+        } = times;
         let no_mark = |because| (Self::NoMark { because }, None);
-        if accessed > now + TICK {
+        // A client that connected while the clock was behind left an access time before all others.
+        let is_before_all = made.is_some_and(|made| accessed + TICK < made);
+        if accessed.max(changed) > now + TICK || is_before_all {
             return no_mark(NoMark::Future);
         }
         // An access time that a connect set is valid whatever other mounts lead to the socket. The kernel reads one clock
@@ -180,7 +188,7 @@ impl NoMark {
         match self {
             Self::Mount => "a mount that leads to it keeps no access times (noatime or read-only)",
             Self::FileSystem => "castoff does not know how its file system keeps access times",
-            Self::Future => "its access time lies in the future",
+            Self::Future => "the times of its file do not fit the clock",
             Self::Unread => "its file could not be looked at",
             Self::Abstract => "an abstract name has no file",
             Self::Tcp => "a TCP port has no file",
@@ -194,7 +202,7 @@ impl NoMark {
     pub const fn remedy(self) -> Option<&'static str> {
         match self {
             Self::Mount => Some("mount it with relatime or strictatime"),
-            Self::Future => Some("correct the clock, and set the time of the socket's file with touch(1)"),
+            Self::Future => Some("correct the clock, and run touch(1) on the socket's file"),
             Self::FileSystem | Self::Unread | Self::Abstract | Self::Tcp | Self::Removed => None,
         }
     }
@@ -219,7 +227,13 @@ mod tests {
     const MADE: Duration = Duration::from_secs(1_000_000);
 
     fn judge(accessed: Duration, changed: Duration, keeps: AccessTimes) -> LastConnect {
-        let (reading, mark) = LastConnect::judge(FileTimes { accessed, changed }, keeps, MADE + 100 * DAY);
+        let made = Some(MADE);
+        let times = FileTimes {
+            made,
+            accessed,
+            changed,
+        };
+        let (reading, mark) = LastConnect::judge(times, keeps, MADE + 100 * DAY);
         if matches!(reading, LastConnect::Exact { .. } | LastConnect::AtLeast { .. }) {
             assert_eq!(mark, Some(accessed));
         }
@@ -291,6 +305,7 @@ mod tests {
         assert_eq!(unknown.missing(), Some(NoMark::FileSystem));
         // A mark from before the mount was changed, or by another path: a connect, and no proof that it was the last.
         let times = FileTimes {
+            made: None,
             accessed: MADE + 5 * SECOND,
             changed: MADE,
         };
@@ -298,15 +313,19 @@ mod tests {
         assert_eq!(judged, (mount, Some(times.accessed)));
     }
 
+    /// While the clock is behind, a file from before is in the future. A connect of then is earlier than the file.
     #[test]
-    fn an_access_in_the_future_is_no_client() {
-        let future = judge(MADE + 101 * DAY, MADE, AccessTimes::Each);
-        assert_eq!(
-            future,
-            LastConnect::NoMark {
-                because: NoMark::Future
-            }
-        );
+    fn times_of_a_wrong_clock_prove_nothing() {
+        let future = LastConnect::NoMark {
+            because: NoMark::Future,
+        };
+        for (accessed, changed) in [
+            (MADE + 101 * DAY, MADE),
+            (MADE + 5 * SECOND, MADE + 101 * DAY),
+            (MADE / 2, MADE),
+        ] {
+            assert_eq!(judge(accessed, changed, AccessTimes::Each), future);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 mod ended;
 mod late;
-mod marks;
+pub(super) mod marks;
 
 use super::*;
 use crate::model::client::ClientIdentity;
@@ -13,7 +13,7 @@ use crate::model::socket::SocketName;
 use crate::model::workload::Unit;
 use crate::model::workload::owner::{Workload, WorkloadKind};
 
-fn open(name: usize, sockets: &[u32]) -> OpenClient {
+pub(super) fn open(name: usize, sockets: &[u32]) -> OpenClient {
     OpenClient {
         key: ClientKey {
             identity: ClientIdentity::EngineContainer {
@@ -291,16 +291,6 @@ fn a_connected_client_is_kept_before_those_known_for_longer() {
 }
 
 #[test]
-fn a_last_connect_in_the_future_is_moved_to_now() {
-    let now = Timestamp::from_unix(100);
-    let mark = (open(1, &[]).key, Moment::from_secs(10_000));
-    let mut history = History::restore([], [], Hours::default(), [mark]);
-    history.clamp(now);
-    assert!(history.marks().all(|(_, mark)| mark == Moment::from_secs(100)));
-    assert_eq!(history.marks().count(), 1);
-}
-
-#[test]
 fn the_next_run_takes_over_the_mount_of_the_last() {
     let at = Timestamp::from_unix;
     let mut history = History::default();
@@ -339,7 +329,7 @@ fn exposures_are_bounded_and_no_namespace_displaces_another() {
 }
 
 #[test]
-fn a_time_in_the_future_is_moved_to_now() {
+fn a_time_in_the_future_is_set_to_now() {
     let at = Timestamp::from_unix;
     let (then, now) = (at(10 * 365 * 86_400), at(86_400));
     let mut history = History::default();

@@ -5,6 +5,7 @@
 //! Version 3 had no marks of last connects. It is read.
 //! Version 4 had no requests. It is read.
 //! Version 5 had no count of the time without use. It is read, and the count begins anew.
+//! Version 6 had no clocks. It is read.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -12,14 +13,14 @@ use thiserror::Error;
 use crate::model::client::ClientKey;
 use crate::model::disuse::Count;
 use crate::model::exposure::{ExposureKey, Mounted};
-use crate::model::history::{ClientRecord, ExposureRecord, History};
+use crate::model::history::{ClientRecord, Clocks, ExposureRecord, History};
 use crate::model::hours::Hours;
 use crate::model::last_connect::Moment;
 use crate::model::request::Requests;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 const WITHOUT_HOURS: u32 = 1;
 
 /// The maximum size of a state file in bytes, for reading and writing: [`History::LIMIT`] clients and [`History::EXPOSURES`]
@@ -73,6 +74,8 @@ struct Document {
     marks: Vec<MarkEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     docker_free: Option<Count>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clocks: Option<Clocks>,
 }
 
 /// The last connect to a listener that was judged.
@@ -204,6 +207,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
             })
             .collect(),
         docker_free: history.disuse().count().cloned(),
+        clocks: history.clocks().cloned(),
     };
     let mut bytes = serde_json::to_vec(&document).map_err(DocumentError::Json)?;
     bytes.push(b'\n');
@@ -262,5 +266,5 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         (entry.listener, Moment::new(entry.seconds, nanoseconds))
     });
     let history = History::restore(known, exposures, document.looked, marks);
-    Ok(history.with_disuse(document.docker_free))
+    Ok(history.with_disuse(document.docker_free).with_clocks(document.clocks))
 }

@@ -14,7 +14,7 @@ use super::*;
 use crate::model::client::{ClientIdentity, OpenClient, Origin};
 use crate::model::disuse::{Began, BootClock, Count, Proof, Seen, Sight, Sockets};
 use crate::model::exposure::{ExposureKey, Mounted};
-use crate::model::history::{ClientRecord, ExposureRecord, History};
+use crate::model::history::{ClientRecord, Clocks, ExposureRecord, History};
 use crate::model::last_connect::Moment;
 use crate::model::time::Timestamp;
 use crate::sinks::sample;
@@ -56,7 +56,13 @@ fn history() -> History {
         (key.clone(), moment)
     });
     let marks: Vec<_> = marks.collect();
-    History::restore(clients, exposures, looked, marks).with_disuse(Some(count(16 * 86_400)))
+    let clocks = Clocks {
+        wall: sample::ago(0),
+        boot: clock(1_200_000),
+    };
+    History::restore(clients, exposures, looked, marks)
+        .with_disuse(Some(count(16 * 86_400)))
+        .with_clocks(Some(clocks))
 }
 
 /// A count of so many seconds, which goes on.
@@ -69,12 +75,16 @@ fn count(seconds: u64) -> Count {
         sight: Sight::Whole,
         last: Seen {
             at: sample::ago(0),
-            clock: BootClock {
-                boot: "4f1c6d".to_owned(),
-                uptime: 1_200_000 + seconds,
-            },
+            clock: clock(1_200_000 + seconds),
             sockets: Sockets::default(),
         },
+    }
+}
+
+fn clock(uptime: u64) -> BootClock {
+    BootClock {
+        boot: "4f1c6d".to_owned(),
+        uptime,
     }
 }
 
@@ -213,8 +223,8 @@ fn bad_documents_have_different_errors() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":7,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 7 instead of 6",
+            "{\"format\":\"castoff-state\",\"version\":8,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 8 instead of 7",
         ),
         (
             entry(&day(24), &day(23)),
@@ -233,7 +243,7 @@ fn bad_documents_have_different_errors() {
 #[test]
 fn a_corrupt_file_is_set_aside_reported_and_replaced() {
     let (dir, path) = place();
-    for (round, content) in ["half a fi", "", "{\"format\":\"castoff-state\",\"version\":7}"]
+    for (round, content) in ["half a fi", "", "{\"format\":\"castoff-state\",\"version\":8}"]
         .iter()
         .enumerate()
     {
@@ -481,16 +491,22 @@ fn a_file_of_the_fourth_version_is_read() {
     assert!(read.clients().all(|(_, seen)| seen.requests.is_empty()));
 }
 
-/// A release without the count of the time without use wrote the same but for it.
+/// A release without the count of the time without use, or without clocks, wrote the same but for them.
 #[test]
-fn a_file_of_the_fifth_version_is_read() {
+fn files_of_the_fifth_and_sixth_version_are_read() {
     let bytes = encode(&history()).expect("it encodes");
     let mut document: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
-    document["version"] = 5.into();
-    let fields = document.as_object_mut().expect("an object");
-    fields.remove("dockerFree").expect("the sample has a count");
-    let read = decode(document.to_string().as_bytes()).expect("it is of an old version, and well");
-    assert_eq!(read, history().with_disuse(None));
+    let without_clocks = history().with_clocks(None);
+    for (version, field, expected) in [
+        (6, "clocks", without_clocks.clone()),
+        (5, "dockerFree", without_clocks.with_disuse(None)),
+    ] {
+        document["version"] = version.into();
+        let fields = document.as_object_mut().expect("an object");
+        fields.remove(field).expect("the sample has it");
+        let read = decode(document.to_string().as_bytes()).expect("it is of an old version, and well");
+        assert_eq!(read, expected);
+    }
 }
 
 /// A crash loses no end of the count: with the file of before, it would go on as if there had been none.

@@ -13,7 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, fstat, getxattr, openat, openat2, readlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags, fstat, getxattr, openat, openat2,
+    readlinkat, statx,
+};
 use rustix::io::Errno;
 
 use super::refusal::is_missing;
@@ -42,7 +45,7 @@ pub(crate) struct Walked {
     pub ancestors: Vec<FileIdentity>,
     /// Its owner and mode.
     pub owner: Owner,
-    /// The times of its last access and change.
+    /// The times when it was made, last accessed and changed.
     pub times: FileTimes,
 }
 
@@ -249,9 +252,10 @@ impl Walk<'_> {
         }
         let file = self.into_file()?;
         let stat = fstat(&file)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
         Ok(Walked {
             name,
-            kind: FileType::from_raw_mode(stat.st_mode),
+            kind,
             identity: FileIdentity::from_stat(stat.st_dev, stat.st_ino),
             ancestors,
             owner: Owner {
@@ -262,6 +266,8 @@ impl Walk<'_> {
                 has_list: has_access_list(&file),
             },
             times: FileTimes {
+                // Only the times of sockets are judged.
+                made: (kind == FileType::Socket).then(|| time_made(&file)).flatten(),
                 accessed: moment(stat.st_atime, stat.st_atime_nsec),
                 changed: moment(stat.st_ctime, stat.st_ctime_nsec),
             },
@@ -274,6 +280,13 @@ impl Walk<'_> {
             None => self.root.try_clone_to_owned(),
         }
     }
+}
+
+/// Returns the time when the file was made; none if its file system does not keep it.
+fn time_made(file: &OwnedFd) -> Option<Moment> {
+    let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    is_known.then(|| moment(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec.into()))
 }
 
 /// Converts a number that has 64 bits on amd64 and 32 on arm64.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn unseen() -> ClientKey {
+pub(in crate::model::history) fn unseen() -> ClientKey {
     ClientKey {
         identity: ClientIdentity::Unseen,
         ..open(0, &[]).key
