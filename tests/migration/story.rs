@@ -20,7 +20,7 @@ use crate::steps::{self, Table, WINDOW};
 #[test]
 fn a_node_leaves_dockershim_and_then_docker() -> Result<()> {
     let image = Image::of_this_tree()?;
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::start_older()?;
     let mut machine = Machine::join(&cluster, &image)?;
     let mut table = Table::default();
     let played = play(&cluster, &image, &mut machine, &mut table);

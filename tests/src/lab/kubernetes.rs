@@ -56,9 +56,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a control plane. The first call builds Kubernetes, which takes minutes.
+    /// Starts a control plane of the newest Kubernetes. The first call builds it, which takes minutes.
     pub fn start() -> Result<Self> {
-        let program = modules::build(Module::Kubernetes)?.join("kubernetes");
+        Self::start_of(Module::Kubernetes)
+    }
+
+    /// Starts a control plane of an older Kubernetes, which [`Cluster::join_dockershim`] needs. The first call builds it, which
+    /// takes minutes.
+    pub fn start_older() -> Result<Self> {
+        Self::start_of(Module::OlderKubernetes)
+    }
+
+    fn start_of(module: Module) -> Result<Self> {
+        let program = modules::build(module)?.join("kubernetes");
         let server = format!("{SERVER}/24");
         let nodes: Vec<String> = (0..NODES.len()).map(|index| format!("{}/24", address(index))).collect();
         let addresses: Vec<&str> = [&server].into_iter().chain(&nodes).map(String::as_str).collect();

@@ -25,8 +25,10 @@ pub enum Module {
     Crio,
     /// A kubelet 1.23, the last that has dockershim.
     Dockershim,
-    /// A complete Kubernetes in one program.
+    /// A complete Kubernetes in one program, the newest.
     Kubernetes,
+    /// The same of an older line, in whose cluster a kubelet 1.23 works.
+    OlderKubernetes,
 }
 
 impl Module {
@@ -39,17 +41,18 @@ impl Module {
         match self {
             Self::Containerd => "github.com/containerd/containerd/v2",
             Self::Crio => "github.com/cri-o/cri-o",
-            Self::Dockershim | Self::Kubernetes => "k8s.io/kubernetes",
+            Self::Dockershim | Self::Kubernetes | Self::OlderKubernetes => "k8s.io/kubernetes",
         }
     }
 
-    /// Returns the version, like `v1.34.4`. It is in `go.mod` and nowhere else.
+    /// Returns the version, like `v1.37.2`. It is in `go.mod` and nowhere else.
     fn version(self) -> &'static str {
         let go_mod = match self {
             Self::Containerd => include_str!("../../lab/go/containerd/go.mod"),
             Self::Crio => include_str!("../../lab/go/crio/go.mod"),
             Self::Dockershim => include_str!("../../lab/go/dockershim/go.mod"),
             Self::Kubernetes => include_str!("../../lab/go/kubernetes/go.mod"),
+            Self::OlderKubernetes => include_str!("../../lab/go/older-kubernetes/go.mod"),
         };
         required(go_mod, self.path()).expect("go.mod requires what it is there for")
     }
@@ -58,7 +61,7 @@ impl Module {
     fn tools(self) -> &'static [&'static str] {
         match self {
             Self::Crio => &["gcc", "pkg-config"],
-            Self::Containerd | Self::Dockershim | Self::Kubernetes => &[],
+            Self::Containerd | Self::Dockershim | Self::Kubernetes | Self::OlderKubernetes => &[],
         }
     }
 
@@ -68,6 +71,7 @@ impl Module {
             Self::Crio => "crio",
             Self::Dockershim => "dockershim",
             Self::Kubernetes => "kubernetes",
+            Self::OlderKubernetes => "older-kubernetes",
         }
     }
 }
@@ -105,7 +109,9 @@ pub fn build(module: Module) -> Result<PathBuf> {
         Module::Containerd => build_containerd(work.path(), &programs, module.version())?,
         Module::Crio => build_crio(work.path(), &programs)?,
         Module::Dockershim => build_kubernetes(work.path(), &programs.join("kubelet"), module.version())?,
-        Module::Kubernetes => build_kubernetes(work.path(), &programs.join("kubernetes"), module.version())?,
+        Module::Kubernetes | Module::OlderKubernetes => {
+            build_kubernetes(work.path(), &programs.join("kubernetes"), module.version())?;
+        }
     }
     fs::write(&stamp, pinned).context("stamp a module's cache")?;
     Ok(programs)
@@ -202,7 +208,14 @@ mod tests {
 
     #[test]
     fn each_module_is_pinned_by_its_go_mod() {
-        for module in [Module::Containerd, Module::Crio, Module::Dockershim, Module::Kubernetes] {
+        let all = [
+            Module::Containerd,
+            Module::Crio,
+            Module::Dockershim,
+            Module::Kubernetes,
+            Module::OlderKubernetes,
+        ];
+        for module in all {
             let parts = module.version().trim_start_matches('v').split('.');
             let numbers: Vec<u32> = parts.filter_map(|part| part.parse().ok()).collect();
             assert_eq!(numbers.len(), 3, "{}", module.pin());
