@@ -11,6 +11,7 @@
 
 mod agent_port;
 mod cluster;
+pub mod days;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzzing;
 pub mod join;

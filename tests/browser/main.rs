@@ -1,6 +1,7 @@
 //! The page of a real agent in a real browser: its contents, in both themes and on a phone, with scripts forbidden, by
 //! keyboard, and by the rules for assistive technology.
 
+mod fleet;
 mod hostile;
 mod live;
 mod past;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::days::Week;
 use super::join::{AgentPod, Node, Unsupported};
 use super::look::FleetSettings;
 use super::readiness::{self, ago};
@@ -130,6 +131,8 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
         } else {
             report.docker_free
         },
+        // The days of an old look are not those of now.
+        week: if is_stale { Week::default() } else { report.week },
         runtime_is_hidden: report.runtime_is_hidden,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::days::{Hours, Week};
 use super::row::{Clients, FreeSeen, Reported, RuntimeSeen, Use, User, UserKind};
 use crate::findings::report::{API_VERSION, Verdict};
 use crate::model::engine;
@@ -33,6 +34,8 @@ pub(super) struct Report {
     pub(super) exposures: Reported<u64>,
     pub(super) shadow_containers: Reported<u64>,
     pub(super) docker_free: Reported<Option<FreeSeen>>,
+    /// The use on each of the last days, by the agent's clock.
+    pub(super) week: Week,
     pub(super) runtime_is_hidden: bool,
 }
 
@@ -78,6 +81,8 @@ struct Body<'a> {
     shadow_containers: Option<&'a RawValue>,
     #[serde(borrow, default)]
     docker_free: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timeline: Option<&'a RawValue>,
     #[serde(borrow, default)]
     sources: Option<&'a RawValue>,
 }
@@ -233,6 +238,7 @@ impl Report {
                 hidden(&[Hides::ShadowContainer]),
             ),
             docker_free: read_part(body.docker_free, |free: Free| Some(free.into())),
+            week: week(body.timeline, body.time),
             runtime_is_hidden: hidden(&[Hides::Runtime]),
         })
     }
@@ -277,6 +283,11 @@ fn runtime(raw: Option<&RawValue>) -> Reported<Option<RuntimeSeen>> {
             version: name(runtime.version),
         })
     })
+}
+
+fn week(raw: Option<&RawValue>, time: Timestamp) -> Week {
+    let hours = raw.and_then(|raw| serde_json::from_str::<Hours>(raw.get()).ok());
+    hours.map_or(Week::default(), |hours| hours.days(time))
 }
 
 fn ceiling(raw: Option<&RawValue>) -> Reported<Option<u32>> {

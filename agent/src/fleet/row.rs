@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::days::Week;
 use super::readiness::ReadyFor;
 use crate::findings::report::Verdict;
 use crate::model::reading::codes;
@@ -204,6 +205,9 @@ pub struct NodeRow {
     pub readiness: Vec<ReadyFor>,
     /// The time for which Docker is proven to be unused; null in a known state: it is used.
     pub docker_free: Reported<Option<FreeSeen>>,
+    /// The use on each of the last days. The summary has their sums.
+    #[serde(skip)]
+    pub week: Week,
     /// True if something hides the runtime that the kubelet uses: the verdict of an `in-use` node may really be `runtime`.
     pub runtime_is_hidden: bool,
 }
@@ -224,6 +228,7 @@ impl NodeRow {
             shadow_containers: Reported::Unknown,
             readiness: Vec::new(),
             docker_free: Reported::Unknown,
+            week: Week::default(),
             runtime_is_hidden: true,
         }
     }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::cluster::Where;
+use super::days::{DAYS, DayUse};
 use super::look::Ending;
 use super::notes;
 use super::readiness::ReadyFor;
@@ -90,6 +91,20 @@ impl ReadyCount {
     }
 }
 
+/// The Nodes on one day of the last week.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DayCount {
+    /// The number of days before the current one, in UTC.
+    pub days_ago: u64,
+    /// Nodes on which Docker was used.
+    pub used: u64,
+    /// Nodes on which it was not used.
+    pub unused: u64,
+    /// Nodes of which that is not known.
+    pub unknown: u64,
+}
+
 /// The state of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -112,6 +127,11 @@ pub struct Summary {
     pub namespaces: Vec<Count<Option<String>>>,
     /// Nodes by runtime and its version.
     pub runtimes: Vec<Count<String>>,
+    /// Nodes by the last Kubernetes 1.x minor whose kubelet starts on their runtime, the lowest first; null if no release drops it.
+    /// Nodes that report none are left out.
+    pub kubelet_ceilings: Vec<Count<Option<u32>>>,
+    /// The use on each day of the last week, the oldest first.
+    pub days: Vec<DayCount>,
     /// Nodes on which Docker is proven to be unused, by how many days at least: 7, 14 and 35.
     pub docker_free: Vec<Count<u64>>,
     /// Agents by version.
@@ -140,6 +160,11 @@ pub struct Tally {
     namespaces: BTreeMap<Option<String>, u64>,
     runtimes: BTreeMap<String, u64>,
     versions: BTreeMap<String, u64>,
+    ceilings: BTreeMap<u32, u64>,
+    /// The number of Nodes without a ceiling.
+    unlimited: u64,
+    /// Nodes on which Docker was used, and was not, on each of the last days; the current one first.
+    days: [(u64, u64); DAYS],
     docker_free: [u64; DockerFree::SPANS.len()],
     worst: BTreeMap<(u8, Reverse<u64>, String), NodeRow>,
 }
@@ -158,6 +183,18 @@ impl Tally {
         }
         if let Some(Some(runtime)) = row.runtime.seen() {
             count(&mut self.runtimes, format!("{} {}", runtime.name, runtime.version));
+        }
+        match row.kubelet_ceiling.seen() {
+            Some(Some(minor)) => count(&mut self.ceilings, *minor),
+            Some(None) => self.unlimited += 1,
+            None => {}
+        }
+        for ((used, unused), day) in self.days.iter_mut().zip(row.week) {
+            match day {
+                DayUse::Used => *used += 1,
+                DayUse::Unused => *unused += 1,
+                DayUse::Unknown => {}
+            }
         }
         if let Some(version) = row.agent.as_ref().and_then(|agent| agent.version.as_ref()) {
             count(&mut self.versions, version.clone());
@@ -228,6 +265,22 @@ impl Tally {
         self.worst.values()
     }
 
+    fn kubelet_ceilings(&self) -> Vec<Count<Option<u32>>> {
+        let limited = self.ceilings.iter().map(|(minor, nodes)| (Some(*minor), *nodes));
+        let all = limited.chain((self.unlimited > 0).then_some((None, self.unlimited)));
+        all.map(|(what, nodes)| Count { what, nodes }).collect()
+    }
+
+    fn days(&self) -> Vec<DayCount> {
+        let day = |(days_ago, &(used, unused)): (usize, &(u64, u64))| DayCount {
+            days_ago: days_ago as u64,
+            used,
+            unused,
+            unknown: self.nodes - used - unused,
+        };
+        self.days.iter().enumerate().map(day).rev().collect()
+    }
+
     fn notes(&self, ending: Option<&Ending>, place: &Where) -> Vec<String> {
         let count = |doubt| self.doubts.get(&doubt).copied().unwrap_or(0);
         notes::notes(ending, place, count(Doubt::Refused), count(Doubt::Unauthenticated))
@@ -266,6 +319,8 @@ impl Tally {
             more_users,
             namespaces: most_first(&self.namespaces),
             runtimes: most_first(&self.runtimes),
+            kubelet_ceilings: self.kubelet_ceilings(),
+            days: self.days(),
             docker_free: free.collect(),
             versions: most_first(&self.versions),
             stray_pods: ending.map_or(0, |ending| ending.left.strays.len() as u64),

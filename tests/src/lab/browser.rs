@@ -231,10 +231,19 @@ impl Browser {
 
     /// Sets the preferred colour scheme, and the size of the screen in pixels.
     pub fn show(&self, dark: bool, width: u32, height: u32) -> Result<()> {
-        let theme = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
-        self.call("Emulation.setEmulatedMedia", json!({ "features": [theme] }))?;
+        let theme = if dark { "dark" } else { "light" };
+        self.emulate("screen", &[("prefers-color-scheme", theme)])?;
         let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", screen).map(drop)
+    }
+
+    /// Sets the medium, `screen` or `print`, and what the user prefers, as CSS names and values.
+    pub fn emulate(&self, medium: &str, preferences: &[(&str, &str)]) -> Result<()> {
+        let features = preferences
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }));
+        let params = json!({ "media": medium, "features": features.collect::<Vec<_>>() });
+        self.call("Emulation.setEmulatedMedia", params).map(drop)
     }
 
     /// Writes the page, including the part below the screen, to a PNG. It has the first 8,000 pixels, because the

@@ -145,3 +145,17 @@ fn clients_and_exposures_of_an_engine_inside_a_pod_do_not_count_for_the_node() {
         assert_eq!(counts(scope), (1, Reported::Known(1)), "{scope}");
     }
 }
+
+#[test]
+fn the_days_of_a_report_are_those_before_its_look() {
+    use crate::fleet::days::DayUse;
+
+    let hours = format!("{}#{}", ".".repeat(150), ".".repeat(17));
+    let week = read(&format!(
+        r#","timeline":{{"from":"2026-11-17T13:00:00Z","hours":"{hours}"}}"#
+    ))
+    .week;
+    // Used in the hour from 2026-11-23T19:00:00Z.
+    assert_eq!(week[..3], [DayUse::Unused, DayUse::Used, DayUse::Unused]);
+    assert_eq!(read("").week, [DayUse::Unknown; 7]);
+}

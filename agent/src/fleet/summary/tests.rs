@@ -106,3 +106,39 @@ fn an_incomplete_fleet_is_never_called_complete() {
     let summary = tally.summary(Some(&whole), &place(), 0, 0);
     assert!(summary.complete && summary.notes.is_empty());
 }
+
+#[test]
+fn each_day_counts_every_node_once() {
+    let mut tally = Tally::default();
+    let mut yesterday = row("used", Verdict::InUse, &["a"]);
+    yesterday.week[1] = DayUse::Used;
+    tally.add(&yesterday);
+    let mut clear = row("clear", Verdict::Clear, &[]);
+    clear.week = [DayUse::Unused; DAYS];
+    tally.add(&clear);
+    tally.add(&row("silent", Verdict::Unknown, &[]));
+    let summary = tally.summary(Some(&Ending::default()), &place(), 1, 1);
+    let days: Vec<_> = summary
+        .days
+        .iter()
+        .map(|day| (day.days_ago, day.used, day.unused, day.unknown))
+        .collect();
+    assert_eq!((days.len(), days[0].0), (DAYS, 6), "the oldest first");
+    assert_eq!(days[5..], [(1, 1, 1, 1), (0, 0, 1, 2)]);
+}
+
+#[test]
+fn nodes_are_counted_by_the_newest_kubelet_that_their_runtime_serves() {
+    let mut tally = Tally::default();
+    for (at, ceiling) in [Some(Some(37)), Some(None), Some(Some(23)), None, Some(Some(37))]
+        .into_iter()
+        .enumerate()
+    {
+        let mut node = row(&format!("n{at}"), Verdict::Clear, &[]);
+        node.kubelet_ceiling = ceiling.map_or(Reported::Unknown, Reported::Known);
+        tally.add(&node);
+    }
+    let summary = tally.summary(Some(&Ending::default()), &place(), 1, 1);
+    let counts: Vec<_> = summary.kubelet_ceilings.iter().map(|c| (c.what, c.nodes)).collect();
+    assert_eq!(counts, [(Some(23), 1), (Some(37), 2), (None, 1)]);
+}

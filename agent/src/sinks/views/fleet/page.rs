@@ -4,8 +4,8 @@ use askama::Template;
 
 use super::words::{self, thousands};
 use crate::findings::report::Verdict;
-use crate::fleet::row::NodeRow;
-use crate::fleet::summary::{Count, NODES_SHOWN, Summary};
+use crate::fleet::row::{NodeRow, Reported};
+use crate::fleet::summary::{Count, DayCount, NODES_SHOWN, Summary};
 use crate::model::time::Timestamp;
 
 /// The number of namespaces, runtimes and reasons that get a line.
@@ -31,6 +31,16 @@ struct VerdictLine {
     from: u64,
     width: u64,
     percent: String,
+}
+
+/// One day of the last week.
+struct DayLine {
+    day: String,
+    used: String,
+    unused: String,
+    unknown: String,
+    /// The parts of the bar from the left, from 0 to 1000: its class, its start and its width.
+    parts: [(&'static str, u64, u64); 3],
 }
 
 struct NodeLine {
@@ -64,6 +74,9 @@ struct Page<'a> {
     doubts: Vec<Bar>,
     runtimes: Vec<Bar>,
     more_runtimes: usize,
+    ceilings: Vec<Bar>,
+    /// Empty if nothing is known of any day.
+    days: Vec<DayLine>,
 }
 
 /// Renders the page. `of` is the API server's name; `worst` are the worst Nodes, worst first.
@@ -115,6 +128,10 @@ pub fn render_page(summary: &Summary, worst: &[&NodeRow], of: &str, time: Timest
         doubts: bars(&summary.doubts, "unknown", |doubt| words::doubt(*doubt).to_owned()),
         runtimes: bars(&summary.runtimes, "neutral", Clone::clone),
         more_runtimes: summary.runtimes.len().saturating_sub(LINES),
+        ceilings: bars(&summary.kubelet_ceilings, "neutral", |minor| {
+            words::ceiling(&Reported::Known(*minor))
+        }),
+        days: days(summary, time),
     }
     .render()
 }
@@ -167,6 +184,35 @@ fn verdicts(summary: &Summary) -> Vec<VerdictLine> {
     lines
 }
 
+fn days(summary: &Summary, time: Timestamp) -> Vec<DayLine> {
+    if summary.days.iter().all(|day| day.used + day.unused == 0) {
+        return Vec::new();
+    }
+    let line = |count: &DayCount| {
+        let DayCount {
+            days_ago,
+            used,
+            unused,
+            unknown,
+        } = count;
+        let at = |nodes: u64| nodes * 1000 / summary.nodes.max(1);
+        let (first, second) = (at(*used), at(used + unused));
+        let start = Timestamp::from_unix(time.as_unix().saturating_sub(days_ago * 86_400));
+        DayLine {
+            day: start.calendar().strftime("%a %F").to_string(),
+            used: thousands(*used),
+            unused: thousands(*unused),
+            unknown: thousands(*unknown),
+            parts: [
+                ("in-use", 0, first),
+                ("clear", first, second - first),
+                ("unknown", second, 1000 - second),
+            ],
+        }
+    };
+    summary.days.iter().map(line).collect()
+}
+
 fn percent(part: u64, of: u64) -> String {
     match part * 1000 / of.max(1) {
         0 if part > 0 => "< 0.1 %".to_owned(),
@@ -175,7 +221,7 @@ fn percent(part: u64, of: u64) -> String {
 }
 
 fn bars<T>(counts: &[Count<T>], class: &'static str, word: impl Fn(&T) -> String) -> Vec<Bar> {
-    let most = counts.first().map_or(0, |count| count.nodes);
+    let most = counts.iter().map(|count| count.nodes).max().unwrap_or(0);
     let bar = |count: &Count<T>| Bar {
         what: word(&count.what),
         class,
