@@ -80,6 +80,21 @@ pub struct OrphanedShim {
     pub bundles: u32,
 }
 
+/// The settings of the kernel on which builds of images without root depend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNamespaces {
+    /// `user.max_user_namespaces`: with 0 nobody makes a user namespace.
+    pub limit: Reading<u64>,
+    /// `kernel.unprivileged_userns_clone`, which only some distributions have: with 0 ordinary users make none.
+    pub unprivileged: Reading<u64>,
+    /// `kernel.apparmor_restrict_unprivileged_userns`, likewise: with 1 AppArmor takes the rights in it away from ordinary users.
+    pub restricted: Reading<u64>,
+    /// True if AppArmor is on, so that pods have one of its profiles; absent where the kernel has no AppArmor.
+    pub apparmor: Reading<bool>,
+    /// True if the kernel filters system calls for containers; absent where it cannot.
+    pub seccomp: Reading<bool>,
+}
+
 /// The facts in the host's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFiles {
@@ -94,6 +109,8 @@ pub struct HostFiles {
     pub containerd_io: Reading<String>,
     /// The shims of the kubelet's containers that are no longer on the disk; absent where no containerd has its state.
     pub orphaned_shims: Reading<Vec<OrphanedShim>>,
+    /// The settings on which builds without root depend. In a box, because five readings make the futures of a look large.
+    pub user_namespaces: Box<UserNamespaces>,
     /// The files that call Docker; absent where they were not looked for.
     pub docker_callers: Reading<Vec<DockerCaller>>,
 }

@@ -6,7 +6,7 @@ use super::connect::{Attributions, ConnectEvents, ConnectMethod, RequestEvents};
 use super::container::{Container, Pod, SupervisedContainer};
 use super::engine::{Api, Containerd, EngineKind, EngineSighting, Listener};
 use super::exposure::{Access, Reach, Reached, Via};
-use super::host::{CgroupVersion, HostFiles};
+use super::host::{CgroupVersion, HostFiles, UserNamespaces};
 use super::identity::{ContainerId, Device, FileIdentity, NetNs, Pid, ProcessKey, SocketInode};
 use super::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
 use super::process::Process;
@@ -97,9 +97,21 @@ pub(crate) fn clear_node() -> Snapshot {
             left_overs: Reading::Known(Vec::new()),
             containerd_io: Reading::Absent,
             orphaned_shims: Reading::Absent,
+            user_namespaces: Box::new(user_namespaces()),
             docker_callers: Reading::Absent,
         }),
         settings: Sighting::absent(),
+    }
+}
+
+/// The settings of a kernel that lets everybody make user namespaces, with AppArmor and seccomp.
+pub(crate) fn user_namespaces() -> UserNamespaces {
+    UserNamespaces {
+        limit: Reading::Known(63_542),
+        unprivileged: Reading::Absent,
+        restricted: Reading::Absent,
+        apparmor: Reading::Known(true),
+        seccomp: Reading::Known(true),
     }
 }
 

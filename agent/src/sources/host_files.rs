@@ -11,6 +11,7 @@ mod left_overs;
 mod packages;
 mod shims;
 mod units;
+mod user_namespaces;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -72,6 +73,7 @@ pub fn read_host_files(host: &HostPaths, cgroups: Option<CgroupVersion>) -> Sigh
         docker_data,
         containerd_io,
         orphaned_shims,
+        user_namespaces: Box::new(user_namespaces::read(host)),
         docker_callers: Reading::Absent,
     };
     Sighting::partial(files, gaps)
