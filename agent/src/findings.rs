@@ -3,7 +3,10 @@
 //! A family of rules is a file with one function from [`Facts`] to findings. To add a finding: a code in [`report`], its text in
 //! [`catalogue`], a rule in the file of its family.
 
+mod advice;
+pub mod agents;
 pub mod blind_spots;
+mod builds;
 pub mod callers;
 pub mod catalogue;
 pub mod containerd;
@@ -31,11 +34,13 @@ use crate::model::container::ShadowContainer;
 use crate::model::engine::{Api, Engine};
 use crate::model::exposure::{Exposure, FilesMount, LostMount};
 use crate::model::history::History;
+use crate::model::host::UserNamespaces;
 use crate::model::join::{self, Joined};
 use crate::model::reading::{Gap, Reading, Source};
 use crate::model::relay::Relay;
 use crate::model::snapshot::{ConnectionsSeen, Snapshot};
 use crate::model::time::Timestamp;
+use agents::claims::Claims;
 use readiness::Grounds;
 use readiness::target::Target;
 use report::{API_VERSION, Finding, KubeletCeiling, Report, SourceStatus};
@@ -78,6 +83,8 @@ pub struct Facts<'a> {
     pub shadow_containers: &'a Reading<Vec<ShadowContainer>>,
     /// The newest kubelet that the runtime can serve.
     pub ceiling: &'a Reading<KubeletCeiling>,
+    /// The names by which programs claim to be known agents.
+    agents: &'a Claims<'a>,
     /// The gaps of each source.
     pub gaps: &'a [(Source, &'a Gap)],
     /// The time for which a use counts.
@@ -93,6 +100,12 @@ impl<'a> Facts<'a> {
     /// The containers that could reach an engine of the node.
     fn node_exposures(&self) -> impl Iterator<Item = &'a Exposure> {
         seen(self.exposures).filter(|exposure| exposure.scope.is_of_node())
+    }
+
+    /// The settings on which builds without root depend; none where the host's files could not be read.
+    fn user_namespaces(&self) -> Option<&'a UserNamespaces> {
+        let host = self.snapshot.host.reading.known();
+        host.map(|host| &*host.user_namespaces)
     }
 
     /// The containers that the node's Docker runs outside Kubernetes.
@@ -117,16 +130,28 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(snapshot: &Snapshot, joined: &Joined, history: &History, window: Duration) -> Self {
+    fn new(snapshot: &Snapshot, joined: &Joined, history: &History, agents: &Claims<'_>, window: Duration) -> Self {
         let unseen = latest_unseen(&joined.engines);
-        let known = |api, open: &[OpenClient]| clients(api, open, history, &unseen, snapshot, window);
+        let known = |api, open: &[OpenClient]| {
+            let mut known = clients(api, open, history, &unseen, snapshot, window);
+            for client in &mut known {
+                client.agent = agents.agent_of(&client.key.identity, &client.holders);
+            }
+            known
+        };
         let of = |api, open: &Reading<Vec<OpenClient>>| open.as_ref().map(|open| known(api, open));
+        let named = |mut exposures: Vec<Exposure>| {
+            for exposure in &mut exposures {
+                exposure.agent = agents.agent_of(&exposure.identity, &[]);
+            }
+            exposures
+        };
         Self {
             clients: of(Api::Docker, &joined.clients),
             remembered: known(Api::Docker, &[]),
-            exposures: join::exposures(snapshot, joined, history, window),
+            exposures: join::exposures(snapshot, joined, history, window).map(named),
             runtime_clients: of(Api::Cri, &joined.runtime_clients),
-            runtime_exposures: join::runtime_exposures(snapshot, joined, history, window),
+            runtime_exposures: join::runtime_exposures(snapshot, joined, history, window).map(named),
         }
     }
 
@@ -134,6 +159,7 @@ impl Lists {
         &'a self,
         snapshot: &'a Snapshot,
         joined: &'a Joined,
+        agents: &'a Claims<'a>,
         (ceiling, gaps): (&'a Reading<KubeletCeiling>, &'a [(Source, &'a Gap)]),
         window: Duration,
     ) -> Facts<'a> {
@@ -150,6 +176,7 @@ impl Lists {
             files_mounts: &joined.files_mounts,
             shadow_containers: &joined.shadow_containers,
             ceiling,
+            agents,
             gaps,
             window,
         }
@@ -165,10 +192,11 @@ pub fn evaluate(
     sources: Vec<SourceStatus>,
     settings: &Settings,
 ) -> Report {
-    let lists = Lists::new(snapshot, &joined, history, settings.window);
+    let agents = Claims::new(snapshot);
+    let lists = Lists::new(snapshot, &joined, history, &agents, settings.window);
     let ceiling = runtime::ceiling(snapshot);
     let gaps = gaps_of(&sources);
-    let facts = lists.facts(snapshot, &joined, (&ceiling, &gaps), settings.window);
+    let facts = lists.facts(snapshot, &joined, &agents, (&ceiling, &gaps), settings.window);
     let (verdict, verdict_reason) = verdict::judge(&facts);
     let report = Report {
         api_version: API_VERSION,
@@ -289,6 +317,7 @@ fn clients(
             Some(Client {
                 key: key.clone(),
                 pod_uid,
+                agent: None,
                 connections: now.map_or(0, |n| n.connections),
                 pending: now.map_or(0, |n| n.pending),
                 holders: now.map_or_else(Vec::new, |n| n.holders.clone()),

@@ -12,6 +12,7 @@ pub mod host;
 pub mod hours;
 pub mod identity;
 pub mod join;
+pub mod known_agent;
 pub mod kubelet;
 pub mod last_connect;
 pub mod machine;

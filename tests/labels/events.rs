@@ -40,6 +40,7 @@ fn client(namespace: &str, pod: &str, report: &Report) -> Client {
             api: Api::Docker,
             listener: SocketName::Path("/run/docker.sock".to_owned()),
         },
+        agent: None,
         pod_uid: Some(format!("uid-of-{pod}")),
         connections: 1,
         pending: 0,

@@ -1,6 +1,7 @@
 //! The whole way without a kernel: the input is a recorded host tree and a fake runtime on a real Unix socket, and the
 //! JSON and the metrics are compared with golden files. `CASTOFF_BLESS=1` writes them; read the difference.
 
+mod agents;
 mod connects;
 mod disuse;
 mod fence;

@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 pub(super) use check::{Check, Colour, Output};
 pub(super) use cluster::{Cluster, FleetOutput};
 pub(super) use connects::ConnectArgs;
-pub(super) use explain::Explain;
+pub(super) use explain::{AGENTS, Explain};
 pub(super) use host::HostArgs;
 pub(super) use http::{Auth, HttpArgs};
 pub(super) use labels::{LabelArgs, Labels, Way};

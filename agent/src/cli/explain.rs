@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::args::Explain;
+use super::args::{AGENTS, Explain};
 use super::{OK, print};
+use crate::findings::agents::catalogue;
 use crate::findings::catalogue::entry;
 use crate::findings::report::Code;
 
@@ -12,8 +13,46 @@ const WIDTH: usize = 88;
 
 pub(super) fn explain(args: &Explain) -> anyhow::Result<u8> {
     let wanted = |code: &&Code| args.code.as_deref() == Some(code.code());
-    print(&Code::ALL.iter().find(wanted).map_or_else(list, |code| page(*code)))?;
+    print(&match Code::ALL.iter().find(wanted) {
+        Some(code) => page(*code),
+        None if args.code.as_deref() == Some(AGENTS) => agents(),
+        None => list(),
+    })?;
     Ok(OK)
+}
+
+/// The catalogue of known agents.
+fn agents() -> String {
+    let catalogue = catalogue();
+    let head = format!(
+        "The agents that castoff knows by the names of their images and executables, as of {}. Whoever starts a program \
+         chooses these names: they add advice, and change no severity and no verdict.",
+        catalogue.as_of
+    );
+    let mut text = wrap(&head, "", "");
+    text.push('\n');
+    for agent in &catalogue.agents {
+        let _ = writeln!(text, "\n{} ({})", agent.name, agent.kind);
+        for (names, what) in [(&agent.images, "Images"), (&agent.executables, "Executables")] {
+            if !names.is_empty() {
+                let names = names.join(", ");
+                let _ = writeln!(text, "{}", wrap(&format!("{what}: {names}"), "  ", "    "));
+            }
+        }
+        let _ = writeln!(text, "{}", wrap(agent.advice, "  - ", "    "));
+        for (operation, advice) in &agent.by_operation {
+            let _ = writeln!(text, "{}", wrap(&format!("{operation}: {advice}"), "  - ", "    "));
+        }
+        if let Some(advice) = agent.runtime_advice {
+            let _ = writeln!(
+                text,
+                "{}",
+                wrap(&format!("The runtime's socket: {advice}"), "  - ", "    ")
+            );
+        }
+        let _ = writeln!(text, "  {} ({})", agent.source, agent.checked);
+    }
+    text
 }
 
 fn list() -> String {
@@ -22,6 +61,7 @@ fn list() -> String {
         let _ = writeln!(text, "{code:22} {}", entry(code).title); // writing to a string cannot fail
     }
     text.push_str("\n`castoff explain CODE` says what one means and what to do.\n");
+    text.push_str("`castoff explain agents` lists the agents that castoff knows.\n");
     text
 }
 
@@ -74,6 +114,28 @@ mod tests {
             assert_eq!(wide.count(), 0, "{page}");
             assert!(page.contains("What to do\n  - "), "{page}");
         }
+    }
+
+    #[test]
+    fn the_agents_are_listed_with_their_names_advice_and_sources() {
+        let text = agents();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let text_of_words = words.join(" ");
+        for agent in &catalogue().agents {
+            let head = format!("{} ({})", agent.name, agent.kind);
+            assert_eq!(text.lines().filter(|line| *line == head).count(), 1, "{head}");
+            let said = [agent.advice, agent.source]
+                .into_iter()
+                .chain(agent.by_operation.values().copied());
+            for said in said.chain(agent.runtime_advice) {
+                assert!(text_of_words.contains(said), "{said}");
+            }
+            for name in agent.images.iter().chain(&agent.executables) {
+                assert!(text.contains(name), "{name}");
+            }
+        }
+        let wide = text.lines().filter(|l| l.len() > WIDTH && !l.contains("://"));
+        assert_eq!(wide.collect::<Vec<_>>(), Vec::<&str>::new());
     }
 
     #[test]

@@ -6,7 +6,6 @@ mod upgrades;
 use std::fmt::Display;
 
 use super::report::{Code, Finding, Severity};
-use crate::model::request::Operation;
 
 /// The text for one code.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +164,7 @@ const SOCKET_CLIENT: Entry = Entry {
           working when Docker is taken away, and on a node that has moved to containerd it sees none of the pods.",
     instead: &[
         "Move this client off the Docker socket; `castoff explain socket-client` lists what to use instead.",
-        "Building images: rootless BuildKit or Buildah in a pod (Buildah with `--storage-driver vfs` needs no privilege).",
+        "Building images: rootless BuildKit or Buildah in a pod; the advice of the finding says what this node allows.",
         "Listing or inspecting containers: the Kubernetes API, or crictl on the node.",
         "Reading logs: /var/log/pods, or the Kubernetes API.",
         "Metrics of containers: the kubelet's /metrics/cadvisor and /metrics/resource.",
@@ -174,25 +173,6 @@ const SOCKET_CLIENT: Entry = Entry {
     ],
     links: &[CHECK, TELEMETRY],
 };
-
-/// The advice to replace such a request to Docker.
-pub(super) const fn instead_of(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Build => "Build images with rootless BuildKit or Buildah in a pod.",
-        Operation::Run => "Run these containers as pods, or as static pods of this node.",
-        Operation::Exec => "Run programs in containers by kubectl exec, or by crictl exec on the node.",
-        Operation::Read => "List and inspect containers through the Kubernetes API, or by crictl on the node.",
-        Operation::Pull => "Let the kubelet pull images, or pull them by crictl on the node.",
-        Operation::Push => "Push images with Buildah, skopeo or crane, which need no engine.",
-        Operation::Events => "Watch pods and Events through the Kubernetes API.",
-        Operation::Logs => "Read logs in /var/log/pods, or through the Kubernetes API.",
-        Operation::Swarm => "Move the services of Swarm to Deployments and Services of Kubernetes.",
-        Operation::Volumes => "Use PersistentVolumeClaims or emptyDir volumes of pods in place of Docker's volumes.",
-        Operation::Networks => "Use Services and NetworkPolicies in place of Docker's networks.",
-        Operation::System => "Find out what this client needs Docker for: it only asked about the engine itself.",
-        Operation::Other => SOCKET_CLIENT.instead[0],
-    }
-}
 
 const OLD_DOCKER_API: Entry = Entry {
     title: "a client uses an old version of the Docker API",
@@ -290,8 +270,10 @@ const DOCKER_IN_DOCKER: Entry = Entry {
     why: "It needs a privileged container, and its containers are hidden from Kubernetes: limits, policies and logs do \
           not reach them. It does not depend on the node's Docker and goes on without it.",
     instead: &[
-        "Build with rootless BuildKit, or Buildah with `--storage-driver vfs`; where an engine is needed, isolate it (sysbox, user namespaces, a VM).",
-        "Rootless BuildKit needs unconfined seccomp and AppArmor profiles, or user namespaces on the node; Buildah with vfs needs neither. kaniko is archived since June 2025.",
+        "Build with rootless BuildKit or Buildah; where an engine is needed, isolate it (sysbox, user namespaces, a VM).",
+        "Rootless BuildKit needs user namespaces on the node, and unconfined seccomp and AppArmor profiles. So does Buildah, unless it \
+         has CAP_SYS_ADMIN.",
+        "kaniko is archived since June 2025; the fork osscontainertools/kaniko continues it.",
     ],
     links: &["https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/"],
 };

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::builds;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use super::{Facts, seen};
 use crate::model::container::ShadowContainer;
 use crate::model::engine::{Engine, EngineKind, Listener, Scope, Security, SecurityBasis};
 use crate::model::socket::SocketName;
+
+/// The advice where a pod needs an engine of its own.
+const ISOLATE: &str = "Where an engine is needed, isolate it (sysbox, user namespaces, a VM).";
 
 /// The number of names that a finding lists; the report has all of them.
 const NAMES_LISTED: usize = 5;
@@ -39,7 +43,11 @@ fn docker_in_docker(facts: &Facts<'_>, engine: &Engine) -> Option<Finding> {
     if !users.is_empty() {
         let _ = write!(message, "; used by {}", listed(users.iter().map(String::as_str)));
     }
-    Some(finding(Code::DockerInDocker, Severity::Warning, &engine.scope, message))
+    let finding = finding(Code::DockerInDocker, Severity::Warning, &engine.scope, message);
+    Some(Finding {
+        advice: format!("{} {ISOLATE}", builds::advice(facts.user_namespaces())),
+        ..finding
+    })
 }
 
 /// A TCP listener: critical where no client certificate is needed.

@@ -1,12 +1,15 @@
 //! Mounts of Docker's files, and mounts that are named as a Docker socket and lead to none that is served.
 
 use super::Facts;
+use super::advice::with_agent;
+use super::agents::Agent;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use super::runtime::docker_is_the_runtime;
 use crate::model::client::ClientIdentity;
 use crate::model::engine::EngineKind;
 use crate::model::exposure::{DockerFiles, FilesMount, Lost, LostMount};
+use crate::model::request::Operation;
 
 /// The findings of this family: one for each mount.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
@@ -14,8 +17,22 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let docker_runs = docker_is_the_runtime(facts.snapshot).is_some()
         || facts.node_engines().any(|engine| engine.kind == EngineKind::Dockerd);
     let files = facts.files_mounts.iter();
-    lost.chain(files.map(|(who, mount)| files_mount(who, mount, docker_runs)))
-        .collect()
+    let files = files.map(|(who, mount)| {
+        let known = facts.agents.agent_of(who, &[]);
+        with_agent(files_mount(who, mount, docker_runs), known, |agent| {
+            for_files(agent, mount.files)
+        })
+    });
+    lost.chain(files).collect()
+}
+
+/// An agent's advice for the files that it reads.
+fn for_files(agent: &Agent, files: DockerFiles) -> Option<&'static str> {
+    let of_logs = match files {
+        DockerFiles::Logs => agent.by_operation.get(&Operation::Logs).copied(),
+        DockerFiles::Data | DockerFiles::Configuration => None,
+    };
+    of_logs.or(Some(agent.advice))
 }
 
 /// A container that reads what Docker writes depends on Docker while Docker runs. Where it does not, the mount is

@@ -1,5 +1,6 @@
 //! Clients of an engine that pass the Docker API on to clients of their own, or may do so.
 
+use super::advice::with_agent;
 use super::catalogue::finding;
 use super::engines::listed;
 use super::report::{Code, Finding, Severity};
@@ -8,7 +9,11 @@ use crate::model::relay::{Relay, RelayBasis};
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
-    seen(facts.relays).map(relay).collect()
+    let named = |found: &Relay| {
+        let known = facts.agents.agent_of(&found.identity, &[]);
+        with_agent(relay(found), known, |agent| Some(agent.advice))
+    };
+    seen(facts.relays).map(named).collect()
 }
 
 fn relay(relay: &Relay) -> Finding {

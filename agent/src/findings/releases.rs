@@ -173,7 +173,7 @@ impl std::fmt::Display for Version {
 /// A day, including its last second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "&str")]
-struct Day(Timestamp);
+pub(super) struct Day(Timestamp);
 
 impl TryFrom<&str> for Day {
     type Error = String;

@@ -1,6 +1,7 @@
 //! Clients of the runtime's own socket, and containers that could become one. They do not use Docker and change no verdict: the
 //! next upgrade of the runtime may break them.
 
+use super::advice::with_agent;
 use super::catalogue::finding;
 use super::report::{Code, Finding, Severity};
 use super::{Facts, seen};
@@ -44,7 +45,8 @@ fn client(client: &Client, speaks_v1alpha2: bool) -> Finding {
         message += "; the runtime reports that a client used CRI v1alpha2, which containerd 2 does not have";
         severity = Severity::Warning;
     }
-    finding(Code::RuntimeSocketClient, severity, &client.key.identity, message)
+    let finding = finding(Code::RuntimeSocketClient, severity, &client.key.identity, message);
+    with_agent(finding, client.agent, |agent| agent.runtime_advice)
 }
 
 fn exposure(exposure: &Exposure) -> Finding {
@@ -64,5 +66,6 @@ fn exposure(exposure: &Exposure) -> Finding {
         ..
     } = exposure;
     let message = format!("{mounts} {how} {listener}{until}: {host_path} as {container_path}; not seen using it");
-    finding(Code::RuntimeSocketExposure, Severity::Info, &exposure.identity, message)
+    let finding = finding(Code::RuntimeSocketExposure, Severity::Info, &exposure.identity, message);
+    with_agent(finding, exposure.agent, |agent| agent.runtime_advice)
 }

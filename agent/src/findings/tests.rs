@@ -1,5 +1,6 @@
 //! Tables that start from a node that is fully seen and clear, and change or hide one thing.
 
+mod agents;
 mod docker_containers;
 mod engine_scope;
 mod files;

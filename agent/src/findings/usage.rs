@@ -1,24 +1,27 @@
 //! Clients of the node's engines, and containers that could become one.
 
 use super::Facts;
-use super::catalogue::{finding, instead_of};
+use super::advice::{for_requests, with_agent};
+use super::catalogue::finding;
 use super::releases::{DOCKER_29_0_API, DOCKER_29_API};
 use super::report::{Code, Finding, Severity};
 use crate::model::client::{Client, ClientIdentity};
 use crate::model::engine::{EngineKind, Scope};
 use crate::model::exposure::{Access, Exposure, Via};
+use crate::model::host::UserNamespaces;
 use crate::model::request::Operation;
 
 /// The findings of this family.
 pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     let clients = facts.used_by.iter().copied();
     let old = clients.clone().filter_map(old_api);
-    let clients = clients.map(client);
+    let settings = facts.user_namespaces();
+    let clients = clients.map(|found| client(found, settings));
     let exposures = facts.node_exposures().filter(|e| !e.used).map(exposure);
     clients.chain(old).chain(exposures).collect()
 }
 
-fn client(client: &Client) -> Finding {
+fn client(client: &Client, settings: Option<&UserNamespaces>) -> Finding {
     let key = &client.key;
     let target = format!("{} ({}) at {}", key.engine, key.scope, key.listener);
     if key.identity == ClientIdentity::Unseen {
@@ -47,9 +50,9 @@ fn client(client: &Client) -> Finding {
         message + &asks_for(&purposes),
     );
     if !purposes.is_empty() {
-        finding.advice = instead_of_all(&purposes);
+        finding.advice = for_requests(&purposes, client.agent, settings);
     }
-    finding
+    with_agent(finding, client.agent, |agent| Some(agent.advice))
 }
 
 fn asks_for(purposes: &[Operation]) -> String {
@@ -59,19 +62,6 @@ fn asks_for(purposes: &[Operation]) -> String {
     }
     format!("; asks for: {}", codes.join(", "))
 }
-
-/// Returns the advice for the client's most frequent requests.
-fn instead_of_all(purposes: &[Operation]) -> String {
-    let advice: Vec<&str> = purposes
-        .iter()
-        .take(ADVICE)
-        .map(|operation| instead_of(*operation))
-        .collect();
-    advice.join(" ")
-}
-
-/// The maximum number of advices in one finding.
-const ADVICE: usize = 3;
 
 /// The finding for a client that newer releases of Docker refuse. Podman accepts all versions.
 fn old_api(client: &Client) -> Option<Finding> {
@@ -151,5 +141,6 @@ fn exposure(exposure: &Exposure) -> Finding {
     } else {
         Code::SocketExposure
     };
-    finding(code, Severity::Warning, &exposure.identity, message)
+    let finding = finding(code, Severity::Warning, &exposure.identity, message);
+    with_agent(finding, exposure.agent, |agent| Some(agent.advice))
 }

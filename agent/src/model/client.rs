@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
 use super::identity::SocketInode;
+use super::known_agent::KnownAgent;
 use super::process::Process;
 use super::reading::codes;
 use super::request::Requests;
@@ -272,6 +273,9 @@ pub struct Client {
     /// The pod's uid as the runtime has it; none for a client that is no pod or whose pod is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// The known agent that its image or its executable has the name of. Whoever starts a program chooses both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<KnownAgent>,
     /// Connections that are open and accepted now.
     pub connections: u32,
     /// Connections that the engine has not accepted yet.

@@ -9,6 +9,7 @@ use super::client::{ClientIdentity, ClientKey, container_label};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
 use super::identity::FileIdentity;
+use super::known_agent::KnownAgent;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
 use super::time::Timestamp;
@@ -178,6 +179,9 @@ pub struct Exposure {
     /// The pod's uid as the runtime has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+    /// The known agent that its image has the name of. Whoever makes the container chooses the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<KnownAgent>,
     /// The engine's program.
     pub engine: EngineKind,
     /// The host, user, pod or container that the engine serves.

@@ -13,6 +13,7 @@ use crate::model::exposure::{Access, Exposure, Via};
 use crate::model::host::CgroupVersion;
 use crate::model::hours::Hours;
 use crate::model::identity::ContainerId;
+use crate::model::known_agent::{AgentBasis, AgentKind, KnownAgent};
 use crate::model::publishing::Standing;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::relay::{Relay, RelayBasis, RelayClient, RelayPoint};
@@ -198,6 +199,7 @@ fn exposures() -> Vec<Exposure> {
             workload: clients::workload(pod),
         }),
         pod_uid: Some("0a1b2c3d-0000-4000-8000-00000000beef".to_owned()),
+        agent: None,
         engine: EngineKind::Dockerd,
         scope: Scope::Host,
         listener: SocketName::Path("/run/docker.sock".to_owned()),
@@ -237,6 +239,11 @@ fn exposures() -> Vec<Exposure> {
                 image: None,
             },
             pod_uid: None,
+            agent: Some(KnownAgent {
+                name: "Watchtower",
+                kind: AgentKind::Updater,
+                by: AgentBasis::Image,
+            }),
             access: Access::Unknown,
             ..exposure("", "", Via::Socket, "/run/docker.sock", "/var/run/docker.sock", false)
         },

@@ -8,12 +8,16 @@ use crate::findings::report::Code;
 #[derive(Debug, Args)]
 #[command(after_help = EXPLAIN_HELP)]
 pub(in crate::cli) struct Explain {
-    /// The finding's code; without it, all are listed
-    #[arg(value_parser = PossibleValuesParser::new(Code::ALL.iter().map(|c| c.code())))]
+    /// The finding's code, or `agents` for the catalogue of known agents; without it, all codes are listed
+    #[arg(value_parser = PossibleValuesParser::new(Code::ALL.iter().map(|c| c.code()).chain([AGENTS])))]
     pub(in crate::cli) code: Option<String>,
 }
+
+/// The word for the catalogue of known agents, in the place of a code.
+pub(in crate::cli) const AGENTS: &str = "agents";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
   castoff explain                   every code with its title
-  castoff explain socket-client     what it means and what to do";
+  castoff explain socket-client     what it means and what to do
+  castoff explain agents            the agents that castoff knows, and how to move each off Docker";

@@ -110,3 +110,22 @@ fn a_relay_of_itself_is_told() {
     let report = judge(&with_relay(of_itself));
     assert!(told(&report).message.ends_with("its connections lead back to itself"));
 }
+
+#[test]
+fn a_relay_with_a_known_image_has_the_advice_for_it() {
+    let in_pod = contained(300, Manager::CriContainerd, &[id(1)]);
+    let mut node = with_relay(relay(in_pod, Some(RelayBasis::Pairs)));
+    known(&mut node.runtime.containers)[0].image = "ghcr.io/tecnativa/docker-socket-proxy:v0.4".into();
+    let report = judge(&node);
+    let finding = told(&report);
+    assert!(
+        finding
+            .message
+            .ends_with("; its image name matches docker-socket-proxy"),
+        "{finding:?}"
+    );
+    assert!(
+        finding.advice.starts_with("A proxy narrows what its clients may ask"),
+        "{finding:?}"
+    );
+}

@@ -52,7 +52,10 @@ fn the_advice_is_for_the_clients_requests() {
     assert!(advice.contains("crictl") && !advice.contains("BuildKit"), "{advice}");
     let (message, advice) = advice_for(&[System, Build, Build, Read, Logs, Push]);
     assert!(message.ends_with("; asks for: build, read, push, logs"), "{message}");
-    assert!(advice.starts_with("Build images with rootless BuildKit"), "{advice}");
+    assert!(
+        advice.starts_with("Build images in a pod with rootless BuildKit"),
+        "{advice}"
+    );
     let (message, advice) = advice_for(&[]);
     assert!(!message.contains("asks for"), "{message}");
     assert!(advice.starts_with("Move this client off the Docker socket"), "{advice}");

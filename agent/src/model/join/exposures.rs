@@ -148,6 +148,7 @@ fn exposures_to(
         Exposure {
             identity: key.client.identity.clone(),
             pod_uid,
+            agent: None,
             engine: key.client.engine,
             scope: key.client.scope.clone(),
             listener: key.client.listener.clone(),

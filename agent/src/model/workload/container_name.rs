@@ -85,13 +85,19 @@ fn of_actions(name: &str, image: Option<&str>) -> Option<String> {
     is_hex_id(id, 32).then(|| format!("{MADE_UP}_{of}_{MADE_UP}"))
 }
 
-/// Returns an image without its tag and digest: the next release of a tool is the same client. None for a bare id.
+/// Returns an image without its tag and digest, and without what was generated: the next release of a tool is the same client.
 fn repository(image: &str) -> Option<String> {
+    let name = without_tag(image)?;
+    Some(generated::fold(name, MADE_UP).unwrap_or_else(|| name.to_owned()))
+}
+
+/// Returns an image without its tag and digest. None for a bare id.
+pub fn without_tag(image: &str) -> Option<&str> {
     let image = image.split('@').next()?;
     let tag = image.rfind(':').filter(|colon| !image[*colon..].contains('/'));
     let name = &image[..tag.unwrap_or(image.len())];
     let is_id = name == "sha256" || is_hex_id(name, 12);
-    (!name.is_empty() && !is_id).then(|| generated::fold(name, MADE_UP).unwrap_or_else(|| name.to_owned()))
+    (!name.is_empty() && !is_id).then_some(name)
 }
 
 #[cfg(test)]

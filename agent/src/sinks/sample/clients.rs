@@ -7,6 +7,7 @@ use crate::model::client::{Client, ClientIdentity, ClientKey, Origin};
 use crate::model::container::PodContainer;
 use crate::model::engine::{Api, EngineKind, Scope};
 use crate::model::hours::Hours;
+use crate::model::known_agent::{AgentBasis, AgentKind, KnownAgent};
 use crate::model::process::Process;
 use crate::model::request::{LowestApi, Operation, Requests};
 use crate::model::socket::SocketName;
@@ -30,6 +31,7 @@ pub(crate) fn client(identity: ClientIdentity, connections: u32, holders: Vec<Pr
     Client {
         key: key(identity),
         pod_uid: None,
+        agent: None,
         connections,
         pending: 0,
         holders,
@@ -103,8 +105,16 @@ pub(super) fn of_runtime() -> Vec<Client> {
         listener: SocketName::Path("/run/containerd/containerd.sock".to_owned()),
         ..agent.key.clone()
     };
-    let requests = Requests::default();
-    vec![Client { key, requests, ..agent }]
+    vec![Client {
+        key,
+        requests: Requests::default(),
+        agent: Some(KnownAgent {
+            name: "Datadog Agent",
+            kind: AgentKind::Telemetry,
+            by: AgentBasis::Image,
+        }),
+        ..agent
+    }]
 }
 
 /// The same place as a client.

@@ -31,7 +31,12 @@ fn write_all(clients: &[Client], now: Timestamp, style: Style, out: &mut String)
         whole("LAST SEEN"),
     ];
     if style.wide {
-        columns.extend(["CONNECTS", "PID", "PROGRAM", "UID", "UNIT", "LISTENER", "SEEN BY"].map(whole));
+        columns.extend(
+            [
+                "CONNECTS", "PID", "PROGRAM", "AGENT", "UID", "UNIT", "LISTENER", "SEEN BY",
+            ]
+            .map(whole),
+        );
     }
     let mut grid = Grid::new(&columns);
     if !style.wide {
@@ -42,7 +47,7 @@ fn write_all(clients: &[Client], now: Timestamp, style: Style, out: &mut String)
     for client in clients.iter().filter(|_| style.wide) {
         let cells = narrow(client, now, style);
         let [who, of, engine, asks, connections, since, last] = cells;
-        let [connects, pid, program, uid, unit, listener, origin] = details(client);
+        let [connects, pid, program, agent, uid, unit, listener, origin] = details(client);
         grid.push([
             who,
             of,
@@ -54,6 +59,7 @@ fn write_all(clients: &[Client], now: Timestamp, style: Style, out: &mut String)
             connects,
             pid,
             program,
+            agent,
             uid,
             unit,
             listener,
@@ -115,12 +121,13 @@ fn narrow(client: &Client, now: Timestamp, style: Style) -> [Cell; 7] {
     ]
 }
 
-fn details(client: &Client) -> [Cell; 7] {
+fn details(client: &Client) -> [Cell; 8] {
     let holders = &client.holders;
     [
         client.connects.to_string().into(),
         joined(holders.iter().map(|p| p.key.pid)),
         programs(client),
+        words::agent(client.agent).into(),
         distinct(holders, |p| p.uid.map(|uid| uid.to_string())),
         distinct(holders, |p| p.membership.unit.as_ref().map(ToString::to_string)),
         client.key.listener.to_string().into(),

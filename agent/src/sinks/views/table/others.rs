@@ -28,7 +28,7 @@ fn write_all(exposures: &[Exposure], api: Api, now: Timestamp, style: Style, out
         whole("LAST SEEN"),
     ];
     if style.wide {
-        columns.extend(["FIRST SEEN", "AT", "MODE", "LISTENER"].map(whole));
+        columns.extend(["FIRST SEEN", "AT", "MODE", "LISTENER", "AGENT"].map(whole));
     }
     let mut grid = Grid::new(&columns);
     for e in exposures {
@@ -65,6 +65,7 @@ fn write_all(exposures: &[Exposure], api: Api, now: Timestamp, style: Style, out
                 (&e.container_path).into(),
                 if e.readonly { "read-only" } else { "read-write" }.into(),
                 e.listener.to_string().into(),
+                words::agent(e.agent).into(),
             ]);
         } else {
             grid.push(cells);

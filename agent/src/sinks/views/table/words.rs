@@ -9,6 +9,7 @@ use crate::model::connect::{ConnectEvents, RequestEvents, SelfTest};
 use crate::model::disuse::{Began, DockerFree, Proof};
 use crate::model::engine::{Api, Engine, EngineKind, Scope, Security, SecurityBasis, Transport};
 use crate::model::exposure::Access;
+use crate::model::known_agent::KnownAgent;
 use crate::model::kubelet::{EndpointOrigin, Kubelet};
 use crate::model::last_connect::LastConnect;
 use crate::model::reading::Hides;
@@ -83,6 +84,11 @@ pub(super) fn workload(workload: Option<&Workload>, style: Style) -> String {
         .filter(|_| has_room)
         .map(ToString::to_string)
         .unwrap_or_default()
+}
+
+/// The known agent that a program has the name of; empty for any other.
+pub(super) fn agent(agent: Option<KnownAgent>) -> &'static str {
+    agent.map_or("", |agent| agent.name)
 }
 
 pub(in crate::sinks::views) const fn verdict_tone(verdict: Verdict) -> Tone {
