@@ -50,7 +50,7 @@ fn agents() -> String {
                 wrap(&format!("The runtime's socket: {advice}"), "  - ", "    ")
             );
         }
-        let _ = writeln!(text, "  {} ({})", agent.source, agent.checked);
+        let _ = writeln!(text, "  {} ({})", agent.source, agent.checked.unwrap_or("not checked"));
     }
     text
 }

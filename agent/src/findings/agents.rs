@@ -58,8 +58,8 @@ pub struct Agent {
     pub runtime_advice: Option<&'static str>,
     /// The address of the documentation.
     pub source: &'static str,
-    /// The day on which that was read.
-    pub checked: &'static str,
+    /// The day on which the advice was compared with that; none if it was not.
+    pub checked: Option<&'static str>,
 }
 
 impl Agent {
@@ -93,7 +93,7 @@ impl Agent {
         } else if !self.source.starts_with("https://") {
             Some(format!("{:?} is no source", self.source))
         } else {
-            Day::try_from(self.checked).err()
+            self.checked.and_then(|day| Day::try_from(day).err())
         }
     }
 }
