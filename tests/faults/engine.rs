@@ -7,14 +7,14 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use crate::Plan;
-use crate::node::{ENDPOINT, Engine, Runtime, start_kubelet};
+use crate::node::{ENDPOINT, Runtime, start_engine, start_kubelet};
 use crate::watched::{PERIOD, Phase, Watched};
 
 const LASTS: Duration = Duration::from_secs(12);
 
 pub(crate) fn stopped(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let _client = engine.connect()?;
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
     agent.wait_for_verdict(&["in-use"])?;
@@ -28,7 +28,7 @@ pub(crate) fn stopped(plan: &Plan) -> Result<()> {
 /// The client was seen, so it counts for the window, whatever becomes of the engine.
 pub(crate) fn killed(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let mut engine = Engine::start()?;
+    let mut engine = start_engine()?;
     let mut client = Some(engine.connect()?);
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
     agent.wait_for_verdict(&["in-use"])?;
@@ -39,7 +39,7 @@ pub(crate) fn killed(plan: &Plan) -> Result<()> {
                 client = None;
             }
             Phase::End => {
-                engine = Engine::start()?;
+                engine = start_engine()?;
                 client = Some(engine.connect()?);
             }
         }
@@ -52,7 +52,7 @@ pub(crate) fn killed(plan: &Plan) -> Result<()> {
 /// The engine restarts in each period, so that looks meet it in each state.
 pub(crate) fn restarted(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let mut engine = Engine::start()?;
+    let mut engine = start_engine()?;
     let mut client = engine.connect()?;
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
     agent.wait_for_verdict(&["in-use"])?;
@@ -60,7 +60,7 @@ pub(crate) fn restarted(plan: &Plan) -> Result<()> {
         if phase == Phase::Begin {
             for _ in 0..3 {
                 engine.signal(Signal::KILL)?;
-                engine = Engine::start()?;
+                engine = start_engine()?;
                 client = engine.connect()?;
                 thread::sleep(PERIOD / 3);
             }

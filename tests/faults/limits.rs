@@ -1,24 +1,27 @@
 //! The agent itself is stopped, and has too few descriptors, threads or memory.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::castoff_binary;
+use castoff_tests::lab::memory::MemoryGroup;
+use castoff_tests::lab::process::signal;
+use castoff_tests::lab::shipped::memory_limit;
 use castoff_tests::report::{Agent, gaps};
 use rustix::process::Signal;
 
 use crate::Plan;
-use crate::node::{ENDPOINT, Engine, Runtime, signal, start_kubelet};
+use crate::node::{ENDPOINT, Runtime, start_engine, start_kubelet};
 use crate::processes::Churn;
 use crate::watched::{PERIOD, Phase, Watched};
 use crate::writer::fill;
 
 const LASTS: Duration = Duration::from_secs(20);
-/// The limit in the chart's values.
-const CHARTS_MEMORY: u64 = 128 << 20;
+/// The memory of a debug build, in that of a release: its file alone is larger than the chart's limit. The bench and the
+/// soak run a release within the limit itself.
+const DEBUG_BUILD: u64 = 4;
 
 /// Starts an agent below a limit, which `prlimit` sets.
 fn start_limited(limit: &str) -> Result<Agent> {
@@ -77,57 +80,18 @@ pub(crate) fn few_descriptors(plan: &Plan) -> Result<()> {
     agent.stop()
 }
 
-/// A control group with a limit of memory, by its directory. Dropping it removes it, when it is empty.
-struct MemoryGroup(PathBuf);
-
-impl MemoryGroup {
-    fn make(bytes: u64) -> Result<Self> {
-        let place = [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ];
-        let (root, file) = place
-            .into_iter()
-            .find(|(root, _)| Path::new(root).join("cgroup.procs").exists())
-            .context("no hierarchy of control groups limits memory")?;
-        // The hierarchy is the machine's own.
-        let unique = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let name = format!("castoff-faults-{}", unique.as_nanos());
-        let group = Self(Path::new(root).join(name));
-        fs::create_dir(&group.0).with_context(|| format!("make {}", group.0.display()))?;
-        fs::write(group.0.join(file), bytes.to_string()).with_context(|| format!("limit the memory by {file}"))?;
-        Ok(group)
-    }
-
-    /// Returns a command that executes castoff in the group.
-    fn command(&self, castoff: &Path) -> Command {
-        let mut command = Command::new("sh");
-        let join = r#"echo $$ > "$1/cgroup.procs"; shift; exec "$@""#;
-        command.args(["-ec", join, "sh"]).arg(&self.0).arg(castoff);
-        command
-    }
-}
-
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.0) {
-            eprintln!("{} stays: {error}", self.0.display());
-        }
-    }
-}
-
-/// Under load, with as many clients as it remembers, the agent lives within the limit of memory that the chart sets.
+/// Under load, with as many clients as it remembers, the agent lives within a limit of memory that is made of the chart's.
 pub(crate) fn the_charts_memory(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json");
     fill(&engine, &state)?;
     let _client = engine.connect()?;
-    let group = MemoryGroup::make(CHARTS_MEMORY)?;
+    let group = MemoryGroup::make(Some(memory_limit()? * DEBUG_BUILD))?;
     let state = state.to_str().context("UTF-8")?;
     let arguments = ["--period", "1s", "--runtime-endpoint", ENDPOINT, "--state", state];
-    let mut agent = Watched::of(Agent::start_by(group.command(&castoff_binary()?), arguments)?);
+    let mut agent = Watched::of(Agent::start_by(group.command(&castoff_binary()?)?, arguments)?);
     agent.wait_for_verdict(&["in-use"])?;
     agent.endure((plan.times(), LASTS), &["in-use"], |phase| {
         if phase == Phase::Begin {

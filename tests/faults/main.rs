@@ -7,7 +7,6 @@
 mod api_server;
 mod clock;
 mod engine;
-mod figures;
 mod hanging;
 mod limits;
 mod mounts;
@@ -50,7 +49,6 @@ const FAULTS: &[Fault] = &[
     ("the state's writer is killed", writer::a_killed_writer_loses_nothing),
     ("the host's files hang", mounts::files_alone),
     ("every look hangs", mounts::an_agent_whose_looks_all_hang_is_not_alive),
-    ("the bounds of resources", |_| figures::check_bounds()),
     ("the runtime is killed", runtime::killed),
     ("the runtime is stopped", runtime::stopped),
     ("the runtime answers garbage", runtime::garbage),

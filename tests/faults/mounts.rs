@@ -9,7 +9,7 @@ use castoff_tests::report::list;
 
 use crate::Plan;
 use crate::hanging::{Copy, HangingMount};
-use crate::node::{ENDPOINT, Engine, Runtime, start_kubelet};
+use crate::node::{ENDPOINT, Runtime, start_engine, start_kubelet};
 use crate::watched::{Phase, Watched};
 
 /// The time for two looks, of which the first waits for a disk until its deadline.
@@ -39,7 +39,7 @@ pub(crate) fn disks(_: &Plan) -> Result<()> {
     for disk in DISKS {
         fs::create_dir_all(disk).with_context(|| disk.to_owned())?;
     }
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let _client = engine.connect()?;
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
     agent.wait_for_verdict(&["in-use"])?;
@@ -60,7 +60,7 @@ pub(crate) fn disks(_: &Plan) -> Result<()> {
 /// A client that begins while the disks hang is seen.
 pub(crate) fn a_client_is_found_while_disks_hang(_: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
     let before = agent.wait_for_verdict(&["idle", "exposed", "unknown"])?;
     let mut hanging = Vec::new();

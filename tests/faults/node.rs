@@ -3,14 +3,16 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::fake::cri::{FakeCri, Script};
 use castoff_tests::lab::clients::{self, Client};
+use castoff_tests::lab::engine::Engine;
 use castoff_tests::lab::places::Place;
-use rustix::process::{Pid, Signal, kill_process};
+use castoff_tests::lab::process::signal;
+use rustix::process::Signal;
 
 /// The argument with which this program is the runtime; its socket follows.
 pub(crate) const SERVE: &str = "--serve-runtime";
@@ -22,12 +24,6 @@ pub(crate) const ENGINE: &str = "/run/docker.sock";
 /// A process that proves that this procfs is a node's, by its name.
 pub(crate) fn start_kubelet() -> Result<Client> {
     clients::start_as("kubelet", Place::host(), &["pause"])
-}
-
-/// Sends a signal.
-pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a pid")?;
-    Ok(kill_process(pid, signal)?)
 }
 
 /// Serves a runtime with one pod at `socket` until standard input ends.
@@ -84,31 +80,7 @@ impl Drop for Runtime {
     }
 }
 
-/// An engine: a program called `dockerd` that listens on [`ENGINE`], accepts and never answers.
-pub(crate) struct Engine {
-    process: Client,
-    socket: PathBuf,
-}
-
-impl Engine {
-    /// Starts it; an earlier socket's file is removed, as a dockerd does.
-    pub(crate) fn start() -> Result<Self> {
-        let socket = PathBuf::from(ENGINE);
-        match fs::remove_file(&socket) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let process = clients::start_as("dockerd", Place::host(), &["mute", ENGINE])?;
-        Ok(Self { process, socket })
-    }
-
-    /// Starts a client that holds a connection to it.
-    pub(crate) fn connect(&self) -> Result<Client> {
-        clients::hold(&self.socket, Place::host())
-    }
-
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, sent: Signal) -> Result<()> {
-        signal(self.process.holder(), sent)
-    }
+/// Starts an engine at [`ENGINE`].
+pub(crate) fn start_engine() -> Result<Engine> {
+    Engine::start(Path::new(ENGINE))
 }

@@ -4,9 +4,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::process::started_since_boot;
 
 use crate::Plan;
-use crate::node::{ENDPOINT, Engine, Runtime, start_kubelet};
+use crate::node::{ENDPOINT, Runtime, start_engine, start_kubelet};
 use crate::watched::{Phase, Watched};
 
 const LASTS: Duration = Duration::from_secs(25);
@@ -43,20 +44,13 @@ impl Drop for Churn {
     }
 }
 
-/// Returns the number of processes that the machine has started since boot.
-fn started() -> Result<u64> {
-    let stat = std::fs::read_to_string("/proc/stat")?;
-    let line = stat.lines().find_map(|line| line.strip_prefix("processes "));
-    Ok(line.context("processes in /proc/stat")?.trim().parse()?)
-}
-
 /// A node without Docker stays clear, and a client on a node with Docker stays seen.
 pub(crate) fn churn(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
     agent.wait_for_verdict(&["clear"])?;
     let mut running = None;
-    let before = started()?;
+    let before = started_since_boot()?;
     // A process that ends while it is read hides nothing.
     agent.endure((plan.times(), LASTS), &["clear"], |phase| {
         running = match phase {
@@ -66,11 +60,11 @@ pub(crate) fn churn(plan: &Plan) -> Result<()> {
         Ok(())
     })?;
     ensure!(
-        started()? - before > 2_000,
+        started_since_boot()? - before > 2_000,
         "only {} processes were started",
-        started()? - before
+        started_since_boot()? - before
     );
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let churn = Churn::start()?;
     let _client = engine.connect()?;
     agent.wait_for_verdict(&["in-use"])?;

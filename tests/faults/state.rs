@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::clients::{self, Client};
+use castoff_tests::lab::engine::Engine;
 use castoff_tests::lab::places::Place;
 use castoff_tests::report::gaps;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Plan;
 use crate::hanging::HangingMount;
-use crate::node::{ENDPOINT, Engine, Runtime, start_kubelet};
+use crate::node::{ENDPOINT, Runtime, start_engine, start_kubelet};
 use crate::watched::{Phase, Watched};
 
 const LASTS: Duration = Duration::from_secs(12);
@@ -74,7 +75,7 @@ struct Kept {
 impl Kept {
     fn start() -> Result<Self> {
         let node = (start_kubelet()?, Runtime::start()?);
-        let engine = Engine::start()?;
+        let engine = start_engine()?;
         let disk = Disk::mount("256k")?;
         let agent = start(&disk.state())?;
         Ok(Self {
@@ -195,7 +196,7 @@ pub(crate) fn hanging(_: &Plan) -> Result<()> {
 /// The directory is removed and made again: what the agent remembers is written into the new one.
 pub(crate) fn removed(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let place = tempfile::tempdir()?;
     let folder = place.path().join("state");
     fs::create_dir(&folder)?;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use castoff_tests::lab::process::Resources;
 use castoff_tests::report::Agent;
 use castoff_tests::wait;
 use serde_json::Value;
-
-use crate::figures::Figures;
 
 /// The time from one look to the next.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
@@ -115,7 +114,7 @@ impl Watched {
         for repetition in 0..all {
             let context = || format!("repetition {repetition}");
             if repetition == WARM_UP {
-                before = Some(Figures::measure(self.agent.pid())?);
+                before = Some(Resources::measure(self.agent.pid())?);
             }
             change(Phase::Begin).with_context(context)?;
             self.wait_for_looks(2, lasts).with_context(context)?;
@@ -131,7 +130,7 @@ impl Watched {
             self.check().with_context(context)?;
         }
         let before = before.context("a fault is repeated at least once")?;
-        let after = Figures::measure(self.agent.pid())?;
+        let after = Resources::measure(self.agent.pid())?;
         after.are_flat_since(&before)
     }
 

@@ -7,11 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use castoff_tests::lab::engine::Engine;
 use castoff_tests::report::Agent;
 use serde_json::Value;
 
 use crate::Plan;
-use crate::node::{ENDPOINT, Engine, Runtime, start_kubelet};
+use crate::node::{ENDPOINT, Runtime, start_engine, start_kubelet};
 use crate::state::{connect, is_told, programs, start};
 
 /// The time within which a started agent writes.
@@ -26,7 +27,7 @@ const KNOWN: usize = 1_500;
 /// had before.
 pub(crate) fn a_killed_writer_loses_nothing(_: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let engine = Engine::start()?;
+    let engine = start_engine()?;
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json");
     fill(&engine, &state)?;

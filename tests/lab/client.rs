@@ -4,6 +4,7 @@
 //! `client [--until-eof] MODE …` prints `ready CONNECTOR HOLDER` (process IDs as seen from inside) once it is ready:
 //!
 //! - `hold PATH`: connects and holds the connection
+//! - `keep PATH`: connects, and connects again whenever the server has ended, until it answers again
 //! - `say PATH LINE`: connects, sends the line, holds
 //! - `ask PATH write|parts|message|cut LINE…`: connects, and sends the lines repeatedly over this one connection
 //! - `blink PATH HOLD_MS PAUSE_MS`: starts a new process repeatedly that connects, holds for the given time, and exits
@@ -114,6 +115,7 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
             let _connection = UnixStream::connect(path)?;
             stand(until_eof, std::process::id())
         }
+        ["keep", path] => keep(path, until_eof),
         ["say", path, line] => {
             let mut connection = UnixStream::connect(path)?;
             connection.write_all(format!("{line}\r\n").as_bytes())?;
@@ -159,6 +161,22 @@ fn stay(until_eof: bool) -> io::Result<()> {
     loop {
         thread::park();
     }
+}
+
+fn keep(path: &str, until_eof: bool) -> io::Result<()> {
+    let mut connection = UnixStream::connect(path)?;
+    let path = path.to_owned();
+    thread::spawn(move || {
+        loop {
+            // It ends with the server.
+            let _ = io::copy(&mut connection, &mut io::sink());
+            match UnixStream::connect(&path) {
+                Ok(again) => connection = again,
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    });
+    stand(until_eof, std::process::id())
 }
 
 fn mute(path: &str, until_eof: bool) -> io::Result<()> {

@@ -7,6 +7,8 @@
 //!   other files; the first CLIENTS of them hold one connection to the path each
 //! - `rooms PROCESSES CLIENTS PATH`: this many processes, each in a network namespace of its own, the first CLIENTS of
 //!   them with a connection; without the right to create namespaces it reports that and ends
+//! - `churn RATE PATH`: starts this many processes each second, as far as the machine can, which exit at once; the path
+//!   is not used
 //! - `time COMMAND…`: runs the command with its output discarded and prints `WALL_MICROS CPU_MICROS PEAK_KIB STATUS`
 //!
 //! The loads print `ready` and then the IDs of the processes that hold a connection, one line.
@@ -18,12 +20,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio, exit};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const CLONE_NEWNET: c_int = 0x4000_0000;
 const RLIMIT_NOFILE: c_int = 7;
 const PR_SET_PDEATHSIG: c_int = 1;
 const SIGKILL: c_int = 9;
+/// The steps of a second in which processes are started.
+const STEPS: usize = 50;
 
 /// `struct rusage` of 64-bit Linux: two `timeval`, `ru_maxrss`, and thirteen more.
 #[repr(C)]
@@ -42,6 +46,7 @@ unsafe extern "C" {
     fn setrlimit(resource: c_int, limits: *const [u64; 2]) -> c_int;
     fn prctl(option: c_int, argument: u64) -> c_int;
     fn dup(descriptor: c_int) -> c_int;
+    fn _exit(status: c_int) -> !;
 }
 
 fn main() {
@@ -69,6 +74,7 @@ fn main() {
                 hold(2, 4, (at < clients).then_some(path))
             })
         }),
+        ["churn", rate, _] => number(rate).and_then(churn),
         ["time", ..] => time(&args[1..]),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "unknown mode")),
     };
@@ -174,6 +180,32 @@ fn stand(processes: usize, make: impl Fn(usize) -> io::Result<Held>) -> io::Resu
         }
     }
     println!("ready {}", holders.join(" "));
+    io::stdout().flush()?;
+    wait_for_the_end();
+    Ok(())
+}
+
+/// Starts processes at an even rate until the end of standard input. If the machine is too slow, the processes that
+/// were not started are not made up for.
+fn churn(rate: usize) -> io::Result<()> {
+    let in_a_step = rate.div_ceil(STEPS).max(1);
+    thread::spawn(move || {
+        loop {
+            let start = Instant::now();
+            for _ in 0..in_a_step {
+                // SAFETY: the child calls only _exit, which is safe in the copy of a program with several threads.
+                if unsafe { fork() } == 0 {
+                    // SAFETY: it does not return.
+                    unsafe { _exit(0) };
+                }
+            }
+            let mut status = 0;
+            // SAFETY: the pointers are to values that live beyond the call; -1 is any child of this process.
+            while unsafe { wait4(-1, &mut status, 0, &mut Usage::default()) } > 0 {}
+            thread::sleep((Duration::from_secs(1) / STEPS as u32).saturating_sub(start.elapsed()));
+        }
+    });
+    println!("ready");
     io::stdout().flush()?;
     wait_for_the_end();
     Ok(())

@@ -38,6 +38,11 @@ pub fn hold(socket: &Path, place: Place) -> Result<Client> {
     start(place, &["hold", &socket.to_string_lossy()])
 }
 
+/// Connects and holds the connection. Connects again whenever the server has ended.
+pub fn keep(socket: &Path, place: Place) -> Result<Client> {
+    start(place, &["keep", &socket.to_string_lossy()])
+}
+
 /// Connects, sends one line, and holds the connection.
 pub fn say(socket: &Path, line: &str, place: Place) -> Result<Client> {
     start(place, &["say", &socket.to_string_lossy(), line])

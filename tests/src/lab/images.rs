@@ -59,8 +59,10 @@ fn compile(name: &str, sources: &[&str]) -> Result<PathBuf> {
     if program.exists() && fs::read(&compiled_from).is_ok_and(|earlier| earlier == text) {
         return Ok(program);
     }
-    // Compiled under a unique name and moved into place, because another run may be doing the same.
-    let fresh = program.with_extension(std::process::id().to_string());
+    // Compiled in a directory of its own and moved into place, because another run may be doing the same. Process IDs
+    // are the same on each stage, so they would not make its name unique.
+    let folder = tempfile::tempdir_in(rooms::cache()?).context("make a directory to compile in")?;
+    let fresh = folder.path().join(name);
     packages::run(
         Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
             .args([

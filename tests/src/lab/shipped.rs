@@ -1,4 +1,5 @@
-//! The shipped rules for the lab's Prometheus, with seconds instead of minutes, and its scrape configuration.
+//! The parts of what is shipped that tests use: the alerts, with seconds instead of minutes, with a scrape configuration
+//! for the lab's Prometheus; and the limit of memory in the chart's values.
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +11,19 @@ use serde_json::{Value, json};
 pub const CLUSTER: &str = "lab";
 /// The name of the agent's own pod, which the scrape adds like prometheus-operator does. No alert may ever blame it.
 pub const SCRAPED: &str = "castoff-agent-2wxyz";
+
+/// Returns the limit of the agent's memory in the chart's values, in bytes.
+///
+/// # Errors
+/// The values have none, or not in MiB.
+pub fn memory_limit() -> Result<u64> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/castoff/values.yaml");
+    let values = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let values: Value = serde_saphyr::from_str(&values)?;
+    let limit = values["resources"]["limits"]["memory"].as_str();
+    let limit = limit.and_then(|limit| limit.strip_suffix("Mi")?.parse::<u64>().ok());
+    Ok(limit.context("a limit of memory in MiB")? << 20)
+}
 
 /// Returns the shipped alerts, none of which waits longer than two seconds. Conditions must hold until daemons have
 /// ended, which takes longer on a busy machine.
