@@ -52,6 +52,39 @@ async fn another_version_is_read_as_far_as_its_structure_is_the_same() -> Result
 }
 
 #[tokio::test]
+async fn agents_of_three_versions_are_read_together() -> Result<()> {
+    let api = FakeApi::start().await?;
+    let mut older = report_in_use("older");
+    older["castoffVersion"] = json!("0.0.1");
+    if let Some(fields) = older.as_object_mut() {
+        fields.remove("shadowContainers");
+        fields.remove("kubeletCeiling");
+    }
+    let mut newer = report_clear("newer");
+    newer["castoffVersion"] = json!("7.1.0");
+    newer["inventedLater"] = json!([1, 2]);
+    for (node, report) in [("older", older), ("this", report_in_use("this")), ("newer", newer)] {
+        api.script().fleet.add(node);
+        api.script().fleet.answer(node, Reply::Report(report));
+    }
+    let ran = Person::of(&api)?.run(&["-o", "json"]).await?;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{ran:?}");
+    for (node, verdict) in [("older", "in-use"), ("this", "in-use"), ("newer", "clear")] {
+        let row = ran.row(node)?;
+        assert_eq!(
+            (&row["verdict"], &row["doubt"]),
+            (&json!(verdict), &json!(null)),
+            "{row}"
+        );
+    }
+    assert_eq!(ran.row("older")?["shadowContainers"]["state"], "unknown");
+    assert_eq!(ran.row("this")?["shadowContainers"]["state"], "known");
+    let versions = &ran.json()?["summary"]["versions"];
+    assert_eq!(versions.as_array().map(Vec::len), Some(3), "{versions}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn another_structure_is_reported_and_never_used() -> Result<()> {
     let cases: [(&str, Value, &str, &str); 5] = [
         (

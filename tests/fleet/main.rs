@@ -5,6 +5,7 @@ mod bad_reports;
 mod nodes;
 mod printed;
 mod tokens;
+mod watch;
 mod workstation;
 
 use std::path::{Path, PathBuf};
