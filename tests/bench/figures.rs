@@ -3,20 +3,25 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use castoff_tests::lab::memory::Usage;
+use castoff_tests::lab::process::Resources;
+
 use crate::tools::Run;
 
 /// Returns the median of several runs, for time and CPU separately.
 pub(crate) fn median(runs: &[Run]) -> Run {
-    let middle = |of: fn(&Run) -> Duration| {
-        let mut all: Vec<Duration> = runs.iter().map(of).collect();
-        all.sort_unstable();
-        all.get(all.len() / 2).copied().unwrap_or_default()
-    };
     Run {
-        wall: middle(|run| run.wall),
-        cpu: middle(|run| run.cpu),
+        wall: middle(runs.iter().map(|run| run.wall)),
+        cpu: middle(runs.iter().map(|run| run.cpu)),
         peak: runs.iter().map(|run| run.peak).max().unwrap_or(0),
     }
+}
+
+/// Returns the median.
+pub(crate) fn middle<T: PartialOrd + Default + Copy>(values: impl IntoIterator<Item = T>) -> T {
+    let mut all: Vec<T> = values.into_iter().collect();
+    all.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
 /// Returns the mean of several runs, for work that is spread over them.
@@ -37,6 +42,45 @@ pub(crate) fn millis(time: Duration) -> f64 {
 /// Returns the ratio of `slow` to `quick`.
 pub(crate) fn times(slow: Duration, quick: Duration) -> f64 {
     slow.as_secs_f64() / quick.as_secs_f64().max(1e-9)
+}
+
+/// Returns MiB.
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a machine has fewer than 2⁵² bytes")]
+    let bytes = bytes as f64;
+    bytes / f64::from(1 << 20)
+}
+
+/// The heading of [`of_group`].
+pub(crate) const GROUP_HEADING: &str = "MiB of the group now (of files) / most";
+
+/// Returns the memory of a control group.
+pub(crate) fn of_group(usage: Usage) -> String {
+    let [now, files, peak] = [usage.now, usage.files, usage.peak].map(mebibytes);
+    format!("{now:.1} ({files:.1}) / {peak:.1}")
+}
+
+/// The heading of [`of_process`].
+pub(crate) const RSS_HEADING: &str = "MiB of RSS now / most";
+
+/// Returns the resident memory of a process.
+pub(crate) fn of_process(resources: Resources) -> String {
+    let [now, peak] = [resources.memory, resources.peak].map(|kibibytes| mebibytes(kibibytes as u64 * 1024));
+    format!("{now:.1} / {peak:.1}")
+}
+
+/// Returns the figures of the memory of a control group.
+pub(crate) fn memory_figures(what: &str, usage: Usage) -> [Figure; 2] {
+    let (now, peak) = (mebibytes(usage.now), mebibytes(usage.peak));
+    [
+        Figure::at_most(format!("{what}, memory of the group"), now, 15.0, "MiB"),
+        Figure::at_most(
+            format!("{what}, peak beside the memory afterwards"),
+            peak / now,
+            1.3,
+            "×",
+        ),
+    ]
 }
 
 /// A figure with a limit that castoff sets itself.

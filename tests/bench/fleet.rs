@@ -11,12 +11,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use castoff_tests::fake::api::{FakeApi, report_clear, report_used_by};
 use castoff_tests::lab::castoff_binary;
+use castoff_tests::lab::process::{cpu_time, peak_memory};
 use serde_json::Value;
 
-use crate::figures::{Figure, table, times};
+use crate::figures::{Figure, mebibytes, table, times};
+use crate::tools::seconds;
 
 /// The numbers of nodes.
 const SIZES: [u32; 3] = [1_250, 5_000, 20_000];
+/// The number of nodes of the largest cluster, which is measured as a table and takes minutes, and the seconds of
+/// `--for` from which on it is.
+const LARGEST: u32 = 100_000;
+const LONG: u64 = 240;
 /// The round trip from the API server to an agent.
 const AWAY: Duration = Duration::from_millis(20);
 /// The placeholder of a node's name in a report that was written once.
@@ -32,7 +38,7 @@ pub(crate) struct Measured {
     first: Duration,
     cpu: Duration,
     /// The peak in KiB.
-    peak: u64,
+    peak: usize,
     requests: u64,
     bytes: usize,
     /// The number of printed rows; none if the format has no row for each node.
@@ -66,6 +72,11 @@ pub(crate) fn measure(say: impl Fn(&str)) -> Result<Vec<Measured>> {
             say(&format!("castoff cluster -o {format}, {nodes} nodes"));
             all.push(look(&api, &kubeconfig.to_string_lossy(), nodes, format)?);
         }
+    }
+    if seconds(0) >= LONG {
+        grow(&api, LARGEST);
+        say(&format!("castoff cluster -o table, {LARGEST} nodes"));
+        all.push(look(&api, &kubeconfig.to_string_lossy(), LARGEST, "table")?);
     }
     Ok(all)
 }
@@ -121,8 +132,8 @@ fn look(api: &FakeApi, kubeconfig: &str, nodes: u32, format: &'static str) -> Re
     let (mut peak, mut cpu) = (0, Duration::ZERO);
     let status = loop {
         // Of the program alone: the value of wait4(2) would include this process's own.
-        peak = peak.max(read_peak(child.id()).unwrap_or(0));
-        cpu = cpu.max(read_cpu(child.id()).unwrap_or_default());
+        peak = peak.max(peak_memory(child.id()).unwrap_or(0));
+        cpu = cpu.max(cpu_time(child.id()).unwrap_or_default());
         if let Some(status) = child.try_wait()? {
             break status;
         }
@@ -159,20 +170,6 @@ fn rows(format: &str, text: &str) -> Result<Option<usize>> {
         }
         _ => None,
     })
-}
-
-fn read_peak(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// User and system time, in clock ticks of 10 ms: fields 14 and 15 of proc(5).
-fn read_cpu(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 10))
 }
 
 /// Fails unless every node has its row.
@@ -217,9 +214,8 @@ pub(crate) fn print(all: &[Measured]) -> String {
 }
 
 impl Measured {
-    #[expect(clippy::cast_precision_loss, reason = "KiB of a process are far below 2^52")]
     fn mebibytes(&self) -> f64 {
-        self.peak as f64 / 1024.0
+        mebibytes(self.peak as u64 * 1024)
     }
 }
 
@@ -253,6 +249,10 @@ pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
         ));
         let each = f64::from(u32::try_from(large.requests).unwrap_or(u32::MAX)) / f64::from(large.nodes);
         figures.push(Figure::at_most("requests for each node", each, 1.02, ""));
+        if let Some(largest) = of(LARGEST, "table") {
+            let growth = largest.mebibytes() / small.mebibytes();
+            figures.push(Figure::at_most("memory, 100,000 nodes beside 5,000", growth, 1.5, "×"));
+        }
     }
     figures
 }

@@ -50,6 +50,7 @@ const fn size(processes: usize, sockets: usize, files: usize, namespaces: usize,
         files,
         namespaces,
         clients,
+        ..Size::NONE
     }
 }
 

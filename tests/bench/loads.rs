@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::images;
+use castoff_tests::lab::places::Place;
+use castoff_tests::lab::rooms::copy_program;
 use tempfile::TempDir;
 
 /// The size of a node's load.
@@ -20,6 +23,23 @@ pub(crate) struct Size {
     pub(crate) namespaces: usize,
     /// The number of the processes, and of the namespaces, with a connection to the engine.
     pub(crate) clients: usize,
+    /// The processes that start each second, and exit at once.
+    pub(crate) exits: usize,
+    /// True if the processes belong to one ordinary user.
+    pub(crate) of_a_user: bool,
+}
+
+impl Size {
+    /// An engine alone.
+    pub(crate) const NONE: Self = Self {
+        processes: 0,
+        sockets: 0,
+        files: 0,
+        namespaces: 0,
+        clients: 0,
+        exits: 0,
+        of_a_user: false,
+    };
 }
 
 /// A node's load. Dropping it ends all of its processes.
@@ -45,51 +65,49 @@ impl Load {
 
     /// Starts an engine alone, which closes every connection at once.
     pub(crate) fn closing() -> Result<Self> {
-        let none = Size {
-            processes: 0,
-            sockets: 0,
-            files: 0,
-            namespaces: 0,
-            clients: 0,
-        };
-        Self::with_engine("close", none)
+        Self::with_engine("close", Size::NONE)
     }
 
     fn with_engine(mode: &str, size: Size) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("castoff-bench").tempdir()?;
-        let program = images::load()?;
+        let program = folder.path().join("load");
+        copy_program(&images::load()?, &program)?;
         // Under a name by which castoff recognises dockerd.
         let engine = folder.path().join("dockerd");
-        fs::copy(&program, &engine).context("copy the load program")?;
+        copy_program(&program, &engine)?;
         let socket = folder.path().join("docker.sock");
         let at = socket.to_string_lossy().into_owned();
-        let (engine, _) = start(&engine, &[mode, &at])?;
+        let (engine, _) = start(&Place::host(), &engine, &[mode, &at])?;
+        let mut crowd = Place::host();
+        if size.of_a_user {
+            for path in [folder.path(), &socket] {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+            }
+            crowd = crowd.ordinary_user();
+        }
         let mut parts = Vec::new();
         let mut holders = Vec::new();
-        let mut add = |arguments: &[String]| -> Result<()> {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let (part, held) = start(&program, &arguments)?;
+        let mut add = |place: &Place, mode: &str, numbers: &[usize]| -> Result<()> {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            let words: Vec<&str> = [mode]
+                .into_iter()
+                .chain(numbers.iter().map(String::as_str))
+                .chain([at.as_str()])
+                .collect();
+            let (part, held) = start(place, &program, &words)?;
             parts.push(part);
             holders.extend(held);
             Ok(())
         };
-        let words = |mode: &str, numbers: &[usize]| {
-            let numbers = numbers.iter().map(ToString::to_string);
-            let words: Vec<String> = [mode.to_owned()]
-                .into_iter()
-                .chain(numbers)
-                .chain([at.clone()])
-                .collect();
-            words
-        };
         if size.processes > 0 {
-            add(&words(
-                "crowd",
-                &[size.processes, size.sockets, size.files, size.clients],
-            ))?;
+            let numbers = [size.processes, size.sockets, size.files, size.clients];
+            add(&crowd, "crowd", &numbers)?;
         }
         if size.namespaces > 0 {
-            add(&words("rooms", &[size.namespaces, size.clients]))?;
+            add(&Place::host(), "rooms", &[size.namespaces, size.clients])?;
+        }
+        if size.exits > 0 {
+            add(&crowd, "churn", &[size.exits])?;
         }
         Ok(Self {
             socket,
@@ -101,8 +119,9 @@ impl Load {
     }
 }
 
-fn start(program: &Path, arguments: &[&str]) -> Result<(Part, Vec<u32>)> {
-    let mut child = Command::new(program)
+fn start(place: &Place, program: &Path, arguments: &[&str]) -> Result<(Part, Vec<u32>)> {
+    let mut child = place
+        .command(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -119,6 +138,20 @@ fn start(program: &Path, arguments: &[&str]) -> Result<(Part, Vec<u32>)> {
     let holders: Vec<u32> = holders.map(str::parse).collect::<Result<_, _>>()?;
     ensure!(holders.iter().all(|pid| *pid > 1), "the load names no processes");
     Ok((part, holders))
+}
+
+/// Processes that start and exit at once, until it is dropped.
+pub(crate) struct Exits {
+    _part: Part,
+}
+
+impl Exits {
+    /// Starts so many processes each second, as far as the machine can.
+    pub(crate) fn start(each_second: usize) -> Result<Self> {
+        let words = ["churn", &each_second.to_string(), "-"];
+        let (part, _) = start(&Place::host(), &images::load()?, &words)?;
+        Ok(Self { _part: part })
+    }
 }
 
 impl Drop for Part {

@@ -1,12 +1,17 @@
 //! `castoff-bench`: compares castoff with the tools that users would run instead, on generated loads, in one run.
 //! Prints each figure with its limit. Fails only if castoff misses a holder of a connection. `tests/run bench` builds
 //! what it needs.
+//!
+//! `castoff-bench soak` is another program: it runs castoff for an hour, and fails if an invariant does not hold.
 
+mod exposition;
 mod figures;
 mod fleet;
 mod holders;
 mod loads;
 mod pods;
+mod scale;
+mod soak;
 mod storm;
 mod tools;
 
@@ -18,19 +23,25 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use figures::table;
+use tools::seconds;
 
 /// Returns the numbers of pods, and the time for which the agent is measured with each: `--for` of `tests/run`, by
 /// default a minute, and an eighth of it. With `--for 240s` the first is 240 looks, which take an hour with the agent's
 /// default period.
 fn steps() -> [(usize, Duration); 2] {
-    let given = std::env::var("CASTOFF_TESTS_SECONDS").ok();
-    let seconds = given.and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
-    let span = Duration::from_secs(seconds);
+    let span = Duration::from_secs(seconds(60));
     [(110, span), (250, span / 8)]
 }
 
 fn main() -> ExitCode {
-    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let outcome = match parts.as_slice() {
+        ["soak"] => soak::run(),
+        [soak::ON_STAGE] => soak::run_on_stage(),
+        parts => run(parts),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -40,9 +51,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `holders`, `pods`, `storm`, `fleet`, or all. Returns whether no holder was missed.
-fn run(parts: &[String]) -> Result<bool> {
-    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|given| given == part);
+/// Runs `holders`, `scale`, `pods`, `storm`, `fleet`, or all of them. Returns whether no holder was missed.
+fn run(parts: &[&str]) -> Result<bool> {
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
     let start = Instant::now();
     println!("{}", machine());
     let (mut reached, mut missed) = (Vec::new(), Vec::new());
@@ -60,6 +71,12 @@ fn run(parts: &[String]) -> Result<bool> {
         }
         reached.extend(holders::figures(&all));
         missed.extend(all.into_iter().flat_map(|m| m.missed));
+    }
+    if wanted("scale") {
+        let all = scale::measure(|what| eprintln!("{:4} s: {what}", start.elapsed().as_secs()))?;
+        println!("{}", scale::print(&all));
+        reached.extend(scale::figures(&all));
+        scale::ensure_no_client_is_lost(&all)?;
     }
     if wanted("pods") {
         eprintln!("{:4} s: pods", start.elapsed().as_secs());

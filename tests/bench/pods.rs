@@ -2,21 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::containerd::Containerd;
 use castoff_tests::lab::containers::{Container, RunningContainer};
+use castoff_tests::lab::memory::{MemoryGroup, Usage};
 use castoff_tests::lab::pods::{Pod, RunningPod};
+use castoff_tests::lab::process::{Resources, cpu_time};
+use castoff_tests::report::Agent;
 
-use crate::figures::{Figure, median, millis, table};
+use crate::figures::{
+    Figure, GROUP_HEADING, RSS_HEADING, mebibytes, median, memory_figures, millis, of_group, of_process, table,
+};
 use crate::loads::{Load, Size};
 use crate::tools;
 
@@ -39,31 +42,36 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// The agent's default period, to which the quiet CPU refers.
 const USUAL_PERIOD: f64 = 15.0;
 
+/// The measured methods of recording connects: without a kernel program, and with the one that most kernels have.
+const METHODS: [&str; 2] = ["off", "tracepoint"];
+
 /// The measurements of one step.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pods: usize,
-    cycles: f64,
-    /// CPU time of one cycle.
-    cpu: Duration,
-    /// KiB, at the end and at the peak.
-    memory: (u64, u64),
+    agents: Vec<AgentMeasured>,
     verdict: Duration,
     pub(crate) missed: Vec<u32>,
     by_ss: usize,
+}
+
+/// The measurements of one agent.
+#[derive(Debug)]
+struct AgentMeasured {
+    /// The argument of `--connect-events` and of `--requests`.
+    asked: &'static str,
+    cycles: f64,
+    /// CPU time of one cycle.
+    cpu: Duration,
+    resources: Resources,
+    group: Usage,
 }
 
 type Running = (RunningPod, Option<RunningContainer>);
 
 /// Creates more and more pods, and measures at each step.
 pub(crate) fn measure(steps: &[(usize, Duration)]) -> Result<Vec<Measured>> {
-    let load = Load::make(Size {
-        processes: 0,
-        sockets: 0,
-        files: 0,
-        namespaces: 0,
-        clients: 0,
-    })?;
+    let load = Load::make(Size::NONE)?;
     let runtime = Containerd::start()?;
     let pods = Mutex::new(Vec::new());
     let mut measured = Vec::new();
@@ -151,122 +159,99 @@ fn look(runtime: &Containerd, socket: &Path, pods: &Mutex<Vec<Running>>, span: D
     let program = castoff_binary()?.to_string_lossy().into_owned();
     let check = ["check", "--runtime-endpoint", &endpoint];
     let verdicts: Vec<_> = (0..5).map(|_| tools::time(&program, &check)).collect::<Result<_>>()?;
-    let agent = Agent::start(&program, &endpoint)?;
-    thread::sleep(Duration::from_secs(8)); // its start, and the time until the last pods are no longer new
-    let (start, cpu) = (Instant::now(), agent.cpu()?);
-    thread::sleep(span);
-    let cycles = start.elapsed().as_secs_f64() / PERIOD.as_secs_f64();
-    let cpu = agent.cpu()?.saturating_sub(cpu);
+    let agents = METHODS.into_iter().map(|asked| watch(asked, &endpoint, span));
     Ok(Measured {
         pods: count,
-        cycles,
-        cpu: cpu.div_f64(cycles),
-        memory: agent.memory()?,
+        agents: agents.collect::<Result<_>>()?,
         verdict: median(&verdicts).wall,
         missed: held.difference(&found).copied().collect(),
         by_ss: held.intersection(&tools::found_by_ss(socket)?).count(),
     })
 }
 
-/// A `castoff run`. Dropping it ends it.
-struct Agent(Child);
-
-impl Agent {
-    fn start(program: &str, endpoint: &str) -> Result<Self> {
-        let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let agent = Command::new(program)
-            .args(["run", "--log", "warn", "--period"])
-            .arg(format!("{}s", PERIOD.as_secs()))
-            .args(["--listen", &free.to_string(), "--runtime-endpoint", endpoint])
-            .stdin(Stdio::null())
-            .spawn();
-        Ok(Self(agent.context("start castoff run")?))
-    }
-
-    /// Returns the CPU time since its start, in the kernel's hundredths of a second.
-    fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields = stat.rsplit_once(')').context("a line of stat")?.1;
-        let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>);
-        let ticks = ticks.sum::<Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * 10))
-    }
-
-    /// Returns KiB, current and peak.
-    fn memory(&self) -> Result<(u64, u64)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
-        };
-        let memory = field("VmRSS").zip(field("VmHWM"));
-        ensure!(memory.is_some(), "castoff run has ended");
-        memory.context("its memory")
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait().map(drop)) {
-            eprintln!("castoff run did not end: {error}");
-        }
-    }
-}
-
-fn mebibytes(kibibytes: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a program has fewer than 2⁵² KiB")]
-    let kibibytes = kibibytes as f64;
-    kibibytes / 1024.0
+/// Runs an agent for `span`, in a control group.
+fn watch(asked: &'static str, endpoint: &str, span: Duration) -> Result<AgentMeasured> {
+    let group = MemoryGroup::make(None)?;
+    let period = format!("{}s", PERIOD.as_secs());
+    let arguments = ["--log", "info", "--period", &period, "--runtime-endpoint", endpoint];
+    let events = ["--connect-events", asked, "--requests", asked];
+    let agent = Agent::start_by(group.command(&castoff_binary()?)?, arguments.into_iter().chain(events))?;
+    thread::sleep(Duration::from_secs(8)); // its start, and the time until the last pods are no longer new
+    let (start, cpu) = (Instant::now(), cpu_time(agent.pid())?);
+    thread::sleep(span);
+    let cycles = start.elapsed().as_secs_f64() / PERIOD.as_secs_f64();
+    let cpu = cpu_time(agent.pid())?.saturating_sub(cpu);
+    Ok(AgentMeasured {
+        asked,
+        cycles,
+        cpu: cpu.div_f64(cycles),
+        resources: Resources::sample(agent.pid())?,
+        group: group.usage()?,
+    })
 }
 
 /// Returns thousandths of a core at the default period.
-fn quiet(m: &Measured) -> f64 {
-    millis(m.cpu) / USUAL_PERIOD
+fn quiet(agent: &AgentMeasured) -> f64 {
+    millis(agent.cpu) / USUAL_PERIOD
 }
 
 pub(crate) fn print(all: &[Measured]) -> String {
-    let row = |m: &Measured| {
+    let row = |m: &Measured, agent: &AgentMeasured| {
         vec![
             m.pods.to_string(),
-            format!("{:.0}", m.cycles),
-            format!("{:.1}", millis(m.cpu)),
-            format!("{:.2}", quiet(m)),
-            format!("{:.1} / {:.1}", mebibytes(m.memory.0), mebibytes(m.memory.1)),
+            agent.asked.to_owned(),
+            format!("{:.0}", agent.cycles),
+            format!("{:.1}", millis(agent.cpu)),
+            format!("{:.2}", quiet(agent)),
+            of_process(agent.resources),
+            of_group(agent.group),
             format!("{:.0}", millis(m.verdict)),
             format!("{} of {CLIENTS}", CLIENTS - m.missed.len()),
             format!("{} of {CLIENTS}", m.by_ss),
         ]
     };
+    let rows = all.iter().flat_map(|m| m.agents.iter().map(move |agent| row(m, agent)));
     table(
         "castoff run over a real containerd (pods beyond 110 are a sandbox in the host's network)",
         &[
             "pods",
+            "--connect-events",
             "cycles",
             "CPU ms a cycle",
             "m at 15 s",
-            "MiB now / most",
+            RSS_HEADING,
+            GROUP_HEADING,
             "first verdict ms",
             "clients found",
             "by ss -xp",
         ],
-        &all.iter().map(row).collect::<Vec<_>>(),
+        &rows.collect::<Vec<_>>(),
     )
 }
 
 /// Returns the figures that follow from these steps.
 pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
     let of = |m: &Measured| {
-        let pods = m.pods;
-        [
-            Figure::at_most(format!("{pods} pods, RSS"), mebibytes(m.memory.0), 15.0, "MiB"),
-            Figure::at_most(format!("{pods} pods, quiet CPU at 15 s"), quiet(m), 1.0, "m"),
-            Figure::at_most(
-                format!("{pods} pods, start to first verdict"),
-                millis(m.verdict),
-                300.0,
-                "ms",
-            ),
-        ]
+        let what = format!("{} pods", m.pods);
+        let of_agent = |agent: &AgentMeasured| {
+            let what = format!("{what}, --connect-events={}", agent.asked);
+            let mut figures = vec![Figure::at_most(
+                format!("{what}, quiet CPU at 15 s"),
+                quiet(agent),
+                1.0,
+                "m",
+            )];
+            figures.extend(memory_figures(&what, agent.group));
+            if agent.asked == "off" {
+                let rss = mebibytes(agent.resources.memory as u64 * 1024);
+                figures.push(Figure::at_most(format!("{what}, RSS"), rss, 12.0, "MiB"));
+            }
+            figures
+        };
+        let mut figures: Vec<Figure> = m.agents.iter().flat_map(of_agent).collect();
+        let verdict = format!("{what}, start to first verdict");
+        figures.push(Figure::at_most(verdict, millis(m.verdict), 300.0, "ms"));
+        figures
     };
     all.iter().flat_map(of).collect()
 }

@@ -1,21 +1,20 @@
 //! Connect events under load: processes that connect and exit at once, the cost of an unrelated connect, and the memory
 //! that castoff's control group counts, including kernel maps.
 
-use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use castoff_tests::lab::castoff_binary;
 use castoff_tests::lab::clients;
+use castoff_tests::lab::memory::{MemoryGroup, Usage};
 use castoff_tests::lab::places::Place;
 use castoff_tests::report::Agent;
 use serde_json::Value;
 
-use crate::figures::{Figure, table};
+use crate::figures::{Figure, GROUP_HEADING, memory_figures, of_group, table};
 use crate::loads::Load;
 
 /// The compared methods: the argument of `--connect-events` and of `--requests`.
@@ -50,9 +49,8 @@ pub(crate) struct Measured {
     unattributed: u64,
     /// The nanoseconds of an unrelated connect, without the agent and with it.
     unrelated: (f64, f64),
-    /// The bytes that the agent's control group uses afterwards and at the peak; none if this machine has no such
-    /// group.
-    memory: Option<(u64, u64)>,
+    /// The memory of the agent's control group afterwards and at the peak.
+    memory: Usage,
 }
 
 /// Measures each method in turn.
@@ -68,9 +66,9 @@ pub(crate) fn measure(progress: impl Fn(&str)) -> Result<Vec<Measured>> {
 fn measure_one(asked: &'static str, socket: &Path) -> Result<Measured> {
     let unrelated = Unrelated::listen()?;
     let without = unrelated.time()?;
-    let group = MemoryGroup::make()?;
+    let group = MemoryGroup::make(None)?;
     let arguments = ["--period", "1s", "--connect-events", asked, "--requests", asked];
-    let agent = Agent::start_by(group.command(&castoff_binary()?), arguments)?;
+    let agent = Agent::start_by(group.command(&castoff_binary()?)?, arguments)?;
     agent.wait_until("the first report", |agent| Ok(agent.get("/readyz")?.starts_with("ok")))?;
     let with = unrelated.time()?;
     let start = Instant::now();
@@ -100,7 +98,7 @@ fn measure_one(asked: &'static str, socket: &Path) -> Result<Measured> {
         lost: number(&events["lost"]),
         unattributed: number(&events["attributed"]["none"]),
         unrelated: (without, with),
-        memory: group.usage(),
+        memory: group.usage()?,
     })
 }
 
@@ -133,72 +131,6 @@ impl Unrelated {
     }
 }
 
-/// A control group that counts memory, of cgroup v1 or v2. Dropping it removes it, once it is empty.
-struct MemoryGroup {
-    folder: Option<PathBuf>,
-    files: [&'static str; 2],
-}
-
-impl MemoryGroup {
-    fn make() -> Result<Self> {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let v2 = Path::new("/sys/fs/cgroup");
-        let counts_v2 = fs::read_to_string(v2.join("cgroup.subtree_control"))
-            .is_ok_and(|controllers| controllers.split_whitespace().any(|c| c == "memory"));
-        let (parent, files) = if v1.join("memory.usage_in_bytes").exists() {
-            (Some(v1), ["memory.usage_in_bytes", "memory.max_usage_in_bytes"])
-        } else {
-            (counts_v2.then_some(v2), ["memory.current", "memory.peak"])
-        };
-        let folder = parent.map(|parent| parent.join(format!("castoff-bench-{}", std::process::id())));
-        if let Some(folder) = &folder {
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        }
-        Ok(Self { folder, files })
-    }
-
-    /// Returns a command that executes the program in it.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = match &self.folder {
-            Some(folder) => {
-                let mut shell = Command::new("/bin/sh");
-                let join = "echo $$ >\"$1/cgroup.procs\"; shift; exec \"$@\"";
-                shell.args(["-ec", join, "sh"]).arg(folder).arg(program);
-                shell
-            }
-            None => Command::new(program),
-        };
-        // As in the image.
-        command.env("MALLOC_TRIM_THRESHOLD_", "131072");
-        command
-    }
-
-    /// Returns the bytes, current and peak.
-    fn usage(&self) -> Option<(u64, u64)> {
-        let read = |file: &str| {
-            let text = fs::read_to_string(self.folder.as_ref()?.join(file)).ok()?;
-            text.trim().parse().ok()
-        };
-        Some((read(self.files[0])?, read(self.files[1])?))
-    }
-}
-
-impl Drop for MemoryGroup {
-    fn drop(&mut self) {
-        if let Some(folder) = &self.folder
-            && let Err(error) = fs::remove_dir(folder)
-        {
-            eprintln!("{}: {error}", folder.display());
-        }
-    }
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a program has fewer than 2⁵² bytes")]
-    let bytes = bytes as f64;
-    bytes / f64::from(1 << 20)
-}
-
 pub(crate) fn print(all: &[Measured]) -> String {
     let row = |m: &Measured| {
         let (without, with) = m.unrelated;
@@ -210,10 +142,7 @@ pub(crate) fn print(all: &[Measured]) -> String {
             m.lost.to_string(),
             m.unattributed.to_string(),
             format!("{without:.0} / {with:.0}"),
-            m.memory.map_or_else(
-                || "not counted".to_owned(),
-                |(now, most)| format!("{:.1} / {:.1}", mebibytes(now), mebibytes(most)),
-            ),
+            of_group(m.memory),
         ]
     };
     table(
@@ -226,7 +155,7 @@ pub(crate) fn print(all: &[Measured]) -> String {
             "lost",
             "without a name",
             "unrelated connect ns without / with",
-            "MiB of the group now / most",
+            GROUP_HEADING,
         ],
         &all.iter().map(row).collect::<Vec<_>>(),
     )
@@ -255,10 +184,7 @@ pub(crate) fn figures(all: &[Measured]) -> Vec<Figure> {
                 ),
             ]
         });
-        let memory = m.memory.map(|(now, _)| {
-            let what = format!("--connect-events={}, memory of the group", m.asked);
-            Figure::at_most(what, mebibytes(now), 15.0, "MiB")
-        });
+        let memory = memory_figures(&format!("--connect-events={}", m.asked), m.memory);
         of_events.into_iter().flatten().chain(memory)
     };
     all.iter().flat_map(of).collect()

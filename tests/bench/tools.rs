@@ -8,6 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::{castoff_binary, images};
 
+/// Returns the seconds of `--for` of `tests/run`, or else `usual`.
+pub(crate) fn seconds(usual: u64) -> u64 {
+    let given = std::env::var("CASTOFF_TESTS_SECONDS").ok();
+    given.and_then(|seconds| seconds.parse().ok()).unwrap_or(usual)
+}
+
 /// One run of a tool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
