@@ -137,7 +137,7 @@ fn report(node: &str) -> String {
         })
         .collect();
     report["clients"] = json!({ "state": "known", "value": clients });
-    if at % 3 == 0 {
+    if at.is_multiple_of(3) {
         report["runtime"]["value"]["version"] = json!("1.7.27");
     } else {
         report["runtime"]["value"]["version"] = json!("2.2.4");

@@ -13,7 +13,7 @@ use castoff_tests::report::{Agent, gaps, list};
 use serde_json::Value;
 
 use crate::Plan;
-use crate::node::{ENDPOINT, ENGINE, Engine, Runtime, start_kubelet};
+use crate::node::{ENDPOINT, ENGINE, Runtime, start_engine, start_kubelet};
 use crate::watched::{Watched, explain};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/clock.rs");
@@ -98,7 +98,7 @@ fn report_at(agent: &Watched, shift: i64) -> Result<Value> {
 /// Neither jump loses a client, makes the node better than it is, or stops the looks; nor does a restart in between.
 pub(crate) fn jumps(_: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
-    let _engine = Engine::start()?;
+    let _engine = start_engine()?;
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state.json");
     let clock = Clock::make()?;
