@@ -82,7 +82,10 @@ pub(crate) fn run_on_stage() -> Result<bool> {
             drop(used);
             check_next_run(&node, &state, &mut record)?;
         }
-        Err(error) => record.fail(Invariant::Lives, &format!("{error:#}; {}", tail(&agent.log()))),
+        Err(error) => {
+            record.fail(Invariant::Lives, &format!("{error:#}"));
+            print_tail(&agent.log());
+        }
     }
     println!("{}{}", record.print_times(), record.print_invariants());
     Ok(record.holds())
@@ -123,7 +126,8 @@ fn end(agent: Agent, record: &mut Record) -> Result<()> {
     let log = agent.log();
     let code = agent.stop()?;
     if code != Some(0) || log.contains("panicked") {
-        record.fail(Invariant::Lives, &format!("it ended with {code:?}; {}", tail(&log)));
+        record.fail(Invariant::Lives, &format!("it ended with {code:?}"));
+        print_tail(&log);
     }
     Ok(())
 }
@@ -143,8 +147,11 @@ fn check_next_run(node: &Node, state: &Path, record: &mut Record) -> Result<()> 
     Ok(())
 }
 
-/// Returns the end of a log, with its heading.
-fn tail(log: &str) -> String {
+/// Prints the end of the agent's log.
+fn print_tail(log: &str) {
     let lines: Vec<&str> = log.lines().collect();
-    format!("the log ends:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
+    eprintln!(
+        "the agent's log ends:\n{}",
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    );
 }
