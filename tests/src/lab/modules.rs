@@ -65,6 +65,11 @@ impl Module {
         }
     }
 
+    /// Returns the module whose `main.go` it uses, if it has none of its own.
+    fn program_of(self) -> Option<Self> {
+        (self == Self::OlderKubernetes).then_some(Self::Kubernetes)
+    }
+
     fn folder(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",
@@ -95,6 +100,10 @@ pub fn build(module: Module) -> Result<PathBuf> {
     }
     // Go may write to the directory that it builds from, and this tree must not change.
     let work = tempfile::tempdir_in(&cache).context("make a folder for a build")?;
+    if let Some(other) = module.program_of() {
+        let program = Path::new(SOURCES).join(other.folder()).join("main.go");
+        fs::copy(program, work.path().join("main.go")).context("copy another module's program")?;
+    }
     for entry in fs::read_dir(&source).with_context(|| format!("read {}", source.display()))? {
         let entry = entry?;
         fs::copy(entry.path(), work.path().join(entry.file_name())).context("copy a module's source")?;
