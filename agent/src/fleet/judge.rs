@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::days::Week;
 use super::join::{AgentPod, Node, Unsupported};
 use super::look::FleetSettings;
 use super::readiness::{self, ago};
@@ -126,13 +125,11 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
         clients: report.clients.weakened(is_stale),
         exposures: report.exposures.weakened(is_stale),
         shadow_containers: report.shadow_containers.weakened(is_stale),
-        docker_free: if is_stale {
-            Reported::Unknown
-        } else {
-            report.docker_free
-        },
+        docker_free: Some(report.docker_free)
+            .filter(|_| !is_stale)
+            .unwrap_or(Reported::Unknown),
         // The days of an old look are not those of now.
-        week: if is_stale { Week::default() } else { report.week },
+        week: Some(report.week).filter(|_| !is_stale).unwrap_or_default(),
         runtime_is_hidden: report.runtime_is_hidden,
     }
 }
