@@ -58,8 +58,8 @@ pub(crate) enum Said {
     Finding(&'static str),
     /// The case's unit is a relay, and this program is shown behind it.
     Behind(&'static str),
-    /// The times of the socket's file show that no client has connected since they were set.
-    NoneSince,
+    /// The times of the socket's file prove nothing, because they do not fit the clock.
+    NoMark,
 }
 
 impl fmt::Display for Said {
@@ -73,7 +73,7 @@ impl fmt::Display for Said {
             Self::Exposed(via) => write!(out, "exposure by {via}"),
             Self::Finding(code) => write!(out, "`{code}`"),
             Self::Behind(_) => out.write_str("relay, with its clients"),
-            Self::NoneSince => out.write_str("no client since the times were set"),
+            Self::NoMark => out.write_str("the file's times prove nothing"),
         }
     }
 }
@@ -90,7 +90,11 @@ impl Case {
         clients.sort();
         let mut seen = clients_of(report, socket)?;
         seen.sort();
-        ensure!(seen == clients, "clients are {seen:?} and not {clients:?}");
+        ensure!(
+            seen == clients,
+            "clients are {seen:?} and not {clients:?}: {}",
+            report["clients"]
+        );
         ensure!(
             clients.is_empty() || report["verdict"] == "in-use",
             "verdict {}",
@@ -120,7 +124,7 @@ impl Case {
             Said::Session(uid) => Some(format!("session of {uid}")),
             Said::Unnamed => Some("unnamed".to_owned()),
             Said::Unseen => Some("unseen".to_owned()),
-            Said::Exposed(_) | Said::Finding(_) | Said::Behind(_) | Said::NoneSince => None,
+            Said::Exposed(_) | Said::Finding(_) | Said::Behind(_) | Said::NoMark => None,
         }
     }
 
@@ -152,12 +156,12 @@ impl Case {
                     relay["identity"]["unit"].to_string().contains(&self.unit()) && clients(relay).iter().any(is_behind)
                 })
             }
-            Said::NoneSince => {
+            Said::NoMark => {
                 let listeners = list(report, "engines")?
                     .iter()
                     .filter_map(|engine| engine["listeners"].as_array());
                 let mut listeners = listeners.flatten();
-                listeners.any(|own| own["name"]["path"] == json!(socket) && own["lastConnect"]["kind"] == "none-since")
+                listeners.any(|own| own["name"]["path"] == json!(socket) && own["lastConnect"]["because"] == "future")
             }
             _ => true,
         };

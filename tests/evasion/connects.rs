@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
         how: "events: the process",
         set: |world, case| keep(world.client(case, &["wiped"])),
         with: UNIT,
-        without: &[Said::NoneSince],
+        without: &[Said::NoMark],
     },
     Case {
         name: "io-uring",

@@ -175,18 +175,15 @@ impl ProcessReader {
         let cgroups = dir.read_cgroups();
         let place = |cgroups: Vec<u8>| cgroups::read_membership(&self.proc, &cgroups);
         let membership = cgroups.map_or_else(|_| Membership::default(), place);
-        let process = Process {
+        let executable = dir.read_executable().ok().flatten();
+        Some(Process {
             key: entry.key,
-            name: entry.name.to_string(),
-            executable: entry.executable.as_deref().map(str::to_owned),
+            // These may have changed since the row was read: a shell executes another program.
+            name: dir.read_name().unwrap_or_else(|_| entry.name.to_string()),
+            executable: executable.or_else(|| entry.executable.as_deref().map(str::to_owned)),
+            netns: dir.read_netns().ok().flatten().or(entry.netns),
             uid,
-            netns: entry.netns,
             membership,
-        };
-        Some(if self.was_kept(entry.key) {
-            look_again(&dir, process)
-        } else {
-            process
         })
     }
 
@@ -331,16 +328,6 @@ fn read_entry(procfs: &Procfs, pid: Pid, refusals: &mut Refusals<'_>) -> io::Res
         netns,
     };
     Ok((entry, is_whole))
-}
-
-/// Reads the properties again that a process may have changed since its row was read.
-fn look_again(dir: &ProcessDirectory, process: Process) -> Process {
-    Process {
-        name: dir.read_name().unwrap_or(process.name),
-        executable: dir.read_executable().ok().flatten().or(process.executable),
-        netns: dir.read_netns().ok().flatten().or(process.netns),
-        ..process
-    }
 }
 
 fn refused(pid: Pid, file: &str, hides: Hides, error: &io::Error) -> Gap {

@@ -269,3 +269,16 @@ fn a_cgroup_below_one_that_a_user_owns_is_the_users_claim() {
         assert_eq!((users, membership.pod_uid), (vec![Some(owner)], None));
     }
 }
+
+/// A script that executes a client while a look is under way: the look's table has the shell.
+#[test]
+fn a_process_that_executes_another_program_is_described_as_that_program() {
+    let host = RecordedHost::new();
+    let process = host.process(40, 1, "sh").exe("/usr/bin/dash");
+    let (table, _) = table(&host);
+    let entry = table.get(Pid(40)).expect("it is recorded");
+    process.exe("/usr/bin/docker").file("comm", "docker\n");
+    let described = host.reader().describe(entry).expect("it is there");
+    assert_eq!(described.executable.as_deref(), Some("/usr/bin/docker"));
+    assert_eq!(described.name, "docker");
+}
