@@ -57,14 +57,7 @@ pub(crate) fn measure(say: impl Fn(&str)) -> Result<Vec<Measured>> {
     api.script().fleet.report = report;
     let folder = tempfile::tempdir()?;
     let kubeconfig = folder.path().join("kubeconfig");
-    let server = api.address();
-    fs::write(
-        &kubeconfig,
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-             clusters: [{{name: k, cluster: {{server: 'http://{server}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
-        ),
-    )?;
+    fs::write(&kubeconfig, api.kubeconfig())?;
     let mut all = Vec::new();
     for nodes in SIZES {
         grow(&api, nodes);

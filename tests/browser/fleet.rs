@@ -86,14 +86,7 @@ fn page(folder: &std::path::Path) -> Result<Vec<u8>> {
         fleet.report = report;
     }
     let kubeconfig = folder.join("kubeconfig");
-    let server = api.address();
-    fs::write(
-        &kubeconfig,
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
-             clusters: [{{name: k, cluster: {{server: 'http://{server}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
-        ),
-    )?;
+    fs::write(&kubeconfig, api.kubeconfig())?;
     let mut castoff = Command::new(castoff_binary()?);
     castoff.args(["cluster", "-o", "html", "--kubeconfig"]).arg(&kubeconfig);
     let output = castoff.output().context("start castoff cluster")?;

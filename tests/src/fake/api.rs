@@ -139,6 +139,15 @@ impl FakeApi {
         Ok(fake)
     }
 
+    /// Returns a kubeconfig that leads to it, with a token that it does not check.
+    pub fn kubeconfig(&self) -> String {
+        let server = self.address();
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+             clusters: [{{name: k, cluster: {{server: 'http://{server}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
+        )
+    }
+
     /// Returns its address.
     pub const fn address(&self) -> SocketAddr {
         self.address
