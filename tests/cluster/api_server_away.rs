@@ -21,10 +21,10 @@ fn the_agent_keeps_its_state_and_publishes_again_without_a_burst() -> Result<()>
         site.release().install(Helm::Four, &[OFTEN, "http.auth=none"])?;
         let docker = site.cluster.start_docker()?;
         site.deploy_builder(docker.socket())?;
-        site.wait_for_verdict("in-use")?;
         let pod = site.release().agent()?;
         let address = pod["status"]["podIP"].as_str().context("a pod's address")?.to_owned();
-        let first_seen = first_seen(&site.page_at(&address, "api/v1/report")?)?;
+        site.wait_for_builder(|| report(site, &address))?;
+        let first_seen = first_seen(&report(site, &address)?)?;
         let asked_before = site.cluster.requests_of(AGENT)?.len();
 
         site.cluster.kill_api_server()?;
@@ -43,7 +43,7 @@ fn the_agent_keeps_its_state_and_publishes_again_without_a_burst() -> Result<()>
             Ok(())
         })?;
         same_pod(site, &pod)?;
-        let now = self::first_seen(&site.page_at(&address, "api/v1/report")?)?;
+        let now = self::first_seen(&report(site, &address)?)?;
         ensure!(now == first_seen, "first seen {now} in place of {first_seen}");
         // In the whole time since, as the API server's audit log counts.
         let asked = site.cluster.requests_of(AGENT)?.len() - asked_before;
@@ -103,9 +103,12 @@ fn same_pod(site: &Site, before: &Value) -> Result<()> {
     })
 }
 
+fn report(site: &Site, address: &str) -> Result<Value> {
+    serde_json::from_str(&site.page_at(address, "api/v1/report")?).context("a report")
+}
+
 /// Returns the time when the builder was first seen.
-fn first_seen(report: &str) -> Result<String> {
-    let report: Value = serde_json::from_str(report).context("a report")?;
+fn first_seen(report: &Value) -> Result<String> {
     let clients = report["clients"]["value"].as_array().into_iter().flatten();
     let mut builders = clients.filter(|client| client["identity"]["namespace"] == "builds");
     let builder = builders

@@ -113,7 +113,7 @@ fn every_command_of_a_runbook_runs_against_the_shipped_daemonset() -> Result<()>
         site.release().install(Helm::Four, &values)?;
         let docker = site.cluster.start_docker()?;
         site.deploy_builder(docker.socket())?;
-        site.wait_for_verdict("in-use")?;
+        site.wait_for_builder(|| site.release().report())?;
         let builder = site.cluster.kubectl([
             "get",
             "pods",

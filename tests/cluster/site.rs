@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::image::Image;
 use castoff_tests::lab::images;
 use castoff_tests::lab::kubernetes::{Cluster, Node};
@@ -66,6 +66,25 @@ impl Site {
                 said.and_then(Value::as_str) == Some(verdict),
                 "{said:?} in place of {verdict}"
             );
+            Ok(())
+        })
+    }
+
+    /// Waits until the agent reports the builder as a client and has published so; `read` returns its report. The verdict
+    /// is not enough: the lab's own `docker` is a client as well, and may be seen first.
+    pub(crate) fn wait_for_builder(&self, read: impl Fn() -> Result<Value>) -> Result<()> {
+        self.wait_for_verdict("in-use")?;
+        wait::until("the builder in the report and in the annotation", PATIENCE, || {
+            let report = read()?;
+            let clients = report["clients"]["value"].as_array().map_or(&[][..], Vec::as_slice);
+            ensure!(
+                clients.iter().any(|client| client["identity"]["namespace"] == "builds"),
+                "no builder in {clients:?}"
+            );
+            let annotations = self.release().annotations(NODE)?;
+            let summary = annotations.get("summary").and_then(Value::as_str).unwrap_or_default();
+            let summary: Value = serde_json::from_str(summary).context("the annotation")?;
+            ensure!(summary["clients"] == clients.len(), "{summary} of {clients:?}");
             Ok(())
         })
     }
