@@ -19,7 +19,7 @@ use crate::model::snapshot::ConnectionsSeen;
 use crate::model::socket::{ListeningFile, ListeningFiles, ListeningSocket};
 use crate::sources::HostPaths;
 use crate::sources::connects::{Asked, ConnectSource, Wanted};
-use crate::sources::engines::held::{HeldMemory, HeldSocket, read_sockets_of_init, sockets_of_users, tcp_sockets};
+use crate::sources::engines::held::{HeldSocket, read_held, read_sockets_of_init, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
     ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
 };
@@ -31,6 +31,7 @@ use crate::sources::processes::{ProcessReader, ProcessTable};
 use crate::sources::sockets::connected::Connected;
 use crate::sources::sockets::listening::{SocketsSeen, find_sockets};
 use crate::sources::sockets::namespaces::{NamespaceFinder, Namespaces};
+use crate::sources::sockets::protocol::ProtocolMemory;
 use crate::sources::sockets::tables::SocketTables;
 use crate::sources::sockets::tcp::{TcpSeen, find_tcp};
 
@@ -139,7 +140,7 @@ pub(super) struct HostSide {
     memberships: MembershipMemory,
     holders: HolderMemory,
     pub(super) iterator: HolderIterator,
-    held: HeldMemory,
+    pub(super) protocols: ProtocolMemory,
     unplaced: Unplaced,
     connects: ConnectSource,
     /// The sockets of this look, to find the clients of one more listener.
@@ -172,7 +173,7 @@ impl HostSide {
             memberships: MembershipMemory::default(),
             holders: HolderMemory::default(),
             iterator,
-            held: HeldMemory::default(),
+            protocols: ProtocolMemory::default(),
             unplaced: Unplaced::default(),
             connects,
             swept: None,
@@ -195,6 +196,7 @@ impl HostSide {
             return self.without_table();
         };
         self.swept = None;
+        self.protocols.begin();
         self.tables.begin();
         let namespaces = self.namespaces.find(&self.paths.proc, &table);
         let sockets = self.find_sockets(&table, &namespaces, places);
@@ -291,7 +293,7 @@ impl HostSide {
         let mut found = engines.reading.known().cloned().unwrap_or_default();
         let ports = places.ports.reading.known().cloned().unwrap_or_default();
         let mut gaps: Vec<Gap> = places.ports.all_gaps().cloned().collect();
-        let sockets = self.held.read(&self.reader, &self.paths.proc, &found);
+        let sockets = read_held(&self.reader, &self.paths.proc, &found, &mut self.protocols);
         let of_init = read_sockets_of_init(&self.reader, table, &ports, &mut gaps);
         let tcp_held = tcp_sockets(&sockets, &found, of_init, ports);
         let mut tcp = find_tcp(self.tables.as_mut(), namespaces, &tcp_held);

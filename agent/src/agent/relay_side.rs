@@ -227,7 +227,7 @@ impl HostSide {
         let mut visited: BTreeSet<ListenerId> = BTreeSet::new();
         for _ in 0..ROUNDS {
             candidates.add(&self.reader, &swept.table, &fresh, &is_expected);
-            if !candidates.read_sockets(&self.reader) {
+            if !candidates.read_sockets(&self.reader, &self.paths.proc, &mut self.protocols) {
                 break;
             }
             let tcp = self.find_relay_listeners(&mut candidates, &swept, known);
@@ -257,7 +257,7 @@ impl HostSide {
     fn find_relay_listeners(&mut self, candidates: &mut Candidates, swept: &Swept, known: &Known) -> TcpSeen {
         let held = candidates.held();
         let tcp_held = TcpHeld {
-            sockets: held.clone(),
+            sockets: candidates.tcp().clone(),
             of_init: BTreeSet::new(),
             ports: BTreeMap::new(),
             of_users: true,

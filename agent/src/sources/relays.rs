@@ -6,6 +6,7 @@ mod ends;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::model::connect::Connects;
 use crate::model::identity::{ProcessKey, SocketInode};
@@ -13,6 +14,7 @@ use crate::model::process::Process;
 use crate::model::relay::{RelayBasis, RelayListener, RelaySighting, Steps, basis_of_name};
 use crate::model::socket::{Connection, ListenerId, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
+use crate::sources::sockets::protocol::ProtocolMemory;
 pub use ends::Ends;
 
 /// The most relays that are kept.
@@ -30,6 +32,8 @@ pub struct Candidates {
     members: BTreeMap<ProcessKey, BTreeSet<ProcessKey>>,
     /// The sockets of each process.
     held: BTreeMap<ProcessKey, BTreeSet<SocketInode>>,
+    /// Those that may be TCP sockets.
+    tcp: BTreeSet<SocketInode>,
 }
 
 impl Candidates {
@@ -121,7 +125,7 @@ impl Candidates {
     }
 
     /// Reads the sockets of the processes that were added. Returns false if there were none.
-    pub fn read_sockets(&mut self, reader: &ProcessReader) -> bool {
+    pub fn read_sockets(&mut self, reader: &ProcessReader, proc: &Path, protocols: &mut ProtocolMemory) -> bool {
         let members: BTreeSet<ProcessKey> = self.members.values().flatten().copied().collect();
         let mut is_new = false;
         for member in members {
@@ -130,8 +134,11 @@ impl Candidates {
                 let mut held = BTreeSet::new();
                 // A process that has ended holds nothing. If its sockets may not be read, the search for connections
                 // has a gap already.
-                let _ = reader.read_sockets(member, &mut |_, socket| {
+                let _ = reader.read_sockets(member, &mut |descriptor, socket| {
                     held.insert(socket);
+                    if protocols.protocol_of(proc, member.pid, descriptor, socket).may_be_tcp() {
+                        self.tcp.insert(socket);
+                    }
                 });
                 held
             });
@@ -142,6 +149,11 @@ impl Candidates {
     /// Returns all sockets that were read.
     pub fn held(&self) -> BTreeSet<SocketInode> {
         self.held.values().flatten().copied().collect()
+    }
+
+    /// Returns those that may be TCP sockets.
+    pub const fn tcp(&self) -> &BTreeSet<SocketInode> {
+        &self.tcp
     }
 
     /// Finds the sockets that each client accepts on. `role` returns the role of a listener for the engines.

@@ -13,11 +13,13 @@
 //! - [`connected`]: the sockets that may be connected to one of those
 //! - `vanished`: listeners that are known only from their connections
 //! - [`tcp`]: the TCP sockets of engines
+//! - [`protocol`]: the protocol of a socket that a process holds
 
 pub mod connected;
 pub mod listening;
 pub mod live;
 pub mod namespaces;
+pub mod protocol;
 #[cfg(any(test, feature = "recorded"))]
 pub mod recorded;
 pub mod tables;

@@ -159,7 +159,7 @@ mod tests {
                 engine: 0,
                 pid: crate::model::identity::Pid(10),
                 descriptor: 3,
-                protocol: super::super::held::Protocol::Tcp,
+                protocol: crate::sources::sockets::protocol::Protocol::Tcp,
             };
             let held = BTreeMap::from([(SocketInode(7), of_engine)]);
             let systemd = TcpHeld {

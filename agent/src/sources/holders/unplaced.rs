@@ -13,11 +13,12 @@ use std::path::Path;
 use crate::model::engine::EngineSighting;
 use crate::model::identity::SocketInode;
 use crate::model::reading::{Gap, Hides, Reason};
-use crate::sources::engines::held::{HeldSocket, Protocol};
+use crate::sources::engines::held::HeldSocket;
 use crate::sources::kernel::diag::table::collect_dump;
 use crate::sources::kernel::diag::{Ask, SocketRow, State};
 use crate::sources::processes::ProcessReader;
 use crate::sources::sockets::namespaces::{Namespace, find_namespaces};
+use crate::sources::sockets::protocol::Protocol;
 use crate::sources::sockets::tables::SocketTables;
 
 /// Finds such connections, and remembers the engines' sockets that are not accepted connections and never will be.
@@ -99,7 +100,7 @@ mod tests {
     use crate::model::snapshot::HolderMethod;
     use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
     use crate::sources::kernel::diag::table::{DumpError, SocketTable};
-    use crate::sources::kernel::diag::tcp::{Family, TcpRow};
+    use crate::sources::kernel::diag::tcp::{TcpAsk, TcpRow};
     use crate::sources::kernel::diag::{Envelope, Message, Messages};
     use crate::sources::recorded::RecordedHost;
     use crate::sources::sockets::tables::{NotEntered, Visitor};
@@ -108,7 +109,7 @@ mod tests {
     struct Table<'a>(Option<&'a [SocketFacts<'a>]>, u32);
 
     impl SocketTable for Table<'_> {
-        fn dump_tcp(&mut self, _: Family, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+        fn dump_tcp(&mut self, _: TcpAsk, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
             Ok(())
         }
 

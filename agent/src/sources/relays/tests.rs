@@ -1,10 +1,15 @@
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
 use super::*;
-use crate::model::identity::{FileIdentity, NetNs};
+use crate::model::identity::{FileIdentity, NetNs, Pid};
 use crate::model::relay::ClientEnd;
 use crate::model::socket::{ConnectionState, SocketName};
 use crate::sources::kernel::diag::{SocketRow, State};
 use crate::sources::recorded::RecordedHost;
 use crate::sources::sockets::connected::{Connected, ConnectedSocket};
+use crate::sources::sockets::protocol::ProtocolMemory;
 use crate::sources::sockets::tcp::{TcpClient, TcpConnection, TcpSeen};
 
 const HOST: NetNs = NetNs(10);
@@ -79,7 +84,7 @@ fn find(
     let outgoing: Vec<Connection> = outgoing.iter().map(connection).collect();
     let mut candidates = Candidates::default();
     candidates.add(&reader, table, &outgoing, &|_| false);
-    assert!(candidates.read_sockets(&reader));
+    assert!(candidates.read_sockets(&reader, &host.paths().proc, &mut ProtocolMemory::default()));
     let held = candidates.held();
     let connected = Connected {
         sockets: connected,
@@ -176,4 +181,23 @@ fn a_forwarding_over_ssh_accuses_no_other_session() {
         told(&relays),
         [("tcp://0.0.0.0:22".to_owned(), Some(RelayBasis::Process), vec![end])]
     );
+}
+
+#[test]
+fn only_sockets_that_may_be_tcp_are_searched_in_the_tables_of_tcp() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (stream, _other) = UnixStream::pair().expect("two sockets");
+    let [tcp, stream] = [tcp.as_fd(), stream.as_fd()].map(|socket| {
+        let inode = rustix::fs::fstat(socket).expect("its status").st_ino;
+        SocketInode(u32::try_from(inode).expect("an inode of a socket"))
+    });
+    let mut reader = ProcessReader::new("/proc".into());
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the table of this machine");
+    let own = table.get(Pid(std::process::id())).expect("this process").key;
+    let mut candidates = Candidates::default();
+    candidates.members.insert(own, [own].into());
+    assert!(candidates.read_sockets(&reader, Path::new("/proc"), &mut ProtocolMemory::default()));
+    assert!(candidates.held().is_superset(&[tcp, stream].into()));
+    assert!(candidates.tcp().contains(&tcp) && !candidates.tcp().contains(&stream));
 }

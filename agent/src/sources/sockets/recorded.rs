@@ -15,7 +15,7 @@ use super::tables::{EnterError, NotEntered, SocketTables, Visitor};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::table::{DumpError, SocketTable};
-use crate::sources::kernel::diag::tcp::{Family, TcpRow};
+use crate::sources::kernel::diag::tcp::{TcpAsk, TcpRow};
 use crate::sources::kernel::diag::{Ask, Envelope, Message, Messages, SocketRow};
 
 /// The extension of a file of TCP sockets.
@@ -77,9 +77,9 @@ impl SocketTable for RecordedTable {
         })
     }
 
-    fn dump_tcp(&mut self, family: Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+    fn dump_tcp(&mut self, ask: TcpAsk, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
         replay(&self.path.with_extension(TCP), &mut |record| match record {
-            Message::Tcp(row) if row.local.is_ipv4() == (family == Family::V4) => each(row),
+            Message::Tcp(row) if ask.takes(row) => each(row),
             _ => {}
         })
     }

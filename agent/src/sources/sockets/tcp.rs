@@ -1,6 +1,7 @@
 //! The TCP sockets of engines, and the clients of their connections, in every network namespace.
 //!
-//! The search runs only if an engine holds a TCP socket. The client of a connection is the socket of this node that has
+//! The search runs only if an engine holds a TCP socket, and goes on to the connections only if one of them listens: the
+//! kernel walks its table of connections once for each network namespace. The client of a connection is the socket of this node that has
 //! the same two addresses in reverse. If there is none, because an address is rewritten on the way (a Service, a
 //! published port), it is a socket that has the client's address and port. Otherwise the client is on another machine
 //! and is known by its address.
@@ -67,6 +68,21 @@ struct End {
     state: ConnectionState,
 }
 
+impl End {
+    const fn of(netns: NetNs, row: &TcpRow) -> Self {
+        Self {
+            netns,
+            socket: row.inode,
+            local: row.local,
+            remote: row.remote,
+            state: match row.inode.0 {
+                0 => ConnectionState::Pending,
+                _ => ConnectionState::Accepted,
+            },
+        }
+    }
+}
+
 /// The TCP sockets that engines hold, and those that systemd may hold for them.
 #[derive(Clone, Debug)]
 pub struct TcpHeld {
@@ -82,7 +98,7 @@ pub struct TcpHeld {
 
 impl TcpHeld {
     fn is_listener_of_init(&self, row: &TcpRow) -> bool {
-        row.state == State::LISTENING && self.ports.contains_key(&row.local.port()) && self.of_init.contains(&row.inode)
+        self.ports.contains_key(&row.local.port()) && self.of_init.contains(&row.inode)
     }
 }
 
@@ -100,23 +116,38 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
     if held.sockets.is_empty() && held.of_init.is_empty() {
         return seen;
     }
-    let plan: Vec<&Namespace> = namespaces.known.iter().collect();
-    let mut ends = Vec::new();
+    let all: Vec<&Namespace> = namespaces.known.iter().collect();
     // Namespaces that cannot be entered are reported by the search for Unix sockets.
-    tables.visit(&plan, &mut |netns, table| {
-        let rows = collect_tcp(table, &mut |row| {
-            let is_waiting = row.inode.0 == 0 && row.state == State::CONNECTED;
-            let matters = is_waiting || held.sockets.contains(&row.inode) || held.is_listener_of_init(row);
-            matters.then_some(*row)
-        });
-        match rows {
-            Ok(rows) => sort_rows(netns, rows, &mut seen.listening, &mut ends),
-            Err(error) => not_dumped(netns, &error).fold_into(&mut seen.gaps),
-        }
-    });
+    let listens = |row: &TcpRow| held.sockets.contains(&row.inode) || held.is_listener_of_init(row);
+    seen.listening = collect_rows(tables, &all, State::LISTENING, &listens, &mut seen.gaps)
+        .iter()
+        .map(|(netns, row)| listening_socket(*netns, row))
+        .collect();
+    // A socket that moved in its hash chain during the dump is listed twice.
+    seen.listening.sort_by_key(|socket| socket.inode);
+    seen.listening.dedup_by_key(|socket| socket.inode);
+    if seen.listening.is_empty() {
+        return seen;
+    }
+    // A connection is in the network namespace of its listener.
+    let of_listeners: BTreeSet<NetNs> = seen.listening.iter().map(|socket| socket.netns).collect();
+    let here = all
+        .iter()
+        .copied()
+        .filter(|namespace| of_listeners.contains(&namespace.netns));
+    // 0: not accepted yet.
+    let is_served = |row: &TcpRow| row.inode.0 == 0 || held.sockets.contains(&row.inode);
+    let ends = collect_rows(
+        tables,
+        &here.collect::<Vec<_>>(),
+        State::CONNECTED,
+        &is_served,
+        &mut seen.gaps,
+    );
     let mut served: Vec<(SocketInode, End)> = Vec::new();
     let mut kept: BTreeMap<SocketInode, usize> = BTreeMap::new();
-    for end in ends {
+    for (netns, row) in ends {
+        let end = End::of(netns, &row);
         let Some(listener) = listener_of(&seen.listening, &end) else {
             continue; // a connection that the engine made itself
         };
@@ -127,40 +158,39 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
         }
     }
     if !served.is_empty() {
-        seen.connections = find_clients(tables, &plan, &served, &mut seen.gaps);
+        seen.connections = find_clients(tables, &all, &served, &mut seen.gaps);
     }
     seen
 }
 
-fn sort_rows(netns: NetNs, rows: Vec<TcpRow>, listening: &mut Vec<ListeningSocket>, ends: &mut Vec<End>) {
-    for row in rows {
-        if row.state == State::LISTENING {
-            listening.push(ListeningSocket {
-                inode: row.inode,
-                netns,
-                name: SocketName::Tcp(row.local),
-                file: None,
-                pending: Vec::new(),
-                unlisted: 0,
-            });
-        } else {
-            let state = if row.inode.0 == 0 {
-                ConnectionState::Pending
-            } else {
-                ConnectionState::Accepted
-            };
-            ends.push(End {
-                netns,
-                socket: row.inode,
-                local: row.local,
-                remote: row.remote,
-                state,
-            });
-        }
+/// Returns the sockets in `state` that `matters` selects in these namespaces.
+fn collect_rows(
+    tables: &mut dyn SocketTables,
+    namespaces: &[&Namespace],
+    state: State,
+    matters: &(dyn Fn(&TcpRow) -> bool + Sync),
+    gaps: &mut Vec<Gap>,
+) -> Vec<(NetNs, TcpRow)> {
+    let mut found = Vec::new();
+    tables.visit(
+        namespaces,
+        &mut |netns, table| match collect_tcp(table, state, &mut |row| matters(row).then_some((netns, *row))) {
+            Ok(rows) => found.extend(rows),
+            Err(error) => not_dumped(netns, &error).fold_into(gaps),
+        },
+    );
+    found
+}
+
+fn listening_socket(netns: NetNs, row: &TcpRow) -> ListeningSocket {
+    ListeningSocket {
+        inode: row.inode,
+        netns,
+        name: SocketName::Tcp(row.local),
+        file: None,
+        pending: Vec::new(),
+        unlisted: 0,
     }
-    // A socket that moved in its hash chain during the dump is listed twice.
-    listening.sort_by_key(|socket| socket.inode);
-    listening.dedup_by_key(|socket| socket.inode);
 }
 
 /// Returns the listener of a connection: the one with its port in its namespace, preferably with its exact address.
@@ -186,28 +216,20 @@ struct Candidate {
 
 fn find_clients(
     tables: &mut dyn SocketTables,
-    plan: &[&Namespace],
+    namespaces: &[&Namespace],
     served: &[(SocketInode, End)],
     gaps: &mut Vec<Gap>,
 ) -> Vec<TcpConnection> {
     let wanted: BTreeSet<SocketAddr> = served.iter().map(|(_, end)| end.remote).collect();
     let mut candidates: HashMap<SocketAddr, Vec<Candidate>> = HashMap::new();
-    tables.visit(plan, &mut |netns, table| {
-        let rows = collect_tcp(table, &mut |row| {
-            let is_client = row.state == State::CONNECTED && row.inode.0 != 0 && wanted.contains(&row.local);
-            is_client.then_some(*row)
+    let is_client = |row: &TcpRow| row.inode.0 != 0 && wanted.contains(&row.local);
+    for (netns, row) in collect_rows(tables, namespaces, State::CONNECTED, &is_client, gaps) {
+        candidates.entry(row.local).or_default().push(Candidate {
+            inode: row.inode,
+            netns,
+            peer: row.remote,
         });
-        match rows {
-            Ok(rows) => rows.into_iter().for_each(|row| {
-                candidates.entry(row.local).or_default().push(Candidate {
-                    inode: row.inode,
-                    netns,
-                    peer: row.remote,
-                });
-            }),
-            Err(error) => not_dumped(netns, &error).fold_into(gaps),
-        }
-    });
+    }
     let mut connections = Vec::new();
     for (listener, end) in served {
         let clients = clients_of(end, candidates.get(&end.remote).map_or(&[][..], Vec::as_slice));
@@ -249,9 +271,13 @@ fn not_dumped(netns: NetNs, error: &DumpError) -> Gap {
 mod tests {
     use super::*;
     use crate::model::engine::EngineKind;
-    use crate::sources::kernel::diag::Envelope;
+    use crate::model::snapshot::HolderMethod;
     use crate::sources::kernel::diag::encode::Reply;
+    use crate::sources::kernel::diag::table::SocketTable;
+    use crate::sources::kernel::diag::tcp::TcpAsk;
+    use crate::sources::kernel::diag::{Ask, Envelope, SocketRow};
     use crate::sources::sockets::recorded::RecordedTables;
+    use crate::sources::sockets::tables::{NotEntered, Visitor};
 
     const HOST: NetNs = NetNs(10);
     const POD: NetNs = NetNs(20);
@@ -284,6 +310,11 @@ mod tests {
             let bytes = Reply::tcp_dump(Envelope { sequence: 1, port: 1 }, rows);
             std::fs::write(RecordedTables::tcp_file(directory.path(), netns), bytes).expect("a file");
         }
+        let mut tables = RecordedTables::new(directory.path().into());
+        find_tcp(&mut tables, &namespaces(), &holding(held, ports))
+    }
+
+    fn namespaces() -> Namespaces {
         let known = [HOST, POD].map(|netns| Namespace {
             netns,
             members: Vec::new(),
@@ -291,17 +322,18 @@ mod tests {
         });
         let mut namespaces = Namespaces::default();
         namespaces.known = known.into();
-        let held = TcpHeld {
+        namespaces
+    }
+
+    /// The engines hold these sockets, and pid 1 holds 5 and 7 if it may listen on `ports` for an engine.
+    fn holding(held: &[u32], ports: &[u16]) -> TcpHeld {
+        let of_init: &[u32] = if ports.is_empty() { &[] } else { &[5, 7] };
+        TcpHeld {
             sockets: held.iter().map(|inode| SocketInode(*inode)).collect(),
-            of_init: [5, 7]
-                .iter()
-                .filter(|_| !ports.is_empty())
-                .map(|inode| SocketInode(*inode))
-                .collect(),
+            of_init: of_init.iter().map(|inode| SocketInode(*inode)).collect(),
             ports: ports.iter().map(|port| (*port, EngineKind::Dockerd)).collect(),
             of_users: false,
-        };
-        find_tcp(&mut RecordedTables::new(directory.path().into()), &namespaces, &held)
+        }
     }
 
     fn clients(seen: &TcpSeen) -> Vec<(u32, TcpClient)> {
@@ -363,6 +395,41 @@ mod tests {
         let names: Vec<_> = seen.listening.iter().map(|l| l.name.to_string()).collect();
         assert_eq!(names, ["tcp://0.0.0.0:4243"]);
         assert_eq!(clients(&seen), [(5, TcpClient::Here(SocketInode(60), HOST))]);
+    }
+
+    /// Tables without rows, which keep the states that they were asked for.
+    #[derive(Default)]
+    struct Asked(Vec<State>);
+
+    impl SocketTable for Asked {
+        fn dump(&mut self, _: Ask, _: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError> {
+            Ok(())
+        }
+
+        fn dump_tcp(&mut self, ask: TcpAsk, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+            self.0.push(ask.state);
+            Ok(())
+        }
+    }
+
+    impl SocketTables for Asked {
+        fn method(&self) -> HolderMethod {
+            HolderMethod::SockDiag
+        }
+
+        fn visit(&mut self, namespaces: &[&Namespace], look: &mut Visitor<'_>) -> Vec<NotEntered> {
+            for namespace in namespaces {
+                look(namespace.netns, self);
+            }
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn without_a_listener_no_connection_is_read() {
+        let mut tables = Asked::default();
+        find_tcp(&mut tables, &namespaces(), &holding(&[9], &[]));
+        assert_eq!(tables.0, [State::LISTENING; 4], "two namespaces, two families");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{bind, getsockname, recvfrom, sendto, socket_with};
 
 use super::table::{DumpError, SocketTable};
-use super::tcp::{self, TcpRow};
+use super::tcp::{TcpAsk, TcpRow};
 use super::{Ask, DecodeError, Envelope, Message, Messages, SocketRow};
 
 /// The kernel makes no part of a dump larger than 32 KiB, and makes each part as large as the buffer of the previous
@@ -60,8 +60,8 @@ impl SocketTable for DiagTable<'_> {
         })
     }
 
-    fn dump_tcp(&mut self, family: tcp::Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
-        let request = |sequence| tcp::request(family, sequence).to_vec();
+    fn dump_tcp(&mut self, ask: TcpAsk, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+        let request = |sequence| ask.request(sequence).to_vec();
         self.dump_records(&request, &mut |record| match record {
             Message::Tcp(row) => {
                 each(row);

@@ -5,8 +5,8 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::tcp::{Family, TcpRow};
-use super::{Ask, DecodeError, SocketRow};
+use super::tcp::{Family, TcpAsk, TcpRow};
+use super::{Ask, DecodeError, SocketRow, State};
 use crate::model::reading::Reason;
 
 /// The sockets of one network namespace.
@@ -19,9 +19,8 @@ pub trait SocketTable {
     /// After an error rows may be missing, and those that were passed must not be used.
     fn dump(&mut self, ask: Ask, each: &mut dyn FnMut(&SocketRow<'_>)) -> Result<(), DumpError>;
 
-    /// Calls `each` with every TCP socket of `family` that listens or is connected. Otherwise like
-    /// [`SocketTable::dump`].
-    fn dump_tcp(&mut self, family: Family, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError>;
+    /// Calls `each` with every TCP socket that `ask` selects. Otherwise like [`SocketTable::dump`].
+    fn dump_tcp(&mut self, ask: TcpAsk, each: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError>;
 }
 
 /// The most attempts at a dump when the kernel reports that the tables changed meanwhile.
@@ -36,15 +35,16 @@ pub fn collect_dump<T>(
     collect(&mut |picked| table.dump(ask, &mut |row| picked.extend(pick(row))))
 }
 
-/// Does the same for TCP sockets of both families.
+/// Does the same for TCP sockets of both families that are in `state`.
 pub fn collect_tcp<T>(
     table: &mut dyn SocketTable,
+    state: State,
     pick: &mut dyn FnMut(&TcpRow) -> Option<T>,
 ) -> Result<Vec<T>, DumpError> {
     let mut all = Vec::new();
     for family in Family::ALL {
         all.extend(collect(&mut |picked| {
-            table.dump_tcp(family, &mut |row| picked.extend(pick(row)))
+            table.dump_tcp(TcpAsk { family, state }, &mut |row| picked.extend(pick(row)))
         })?);
     }
     Ok(all)
@@ -142,7 +142,7 @@ mod tests {
     struct Busy(u32);
 
     impl SocketTable for Busy {
-        fn dump_tcp(&mut self, _: Family, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+        fn dump_tcp(&mut self, _: TcpAsk, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
             Ok(())
         }
 

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{AF_INET, AF_INET6, DecodeError, HEADER_LEN, State, TCP_ESTABLISHED, TCP_LISTEN, length_error, u32_at};
+use super::{AF_INET, AF_INET6, DecodeError, HEADER_LEN, State, length_error, u32_at};
 use crate::model::identity::SocketInode;
 
 /// `IPPROTO_TCP` of ip(7).
@@ -42,6 +42,37 @@ impl Family {
     }
 }
 
+/// The contents of one dump.
+///
+/// The state is one, because the kernel has one table of all listeners and one, which is much larger, of all connections,
+/// and walks a table for each network namespace in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpAsk {
+    /// The family.
+    pub family: Family,
+    /// [`State::LISTENING`] or [`State::CONNECTED`].
+    pub state: State,
+}
+
+impl TcpAsk {
+    /// True if this request selects `row`. The kernel selects the same.
+    pub fn takes(self, row: &TcpRow) -> bool {
+        row.state == self.state && row.local.is_ipv4() == (self.family == Family::V4)
+    }
+
+    /// Returns the request, ready to be sent to the kernel (port 0).
+    pub(super) fn request(self, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
+        let states: u32 = 1 << (self.state.0 & 31);
+        let mut bytes = super::ask::dump_header(sequence);
+        bytes[HEADER_LEN] = self.family.number();
+        bytes[HEADER_LEN + 1] = PROTOCOL;
+        // Two bytes: no extension, padding.
+        bytes[HEADER_LEN + 4..HEADER_LEN + 8].copy_from_slice(&states.to_ne_bytes());
+        // The two ends are ignored in a dump.
+        bytes
+    }
+}
+
 /// A TCP socket that listens or is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpRow {
@@ -53,18 +84,6 @@ pub struct TcpRow {
     pub local: SocketAddr,
     /// The peer's address and port; zero for a listener.
     pub remote: SocketAddr,
-}
-
-/// Returns the request for all listening and connected sockets, ready to be sent to the kernel (port 0).
-pub(super) fn request(family: Family, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
-    let states: u32 = 1 << TCP_LISTEN | 1 << TCP_ESTABLISHED;
-    let mut bytes = super::ask::dump_header(sequence);
-    bytes[HEADER_LEN] = family.number();
-    bytes[HEADER_LEN + 1] = PROTOCOL;
-    // Two bytes: no extension, padding.
-    bytes[HEADER_LEN + 4..HEADER_LEN + 8].copy_from_slice(&states.to_ne_bytes());
-    // The two ends are ignored in a dump.
-    bytes
 }
 
 /// Reads a row of a TCP dump.

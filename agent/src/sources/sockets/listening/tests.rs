@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::socket::ListenerId;
 use crate::sources::kernel::diag::encode::{Reply, SocketFacts};
-use crate::sources::kernel::diag::tcp::{Family, TcpRow};
+use crate::sources::kernel::diag::tcp::{TcpAsk, TcpRow};
 use crate::sources::kernel::diag::{Envelope, Kind, Message, Messages};
 use crate::sources::processes::{ProcessEntry, ProcessTable};
 use crate::sources::sockets::namespaces::find_namespaces;
@@ -185,7 +185,7 @@ impl SocketTables for CutBacklogs {
 struct CutBacklog<'a>(&'a [u8]);
 
 impl SocketTable for CutBacklog<'_> {
-    fn dump_tcp(&mut self, _: Family, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
+    fn dump_tcp(&mut self, _: TcpAsk, _: &mut dyn FnMut(&TcpRow)) -> Result<(), DumpError> {
         Ok(())
     }
 
