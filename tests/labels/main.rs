@@ -17,6 +17,7 @@ use castoff::apiserver::access::Access;
 use castoff::apiserver::pace::{Allowance, Paces};
 use castoff::apiserver::sender::run;
 use castoff::findings::report::{API_VERSION, KubeletCeiling, Report, Verdict};
+use castoff::model::disuse::{Began, DockerFree, Proof};
 use castoff::model::host::CgroupVersion;
 use castoff::model::hours::Hours;
 use castoff::model::kubelet::{EndpointCandidate, EndpointOrigin};
@@ -35,6 +36,7 @@ use tokio::time::{Instant, sleep};
 
 const NODE: &str = "worker-1";
 const VERDICT: &str = "castoff.dev/docker-dependency";
+const FREE_DAYS: &str = "castoff.dev/docker-free-days";
 const SUMMARY: &str = "castoff.dev/summary";
 
 /// One hour is one second: everything that is spread over minutes by default happens within this test's timeouts.
@@ -166,6 +168,19 @@ impl Agent {
     fn say(&mut self, verdict: Verdict) {
         self.second += 15;
         self.reports.send_replace(Some(Arc::new(report(verdict, self.second))));
+    }
+
+    /// Publishes a report of a node whose Docker is unused for so many days.
+    fn say_unused_for(&mut self, days: u64) {
+        self.second += 15;
+        let mut report = report(Verdict::Idle, self.second);
+        report.docker_free = Reading::Known(DockerFree {
+            since: Timestamp::from_unix(1_795_521_600 - days * 86_400),
+            days,
+            by: Proof::SocketClock,
+            began: Began::AfterUse,
+        });
+        self.reports.send_replace(Some(Arc::new(report)));
     }
 
     fn say_nothing_is_seen(&mut self) {

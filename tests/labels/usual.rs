@@ -7,7 +7,7 @@ use castoff_tests::fake::api::FakeApi;
 use serde_json::Value;
 use std::time::Duration;
 
-use super::{Agent, NODE, SUMMARY, VERDICT, a_while, eventually, paces};
+use super::{Agent, FREE_DAYS, NODE, SUMMARY, VERDICT, a_while, eventually, paces};
 
 async fn cluster() -> Result<FakeApi> {
     let api = FakeApi::start().await?;
@@ -42,6 +42,7 @@ async fn one_read_and_one_apply_make_the_labels() -> Result<()> {
         ("castoff.dev/container-runtime-version", "1.6.20_ds1"),
         ("castoff.dev/cri-api", "v1"),
         ("castoff.dev/docker-engine", "none"),
+        ("castoff.dev/docker-free-days", "0"),
         ("castoff.dev/kubelet-ceiling", "1.37"),
         ("castoff.dev/valid-until", "1795543215"),
         ("castoff.dev/team", "blue"),
@@ -56,6 +57,26 @@ async fn one_read_and_one_apply_make_the_labels() -> Result<()> {
         (&"exposed".into(), &"2026-11-24T12:00:15Z".into())
     );
     Ok(())
+}
+
+/// Automation that removes Docker selects nodes by this label.
+#[tokio::test]
+async fn the_days_without_docker_are_written_as_they_grow_and_when_a_use_ends_them() -> Result<()> {
+    let api = cluster().await?;
+    let mut agent = Agent::of(&api)?;
+    let free_days = || api.script().nodes.keys(NODE).get(FREE_DAYS).cloned();
+    for (days, label) in [(6, "0"), (7, "7"), (13, "7"), (20, "14"), (40, "35")] {
+        agent.say_unused_for(days);
+        eventually(|| (free_days().as_deref() == Some(label)).then_some(())).await?;
+    }
+    // One look that fails proves neither a use nor another day.
+    agent.say_nothing_is_seen();
+    a_while().await;
+    assert_eq!(free_days().as_deref(), Some("35"));
+    agent.say_nothing_is_seen();
+    eventually(|| (free_days().as_deref() == Some("unknown")).then_some(())).await?;
+    agent.say(Verdict::InUse);
+    eventually(|| (free_days().as_deref() == Some("0")).then_some(())).await
 }
 
 #[tokio::test]
