@@ -225,7 +225,13 @@ impl ProcessReader {
     /// Those of [`ProcessReader::open`], and [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_PTRACE` and
     /// `CAP_DAC_READ_SEARCH` over the process.
     pub fn read_sockets(&self, key: ProcessKey, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
-        self.open(key)?.read_sockets(each)
+        let dir = self.open_first(key)?;
+        if dir.read_sockets(each)? == 0
+            && let Some(thread) = dir.living_thread()
+        {
+            thread.read_sockets(each)?;
+        }
+        Ok(())
     }
 
     /// Opens the root directory in a process's own mount namespace.
@@ -257,11 +263,15 @@ impl ProcessReader {
         visibility::find_init(&self.proc).is_some()
     }
 
-    /// Opens the directory of one process.
+    /// Opens the directory of one process, or of a thread of it that goes on.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if the process has ended or its pid was reused.
     pub(crate) fn open(&self, key: ProcessKey) -> io::Result<ProcessDirectory> {
+        self.open_first(key).map(ProcessDirectory::of_living)
+    }
+
+    fn open_first(&self, key: ProcessKey) -> io::Result<ProcessDirectory> {
         let dir = match &self.procfs {
             Some(procfs) => procfs.process(key.pid),
             None => ProcessDirectory::open(&self.proc.join(key.pid.to_string())),
@@ -309,6 +319,7 @@ impl Refusals<'_> {
 fn read_entry(procfs: &Procfs, pid: Pid, refusals: &mut Refusals<'_>) -> io::Result<(ProcessEntry, bool)> {
     let dir = procfs.process(pid)?;
     let stat = dir.read_stat()?;
+    let dir = if stat.kernel_thread { dir } else { dir.of_living() };
     let netns = dir.read_netns().unwrap_or_else(|error| {
         refusals.netns.push(netns::Refused { pid, error });
         None

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::process::parse_bracketed;
+use super::process::{ProcessDirectory, parse_bracketed};
 use super::unix_table::table_path;
 use crate::model::identity::{NetNs, Pid};
 
@@ -47,9 +48,27 @@ pub(crate) fn read_tree(proc: &Path, pid: Pid) -> Option<(u64, u64)> {
 
 /// Opens the file at `path` if it is the expected namespace.
 pub(crate) fn open_expected(path: &Path, netns: NetNs) -> Result<Option<OwnedFd>, Errno> {
+    open_expected_at(CWD, path, netns)
+}
+
+/// Opens the namespace of a process if it is the expected one. If the process's first thread has ended, opens that of a
+/// thread that goes on.
+pub(crate) fn open_of_process(proc: &Path, pid: Pid, netns: NetNs) -> Result<Option<OwnedFd>, Errno> {
+    let opened = open_expected(&namespace_path(proc, pid), netns);
+    let thread = || {
+        let process = ProcessDirectory::open(&proc.join(pid.to_string())).ok()?;
+        process.living_thread()
+    };
+    match opened {
+        Err(Errno::NOENT) => thread().map_or(opened, |thread| open_expected_at(&thread, "ns/net", netns)),
+        opened => opened,
+    }
+}
+
+fn open_expected_at(at: impl AsFd, path: impl Arg, netns: NetNs) -> Result<Option<OwnedFd>, Errno> {
     // NONBLOCK: if it is a pipe by now, the call does not wait for the other end.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = openat(CWD, path, flags, Mode::empty())?;
+    let file = openat(at, path, flags, Mode::empty())?;
     let is_namespace = u64::try_from(fstatfs(&file)?.f_type) == Ok(NSFS_MAGIC);
     Ok((is_namespace && fstat(&file)?.st_ino == netns.0).then_some(file))
 }

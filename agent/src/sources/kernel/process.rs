@@ -11,7 +11,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, readlinkat_raw};
@@ -85,6 +85,12 @@ impl Procfs {
 #[derive(Debug)]
 pub(crate) struct ProcessDirectory(OwnedFd);
 
+impl AsFd for ProcessDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl ProcessDirectory {
     /// Opens the directory at `path`.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
@@ -94,6 +100,29 @@ impl ProcessDirectory {
     fn open_at(at: impl AsFd, path: impl Arg) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(at, path, flags, Mode::empty()).map(Self).map_err(failed)
+    }
+
+    /// Returns the directory of a thread that goes on, if the process's first thread has ended. Procfs then has no files
+    /// of the process itself: neither its executable, its namespaces and mounts nor its descriptors, and with version 1
+    /// not its control groups.
+    pub(crate) fn of_living(self) -> Self {
+        self.living_thread().unwrap_or(self)
+    }
+
+    /// Does the same. Returns none if the first thread goes on, or none does.
+    pub(crate) fn living_thread(&self) -> Option<Self> {
+        if self.has_executable() {
+            return None;
+        }
+        // Of a kernel thread and of a process that has ended as a whole this lists one thread.
+        let threads = Procfs(open_directory(&self.0, c"task").ok()?);
+        let listed = threads.list().ok()?.into_iter();
+        let mut living = listed.filter_map(|(thread, _)| threads.process(thread).ok());
+        living.find(Self::has_executable)
+    }
+
+    fn has_executable(&self) -> bool {
+        !readlinkat_raw(&self.0, c"exe", &mut [0; 1][..]).is_err_and(|error| is_gone(&error.into()))
     }
 
     /// Returns the inode of the directory, which distinguishes a process from a later one with the same pid.
@@ -210,22 +239,25 @@ impl ProcessDirectory {
         openat(&self.0, c"root", flags, Mode::empty()).map_err(failed)
     }
 
-    /// Calls `each` with every descriptor of the process that is a socket, and with the socket.
-    pub(crate) fn read_sockets(&self, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<()> {
+    /// Calls `each` with every descriptor of the process that is a socket, and with the socket. Returns the number of
+    /// all descriptors.
+    pub(crate) fn read_sockets(&self, each: &mut dyn FnMut(u32, SocketInode)) -> io::Result<usize> {
         let fds = open_directory(&self.0, c"fd").map_err(failed)?;
         let mut buffer = [MaybeUninit::uninit(); DIRECTORY_BYTES];
         let mut list = RawDir::new(&fds, &mut buffer);
         let mut target = [0; 32]; // `socket:[4294967295]` fits; a longer target is no socket
+        let mut count = 0;
         while let Some(item) = list.next() {
             let item = item.map_err(failed)?;
             let Some(Pid(descriptor)) = parse_pid(item.file_name()) else {
                 continue;
             };
+            count += 1;
             if let Some(socket) = read_socket(&fds, item.file_name(), &mut target)? {
                 each(descriptor, socket);
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     fn read_file(&self, name: &CStr) -> io::Result<Vec<u8>> {

@@ -282,3 +282,36 @@ fn a_process_that_executes_another_program_is_described_as_that_program() {
     assert_eq!(described.executable.as_deref(), Some("/usr/bin/docker"));
     assert_eq!(described.name, "docker");
 }
+
+/// Procfs has no files of a process whose first thread has ended, and those of the threads that go on.
+#[test]
+fn a_process_is_read_from_a_thread_that_goes_on_after_the_first_one() {
+    let host = RecordedHost::new();
+    let process = host.process(40, 1, "client").cgroup("/");
+    fs::remove_file(process.path("ns/net")).expect("it was made");
+    for folder in ["task/40", "task/41/fd", "task/41/ns"] {
+        fs::create_dir_all(process.path(folder)).expect("a fresh directory");
+    }
+    process
+        .link("task/41/exe", "/usr/bin/client")
+        .link("task/41/ns/net", "net:[7]")
+        .link("task/41/fd/3", "socket:[17]")
+        .file("task/41/cgroup", "0::/system.slice/ci.service\n")
+        .file("task/41/comm", "worker\n");
+    let (table, gaps) = table(&host);
+    assert_eq!(gaps, []);
+    let entry = table.get(Pid(40)).expect("it is recorded");
+    assert_eq!(
+        (entry.executable.as_deref(), entry.netns),
+        (Some("/usr/bin/client"), Some(NetNs(7)))
+    );
+    let mut seen = Vec::new();
+    let read = host
+        .reader()
+        .read_sockets(entry.key, &mut |_, inode| seen.push(inode.0));
+    assert_eq!((read.is_ok(), seen), (true, vec![17]));
+    let described = host.reader().describe(entry).expect("it is there");
+    assert_eq!(described.key.pid, Pid(40));
+    let unit = described.membership.unit.map(|unit| unit.to_string());
+    assert_eq!(unit.as_deref(), Some("ci.service"));
+}

@@ -19,7 +19,7 @@ use super::tables::{EnterError, NotEntered, SocketTables, Visitor};
 use crate::model::identity::NetNs;
 use crate::model::snapshot::HolderMethod;
 use crate::sources::kernel::diag::netlink::{BUFFER_LEN, DiagTable};
-use crate::sources::kernel::netns::{self, namespace_path, open_expected};
+use crate::sources::kernel::netns::{self, namespace_path, open_expected, open_of_process};
 
 /// The kernel's socket tables.
 #[derive(Clone, Debug)]
@@ -109,12 +109,11 @@ fn enter(proc: &Path, namespace: &Namespace, deadline: Instant) -> Result<bool, 
 fn open_namespace(proc: &Path, namespace: &Namespace) -> Result<Option<OwnedFd>, EnterError> {
     let mut refused = None;
     for pid in &namespace.members {
-        let path = namespace_path(proc, *pid);
-        match open_expected(&path, namespace.netns) {
+        match open_of_process(proc, *pid, namespace.netns) {
             Ok(Some(file)) => return Ok(Some(file)),
             // The member moved to another namespace, its pid was reused, or it has ended.
             Ok(None) | Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(errno) => refused = Some((path, errno)),
+            Err(errno) => refused = Some((namespace_path(proc, *pid), errno)),
         }
     }
     if let (Some(point), []) = (&namespace.mounted, &*namespace.members) {
