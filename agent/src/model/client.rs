@@ -97,6 +97,22 @@ impl ClientIdentity {
         }
     }
 
+    /// True if `other` may be the same process of the host before it executed another program: it has the same unit and
+    /// the same user.
+    pub(super) fn may_have_been(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Host { unit, uid, .. },
+                Self::Host {
+                    unit: before,
+                    uid: uid_before,
+                    ..
+                },
+            ) => (unit, uid) == (before, uid_before),
+            _ => false,
+        }
+    }
+
     /// True if `other` is this program of the host by its name alone, because its process had ended before its path was
     /// read. Both have the same unit and the same user, so that no user can name another user's client.
     pub(super) fn is_known_better_than(&self, other: &Self) -> bool {

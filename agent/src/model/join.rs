@@ -229,7 +229,7 @@ fn open_clients(
             .process
             .as_ref()
             .map_or(ClientIdentity::Unnamed, |process| identity(places, process));
-        let who = better_known(&clients, who, engine, listener);
+        let who = better_known(&clients, (who, reported.process.as_ref()), engine, listener);
         let client = client_of(&mut clients, who, engine, listener);
         let connected = client.connects.get_or_insert_with(|| Connected {
             count: 0,
@@ -249,20 +249,30 @@ fn open_clients(
     clients.into_values().collect()
 }
 
-/// Returns the client of this listener that is `who` under a more exact name; else `who`.
+/// Returns the client of this listener that is `who` under a more exact name, or that the same process is since it executed
+/// another program; else `who`.
 fn better_known(
     clients: &BTreeMap<ClientKey, OpenClient>,
-    who: ClientIdentity,
+    (who, process): (ClientIdentity, Option<&Process>),
     engine: &Engine,
     listener: &Listener,
 ) -> ClientIdentity {
-    let is_of_listener =
-        |key: &&ClientKey| key.listener == listener.name && (key.engine, &key.scope) == (engine.kind, &engine.scope);
-    let mut of_listener = clients.keys().filter(is_of_listener).map(|key| &key.identity);
+    let is_of_listener = |client: &&OpenClient| {
+        let key = &client.key;
+        key.listener == listener.name && (key.engine, &key.scope) == (engine.kind, &engine.scope)
+    };
+    let holds = |client: &OpenClient| {
+        let mut keys = client.holders.iter().map(|holder| holder.key);
+        process.is_some_and(|process| keys.any(|key| key == process.key))
+    };
+    let is_better = |client: &&OpenClient| {
+        let known = &client.key.identity;
+        known.is_known_better_than(&who) || known.may_have_been(&who) && holds(client)
+    };
+    let mut of_listener = clients.values().filter(is_of_listener);
     of_listener
-        .find(|known| known.is_known_better_than(&who))
-        .cloned()
-        .unwrap_or(who)
+        .find(is_better)
+        .map_or(who.clone(), |client| client.key.identity.clone())
 }
 
 fn client_of<'c>(

@@ -11,6 +11,7 @@ use crate::model::process::Process;
 use crate::model::request::{Request, Requests};
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
+use crate::sources::kernel::bpf::ticks;
 use crate::sources::kernel::cgroups;
 use crate::sources::kernel::process::ProcessDirectory;
 use crate::sources::kernel::rooted::Rooted;
@@ -204,15 +205,52 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     if stat.start != record.process.start {
         return None;
     }
+    let directory = directory.of_living();
     let groups = directory.read_cgroups().ok()?;
     let is_same = |path: &String| path.rsplit('/').next() == Some(&record.origin.program);
     let executable = directory.read_executable().ok().flatten().filter(is_same)?;
+    // In castoff's user namespace, like the user of a process that holds a connection.
+    let uid = directory.read_status().ok().and_then(|status| status.uid());
+    if connected_in_its_first_tick(record) && !(uid == Some(record.origin.uid) && may_be_in(record, &groups)) {
+        return None;
+    }
     Some(Process {
         executable: Some(executable),
-        // In castoff's user namespace, like the user of a process that holds a connection.
-        uid: directory.read_status().ok().and_then(|status| status.uid()),
+        uid,
         ..record.describe(cgroups::read_membership(proc, &groups))
     })
+}
+
+/// True if a process that ended right after the connect and a later one with its ID may have the same start time.
+const fn connected_in_its_first_tick(record: &Record) -> bool {
+    ticks(record.time) == record.process.start
+}
+
+/// True if a process with the control groups in `file`, the contents of its `cgroup`, may be in those of the record. A
+/// path begins with `/..` where castoff has a cgroup namespace: then its end is compared.
+fn may_be_in(record: &Record, file: &[u8]) -> bool {
+    let file = String::from_utf8_lossy(file);
+    let fields = |line: &str| {
+        let mut fields = line.splitn(3, ':').skip(1).map(str::to_owned);
+        fields.next().zip(fields.next())
+    };
+    let of_process: Vec<_> = file.lines().filter_map(fields).collect();
+    record
+        .origin
+        .groups
+        .lines()
+        .filter_map(fields)
+        .all(|(controller, path)| {
+            let same = |(controllers, _): &&(String, String)| controllers.split(',').any(|other| other == controller);
+            of_process.iter().find(same).is_none_or(|(_, now)| {
+                let below = now.trim_start_matches("/..");
+                if now.starts_with("/..") {
+                    path.ends_with(below)
+                } else {
+                    path == *now
+                }
+            })
+        })
 }
 
 /// Returns the path of a process's program if the process is in no container.
@@ -308,6 +346,39 @@ mod tests {
             assert_eq!(process.executable.as_deref(), executable, "{start}");
             let of = process.membership.unit.expect("it is in one").to_string();
             assert_eq!(of, unit, "{start}");
+        }
+    }
+
+    /// Two processes with one ID that started in the same tick of proc(5), of which the first connected at once.
+    #[test]
+    fn a_process_of_the_same_tick_is_the_one_that_connected_only_in_its_cgroup() {
+        for (group, controllers, is_read) in [
+            ("/system.slice/cron.service", "", true),
+            ("/../cron.service", "", true),
+            ("/..", "", true),
+            ("/system.slice/of-now.service", "", false),
+            ("/../of-now.service", "", false),
+            ("/", "", false),
+            ("/system.slice/of-now.service", "name=systemd", true),
+        ] {
+            let host = RecordedHost::new();
+            running(&host, 8_999);
+            let file = host.paths().proc.join("4711/cgroup");
+            std::fs::write(file, format!("0:{controllers}:{group}\n")).expect("it can be written");
+            let mut record = record("curl", SERVICE);
+            record.origin.uid = 0;
+            record.time = 89_999_999_999;
+            let mut gathered = gathered(&host);
+            gathered.add(&record, NOW);
+            let expected = [u64::from(is_read), u64::from(!is_read), 0];
+            assert_eq!(
+                gathered.attributed.by_source().map(|(_, n)| n),
+                expected,
+                "{controllers}:{group}"
+            );
+            record.origin.uid = 33;
+            gathered.add(&record, NOW);
+            assert_eq!(gathered.attributed.process, expected[0], "another user");
         }
     }
 
