@@ -1,12 +1,10 @@
 //! A case: a use of a socket of its own, and castoff's expected results.
 
+use anyhow::{Context, Result, bail, ensure};
+use castoff_tests::report::{clients_at, list};
+use serde_json::Value;
 use std::any::Any;
 use std::fmt;
-use std::path::Path;
-
-use anyhow::{Context, Result, bail, ensure};
-use castoff_tests::report::{clients_of, list};
-use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -85,10 +83,10 @@ impl Case {
     }
 
     /// Compares a report with the expected results of the case.
-    pub(crate) fn judge(&self, report: &Value, socket: &Path, expected: &[Said]) -> Result<()> {
+    pub(crate) fn judge(&self, report: &Value, listener: &Value, expected: &[Said]) -> Result<()> {
         let mut clients: Vec<String> = expected.iter().filter_map(|said| self.client(*said)).collect();
         clients.sort();
-        let mut seen = clients_of(report, socket)?;
+        let mut seen = clients_at(report, listener)?;
         seen.sort();
         ensure!(
             seen == clients,
@@ -107,11 +105,11 @@ impl Case {
                 _ => None,
             })
             .collect();
-        let seen = self.exposures(report, socket)?;
+        let seen = self.exposures(report, listener)?;
         ensure!(seen == exposures, "exposures are {seen:?} and not {exposures:?}");
         expected
             .iter()
-            .try_for_each(|said| self.judge_words(report, socket, *said))
+            .try_for_each(|said| self.judge_words(report, listener, *said))
     }
 
     fn client(&self, said: Said) -> Option<String> {
@@ -129,10 +127,10 @@ impl Case {
     }
 
     /// Returns the ways in which the mounts of the case's own pod or container lead to its socket.
-    fn exposures(&self, report: &Value, socket: &Path) -> Result<Vec<String>> {
+    fn exposures(&self, report: &Value, listener: &Value) -> Result<Vec<String>> {
         let is_own = |exposure: &&Value| {
             let of_case = exposure["pod"] == self.name || exposure["container"] == self.name;
-            of_case && exposure["listener"]["path"] == json!(socket)
+            of_case && exposure["listener"] == *listener
         };
         if report["exposures"]["state"] == "absent" {
             return Ok(Vec::new()); // no container has a way to any socket
@@ -142,7 +140,7 @@ impl Case {
         ways.collect()
     }
 
-    fn judge_words(&self, report: &Value, socket: &Path, said: Said) -> Result<()> {
+    fn judge_words(&self, report: &Value, listener: &Value, said: Said) -> Result<()> {
         let found = match said {
             Said::Finding(code) => {
                 let mut findings = report["findings"].as_array().into_iter().flatten();
@@ -161,7 +159,7 @@ impl Case {
                     .iter()
                     .filter_map(|engine| engine["listeners"].as_array());
                 let mut listeners = listeners.flatten();
-                listeners.any(|own| own["name"]["path"] == json!(socket) && own["lastConnect"]["because"] == "future")
+                listeners.any(|own| own["name"] == *listener && own["lastConnect"]["because"] == "future")
             }
             _ => true,
         };

@@ -6,11 +6,15 @@
 
 mod case;
 mod connects;
+mod earlier;
 mod engines;
 mod handed;
+mod mounts;
 mod others;
 mod paths;
+mod processes;
 mod table;
+mod tcp;
 mod world;
 
 use std::process::ExitCode;
@@ -32,23 +36,29 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &Words) -> Result<bool> {
-    let mut cases: Vec<Case> = [
+    let chosen = |all: &[&[Case]]| -> Vec<Case> {
+        let all = all.iter().flat_map(|cases| cases.iter().copied());
+        all.filter(|case| words.choose(case.name)).collect()
+    };
+    let earlier = chosen(&[earlier::CASES]);
+    let later = chosen(&[
         paths::CASES,
+        mounts::CASES,
+        tcp::CASES,
         engines::CASES,
         others::CASES,
         handed::CASES,
+        processes::CASES,
         connects::CASES,
-    ]
-    .concat();
-    cases.retain(|case| words.choose(case.name));
+    ]);
+    let cases = [earlier.clone(), later.clone()].concat();
     let world = World::start(&cases)?;
+    let set = |case: &Case| (case.set)(&world, case).with_context(|| format!("set case {}", case.name));
+    let mut held: Vec<_> = earlier.iter().map(set).collect();
     // The method that every kernel with BPF allows.
     let with = world.watch(&["--connect-events", "tracepoint"])?;
     let without = world.watch(&["--connect-events", "off"])?;
-    let mut held = Vec::new();
-    for case in &cases {
-        held.push((case.set)(&world, case).with_context(|| format!("set case {}", case.name)));
-    }
+    held.extend(later.iter().map(set));
     let mut failed = 0;
     for (case, set) in cases.iter().zip(&held) {
         let outcome = match set {
@@ -80,10 +90,7 @@ fn run(words: &Words) -> Result<bool> {
 fn judge(world: &World, case: &Case, agents: &[(&Agent, &[Said])]) -> Result<()> {
     for ((agent, expected), which) in agents.iter().zip(["with the kernel programs", "without them"]) {
         wait::until(which, PATIENCE, || {
-            // The socket itself, where a link leads to it.
-            let socket = world.socket(case);
-            let socket = socket.canonicalize().unwrap_or(socket);
-            case.judge(&agent.report()?, &socket, expected)
+            case.judge(&agent.report()?, &world.listener(case), expected)
         })?;
     }
     Ok(())

@@ -168,6 +168,28 @@ pub(crate) const CASES: &[Case] = &[
         without: UNIT,
     },
     Case {
+        name: "long",
+        title: "a relative path to a name that is longer than a socket's address",
+        how: BY_INODE,
+        set: |world, case| {
+            let folder = world.beside(case, &"x".repeat(150));
+            fs::create_dir(&folder)?;
+            let link = folder.join("docker.sock");
+            fs::hard_link(world.socket(case), &link)?;
+            keep(client_to(case, &["via", "relative"], &link))
+        },
+        with: UNIT,
+        without: UNIT,
+    },
+    Case {
+        name: "removed-file",
+        title: "the socket's file is removed, and a descriptor of it is left",
+        how: BY_INODE,
+        set: |world, case| keep(world.client(case, &["via", "removed"])),
+        with: UNIT,
+        without: UNIT,
+    },
+    Case {
         name: "descriptor",
         title: "`/proc/self/fd/N` of the socket's file",
         how: BY_INODE,
@@ -193,10 +215,10 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A mount on the host that is removed when it is dropped.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(options: &[&str], from: &OsStr, to: &Path) -> Result<Self> {
+    pub(crate) fn new(options: &[&str], from: &OsStr, to: &Path) -> Result<Self> {
         let status = Command::new("mount")
             .arg("--no-mtab")
             .args(options)

@@ -1,7 +1,10 @@
 //! The parts that all cases share: a dockerd that listens on a socket for each of them, a runtime for pods, and two
 //! agents that run concurrently, one with its kernel programs and one without.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +16,7 @@ use castoff_tests::lab::docker::{Docker, Options};
 use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::{Pod, RunningPod};
 use castoff_tests::report::Agent;
+use serde_json::{Value, json};
 
 use crate::case::Case;
 
@@ -20,6 +24,10 @@ use crate::case::Case;
 pub(crate) struct World {
     pub(crate) docker: Docker,
     pub(crate) runtime: Containerd,
+    /// The TCP port of dockerd.
+    pub(crate) tcp: SocketAddr,
+    /// The listeners of the cases that use another one than the case's socket.
+    listeners: RefCell<BTreeMap<&'static str, SocketAddr>>,
     // After the daemons, which write to it.
     folder: tempfile::TempDir,
 }
@@ -35,9 +43,13 @@ impl World {
             let socket = socket_in(folder.path(), case);
             options.also_listen.push(format!("unix://{}", socket.display()));
         }
+        let tcp = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        options.also_listen.push(format!("tcp://{tcp}"));
         Ok(Self {
             docker: Docker::start_with(&options)?,
             runtime: Containerd::start()?,
+            tcp,
+            listeners: RefCell::default(),
             folder,
         })
     }
@@ -45,6 +57,21 @@ impl World {
     /// Returns the case's own socket of dockerd, the only file in its directory.
     pub(crate) fn socket(&self, case: &Case) -> PathBuf {
         socket_in(self.folder.path(), case)
+    }
+
+    /// Sets the TCP port that the case is about, instead of its socket.
+    pub(crate) fn is_about(&self, case: &Case, listener: SocketAddr) {
+        self.listeners.borrow_mut().insert(case.name, listener);
+    }
+
+    /// Returns the listener that the case is about, as in the report.
+    pub(crate) fn listener(&self, case: &Case) -> Value {
+        if let Some(address) = self.listeners.borrow().get(case.name) {
+            return json!({ "tcp": address });
+        }
+        // The socket itself, where a link leads to it.
+        let socket = self.socket(case);
+        json!({ "path": socket.canonicalize().unwrap_or(socket) })
     }
 
     /// Returns a path that is the case's own and next to its directory.

@@ -22,11 +22,17 @@
 //! - `mute PATH`: binds, accepts, reads until the end and never answers
 //! - `pause`: holds a sandbox; also when the program is called `pause`
 //!
-//! and the modes of [`tricks`].
+//! and the modes of [`tricks`], [`processes`], [`mounts`] and [`bpf`].
 //!
 //! SIGTERM ends it at once, also as PID 1. With `--until-eof` the end of standard input does too, in every process that
 //! it has created, so that the starter need not know their IDs.
 
+#[path = "client/bpf.rs"]
+mod bpf;
+#[path = "client/mounts.rs"]
+mod mounts;
+#[path = "client/processes.rs"]
+mod processes;
 #[path = "client/ring.rs"]
 mod ring;
 #[path = "client/tricks.rs"]
@@ -140,7 +146,10 @@ fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
         ["pass", path, connector] => hand_by_message(path, connector == "leave", until_eof),
         ["share", path, after] => share(path, millis(after)?, until_eof),
         ["pause"] => stand(until_eof, std::process::id()),
-        _ => tricks::run(args, until_eof),
+        _ => processes::run(args, until_eof)
+            .or_else(|| mounts::run(args, until_eof))
+            .or_else(|| bpf::run(args, until_eof))
+            .unwrap_or_else(|| tricks::run(args, until_eof)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::castoff_binary;
 use crate::lab::stage::Stage;
@@ -65,10 +65,14 @@ pub fn gaps(report: &Value) -> impl Iterator<Item = &Value> {
 
 /// Returns the clients of the listener at `socket`, as in the column `WHO` of the table.
 pub fn clients_of(report: &Value, socket: &Path) -> Result<Vec<String>> {
-    let of_socket = |client: &&Value| client["listener"]["path"].as_str().map(Path::new) == Some(socket);
+    clients_at(report, &json!({ "path": socket }))
+}
+
+/// Returns the clients of a listener, which is given as in the report: `{"path": …}` or `{"tcp": …}`.
+pub fn clients_at(report: &Value, listener: &Value) -> Result<Vec<String>> {
     Ok(list(report, "clients")?
         .iter()
-        .filter(of_socket)
+        .filter(|client| client["listener"] == *listener)
         .map(|client| who(&client["identity"]))
         .collect())
 }

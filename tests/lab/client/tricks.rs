@@ -1,7 +1,8 @@
 //! Ways of a client to avoid being seen, one per mode. Each prints `ready` like every client, once it is ready:
 //!
 //! - `tcp ADDRESS`: connects over TCP and holds
-//! - `via relative|descriptor PATH`: names the socket by a relative path, or by a descriptor of its file
+//! - `via relative|descriptor|removed PATH`: names the socket by a relative path, by a descriptor of its file, or by one
+//!   of its file that it has removed
 //! - `ring connect|registered PATH`: connects through io_uring; or keeps the connection in a ring's table of files alone
 //! - `compat PATH`: connects by the system calls of 32-bit programs
 //! - `called NAME PATH`: sets its own name, then connects
@@ -30,25 +31,26 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{self, exit};
 use std::thread;
+use std::time::Duration;
 
-use super::{send_descriptor, split, stand, stay};
+use super::{send_descriptor, split, stand, stay, unshare};
 
 const CLONE_FILES: c_long = 0x400;
-const CLONE_NEWNS: c_int = 0x2_0000;
-const CLONE_NEWUSER: c_int = 0x1000_0000;
+pub const CLONE_NEWNS: c_int = 0x2_0000;
+pub const CLONE_NEWUSER: c_int = 0x1000_0000;
 const CLONE_NEWPID: c_int = 0x2000_0000;
 const CLONE_NEWNET: c_int = 0x4000_0000;
 const SIGCHLD: c_long = 17;
-const PR_SET_NAME: c_int = 15;
+pub const PR_SET_NAME: c_int = 15;
 const O_PATH: c_int = 0o10_000_000;
-const MS_BIND: u64 = 4096;
+pub const MS_BIND: u64 = 4096;
 const AF_UNIX: u16 = 1;
-const AT_FDCWD: c_int = -100;
+pub const AT_FDCWD: c_int = -100;
 const SOCK_DGRAM: c_int = 2;
 const SOCK_SEQPACKET: c_int = 5;
 const SYS_CLONE: c_long = if cfg!(target_arch = "x86_64") { 56 } else { 220 };
-const SYS_PIDFD_OPEN: c_long = 434;
-const SYS_PIDFD_GETFD: c_long = 438;
+pub const SYS_PIDFD_OPEN: c_long = 434;
+pub const SYS_PIDFD_GETFD: c_long = 438;
 
 /// `struct sockaddr_un`.
 #[repr(C)]
@@ -59,13 +61,13 @@ pub struct Address {
 
 unsafe extern "C" {
     pub fn syscall(number: c_long, ...) -> c_long;
-    fn prctl(option: c_int, ...) -> c_int;
-    fn unshare(flags: c_int) -> c_int;
-    fn setns(descriptor: c_int, kind: c_int) -> c_int;
+    pub fn prctl(option: c_int, ...) -> c_int;
+    pub fn setns(descriptor: c_int, kind: c_int) -> c_int;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
-    fn mount(from: *const c_char, to: *const c_char, kind: *const c_char, flags: u64, data: *const c_void) -> c_int;
+    pub fn mount(from: *const c_char, to: *const c_char, kind: *const c_char, flags: u64, data: *const c_void)
+    -> c_int;
     fn memfd_create(name: *const c_char, flags: u32) -> c_int;
-    fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
+    pub fn execv(path: *const c_char, arguments: *const *const c_char) -> c_int;
     fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(socket: c_int, address: *const Address, len: u32) -> c_int;
     fn utimensat(folder: c_int, path: *const c_char, times: *const [i64; 2], flags: c_int) -> c_int;
@@ -100,6 +102,8 @@ pub fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
         ["deep", path] => hold_in_own_namespaces(path, until_eof),
         ["away", file, path] => stand(&connect_and_leave_the_network(file, path)?),
         ["moved", path, ref folders @ ..] => {
+            // A process that connects in the clock tick of its start is also known by its first control groups.
+            thread::sleep(Duration::from_millis(20));
             let connection = UnixStream::connect(path)?;
             for folder in folders {
                 fs::write(Path::new(folder).join("cgroup.procs"), process::id().to_string())?;
@@ -142,10 +146,13 @@ pub fn run(args: &[&str], until_eof: bool) -> io::Result<()> {
 }
 
 fn via(how: &str, path: &Path) -> io::Result<UnixStream> {
-    if how == "descriptor" {
+    if how != "relative" {
         let name = text(&path.to_string_lossy())?;
         // SAFETY: the name outlives the call.
         let file = check(unsafe { open(name.as_ptr(), O_PATH) })?;
+        if how == "removed" {
+            fs::remove_file(path)?;
+        }
         return UnixStream::connect(format!("/proc/self/fd/{file}"));
     }
     let (folder, name) = (path.parent(), path.file_name());
@@ -267,7 +274,7 @@ fn relay(listener: &UnixListener, path: &str) {
 }
 
 /// Returns a socket of this kind that is connected to the path.
-fn connect_as(kind: c_int, path: &str) -> io::Result<OwnedFd> {
+pub fn connect_as(kind: c_int, path: &str) -> io::Result<OwnedFd> {
     let address = address(path)?;
     // SAFETY: the address outlives the calls, and has the length that is stated.
     unsafe {
@@ -292,7 +299,7 @@ pub fn address(path: &str) -> io::Result<Address> {
     Ok(address)
 }
 
-fn text(text: &str) -> io::Result<CString> {
+pub fn text(text: &str) -> io::Result<CString> {
     CString::new(text).map_err(io::Error::other)
 }
 

@@ -23,6 +23,9 @@ pub const LAB: &str = "registry.test/lab:1";
 
 const CLIENT_SOURCES: &[&str] = &[
     concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/bpf.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/mounts.rs"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/processes.rs"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/ring.rs"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/lab/client/tricks.rs"),
 ];
