@@ -257,6 +257,7 @@ impl Agent {
         let open = joined.clients.items();
         let runtime = self.find_runtime_side(snapshot, listening, open).await;
         let history = Arc::make_mut(&mut self.history);
+        let mut doubts = false;
         if let Some(open) = joined.clients.known() {
             let of_runtime = joined.runtime_clients.items();
             let all: Vec<OpenClient> = open.iter().chain(of_runtime).cloned().collect();
@@ -265,10 +266,15 @@ impl Agent {
             if saw_every_client(sources) {
                 history.mark_whole(snapshot.taken);
             }
-            history.record_marks(moment_of(begun), &joined.marks);
+            let unseen = history.record_marks(moment_of(begun), &joined.marks);
+            doubts = recorded_since(snapshot).is_some_and(|since| unseen.iter().any(|at| *at > since));
         }
         if let Some(mounted) = joined.all_mounted() {
             history.record_exposures(snapshot.taken, &mounted);
+        }
+        if doubts {
+            // A look that hangs is reported by the next one.
+            let _ = self.host.run(HOST_DEADLINE, HostSide::doubt_connects).await;
         }
     }
 
@@ -295,6 +301,12 @@ impl Agent {
         };
         (reaches, seen)
     }
+}
+
+/// The time since which the kernel reports connects; none if it does not.
+fn recorded_since(snapshot: &Snapshot) -> Option<Timestamp> {
+    let events = &snapshot.connects.reading.known()?.events;
+    events.since.filter(|_| events.method.is_some())
 }
 
 fn mount_facts(

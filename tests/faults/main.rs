@@ -12,6 +12,7 @@ mod limits;
 mod mounts;
 mod node;
 mod processes;
+mod programs;
 mod runtime;
 mod state;
 mod watched;
@@ -73,6 +74,16 @@ const FAULTS: &[Fault] = &[
     ),
     ("memory is short", limits::the_charts_memory),
     ("processes come and go", processes::churn),
+    ("the kernel program is detached", programs::detached),
+    ("the kernel program's map is emptied", programs::forgotten),
+    ("the kernel program's map is full", programs::full_map),
+    ("the ring of connects is full", programs::full_ring),
+    ("the ring of requests is full", programs::full_ring_of_requests),
+    ("the kernel program lacks its rights", programs::no_rights),
+    (
+        "the kernel program has no locked memory",
+        programs::little_locked_memory,
+    ),
     ("the API server fails", api_server::fails),
     ("the clock jumps", clock::jumps),
 ];

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Agent;
 use super::host_side::HostSide;
+use super::{Agent, recorded_since};
 use crate::findings::report::SourceStatus;
 use crate::findings::runtime::docker_is_the_runtime;
 use crate::model::container::ShadowContainer;
@@ -66,8 +66,7 @@ fn look(
     sources: &[SourceStatus],
     keeps_marks: bool,
 ) -> DisuseLook {
-    let events = snapshot.connects.reading.known().map(|seen| &seen.events);
-    let told_since = events.and_then(|events| events.since.filter(|_| events.method.is_some()));
+    let told_since = recorded_since(snapshot);
     let engines = joined.engines.items();
     let told = told_since.is_some();
     let shadows = joined.shadow_containers.items();

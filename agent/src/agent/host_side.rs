@@ -250,6 +250,11 @@ impl HostSide {
         }
     }
 
+    /// Tests soon whether the kernel program works that records connects.
+    pub(super) fn doubt_connects(&mut self) {
+        self.connects.doubt();
+    }
+
     /// Third step, only if no runtime was found: finds evidence that this is a node of Kubernetes all the same.
     pub(super) fn find_evidence(&mut self) -> Option<Gap> {
         find_evidence(&self.paths, &self.reader, self.table.sighting.reading.known()?)

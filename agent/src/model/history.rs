@@ -221,7 +221,10 @@ impl History {
     /// that began at `begun`. A connect that no connection of that look explains is one by a client that no look saw.
     ///
     /// A connect later than `begun` may be later than the look's list of connections; the next look judges it.
-    pub fn record_marks(&mut self, begun: Moment, marks: &[(ClientKey, Moment)]) {
+    ///
+    /// Returns the times of the connects that no look saw.
+    pub fn record_marks(&mut self, begun: Moment, marks: &[(ClientKey, Moment)]) -> Vec<Timestamp> {
+        let mut unseen = Vec::new();
         let early = mem::take(&mut self.early);
         for (key, mark) in marks {
             let before = early.get(key);
@@ -244,9 +247,11 @@ impl History {
             let explained = self.explains(key, mark) || before.is_some_and(|before| before.connected);
             if !(explained || is_first && self.covers(key, at)) {
                 self.record_unseen(key, at);
+                unseen.push(at);
             }
         }
         self.bound();
+        unseen
     }
 
     /// True if the last look saw the client that connected: a new connection, or a connect that the kernel reported at that time.

@@ -73,6 +73,14 @@ impl ConnectSource {
         }
     }
 
+    /// Tests soon whether the program works: a client connected, and the program recorded nothing.
+    pub fn doubt(&mut self) {
+        let running = self.started.as_ref().and_then(|started| started.running.as_ref());
+        if let Some(running) = running {
+            lock(running).doubted = true;
+        }
+    }
+
     /// Returns the clients that connected since the previous look, and watches the listeners of `engines` from now on.
     /// Blocks.
     pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<ConnectsSeen> {

@@ -201,15 +201,15 @@ impl Program {
             .map_err(io::Error::other)
     }
 
-    /// Returns the connects to a listener since it was added.
-    pub(super) fn count(&self, listener: FileIdentity) -> Count {
-        let [recorded, lost, requests, requests_lost] = self.listeners.get(&key(listener), 0).unwrap_or_default();
-        Count {
+    /// Returns the connects to a listener since it was added. Returns none if somebody has removed it from the map.
+    pub(super) fn count(&self, listener: FileIdentity) -> Option<Count> {
+        let [recorded, lost, requests, requests_lost] = self.listeners.get(&key(listener), 0).ok()?;
+        Some(Count {
             recorded,
             lost,
             requests,
             requests_lost,
-        }
+        })
     }
 
     /// Stops watching a listener.

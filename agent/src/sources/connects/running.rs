@@ -72,6 +72,12 @@ pub(super) struct Running {
     total: Count,
     /// The number of lost connects since the last look: at the node's engines, and at users' own.
     lost: [u64; 2],
+    /// The number of listeners that were removed from the program's map since the last look, likewise.
+    removed: [u64; 2],
+    /// The number of lost requests since the last look.
+    requests_lost: u64,
+    /// True if a client connected and the program recorded no connect: the self-test shows whether the program works.
+    pub(super) doubted: bool,
     /// The socket of a running self-test, and the records of it. These are never a client.
     own: Option<(FileIdentity, OwnRecords)>,
     /// The result of the last self-test.
@@ -99,6 +105,9 @@ impl Running {
             gone: BTreeMap::new(),
             total: Count::default(),
             lost: [0; 2],
+            removed: [0; 2],
+            requests_lost: 0,
+            doubted: false,
             own: None,
             self_test: None,
             requests_failure: None,
@@ -132,18 +141,39 @@ impl Running {
                 gathered.add_request(&sent.sender, request, clocks.time_of(sent.sender.time));
             }
         });
+        self.count(clocks.wall);
+    }
+
+    /// Adds what the program has counted since the last call. A listener that somebody has removed from the program's map
+    /// is watched again.
+    fn count(&mut self, at: Timestamp) {
+        let mut unwatched = Vec::new();
         for (file, watched) in &mut self.watched {
-            let now = self.program.count(*file);
+            let Some(now) = self.program.count(*file) else {
+                self.removed[usize::from(watched.of_user)] += 1;
+                self.since = at;
+                watched.counted = Count::default();
+                if self.program.watch(*file).is_err() {
+                    unwatched.push(*file);
+                }
+                continue;
+            };
             let lost = now.lost.saturating_sub(watched.counted.lost);
+            let requests_lost = now.requests_lost.saturating_sub(watched.counted.requests_lost);
             self.total.requests += now.requests.saturating_sub(watched.counted.requests);
-            self.total.requests_lost += now.requests_lost.saturating_sub(watched.counted.requests_lost);
+            self.total.requests_lost += requests_lost;
+            self.requests_lost += requests_lost;
             self.total.recorded += now.recorded.saturating_sub(watched.counted.recorded);
             self.total.lost += lost;
             self.lost[usize::from(watched.of_user)] += lost;
             if lost > 0 {
-                self.gathered.add_unnamed(*file, lost, clocks.wall);
+                self.gathered.add_unnamed(*file, lost, at);
             }
             watched.counted = now;
+        }
+        // The next look tries again, and reports why it is refused.
+        for file in unwatched {
+            self.watched.remove(&file);
         }
     }
 
@@ -271,15 +301,7 @@ impl Running {
     pub(super) fn take(&mut self, refused: &Refused, gaps: &mut Vec<Gap>) -> ConnectsSeen {
         let connects = self.take_connects();
         self.lines.age();
-        for (lost, hides) in std::mem::take(&mut self.lost)
-            .into_iter()
-            .zip([Hides::Client, Hides::Identity])
-        {
-            if lost > 0 {
-                let answer = format!("the ring was full; {lost} connects have no name");
-                Gap::new(Reason::LimitReached, hides, "the kernel for connects", answer).fold_into(gaps);
-            }
-        }
+        self.take_losses(gaps);
         let mut refused_connects = refused.connects.clone();
         let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
         if let Some(failure) = failure {
@@ -301,6 +323,29 @@ impl Running {
                 requests: self.request_events(&refused.requests, gaps),
             },
             connects,
+        }
+    }
+
+    /// Adds the gaps for what the program lost since the previous look.
+    fn take_losses(&mut self, gaps: &mut Vec<Gap>) {
+        let asked = "the kernel for connects";
+        let hidden = [Hides::Client, Hides::Identity];
+        for (lost, hides) in std::mem::take(&mut self.lost).into_iter().zip(hidden) {
+            if lost > 0 {
+                let answer = format!("the ring was full; {lost} connects have no name");
+                Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(gaps);
+            }
+        }
+        for (removed, hides) in std::mem::take(&mut self.removed).into_iter().zip(hidden) {
+            if removed > 0 {
+                let answer = format!("another program removed {removed} sockets from castoff's map");
+                Gap::new(Reason::HostError, hides, asked, answer).fold_into(gaps);
+            }
+        }
+        let lost = std::mem::take(&mut self.requests_lost);
+        if lost > 0 {
+            let answer = format!("the ring was full; {lost} requests are not known");
+            Gap::new(Reason::LimitReached, Hides::Detail, "the kernel for requests", answer).fold_into(gaps);
         }
     }
 

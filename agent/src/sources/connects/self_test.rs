@@ -29,6 +29,9 @@ pub const ARGUMENT: &str = "self-test-connect";
 
 /// The time between two tests.
 const PAUSE: Duration = Duration::from_secs(3600);
+/// The time between two tests if something suggests that the program does not work. It bounds the cost of clients that
+/// the program does not see.
+const PAUSE_IN_DOUBT: Duration = Duration::from_secs(10);
 /// The deadline of the child, on a busy machine.
 const CHILD_DEADLINE: Duration = Duration::from_secs(10);
 /// The directories for the socket: the first one that castoff can write to is used.
@@ -61,10 +64,12 @@ impl Schedule {
 
     /// Tests `running`, if a test is due.
     pub(super) fn test(&mut self, running: &Mutex<Running>) {
-        if self.last.is_some_and(|last| last.elapsed() < PAUSE) {
+        let elapsed = self.last.map(|last| last.elapsed());
+        if !is_due(elapsed, lock(running).doubted) {
             return;
         }
         self.last = Some(Instant::now());
+        lock(running).doubted = false;
         let (failure, requests) = match self.run(running) {
             Ok(own) => (judge(&own.connects, &self.proc), judge_requests(own.requests)),
             Err(error) => (Some(format!("it could not be run: {error}")), None),
@@ -111,6 +116,12 @@ impl Schedule {
         child.wait()?;
         Err(io::ErrorKind::TimedOut.into())
     }
+}
+
+/// True if a test is due, this long after the last one.
+fn is_due(elapsed: Option<Duration>, doubted: bool) -> bool {
+    let pause = if doubted { PAUSE_IN_DOUBT } else { PAUSE };
+    elapsed.is_none_or(|elapsed| elapsed >= pause)
 }
 
 /// Returns why the recorded request is not the child's; none if it is, or if no program sees requests.
@@ -222,6 +233,20 @@ mod tests {
             vec![record(own, "cron.service/system.slice//")],
         ] {
             assert!(failure(&inside, &records).is_some(), "{records:?}");
+        }
+    }
+
+    #[test]
+    fn a_test_in_doubt_is_due_early_and_not_at_once_again() {
+        assert!(is_due(None, false));
+        for (seconds, doubted, due) in [
+            (3_599, false, false),
+            (3_600, false, true),
+            (9, true, false),
+            (10, true, true),
+        ] {
+            let elapsed = Some(Duration::from_secs(seconds));
+            assert_eq!(is_due(elapsed, doubted), due, "{seconds} {doubted}");
         }
     }
 
