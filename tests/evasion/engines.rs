@@ -5,11 +5,14 @@ use std::fs;
 use castoff_tests::lab::cgroups::UnitCgroup;
 use castoff_tests::lab::clients;
 use castoff_tests::lab::containers::Container;
+use castoff_tests::lab::docker::{Docker, Options};
 use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::Pod;
+use serde_json::json;
 
 use crate::case::{Case, Said, UNIT};
 use crate::paths::keep;
+use crate::world::client_to;
 
 /// The case's unit is the client, and the relay.
 const RELAY: &[Said] = &[Said::Unit, Said::Finding("docker-relay"), Said::Behind("client")];
@@ -54,6 +57,20 @@ pub(crate) const CASES: &[Case] = &[
         },
         with: &[Said::Exposed("socket")],
         without: &[Said::Exposed("socket")],
+    },
+    Case {
+        name: "renamed-engine",
+        title: "a dockerd whose program and socket have other names",
+        how: "look: its socket for sandbox keys, which no name of its own changes",
+        set: |world, case| {
+            let mut options = Options::debian()?;
+            options.disguise = Some("innocent");
+            let engine = Docker::start_with(&options)?;
+            world.is_about(case, json!({ "path": engine.socket() }));
+            keep(Ok((client_to(case, &["hold"], engine.socket())?, engine)))
+        },
+        with: UNIT,
+        without: UNIT,
     },
     Case {
         name: "inside",

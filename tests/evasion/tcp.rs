@@ -10,6 +10,7 @@ use castoff_tests::lab::docker::{Docker, Options};
 use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::Pod;
 use castoff_tests::lab::stage::Stage;
+use serde_json::json;
 
 use crate::case::{Case, Said};
 use crate::paths::keep;
@@ -22,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
         title: "over TCP: a unit, and a pod in the host's network",
         how: HOLDER,
         set: |world, case| {
-            world.is_about(case, world.tcp);
+            world.is_about(case, json!({ "tcp": world.tcp }));
             let address = world.tcp.to_string();
             let unit = clients::start(Place::unit(&case.unit())?, &["tcp", &address])?;
             let pod = Pod::new("evasion", case.name).host_network();
@@ -37,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
         how: HOLDER,
         set: |world, case| {
             let address: SocketAddr = "10.217.0.1:2375".parse()?;
-            world.is_about(case, address);
+            world.is_about(case, json!({ "tcp": address }));
             let stage = Stage::start(&["10.217.0.1/24"])?;
             let mut options = Options::debian()?;
             options.also_listen.push(format!("tcp://{address}"));

@@ -27,7 +27,7 @@ pub(crate) struct World {
     /// The TCP port of dockerd.
     pub(crate) tcp: SocketAddr,
     /// The listeners of the cases that use another one than the case's socket.
-    listeners: RefCell<BTreeMap<&'static str, SocketAddr>>,
+    listeners: RefCell<BTreeMap<&'static str, Value>>,
     // After the daemons, which write to it.
     folder: tempfile::TempDir,
 }
@@ -59,15 +59,15 @@ impl World {
         socket_in(self.folder.path(), case)
     }
 
-    /// Sets the TCP port that the case is about, instead of its socket.
-    pub(crate) fn is_about(&self, case: &Case, listener: SocketAddr) {
+    /// Sets the listener that the case is about, as in the report, instead of its socket.
+    pub(crate) fn is_about(&self, case: &Case, listener: Value) {
         self.listeners.borrow_mut().insert(case.name, listener);
     }
 
     /// Returns the listener that the case is about, as in the report.
     pub(crate) fn listener(&self, case: &Case) -> Value {
-        if let Some(address) = self.listeners.borrow().get(case.name) {
-            return json!({ "tcp": address });
+        if let Some(listener) = self.listeners.borrow().get(case.name) {
+            return listener.clone();
         }
         // The socket itself, where a link leads to it.
         let socket = self.socket(case);

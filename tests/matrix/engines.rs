@@ -54,6 +54,7 @@ fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
         containerd: None,
         configuration: serde_json::Map::new(),
         by_loader,
+        disguise: None,
         stage: None,
     })?;
     let version = docker.version()?;

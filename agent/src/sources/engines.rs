@@ -56,6 +56,7 @@ pub fn find_engines(
     search.mark_activated();
     let hidden = search.take_readable(candidates);
     search.take_hidden(hidden);
+    search.take_renamed();
     search.take_named();
     bounds::bound(&mut search.engines, &mut search.gaps);
     if search.engines.is_empty() && search.gaps.is_empty() {

@@ -15,7 +15,7 @@ use super::daemon::Daemon;
 use super::images;
 use super::keeper::Task;
 use super::packages::{self, Programs};
-use super::rooms::Room;
+use super::rooms::{Room, copy_program};
 use super::stage::Stage;
 use crate::wait;
 
@@ -38,6 +38,8 @@ pub struct Options<'a> {
     pub lowers_oom_score: bool,
     /// True to run it through its own dynamic loader. Docker before 23 cannot: it executes itself again.
     pub by_loader: bool,
+    /// The name of its program, a copy, and of its socket in its room; none for the usual ones.
+    pub disguise: Option<&'static str>,
     /// The stage that it runs on; none for the machine itself.
     pub stage: Option<Arc<Stage>>,
 }
@@ -53,6 +55,7 @@ impl Options<'_> {
             has_trust_key: true,
             lowers_oom_score: true,
             by_loader: false,
+            disguise: None,
             stage: None,
         })
     }
@@ -81,7 +84,8 @@ impl Docker {
     pub fn start_with(options: &Options<'_>) -> Result<Self> {
         let room = Room::make("docker")?;
         // A directory of its own, so that a pod can mount the socket's parent and nothing else of the room.
-        let socket = room.folder("run")?.join("docker.sock");
+        let name = options.disguise.map_or("docker".to_owned(), str::to_owned);
+        let socket = room.folder("run")?.join(name + ".sock");
         let command = command(options, &room, &socket)?;
         let mut tasks = shared_leftovers();
         let elsewhere = options
@@ -271,7 +275,11 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
         );
     }
     let configuration = room.file("daemon.json", serde_json::Value::from(configuration).to_string())?;
-    let mut command = if options.by_loader {
+    let mut command = if let Some(name) = options.disguise {
+        let program = room.join(name);
+        copy_program(&options.programs.path("dockerd")?, &program)?;
+        options.programs.with_environment(Command::new(program))
+    } else if options.by_loader {
         options.programs.command_by_loader("dockerd")?
     } else {
         options.programs.command("dockerd")?

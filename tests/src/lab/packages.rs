@@ -140,7 +140,7 @@ impl Programs {
         }
     }
 
-    fn with_environment(&self, mut command: Command) -> Command {
+    pub(crate) fn with_environment(&self, mut command: Command) -> Command {
         for (variable, value) in self.environment() {
             command.env(variable, value);
         }

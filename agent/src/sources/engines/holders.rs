@@ -1,4 +1,5 @@
-//! Finds the holders of listening sockets that have an engine's name and that no known engine holds.
+//! Finds the holders of listening sockets that have an engine's name, or that a dockerd uses for itself, and that no
+//! known engine holds.
 //!
 //! This may be a proxy in front of an engine, a fork under another name or a test double; or systemd alone, for an
 //! engine that no client has connected to yet. Walks the descriptors of other processes, so it runs only if there is
@@ -7,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::names::is_of_dockerd;
 use super::{EngineSearch, refused};
 use crate::model::engine::EngineKind;
 use crate::model::identity::{NetNs, Pid};
@@ -14,6 +16,24 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::processes::ProcessEntry;
 
 impl<'a> EngineSearch<'a> {
+    /// Adds engines for the processes that listen like a dockerd for its own purposes. Neither their program nor the
+    /// sockets on which they serve the API have a known name.
+    pub(super) fn take_renamed(&mut self) {
+        let unclaimed = self.listening.iter().enumerate();
+        let unclaimed = unclaimed.filter(|(at, socket)| !self.claimed.contains(at) && is_of_dockerd(&socket.name));
+        let internal: BTreeMap<usize, EngineKind> = unclaimed.map(|(at, _)| (at, EngineKind::Dockerd)).collect();
+        if internal.is_empty() {
+            return;
+        }
+        // Sockets whose holder is hidden belong to an engine that is known already, or cannot be attributed.
+        let owners = self.find_owners(&internal, &mut None);
+        for owner in owners.into_values() {
+            let held = self.read_listening(owner).unwrap_or_default();
+            let own = held.difference(&self.claimed).copied().collect();
+            self.add_engine(EngineKind::Dockerd, Some(owner), own);
+        }
+    }
+
     /// Adds engines for the listening sockets that are known only by their name.
     pub(super) fn take_named(&mut self) {
         let named: BTreeMap<usize, EngineKind> = self.unclaimed_named().collect();

@@ -7,6 +7,9 @@ use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
 use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, engine_of_socket};
 
+/// The length of the shortened ID of a network controller (moby `pkg/stringid`).
+const CONTROLLER_ID: usize = 12;
+
 /// Returns the engine that a socket's name suggests.
 pub(in crate::sources) fn suggested_kind(name: &SocketName) -> Option<EngineKind> {
     let (SocketName::Path(path) | SocketName::Abstract(path)) = name else {
@@ -33,6 +36,16 @@ pub(super) fn is_internal(name: &SocketName) -> bool {
     below
         .split_once('/')
         .is_some_and(|(root, rest)| EXEC_ROOTS.contains(&root) && is_listed(rest))
+}
+
+/// True if only a dockerd makes a socket of this name, whatever its program and its exec root are called: the one for
+/// sandbox keys, `libnetwork/<id of the controller>.sock`. This shows its process, and hides none of its sockets.
+pub(super) fn is_of_dockerd(name: &SocketName) -> bool {
+    let SocketName::Path(path) = name else { return false };
+    let mut components = path.rsplit('/');
+    let id = components.next().and_then(|file| file.strip_suffix(".sock"));
+    let is_id = |id: &str| id.len() >= CONTROLLER_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    id.is_some_and(is_id) && components.next() == Some("libnetwork")
 }
 
 /// True if a socket is internal, by its path below the daemon's configured `exec_root`.
@@ -89,6 +102,21 @@ mod tests {
             let name = SocketName::Path(path.to_owned());
             assert_eq!(suggested_kind(&name), kind, "{path}");
             assert_eq!(is_internal(&name), internal, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_dockerd_is_known_by_its_socket_for_sandbox_keys() {
+        for (path, expected) in [
+            ("/run/docker/libnetwork/0c2ab1c57a3e.sock", true),
+            ("/srv/exec/libnetwork/0c2ab1c57a3e4f0e.sock", true),
+            ("/srv/libnetwork/0c2a.sock", false),
+            ("/srv/libnetwork/controller01.sock", false),
+            ("/srv/network/0c2ab1c57a3e.sock", false),
+            ("/srv/libnetwork/0c2ab1c57a3e", false),
+            ("0c2ab1c57a3e.sock", false),
+        ] {
+            assert_eq!(is_of_dockerd(&SocketName::Path(path.to_owned())), expected, "{path}");
         }
     }
 

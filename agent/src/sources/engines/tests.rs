@@ -144,6 +144,34 @@ fn an_inherited_listener_is_reported_once() {
     assert_eq!(gaps, []);
 }
 
+/// A copy of dockerd under another name, with its API on a socket of another name.
+#[test]
+fn a_renamed_dockerd_is_found_by_its_socket_for_sandbox_keys() {
+    let host = RecordedHost::new();
+    let arguments = ["/opt/innocent", "--exec-root", "/srv/exec"];
+    let renamed = host
+        .process(20, 1, "innocent")
+        .exe("/opt/innocent")
+        .arguments(&arguments);
+    renamed.socket(1).socket(2).socket(3).socket(4);
+    host.process(21, 1, "other").exe("/opt/other").socket(5);
+    let sockets = [
+        listening(1, HOST, "/srv/plain.sock"),
+        listening(2, HOST, "/srv/exec/libnetwork/0c2ab1c57a3e.sock"),
+        listening(3, HOST, "/run/docker/metrics.sock"),
+        listening(4, HOST, "/srv/docker.sock"),
+        listening(5, HOST, "/srv/other.sock"),
+    ];
+    let (engines, gaps) = look(&host, &sockets);
+    // A path that its owner chose hides no socket.
+    let expected = "dockerd 20: /srv/plain.sock /srv/exec/libnetwork/0c2ab1c57a3e.sock /srv/docker.sock";
+    assert_eq!(engines, [expected]);
+    assert_eq!(gaps, []);
+    // Without that socket only the name of the API's is known.
+    let (engines, _) = look(&host, &sockets[2..]);
+    assert_eq!(engines, ["other 20: /srv/docker.sock"]);
+}
+
 #[test]
 fn a_named_listener_of_an_unknown_program_is_an_engine_of_another_kind() {
     let host = RecordedHost::new();
