@@ -267,7 +267,9 @@ impl Agent {
                 history.mark_whole(snapshot.taken);
             }
             let unseen = history.record_marks(moment_of(begun), &joined.marks);
-            doubts = recorded_since(snapshot).is_some_and(|since| unseen.iter().any(|at| *at > since));
+            doubts = recorded_since(snapshot).is_some_and(|since| {
+                snapshot.taken > since && (unseen.iter().any(|at| *at > since) || history.has_unreported())
+            });
         }
         if let Some(mounted) = joined.all_mounted() {
             history.record_exposures(snapshot.taken, &mounted);

@@ -75,6 +75,10 @@ const FAULTS: &[Fault] = &[
     ("memory is short", limits::the_charts_memory),
     ("processes come and go", processes::churn),
     ("the kernel program is detached", programs::detached),
+    (
+        "the kernel program is detached, and a client connects and stays",
+        programs::detached_while_a_client_connects,
+    ),
     ("the kernel program's map is emptied", programs::forgotten),
     ("the kernel program's map is full", programs::full_map),
     ("the ring of connects is full", programs::full_ring),

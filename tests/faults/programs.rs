@@ -129,12 +129,27 @@ fn connects(report: &Value, who: &str) -> Result<Option<u64>> {
 
 /// The kernel has no program any more: the first connect that only the file's times show makes castoff find out.
 pub(crate) fn detached(_: &Plan) -> Result<()> {
+    let seen = detach_and_connect(|| burst("after", 1).map(|()| None))?;
+    ensure!(seen == ["unseen"], "{seen:?}");
+    Ok(())
+}
+
+/// The same where a look sees the connection, which the kernel did not record.
+pub(crate) fn detached_while_a_client_connects(_: &Plan) -> Result<()> {
+    let connect = || clients::hold_as("holder", Path::new(ENGINE), Place::host()).map(Some);
+    let seen = detach_and_connect(connect)?;
+    ensure!(seen == ["holder of 0"], "{seen:?}");
+    Ok(())
+}
+
+/// Detaches the programs, connects, and returns the clients once castoff has found out.
+fn detach_and_connect(connect: impl Fn() -> Result<Option<Client>>) -> Result<Vec<String>> {
     let node = Node::start()?;
     node.wait_for_programs()?;
     node.tamper("detach")?;
     // The first connect of all, so that every mount keeps its time. It must be later than the programs by more than a second.
     thread::sleep(Duration::from_secs(2));
-    burst("after", 1)?;
+    let _client = connect()?;
     let answer = "the kernel did not report castoff's own connect";
     node.wait_for_gap("identity", answer)?;
     let report = node.agent.agent().report()?;
@@ -142,8 +157,8 @@ pub(crate) fn detached(_: &Plan) -> Result<()> {
     ensure!(events["method"].is_null(), "a method without a program: {events}");
     ensure!(text(&events["refused"][0]["answer"]).contains(answer), "{events}");
     let seen = clients_of(&report, Path::new(ENGINE))?;
-    ensure!(seen.contains(&"unseen".to_owned()), "{seen:?}");
-    node.agent.stop()
+    node.agent.stop()?;
+    Ok(seen)
 }
 
 /// Another program removes the listeners from the map, which no test with a socket of castoff's own notices.

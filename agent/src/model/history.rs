@@ -20,6 +20,7 @@ use super::identity::{ProcessKey, SocketInode};
 use super::last_connect::Moment;
 use super::reading::Gap;
 use super::request::Requests;
+use super::socket::SocketName;
 use super::time::Timestamp;
 use super::timeline::Timeline;
 use super::turns::in_turns;
@@ -252,6 +253,13 @@ impl History {
         }
         self.bound();
         unseen
+    }
+
+    /// True if the last look saw a new connection to an engine's socket with a file, and the kernel reported no connect to it.
+    pub fn has_unreported(&self) -> bool {
+        let has_file = |key: &&ClientKey| key.api == Api::Docker && matches!(key.listener, SocketName::Path(_));
+        let mut connected = self.connected.iter().filter(has_file);
+        connected.any(|listener| !self.reported.contains_key(listener))
     }
 
     /// True if the last look saw the client that connected: a new connection, or a connect that the kernel reported at that time.

@@ -76,7 +76,7 @@ pub(super) struct Running {
     removed: [u64; 2],
     /// The number of lost requests since the last look.
     requests_lost: u64,
-    /// True if a client connected and the program recorded no connect: the self-test shows whether the program works.
+    /// True if a client connected and the program recorded nothing: the self-test shows whether the program works.
     pub(super) doubted: bool,
     /// The socket of a running self-test, and the records of it. These are never a client.
     own: Option<(FileIdentity, OwnRecords)>,

@@ -166,3 +166,25 @@ fn two_looks_in_one_second_count_a_connect_once() {
     }
     assert_eq!(seen(&history), Some((105, 105, 1)));
 }
+
+#[test]
+fn a_new_connection_without_a_reported_connect_is_unreported() {
+    let mut history = History::default();
+    let mut client = open(0, &[5]);
+    let mut record = |client: &OpenClient| {
+        history.record(Timestamp::from_unix(10), std::slice::from_ref(client));
+        history.has_unreported()
+    };
+    assert!(record(&client));
+    assert!(!record(&client), "the same connection");
+    client.sockets.insert(SocketInode(6));
+    client.connects = reported(1, 10, 10).connects;
+    assert!(!record(&client));
+    client.sockets.insert(SocketInode(7));
+    client.connects = None;
+    client.key.listener = SocketName::Tcp("127.0.0.1:2375".parse().expect("an address"));
+    assert!(!record(&client), "a port has no file");
+    client.key.listener = SocketName::Path("/run/crio/crio.sock".into());
+    client.key.api = Api::Cri;
+    assert!(!record(&client));
+}
