@@ -35,6 +35,7 @@ impl Agent {
             boot: boot.clone(),
         });
         let set = clocks.map_or(0, |clocks| history.follow_clock(&clocks));
+        let clamped = history.clamp(now);
         if set != 0 {
             let (by, direction) = (
                 Duration::from_secs(set.unsigned_abs()),
@@ -47,7 +48,6 @@ impl Agent {
                 &format!("the clock was set {direction} by {by}, and they were moved with it"),
             );
         }
-        let clamped = Arc::make_mut(&mut self.history).clamp(now);
         if clamped > 0 {
             tracing::warn!(clamped, "recorded times are in the future: they count as now");
             self.correct(

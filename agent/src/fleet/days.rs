@@ -1,9 +1,7 @@
 //! The days of the last week on which Docker was used on a node, from the hours in its agent's report. Pure.
 
-use serde::Deserialize;
-
 use crate::model::time::Timestamp;
-use crate::model::timeline::Hour;
+use crate::model::timeline::{Hour, Timeline};
 
 /// The number of days in UTC, the current one included. A report has 168 hours, which always cover them.
 pub const DAYS: usize = 7;
@@ -26,41 +24,25 @@ pub enum DayUse {
 /// The use on each day, the current one first.
 pub type Week = [DayUse; DAYS];
 
-/// The timeline of a report.
-#[derive(Deserialize)]
-pub(super) struct Hours {
-    from: Timestamp,
-    hours: String,
-}
-
-impl Hours {
-    /// Returns the days up to that of `now`. Hours that the timeline lacks are unknown.
-    pub(super) fn days(&self, now: Timestamp) -> Week {
-        let today = now.as_unix() / DAY;
-        let current = now.as_unix() / HOUR;
-        std::array::from_fn(|ago| {
-            let Some(day) = today.checked_sub(ago as u64) else {
-                return DayUse::Unknown;
-            };
-            let last = current.min(day * 24 + 23);
-            let hours: Vec<Option<Hour>> = (day * 24..=last).map(|hour| self.hour(hour)).collect();
-            if hours.contains(&Some(Hour::Seen)) {
-                DayUse::Used
-            } else if hours.iter().all(|hour| *hour == Some(Hour::NotSeen)) {
-                DayUse::Unused
-            } else {
-                DayUse::Unknown
-            }
-        })
-    }
-
-    /// Returns the state of an hour since 1970.
-    fn hour(&self, hour: u64) -> Option<Hour> {
-        let at = usize::try_from(hour.checked_sub(self.from.as_unix() / HOUR)?).ok()?;
-        let character = char::from(*self.hours.as_bytes().get(at)?);
-        let all = [Hour::Unknown, Hour::NotSeen, Hour::Seen];
-        all.into_iter().find(|hour| hour.character() == character)
-    }
+/// Returns the days up to that of `now`. Hours that the timeline lacks are unknown.
+pub(super) fn days(timeline: &Timeline, now: Timestamp) -> Week {
+    let today = now.as_unix() / DAY;
+    let current = now.as_unix() / HOUR;
+    std::array::from_fn(|ago| {
+        let Some(day) = today.checked_sub(ago as u64) else {
+            return DayUse::Unknown;
+        };
+        let last = current.min(day * 24 + 23);
+        let hour = |hour| timeline.hour(Timestamp::from_unix(hour * HOUR));
+        let hours: Vec<Hour> = (day * 24..=last).map(hour).collect();
+        if hours.contains(&Hour::Seen) {
+            DayUse::Used
+        } else if hours.contains(&Hour::Unknown) {
+            DayUse::Unknown
+        } else {
+            DayUse::Unused
+        }
+    })
 }
 
 #[cfg(test)]
@@ -71,9 +53,9 @@ mod tests {
     const NOW: u64 = 20_000 * DAY + 14 * HOUR + 1_200;
 
     fn days(from: u64, hours: &str) -> Week {
-        let from = Timestamp::from_unix(from);
-        let hours = hours.to_owned();
-        Hours { from, hours }.days(Timestamp::from_unix(NOW))
+        let timeline = serde_json::json!({ "from": Timestamp::from_unix(from), "hours": hours });
+        let timeline = serde_json::from_value(timeline).expect("it is read");
+        super::days(&timeline, Timestamp::from_unix(NOW))
     }
 
     fn week(hour: impl Fn(usize) -> char) -> Week {

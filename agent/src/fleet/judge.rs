@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::days::Week;
 use super::join::{AgentPod, Node, Unsupported};
 use super::look::FleetSettings;
 use super::readiness::{self, ago};
@@ -89,7 +90,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
     };
     let age = answer.now.since(report.time);
     let agent = AgentSeen {
-        version: report.version,
+        version: report.version.clone(),
         look: Some(report.time),
         age_seconds: Some(age.as_secs()),
         ..agent(pod)
@@ -105,48 +106,53 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
             )
         };
     }
-    let is_stale = age > settings.stale_after;
-    let (verdict, reason, doubt) = if is_stale {
-        stale(report.verdict, &report.reason, age)
-    } else if report.verdict == Verdict::Unknown {
-        (Verdict::Unknown, report.reason, Some(Doubt::AgentCannotTell))
-    } else {
-        (report.verdict, report.reason, None)
+    let stale = (age > settings.stale_after).then_some(age);
+    let (report, doubt) = match stale {
+        Some(age) => (outdated(report, age), Some(Doubt::Stale)),
+        None if report.verdict == Verdict::Unknown => (report, Some(Doubt::AgentCannotTell)),
+        None => (report, None),
     };
     NodeRow {
         node: node.name.clone(),
-        verdict,
-        readiness: readiness::judge(&settings.ready_for, answer.bytes, is_stale.then_some(age)),
-        reason,
+        verdict: report.verdict,
+        readiness: readiness::judge(&settings.ready_for, answer.bytes, stale),
+        reason: report.reason,
         doubt,
         agent: Some(agent),
         runtime: report.runtime,
         kubelet_ceiling: report.kubelet_ceiling,
-        clients: report.clients.weakened(is_stale),
-        exposures: report.exposures.weakened(is_stale),
-        shadow_containers: report.shadow_containers.weakened(is_stale),
-        docker_free: Some(report.docker_free)
-            .filter(|_| !is_stale)
-            .unwrap_or(Reported::Unknown),
-        // The days of an old look are not those of now.
-        week: Some(report.week).filter(|_| !is_stale).unwrap_or_default(),
+        clients: report.clients,
+        exposures: report.exposures,
+        shadow_containers: report.shadow_containers,
+        docker_free: report.docker_free,
+        week: report.week,
         runtime_is_hidden: report.runtime_is_hidden,
     }
 }
 
 /// Keeps what was seen; conclusions from what was not seen do not outlive the look.
-fn stale(verdict: Verdict, reason: &str, age: Duration) -> (Verdict, String, Option<Doubt>) {
+fn outdated(report: Report, age: Duration) -> Report {
     let ago = ago(age);
-    match verdict {
-        Verdict::Runtime | Verdict::InUse => (
-            verdict,
-            format!("{reason} (the agent's last look was {ago})"),
-            Some(Doubt::Stale),
-        ),
-        Verdict::Exposed | Verdict::Idle | Verdict::Clear | Verdict::Unknown => {
-            let reason = format!("the agent's last look was {ago}, and said {verdict}");
-            (Verdict::Unknown, reason, Some(Doubt::Stale))
+    let (verdict, reason) = match report.verdict {
+        Verdict::Runtime | Verdict::InUse => {
+            let reason = format!("{} (the agent's last look was {ago})", report.reason);
+            (report.verdict, reason)
         }
+        Verdict::Exposed | Verdict::Idle | Verdict::Clear | Verdict::Unknown => {
+            let reason = format!("the agent's last look was {ago}, and said {}", report.verdict);
+            (Verdict::Unknown, reason)
+        }
+    };
+    Report {
+        verdict,
+        reason,
+        clients: report.clients.weakened(),
+        exposures: report.exposures.weakened(),
+        shadow_containers: report.shadow_containers.weakened(),
+        docker_free: Reported::Unknown,
+        // The days of an old look are not those of now.
+        week: Week::default(),
+        ..report
     }
 }
 

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::days::{Hours, Week};
+use super::days::{Week, days};
 use super::row::{Clients, FreeSeen, Reported, RuntimeSeen, Use, User, UserKind};
 use crate::findings::report::{API_VERSION, Verdict};
 use crate::model::engine;
 use crate::model::reading::Hides;
 use crate::model::text::cut_bytes;
 use crate::model::time::Timestamp;
+use crate::model::timeline::Timeline;
 
 /// The maximum length of a name in bytes.
 const NAME_LIMIT: usize = 253;
@@ -286,8 +287,8 @@ fn runtime(raw: Option<&RawValue>) -> Reported<Option<RuntimeSeen>> {
 }
 
 fn week(raw: Option<&RawValue>, time: Timestamp) -> Week {
-    let hours = raw.and_then(|raw| serde_json::from_str::<Hours>(raw.get()).ok());
-    hours.map_or(Week::default(), |hours| hours.days(time))
+    let timeline = raw.and_then(|raw| serde_json::from_str::<Timeline>(raw.get()).ok());
+    timeline.map_or(Week::default(), |timeline| days(&timeline, time))
 }
 
 fn ceiling(raw: Option<&RawValue>) -> Reported<Option<u32>> {

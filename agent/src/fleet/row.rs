@@ -62,10 +62,10 @@ impl<T> Reported<T> {
         }
     }
 
-    /// Returns the same for a look that may be old: there may be more by now.
-    pub(super) fn weakened(self, long_ago: bool) -> Self {
+    /// Returns the same for a look of long ago: there may be more by now.
+    pub(super) fn weakened(self) -> Self {
         match self {
-            Self::Known(value) if long_ago => Self::AtLeast(value),
+            Self::Known(value) => Self::AtLeast(value),
             other => other,
         }
     }

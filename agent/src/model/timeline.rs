@@ -1,7 +1,7 @@
 //! The state of each of the last hours: something was seen in it, was not seen in it, or no look saw everything.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::hours::Hours;
 use super::time::Timestamp;
@@ -27,6 +27,15 @@ impl Hour {
             Self::NotSeen => '.',
             Self::Seen => '#',
         }
+    }
+
+    /// Returns the state of a character. An unknown character is an unknown state.
+    fn of(character: char) -> Self {
+        let known = [Self::NotSeen, Self::Seen].into_iter();
+        known
+            .clone()
+            .find(|hour| hour.character() == character)
+            .unwrap_or(Self::Unknown)
     }
 }
 
@@ -83,6 +92,13 @@ impl Timeline {
         &self.hours
     }
 
+    /// The state of the hour of `at`; unknown where the timeline does not have it.
+    pub fn hour(&self, at: Timestamp) -> Hour {
+        let since = (at.as_unix() / HOUR).checked_sub(self.from.as_unix() / HOUR);
+        let hour = since.and_then(|hours| self.hours.get(usize::try_from(hours).ok()?));
+        hour.copied().unwrap_or(Hour::Unknown)
+    }
+
     /// The number of hours of a kind.
     pub fn count(&self, kind: Hour) -> usize {
         self.hours.iter().filter(|hour| **hour == kind).count()
@@ -117,6 +133,22 @@ impl Serialize for Timeline {
         let hours: String = self.hours.iter().map(|hour| hour.character()).collect();
         let from = self.from;
         Written { from, hours: &hours }.serialize(serializer)
+    }
+}
+
+#[derive(Deserialize)]
+struct Read {
+    from: Timestamp,
+    hours: String,
+}
+
+/// A timeline of another castoff may have fewer hours. More than [`Hours::SPAN`] are not kept.
+impl<'de> Deserialize<'de> for Timeline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Read { from, hours } = Read::deserialize(deserializer)?;
+        let kept = usize::try_from(Hours::SPAN).unwrap_or(usize::MAX);
+        let hours = hours.chars().take(kept).map(Hour::of).collect();
+        Ok(Self { from, hours })
     }
 }
 
@@ -167,9 +199,26 @@ mod tests {
         assert_eq!(text["hours"], expected);
         assert_eq!(text["from"], Timestamp::from_unix(500_000 * HOUR).to_string());
         assert_eq!(timeline.count(Hour::Seen), 3);
+        let read: Timeline = serde_json::from_value(text).expect("it is read");
+        assert_eq!(read, timeline);
+        assert_eq!((read.hour(at(149)), read.hour(at(150))), (Hour::NotSeen, Hour::Seen));
         let last = timeline.stretches().nth(6).expect("the two hours");
         assert_eq!((last.hour, last.at, last.length), (Hour::Seen, 150, 2));
         assert_eq!(last.until.since(last.from).as_secs(), 2 * HOUR);
+    }
+
+    #[test]
+    fn a_timeline_of_another_castoff_is_read_as_far_as_it_is_understood() {
+        let read = |hours: &str| -> Timeline {
+            let from = Timestamp::from_unix(500_000 * HOUR);
+            serde_json::from_value(serde_json::json!({ "from": from, "hours": hours })).expect("it is read")
+        };
+        let hour = |n: u64| Timestamp::from_unix((500_000 + n) * HOUR);
+        let short = read("x\u{e9}#");
+        assert_eq!(short.hours(), [Hour::Unknown, Hour::Unknown, Hour::Seen]);
+        assert_eq!(short.hour(hour(3)), Hour::Unknown);
+        assert_eq!(short.hour(Timestamp::from_unix(0)), Hour::Unknown);
+        assert_eq!(read(&"#".repeat(1_000)).hours().len() as u64, Hours::SPAN);
     }
 
     #[test]
