@@ -4,21 +4,68 @@ use std::fmt::Write;
 
 use super::args::{AGENTS, Explain};
 use super::{OK, print};
-use crate::findings::agents::catalogue;
+use crate::config::{Mistakes, Reader};
+use crate::findings::agents::{Agent, catalogue};
 use crate::findings::catalogue::entry;
 use crate::findings::report::Code;
 
 /// The number of columns of running text.
 const WIDTH: usize = 88;
+/// The number of equal first letters that make two words similar.
+const STEM: usize = 3;
 
 pub(super) fn explain(args: &Explain) -> anyhow::Result<u8> {
     let wanted = |code: &&Code| args.code.as_deref() == Some(code.code());
+    let name = args.name.join(" ");
     print(&match Code::ALL.iter().find(wanted) {
-        Some(code) => page(*code),
+        Some(code) if name.is_empty() => page(*code),
+        Some(code) => return Err(refuse(format!("{code} takes no name; `castoff explain {AGENTS} NAME` does")).into()),
+        None if !name.is_empty() => agent(find(&name)?),
         None if args.code.as_deref() == Some(AGENTS) => agents(),
         None => list(),
     })?;
     Ok(OK)
+}
+
+fn refuse(mistake: String) -> Mistakes {
+    let mut reader = Reader::default();
+    reader.mistake((), mistake);
+    reader.refuse()
+}
+
+/// Returns the agent with this name.
+fn find(name: &str) -> Result<&'static Agent, Mistakes> {
+    let mut agents = catalogue().agents.iter();
+    agents
+        .find(|agent| agent.name.eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let near = names_near(name);
+            refuse(if near.is_empty() {
+                format!("{name:?} is no agent that castoff knows; `castoff explain {AGENTS}` lists all")
+            } else {
+                format!(
+                    "{name:?} is no agent that castoff knows; a similar name: {}",
+                    near.join(", ")
+                )
+            })
+        })
+}
+
+/// Returns the names that contain this one, or share the first letters of a word with it.
+fn names_near(wanted: &str) -> Vec<&'static str> {
+    let wanted = wanted.to_lowercase();
+    let stems = |text: &str| -> Vec<String> {
+        let words = text.split(|letter: char| !letter.is_alphanumeric());
+        let words = words.filter(|word| word.chars().count() >= STEM);
+        words.map(|word| word.chars().take(STEM).collect()).collect()
+    };
+    let of_wanted = stems(&wanted);
+    let is_near = |name: &str| {
+        let name = name.to_lowercase();
+        name.contains(&wanted) || stems(&name).iter().any(|stem| of_wanted.contains(stem))
+    };
+    let names = catalogue().agents.iter().map(|agent| agent.name);
+    names.filter(|name| is_near(name)).collect()
 }
 
 /// The catalogue of known agents.
@@ -31,27 +78,34 @@ fn agents() -> String {
     );
     let mut text = wrap(&head, "", "");
     text.push('\n');
-    for agent in &catalogue.agents {
-        let _ = writeln!(text, "\n{} ({})", agent.name, agent.kind);
-        for (names, what) in [(&agent.images, "Images"), (&agent.executables, "Executables")] {
-            if !names.is_empty() {
-                let names = names.join(", ");
-                let _ = writeln!(text, "{}", wrap(&format!("{what}: {names}"), "  ", "    "));
-            }
-        }
-        let _ = writeln!(text, "{}", wrap(agent.advice, "  - ", "    "));
-        for (operation, advice) in &agent.by_operation {
-            let _ = writeln!(text, "{}", wrap(&format!("{operation}: {advice}"), "  - ", "    "));
-        }
-        if let Some(advice) = agent.runtime_advice {
-            let _ = writeln!(
-                text,
-                "{}",
-                wrap(&format!("The runtime's socket: {advice}"), "  - ", "    ")
-            );
-        }
-        let _ = writeln!(text, "  {} ({})", agent.source, agent.checked.unwrap_or("not checked"));
+    for each in &catalogue.agents {
+        text.push('\n');
+        text.push_str(&agent(each));
     }
+    text
+}
+
+/// One agent's entry.
+fn agent(agent: &Agent) -> String {
+    let mut text = format!("{} ({})\n", agent.name, agent.kind);
+    for (names, what) in [(&agent.images, "Images"), (&agent.executables, "Executables")] {
+        if !names.is_empty() {
+            let names = names.join(", ");
+            let _ = writeln!(text, "{}", wrap(&format!("{what}: {names}"), "  ", "    "));
+        }
+    }
+    let _ = writeln!(text, "{}", wrap(agent.advice, "  - ", "    "));
+    for (operation, advice) in &agent.by_operation {
+        let _ = writeln!(text, "{}", wrap(&format!("{operation}: {advice}"), "  - ", "    "));
+    }
+    if let Some(advice) = agent.runtime_advice {
+        let _ = writeln!(
+            text,
+            "{}",
+            wrap(&format!("The runtime's socket: {advice}"), "  - ", "    ")
+        );
+    }
+    let _ = writeln!(text, "  {} ({})", agent.source, agent.checked.unwrap_or("not checked"));
     text
 }
 
@@ -136,6 +190,21 @@ mod tests {
         }
         let wide = text.lines().filter(|l| l.len() > WIDTH && !l.contains("://"));
         assert_eq!(wide.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn an_agent_is_found_by_its_name_and_similar_names_are_offered() {
+        for each in &catalogue().agents {
+            assert_eq!(find(&each.name.to_uppercase()).expect("it is known").name, each.name);
+        }
+        let said = |name: &str| find(name).expect_err("it is not known").to_string();
+        assert_eq!(
+            said("datadgo"),
+            "\"datadgo\" is no agent that castoff knows; a similar name: Datadog Agent"
+        );
+        assert!(said("beat").ends_with(": Metricbeat, Filebeat"), "{}", said("beat"));
+        assert!(said("xyzzy").ends_with("`castoff explain agents` lists all"));
+        assert!(!said("a\n\u{1b}[2J").contains(char::is_control));
     }
 
     #[test]
