@@ -9,13 +9,13 @@ use crate::model::workload::{Membership, Unit};
 use crate::sinks::store::fuzzing as store;
 use crate::sources::kernel::diag::{Envelope, Message, Messages};
 use crate::sources::kernel::{mountinfo, process, unix_table};
-use crate::sources::{connects, engines, host_files, kubelet, runtime};
+use crate::sources::{connects, engines, host_files, kubelet, runtime, runtime_settings};
 
 /// A decoder: its name, which is also that of its corpus, and the function.
 pub type Decoder = (&'static str, fn(&[u8]));
 
 /// All decoders.
-pub const DECODERS: [Decoder; 15] = [
+pub const DECODERS: [Decoder; 18] = [
     ("sock-diag", sock_diag),
     ("kernel-event", connects::fuzzing::record),
     ("request-line", connects::fuzzing::request_line),
@@ -26,6 +26,9 @@ pub const DECODERS: [Decoder; 15] = [
     ("names", |bytes| as_text(bytes, names)),
     ("cri-status", runtime::fuzzing::status),
     ("daemon-json", engines::fuzzing::configuration),
+    ("containerd-config", runtime_settings::fuzzing::containerd_config),
+    ("hosts-toml", runtime_settings::fuzzing::hosts_toml),
+    ("registries-conf", runtime_settings::fuzzing::registries_conf),
     ("kubelet-yaml", |bytes| as_text(bytes, kubelet::fuzzing::configuration)),
     ("kubelet-flags", |bytes| as_text(bytes, kubelet::fuzzing::flags)),
     ("socket-unit", |bytes| as_text(bytes, host_files::fuzzing::socket_unit)),

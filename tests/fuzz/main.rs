@@ -1,7 +1,10 @@
 //! Runs one of castoff's decoders in libFuzzer: the one in `CASTOFF_FUZZ`. `tests/tiers/fuzz` runs it for each.
 
-#![no_main]
+// `main` is libFuzzer's own there. Any other build has no libFuzzer.
+#![cfg_attr(fuzzing, no_main)]
 
+#[cfg(not(fuzzing))]
+use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use castoff::fuzzing::DECODERS;
@@ -20,3 +23,10 @@ fuzz_target!(init: {
         decode(bytes);
     }
 });
+
+/// Says how to get a program that fuzzes.
+#[cfg(not(fuzzing))]
+fn main() -> ExitCode {
+    eprintln!("castoff-fuzz was built without libFuzzer; `tests/run fuzz` builds it with that and runs it");
+    ExitCode::FAILURE
+}

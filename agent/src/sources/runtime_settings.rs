@@ -10,6 +10,8 @@
 mod containerd;
 mod crio;
 mod documents;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzing;
 mod hosts;
 #[cfg(test)]
 mod tests;

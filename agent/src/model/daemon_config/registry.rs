@@ -40,8 +40,10 @@ pub fn without_user(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    // A query may have a token.
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    // A query may have a token, also right after the host. In a password these characters make the host unclear.
+    let host = if user.contains(['?', '#']) { "" } else { host };
+    let host = host.split(['?', '#']).next().unwrap_or(host);
     let path = path.split(['?', '#']).next().unwrap_or(path);
     if scheme.is_empty() {
         format!("{host}{path}")
@@ -90,6 +92,9 @@ mod tests {
             ("user:secret@mirror.test/v2", "mirror.test/v2"),
             ("https://mirror.test/v2/?token=secret", "https://mirror.test/v2/"),
             ("https://mirror.test/a@b", "https://mirror.test/a@b"),
+            ("https://mirror.test?token=secret", "https://mirror.test"),
+            ("https://user:pass?word@mirror.test", "https://"),
+            ("https://mirror.test?token=sec@ret", "https://"),
             ("", ""),
         ] {
             assert_eq!(without_user(given), kept, "{given}");

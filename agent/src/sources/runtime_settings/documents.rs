@@ -18,16 +18,34 @@ const FILES_LIMIT: usize = 128;
 /// The most names of one directory that are looked at.
 const NAMES_LIMIT: usize = 1024;
 
+/// The place that files are read from.
+enum Place<'a> {
+    /// The directories below a root.
+    Root(&'a Rooted),
+    /// Every path is a file with this content, for the fuzzer.
+    #[cfg(any(test, feature = "fuzz"))]
+    Everywhere(&'a [u8]),
+}
+
 /// The files that were read so far.
 pub(super) struct Documents<'a> {
-    root: &'a Rooted,
+    place: Place<'a>,
     files: Vec<String>,
 }
 
 impl<'a> Documents<'a> {
     pub(super) const fn new(root: &'a Rooted) -> Self {
         Self {
-            root,
+            place: Place::Root(root),
+            files: Vec::new(),
+        }
+    }
+
+    /// Returns documents in which every path is a file with this content.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) const fn everywhere(content: &'a [u8]) -> Self {
+        Self {
+            place: Place::Everywhere(content),
             files: Vec::new(),
         }
     }
@@ -43,7 +61,12 @@ impl<'a> Documents<'a> {
             let answer = format!("castoff reads at most {FILES_LIMIT} files of a runtime's configuration");
             return Err(Gap::new(Reason::LimitReached, Hides::Detail, path, answer));
         }
-        match self.root.read_file(path, FILE_LIMIT) {
+        let read = match &self.place {
+            Place::Root(root) => root.read_file(path, FILE_LIMIT),
+            #[cfg(any(test, feature = "fuzz"))]
+            Place::Everywhere(content) => Ok(content.to_vec()),
+        };
+        match read {
             Ok(bytes) => {
                 self.files.push(path.to_owned());
                 Ok(Some(bytes))
@@ -73,13 +96,21 @@ impl<'a> Documents<'a> {
     /// Returns the paths in a directory whose names `fits`, sorted; none if there is no such directory.
     pub(super) fn list(&self, directory: &str, fits: impl Fn(&str) -> bool) -> Result<Vec<String>, Gap> {
         let (mut found, mut count) = (Vec::new(), 0);
-        let listed = self.root.read_names(directory, |name| {
+        let mut add = |name: &str| {
             count += 1;
             if fits(name) {
                 found.push(format!("{}/{name}", directory.trim_end_matches('/')));
             }
             count <= NAMES_LIMIT
-        });
+        };
+        let listed = match &self.place {
+            Place::Root(root) => root.read_names(directory, add),
+            #[cfg(any(test, feature = "fuzz"))]
+            Place::Everywhere(_) => {
+                add("one.conf");
+                Ok(())
+            }
+        };
         match listed {
             Err(error) if refusal::is_missing(&error) => return Ok(Vec::new()),
             Err(error) => return Err(gap_of(&error, directory)),
@@ -95,7 +126,12 @@ impl<'a> Documents<'a> {
 
     /// True if there is a file or directory at `path`.
     pub(super) fn is_there(&self, path: &str) -> Result<bool, Gap> {
-        match self.root.read_identity(path) {
+        let root = match &self.place {
+            Place::Root(root) => root,
+            #[cfg(any(test, feature = "fuzz"))]
+            Place::Everywhere(_) => return Ok(true),
+        };
+        match root.read_identity(path) {
             Ok(_) => Ok(true),
             Err(error) if refusal::is_missing(&error) => Ok(false),
             Err(error) => Err(gap_of(&error, path)),
