@@ -150,10 +150,10 @@ fn gap_of(error: &io::Error, path: &str) -> Gap {
 pub(super) fn parse(bytes: &[u8], path: &str) -> Result<Table, Gap> {
     let malformed = |answer: String| Gap::new(Reason::Malformed, Hides::Detail, path, answer);
     let text = str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
-    toml::from_str(text.trim_start_matches('\u{feff}')).map_err(|error: toml::de::Error| {
-        let line = error
-            .span()
-            .map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let text = text.trim_start_matches('\u{feff}');
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let before = error.span().map(|span| &text.as_bytes()[..span.start.min(text.len())]);
+        let line = before.map_or(1, |before| before.split(|byte| *byte == b'\n').count());
         malformed(format!("line {line} is not TOML"))
     })
 }
@@ -235,5 +235,23 @@ impl<'t> Section<'t> {
     fn wrong(self, key: &str, wanted: &str) -> Gap {
         let answer = format!("{key} is not {wanted}");
         Gap::new(Reason::Malformed, Hides::Detail, self.path, answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_line_also_after_a_byte_order_mark() {
+        for (text, line) in [
+            ("v", 1),
+            ("\u{feff}v", 1),
+            ("a = 1\n\u{e9}", 2),
+            ("\u{feff}a = 1\n\n\u{e9}", 3),
+        ] {
+            let gap = parse(text.as_bytes(), "/etc/x.toml").expect_err("it is no TOML");
+            assert_eq!(gap.answer, format!("line {line} is not TOML"), "{text:?}");
+        }
     }
 }
