@@ -2,7 +2,6 @@
 //! real Prometheus that scrapes a real agent.
 
 mod dashboards;
-mod demo;
 mod live;
 mod rules;
 

@@ -10,8 +10,8 @@ use castoff_tests::lab::browser::Browser;
 use castoff_tests::lab::castoff_binary;
 use serde_json::{Value, json};
 
-use crate::past;
 use crate::{DESK, PHONE, axe_reports_nothing, nothing_is_wider_than_the_screen, photograph, text};
+use castoff_tests::past;
 
 /// The hours of a report: 168, the oldest first.
 const WEEK: usize = 168;

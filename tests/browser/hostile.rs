@@ -10,11 +10,11 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::report::Agent;
 use serde_json::json;
 
-use crate::past;
 use crate::{
     DESK, PHONE, axe_reports_nothing, load, nothing_is_wider_than_the_screen, photograph, text,
     the_page_loaded_and_logged_nothing_else,
 };
+use castoff_tests::past;
 
 /// The names under which programs are started.
 const PROGRAMS: [&str; 4] = [

@@ -17,11 +17,11 @@ use castoff_tests::lab::scene::{Cast, Scene};
 use castoff_tests::report::Agent;
 use serde_json::json;
 
-use crate::past;
 use crate::{
     DESK, PHONE, axe_reports_nothing, headers, load, nothing_is_wider_than_the_screen, photograph, text,
     the_page_loaded_and_logged_nothing_else,
 };
+use castoff_tests::past;
 
 #[test]
 fn a_user_sees_the_clients_of_docker_and_the_next_steps() -> Result<()> {

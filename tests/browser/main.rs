@@ -1,10 +1,10 @@
 //! The page of a real agent in a real browser: its contents, in both themes and on a phone, with scripts forbidden, by
 //! keyboard, and by the rules for assistive technology.
 
+mod demo;
 mod fleet;
 mod hostile;
 mod live;
-mod past;
 
 use std::path::PathBuf;
 
@@ -28,11 +28,16 @@ fn text(browser: &Browser) -> Result<String> {
     Ok(text.as_str().context("the page has a text")?.to_owned())
 }
 
-/// Takes a picture of the whole page. The next run overwrites it.
-fn photograph(browser: &Browser, name: &str) -> Result<()> {
+/// Returns the directory of the pictures.
+fn pictures() -> Result<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("browser");
     std::fs::create_dir_all(&folder)?;
-    let file = folder.join(name).with_extension("png");
+    Ok(folder)
+}
+
+/// Takes a picture of the whole page. The next run overwrites it.
+fn photograph(browser: &Browser, name: &str) -> Result<()> {
+    let file = pictures()?.join(name).with_extension("png");
     browser.photograph(&file)?;
     println!("see {}", file.display());
     Ok(())

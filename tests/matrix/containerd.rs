@@ -1,7 +1,7 @@
 //! containerd, over its CRI.
 
 use anyhow::Result;
-use castoff_tests::lab::containerd::{Containerd, Network, Options, version_2, version_3};
+use castoff_tests::lab::containerd::{Containerd, Options, version_2, version_3};
 use castoff_tests::lab::cri::Interface;
 use castoff_tests::lab::docker::Docker;
 use castoff_tests::lab::modules::Module;
@@ -65,8 +65,7 @@ fn run(plan: &Plan, from: From, docker: &Docker) -> Result<Seen> {
         } else {
             Interface::V1
         },
-        stage: None,
-        network: Network::Closed,
+        ..Options::debian()?
     })?;
     let version = runtime.version()?;
     plan.expect(&version)?;

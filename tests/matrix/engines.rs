@@ -50,12 +50,8 @@ fn run_docker(plan: &Plan, suite: Suite) -> Result<Seen> {
         programs: suites::programs(suite, suites::Kind::Docker)?,
         has_trust_key: old,
         lowers_oom_score: old,
-        also_listen: Vec::new(),
-        containerd: None,
-        configuration: serde_json::Map::new(),
         by_loader,
-        disguise: None,
-        stage: None,
+        ..Options::debian()?
     })?;
     let version = docker.version()?;
     plan.expect(&version)?;

@@ -2,9 +2,9 @@
 //! created when it is dropped.
 //!
 //! It must never touch a daemon of the host: each of its daemons has its own room (a private directory), its own
-//! sockets, no iptables rule and no forwarding, and is stopped by process ID and descent, never by name. What outlives
-//! a panic, an abort or Ctrl-C is removed by the [`keeper`], a process that waits for the end of the one that started
-//! it.
+//! sockets, no iptables rule and no forwarding, and is stopped by process ID and descent, never by name. Only in a mount
+//! namespace of its own a daemon has the usual paths. What outlives a panic, an abort or Ctrl-C is removed by the
+//! [`keeper`], a process that waits for the end of the one that started it.
 //!
 //! ```no_run
 //! use castoff_tests::lab::{clients, containerd::Containerd, containers::Container, docker::Docker, places::Place, pods::Pod};

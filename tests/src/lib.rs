@@ -5,6 +5,7 @@ pub mod demo;
 pub mod fake;
 pub mod lab;
 pub mod matrix;
+pub mod past;
 pub mod report;
 pub mod rows;
 pub mod wait;

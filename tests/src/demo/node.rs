@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::stage::Stage;
+use super::usual;
 use crate::lab::cgroups::UnitCgroup;
 use crate::lab::clients::{self, Client};
-use crate::lab::containerd::Containerd;
+use crate::lab::containerd::{self, Containerd};
 use crate::lab::containers::Container;
-use crate::lab::docker::{Docker, DockerContainer};
+use crate::lab::docker::{self, Docker, DockerContainer};
 use crate::lab::places::Place;
 use crate::lab::pods::{Pod, RunningPod};
+use crate::lab::rooms::Paths;
 use crate::lab::scene::{self, SOCKET};
 
 /// The node's name.
-pub(super) const NAME: &str = "demo-node";
+pub(super) const NAME: &str = "worker-1";
+/// The programs of the host that use Docker.
+pub(super) const BACKUP: &str = "/usr/local/bin/backup";
+pub(super) const DEPLOY: &str = "/usr/local/bin/deploy";
+pub(super) const WATCH: &str = "/usr/local/bin/watch-containers";
 /// The times between two visits and of one visit of the job's pod.
 const AWAY: Duration = Duration::from_secs(20);
 const HERE: Duration = Duration::from_secs(10);
@@ -24,14 +30,26 @@ const HERE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Daemons {
     docker: Docker,
-    pub(super) runtime: Containerd,
+    runtime: Containerd,
 }
 
 impl Daemons {
     pub(super) fn start(stage: &Stage) -> Result<Self> {
-        let docker = stage.step("dockerd", Docker::start)?;
+        let docker = stage.step("dockerd", || {
+            Docker::start_with(&docker::Options {
+                programs: usual::programs()?,
+                paths: Paths::Usual,
+                ..docker::Options::debian()?
+            })
+        })?;
         docker.open_to_all()?;
-        let runtime = stage.step("containerd", Containerd::start)?;
+        let runtime = stage.step("containerd", || {
+            Containerd::start_with(&containerd::Options {
+                programs: usual::programs()?,
+                paths: Paths::Usual,
+                ..containerd::Options::debian()?
+            })
+        })?;
         Ok(Self { docker, runtime })
     }
 }
@@ -86,16 +104,13 @@ fn pods(Daemons { docker, runtime }: &Daemons) -> Result<Vec<RunningPod>> {
 
 fn clients(Daemons { docker, .. }: &Daemons) -> Result<Vec<Client>> {
     let socket = docker.socket();
+    let socket = socket.to_str().context("the socket's path is UTF-8")?;
     let session = UnitCgroup::make("/user.slice/user-1000.slice/session-42.scope")?;
+    let blink = ["blink", socket, "5000", "9000"];
     Ok(vec![
-        clients::blink(
-            socket,
-            Duration::from_secs(5),
-            Duration::from_secs(9),
-            Place::unit("nightly-backup.service")?,
-        )?,
-        clients::hold(socket, Place::host().cgroup(session))?,
-        clients::hold(socket, Place::rootless().network_namespace())?,
+        clients::start_as(BACKUP, Place::unit("nightly-backup.service")?, &blink)?,
+        clients::start_as(DEPLOY, Place::host().cgroup(session), &["hold", socket])?,
+        clients::start_as(WATCH, Place::rootless().network_namespace(), &["hold", socket])?,
     ])
 }
 

@@ -250,8 +250,18 @@ impl Browser {
     /// browser limits the size.
     pub fn photograph(&self, file: &Path) -> Result<()> {
         let size = self.call("Page.getLayoutMetrics", json!({}))?["cssContentSize"].take();
-        let height = size["height"].as_f64().unwrap_or(0.0).min(8_000.0);
-        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1 });
+        self.photograph_part(&size["width"], &size["height"], file)
+    }
+
+    /// Writes the page from its top down to the end of an element, which a selector gives.
+    pub fn photograph_down_to(&self, last: &str, file: &Path) -> Result<()> {
+        let end = format!("Math.ceil(document.querySelector({last:?}).getBoundingClientRect().bottom + scrollY)");
+        self.photograph_part(&self.evaluate("innerWidth")?, &self.evaluate(&end)?, file)
+    }
+
+    fn photograph_part(&self, width: &Value, height: &Value, file: &Path) -> Result<()> {
+        let height = height.as_f64().unwrap_or(0.0).min(8_000.0);
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
         let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let picture = self.call("Page.captureScreenshot", params)?;
         let encoded = file.with_extension("base64");

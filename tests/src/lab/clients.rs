@@ -128,7 +128,8 @@ pub fn start(place: Place, mode: &[&str]) -> Result<Client> {
     start_as("client", place, mode)
 }
 
-/// Starts the client program under this name and waits until it prints `ready`.
+/// Starts the client program under this name and waits until it prints `ready`. An absolute path is for a mount namespace of
+/// its own: the program stays there.
 pub fn start_as(name: &str, place: Place, mode: &[&str]) -> Result<Client> {
     let room = Room::make("client")?;
     let keeper = Keeper::start(&room, None, Duration::ZERO)?;

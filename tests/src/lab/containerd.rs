@@ -1,9 +1,10 @@
 //! A containerd with its CRI service, in a room of its own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::cri::{Cri, Interface};
@@ -13,7 +14,7 @@ use super::keeper::Task;
 use super::modules::{self, Module};
 use super::packages::{self, Programs};
 use super::pods::{Pod, RunningPod};
-use super::rooms::Room;
+use super::rooms::{Paths, Room};
 use super::stage::Stage;
 
 /// The values for a version's configuration file.
@@ -47,6 +48,22 @@ pub struct Options {
     pub stage: Option<Arc<Stage>>,
     /// The network of the pods.
     pub network: Network,
+    /// The paths of its socket, its configuration and its data.
+    pub paths: Paths,
+}
+
+impl Options {
+    /// Returns the options for the containerd of this machine's Debian release.
+    pub fn debian() -> Result<Self> {
+        Ok(Self {
+            programs: Programs::debian()?,
+            configuration: version_2,
+            interface: Interface::V1,
+            stage: None,
+            network: Network::Closed,
+            paths: Paths::Room,
+        })
+    }
 }
 
 /// The network of a runtime's pods.
@@ -71,13 +88,7 @@ pub struct Containerd {
 impl Containerd {
     /// Starts the containerd of this machine's Debian release, with the lab's images in it.
     pub fn start() -> Result<Self> {
-        Self::start_with(&Options {
-            programs: Programs::debian()?,
-            configuration: version_2,
-            interface: Interface::V1,
-            stage: None,
-            network: Network::Closed,
-        })
+        Self::start_with(&Options::debian()?)
     }
 
     /// Returns the programs of the newest containerd, with the rest from this machine's Debian release. The first call
@@ -93,23 +104,23 @@ impl Containerd {
     pub fn start_with(options: &Options) -> Result<Self> {
         let room = Room::make("containerd")?;
         let network = format!("lab{}", room.serial());
-        let socket = room.join("containerd.sock");
-        let cni_configurations = room.folder("cni")?;
-        room.file(
-            "cni/lab.conflist",
-            options.network.configuration(&network, &room.join("addresses")),
-        )?;
+        let path = |own: &str, usual: &str| options.paths.choose(&room, own, usual);
+        let socket = path("containerd.sock", "/run/containerd/containerd.sock")?;
+        let of_network = path("cni/lab.conflist", "/etc/cni/net.d/lab.conflist")?;
+        let network_settings = options.network.configuration(&network, &room.join("addresses"));
+        fs::write(&of_network, network_settings).context("configure the pods' network")?;
         let configuration = (options.configuration)(&Layout {
-            root: &room.join("root"),
-            state: &room.join("state"),
+            root: &path("root", "/var/lib/containerd")?,
+            state: &path("state", "/run/containerd")?,
             socket: &socket,
-            cni_configurations: &cni_configurations,
+            cni_configurations: of_network.parent().context("a file is in a directory")?,
             cni_plugins: &options.programs.cni_plugins(),
-            runc_root: &room.join("runc"),
+            runc_root: &path("runc", "/run/containerd/runc")?,
         });
-        let configuration = room.file("config.toml", configuration)?;
+        let file = path("config.toml", "/etc/containerd/config.toml")?;
+        fs::write(&file, configuration).context("configure containerd")?;
         let mut command = options.programs.command_by_loader("containerd")?;
-        command.arg("--config").arg(configuration);
+        command.arg("--config").arg(file);
         let daemon = Daemon::start_on(options.stage.as_ref(), "containerd", &room, &command, &tasks(&network))?;
         let cri = Cri::of(&socket, options.interface)?;
         daemon.wait_until(|| cri.version().map(drop))?;

@@ -15,7 +15,7 @@ use super::daemon::Daemon;
 use super::images;
 use super::keeper::Task;
 use super::packages::{self, Programs};
-use super::rooms::{Room, copy_program};
+use super::rooms::{Paths, Room, copy_program};
 use super::stage::Stage;
 use crate::wait;
 
@@ -42,6 +42,8 @@ pub struct Options<'a> {
     pub disguise: Option<&'static str>,
     /// The stage that it runs on; none for the machine itself.
     pub stage: Option<Arc<Stage>>,
+    /// The paths of its socket, its configuration and its data.
+    pub paths: Paths,
 }
 
 impl Options<'_> {
@@ -57,12 +59,10 @@ impl Options<'_> {
             by_loader: false,
             disguise: None,
             stage: None,
+            paths: Paths::Room,
         })
     }
 }
-
-/// The directory of the daemon's data in its room.
-const DATA_ROOT: &str = "root";
 
 /// A running dockerd.
 #[derive(Debug)]
@@ -84,9 +84,11 @@ impl Docker {
     pub fn start_with(options: &Options<'_>) -> Result<Self> {
         let room = Room::make("docker")?;
         // A directory of its own, so that a pod can mount the socket's parent and nothing else of the room.
-        let name = options.disguise.map_or("docker".to_owned(), str::to_owned);
-        let socket = room.folder("run")?.join(name + ".sock");
-        let command = command(options, &room, &socket)?;
+        room.folder("run")?;
+        let in_room = format!("run/{}.sock", options.disguise.unwrap_or("docker"));
+        let socket = options.paths.choose(&room, &in_room, "/run/docker.sock")?;
+        let data_root = options.paths.choose(&room, "root", "/var/lib/docker")?;
+        let command = command(options, &room, &socket, &data_root)?;
         let mut tasks = shared_leftovers();
         let elsewhere = options
             .also_listen
@@ -98,7 +100,7 @@ impl Docker {
             daemon,
             programs: options.programs.clone(),
             socket,
-            data_root: room.join(DATA_ROOT),
+            data_root,
             stage: options.stage.clone(),
         };
         // `docker version` fails until the API answers.
@@ -122,7 +124,7 @@ impl Docker {
             .context("begin the socket's times anew")
     }
 
-    /// Returns its socket in its room, the only file in its directory.
+    /// Returns its socket. In a room it is the only file in its directory.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -266,15 +268,17 @@ impl Drop for DockerContainer<'_> {
     }
 }
 
-fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command> {
+fn command(options: &Options<'_>, room: &Room, socket: &Path, data_root: &Path) -> Result<Command> {
+    let path = |own: &str, usual: &str| options.paths.choose(room, own, usual);
     let mut configuration = options.configuration.clone();
     if options.has_trust_key {
         configuration.insert(
             "deprecated-key-path".to_owned(),
-            room.join("key.json").display().to_string().into(),
+            path("key.json", "/etc/docker/key.json")?.display().to_string().into(),
         );
     }
-    let configuration = room.file("daemon.json", serde_json::Value::from(configuration).to_string())?;
+    let file = path("daemon.json", "/etc/docker/daemon.json")?;
+    fs::write(&file, serde_json::Value::from(configuration).to_string()).context("configure dockerd")?;
     let mut command = if let Some(name) = options.disguise {
         let program = room.join(name);
         copy_program(&options.programs.path("dockerd")?, &program)?;
@@ -286,13 +290,13 @@ fn command(options: &Options<'_>, room: &Room, socket: &Path) -> Result<Command>
     };
     command
         .arg("--config-file")
-        .arg(configuration)
+        .arg(file)
         .arg("--data-root")
-        .arg(room.join(DATA_ROOT))
+        .arg(data_root)
         .arg("--exec-root")
-        .arg(room.join("exec"))
+        .arg(path("exec", "/run/docker")?)
         .arg("--pidfile")
-        .arg(room.join("docker.pid"))
+        .arg(path("docker.pid", "/run/docker.pid")?)
         // The host's network does not change: no bridge, no rule, no forwarding.
         .args([
             "--bridge=none",

@@ -51,7 +51,8 @@ fn run(arguments: &[OsString]) -> Result<ExitCode> {
         ["prepare", "arm64"] => Cross::fetched().map(|_| ExitCode::SUCCESS),
         ["cluster"] => show_cluster(),
         ["wait"] => wait_for_keepers(),
-        ["demo"] => demo::run().map(|()| ExitCode::SUCCESS),
+        ["demo"] => match demo::enter()? {},
+        ["demo", demo::INSIDE] => demo::run().map(|()| ExitCode::SUCCESS),
         _ => {
             eprintln!(
                 "castoff-lab machine TIER     what this machine lacks for a tier, one line each (exit code {LACKING})\n\

@@ -64,6 +64,29 @@ impl Room {
     }
 }
 
+/// The paths of a daemon's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Paths {
+    /// Its room.
+    #[default]
+    Room,
+    /// Those of a packaged daemon, like `/run/docker.sock`. Only for a mount namespace of its own, with which they go.
+    Usual,
+}
+
+impl Paths {
+    /// Returns the path of a file: `own` in the room, or `usual`, whose directory is created.
+    pub(crate) fn choose(self, room: &Room, own: &str, usual: &str) -> Result<PathBuf> {
+        let path = match self {
+            Self::Room => room.join(own),
+            Self::Usual => PathBuf::from(usual),
+        };
+        let folder = path.parent().context("a file is in a directory")?;
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(path)
+    }
+}
+
 /// Returns the directory of what is kept between runs (packages, compiled clients), outside the source tree:
 /// `$XDG_CACHE_HOME/castoff`, or else `~/.cache/castoff`.
 pub fn cache() -> Result<PathBuf> {

@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// The directories that are the stage's own, and empty at first: the ones that daemons write to, and the ones with the
 /// settings, units and programs of the machine's own engines and kubelets. A directory that does not exist on the
 /// machine is not created.
-const FOLDERS: [&str; 14] = [
+pub(crate) const FOLDERS: [&str; 14] = [
     "/etc/containerd",
     "/etc/containers",
     "/etc/docker",
@@ -49,7 +49,7 @@ const FOLDERS: [&str; 14] = [
     "/var/snap",
 ];
 /// Programs of Docker on the machine that the lab does not need; each is covered.
-const HIDE_PROGRAMS: &str = r#"for program in /usr/bin/*docker* /usr/sbin/*docker* /usr/bin/balena-engine*; do
+pub(crate) const HIDE_PROGRAMS: &str = r#"for program in /usr/bin/*docker* /usr/sbin/*docker* /usr/bin/balena-engine*; do
     [ ! -f "$program" ] || mount --no-mtab --bind /dev/null "$program"
 done"#;
 /// Outside: forwards SIGTERM to the stage's first process, and lives as long as that.

@@ -8,12 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::lab::containerd::{Containerd, Network, Options, version_2};
-use crate::lab::cri::Interface;
+use crate::lab::containerd::{Containerd, Network, Options};
 use crate::lab::daemon::Daemon;
 use crate::lab::keeper::Task;
 use crate::lab::kubelet;
-use crate::lab::packages::Programs;
 use crate::lab::rooms::Room;
 use crate::lab::stage::Stage;
 
@@ -56,11 +54,9 @@ pub struct Node {
 impl Node {
     pub(super) fn start(seat: &Seat, program: &Path) -> Result<Self> {
         let containerd = Containerd::start_with(&Options {
-            programs: Programs::debian()?,
-            configuration: version_2,
-            interface: Interface::V1,
             stage: Some(Arc::clone(&seat.stage)),
             network: Network::Routed(seat.pods.clone()),
+            ..Options::debian()?
         })?;
         let room = Room::make("kubelet")?;
         let cgroup = kubelet::cgroup(&room)?;

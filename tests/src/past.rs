@@ -14,18 +14,18 @@ use castoff::model::time::Timestamp;
 use castoff::sinks::store::StateKeeper;
 
 /// Returns the time this many hours ago.
-pub(crate) fn ago(hours: u64) -> Timestamp {
+pub fn ago(hours: u64) -> Timestamp {
     let now = Timestamp::from(SystemTime::now());
     Timestamp::from_unix(now.as_unix().saturating_sub(hours * 3_600))
 }
 
 /// Returns the hours of the last week for which `is_one` returns true; its argument is the number of hours ago.
-pub(crate) fn hours(is_one: impl Fn(u64) -> bool) -> Hours {
+pub fn hours(is_one: impl Fn(u64) -> bool) -> Hours {
     (0..Hours::SPAN).rev().filter(|hours| is_one(*hours)).map(ago).collect()
 }
 
 /// Returns a client of the host's dockerd that was seen in these hours.
-pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (ClientKey, ClientRecord) {
+pub fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (ClientKey, ClientRecord) {
     let key = ClientKey {
         identity,
         engine: EngineKind::Dockerd,
@@ -47,7 +47,10 @@ pub(crate) fn client(identity: ClientIdentity, listener: &str, seen: Hours) -> (
 }
 
 /// Writes the state file.
-pub(crate) fn save(clients: Vec<(ClientKey, ClientRecord)>, looked: Hours, state: &Path) -> Result<()> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save(clients: Vec<(ClientKey, ClientRecord)>, looked: Hours, state: &Path) -> Result<()> {
     let mut keeper = StateKeeper::load(state, StateKeeper::REST).keeper;
     keeper.save(&History::restore(clients, [], looked, []), Instant::now())?;
     Ok(())
