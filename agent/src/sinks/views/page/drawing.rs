@@ -94,11 +94,14 @@ impl Drawing {
     }
 }
 
-/// The days of a timeline, each at its middle; the first and the last only if half of it has room.
+/// The hours of the timeline that the name of a day takes on the narrowest axis, that of a table.
+const NAME_HOURS: usize = 23;
+
+/// The days of a timeline, each from its midnight on; the last only if its name has room.
 pub(super) fn days(timeline: &Timeline) -> Vec<Day> {
     let hours = timeline.hours().len();
     midnights(timeline)
-        .filter(|(at, _)| at + 18 <= hours)
+        .filter(|(at, _)| at + NAME_HOURS <= hours)
         .map(|(at, time)| Day {
             at: percent(at, hours),
             name: when::day(time),
