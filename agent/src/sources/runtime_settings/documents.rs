@@ -27,6 +27,36 @@ enum Place<'a> {
     Everywhere(&'a [u8]),
 }
 
+impl Place<'_> {
+    fn read_file(&self, path: &str) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Root(root) => root.read_file(path, FILE_LIMIT),
+            #[cfg(any(test, feature = "fuzz"))]
+            Self::Everywhere(content) => Ok(content.to_vec()),
+        }
+    }
+
+    fn read_names(&self, directory: &str, each: &mut dyn FnMut(&str) -> bool) -> io::Result<()> {
+        match self {
+            Self::Root(root) => root.read_names(directory, each),
+            #[cfg(any(test, feature = "fuzz"))]
+            Self::Everywhere(_) => {
+                each("one.conf");
+                Ok(())
+            }
+        }
+    }
+
+    /// Fails if there is neither a file nor a directory at `path`.
+    fn find(&self, path: &str) -> io::Result<()> {
+        match self {
+            Self::Root(root) => root.read_identity(path).map(drop),
+            #[cfg(any(test, feature = "fuzz"))]
+            Self::Everywhere(_) => Ok(()),
+        }
+    }
+}
+
 /// The files that were read so far.
 pub(super) struct Documents<'a> {
     place: Place<'a>,
@@ -61,12 +91,7 @@ impl<'a> Documents<'a> {
             let answer = format!("castoff reads at most {FILES_LIMIT} files of a runtime's configuration");
             return Err(Gap::new(Reason::LimitReached, Hides::Detail, path, answer));
         }
-        let read = match &self.place {
-            Place::Root(root) => root.read_file(path, FILE_LIMIT),
-            #[cfg(any(test, feature = "fuzz"))]
-            Place::Everywhere(content) => Ok(content.to_vec()),
-        };
-        match read {
+        match self.place.read_file(path) {
             Ok(bytes) => {
                 self.files.push(path.to_owned());
                 Ok(Some(bytes))
@@ -103,15 +128,7 @@ impl<'a> Documents<'a> {
             }
             count <= NAMES_LIMIT
         };
-        let listed = match &self.place {
-            Place::Root(root) => root.read_names(directory, add),
-            #[cfg(any(test, feature = "fuzz"))]
-            Place::Everywhere(_) => {
-                add("one.conf");
-                Ok(())
-            }
-        };
-        match listed {
+        match self.place.read_names(directory, &mut add) {
             Err(error) if refusal::is_missing(&error) => return Ok(Vec::new()),
             Err(error) => return Err(gap_of(&error, directory)),
             Ok(()) if count > NAMES_LIMIT => {
@@ -126,13 +143,8 @@ impl<'a> Documents<'a> {
 
     /// True if there is a file or directory at `path`.
     pub(super) fn is_there(&self, path: &str) -> Result<bool, Gap> {
-        let root = match &self.place {
-            Place::Root(root) => root,
-            #[cfg(any(test, feature = "fuzz"))]
-            Place::Everywhere(_) => return Ok(true),
-        };
-        match root.read_identity(path) {
-            Ok(_) => Ok(true),
+        match self.place.find(path) {
+            Ok(()) => Ok(true),
             Err(error) if refusal::is_missing(&error) => Ok(false),
             Err(error) => Err(gap_of(&error, path)),
         }
