@@ -59,7 +59,7 @@ fn run(parts: &[&str]) -> Result<bool> {
     let (mut reached, mut missed) = (Vec::new(), Vec::new());
     if wanted("holders") {
         let mut all = Vec::new();
-        for (name, rounds, size) in holders::LOADS {
+        for (name, rounds, size) in holders::loads() {
             eprintln!("{:4} s: {name}", start.elapsed().as_secs());
             all.push(holders::measure(name, rounds, size)?);
         }
