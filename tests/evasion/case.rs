@@ -8,6 +8,9 @@ use std::fmt;
 
 use crate::world::World;
 
+/// A client that no look saw, in the report.
+const UNSEEN: &str = "unseen";
+
 /// The things that a case keeps until all cases are judged.
 pub(crate) type Held = Box<dyn Any>;
 
@@ -83,10 +86,14 @@ impl Case {
     }
 
     /// Compares a report with the expected results of the case.
-    pub(crate) fn judge(&self, report: &Value, listener: &Value, expected: &[Said]) -> Result<()> {
+    pub(crate) fn judge(&self, world: &World, report: &Value, expected: &[Said]) -> Result<()> {
+        let listener = &world.listener(self);
         let mut clients: Vec<String> = expected.iter().filter_map(|said| self.client(*said)).collect();
         clients.sort();
         let mut seen = clients_at(report, listener)?;
+        if world.has_started_engine(self) {
+            seen.retain(|client| client != UNSEEN);
+        }
         seen.sort();
         ensure!(
             seen == clients,
@@ -121,7 +128,7 @@ impl Case {
             Said::Program(name, uid) => Some(format!("{name} of {uid}")),
             Said::Session(uid) => Some(format!("session of {uid}")),
             Said::Unnamed => Some("unnamed".to_owned()),
-            Said::Unseen => Some("unseen".to_owned()),
+            Said::Unseen => Some(UNSEEN.to_owned()),
             Said::Exposed(_) | Said::Finding(_) | Said::Behind(_) | Said::NoMark => None,
         }
     }

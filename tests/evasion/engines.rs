@@ -66,6 +66,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut options = Options::debian()?;
             options.disguise = Some("innocent");
             let engine = Docker::start_with(&options)?;
+            world.starts_engine(case);
             world.is_about(case, json!({ "path": engine.socket() }));
             keep(Ok((client_to(case, &["hold"], engine.socket())?, engine)))
         },

@@ -89,9 +89,7 @@ fn run(words: &Words) -> Result<bool> {
 
 fn judge(world: &World, case: &Case, agents: &[(&Agent, &[Said])]) -> Result<()> {
     for ((agent, expected), which) in agents.iter().zip(["with the kernel programs", "without them"]) {
-        wait::until(which, PATIENCE, || {
-            case.judge(&agent.report()?, &world.listener(case), expected)
-        })?;
+        wait::until(which, PATIENCE, || case.judge(world, &agent.report()?, expected))?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
         how: "look: the socket is known by device and inode",
         set: |world, case| {
             let podman = Podman::start()?;
+            world.starts_engine(case);
             let link = world.socket(case);
             fs::remove_file(&link)?;
             symlink(podman.socket(), &link)?;
@@ -35,6 +36,7 @@ pub(crate) const CASES: &[Case] = &[
         how: "look: every engine, whoever runs it",
         set: |world, case| {
             let podman = Podman::start_rootless()?;
+            world.starts_engine(case);
             let link = world.socket(case);
             fs::remove_file(&link)?;
             symlink(podman.socket(), &link)?;

@@ -2,7 +2,7 @@
 //! agents that run concurrently, one with its kernel programs and one without.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) tcp: SocketAddr,
     /// The listeners of the cases that use another one than the case's socket.
     listeners: RefCell<BTreeMap<&'static str, Value>>,
+    /// The cases that start an engine.
+    starting: RefCell<BTreeSet<&'static str>>,
     // After the daemons, which write to it.
     folder: tempfile::TempDir,
 }
@@ -50,6 +52,7 @@ impl World {
             runtime: Containerd::start()?,
             tcp,
             listeners: RefCell::default(),
+            starting: RefCell::default(),
             folder,
         })
     }
@@ -62,6 +65,17 @@ impl World {
     /// Sets the listener that the case is about, as in the report, instead of its socket.
     pub(crate) fn is_about(&self, case: &Case, listener: Value) {
         self.listeners.borrow_mut().insert(case.name, listener);
+    }
+
+    /// Marks the case as one that starts an engine. The lab asks it whether it has started, so the times of the socket's
+    /// file may show a client that no look saw.
+    pub(crate) fn starts_engine(&self, case: &Case) {
+        self.starting.borrow_mut().insert(case.name);
+    }
+
+    /// True if the lab itself was a client of the engine.
+    pub(crate) fn has_started_engine(&self, case: &Case) -> bool {
+        self.starting.borrow().contains(case.name)
     }
 
     /// Returns the listener that the case is about, as in the report.
