@@ -249,8 +249,8 @@ fn open_clients(
     clients.into_values().collect()
 }
 
-/// Returns the client of this listener that is `who` under a more exact name, or that the same process is since it executed
-/// another program; else `who`.
+/// Returns the client of this listener that is `who` under a more exact name, or under the name of the program that the same
+/// process executes by now; else `who`.
 fn better_known(
     clients: &BTreeMap<ClientKey, OpenClient>,
     (who, process): (ClientIdentity, Option<&Process>),
@@ -272,7 +272,8 @@ fn better_known(
     let mut of_listener = clients.values().filter(is_of_listener);
     of_listener
         .find(is_better)
-        .map_or(who.clone(), |client| client.key.identity.clone())
+        .map(|client| client.key.identity.clone())
+        .unwrap_or(who)
 }
 
 fn client_of<'c>(

@@ -31,9 +31,8 @@ impl Hour {
 
     /// Returns the state of a character. An unknown character is an unknown state.
     fn of(character: char) -> Self {
-        let known = [Self::NotSeen, Self::Seen].into_iter();
+        let mut known = [Self::NotSeen, Self::Seen].into_iter();
         known
-            .clone()
             .find(|hour| hour.character() == character)
             .unwrap_or(Self::Unknown)
     }

@@ -124,6 +124,12 @@ impl Membership {
         }
     }
 
+    /// True if a process with the contents `file` of its `/proc/<pid>/cgroup` may be in the groups that were recorded in the same
+    /// form, one controller in each line.
+    pub fn may_be_of(file: &[u8], recorded: &[u8]) -> bool {
+        cgroup::may_be_same(file, recorded)
+    }
+
     /// Parses the bytes of `/proc/<pid>/cgroup`. A form that is not understood places the process nowhere. `owner` returns the
     /// user who owns the directory of a control group: that user chooses the names of the groups below it.
     pub fn from_cgroups(file: &[u8], owner: GroupOwner<'_>) -> Self {

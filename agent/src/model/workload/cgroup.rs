@@ -48,6 +48,17 @@ pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>) -> Membership {
     placed
 }
 
+/// True if the processes of both files may be in the same groups: no hierarchy of `recorded`, which has one controller in each
+/// line, has another path in `file`.
+pub(super) fn may_be_same(file: &[u8], recorded: &[u8]) -> bool {
+    let lines = |file| <[u8]>::split(file, |b| *b == b'\n').filter_map(Line::parse);
+    lines(recorded).all(|then| {
+        let mut now =
+            lines(file).filter(|now| now.controllers.split(|b| *b == b',').any(|one| one == then.controllers));
+        now.next().is_none_or(|now| now.may_be_at(then.path))
+    })
+}
+
 /// The weight of one line's containers: those outside every user's part of the hierarchy first, then their number.
 fn weight(containers: &[CgroupContainer]) -> (bool, usize) {
     (containers.first().is_some_and(|c| c.user.is_none()), containers.len())
@@ -87,6 +98,19 @@ impl<'a> Line<'a> {
             controllers,
             path,
         })
+    }
+
+    /// True if the path may be this one, which begins at the root. A path that begins with `/..` tells only its end.
+    fn may_be_at(&self, whole: &[u8]) -> bool {
+        let mut end = self.path;
+        while let Some(below) = end.strip_prefix(b"/..") {
+            end = below;
+        }
+        if end.len() < self.path.len() {
+            whole.ends_with(end)
+        } else {
+            whole == self.path
+        }
     }
 
     /// Returns the containers along the path and the pod's uid. Owners are read only where the names alone place the process in a

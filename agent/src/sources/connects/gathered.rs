@@ -11,6 +11,7 @@ use crate::model::process::Process;
 use crate::model::request::{Request, Requests};
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
+use crate::model::workload::Membership;
 use crate::sources::kernel::bpf::ticks;
 use crate::sources::kernel::cgroups;
 use crate::sources::kernel::process::ProcessDirectory;
@@ -211,7 +212,9 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
     let executable = directory.read_executable().ok().flatten().filter(is_same)?;
     // In castoff's user namespace, like the user of a process that holds a connection.
     let uid = directory.read_status().ok().and_then(|status| status.uid());
-    if connected_in_its_first_tick(record) && !(uid == Some(record.origin.uid) && may_be_in(record, &groups)) {
+    let may_have_connected =
+        || uid == Some(record.origin.uid) && Membership::may_be_of(&groups, record.origin.groups.as_bytes());
+    if connected_in_its_first_tick(record) && !may_have_connected() {
         return None;
     }
     Some(Process {
@@ -224,33 +227,6 @@ fn read_process(proc: &Path, record: &Record) -> Option<Process> {
 /// True if a process that ended right after the connect and a later one with its ID may have the same start time.
 const fn connected_in_its_first_tick(record: &Record) -> bool {
     ticks(record.time) == record.process.start
-}
-
-/// True if a process with the control groups in `file`, the contents of its `cgroup`, may be in those of the record. A
-/// path begins with `/..` where castoff has a cgroup namespace: then its end is compared.
-fn may_be_in(record: &Record, file: &[u8]) -> bool {
-    let file = String::from_utf8_lossy(file);
-    let fields = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1).map(str::to_owned);
-        fields.next().zip(fields.next())
-    };
-    let of_process: Vec<_> = file.lines().filter_map(fields).collect();
-    record
-        .origin
-        .groups
-        .lines()
-        .filter_map(fields)
-        .all(|(controller, path)| {
-            let same = |(controllers, _): &&(String, String)| controllers.split(',').any(|other| other == controller);
-            of_process.iter().find(same).is_none_or(|(_, now)| {
-                let below = now.trim_start_matches("/..");
-                if now.starts_with("/..") {
-                    path.ends_with(below)
-                } else {
-                    path == *now
-                }
-            })
-        })
 }
 
 /// Returns the path of a process's program if the process is in no container.
