@@ -67,8 +67,7 @@ impl World {
         self.listeners.borrow_mut().insert(case.name, listener);
     }
 
-    /// Marks the case as one that starts an engine. The lab asks it whether it has started, so the times of the socket's
-    /// file may show a client that no look saw.
+    /// Marks the case as one that starts an engine. The lab asks it whether it has started, and may be seen as its client.
     pub(crate) fn starts_engine(&self, case: &Case) {
         self.starting.borrow_mut().insert(case.name);
     }
