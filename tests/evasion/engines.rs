@@ -10,7 +10,7 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::lab::pods::Pod;
 use serde_json::json;
 
-use crate::case::{Case, Said, UNIT};
+use crate::case::{Case, Said, UNIT, the_lab};
 use crate::paths::keep;
 use crate::world::client_to;
 
@@ -66,7 +66,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut options = Options::debian()?;
             options.disguise = Some("innocent");
             let engine = Docker::start_with(&options)?;
-            world.starts_engine(case);
+            world.may_have(case, the_lab());
             world.is_about(case, json!({ "path": engine.socket() }));
             keep(Ok((client_to(case, &["hold"], engine.socket())?, engine)))
         },

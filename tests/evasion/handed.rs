@@ -99,6 +99,8 @@ pub(crate) const CASES: &[Case] = &[
             let socket = world.socket(case).display().to_string();
             let mut mode = vec!["moved", &socket];
             mode.extend(folders.iter().map(String::as_str));
+            // It may be seen between its connect and its move.
+            world.may_have(case, vec![format!("unit {}", case.unit())]);
             let client = clients::start(Place::unit(&case.unit())?, &mode)?;
             keep(Ok((client, elsewhere)))
         },

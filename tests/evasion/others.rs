@@ -11,7 +11,7 @@ use castoff_tests::lab::places::Place;
 use castoff_tests::lab::podman::Podman;
 use castoff_tests::lab::pods::Pod;
 
-use crate::case::{Case, Said, UNIT};
+use crate::case::{Case, Said, UNIT, the_lab};
 use crate::paths::keep;
 
 pub(crate) const CASES: &[Case] = &[
@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
         how: "look: the socket is known by device and inode",
         set: |world, case| {
             let podman = Podman::start()?;
-            world.starts_engine(case);
+            world.may_have(case, the_lab());
             let link = world.socket(case);
             fs::remove_file(&link)?;
             symlink(podman.socket(), &link)?;
@@ -36,7 +36,7 @@ pub(crate) const CASES: &[Case] = &[
         how: "look: every engine, whoever runs it",
         set: |world, case| {
             let podman = Podman::start_rootless()?;
-            world.starts_engine(case);
+            world.may_have(case, the_lab());
             let link = world.socket(case);
             fs::remove_file(&link)?;
             symlink(podman.socket(), &link)?;

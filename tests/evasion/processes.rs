@@ -102,6 +102,8 @@ pub(crate) const CASES: &[Case] = &[
             let socket = world.socket(case).display().to_string();
             let mut mode = vec!["moved", &socket];
             mode.extend(roots.iter().map(String::as_str));
+            // It may be seen between its connect and its move.
+            world.may_have(case, vec![format!("unit {}", case.unit())]);
             keep(clients::start(Place::host().cgroup(unit), &mode))
         },
         with: PROGRAM,

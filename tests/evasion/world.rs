@@ -2,7 +2,7 @@
 //! agents that run concurrently, one with its kernel programs and one without.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -28,8 +28,8 @@ pub(crate) struct World {
     pub(crate) tcp: SocketAddr,
     /// The listeners of the cases that use another one than the case's socket.
     listeners: RefCell<BTreeMap<&'static str, Value>>,
-    /// The cases that start an engine.
-    starting: RefCell<BTreeSet<&'static str>>,
+    /// The clients that a case may have beside those that it expects.
+    others: RefCell<BTreeMap<&'static str, Vec<String>>>,
     // After the daemons, which write to it.
     folder: tempfile::TempDir,
 }
@@ -52,7 +52,7 @@ impl World {
             runtime: Containerd::start()?,
             tcp,
             listeners: RefCell::default(),
-            starting: RefCell::default(),
+            others: RefCell::default(),
             folder,
         })
     }
@@ -67,14 +67,14 @@ impl World {
         self.listeners.borrow_mut().insert(case.name, listener);
     }
 
-    /// Marks the case as one that starts an engine. The lab asks it whether it has started, and may be seen as its client.
-    pub(crate) fn starts_engine(&self, case: &Case) {
-        self.starting.borrow_mut().insert(case.name);
+    /// Adds clients that the report may have beside those that the case expects.
+    pub(crate) fn may_have(&self, case: &Case, clients: Vec<String>) {
+        self.others.borrow_mut().insert(case.name, clients);
     }
 
-    /// True if the lab itself was a client of the engine.
-    pub(crate) fn has_started_engine(&self, case: &Case) -> bool {
-        self.starting.borrow().contains(case.name)
+    /// Returns those clients.
+    pub(crate) fn others(&self, case: &Case) -> Vec<String> {
+        self.others.borrow().get(case.name).cloned().unwrap_or_default()
     }
 
     /// Returns the listener that the case is about, as in the report.
