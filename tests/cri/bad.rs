@@ -179,8 +179,9 @@ async fn a_restart_between_two_calls_leaves_a_gap_for_one_cycle() {
         while fake.calls(Api::V1, Method::ListContainers) == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        fake.edit(|script| script.faults.clear());
+        // In this order: the call is counted before it hangs, and would be answered if the script was changed in between.
         fake.restart().expect("the same path");
+        fake.edit(|script| script.faults.clear());
     };
     let (seen, ()) = tokio::join!(ask(&mut source, &kubelet), restart);
     assert_eq!(
