@@ -160,6 +160,19 @@ fn clients_are_remembered_over_a_restart_of_the_agent() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_client_that_came_after_the_last_look_is_remembered_when_the_agent_stops() -> Result<()> {
+    let docker = Docker::start()?;
+    let folder = tempfile::tempdir()?;
+    let state = folder.path().join("state.json");
+    let agent = Agent::start(["--state", state.to_str().context("UTF-8")?, "--period", "1h"])?;
+    let _client = clients::hold(docker.socket(), Place::unit("castoff-lab-late.service")?)?;
+    assert_eq!(agent.stop()?, Some(0));
+    let kept = std::fs::read_to_string(&state)?;
+    assert!(kept.contains("castoff-lab-late.service"), "{kept}");
+    Ok(())
+}
+
 fn signal(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a pid")?;
     Ok(kill_process(pid, signal)?)

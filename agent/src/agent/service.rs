@@ -123,6 +123,9 @@ impl Service {
 /// The time to read one file at the start: a disk that hangs must not keep castoff from looking.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The time for the look after the signal to stop. A healthy look takes milliseconds.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// Blocking work with a deadline.
 enum Started<T> {
     /// It has ended.
@@ -172,7 +175,7 @@ async fn find_machine(
     })
 }
 
-/// Serves until `stopping`; then ends the cycle, writes the state file and completes pending requests.
+/// Serves until `stopping`; then looks once more, writes the state file and completes pending requests.
 pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), ServiceError> {
     let Service {
         agent,
@@ -204,7 +207,8 @@ pub async fn serve(service: Service, stopping: CancellationToken) -> Result<(), 
     };
     let mut tasks: JoinSet<Task> = JoinSet::new();
     let stop = stopping.clone().cancelled_owned();
-    tasks.spawn(async move { ("cycle", cycle.run(settings.period, stop).await) });
+    let last_look = LAST_LOOK.min(settings.grace / 2);
+    tasks.spawn(async move { ("cycle", cycle.run((settings.period, last_look), stop).await) });
     senders.start(&mut tasks, &published.reports, &stopping);
     let stop = stopping.clone().cancelled_owned();
     tasks.spawn(async move {
@@ -246,19 +250,31 @@ fn warn_of_readers(address: SocketAddr, is_guarded: bool, has_tls: bool) {
 }
 
 impl Cycle {
-    async fn run(mut self, period: Duration, stop: impl Future<Output = ()>) -> Result<(), ServiceError> {
+    /// Looks each `period` until `stop`; then once more for at most `last_look`, and writes the state.
+    async fn run(
+        mut self,
+        (period, last_look): (Duration, Duration),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServiceError> {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
-            tokio::select! {
-                () = &mut stop => break,
-                _ = ticks.tick() => {}
+            let stopped = tokio::select! {
+                () = &mut stop => true,
+                _ = ticks.tick() => false,
+            };
+            let turn = self.turn();
+            tokio::pin!(turn);
+            if !stopped {
+                tokio::select! {
+                    () = &mut stop => {}
+                    () = &mut turn => continue,
+                }
             }
-            tokio::select! {
-                () = &mut stop => break,
-                () = self.turn() => {}
-            }
+            // The uses since the look before would be lost with the agent, and with them the names of their users.
+            let _ = timeout(last_look, turn).await;
+            break;
         }
         self.keep(true).await;
         Ok(())

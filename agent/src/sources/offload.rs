@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use crate::model::reading::Reason;
 
@@ -78,6 +79,23 @@ impl<S: Send + 'static> Offload<S> {
         }
     }
 
+    /// Like [`Self::run`], but waits for the work of an earlier cycle instead of giving up beside it. `deadline` is for both.
+    pub(crate) async fn run_after_earlier<R, F>(&mut self, deadline: Duration, work: F) -> Result<R, OffloadError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut S) -> R + Send + 'static,
+    {
+        let end = Instant::now() + deadline;
+        if let StatePlace::Lent(lent) = &mut self.place {
+            self.place = match timeout_at(end, lent).await {
+                Ok(Ok(state)) => StatePlace::Here(state),
+                Ok(Err(_)) => StatePlace::Lost,
+                Err(_) => return Err(OffloadError::StillRunning),
+            };
+        }
+        self.run(end.saturating_duration_since(Instant::now()), work).await
+    }
+
     fn take_back(&mut self) -> Result<S, OffloadError> {
         match std::mem::replace(&mut self.place, StatePlace::Lost) {
             StatePlace::Here(state) => Ok(state),
@@ -112,6 +130,25 @@ mod tests {
             });
             assert_eq!(result.await, Ok(expected));
         }
+    }
+
+    /// Otherwise an agent that stops within a look could not write its state.
+    #[tokio::test]
+    async fn work_can_wait_for_earlier_work_that_nobody_awaits_any_more() {
+        let (release, hang) = mpsc::channel::<()>();
+        let mut offload = Offload::new(0);
+        let earlier = offload.run(Duration::ZERO, move |n| {
+            let _ = hang.recv();
+            *n = 7;
+        });
+        assert!(earlier.await.is_err());
+        let (short, still) = (Duration::from_millis(20), Err(OffloadError::StillRunning));
+        assert_eq!(offload.run_after_earlier(short, |n| *n).await, still);
+        std::thread::spawn(move || {
+            std::thread::sleep(short);
+            release.send(())
+        });
+        assert_eq!(offload.run_after_earlier(LONG, |n| *n).await, Ok(7));
     }
 
     /// Otherwise, on a busy machine, a finished look could seem to hang.

@@ -96,14 +96,15 @@ impl State {
             Self::Kept(keeper) => keeper,
         };
         let (history, at) = (Arc::clone(history), Instant::now());
-        let save = move |keeper: &mut StateKeeper| {
-            if now {
-                keeper.save(&history, at)
-            } else {
-                keeper.save_if_due(&history, at)
-            }
+        let saved = if now {
+            // The last write of the agent: the cycle may have been stopped beside an earlier one.
+            let save = move |keeper: &mut StateKeeper| keeper.save(&history, at);
+            keeper.run_after_earlier(HOST_DEADLINE, save).await
+        } else {
+            let save = move |keeper: &mut StateKeeper| keeper.save_if_due(&history, at);
+            keeper.run(HOST_DEADLINE, save).await
         };
-        Some(match keeper.run(HOST_DEADLINE, save).await {
+        Some(match saved {
             Ok(saved) => saved.map_err(|error| Gap {
                 hides: Hides::Detail,
                 ..error.gap()
