@@ -35,16 +35,28 @@ impl Endpoint {
     }
 }
 
-/// Returns the URL without user and password.
+/// Returns the URL without user, password and query. A part that may have a piece of them is left out too.
 pub fn without_user(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
+        _ => ("", url),
+    };
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    // A query may have a token, also right after the host. In a password these characters make the host unclear.
-    let host = if user.contains(['?', '#']) { "" } else { host };
-    let host = host.split(['?', '#']).next().unwrap_or(host);
-    let path = path.split(['?', '#']).next().unwrap_or(path);
+    let has_query = authority.contains(['?', '#']);
+    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    let is_password = |(name, port): (&str, &str)| name.contains(':') || !is_port(port);
+    let is_password = !host.starts_with('[') && host.rsplit_once(':').is_some_and(is_password);
+    let (host, path) = if (has_query && rest.contains('@')) || (is_password && path.contains('@')) {
+        // A user, a password or a query with a character that is not allowed there: the host is unclear.
+        ("", "")
+    } else if has_query {
+        (host.split(['?', '#']).next().unwrap_or(host), "")
+    } else {
+        (host, path.split(['?', '#']).next().unwrap_or(path))
+    };
     if scheme.is_empty() {
         format!("{host}{path}")
     } else {
@@ -95,6 +107,12 @@ mod tests {
             ("https://mirror.test?token=secret", "https://mirror.test"),
             ("https://user:pass?word@mirror.test", "https://"),
             ("https://mirror.test?token=sec@ret", "https://"),
+            ("https://user:pass?wo/rd@mirror.test", "https://"),
+            ("https://mirror.test?token=sec/ret", "https://mirror.test"),
+            ("http:?to//ken@mirror.test", ""),
+            ("https://user:pass/word@mirror.test", "https://"),
+            ("user:pass://word@mirror.test", ""),
+            ("https://[::1]:5000/a@b", "https://[::1]:5000/a@b"),
             ("", ""),
         ] {
             assert_eq!(without_user(given), kept, "{given}");
