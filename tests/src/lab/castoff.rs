@@ -25,9 +25,27 @@ pub fn castoff_binary() -> Result<PathBuf> {
 fn build() -> Result<PathBuf> {
     let beside = beside_this_program()?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "castoff", "--bin", "castoff"]);
+    // The packages and features of the running test, and not its variables, on which build scripts depend: otherwise cargo
+    // compiles crates again, now and for the next test.
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        "castoff",
+        "--package",
+        "castoff-tests",
+        "--all-features",
+    ]);
+    let is_of_test = |name: &str| {
+        ["CARGO_MANIFEST_", "CARGO_PKG_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_test)) {
+        cargo.env_remove(name);
+    }
     cargo
-        .arg("--manifest-path")
+        .args(["--bin", "castoff", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
     if beside.ends_with("release") {
         cargo.arg("--release");
