@@ -61,7 +61,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "renamed-engine",
         title: "a dockerd whose program and socket have other names",
-        how: "look: its socket for sandbox keys, which no name of its own changes",
+        how: "look: its socket for sandbox keys, whose name does not depend on the program's name",
         set: |world, case| {
             let mut options = Options::debian()?;
             options.disguise = Some("innocent");

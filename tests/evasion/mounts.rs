@@ -64,7 +64,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "pivoted",
-        title: "a root of its own, from which the machine's is gone (`pivot_root`)",
+        title: "a process in a root of its own, without the host's root (`pivot_root`)",
         how: "look: the holder",
         set: |world, case| {
             let folder = world.beside(case, "root");

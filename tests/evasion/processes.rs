@@ -50,23 +50,23 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "leaderless",
         title: "held by a thread of a process whose first thread has ended",
-        how: "look: the threads that live",
+        how: "look: the remaining threads",
         set: |world, case| keep(world.client(case, &["leaderless"])),
         with: UNIT,
         without: UNIT,
     },
     Case {
         name: "leaderless-host",
-        title: "the same, by a program of the host outside of units",
-        how: "look: the threads that live",
+        title: "a thread of a host program outside of units, whose first thread has ended",
+        how: "look: the remaining threads",
         set: |world, case| on_host(world, case, "leaderless"),
         with: PROGRAM,
         without: PROGRAM,
     },
     Case {
         name: "leaderless-away",
-        title: "the same, in a network namespace of its own",
-        how: "look: the threads that live",
+        title: "a thread in a network namespace of its own, whose first thread has ended",
+        how: "look: the remaining threads",
         set: |world, case| {
             let place = Place::unit(&case.unit())?.network_namespace();
             let socket = world.socket(case).display().to_string();

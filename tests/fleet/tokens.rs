@@ -147,7 +147,7 @@ async fn a_refusal_of_the_api_server_is_no_wish_for_a_token() -> Result<()> {
 
 /// As an agent of an older version does, which knows nothing of the header.
 #[tokio::test]
-async fn an_agent_that_refuses_the_token_is_told() -> Result<()> {
+async fn an_agent_that_refuses_the_token_is_reported() -> Result<()> {
     let api = guarded(1, "castoff-reader").await?;
     let refused = Fault::Answer {
         status: 403,

@@ -105,7 +105,7 @@ async fn the_count_goes_on_after_a_restart_if_nobody_connected_meanwhile() -> Re
 }
 
 #[tokio::test]
-async fn a_touch_while_the_agent_is_away_begins_the_count_anew() -> Result<()> {
+async fn a_touch_while_the_agent_is_away_restarts_the_count() -> Result<()> {
     let host = with_access_times("")?;
     let state = host.folder().join("state.json");
     let mut agent = agent(&host);

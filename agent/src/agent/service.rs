@@ -243,7 +243,7 @@ struct Cycle {
 /// Says who can read the report, or the tokens of its readers, on an address that is not loopback.
 fn warn_of_readers(address: SocketAddr, is_guarded: bool, has_tls: bool) {
     if !is_guarded {
-        tracing::warn!(%address, "whoever reaches this address may read the report: there is no --auth");
+        tracing::warn!(%address, "everyone who can reach this address can read the report: --auth is not set");
     } else if !has_tls {
         tracing::info!(%address, "there is no --tls-cert: send this address only tokens that nobody else accepts");
     }

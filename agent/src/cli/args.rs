@@ -25,7 +25,7 @@ pub(super) use labels::{LabelArgs, Labels, Way};
 pub(super) use pages::{Completions, Man, Shell};
 pub(super) use run::{LogFormat, Run};
 
-/// Finds what on a Kubernetes node still depends on Docker, and who it is.
+/// Finds the programs and settings on a Kubernetes node that still depend on Docker.
 #[derive(Debug, Parser)]
 #[command(name = "castoff", version, max_term_width = 100)]
 pub(super) struct Args {

@@ -62,7 +62,7 @@ async fn carry_out(task: Task) -> anyhow::Result<String> {
             let what = if removed {
                 "labels removed"
             } else {
-                "has no label of castoff's"
+                "has no castoff labels"
             };
             Ok(format!("node {node}: {what}\n"))
         }
@@ -78,7 +78,7 @@ async fn remove_from_all(removal: &Removal) -> anyhow::Result<String> {
         .collect();
     if !failed.is_empty() {
         bail!(
-            "{} of {} nodes have the labels still:{}",
+            "{} of {} nodes still have the labels:{}",
             failed.len(),
             removed.len(),
             failed.concat()
@@ -99,7 +99,7 @@ fn resolve(args: &Labels) -> Result<Task, Mistakes> {
     } else if way == Way::Off {
         reader.mistake(
             (),
-            "--labels off: says not where the labels are; wants api or nfd".to_owned(),
+            "--labels off: does not say where the labels are; wants api or nfd".to_owned(),
         );
     } else if way == Way::Nfd && args.all_nodes {
         reader.mistake((), "--all-nodes: a file is on one node only; run it there".to_owned());

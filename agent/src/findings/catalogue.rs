@@ -95,10 +95,11 @@ pub const fn entry(code: Code) -> &'static Entry {
 
 const RUNTIME_IS_DOCKER: Entry = Entry {
     title: "the kubelet's own runtime is Docker",
-    meaning: "The kubelet of this node runs its pods through Docker: by the dockershim that kubelets up to 1.23 carry, or \
-              by cri-dockerd. castoff reads the kubelet's flags and files and asks the runtime's name over CRI.",
-    why: "Every pod of the node depends on dockerd. A kubelet from 1.24 on has no dockershim; cri-dockerd keeps Docker \
-          going, and with it a second daemon, its socket and its own release calendar.",
+    meaning: "The kubelet of this node runs its pods through Docker, with the dockershim of kubelets up to 1.23 or \
+              with cri-dockerd. castoff reads the kubelet's flags and files, and asks the runtime for its name over \
+              CRI.",
+    why: "Every pod of the node depends on dockerd. A kubelet from 1.24 on has no dockershim; cri-dockerd continues to \
+          work, with a second daemon, a root-equivalent socket and releases of its own.",
     instead: &[
         "Move the node to containerd or CRI-O: drain it, change the kubelet's containerRuntimeEndpoint, restart.",
         "Before that, let castoff show the other clients of its Docker socket: those clients do not move by themselves.",
@@ -110,17 +111,17 @@ const CRI_V1ALPHA2_ONLY: Entry = Entry {
     title: "the runtime has no CRI v1",
     meaning: "The runtime answered Unimplemented to CRI v1 and speaks only v1alpha2, as containerd up to 1.5, dockershim \
               and cri-dockerd up to 0.2 do.",
-    why: "A kubelet from Kubernetes 1.26 on asks for v1 at its start and stops when it is not there.",
+    why: "A kubelet from Kubernetes 1.26 on needs CRI v1 and exits without it.",
     instead: &["Upgrade the runtime before the kubelet: containerd 1.6 or newer, CRI-O 1.20 or newer."],
     links: &[CRI],
 };
 
 const KUBELET_CEILING: Entry = Entry {
     title: "the newest kubelet that this runtime can serve",
-    meaning: "The runtime lacks something that newer kubelets ask for. Without CRI v1 the last kubelet is 1.25; without \
-              RuntimeConfig (containerd 1.x, CRI-O before 1.28, cri-dockerd before 0.3.17) Kubernetes announces that it is \
-              1.37, a version that has moved twice; dockershim ends with 1.23. The kubelet's own metric \
-              kubelet_cri_losing_support may name another version, depending on its patch release.",
+    meaning: "The runtime lacks something that newer kubelets need. Without CRI v1, the newest kubelet is 1.25. \
+              Without RuntimeConfig (containerd 1.x, CRI-O before 1.28, cri-dockerd before 0.3.17), Kubernetes \
+              announces that it is 1.37; it has changed this version twice. With dockershim, it is 1.23. The kubelet's \
+              own metric kubelet_cri_losing_support may name another version, depending on its patch release.",
     why: "A kubelet past the ceiling does not start, and the node stays NotReady after the upgrade.",
     instead: &["Upgrade the runtime before the kubelet passes this version: containerd 2.x or a current CRI-O."],
     links: &[RUNTIMES, CRI],
@@ -128,19 +129,19 @@ const KUBELET_CEILING: Entry = Entry {
 
 const RUNTIME_END_OF_LIFE: Entry = Entry {
     title: "the runtime's release line is out of support",
-    meaning: "The runtime's version belongs to a release line whose project has ended support, by the dated table in this \
-              castoff. Some lines get backports for one vendor's customers only; a line newer than the table is said to be \
-              that.",
+    meaning: "The runtime's version belongs to a release line that its project no longer supports, according to \
+              castoff's built-in, dated table. For some lines, a vendor continues backports for its own customers \
+              only. If a line is newer than the table, the finding says so.",
     why: "Security fixes of the runtime no longer reach the node by its own project.",
     instead: &["Upgrade to a supported line, or make sure that your distribution still maintains this one."],
     links: &["https://containerd.io/releases/", RUNTIMES],
 };
 
 const RUNTIME_DEPRECATION: Entry = Entry {
-    title: "the runtime reports a deprecated use",
-    meaning: "containerd keeps a list of deprecated features that were used since it started, and shows it in its CRI \
-              status. castoff repeats it and never causes an entry.",
-    why: "What is on this list stops working with one of the next versions of the runtime.",
+    title: "the runtime reports the use of a deprecated feature",
+    meaning: "containerd lists the deprecated features that were used since it started, and shows the list in its CRI \
+              status. castoff shows this list and never adds to it.",
+    why: "These features stop working in a later version of the runtime.",
     instead: &["Change the configuration or the client that the runtime's message names before upgrading it."],
     links: &["https://github.com/containerd/containerd/blob/main/RELEASES.md#deprecated-features"],
 };
@@ -157,9 +158,9 @@ const CGROUP_V1: Entry = Entry {
 
 const SOCKET_CLIENT: Entry = Entry {
     title: "a client uses a Docker socket",
-    meaning: "A process holds a connection to a socket on which a Docker engine accepts, or held one within the window. \
-              castoff knows the socket by the kernel's identity of it, whatever name the client used, in every network \
-              namespace; the client is named by its container and pod, its unit, or its executable.",
+    meaning: "A process holds a connection to a socket on which a Docker engine accepts, or held one within the \
+              window. castoff identifies the socket by device and inode, under any path and in every network \
+              namespace. It names the client by its container and pod, its unit or its executable.",
     why: "It acts on the node outside Kubernetes' control: no RBAC, no admission, no quota, no audit log. It stops \
           working when Docker is taken away, and on a node that has moved to containerd it sees none of the pods.",
     instead: &[
@@ -176,9 +177,9 @@ const SOCKET_CLIENT: Entry = Entry {
 
 const OLD_DOCKER_API: Entry = Entry {
     title: "a client uses an old version of the Docker API",
-    meaning: "A client asked dockerd by a version of the Docker API below 1.44: the number in the path of its requests. castoff \
-              sees it where the kernel tells of requests (`--requests`). A version that was not used for a week is forgotten \
-              when the client uses a newer one.",
+    meaning: "A client uses a version of the Docker API below 1.44, according to the path of its requests. castoff \
+              sees the version only if the kernel records requests (`--requests`). If a client uses a newer version \
+              and has not used the old one for a week, castoff forgets the old one.",
     why: "Docker Engine 29.0 refuses versions below 1.44, and later releases of 29 refuse those below 1.40: the client stops \
           working when Docker is upgraded.",
     instead: &[
@@ -192,8 +193,8 @@ const SOCKET_EXPOSURE: Entry = Entry {
     title: "a container can reach a Docker socket",
     meaning: "A container mounts the socket itself, under whatever name, or a directory above it (/run, /var/run, /), \
               found by device and inode. It was not seen using it.",
-    why: "Whoever controls the container can take over the node through the socket; a read-only mount does not keep \
-          anyone from connecting. And it may be a client that castoff has not met yet.",
+    why: "Everyone who controls the container can take over the node through the socket; a read-only mount does not \
+          prevent connections. The container may also be a client that castoff has not seen yet.",
     instead: &["Remove the mount from the pod, or mount the one file or directory that it needs."],
     links: &[
         TELEMETRY,
@@ -203,13 +204,13 @@ const SOCKET_EXPOSURE: Entry = Entry {
 
 const FOREIGN_SOCKET: Entry = Entry {
     title: "a container can reach a Docker socket that nothing here serves",
-    meaning: "A container mounts a socket with the name of a Docker socket, and no process that castoff sees listens on it. \
-              On a node that runs inside another machine, as in kind, it is that machine's. castoff never opens the \
-              socket, so it cannot tell a live one from a dead one.",
-    why: "Whoever controls the container may take over the machine outside through the socket, and the container may \
-          depend on its Docker.",
+    meaning: "A container mounts a socket with the name of a Docker socket, and no process that castoff sees listens \
+              on it. If the node runs inside another machine, as in kind, the socket belongs to that machine. castoff \
+              never opens the socket, so it cannot tell if an engine serves it.",
+    why: "Everyone who controls the container may be able to take over the outer machine through the socket, and the \
+          container may depend on the Docker of that machine.",
     instead: &[
-        "Remove the mount from the pod, and the socket from what the node is made of (extraMounts in kind).",
+        "Remove the mount from the pod, and the socket from the mounts of the node itself (extraMounts in kind).",
         "Where Docker was stopped and left its socket's file, remove the file.",
     ],
     links: &["https://kind.sigs.k8s.io/docs/user/configuration/#extra-mounts"],
@@ -217,8 +218,9 @@ const FOREIGN_SOCKET: Entry = Entry {
 
 const DANGLING_MOUNT: Entry = Entry {
     title: "a container mounts a Docker socket that is not there",
-    meaning: "The path of a Docker socket was given to a container, and the node has nothing at that path, or a directory \
-              or a file. Runtimes make a directory where the path of a mount is missing, as it is once Docker is gone.",
+    meaning: "A container mounts the path of a Docker socket, but the node has no socket there: the path does not \
+              exist, or it is a directory or an ordinary file. If the path of a mount does not exist, as after the \
+              removal of Docker, the runtime creates a directory.",
     why: "The container does not reach Docker, and may not say so. A directory in the place of the socket also keeps \
           dockerd from listening there again.",
     instead: &["Remove the mount from the pod, then the directory from the node."],
@@ -280,11 +282,13 @@ const DOCKER_IN_DOCKER: Entry = Entry {
 
 const DOCKER_TCP: Entry = Entry {
     title: "an engine accepts on TCP",
-    meaning: "An engine's process listens on a TCP port, 2375 or 2376 by convention, or on one that it was told to. castoff \
-              asks the kernel for the socket and never connects to it. Whether TLS guards the port it takes from the \
-              arguments and the daemon.json of a dockerd that root runs, else from the port's number.",
-    why: "Without TLS and client certificates whoever reaches the port is root on the node; the port is scanned for on the \
-          whole internet. With them it is still a way into the node that the cluster knows nothing of.",
+    meaning: "An engine's process listens on a TCP port: 2375 or 2376 by convention, or a port from its configuration. \
+              castoff finds the listener through the kernel and never connects to it. It reads from the arguments and \
+              the daemon.json of root's dockerd if TLS protects the port; otherwise it assumes this from the port \
+              number.",
+    why: "Without TLS and client certificates, everyone who can reach the port is root on the node, and scanners \
+          constantly look for this port on the internet. Even with them, the port bypasses the cluster's access \
+          control.",
     instead: &[
         "Take the tcp:// host out of dockerd's arguments, its unit and daemon.json, and restart it.",
         "Until then bind it to an address that only its client reaches, with --tlsverify, and close the port to all others.",
@@ -295,8 +299,8 @@ const DOCKER_TCP: Entry = Entry {
 
 const SHADOW_CONTAINERS: Entry = Entry {
     title: "containers that Kubernetes does not know",
-    meaning: "The processes that supervise an engine's containers (containerd-shim in the namespace moby, conmon) run \
-              for containers that are in none of the runtime's lists.",
+    meaning: "An engine runs containers that the kubelet's runtime does not list. castoff sees the processes that \
+              supervise them (containerd-shim in the namespace moby, conmon).",
     why: "They take CPU and memory that the scheduler believes to be free, and no policy of the cluster reaches them.",
     instead: &["Find out what started them (a client of the socket, a unit, a person) and run them as pods."],
     links: &[CHECK],
@@ -305,8 +309,8 @@ const SHADOW_CONTAINERS: Entry = Entry {
 const ENGINE_LEFT_OVER: Entry = Entry {
     title: "Docker is on the node and no client uses it",
     meaning: "An engine runs, would be started, is installed or left its data, and no client was seen within the window.",
-    why: "It is a root-equivalent daemon that nobody needs, to be patched and guarded all the same; its images and \
-          volumes take disk.",
+    why: "Nobody needs this root-equivalent daemon, but you still have to patch and secure it. Its images and volumes \
+          use disk space.",
     instead: &["Stop and disable docker.service and docker.socket, then remove the package and /var/lib/docker."],
     links: &[CHANGE],
 };
@@ -316,7 +320,8 @@ const CRI_PLUGIN_OFF: Entry = Entry {
     meaning: "A socket that a kubelet would use answered Unimplemented to both versions of CRI, and no other runtime \
               answered. containerd does that while its CRI plugin is in disabled_plugins, as Docker's package containerd.io \
               installs it, or failed to load.",
-    why: "A kubelet does not start on it. It is not a node without a runtime: one setting is in the way.",
+    why: "A kubelet cannot start with this runtime. The node does have a runtime, but its CRI plugin is disabled or \
+          failed to load.",
     instead: &[
         "Remove \"cri\" from disabled_plugins in /etc/containerd/config.toml, then restart containerd.",
         "If it is not disabled there, `journalctl -u containerd` says why the plugin failed to load.",
@@ -326,9 +331,10 @@ const CRI_PLUGIN_OFF: Entry = Entry {
 
 const SHARED_CONTAINERD: Entry = Entry {
     title: "Docker and the kubelet share one containerd",
-    meaning: "The containerd that serves the kubelet comes from Docker's package containerd.io, or dockerd uses it too. \
-              castoff looks for the package's files and for what dockerd was told (--containerd, daemon.json); a dockerd \
-              that was told nothing and started no containerd of its own uses the one at the usual path.",
+    meaning: "The containerd that serves the kubelet comes from Docker's package containerd.io, or dockerd uses it \
+              too. castoff looks for the package's files and reads dockerd's configuration (--containerd, \
+              daemon.json). A dockerd that has no such setting and did not start a containerd of its own uses the one \
+              at the default path.",
     why: "Removing all of Docker's packages, or /var/lib/containerd, takes the kubelet's runtime and its pods away.",
     instead: &[
         "Remove docker-ce, docker-ce-cli and /var/lib/docker only; keep containerd.io and /var/lib/containerd.",
@@ -339,8 +345,8 @@ const SHARED_CONTAINERD: Entry = Entry {
 
 const BLIND_SPOT: Entry = Entry {
     title: "castoff could not see a part of the node",
-    meaning: "castoff asked and got no answer, or one that it could not read. The finding says what was asked, what came \
-              back and what that may hide. The verdict claims nothing that would rest on it.",
+    meaning: "castoff tried to read something and got no answer, or an answer that it could not read. The finding \
+              gives the question, the answer and what may be hidden. The verdict makes no claim that depends on it.",
     why: "\"None found\" means something only if castoff could look.",
     instead: &[
         "Give castoff the right or the mount that the message names, or fix what it names; then look again.",

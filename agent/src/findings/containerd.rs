@@ -68,7 +68,7 @@ pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
             let runtime = snapshot.runtime.runtime.reading.gap();
             let package = snapshot.host.reading.known().and_then(|host| host.containerd_io.gap());
             let gap = runtime.or(package).or(snapshot.host.reading.gap()).cloned();
-            let asked = "whether the kubelet's containerd is Docker's too";
+            let asked = "the origin of the kubelet's containerd too";
             let answer = "the settings of dockerd could not be read";
             Reading::Unknown(gap.unwrap_or_else(|| Gap::new(Reason::DependsOnAnother, Hides::Detail, asked, answer)))
         }

@@ -178,8 +178,8 @@ pub(super) fn orphaned_shims(snapshot: &Snapshot) -> Reading<Vec<OrphanedShim>> 
 /// Says that a shim is gone.
 pub(super) fn is_gone(shim: &OrphanedShim) -> String {
     let lost = match shim.bundles {
-        1 => "1 container or sandbox runs by it and is".to_owned(),
-        bundles => format!("{bundles} containers and sandboxes run by it and are"),
+        1 => "1 container or sandbox uses it and is".to_owned(),
+        bundles => format!("{bundles} containers and sandboxes use it and are"),
     };
     format!("is no longer there; {lost} lost when containerd restarts")
 }

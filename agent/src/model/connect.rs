@@ -83,11 +83,11 @@ pub struct SelfTest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectEvents {
-    /// The method that runs; none where none does.
+    /// The method in use; absent if none is.
     pub method: Option<ConnectMethod>,
     /// The methods that come before it and were not used, with the reason.
     pub refused: Vec<RefusedMethod>,
-    /// The time since which the method runs; none where none does.
+    /// The time since which the method is in use; absent if none is.
     pub since: Option<Timestamp>,
     /// The last self-test of the method: a connect of castoff's own that the kernel has to report. None before the first.
     pub self_test: Option<SelfTest>,

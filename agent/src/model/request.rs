@@ -107,7 +107,7 @@ pub struct Requests {
     /// The number of requests of each class.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub operations: BTreeMap<Operation, u64>,
-    /// The lowest version of the Docker API that it asked by lately; none where it named none.
+    /// The lowest version of the Docker API in its recent requests; none if no request named a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowest_api: Option<LowestApi>,
 }

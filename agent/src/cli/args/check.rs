@@ -17,7 +17,7 @@ pub(in crate::cli) struct Check {
           value_parser = PossibleValuesParser::new(fail_on_values()))]
     pub(in crate::cli) fail_on: String,
     /// Check whether the node is ready for these, and list what blocks each: kubelet=1.38, containerd=2.4, cri-o=1.37, docker=29,
-    /// docker=removed. The exit code then answers that instead of the verdict
+    /// docker=removed. The exit code then depends on this instead of on the verdict
     #[arg(long = "for", value_name = "PRODUCT=VERSION", value_delimiter = ',')]
     pub(in crate::cli) ready_for: Vec<String>,
     /// Look again and again for this long, so that clients that come and go are seen too
@@ -46,13 +46,13 @@ pub(in crate::cli) struct Check {
 
 const CHECK_HELP: &str = "\
 Exit codes:
-  0   nothing at or above --fail-on; with --for: ready for all of them
-  1   something is; with --for: not ready for one of them
-  2   cannot tell
-  64  wrong use
-  70  castoff failed: what it found could not be written, for example
+  0   the verdict is milder than --fail-on; with --for: the node is ready for all targets
+  1   the verdict is --fail-on or worse; with --for: the node is not ready for at least one target
+  2   castoff cannot tell
+  64  wrong usage
+  70  castoff failed, for example because it could not write its output
 
-A reader that leaves early (castoff check | head) changes none of them. With --watch the last look counts.
+A reader that leaves early (castoff check | head) does not change the exit code. With --watch, the last look counts.
 
 Examples:
   castoff check                     one look, as a table

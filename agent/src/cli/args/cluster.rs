@@ -19,8 +19,8 @@ pub(in crate::cli) struct Cluster {
     #[arg(long, env = "CASTOFF_FAIL_ON", value_name = "VERDICT", default_value = Verdict::Exposed.code(),
           value_parser = PossibleValuesParser::new(fail_on_values()))]
     pub(in crate::cli) fail_on: String,
-    /// Say whether each node is ready for these, judged here by the report of its agent: kubelet=1.38, containerd=2.4,
-    /// cri-o=1.37, docker=29, docker=removed. The exit code then answers that, whatever the verdicts
+    /// Check whether each node is ready for these, according to the report of its agent: kubelet=1.38, containerd=2.4,
+    /// cri-o=1.37, docker=29, docker=removed. The exit code then depends on this instead of on the verdicts
     #[arg(long = "for", value_name = "PRODUCT=VERSION", value_delimiter = ',')]
     pub(in crate::cli) ready_for: Vec<String>,
     /// Look until interrupted: all nodes once, then those that have changed
@@ -65,11 +65,11 @@ pub(in crate::cli) struct Cluster {
         help_heading = "Cluster"
     )]
     pub(in crate::cli) agents: String,
-    /// The port of the agents; `https:PORT` if they serve TLS. Default: as the spec of one of their pods says, else 9559
+    /// The port of the agents; `https:PORT` if they serve TLS. Default: the port in the spec of an agent's pod, else 9559
     #[arg(long, value_name = "PORT", help_heading = "Cluster")]
     pub(in crate::cli) port: Option<String>,
-    /// The service account whose token castoff requests for agents that want one. Default: as the annotation
-    /// castoff.dev/reader of one of their pods says, else castoff-reader
+    /// The service account whose token castoff requests for agents that require one. Default: the annotation
+    /// castoff.dev/reader of an agent's pod, else castoff-reader
     #[arg(long, value_name = "NAME", help_heading = "Cluster")]
     pub(in crate::cli) reader: Option<String>,
     /// The number of agents to ask at the same time
@@ -97,16 +97,17 @@ pub(in crate::cli) struct Cluster {
 }
 
 const CLUSTER_HELP: &str = "\
-Every node gets a line: one without an answer is unknown, with the reason. It needs the right to list nodes, and to list pods and
-to get pods/proxy in castoff's namespace. If the agents control access (run --auth kubernetes), it also needs the right to create
-serviceaccounts/token for --reader there: castoff requests a token that is valid for ten minutes and that only agents accept.
+castoff prints a line for each node. A node that does not answer is unknown, with the reason. You need the right to list nodes,
+and to list pods and get pods/proxy in castoff's namespace. If the agents control access (run --auth kubernetes), you also need
+the right to create serviceaccounts/token for --reader there: castoff requests a token that is valid for ten minutes and that
+only agents accept.
 
 Exit codes:
-  0   on no node anything at or above --fail-on; with --for: all nodes are ready
-  1   on some node there is; with --for: one is not ready
-  2   cannot tell: a node is unknown, or not all could be listed
-  64  wrong use, such as a kubeconfig that is not there
-  70  castoff failed: what it found could not be written, for example
+  0   the verdict of every node is milder than --fail-on; with --for: all nodes are ready
+  1   the verdict of a node is --fail-on or worse; with --for: a node is not ready
+  2   castoff cannot tell: a node is unknown, or castoff could not list all nodes
+  64  wrong usage, such as a kubeconfig that does not exist
+  70  castoff failed, for example because it could not write its output
 
 Examples:
   castoff cluster                           all nodes, as a table

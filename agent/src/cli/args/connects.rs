@@ -11,7 +11,7 @@ pub(in crate::cli) struct ConnectArgs {
     /// The method by which the kernel reports connects to Docker sockets, so that clients that come and go between two looks are seen
     #[arg(long, env = "CASTOFF_CONNECT_EVENTS", value_enum, default_value_t = ConnectEvents::Auto, value_name = "METHOD")]
     pub(in crate::cli) connect_events: ConnectEvents,
-    /// The method by which the kernel reports requests to a Docker API: the class of each and the API version, nothing else of it; only where it reports connects
+    /// The method by which the kernel reports requests to a Docker API: only the class and the API version of each. Needs --connect-events
     #[arg(long, env = "CASTOFF_REQUESTS", value_enum, default_value_t = Requests::Auto, value_name = "METHOD")]
     pub(in crate::cli) requests: Requests,
 }

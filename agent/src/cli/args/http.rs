@@ -32,6 +32,6 @@ pub(in crate::cli) struct HttpArgs {
 pub(in crate::cli) enum Auth {
     /// Everybody who reaches the address
     None,
-    /// Holders of a token whom the API server allows to get the path (nonResourceURLs): a bearer token, or one of audience castoff in the header X-Castoff-Token; needs create of tokenreviews and subjectaccessreviews
+    /// Clients with a token that may get the path (nonResourceURLs): a bearer token, or a token of audience castoff in the header X-Castoff-Token. Needs the right to create tokenreviews and subjectaccessreviews
     Kubernetes,
 }

@@ -37,7 +37,7 @@ pub(in crate::cli) struct Run {
         value_delimiter = ','
     )]
     pub(in crate::cli) ready_for: Vec<String>,
-    /// The file that keeps over restarts when each client was first and last seen. Default: they are not kept
+    /// The file that keeps the history of clients (first and last seen) across restarts. Default: no history is kept
     #[arg(long, env = "CASTOFF_STATE", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) state: Option<PathBuf>,
     /// The time that a stop may take before it is forced
@@ -63,8 +63,8 @@ pub(in crate::cli) struct Run {
     pub(in crate::cli) http: HttpArgs,
     #[command(flatten)]
     pub(in crate::cli) labels: LabelArgs,
-    /// Create an Event on each pod that newly uses a Docker socket, or newly could; needs create of
-    /// events in events.k8s.io
+    /// Create an Event on each pod that starts to use a Docker socket, or newly can; needs the right to
+    /// create events in events.k8s.io
     #[arg(long, env = "CASTOFF_EVENTS", value_parser = BoolishValueParser::new(), help_heading = "Events")]
     pub(in crate::cli) events: bool,
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub(in crate::cli) struct Run {
 }
 
 const RUN_HELP: &str = "\
-The first SIGTERM or SIGINT lets what is under way end, within --grace; the second ends castoff at once.
+On the first SIGTERM or SIGINT, castoff finishes its current work within --grace. On the second, it exits at once.
 
 Examples:
   castoff run                                    this machine, http://127.0.0.1:9559/ shows it

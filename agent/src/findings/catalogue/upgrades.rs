@@ -6,16 +6,16 @@ pub(super) const UNKNOWN_RELEASE: Entry = Entry {
     title: "castoff's table does not have this release",
     meaning: "A release that was asked for with --for is newer than castoff's dated table of releases, older than everything \
               in it, or not released yet.",
-    why: "castoff knows what a release takes away from its table only. What it has found on the node stands; that it found \
-          nothing more proves nothing.",
+    why: "castoff knows only from its table what a release removes. The obstacles that it found are valid, but there \
+          may be others.",
     instead: &["Upgrade castoff, or read the release notes of that version."],
     links: &["https://kubernetes.io/releases/"],
 };
 
 pub(super) const KUBELET_END_OF_LIFE: Entry = Entry {
     title: "support of this version of Kubernetes has ended",
-    meaning: "The version of the kubelet that was asked for with --for gets no patches any more, by the dated table in this \
-              castoff.",
+    meaning: "The kubelet version that you gave with --for no longer gets patches, according to castoff's built-in, \
+              dated table.",
     why: "The kubelet still starts. Security fixes no longer reach it.",
     instead: &["Choose a supported version of Kubernetes."],
     links: &["https://kubernetes.io/releases/patch-releases/"],
@@ -24,9 +24,9 @@ pub(super) const KUBELET_END_OF_LIFE: Entry = Entry {
 const USER_NAMESPACES: &str = "https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/";
 
 pub(super) const SUBID_RANGE: Entry = Entry {
-    title: "a range of ids for the kubelet's pods reaches the last id",
-    meaning: "A line of /etc/subuid or /etc/subgid gives the user kubelet a range that ends at 4294967295 or past it. Pods in user \
-              namespaces get their ids from it.",
+    title: "a subordinate ID range of the user kubelet includes the last ID",
+    meaning: "A line of /etc/subuid or /etc/subgid gives the user kubelet a range that reaches 4294967295 or exceeds \
+              it. Pods in user namespaces get their IDs from this range.",
     why: "The kernel does not map 4294967295. Kubernetes has announced a kubelet that does not start with such a range.",
     instead: &["Shorten the range in /etc/subuid and /etc/subgid so that it ends before 4294967295."],
     links: &["https://github.com/kubernetes/kubernetes/pull/141345", USER_NAMESPACES],
@@ -36,25 +36,26 @@ pub(super) const GETSUBIDS_MISSING: Entry = Entry {
     title: "the host has a user kubelet and no getsubids",
     meaning: "/etc/passwd has a user kubelet, and none of the directories in which programs are installed has getsubids. A kubelet of \
               Kubernetes 1.33 to 1.37 asks it for the ids of pods in user namespaces.",
-    why: "Where the user is there and the program is not, such a kubelet does not start.",
+    why: "If the host has the user but not the program, such a kubelet does not start.",
     instead: &["Install getsubids (package uidmap or shadow-utils), or remove the user kubelet."],
     links: &[USER_NAMESPACES],
 };
 
 pub(super) const SHIM_ORPHAN: Entry = Entry {
     title: "the shim of running containers is no longer on the disk",
-    meaning: "containerd keeps in the bundle of each container the path of its shim (shim-binary-path). castoff reads it for the \
-              kubelet's containers, and found a path that no file has. Upgrades of rke2 and k3s have left such paths.",
-    why: "The containers still run. When containerd restarts, as each upgrade makes it, it cannot take them up again.",
-    instead: &["Drain the node before containerd is restarted, so that its pods start anew."],
+    meaning: "containerd keeps the path of each container's shim in the container's bundle (shim-binary-path). castoff \
+              reads this path for the kubelet's containers, and found one that does not exist. Upgrades of rke2 and \
+              k3s have left such paths.",
+    why: "The containers still run. Each upgrade restarts containerd, which then cannot reconnect to them.",
+    instead: &["Drain the node before you restart containerd, so that its pods are recreated."],
     links: &["https://github.com/containerd/containerd/blob/main/docs/runtime-v2.md"],
 };
 
 pub(super) const CRI_METRICS: Entry = Entry {
     title: "the runtime does not serve the metrics of pods",
     meaning: "The runtime does not answer ListMetricDescriptors of CRI, as containerd before 2.2 and cri-dockerd do not.",
-    why: "The kubelet still reads these metrics itself. Kubernetes has announced that it will take them from the runtime, and has \
-          dated no release of it.",
+    why: "The kubelet still reads these metrics itself. Kubernetes has announced that it will read them from the \
+          runtime, but has not named a release.",
     instead: &["Plan for a runtime that serves them, such as containerd 2.2 or newer."],
     links: &["https://kep.k8s.io/2371"],
 };
@@ -74,8 +75,8 @@ pub(super) const RUNTIME_SOCKET_CLIENT: Entry = Entry {
               the window: containerd.sock, crio.sock or cri-dockerd.sock. castoff knows the socket by device and inode. The \
               kubelet, castoff, the runtime's own processes and its tools (ctr, crictl) are left out where root runs them \
               outside of all containers.",
-    why: "It is no use of Docker. The client depends on this runtime and on its version: containerd 2 no longer has CRI v1alpha2. Whoever \
-          may use the socket can take over the node.",
+    why: "This is not a use of Docker. The client depends on this runtime and on its version: containerd 2 no longer \
+          has CRI v1alpha2. Everyone who can use the socket can take over the node.",
     instead: &[
         "Before the runtime is upgraded or replaced, make sure that this client works with the new one.",
         "Listing containers: the Kubernetes API, or the kubelet's pod resources API.",
@@ -91,7 +92,7 @@ pub(super) const RUNTIME_SOCKET_EXPOSURE: Entry = Entry {
     title: "a container can reach the runtime's own socket",
     meaning: "A container mounts the socket on which the runtime serves CRI, under whatever name, or a directory above it (/run, \
               /run/containerd, /), found by device and inode. It was not seen using it.",
-    why: "It is no use of Docker. Whoever controls the container can take over the node through the socket; a read-only mount does \
+    why: "This is not a use of Docker. Everyone who controls the container can take over the node through the socket; a read-only mount does \
           not keep anyone from connecting.",
     instead: &["Remove the mount from the pod, or mount the one file or directory that it needs."],
     links: &["https://kubernetes.io/docs/concepts/storage/volumes/#hostpath"],
@@ -99,11 +100,12 @@ pub(super) const RUNTIME_SOCKET_EXPOSURE: Entry = Entry {
 
 pub(super) const DOCKER_RELAY: Entry = Entry {
     title: "a client of Docker passes its API on, or may do so",
-    meaning: "A process uses an engine's socket and accepts connections itself, as socat, a Docker socket proxy or a sidecar \
-              does. castoff says that it passes the API on where there is evidence: clients send it requests of the Docker \
-              API, its port or its socket's name is an engine's, it has a process for each client with a connection to the \
-              engine, or connections in and out come and go together. Else it says only that it may: a web server that \
-              watches Docker's events accepts connections too.",
+    meaning: "A process uses an engine's socket and accepts connections itself, like socat, a Docker socket proxy or a \
+              sidecar. castoff reports that it passes the Docker API on if there is evidence: clients send it requests \
+              of the Docker API, it listens on a port or a socket name of the Docker API, it has a process with a \
+              connection to the engine for each client, or incoming and outgoing connections open and close together. \
+              Otherwise castoff reports only that it may pass the API on: a web server that watches Docker's events \
+              accepts connections, too.",
     why: "The programs behind a relay depend on Docker as much as the relay does, and they do not appear as clients of \
           Docker's own socket. Whoever reaches the relay may command the engine.",
     instead: &[
@@ -144,10 +146,11 @@ pub(super) const DAEMON_CONFIG: Entry = Entry {
 
 pub(super) const DOCKER_CALLER: Entry = Entry {
     title: "a file of the host calls Docker",
-    meaning: "castoff was told to search the host's files (--scan-host-files): the commands of systemd units, cron, cloud-init and \
-              the scripts that those name. A line has the name of a client of Docker as a whole word, with a subcommand or an \
-              option after it. castoff keeps the path and the number of the line, never its text. It does not show that the \
-              file is ever executed, and scripts that such a script names are not searched.",
+    meaning: "With --scan-host-files, castoff searches files of the host: the commands of systemd units, cron and \
+              cloud-init, and the scripts that these name. A line is a call if it has the name of a Docker client as a \
+              whole word, followed by a subcommand or an option. castoff keeps the path and the line number, never the \
+              text. A finding does not prove that the file is ever executed. castoff does not search scripts that such \
+              a script names.",
     why: "When Docker is removed, the command fails, perhaps at the next boot or once a month. A look at the sockets does not \
           show a job that did not run yet.",
     instead: &[

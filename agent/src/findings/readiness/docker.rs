@@ -16,7 +16,7 @@ pub(super) fn add_release(grounds: &Grounds, version: Version, found: &mut Vec<O
     let may_block = |message: String| Obstacle::new(Effect::MayBlock, code, of_catalogue(code), message);
     if grounds.verdict == Verdict::Unknown {
         let reason = &grounds.verdict_reason;
-        found.push(may_block(format!("who uses Docker could not be seen: {reason}")));
+        found.push(may_block(format!("the clients of Docker could not be seen: {reason}")));
     }
     if version < RAISES_MINIMUM {
         return;
@@ -59,7 +59,7 @@ fn unseen(grounds: &Grounds, users: &[&ApiUser]) -> Option<String> {
     let events = grounds.connect_events.known().map(|events| &events.requests);
     let Some(events) = events.filter(|events| events.method.is_some()) else {
         let not_seen =
-            "the versions of the Docker API that clients use are not seen: let the kernel tell (--connect-events)";
+            "castoff does not see the clients' API versions: let the kernel record requests (--connect-events)";
         return Some(not_seen.to_owned());
     };
     let mut unseen = users.iter().filter(|user| !user.shows_version());
@@ -115,12 +115,7 @@ fn add_shared(grounds: &Grounds, found: &mut Vec<Obstacle>) {
         }
         // Without Docker there is nothing to remove.
         Reading::Unknown(gap) if grounds.verdict != Verdict::Clear => {
-            found.push(hidden(
-                code,
-                rule_source,
-                "whether the kubelet's containerd is Docker's",
-                gap,
-            ));
+            found.push(hidden(code, rule_source, "the origin of the kubelet's containerd", gap));
         }
         Reading::Absent | Reading::Unknown(_) => {}
     }

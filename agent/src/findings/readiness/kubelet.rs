@@ -38,7 +38,7 @@ fn interface(grounds: &Grounds, version: Version) -> Option<Obstacle> {
             return Some(hidden(
                 Code::KubeletCeiling,
                 rule_source,
-                "how far the runtime reaches",
+                "the newest kubelet that the runtime supports",
                 &gap,
             ));
         }
@@ -77,7 +77,7 @@ fn downgrade(grounds: &Grounds, version: Version) -> Option<Obstacle> {
     };
     let code = Code::KubeletCeiling;
     let message = format!(
-        "a kubelet before Kubernetes {SPEAKS_V1} speaks CRI v1alpha2 only, which {} has no more since {first_without}",
+        "a kubelet before Kubernetes {SPEAKS_V1} supports only CRI v1alpha2, which {} removed in {first_without}",
         runtime.name
     );
     (line >= first_without).then(|| Obstacle::new(Effect::Blocks, code, of_catalogue(code), message))
@@ -94,7 +94,7 @@ fn metrics(grounds: &Grounds) -> Option<Obstacle> {
         ..of_catalogue(Code::CriMetrics)
     };
     let message = format!(
-        "{} does not serve the metrics of pods, which Kubernetes announces that a later kubelet takes from it; no release is dated",
+        "{} does not serve the metrics of pods; Kubernetes announces that a later kubelet reads them there, without a date",
         named(runtime)
     );
     Some(Obstacle::new(Effect::Note, Code::CriMetrics, rule_source, message))
@@ -143,7 +143,7 @@ fn cgroups(grounds: &Grounds, version: Version) -> Option<Obstacle> {
         ),
         Reading::Absent => obstacle(
             Effect::MayBlock,
-            format!("{refuses} unless failCgroupV1 is set to false, and no kubelet is here to read that of"),
+            format!("{refuses} unless failCgroupV1 is set to false; this node has no kubelet with that setting"),
         ),
         Reading::Unknown(gap) => obstacle(
             Effect::MayBlock,

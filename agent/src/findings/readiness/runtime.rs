@@ -78,7 +78,7 @@ fn hops(runtime: &Runtime, installed: Version, version: Version) -> Option<Obsta
     let message = match hops.as_slice() {
         [_] => return None,
         // One of the lines is not in the table; where that is the target, it is reported already.
-        [] => format!("whether containerd supports an upgrade from {installed} to {version} is not known"),
+        [] => format!("castoff does not know if containerd supports an upgrade from {installed} to {version}"),
         [between @ .., _] => {
             let between: Vec<String> = between.iter().map(Version::to_string).collect();
             let message = format!(
@@ -110,7 +110,7 @@ fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacl
     let removes = |line: Version| line <= version && Some(line) > installed;
     match &runtime.deprecations {
         Reading::Known(uses) => found.extend(uses.iter().map(|used| deprecation(used, version))),
-        Reading::Unknown(gap) => found.push(hidden(code, of_catalogue(code), "which deprecated uses there are", gap)),
+        Reading::Unknown(gap) => found.push(hidden(code, of_catalogue(code), "the deprecated features in use", gap)),
         Reading::Absent if removals.iter().any(|removal| removes(removal.removed_in)) => {
             let message = format!(
                 "{} does not report the deprecated uses that {version} removes",

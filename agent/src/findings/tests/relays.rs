@@ -78,7 +78,7 @@ fn told(report: &Report) -> &Finding {
 }
 
 #[test]
-fn a_relay_without_evidence_is_told_and_makes_nobody_a_client_of_docker() {
+fn a_relay_without_evidence_is_reported_and_makes_nobody_a_client_of_docker() {
     let report = judge(&with_relay(relay(process(300, "/usr/bin/traefik"), None)));
     let finding = told(&report);
     assert_eq!(finding.severity, Severity::Info);
@@ -104,7 +104,7 @@ fn who_is_behind_a_relay_in_a_pod_is_a_client_of_the_nodes_docker() {
 }
 
 #[test]
-fn a_relay_of_itself_is_told() {
+fn a_relay_that_leads_to_itself_is_reported() {
     let mut of_itself = relay(process(300, "/usr/bin/socat"), None);
     of_itself.upstream.insert(front());
     let report = judge(&with_relay(of_itself));

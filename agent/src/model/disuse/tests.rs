@@ -174,7 +174,7 @@ fn a_gap_in_sight_stops_the_count_and_is_said() {
 }
 
 #[test]
-fn after_a_gap_that_no_mark_closes_the_count_begins_anew() {
+fn after_a_gap_that_no_mark_closes_the_count_restarts() {
     for bare in [&[][..], &[(PORT, None)]] {
         let bare = |look| with(bare, look);
         let before = after([bare(look(0)), bare(look(15)), hidden(30)]);

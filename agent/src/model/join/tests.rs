@@ -251,7 +251,7 @@ fn a_connection_that_waits_is_counted_apart() {
 }
 
 #[test]
-fn a_connection_without_a_name_is_a_client_all_the_same() {
+fn a_connection_without_a_name_is_still_a_client() {
     let mut node = clear_node();
     known(&mut node.engines).push(dockerd());
     known(&mut node.connections).connections = vec![connection(5, Vec::new())];

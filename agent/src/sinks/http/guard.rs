@@ -288,11 +288,11 @@ fn refuse(denial: Denial) -> Response {
         ),
         Denial::TooMany => (
             StatusCode::TOO_MANY_REQUESTS,
-            "too many tokens that nobody knows; ask again in a while\n",
+            "too many unknown tokens; try again later\n",
         ),
         Denial::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the API server could not be asked who this is\n",
+            "the agent could not check this token with the API server\n",
         ),
     };
     let mut response = text(status, words);

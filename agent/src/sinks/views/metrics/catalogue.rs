@@ -159,7 +159,7 @@ catalogue! {
     CONNECT_LOST = Counter "castoff_connect_events_lost_total" []:
         "Connects whose records the kernel dropped for lack of room. They count as connects of a client that could not be named.";
     CONNECT_ATTRIBUTED = Counter "castoff_connect_events_attributed_total" ["source"]:
-        "Connects by what named the client: the process, which still ran; its record alone; or nothing (none).";
+        "Connects by the source of the client's name: the running process, the kernel's record alone, or none.";
     CONNECT_SELF_TEST = Gauge "castoff_connect_events_self_test_passed" []:
         "1 if the kernel reported castoff's own last test connect, which it makes at the start and hourly, else 0. No series before the first.";
     REQUEST_METHOD = Gauge "castoff_request_events_method" ["method"]:
@@ -215,7 +215,7 @@ pub fn render_reference() -> String {
          `castoff_source_gaps` say what is missing.\n\
          - `namespace`, `pod` and `container` name the *client*, as in kube-state-metrics: scrape with \
          `honorLabels: true`. Only `castoff_pod_*` has them.\n\
-         - What is not known of a client stands as `(unknown)`, which is no valid name in Kubernetes.\n\
+         - A label of a client whose value is unknown is `(unknown)`, which is not a valid name in Kubernetes.\n\
          - A label's value has at most 256 bytes; control characters are written out.\n\n\
          | family | type | labels | |\n|---|---|---|---|\n",
     );

@@ -219,7 +219,7 @@ fn none_and_unknown_are_shown_differently() {
     partial.sources[0].gaps = vec![sample_gap()];
     let partial = text(&page(&partial));
     assert_eq!(partial.matches("None seen, and not all could be seen").count(), 3);
-    assert!(partial.contains("Nothing of what was seen asks for anything. Not all could be seen"));
+    assert!(partial.contains("There are no findings. Not all could be seen"));
 }
 
 #[test]

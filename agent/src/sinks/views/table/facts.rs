@@ -138,7 +138,7 @@ fn facts(report: &Report, style: Style) -> Vec<Fact> {
     if style.wide {
         facts.push(match &report.connect_events {
             Reading::Known(events) => fact("Connects", words::connect_events(events)),
-            Reading::Absent => fact("Connects", "the kernel was not asked to tell of them"),
+            Reading::Absent => fact("Connects", "not requested"),
             Reading::Unknown(gap) => unknown("Connects", gap),
         });
         if let Some(events) = report.connect_events.known() {
@@ -197,7 +197,7 @@ fn kubelet(report: &Report) -> Fact {
     let ceiling = match &report.kubelet_ceiling {
         Reading::Known(ceiling) => words::ceiling(ceiling),
         Reading::Absent => return fact("Kubelet", program),
-        Reading::Unknown(gap) => format!("how far the runtime serves is unknown ({})", gap.reason),
+        Reading::Unknown(gap) => format!("newest supported kubelet: unknown ({})", gap.reason),
     };
     fact("Kubelet", format!("{program}; {ceiling}"))
 }

@@ -207,8 +207,8 @@ pub(in crate::sinks::views) const fn hides(hides: Hides) -> &'static str {
 pub(in crate::sinks::views) fn connect_events(events: &ConnectEvents) -> String {
     let method = match (events.method, events.since) {
         (Some(method), Some(since)) => format!(
-            "reported by {method} for {} sockets since {since}: {} recorded, {} lost; who it was came from the process ({}), \
-             from its record ({}), from nothing ({})",
+            "reported by {method} for {} sockets since {since}: {} recorded, {} lost; named from the process: {}, \
+             from the kernel's record: {}, not named: {}",
             events.listeners,
             events.recorded,
             events.lost,
