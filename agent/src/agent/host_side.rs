@@ -282,7 +282,7 @@ struct Held {
 impl HostSide {
     fn find_sockets(&mut self, table: &ProcessTable, namespaces: &Namespaces, places: &SocketPlaces) -> SocketsSeen {
         let mut seen = find_sockets(self.tables.as_mut(), &self.paths.proc, namespaces, true);
-        seen.bound(&|| read_engine_sockets(&self.reader, table));
+        seen.bound(&|listening| read_engine_sockets(&self.reader, table, listening));
         seen.add_vanished(places);
         seen
     }

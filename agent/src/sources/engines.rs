@@ -65,14 +65,27 @@ pub fn find_engines(
     Sighting::partial(search.engines, search.gaps)
 }
 
-/// Returns the sockets of all processes that execute an engine's program, or listen on behalf of others.
-pub fn read_engine_sockets(reader: &ProcessReader, table: &ProcessTable) -> BTreeSet<SocketInode> {
+/// Returns the sockets of all processes that execute an engine's program, listen on behalf of others, or hold one of
+/// `listening` that only a dockerd makes.
+pub fn read_engine_sockets(
+    reader: &ProcessReader,
+    table: &ProcessTable,
+    listening: &[ListeningSocket],
+) -> BTreeSet<SocketInode> {
+    let of_dockerd = listening.iter().filter(|socket| names::is_of_dockerd(&socket.name));
+    let of_dockerd: BTreeSet<SocketInode> = of_dockerd.map(|socket| socket.inode).collect();
     let mut held = BTreeSet::new();
     for entry in &table.entries {
-        if !matches!(program::read_program(reader, entry), Ok(Program::Other)) {
-            let _ = reader.read_sockets(entry.key, &mut |_, socket| {
-                held.insert(socket);
-            });
+        let is_named = !matches!(program::read_program(reader, entry), Ok(Program::Other));
+        if !is_named && of_dockerd.is_empty() {
+            continue;
+        }
+        let mut own = BTreeSet::new();
+        let _ = reader.read_sockets(entry.key, &mut |_, socket| {
+            own.insert(socket);
+        });
+        if is_named || !own.is_disjoint(&of_dockerd) {
+            held.append(&mut own);
         }
     }
     held

@@ -145,6 +145,28 @@ fn an_inherited_listener_is_reported_once() {
 }
 
 /// A copy of dockerd under another name, with its API on a socket of another name.
+/// Otherwise a flood of listening sockets could displace those of a dockerd with another name.
+#[test]
+fn the_sockets_of_a_renamed_dockerd_are_those_of_an_engine() {
+    let host = RecordedHost::new();
+    let renamed = host.process(20, 1, "builder").exe("/opt/builder");
+    renamed.socket(1).socket(2);
+    host.process(30, 1, "web").exe("/opt/web").socket(3);
+    host.process(40, 1, "dockerd").exe("/usr/bin/dockerd").socket(4);
+    let sockets = [
+        listening(1, HOST, "/srv/plain.sock"),
+        listening(2, HOST, "/srv/exec/libnetwork/0c2ab1c57a3e.sock"),
+        listening(3, HOST, "/srv/web.sock"),
+        listening(4, HOST, "/srv/other.sock"),
+    ];
+    let table = host.reader().read_table();
+    let table = table.reading.known().expect("processes are recorded");
+    assert_eq!(
+        read_engine_sockets(&host.reader(), table, &sockets),
+        [1, 2, 4].map(SocketInode).into()
+    );
+}
+
 #[test]
 fn a_renamed_dockerd_is_found_by_its_socket_for_sandbox_keys() {
     let host = RecordedHost::new();

@@ -47,11 +47,11 @@ pub struct SocketsSeen {
 impl SocketsSeen {
     /// Limits the listening sockets. Those that engines hold come first (`read_held`, which is called only if there are
     /// too many), then those with an engine's name, so that a flood cannot displace the node's own engine.
-    pub fn bound(&mut self, read_held: &dyn Fn() -> BTreeSet<SocketInode>) {
+    pub fn bound(&mut self, read_held: &dyn Fn(&[ListeningSocket]) -> BTreeSet<SocketInode>) {
         self.bound_to(SOCKETS_KEPT, read_held);
     }
 
-    fn bound_to(&mut self, most: usize, read_held: &dyn Fn() -> BTreeSet<SocketInode>) {
+    fn bound_to(&mut self, most: usize, read_held: &dyn Fn(&[ListeningSocket]) -> BTreeSet<SocketInode>) {
         let Reading::Known(found) = &mut self.listening.reading else {
             return;
         };
@@ -59,15 +59,18 @@ impl SocketsSeen {
             return;
         }
         let answer = format!("{} sockets listen, {most} are kept", found.len());
-        let held = read_held();
+        let held = read_held(found);
         let is_named = |socket: &ListeningSocket| {
             let name = socket.name.to_string();
             SOCKETS.iter().any(|(known, _)| name.rsplit('/').next() == Some(*known))
         };
-        found.sort_by_key(|socket| (!held.contains(&socket.inode), !is_named(socket)));
+        let rank = |socket: &ListeningSocket| (!held.contains(&socket.inode), !is_named(socket));
+        found.sort_by_cached_key(rank);
+        let may_be_of_engine = found[most..].iter().any(|socket| rank(socket) != (true, true));
         found.truncate(most);
         found.sort_by_key(|socket| socket.inode);
-        let gap = Gap::new(Reason::LimitReached, Hides::Detail, "listening sockets", answer);
+        let hides = if may_be_of_engine { Hides::Engine } else { Hides::Detail };
+        let gap = Gap::new(Reason::LimitReached, hides, "listening sockets", answer);
         self.listening.gaps.push(gap);
         self.is_cut = true;
     }

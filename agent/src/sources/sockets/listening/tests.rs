@@ -228,7 +228,7 @@ fn a_flood_of_listeners_displaces_none_that_engines_hold() {
     record(&directory, HOST, &Reply::dump(ENVELOPE, &rows));
     let mut tables = RecordedTables::new(directory.path().into());
     let mut seen = find_sockets(&mut tables, directory.path(), &namespaces(directory.path()), true);
-    seen.bound_to(3, &|| BTreeSet::from([SocketInode(51)]));
+    seen.bound_to(3, &|_| BTreeSet::from([SocketInode(51)]));
     let kept: Vec<u32> = seen
         .listening
         .reading
@@ -239,4 +239,17 @@ fn a_flood_of_listeners_displaces_none_that_engines_hold() {
         .collect();
     assert_eq!(kept, [10, 50, 51]);
     assert_eq!(reasons(&seen.listening), [(Reason::LimitReached, Hides::Detail)]);
+}
+
+#[test]
+fn a_limit_that_cuts_sockets_of_engines_may_hide_an_engine() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let rows: Vec<SocketFacts<'_>> = (10..14)
+        .map(|n| SocketFacts::listening(n, b"/tmp/docker.sock\0", None))
+        .collect();
+    record(&directory, HOST, &Reply::dump(ENVELOPE, &rows));
+    let mut tables = RecordedTables::new(directory.path().into());
+    let mut seen = find_sockets(&mut tables, directory.path(), &namespaces(directory.path()), true);
+    seen.bound_to(3, &|_| BTreeSet::new());
+    assert_eq!(reasons(&seen.listening), [(Reason::LimitReached, Hides::Engine)]);
 }
