@@ -312,7 +312,7 @@ impl HostSide {
             held,
             &mut self.listeners,
         );
-        tcp.gaps.extend(self.listeners.late_settings());
+        tcp.gaps.extend(self.listeners.unread_settings());
         if !found.is_empty() {
             let before = std::mem::replace(&mut engines.reading, Reading::Known(found));
             engines.gaps.extend(before.gap().cloned());

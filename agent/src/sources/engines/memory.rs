@@ -40,8 +40,8 @@ impl ListenerMemory {
         !self.listening.is_empty() && listening.iter().any(is_new)
     }
 
-    /// Returns the gap if this look could not read the settings of an engine in time.
-    pub fn late_settings(&self) -> Option<Gap> {
+    /// Returns the gap if this look could not read the settings of an engine that may name a port of its API.
+    pub fn unread_settings(&self) -> Option<Gap> {
         self.settings.gap()
     }
 

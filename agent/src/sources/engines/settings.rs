@@ -75,13 +75,15 @@ pub(super) struct SettingsReader {
     read: BTreeMap<ProcessKey, Option<Arc<DaemonSettings>>>,
     /// The daemon whose files exceeded the deadline in this look.
     late: Option<ProcessKey>,
+    /// The daemon without settings that listens on this TCP port.
+    unclear: Option<(ProcessKey, u16)>,
 }
 
 impl SettingsReader {
     /// Starts a look.
     pub(super) fn begin(&mut self) {
         self.read.clear();
-        self.late = None;
+        (self.late, self.unclear) = (None, None);
     }
 
     /// Returns the settings of `process`. Returns none if they cannot be read.
@@ -112,11 +114,25 @@ impl SettingsReader {
         answer?
     }
 
-    /// Returns the gap if the files of a daemon were not read in time in this look: they may name a TCP port of its API.
+    /// Records that a daemon, whose settings could not be read, listens on a TCP port.
+    pub(super) fn add_unclear_port(&mut self, reader: &ProcessReader, entry: &ProcessEntry, port: u16) {
+        // A daemon that has ended meanwhile has no settings and no port.
+        if program::read_command(reader, entry).is_ok() {
+            self.unclear = Some((entry.key, port));
+        }
+    }
+
+    /// Returns the gap if settings of a daemon were not read in this look that may name a TCP port of its API.
     pub(super) fn gap(&self) -> Option<Gap> {
-        let asked = format!("the settings of dockerd, pid {}", self.late?.pid);
-        let answer = "its files did not answer within a second: their disk hangs";
-        Some(Gap::new(Reason::DeadlineExceeded, Hides::Client, asked, answer))
+        let asked = |daemon: ProcessKey| format!("the settings of dockerd, pid {}", daemon.pid);
+        if let Some(late) = self.late {
+            let answer = "its files did not answer within a second: their disk hangs";
+            return Some(Gap::new(Reason::DeadlineExceeded, Hides::Client, asked(late), answer));
+        }
+        let (daemon, port) = self.unclear?;
+        let answer =
+            format!("its configuration cannot be read, and it listens on TCP port {port}, which may be its API");
+        Some(Gap::new(Reason::Malformed, Hides::Client, asked(daemon), answer))
     }
 }
 

@@ -37,8 +37,12 @@ pub fn add_tcp_listeners(
         };
         let Some(engine) = engine else { continue };
         let dockerd = engine.process.as_ref().filter(|_| engine.kind == EngineKind::Dockerd);
-        let settings = dockerd.and_then(|process| memory.settings.read(reader, table.get(process.key.pid)?, process));
+        let dockerd = dockerd.and_then(|process| Some((table.get(process.key.pid)?, process)));
+        let settings = dockerd.and_then(|(entry, process)| memory.settings.read(reader, entry, process));
         let transport = transport(engine.kind, settings.as_deref(), address.port(), of_unit.is_some());
+        if let (None, None, Some((entry, _))) = (&transport, &settings, dockerd) {
+            memory.settings.add_unclear_port(reader, entry, address.port());
+        }
         let (Some(id), Some(transport)) = (socket.id(), transport) else {
             continue;
         };
@@ -109,7 +113,62 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::model::reading::Reason;
     use crate::sources::recorded::RecordedHost;
+
+    /// Finds the API of one engine, which listens on one port, and the gap of its settings.
+    fn look(host: &RecordedHost, kind: EngineKind, port: u16) -> (Option<Transport>, Option<Reason>) {
+        let table = host.reader().read_table();
+        let table = table.reading.known().expect("one process is recorded");
+        let address = format!("0.0.0.0:{port}").parse().expect("an address");
+        let mut engines = vec![EngineSighting {
+            kind,
+            process: host.reader().describe(&table.entries[0]),
+            containerd: Containerd::Own,
+            listeners: Vec::new(),
+        }];
+        let socket = ListeningSocket {
+            inode: SocketInode(7),
+            netns: crate::model::identity::NetNs(1),
+            name: SocketName::Tcp(address),
+            file: None,
+            pending: Vec::new(),
+            unlisted: 0,
+        };
+        let of_engine = HeldSocket {
+            engine: 0,
+            pid: crate::model::identity::Pid(10),
+            descriptor: 3,
+            protocol: crate::sources::sockets::protocol::Protocol::Tcp,
+        };
+        let held = BTreeMap::from([(SocketInode(7), of_engine)]);
+        let systemd = TcpHeld {
+            sockets: BTreeSet::new(),
+            of_init: BTreeSet::new(),
+            ports: BTreeMap::new(),
+            of_users: false,
+        };
+        let memory = &mut ListenerMemory::default();
+        let held = (&held, &systemd);
+        add_tcp_listeners(&host.reader(), table, &mut engines, &[socket], held, memory);
+        let found = engines[0].listeners.first().and_then(|listener| listener.transport);
+        (found, memory.settings.gap().map(|gap| gap.reason))
+    }
+
+    #[test]
+    fn a_port_of_a_dockerd_whose_configuration_cannot_be_read_may_be_its_api() {
+        for (daemon, expected) in [("{ torn", Some(Reason::Malformed)), ("{}", None)] {
+            let host = RecordedHost::new();
+            let process = host.process(10, 1, "x").arguments(&["dockerd"]).in_host_root();
+            process.file("status", "Uid:\t0\t0\t0\t0\n");
+            let etc = host.paths().root.join("etc/docker");
+            std::fs::create_dir_all(&etc).expect("a directory");
+            std::fs::write(etc.join("daemon.json"), daemon).expect("a file");
+            assert_eq!(look(&host, EngineKind::Dockerd, 4243), (None, expected), "{daemon}");
+            let (known, _) = look(&host, EngineKind::Dockerd, 2375);
+            assert!(known.is_some(), "{daemon}");
+        }
+    }
 
     #[test]
     fn apis_are_distinguished_from_other_ports_and_state_the_basis_of_their_security() {
@@ -138,46 +197,7 @@ mod tests {
             let host = RecordedHost::new();
             let process = host.process(10, 1, "x").arguments(arguments).in_host_root();
             process.file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
-            let table = host.reader().read_table();
-            let table = table.reading.known().expect("one process is recorded");
-            let address = format!("0.0.0.0:{port}").parse().expect("an address");
-            let mut engines = vec![EngineSighting {
-                kind,
-                process: host.reader().describe(&table.entries[0]),
-                containerd: Containerd::Own,
-                listeners: Vec::new(),
-            }];
-            let socket = ListeningSocket {
-                inode: SocketInode(7),
-                netns: crate::model::identity::NetNs(1),
-                name: SocketName::Tcp(address),
-                file: None,
-                pending: Vec::new(),
-                unlisted: 0,
-            };
-            let of_engine = HeldSocket {
-                engine: 0,
-                pid: crate::model::identity::Pid(10),
-                descriptor: 3,
-                protocol: crate::sources::sockets::protocol::Protocol::Tcp,
-            };
-            let held = BTreeMap::from([(SocketInode(7), of_engine)]);
-            let systemd = TcpHeld {
-                sockets: BTreeSet::new(),
-                of_init: BTreeSet::new(),
-                ports: BTreeMap::new(),
-                of_users: false,
-            };
-            let memory = &mut ListenerMemory::default();
-            add_tcp_listeners(
-                &host.reader(),
-                table,
-                &mut engines,
-                &[socket],
-                (&held, &systemd),
-                memory,
-            );
-            let found = engines[0].listeners.first().and_then(|l| l.transport);
+            let (found, _) = look(&host, kind, port);
             assert_eq!(found.map(|t| (t.security, t.basis)), expected, "{arguments:?} {port}");
         }
     }
