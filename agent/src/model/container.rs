@@ -134,6 +134,9 @@ pub struct SupervisedContainer {
     pub supervisor: Pid,
     /// The container that the supervisor is in: a nested engine's containers are supervised inside the pod of that engine.
     pub inside: Option<ContainerId>,
+    /// True if the container belongs to `inside` though its control group is not below that one's: a child of the
+    /// supervisor is in that group, and whoever only claims the id has no child there.
+    pub has_child: bool,
     /// The ordinary user who runs the supervisor; none for root. Everything that the supervisor says is that user's claim.
     pub user: Option<u32>,
     /// The name that the engine gave it, from a file of the engine.

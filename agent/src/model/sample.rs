@@ -271,6 +271,7 @@ pub(crate) fn supervised(n: u8, name: Option<&str>) -> SupervisedContainer {
         engine: EngineKind::Dockerd,
         supervisor: Pid(900),
         inside: None,
+        has_child: false,
         user: None,
         name: name.map(str::to_owned),
         image: None,

@@ -124,6 +124,11 @@ impl Membership {
         }
     }
 
+    /// Returns the containers that no user claims, outermost first.
+    pub fn trusted(&self) -> impl DoubleEndedIterator<Item = &CgroupContainer> {
+        self.containers.iter().filter(|container| container.user.is_none())
+    }
+
     /// True if a process with the contents `file` of its `/proc/<pid>/cgroup` may be in the groups that were recorded in the same
     /// form, one controller in each line.
     pub fn may_be_of(file: &[u8], recorded: &[u8]) -> bool {

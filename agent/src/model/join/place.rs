@@ -76,7 +76,10 @@ impl<'a> Places<'a> {
                 places.list(&ended.id, pod, Some(&ended.name));
             }
         }
-        for supervised in snapshot.supervised.reading.items() {
+        // Any pod may start a program with the arguments of a supervisor and the ID of another container.
+        let is_claim = |s: &&SupervisedContainer| s.inside.is_some() && !s.has_child;
+        let supervised = snapshot.supervised.reading.items().iter();
+        for supervised in supervised.filter(|s| !is_claim(s)) {
             places.supervised.insert(&supervised.id, supervised);
         }
         places
@@ -115,8 +118,7 @@ impl<'a> Places<'a> {
     /// node inside a container has the outer engine's container first, which this runtime does not know.) Within that pod the
     /// innermost container counts.
     fn in_pod(&self, membership: &Membership) -> Option<&ProcessPlace> {
-        let trusted = membership.containers.iter().filter(|c| c.user.is_none());
-        let mut listed = trusted.filter_map(|c| self.listed(&c.id));
+        let mut listed = membership.trusted().filter_map(|c| self.listed(&c.id));
         let of_path = membership.pod_uid.as_deref();
         let outermost = listed
             .next()
@@ -132,10 +134,12 @@ impl<'a> Places<'a> {
     /// True if a process is in a container of a pod, as far as its control group shows, and the runtime lists none around it.
     pub(super) fn lack(&self, process: &Process) -> bool {
         let membership = &process.membership;
-        let trusted = || membership.containers.iter().filter(|c| c.user.is_none());
         let of_cri = |c: &CgroupContainer| matches!(c.manager, Manager::CriContainerd | Manager::Crio);
-        let of_pod = membership.pod_uid.is_some() || trusted().any(of_cri);
-        of_pod && !trusted().any(|c| self.listed(&c.id).is_some_and(|listed| listed.pod_uid.is_some()))
+        let of_pod = membership.pod_uid.is_some() || membership.trusted().any(of_cri);
+        of_pod
+            && !membership
+                .trusted()
+                .any(|c| self.listed(&c.id).is_some_and(|listed| listed.pod_uid.is_some()))
     }
 
     /// Returns a container that the runtime lists, or the one around its supervisor: a nested engine may have mounted the control

@@ -169,6 +169,11 @@ fn a_holder_is_named_by_the_lists_of_the_runtime() {
             pod(Some("build")),
         ),
         (
+            "a container whose ID a program in a pod has in its arguments",
+            contained(1, Manager::Nerdctl, &[id(9)]),
+            engine_container(None, "without a known name"),
+        ),
+        (
             "inside of Docker's own",
             contained(1, Manager::Docker, &[id(7), id(8)]),
             engine_container(Some(EngineKind::Dockerd), "web"),
@@ -182,9 +187,14 @@ fn a_holder_is_named_by_the_lists_of_the_runtime() {
         known(&mut node.supervised).push(supervised(7, Some("web")));
         let nested = SupervisedContainer {
             inside: Some(id(1)),
+            has_child: true,
             ..supervised(6, None)
         };
         known(&mut node.supervised).push(nested);
+        known(&mut node.supervised).push(SupervisedContainer {
+            inside: Some(id(1)),
+            ..supervised(9, Some("forged"))
+        });
         known(&mut node.supervised).push(SupervisedContainer {
             user: Some(1000),
             ..supervised(5, Some("ci"))

@@ -106,7 +106,7 @@ fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Optio
     let root = Rooted::new(reader.open_root(entry.key)?);
     let data_roots = find_data_roots(reader, entry.key, &root)?;
     Ok(Some(Daemon {
-        inside: process.membership.containers.last().map(|c| c.id.clone()),
+        inside: process.membership.trusted().next_back().map(|c| c.id.clone()),
         root,
         data_roots,
     }))

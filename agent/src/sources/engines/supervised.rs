@@ -4,6 +4,7 @@
 //! <bundle> <runtime>`), and of conmon (`-c <id> -n <name>`), which any user may read. Keeps the ID and the name, and
 //! nothing else of the arguments.
 
+use std::cell::OnceCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,7 +13,7 @@ use super::program::{self, base, option};
 use super::records::Records;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
-use crate::model::identity::{ContainerId, ProcessKey};
+use crate::model::identity::{ContainerId, Pid, ProcessKey};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 use crate::sources::docker::{CONMON, CONTAINERD_NAMESPACE, SHIMS};
@@ -35,6 +36,7 @@ pub fn find_supervised(
     memory: &mut SupervisorMemory,
 ) -> Sighting<Vec<SupervisedContainer>> {
     let mut gaps = Vec::new();
+    let children = OnceCell::new();
     memory.others.retain(|key| reader.was_kept(*key));
     // By ID: a shim's short-lived helpers, and conmon's for an exec, name the same container.
     let mut found: BTreeMap<ContainerId, SupervisedContainer> = BTreeMap::new();
@@ -59,8 +61,15 @@ pub fn find_supervised(
         let Some(supervisor) = reader.describe(entry) else {
             continue;
         };
+        let inside = place_of(&supervisor, &container.id);
+        let children = || children.get_or_init(|| by_parent(table)).get(&entry.key.pid);
+        let has_child = inside.as_ref().is_some_and(|inside| {
+            let mut children = children().into_iter().flatten();
+            children.any(|child| is_apart(reader, child, &container.id, inside))
+        });
         let container = SupervisedContainer {
-            inside: place_of(&supervisor, &container.id),
+            inside,
+            has_child,
             user: supervisor.uid.filter(|uid| *uid != 0),
             ..container
         };
@@ -111,16 +120,34 @@ pub fn read_records(
 }
 
 /// Returns the rank of a supervisor's claim, for comparison: root's on the host is the most reliable, then one in a
-/// container, then a user's.
+/// container that has a child to show for it, then a user's. Any other in a container comes last, because it would hide
+/// the container in its pod.
 const fn rank(container: &SupervisedContainer) -> (bool, bool) {
-    (container.user.is_some(), container.inside.is_some())
+    let is_of_host = container.inside.is_none();
+    let is_of_node = is_of_host && container.user.is_none();
+    (!is_of_node && !container.has_child, !is_of_host)
 }
 
 /// Returns the container that the supervisor itself runs in: the innermost one around it except the one that it
-/// supervises.
+/// supervises. A container that only a user claims is none.
 fn place_of(supervisor: &Process, own: &ContainerId) -> Option<ContainerId> {
-    let around = supervisor.membership.containers.iter().rev();
+    let around = supervisor.membership.trusted().rev();
     around.map(|c| &c.id).find(|id| *id != own).cloned()
+}
+
+fn by_parent(table: &ProcessTable) -> BTreeMap<Pid, Vec<&ProcessEntry>> {
+    let mut children: BTreeMap<Pid, Vec<&ProcessEntry>> = BTreeMap::new();
+    for entry in &table.entries {
+        children.entry(entry.parent).or_default().push(entry);
+    }
+    children
+}
+
+/// True if a process is in the container `id`, and its control groups do not pass through `inside`.
+fn is_apart(reader: &ProcessReader, entry: &ProcessEntry, id: &ContainerId, inside: &ContainerId) -> bool {
+    let membership = reader.read_membership(entry.key).unwrap_or_default();
+    let is_in = |id: &ContainerId| membership.trusted().any(|container| container.id == *id);
+    is_in(id) && !is_in(inside)
 }
 
 /// The container that a process supervises.
@@ -151,6 +178,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
             engine,
             supervisor: entry.key.pid,
             inside: None,
+            has_child: false,
             user: None,
             name,
             image: None,

@@ -142,6 +142,7 @@ mod tests {
             engine: EngineKind::Podman,
             supervisor: Pid(70),
             inside: None,
+            has_child: false,
             name: None,
             image: None,
             mounts: Vec::new(),

@@ -183,6 +183,61 @@ fn an_ordinary_user_cannot_name_the_nodes_containers_or_make_castoff_read_a_file
 }
 
 #[test]
+fn a_supervisor_in_a_container_shows_a_child_for_the_one_that_it_names() {
+    let pod = format!("/kubepods/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a/{C}");
+    let of_user = "/user.slice/user-1000.slice/user@1000.service";
+    let in_pod = |user, has_child| (Some(C.to_owned()), user, has_child);
+    let claimed = format!("{of_user}/docker-{A}.scope");
+    // The cgroup of the supervisor, of its child, and the user of another supervisor, which is in no container.
+    let table = [
+        (pod.clone(), Some(format!("/docker/{A}")), None, in_pod(None, true)),
+        (
+            pod.clone(),
+            Some(format!("{pod}/docker/{A}")),
+            None,
+            in_pod(None, false),
+        ),
+        (pod.clone(), Some(claimed), None, in_pod(None, false)),
+        (pod.clone(), Some(format!("/docker/{B}")), None, in_pod(None, false)),
+        (pod.clone(), None, None, in_pod(None, false)),
+        (
+            pod.clone(),
+            Some(format!("/docker/{A}")),
+            Some(1000),
+            in_pod(None, true),
+        ),
+        (pod.clone(), None, Some(1000), (None, Some(1000), false)),
+        (pod, Some(format!("/docker/{A}")), Some(0), (None, None, false)),
+        (
+            format!("{of_user}/cri-containerd-{C}.scope"),
+            None,
+            None,
+            (None, None, false),
+        ),
+    ];
+    for (group, child, beside, expected) in table {
+        let host = RecordedHost::new();
+        systemd(&host);
+        let shim = |pid| {
+            let shim = host.process(pid, 1, "containerd-shim").exe("/bin/containerd-shim");
+            shim.arguments(&["containerd-shim", "-namespace", "moby", "-id", A])
+        };
+        shim(20).cgroup(&group);
+        if let Some(child) = &child {
+            host.process(21, 20, "sleep").exe("/bin/sleep").cgroup(child);
+        }
+        if let Some(user) = beside {
+            shim(30).file("status", format!("Uid:\t{user}\t{user}\t{user}\t{user}\n"));
+        }
+        let (containers, _) = supervised(&host);
+        let found = containers
+            .into_iter()
+            .map(|c| (c.inside.map(|id| id.0), c.user, c.has_child));
+        assert_eq!(found.collect::<Vec<_>>(), [expected], "{group} {child:?} {beside:?}");
+    }
+}
+
+#[test]
 fn an_invalid_record_is_a_gap_of_detail_and_is_not_quoted() {
     for (content, reason) in [
         (
