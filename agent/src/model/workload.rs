@@ -129,6 +129,11 @@ impl Membership {
         self.containers.iter().filter(|container| container.user.is_none())
     }
 
+    /// True if a container or a pod is around the process that no user claims.
+    pub fn is_contained(&self) -> bool {
+        self.pod_uid.is_some() || self.trusted().next().is_some()
+    }
+
     /// True if a process with the contents `file` of its `/proc/<pid>/cgroup` may be in the groups that were recorded in the same
     /// form, one controller in each line.
     pub fn may_be_of(file: &[u8], recorded: &[u8]) -> bool {

@@ -108,6 +108,8 @@ struct EngineSearch<'a> {
     activators: Vec<&'a ProcessEntry>,
     /// The listening sockets that activators hold, with the activator.
     activated: BTreeMap<usize, Pid>,
+    /// The activators that run in a container.
+    contained: BTreeSet<Pid>,
     /// The listening sockets whose owner is known.
     claimed: BTreeSet<usize>,
     engines: Vec<EngineSighting>,
@@ -129,6 +131,7 @@ impl<'a> EngineSearch<'a> {
             by_inode: listening.iter().enumerate().map(|(at, s)| (s.inode, at)).collect(),
             activators: Vec::new(),
             activated: BTreeMap::new(),
+            contained: BTreeSet::new(),
             claimed: BTreeSet::new(),
             engines: Vec::new(),
             gaps: Vec::new(),
@@ -190,8 +193,13 @@ impl<'a> EngineSearch<'a> {
         for entry in self.activators.clone() {
             match self.read_listening(entry) {
                 Ok(held) => {
+                    let process = self.reader.describe(entry);
+                    // Any container may have a program of this name. The engine behind its listener is the container's.
+                    if entry.key.pid != Pid(1) && process.as_ref().is_some_and(|p| p.membership.is_contained()) {
+                        self.contained.insert(entry.key.pid);
+                    }
                     // A user's program with the name systemd listens for that user alone.
-                    let user = self.user_of(entry);
+                    let user = process.and_then(|p| p.uid).filter(|uid| *uid != 0);
                     let counts = |at: &usize| user.is_none_or(|user| is_of_user(&self.listening[*at].name, user));
                     for at in held.into_iter().filter(counts) {
                         self.activated.entry(at).or_insert(entry.key.pid);

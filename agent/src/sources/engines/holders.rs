@@ -47,7 +47,7 @@ impl<'a> EngineSearch<'a> {
         for (at, suggested) in named {
             let key = match owners.get(&at) {
                 Some(owner) => (Some(owner.key.pid), EngineKind::Other),
-                None => (None, suggested),
+                None => (self.contained_activator(at), suggested),
             };
             if key.0.is_none() && !self.activated.contains_key(&at) {
                 unowned.insert(at);
@@ -66,6 +66,12 @@ impl<'a> EngineSearch<'a> {
             }
         }
         self.report_unowned(&unowned, hidden.as_ref());
+    }
+
+    /// Returns the activator of a socket, if it runs in a container.
+    fn contained_activator(&self, at: usize) -> Option<Pid> {
+        let activator = self.activated.get(&at).copied();
+        activator.filter(|pid| self.contained.contains(pid))
     }
 
     /// Finds the owner of each socket: the oldest process that holds it and did not inherit it from its parent.

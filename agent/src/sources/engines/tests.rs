@@ -280,6 +280,45 @@ fn systemds_listener_is_an_engine_before_it_starts() {
     assert_eq!(gaps, []);
 }
 
+/// Any container may have a program with this name, as root or not.
+#[test]
+fn a_systemd_in_a_container_is_the_process_of_its_engine() {
+    let id = "4f2a".repeat(16);
+    for (uid, group, expected) in [
+        (
+            0,
+            format!("/kubepods/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a/{id}"),
+            "dockerd 20",
+        ),
+        (1000, format!("/docker/{id}/init.scope"), "dockerd 20"),
+        (
+            0,
+            format!("/user.slice/user-1000.slice/user@1000.service/docker-{id}.scope"),
+            "dockerd nobody",
+        ),
+        (0, "/system.slice/proxy.service".to_owned(), "dockerd nobody"),
+    ] {
+        let host = RecordedHost::new();
+        systemd(&host).socket(9).cgroup(&format!("/docker/{id}/init.scope"));
+        let inner = host.process(20, 1, "systemd").exe("/sbin/systemd").cgroup(&group);
+        let inner = inner.file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+        inner.socket(10);
+        let path = "/run/user/1000/docker.sock";
+        let (engines, gaps) = look(
+            &host,
+            &[listening(9, HOST, "/run/docker.sock"), listening(10, HOST, path)],
+        );
+        let mut expected = vec![
+            "dockerd nobody: /run/docker.sock(activated)".to_owned(),
+            format!("{expected}: {path}(activated)"),
+        ];
+        expected.sort();
+        let mut engines = engines;
+        engines.sort();
+        assert_eq!((engines, gaps), (expected, vec![]), "{uid} {group}");
+    }
+}
+
 #[test]
 fn an_engine_with_hidden_descriptors_is_never_left_out_silently() {
     let host = RecordedHost::new();
