@@ -143,11 +143,17 @@ impl Membership {
     /// Parses the bytes of `/proc/<pid>/cgroup`. A form that is not understood places the process nowhere. `owner` returns the
     /// user who owns the directory of a control group: that user chooses the names of the groups below it.
     pub fn from_cgroups(file: &[u8], owner: GroupOwner<'_>) -> Self {
-        cgroup::parse(file, owner)
+        cgroup::parse(file, owner, None)
+    }
+
+    /// Parses the record of a process of the user `uid`, which may have ended. Its groups may be removed by now, so that the name
+    /// of a container below a missing group may be that user's claim.
+    pub fn from_record(record: &[u8], owner: GroupOwner<'_>, uid: u32) -> Self {
+        cgroup::parse(record, owner, Some(uid).filter(|uid| *uid != 0))
     }
 
     /// Parses by the names alone, without owners.
     pub fn from_names(file: &[u8]) -> Self {
-        cgroup::parse(file, &|_, _| None)
+        cgroup::parse(file, &|_, _| None, None)
     }
 }

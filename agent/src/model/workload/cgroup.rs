@@ -27,12 +27,15 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 const ID_DIGITS: usize = 64;
 
 /// Parses the file of one process.
-pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>) -> Membership {
+///
+/// A group that is missing has been removed since the file was recorded. `ended` is the ordinary user of a recorded process that
+/// has ended: he may have owned such a group.
+pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>, ended: Option<u32>) -> Membership {
     let mut lines: Vec<Line<'_>> = file.split(|b| *b == b'\n').filter_map(Line::parse).collect();
     lines.sort_by_key(|line| line.rank); // stable: the others keep the kernel's order
     let mut placed = Membership::default();
     for line in &lines {
-        let (containers, pod_uid) = line.walk(owner);
+        let (containers, pod_uid) = line.walk(owner, ended);
         // A nested engine makes groups only in the hierarchies that its container mounts: the deepest line is right. A user's
         // claim never outweighs a group that the user could not make.
         if weight(&containers) > weight(&placed.containers) {
@@ -115,25 +118,30 @@ impl<'a> Line<'a> {
 
     /// Returns the containers along the path and the pod's uid. Owners are read only where the names alone place the process in a
     /// container or a pod.
-    fn walk(&self, owner: GroupOwner<'_>) -> (Vec<CgroupContainer>, Option<String>) {
+    fn walk(&self, owner: GroupOwner<'_>, ended: Option<u32>) -> (Vec<CgroupContainer>, Option<String>) {
         let (containers, pod_uid) = walk(self.path, None);
         let is_placed = pod_uid.is_some() || !containers.is_empty();
-        let claim = if is_placed { self.find_claim(owner) } else { None };
+        let claim = if is_placed { self.find_claim(owner, ended) } else { None };
         match claim {
             Some(_) => walk(self.path, claim),
             None => (containers, pod_uid),
         }
     }
 
-    /// Finds the outermost group that an ordinary user owns.
-    fn find_claim(&self, owner: GroupOwner<'_>) -> Option<Claim> {
+    /// Finds the outermost group that an ordinary user owns, or may have owned. The groups around pods and containers outlast them,
+    /// so a missing group outside of all may have been the user's. If the first group is missing, the path begins elsewhere.
+    fn find_claim(&self, owner: GroupOwner<'_>, ended: Option<u32>) -> Option<Claim> {
         let mut path = Vec::new();
         for (from, segment) in (1..).zip(segments(self.path)) {
             path.push(b'/');
             path.extend_from_slice(segment);
-            match owner(self.controllers, &path)? {
-                0 => {}
-                uid => return Some(Claim { uid, from }),
+            match owner(self.controllers, &path) {
+                Some(0) => {}
+                Some(uid) => return Some(Claim { uid, from }),
+                None => {
+                    let is_outside = from > 1 && walk(&path, None) == (Vec::new(), None);
+                    return ended.filter(|_| is_outside).map(|uid| Claim { uid, from });
+                }
             }
         }
         None

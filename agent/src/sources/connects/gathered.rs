@@ -237,7 +237,7 @@ fn path_on_host(process: &Process) -> Option<&str> {
 
 /// Describes the process of a record that has ended.
 fn described_by(record: &Record, proc: &Path, root: &Path, programs: &BTreeMap<(u32, u64), String>) -> Process {
-    let membership = cgroups::read_membership(proc, record.origin.groups.as_bytes());
+    let membership = cgroups::read_recorded(proc, record.origin.groups.as_bytes(), record.origin.uid);
     let is_of_host = membership.containers.is_empty();
     // The inode of a deleted file may be reused.
     let is_same = |path: &&String| path.rsplit('/').next() == Some(&record.origin.program);
@@ -368,6 +368,36 @@ mod tests {
         let process = take(&mut gathered).remove(0).process.expect("a record names it");
         let users: Vec<_> = process.membership.containers.iter().map(|c| c.user).collect();
         assert_eq!(users, [Some(owner)]);
+    }
+
+    #[test]
+    fn an_ended_client_in_a_removed_cgroup_accuses_no_container() {
+        let id = "4f2a".repeat(16);
+        let pod = format!("cri-containerd-{id}.scope/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a/kubepods//");
+        for (uid, group, claimed_by) in [
+            (33, format!("docker-{id}.scope/ci.service/system.slice//"), Some(33)),
+            (33, pod.replace("//", "/ci.service/system.slice//"), Some(33)),
+            (0, format!("docker-{id}.scope/ci.service/system.slice//"), None),
+            // a container that has ended, and one in a part of the hierarchy that castoff does not see
+            (33, format!("docker-{id}.scope/system.slice//"), None),
+            (33, pod.clone(), None),
+            (33, format!("{id}/docker//"), None),
+        ] {
+            let host = RecordedHost::new();
+            let init = host.paths().proc.join("1");
+            std::fs::create_dir_all(&init).expect("fresh");
+            std::os::unix::fs::symlink(host.paths().root, init.join("root")).expect("fresh");
+            for outer in ["system.slice", "kubepods"] {
+                host.file(&format!("/sys/fs/cgroup/{outer}/cgroup.procs"), "");
+            }
+            let mut record = record("curl", &group);
+            record.origin.uid = uid;
+            let mut gathered = gathered(&host);
+            gathered.add(&record, NOW);
+            let process = take(&mut gathered).remove(0).process.expect("a record names it");
+            let users: Vec<_> = process.membership.containers.iter().map(|c| c.user).collect();
+            assert_eq!(users, [claimed_by], "{uid} {group}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The control groups of a process, with the owners of their directories.
 //!
 //! Relies on the places where systemd mounts the hierarchies: `/sys/fs/cgroup` of the host's first process, and with
-//! version 1 a directory for each below it. A cgroup that does not exist or cannot be read is judged by its name.
+//! version 1 a directory for each below it. A cgroup of a running process that cannot be read is judged by its name.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,8 +13,22 @@ use crate::model::workload::Membership;
 
 /// Returns the membership of a process from `file`, the contents of its `cgroup`.
 pub(crate) fn read_membership(proc: &Path, file: &[u8]) -> Membership {
-    let mounted = proc.join("1/root/sys/fs/cgroup");
+    let mounted = mounted(proc);
     Membership::from_cgroups(file, &|controllers, group| read_owner(&mounted, controllers, group))
+}
+
+/// Returns the membership of a process of the user `uid` that may have ended, from the kernel's record of its groups.
+pub(crate) fn read_recorded(proc: &Path, record: &[u8], uid: u32) -> Membership {
+    let mounted = mounted(proc);
+    Membership::from_record(
+        record,
+        &|controllers, group| read_owner(&mounted, controllers, group),
+        uid,
+    )
+}
+
+fn mounted(proc: &Path) -> PathBuf {
+    proc.join("1/root/sys/fs/cgroup")
 }
 
 fn read_owner(mounted: &Path, controllers: &[u8], group: &[u8]) -> Option<u32> {

@@ -10,7 +10,7 @@ const STATIC: &str = "7a2c1e0f9b8d4c6e5f3a2b1c0d9e8f7a";
 
 /// Parses a file whose groups are all root's.
 fn parse(file: &[u8]) -> Membership {
-    parse_owned(file, &|_, _| Some(0))
+    parse_owned(file, &|_, _| Some(0), None)
 }
 
 /// The expected result of a path, in short: `manager:A manager:B pod <uid>` or a unit.
@@ -229,7 +229,7 @@ fn a_group_that_a_user_owns_frames_neither_a_pod_nor_another_user() {
     };
     for (lines, expected) in table {
         let file = path(&lines.join("\n"));
-        assert_eq!(said(&parse_owned(file.as_bytes(), &owner)), expected, "{lines:?}");
+        assert_eq!(said(&parse_owned(file.as_bytes(), &owner, None)), expected, "{lines:?}");
     }
 }
 
