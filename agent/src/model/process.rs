@@ -33,7 +33,7 @@ pub struct Process {
 pub struct Owner {
     /// The real user id; none where that is not known.
     pub uid: Option<u32>,
-    /// The outermost container around it.
+    /// The outermost container around it, except those that a user claims.
     pub container: Option<ContainerId>,
 }
 
@@ -68,7 +68,7 @@ impl Process {
     pub fn owner(&self) -> Owner {
         Owner {
             uid: self.uid,
-            container: self.membership.containers.first().map(|c| c.id.clone()),
+            container: self.membership.trusted().next().map(|c| c.id.clone()),
         }
     }
 

@@ -105,6 +105,17 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Returns the files that the listeners are bound to, with those of the node's engines first.
+    fn files(&self) -> Vec<FileIdentity> {
+        let is_of_node = |listener: &&ListeningSocket| !self.of_users.contains(&listener.inode);
+        let (of_node, of_users): (Vec<_>, Vec<_>) = self.listeners.iter().partition(is_of_node);
+        of_node
+            .into_iter()
+            .chain(of_users)
+            .filter_map(|listener| listener.file)
+            .collect()
+    }
+
     /// Returns the gaps for waiting clients that the kernel did not list.
     fn unlisted_gaps(&self) -> Vec<Gap> {
         let mut gaps = Vec::new();
@@ -137,7 +148,7 @@ pub fn find_connections(
         memory,
         iterator,
     } = processes;
-    let watched = Watched::new(watch.listeners);
+    let (watched, files) = (Watched::new(watch.listeners), watch.files());
     let seen = find_open(tables, namespaces, &watched, watch, connected);
     let mut gaps = seen.gaps;
     gaps.extend(watch.unlisted_gaps());
@@ -145,13 +156,13 @@ pub fn find_connections(
     let changed = search.recall(reader, memory);
     let shows_all = seen.unseen.is_empty();
     let is_due = !shows_all || search.has_unheld() || memory.wants_pass();
-    let is_passed = is_due && search.ask(iterator, &watched, shows_all);
+    let is_passed = is_due && search.ask(iterator, &watched, &files, shows_all);
     if !is_passed {
         search.find_holders(reader, memory, &changed, iterator.is_running());
     }
     if search.has_unheld() {
         search.leave_out_closed(tables, namespaces, &watched);
-        if search.has_unheld() && !(is_passed && search.ask(iterator, &watched, true)) {
+        if search.has_unheld() && !(is_passed && search.ask(iterator, &watched, &files, true)) {
             search.find_late_holders(reader);
         }
     }
@@ -253,7 +264,13 @@ impl<'a> HolderSearch<'a> {
     /// Runs the kernel's iterator for the holders of all connections, and for connections that no table showed. It is
     /// not run if the tables are complete and have no connections. Returns false if it could not run: then the walk
     /// over `/proc` is needed.
-    fn ask(&mut self, iterator: &mut HolderIterator, watched: &Watched<'_>, is_whole: bool) -> bool {
+    fn ask(
+        &mut self,
+        iterator: &mut HolderIterator,
+        watched: &Watched<'_>,
+        files: &[FileIdentity],
+        is_whole: bool,
+    ) -> bool {
         let wanted = self.wanted(|_| true);
         if wanted.is_empty() && is_whole {
             return true;
@@ -279,8 +296,7 @@ impl<'a> HolderSearch<'a> {
                 self.by_iterator.connectors.insert(holder.socket, connector);
             }
         };
-        let files: Vec<FileIdentity> = watched.files().collect();
-        let is_done = iterator.pass(&wanted, &files, self.deadline, &mut each);
+        let is_done = iterator.pass(&wanted, files, self.deadline, &mut each);
         for open in found
             .into_values()
             .take(CONNECTIONS_KEPT.saturating_sub(self.open.len()))

@@ -21,7 +21,7 @@ use super::self_test::Schedule;
 use crate::model::connect::{
     ConnectEvents, ConnectMethod, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest,
 };
-use crate::model::engine::{Api, EngineSighting};
+use crate::model::engine::{Api, EngineSighting, Listener};
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::request::Request;
@@ -32,6 +32,10 @@ use crate::sources::kernel::rooted::Rooted;
 
 /// The time between two reads of the ring buffer, which has room for 1,100 connects.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The most listeners that are watched: the capacity of the program's map but for castoff's own socket and for files that were created
+/// again since the last look.
+const WATCHED_MOST: usize = 1000;
 
 /// The most removed listeners whose connects are kept until a listener of the same name appears.
 const GONE: usize = 64;
@@ -247,15 +251,9 @@ impl Running {
 
     /// Watches the listeners of `engines`, and stops watching those that are gone.
     pub(super) fn watch(&mut self, engines: &[EngineSighting], gaps: &mut Vec<Gap>) {
-        let mut now: BTreeMap<FileIdentity, (&SocketName, bool)> = BTreeMap::new();
-        for engine in engines {
-            for listener in &engine.listeners {
-                if let ListenerId::File(file) = listener.id {
-                    // A client that is not seen at the runtime's own socket is no client of Docker either.
-                    let is_beside = engine.is_of_user() || listener.api == Api::Cri;
-                    now.insert(file, (&listener.name, is_beside));
-                }
-            }
+        let (now, left_out) = choose(engines);
+        for (name, of_user) in left_out {
+            not_watched(name, of_user, "more listeners than the kernel program can watch").fold_into(gaps);
         }
         let is_ahead = |watched: &Watched| {
             matches!(watched.place, Place::Here(_)) && now.values().any(|(name, _)| **name == watched.name)
@@ -283,9 +281,7 @@ impl Running {
 
     fn watch_one(&mut self, file: FileIdentity, name: &SocketName, of_user: bool, gaps: &mut Vec<Gap>) {
         if let Err(error) = self.program.watch(file) {
-            let hides = if of_user { Hides::Identity } else { Hides::Client };
-            let asked = format_args!("the kernel for connects to {name}");
-            Gap::new(Reason::LimitReached, hides, asked, error).fold_into(gaps);
+            not_watched(name, of_user, error).fold_into(gaps);
             return;
         }
         let watched = Watched {
@@ -394,6 +390,40 @@ impl Running {
     }
 }
 
+/// A listener's name, and true if no engine of the node listens there, as in [`Watched::of_user`].
+type Named<'a> = (&'a SocketName, bool);
+
+/// Returns the listeners of `engines` to watch, and those for which the program's map has no room: users' before the
+/// node's.
+fn choose(engines: &[EngineSighting]) -> (BTreeMap<FileIdentity, Named<'_>>, Vec<Named<'_>>) {
+    let (of_users, of_node): (Vec<_>, Vec<_>) = engines.iter().partition(|engine| engine.is_of_user());
+    let listeners = of_node.into_iter().chain(of_users).flat_map(|engine| {
+        // A client that is not seen at the runtime's own socket is no client of Docker either.
+        let is_beside = move |listener: &Listener| engine.is_of_user() || listener.api == Api::Cri;
+        let file = |listener: &Listener| match listener.id {
+            ListenerId::File(file) => Some(file),
+            ListenerId::Abstract(..) | ListenerId::Tcp(..) => None,
+        };
+        let listeners = engine.listeners.iter();
+        listeners.filter_map(move |listener| Some((file(listener)?, (&listener.name, is_beside(listener)))))
+    });
+    let (mut now, mut left_out) = (BTreeMap::new(), Vec::new());
+    for (file, named) in listeners {
+        if now.len() < WATCHED_MOST || now.contains_key(&file) {
+            now.entry(file).or_insert(named);
+        } else {
+            left_out.push(named);
+        }
+    }
+    (now, left_out)
+}
+
+fn not_watched(name: &SocketName, of_user: bool, answer: impl std::fmt::Display) -> Gap {
+    let hides = if of_user { Hides::Identity } else { Hides::Client };
+    let asked = format_args!("the kernel for connects to {name}");
+    Gap::new(Reason::LimitReached, hides, asked, answer)
+}
+
 /// Returns the refusal of a method that runs and did not report castoff's own connect.
 fn failed_test(method: ConnectMethod, failure: &str) -> RefusedMethod {
     RefusedMethod {
@@ -470,4 +500,31 @@ fn repeat(
         }
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::dockerd;
+
+    #[test]
+    fn listeners_of_users_leave_room_for_those_of_the_node() {
+        let of = |uid: u32, inodes: std::ops::Range<u32>| {
+            let mut engine = dockerd();
+            engine.process.as_mut().expect("it runs").uid = Some(uid);
+            let listener = engine.listeners[0].clone();
+            let listeners = inodes.map(|inode| Listener {
+                id: ListenerId::File(FileIdentity::from_stat(0x19, inode.into())),
+                ..listener.clone()
+            });
+            engine.listeners = listeners.collect();
+            engine
+        };
+        let most = u32::try_from(WATCHED_MOST).expect("it is small");
+        let engines = [of(1000, 1..most + 2), of(0, 5000..5002)];
+        let (now, left_out) = choose(&engines);
+        let of_node = now.values().filter(|(_, of_user)| !of_user).count();
+        assert_eq!((now.len(), of_node), (WATCHED_MOST, 2));
+        assert_eq!(left_out.iter().filter(|(_, of_user)| *of_user).count(), 3);
+    }
 }

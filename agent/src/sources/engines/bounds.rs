@@ -74,7 +74,10 @@ fn owner_of(engine: &EngineSighting) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::identity::ContainerId;
+    use crate::model::process::Process;
     use crate::model::sample::{dockerd, process};
+    use crate::model::workload::Membership;
 
     fn of(uid: u32, pid: u32, listeners: usize) -> EngineSighting {
         let mut engine = dockerd();
@@ -88,7 +91,15 @@ mod tests {
     #[test]
     fn a_flood_of_one_user_displaces_no_other_engine() {
         let mut engines = vec![of(1000, 5, 2_100)];
-        engines.extend((10..210).map(|pid| of(1001, pid, 1)));
+        engines.extend((10..210).map(|pid| {
+            let mut engine = of(1001, pid, 1);
+            let of_user = Membership::of_container(ContainerId(format!("{pid:064x}")), Some(1001));
+            engine.process = engine.process.map(|process| Process {
+                membership: of_user,
+                ..process
+            });
+            engine
+        }));
         engines.extend([of(0, 800, 2), of(1002, 900, 1)]);
         let mut gaps = Vec::new();
         bound(&mut engines, &mut gaps);
@@ -99,7 +110,11 @@ mod tests {
             of.map(|e| e.listeners.len()).collect::<Vec<_>>()
         };
         assert_eq!(kept(1000), [64]);
-        assert_eq!(kept(1001).len(), 64);
+        assert_eq!(
+            kept(1001).len(),
+            64,
+            "a user's own names of cgroups are no other owners"
+        );
         assert_eq!((kept(0), kept(1002)), (vec![2], vec![1]));
         let hidden: Vec<_> = gaps.iter().map(|gap| (gap.hides, gap.count)).collect();
         assert_eq!(hidden, [(Hides::Detail, 2)]);

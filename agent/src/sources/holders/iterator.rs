@@ -32,6 +32,10 @@ const ITERATORS: (u32, u32) = (5, 8);
 /// The most sockets whose holders one pass can find: the capacity of the program's map.
 const WANTED_MOST: usize = 16_384;
 
+/// The most listeners whose connections one pass can find: the capacity of the program's map. The connections to others are found in
+/// the socket tables.
+const WATCHED_MOST: usize = 1024;
+
 /// The most bytes that one call reads.
 const PIECE: usize = 64 * 1024;
 
@@ -91,7 +95,8 @@ impl HolderIterator {
         }
     }
 
-    /// Calls `each` with every holder of the sockets in `wanted`, and of every connection to a file in `listeners`.
+    /// Calls `each` with every holder of the sockets in `wanted`, and of every connection to a file in `listeners`, of
+    /// which the first [`WATCHED_MOST`] count.
     /// Returns false if there is no such program, or if it failed: then the result is incomplete.
     pub(super) fn pass(
         &mut self,
@@ -185,7 +190,7 @@ impl Program {
         each: &mut dyn FnMut(Holder),
     ) -> Result<(), PassError> {
         let wanted: BTreeSet<SocketInode> = wanted.iter().copied().take(WANTED_MOST).collect();
-        let listeners: BTreeSet<Key> = listeners.iter().map(|file| key(*file)).collect();
+        let listeners: BTreeSet<Key> = listeners.iter().take(WATCHED_MOST).map(|file| key(*file)).collect();
         let of = |socket: &SocketInode| u64::from(socket.0);
         replace(&mut self.wanted, &self.asked.0, &wanted, &of)?;
         replace(&mut self.watched, &self.asked.1, &listeners, &|key| *key)?;
@@ -262,4 +267,20 @@ fn parse(bytes: &[u8]) -> Option<Holder> {
         listener: known(listener.inode).map(|_| listener),
         netns: known(short(bytes, 36)?).map(|netns| NetNs(netns.into())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_the_capacities_of_the_maps() {
+        let program = include_str!("../../../bpf/holders.bpf.c");
+        let maps: Vec<&str> = program.split("struct {").collect();
+        for (map, most) in [("WATCHED", WATCHED_MOST), ("WANTED", WANTED_MOST)] {
+            let end = format!("}} {map} SEC");
+            let map = maps.iter().find(|map| map.contains(&end)).expect("it is declared");
+            assert!(map.contains(&format!("max_entries, {most})")), "{map}");
+        }
+    }
 }

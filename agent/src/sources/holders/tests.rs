@@ -314,3 +314,19 @@ fn the_iterator_does_not_run_without_a_connection() {
         assert_eq!(seen.connections.len(), usize::from(is_asked), "the walk stays");
     }
 }
+
+#[test]
+fn listeners_of_users_come_after_those_of_the_node() {
+    let of_user = ListeningSocket {
+        inode: SocketInode(3),
+        file: OTHER_FILE,
+        ..docker(&[])
+    };
+    let listeners = [of_user, abstract_listener(), docker(&[])];
+    let watch = Watch {
+        of_users: &BTreeSet::from([SocketInode(3)]),
+        ..Watch::of(&listeners)
+    };
+    let files: Vec<_> = watch.files().into_iter().map(Some).collect();
+    assert_eq!(files, [FILE, OTHER_FILE]);
+}

@@ -61,11 +61,6 @@ impl<'a> Watched<'a> {
         self.files.get(at).map(|(_, index)| *index)
     }
 
-    /// Returns the files that the listeners are bound to.
-    pub(super) fn files(&self) -> impl Iterator<Item = FileIdentity> {
-        self.files.iter().map(|(file, _)| *file)
-    }
-
     /// Returns the ID of the listener.
     pub(super) fn id(&self, index: usize) -> Option<ListenerId> {
         self.listener(index)?.id()
