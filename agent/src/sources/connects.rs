@@ -8,6 +8,7 @@
 //! Relies on aya to load the program, and on `security_unix_stream_connect` of `net/unix/af_unix.c`, which the kernel
 //! calls after it has found the listener and before the connection is established.
 
+mod ended;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzzing;
 mod gathered;
@@ -95,8 +96,8 @@ impl ConnectSource {
         };
         let mut running = lock(running);
         running.read();
-        if let Some(engines) = engines.reading.known() {
-            running.watch(engines, &mut gaps);
+        if engines.reading.gap().is_none() {
+            running.watch(engines.reading.items(), &mut gaps);
         }
         let seen = running.take(&started.refused, &mut gaps);
         Sighting::partial(seen, gaps)

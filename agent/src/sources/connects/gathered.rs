@@ -136,6 +136,11 @@ impl Gathered {
         taken
     }
 
+    /// Returns the number of clients of a listener that were not taken.
+    pub(super) fn clients_of(&self, listener: FileIdentity) -> u64 {
+        self.groups.get(&listener).map_or(0, |groups| groups.len() as u64)
+    }
+
     /// Drops the connects to listeners that are not `kept`.
     pub(super) fn retain(&mut self, kept: &dyn Fn(FileIdentity) -> bool) {
         self.groups.retain(|file, _| kept(*file));

@@ -13,6 +13,7 @@ use rustix::fs::FileType;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Refused;
+use super::ended::{EndedListeners, Hidden, Served};
 use super::gathered::Gathered;
 use super::lines::Lines;
 use super::program::{Count, Program};
@@ -21,7 +22,7 @@ use super::self_test::Schedule;
 use crate::model::connect::{
     ConnectEvents, ConnectMethod, Connects, ConnectsSeen, RefusedMethod, RequestEvents, SelfTest,
 };
-use crate::model::engine::{Api, EngineSighting, Listener};
+use crate::model::engine::EngineSighting;
 use crate::model::identity::{FileIdentity, Pid};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::request::Request;
@@ -37,16 +38,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// again since the last look.
 const WATCHED_MOST: usize = 1000;
 
-/// The most removed listeners whose connects are kept until a listener of the same name appears.
-const GONE: usize = 64;
-
 /// A watched listener.
 #[derive(Clone, Debug)]
 struct Watched {
-    name: SocketName,
-    /// True if an ordinary user runs the engine, or if the listener is the runtime's: a client that is hidden there is
-    /// no client of the node's engines.
-    of_user: bool,
+    served: Served,
+    /// True if the last look listed it: a look reports the connects to those.
+    listed: bool,
     /// The connects that were counted already.
     counted: Count,
     place: Place,
@@ -71,13 +68,14 @@ pub(super) struct Running {
     /// The requests whose first line is not complete yet.
     lines: Lines,
     watched: BTreeMap<FileIdentity, Watched>,
-    /// The names of listeners that are no longer watched and have connects that no look has taken.
-    gone: BTreeMap<FileIdentity, SocketName>,
+    ended: EndedListeners,
     total: Count,
     /// The number of lost connects since the last look: at the node's engines, and at users' own.
     lost: [u64; 2],
     /// The number of listeners that were removed from the program's map since the last look, likewise.
     removed: [u64; 2],
+    /// The number of clients of ended engines that no look could report, likewise.
+    hidden: Hidden,
     /// The number of lost requests since the last look.
     requests_lost: u64,
     /// True if a client connected and the program recorded nothing: the self-test shows whether the program works.
@@ -106,10 +104,11 @@ impl Running {
             gathered: Gathered::new(paths.proc.clone(), paths.root.clone()),
             lines: Lines::default(),
             watched: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            ended: EndedListeners::default(),
             total: Count::default(),
             lost: [0; 2],
             removed: [0; 2],
+            hidden: Hidden::default(),
             requests_lost: 0,
             doubted: false,
             own: None,
@@ -154,7 +153,7 @@ impl Running {
         let mut unwatched = Vec::new();
         for (file, watched) in &mut self.watched {
             let Some(now) = self.program.count(*file) else {
-                self.removed[usize::from(watched.of_user)] += 1;
+                self.removed[usize::from(watched.served.of_user)] += 1;
                 self.since = at;
                 watched.counted = Count::default();
                 if self.program.watch(*file).is_err() {
@@ -169,7 +168,7 @@ impl Running {
             self.requests_lost += requests_lost;
             self.total.recorded += now.recorded.saturating_sub(watched.counted.recorded);
             self.total.lost += lost;
-            self.lost[usize::from(watched.of_user)] += lost;
+            self.lost[usize::from(watched.served.of_user)] += lost;
             if lost > 0 {
                 self.gathered.add_unnamed(*file, lost, at);
             }
@@ -202,10 +201,10 @@ impl Running {
     /// Returns the listeners to follow, with the paths of their files on the host. The listeners of users' own engines
     /// are left out: a user could make such a path hang, and then the others would not be followed.
     fn followed(&self) -> Vec<(FileIdentity, String)> {
-        let is_followed = |watched: &Watched| !watched.of_user && watched.place != Place::Elsewhere;
+        let is_followed = |watched: &Watched| !watched.served.of_user && watched.place != Place::Elsewhere;
         let watched = self.watched.iter().filter(|(_, watched)| is_followed(watched));
         watched
-            .filter_map(|(file, watched)| match &watched.name {
+            .filter_map(|(file, watched)| match &watched.served.name {
                 SocketName::Path(path) => Some((*file, path.clone())),
                 SocketName::Abstract(_) | SocketName::Tcp(_) => None,
             })
@@ -233,6 +232,7 @@ impl Running {
         watched.place = Place::Elsewhere;
         let fresh = Watched {
             place: Place::Here(now),
+            listed: false,
             counted: Count::default(),
             ..watched.clone()
         };
@@ -252,41 +252,42 @@ impl Running {
     /// Watches the listeners of `engines`, and stops watching those that are gone.
     pub(super) fn watch(&mut self, engines: &[EngineSighting], gaps: &mut Vec<Gap>) {
         let (now, left_out) = choose(engines);
-        for (name, of_user) in left_out {
-            not_watched(name, of_user, "more listeners than the kernel program can watch").fold_into(gaps);
+        for served in left_out {
+            not_watched(&served, "more listeners than the kernel program can watch").fold_into(gaps);
         }
         let is_ahead = |watched: &Watched| {
-            matches!(watched.place, Place::Here(_)) && now.values().any(|(name, _)| **name == watched.name)
+            matches!(watched.place, Place::Here(_)) && now.values().any(|served| served.continues(&watched.served))
         };
-        let gone = self
+        let ended = self
             .watched
             .iter()
             .filter(|(file, w)| !now.contains_key(file) && !is_ahead(w));
-        let gone: Vec<FileIdentity> = gone.map(|(file, _)| *file).collect();
-        for file in gone {
+        let ended: Vec<FileIdentity> = ended.map(|(file, _)| *file).collect();
+        for file in ended {
             self.program.forget(file);
             if let Some(watched) = self.watched.remove(&file) {
-                self.gone.insert(file, watched.name);
+                self.ended.add(file, watched.served);
             }
         }
-        while self.gone.len() > GONE {
-            self.gone.pop_first();
+        for (file, watched) in &mut self.watched {
+            watched.listed = now.contains_key(file);
         }
-        for (file, (name, of_user)) in now {
-            if !self.watched.contains_key(&file) {
-                self.watch_one(file, name, of_user, gaps);
+        for (file, served) in now {
+            match self.watched.get_mut(&file) {
+                Some(watched) => watched.served = served,
+                None => self.watch_one(file, served, gaps),
             }
         }
     }
 
-    fn watch_one(&mut self, file: FileIdentity, name: &SocketName, of_user: bool, gaps: &mut Vec<Gap>) {
+    fn watch_one(&mut self, file: FileIdentity, served: Served, gaps: &mut Vec<Gap>) {
         if let Err(error) = self.program.watch(file) {
-            not_watched(name, of_user, error).fold_into(gaps);
+            not_watched(&served, error).fold_into(gaps);
             return;
         }
         let watched = Watched {
-            name: name.clone(),
-            of_user,
+            served,
+            listed: true,
             counted: Count::default(),
             place: Place::Unknown,
         };
@@ -338,6 +339,13 @@ impl Running {
                 Gap::new(Reason::HostError, hides, asked, answer).fold_into(gaps);
             }
         }
+        let ended = std::mem::take(&mut self.hidden);
+        for (clients, hides) in [ended.clients, ended.identities].into_iter().zip(hidden) {
+            if clients > 0 {
+                let answer = format!("{clients} clients connected to engines that ended before the look");
+                Gap::new(Reason::HostError, hides, asked, answer).fold_into(gaps);
+            }
+        }
         let lost = std::mem::take(&mut self.requests_lost);
         if lost > 0 {
             let answer = format!("the ring was full; {lost} requests are not known");
@@ -364,63 +372,53 @@ impl Running {
     }
 
     fn take_connects(&mut self) -> Vec<Connects> {
-        let (watched, gone) = (&self.watched, &self.gone);
+        let (watched, ended) = (&self.watched, &self.ended);
+        // No look has an engine for a file that was created since it listed the sockets.
+        let listed = || watched.iter().filter(|(_, watched)| watched.listed);
+        let heir = |before: &Served| {
+            listed()
+                .filter(|(_, watched)| watched.served.continues(before))
+                .max_by_key(|(_, watched)| matches!(watched.place, Place::Here(_)))
+                .map(|(file, _)| *file)
+        };
         let connects = self.gathered.take(&|file| {
-            let name = watched
-                .get(&file)
-                .map(|watched| &watched.name)
-                .or_else(|| gone.get(&file))?;
-            // A listener that was replaced continues under the same name.
-            let is_of_now = |(_, watched): &(&FileIdentity, &Watched)| watched.name == *name;
-            let heir = || {
-                watched
-                    .iter()
-                    .filter(is_of_now)
-                    .max_by_key(|(_, watched)| matches!(watched.place, Place::Here(_)))
+            let now = match watched.get(&file) {
+                Some(watched) => watched.listed.then_some(file),
+                None => heir(ended.get(file)?),
             };
-            let now = watched
-                .contains_key(&file)
-                .then_some(file)
-                .or_else(|| heir().map(|(file, _)| *file))?;
-            Some(ListenerId::File(now))
+            now.map(ListenerId::File)
         });
+        let hidden = self.ended.settle(&self.gathered);
+        self.hidden.clients += hidden.clients;
+        self.hidden.identities += hidden.identities;
+        let (watched, ended) = (&self.watched, &self.ended);
         self.gathered
-            .retain(&|file| watched.contains_key(&file) || gone.contains_key(&file));
+            .retain(&|file| watched.contains_key(&file) || ended.get(file).is_some());
         connects
     }
 }
 
-/// A listener's name, and true if no engine of the node listens there, as in [`Watched::of_user`].
-type Named<'a> = (&'a SocketName, bool);
-
 /// Returns the listeners of `engines` to watch, and those for which the program's map has no room: users' before the
 /// node's.
-fn choose(engines: &[EngineSighting]) -> (BTreeMap<FileIdentity, Named<'_>>, Vec<Named<'_>>) {
+fn choose(engines: &[EngineSighting]) -> (BTreeMap<FileIdentity, Served>, Vec<Served>) {
     let (of_users, of_node): (Vec<_>, Vec<_>) = engines.iter().partition(|engine| engine.is_of_user());
-    let listeners = of_node.into_iter().chain(of_users).flat_map(|engine| {
-        // A client that is not seen at the runtime's own socket is no client of Docker either.
-        let is_beside = move |listener: &Listener| engine.is_of_user() || listener.api == Api::Cri;
-        let file = |listener: &Listener| match listener.id {
-            ListenerId::File(file) => Some(file),
-            ListenerId::Abstract(..) | ListenerId::Tcp(..) => None,
-        };
-        let listeners = engine.listeners.iter();
-        listeners.filter_map(move |listener| Some((file(listener)?, (&listener.name, is_beside(listener)))))
-    });
     let (mut now, mut left_out) = (BTreeMap::new(), Vec::new());
-    for (file, named) in listeners {
-        if now.len() < WATCHED_MOST || now.contains_key(&file) {
-            now.entry(file).or_insert(named);
-        } else {
-            left_out.push(named);
+    for engine in of_node.into_iter().chain(of_users) {
+        for listener in &engine.listeners {
+            let ListenerId::File(file) = listener.id else { continue };
+            if now.len() < WATCHED_MOST || now.contains_key(&file) {
+                now.entry(file).or_insert_with(|| Served::of(engine, listener));
+            } else {
+                left_out.push(Served::of(engine, listener));
+            }
         }
     }
     (now, left_out)
 }
 
-fn not_watched(name: &SocketName, of_user: bool, answer: impl std::fmt::Display) -> Gap {
-    let hides = if of_user { Hides::Identity } else { Hides::Client };
-    let asked = format_args!("the kernel for connects to {name}");
+fn not_watched(served: &Served, answer: impl std::fmt::Display) -> Gap {
+    let hides = if served.of_user { Hides::Identity } else { Hides::Client };
+    let asked = format_args!("the kernel for connects to {}", served.name);
     Gap::new(Reason::LimitReached, hides, asked, answer)
 }
 
