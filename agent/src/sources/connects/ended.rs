@@ -1,9 +1,10 @@
 //! The listeners that ended before a look could report the connects to them. A listener that was replaced continues under
-//! the same name.
+//! the same name, with the same program and owner.
 
 use super::gathered::Gathered;
 use crate::model::engine::{Api, EngineKind, EngineSighting, Listener};
 use crate::model::identity::FileIdentity;
+use crate::model::process::Owner;
 use crate::model::reading::Hides;
 use crate::model::socket::SocketName;
 use crate::sources::docker::engine_of_socket;
@@ -15,6 +16,8 @@ const KEPT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Served {
     pub(super) name: SocketName,
+    /// The program and the owner of the engine; none if castoff does not see them.
+    owner: Option<(EngineKind, Owner)>,
     /// True if an ordinary user runs the engine, or if the listener is the runtime's: a client that is hidden there is
     /// no client of the node's engines.
     pub(super) of_user: bool,
@@ -35,6 +38,7 @@ impl Served {
         let is_relay = engine.kind == EngineKind::Other && last.and_then(engine_of_socket).is_none();
         Self {
             name: listener.name.clone(),
+            owner: owner_of(engine, listener).map(|owner| (engine.kind, owner)),
             of_user,
             ended_hides: if of_user || is_in_pod || is_relay {
                 Hides::Identity
@@ -44,9 +48,21 @@ impl Served {
         }
     }
 
-    /// True if `self` may take the place of an ended listener.
+    /// True if this is `ended` again, as after a restart of the engine. A container or a user can give a socket any name in
+    /// a mount namespace of its own, so the name alone proves nothing.
     pub(super) fn continues(&self, ended: &Self) -> bool {
-        self.name == ended.name
+        self.name == ended.name && self.owner.is_some() && self.owner == ended.owner
+    }
+}
+
+/// Returns the owner of the engine. If it has no process yet, init holds its socket.
+fn owner_of(engine: &EngineSighting, listener: &Listener) -> Option<Owner> {
+    match &engine.process {
+        Some(process) => Some(process.owner()).filter(|owner| owner.uid.is_some()),
+        None => listener.activated.then_some(Owner {
+            uid: Some(0),
+            container: None,
+        }),
     }
 }
 
@@ -193,17 +209,19 @@ mod tests {
         assert!(ended.get(file(1)).is_some(), "its daemon may start again");
     }
 
+    fn in_container(id: &str, user: Option<u32>) -> EngineSighting {
+        let mut process = process(800, "/usr/bin/dockerd");
+        let (id, manager) = (ContainerId(id.repeat(16)), Manager::CriContainerd);
+        process.membership.containers = vec![CgroupContainer { id, manager, user }];
+        process.membership.pod_uid = Some("0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a".to_owned());
+        EngineSighting {
+            process: Some(process),
+            ..dockerd()
+        }
+    }
+
     #[test]
     fn a_client_is_hidden_only_if_the_engine_is_of_the_node() {
-        let in_pod = |user| {
-            let mut engine = dockerd();
-            let mut process = process(800, "/usr/bin/dockerd");
-            let (id, manager) = (ContainerId("4f2a".repeat(16)), Manager::CriContainerd);
-            process.membership.containers = vec![CgroupContainer { id, manager, user }];
-            process.membership.pod_uid = Some("0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a".to_owned());
-            engine.process = Some(process);
-            engine
-        };
         let named = |name: &str| {
             let mut engine = dockerd();
             engine.kind = EngineKind::Other;
@@ -213,12 +231,49 @@ mod tests {
         for (engine, hides) in [
             (dockerd(), Hides::Client),
             (of_user(1), Hides::Identity),
-            (in_pod(None), Hides::Identity),
-            (in_pod(Some(1000)), Hides::Client),
+            (in_container("4f2a", None), Hides::Identity),
+            (in_container("4f2a", Some(1000)), Hides::Client),
             (named("/run/docker.sock"), Hides::Client),
             (named("/run/agent.sock"), Hides::Identity),
         ] {
             assert_eq!(served(&engine).ended_hides, hides, "{engine:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_engine_of_the_same_owner_continues_an_ended_one() {
+        let of = |uid| {
+            let mut engine = dockerd();
+            engine.process.as_mut().expect("dockerd runs").uid = uid;
+            engine
+        };
+        let restarted = EngineSighting {
+            process: Some(process(4711, "/usr/bin/dockerd")),
+            ..dockerd()
+        };
+        let without_process = |activated| {
+            let mut engine = dockerd();
+            engine.process = None;
+            engine.listeners[0].activated = activated;
+            engine
+        };
+        let other = EngineSighting {
+            kind: EngineKind::Podman,
+            ..dockerd()
+        };
+        for (ended, now, continues) in [
+            (dockerd(), restarted, true),
+            (dockerd(), without_process(true), true),
+            (dockerd(), other, false),
+            (in_container("4f2a", None), dockerd(), false),
+            (in_container("4f2a", None), in_container("4f2a", None), true),
+            (in_container("4f2a", None), in_container("5b3c", None), false),
+            (of(Some(1000)), dockerd(), false),
+            (of(Some(1000)), of(Some(1000)), true),
+            (of(None), of(None), false),
+            (without_process(false), without_process(false), false),
+        ] {
+            assert_eq!(served(&now).continues(&served(&ended)), continues, "{ended:?} {now:?}");
         }
     }
 }
