@@ -64,6 +64,8 @@ pub struct Agent {
     history_gaps: Vec<Gap>,
     /// The gap for recorded times that were corrected, and the time of that look.
     corrected: Option<(Timestamp, Gap)>,
+    /// The last answer about connects that the history took in.
+    taken_in: u64,
     /// True unless the last look found its own look at the processes and sockets hanging.
     answers: bool,
     settings: Settings,
@@ -88,6 +90,7 @@ impl Agent {
             history: Arc::new(history),
             history_gaps: Vec::new(),
             corrected: None,
+            taken_in: 0,
             answers: true,
             settings,
         }
@@ -116,12 +119,13 @@ impl Agent {
         let unknown_places = |error| SocketPlaces::unknown(&unanswered_gap(&error, Hides::Engine, asked));
         let places = places.unwrap_or_else(unknown_places);
         let (kubelet, host, runtime) = (&mut self.kubelet, &mut self.host, &mut self.runtime);
+        let taken_in = self.taken_in;
         let ask = async {
             let look_at_kubelet = async {
                 let table = table?;
                 kubelet.run(HOST_DEADLINE, move |disk| disk.look(&table)).await
             };
-            let look_at_engines = host.run(HOST_DEADLINE, move |host| host.look_at_engines(&places));
+            let look_at_engines = host.run(HOST_DEADLINE, move |host| host.look_at_engines(&places, taken_in));
             let (kubelet, engines) = tokio::join!(look_at_kubelet, look_at_engines);
             let kubelet = kubelet.unwrap_or_else(|error| unanswered(Source::Kubelet, error, Hides::Runtime));
             let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
@@ -271,6 +275,7 @@ impl Agent {
                 snapshot.taken > since && (unseen.iter().any(|at| *at > since) || history.has_unreported())
             });
         }
+        self.taken_in = taken_in(snapshot, joined).unwrap_or(self.taken_in);
         if let Some(mounted) = joined.all_mounted() {
             history.record_exposures(snapshot.taken, &mounted);
         }
@@ -303,6 +308,17 @@ impl Agent {
         };
         (reaches, seen)
     }
+}
+
+/// The answer about connects whose clients were joined; none if that needed something that is not known.
+fn taken_in(snapshot: &Snapshot, joined: &Joined) -> Option<u64> {
+    let is_joined = joined.engines.gap().is_none() && joined.clients.gap().is_none();
+    snapshot
+        .connects
+        .reading
+        .known()
+        .filter(|_| is_joined)
+        .map(|seen| seen.answer)
 }
 
 /// The time since which the kernel reports connects; none if it does not.
@@ -419,7 +435,9 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::model::connect::ConnectsSeen;
     use crate::model::identity::{FileIdentity, NetNs};
+    use crate::model::sample;
 
     use crate::sources::connects::Asked;
     use crate::sources::kernel::diag::Envelope;
@@ -444,6 +462,24 @@ mod tests {
         assert!(saw_every_client(&missed(Source::Holders, Hides::Identity)));
         assert!(saw_every_client(&missed(Source::History, Hides::Client)));
         assert!(saw_every_client(&[]));
+    }
+
+    #[test]
+    fn connects_are_taken_in_only_by_a_look_that_knows_engines_and_clients() {
+        let mut node = sample::clear_node();
+        let taken_in_by = |node: &Snapshot| taken_in(node, &join::join(node));
+        assert_eq!(taken_in_by(&node), None, "nothing reports connects");
+        node.connects = Sighting::full(ConnectsSeen {
+            events: sample::events(),
+            connects: Vec::new(),
+            answer: 7,
+        });
+        assert_eq!(taken_in_by(&node), Some(7));
+        let mut without_engines = node.clone();
+        without_engines.engines = Sighting::unknown(sample::gap(Hides::Engine));
+        assert_eq!(taken_in_by(&without_engines), None);
+        node.connections = Sighting::unknown(sample::gap(Hides::Client));
+        assert_eq!(taken_in_by(&node), None);
     }
 
     /// A node with dockerd and one client.

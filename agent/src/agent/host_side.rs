@@ -189,8 +189,8 @@ impl HostSide {
     }
 
     /// Second step: everything else, while the kubelet is looked at, and before the runtime is queried. `places` holds the files
-    /// at the usual places of the engines' sockets.
-    pub(super) fn look_at_engines(&mut self, places: &SocketPlaces) -> HostSightings {
+    /// at the usual places of the engines' sockets; `taken_in` is the last answer about connects that the agent took in.
+    pub(super) fn look_at_engines(&mut self, places: &SocketPlaces, taken_in: u64) -> HostSightings {
         let start = Instant::now();
         let Some(table) = self.table.sighting.reading.known().cloned() else {
             return self.without_table();
@@ -223,7 +223,7 @@ impl HostSide {
         };
         let mut watched = self.runtime.beside(&engines.sighting);
         self.relays.add_to(&mut watched);
-        let connects = Timed::measure(Source::Connects, || self.connects.look(&watched));
+        let connects = Timed::measure(Source::Connects, || self.connects.look(&watched, taken_in));
         let begun = Instant::now();
         let connections = self.find_connections(&table, &namespaces, &engines.sighting, &sockets, held);
         let connections = Timed {

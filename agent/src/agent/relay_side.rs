@@ -385,6 +385,7 @@ mod tests {
         let mut told = Sighting::full(ConnectsSeen {
             events: events(),
             connects,
+            answer: 1,
         });
         serve(&relay, &mut node.engines, &mut node.connections, &mut told);
         let listeners = node.engines.reading.items().iter().flat_map(|engine| &engine.listeners);

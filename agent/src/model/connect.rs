@@ -122,6 +122,8 @@ pub struct RequestEvents {
 pub struct ConnectsSeen {
     /// The state of connect events.
     pub events: ConnectEvents,
-    /// The connects since the last look.
+    /// The connects since the last look that the agent took in.
     pub connects: Vec<Connects>,
+    /// The number of this answer, by which the agent confirms that it took it in.
+    pub answer: u64,
 }

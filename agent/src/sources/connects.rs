@@ -82,9 +82,9 @@ impl ConnectSource {
         }
     }
 
-    /// Returns the clients that connected since the previous look, and watches the listeners of `engines` from now on.
-    /// Blocks.
-    pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>) -> Sighting<ConnectsSeen> {
+    /// Returns the clients that connected since the answer `taken_in`, the last one that the agent took in: an answer that
+    /// came too late is repeated. Watches the listeners of `engines` from now on. Blocks.
+    pub fn look(&mut self, engines: &Sighting<Vec<EngineSighting>>, taken_in: u64) -> Sighting<ConnectsSeen> {
         if self.asked.method == Wanted::Off {
             return Sighting::absent();
         }
@@ -96,6 +96,7 @@ impl ConnectSource {
         };
         let mut running = lock(running);
         running.read();
+        running.confirm(taken_in);
         if engines.reading.gap().is_none() {
             running.watch(engines.reading.items(), &mut gaps);
         }
@@ -158,5 +159,6 @@ fn unseen(refused: Refused) -> ConnectsSeen {
             },
         },
         connects: Vec::new(),
+        answer: 0,
     }
 }

@@ -51,6 +51,7 @@ fn ask(node: &mut Snapshot, operations: &[Operation]) {
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
         connects: vec![connects],
+        answer: 1,
     });
 }
 

@@ -127,6 +127,7 @@ fn no_mark_is_needed_where_the_kernel_reports_each_connect() {
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
         connects: Vec::new(),
+        answer: 1,
     });
     let report = judge(&node);
     assert_eq!(report.verdict, Verdict::Idle, "{}", report.verdict_reason);

@@ -30,6 +30,7 @@ fn asked(kind: EngineKind, operations: &[Operation], minor: Option<u8>) -> Repor
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
         connects: vec![connects],
+        answer: 1,
     });
     judge(&node)
 }

@@ -138,6 +138,7 @@ fn connects_that_the_kernel_reported_count_without_their_requests() {
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
         connects: processes.map(connects).into(),
+        answer: 1,
     });
     let report = judge(&node);
     let clients = report.runtime_clients.items();

@@ -105,13 +105,13 @@ impl EndedListeners {
         let mut hidden = Hidden::default();
         self.0.retain_mut(|ended| {
             let clients = gathered.clients_of(ended.file);
-            if !std::mem::replace(&mut ended.counted, true) {
+            if clients > 0 && !std::mem::replace(&mut ended.counted, true) {
                 match ended.served.ended_hides {
                     Hides::Client => hidden.clients += clients,
                     _ => hidden.identities += clients,
                 }
             }
-            clients > 0
+            clients > 0 || gathered.has_answered(ended.file)
         });
         while self.0.len() > KEPT {
             let of_others = |ended: &Ended| ended.served.ended_hides != Hides::Client;
@@ -128,6 +128,7 @@ mod tests {
     use super::*;
     use crate::model::identity::ContainerId;
     use crate::model::sample::{NOW, dockerd, process};
+    use crate::model::socket::ListenerId;
     use crate::model::workload::{CgroupContainer, Manager};
     use crate::sources::recorded::RecordedHost;
 
@@ -195,6 +196,21 @@ mod tests {
             std::iter::once(7).chain(137..200).collect::<Vec<_>>(),
             "the newest"
         );
+    }
+
+    #[test]
+    fn an_ended_listener_is_kept_until_its_clients_were_taken_in() {
+        let host = RecordedHost::new();
+        let mut gathered = gathered(&host);
+        let mut ended = EndedListeners::default();
+        gathered.add(&record(1), NOW);
+        ended.add(file(1), served(&dockerd()));
+        for (arrived, is_kept) in [(false, true), (false, true), (true, false)] {
+            gathered.confirm(arrived);
+            gathered.take(&|file| Some(ListenerId::File(file)));
+            assert_eq!(ended.settle(&gathered), Hidden::default());
+            assert_eq!(ended.get(file(1)).is_some(), is_kept);
+        }
     }
 
     #[test]

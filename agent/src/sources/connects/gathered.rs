@@ -46,12 +46,17 @@ struct Group {
     requests: Requests,
 }
 
-/// The connects since the previous look.
+/// The clients of each listener.
+type Groups = BTreeMap<FileIdentity, BTreeMap<Option<Origin>, Group>>;
+
+/// The connects that no look has taken in.
 #[derive(Debug)]
 pub(super) struct Gathered {
     proc: PathBuf,
     root: PathBuf,
-    groups: BTreeMap<FileIdentity, BTreeMap<Option<Origin>, Group>>,
+    groups: Groups,
+    /// Those of the last answer, until it is confirmed.
+    answered: Groups,
     /// The paths of programs of the host that a process was seen to run, by device and inode of their files.
     programs: BTreeMap<(u32, u64), String>,
     pub(super) attributed: Attributions,
@@ -63,6 +68,7 @@ impl Gathered {
             proc,
             root,
             groups: BTreeMap::new(),
+            answered: BTreeMap::new(),
             programs: BTreeMap::new(),
             attributed: Attributions {
                 process: 0,
@@ -123,7 +129,7 @@ impl Gathered {
         let mut taken = Vec::new();
         self.groups.retain(|file, groups| {
             let Some(listener) = name(*file) else { return true };
-            taken.extend(std::mem::take(groups).into_values().map(|group| Connects {
+            taken.extend(groups.values().cloned().map(|group| Connects {
                 listener: listener.clone(),
                 process: group.process,
                 count: group.count,
@@ -131,14 +137,39 @@ impl Gathered {
                 last: group.last,
                 requests: group.requests,
             }));
+            self.answered.insert(*file, std::mem::take(groups));
             false
         });
         taken
     }
 
+    /// Drops the connects that the last answer had if it `arrived`; otherwise the next answer has them too.
+    pub(super) fn confirm(&mut self, arrived: bool) {
+        let answered = std::mem::take(&mut self.answered);
+        for (file, groups) in answered.into_iter().filter(|_| !arrived) {
+            let newer = self.groups.insert(file, groups).unwrap_or_default();
+            let groups = self.groups.entry(file).or_default();
+            for (origin, group) in newer {
+                if let Some(older) = groups.get_mut(&origin) {
+                    older.absorb(&group);
+                } else if groups.len() < PER_LISTENER {
+                    groups.insert(origin, group);
+                } else {
+                    let unnamed = || Group::new(None, false, group.first);
+                    groups.entry(None).or_insert_with(unnamed).absorb(&group);
+                }
+            }
+        }
+    }
+
     /// Returns the number of clients of a listener that were not taken.
     pub(super) fn clients_of(&self, listener: FileIdentity) -> u64 {
         self.groups.get(&listener).map_or(0, |groups| groups.len() as u64)
+    }
+
+    /// True if the last answer had connects to a listener, and is not confirmed yet.
+    pub(super) fn has_answered(&self, listener: FileIdentity) -> bool {
+        self.answered.contains_key(&listener)
     }
 
     /// Drops the connects to listeners that are not `kept`.
@@ -188,6 +219,15 @@ impl Group {
         self.count = self.count.saturating_add(count);
         self.first = self.first.min(at);
         self.last = self.last.max(at);
+    }
+
+    /// Adds later connects and requests.
+    fn absorb(&mut self, later: &Self) {
+        if later.count > 0 {
+            self.add(later.count, later.first);
+        }
+        self.last = self.last.max(later.last);
+        self.requests.absorb(&later.requests);
     }
 }
 
@@ -497,6 +537,43 @@ mod tests {
         assert_eq!(unnamed, [more as u64]);
         let figures = gathered.attributed.by_source().map(|(_, n)| n);
         assert_eq!(figures, [0, PER_LISTENER as u64 + 1, more as u64]);
+    }
+
+    #[test]
+    fn an_answer_that_did_not_arrive_is_repeated() {
+        let host = RecordedHost::new();
+        let mut gathered = gathered(&host);
+        let mut answers = Vec::new();
+        for (at, arrived) in [(1, true), (2, false), (3, false), (4, true)] {
+            gathered.add(&record("curl", SERVICE), Timestamp::from_unix(at));
+            gathered.confirm(arrived);
+            let one = take(&mut gathered).remove(0);
+            answers.push((one.count, one.first.as_unix(), one.last.as_unix()));
+        }
+        assert_eq!(answers, [(1, 1, 1), (2, 1, 2), (3, 1, 3), (1, 4, 4)]);
+        gathered.confirm(false);
+        assert_eq!(take(&mut gathered).len(), 1, "without a new connect, too");
+        gathered.confirm(true);
+        assert!(take(&mut gathered).is_empty());
+        assert_eq!(gathered.attributed.record, 4, "each is counted once");
+    }
+
+    #[test]
+    fn repeated_answers_are_bounded() {
+        let host = RecordedHost::new();
+        let mut gathered = gathered(&host);
+        for round in 0..3 {
+            for n in 0..PER_LISTENER {
+                gathered.add(&record(&format!("p{n} of {round}"), SERVICE), NOW);
+            }
+            gathered.confirm(false);
+            take(&mut gathered);
+        }
+        gathered.confirm(false);
+        let connects = take(&mut gathered);
+        assert_eq!(connects.len(), PER_LISTENER + 1);
+        let all: u64 = connects.iter().map(|c| c.count).sum();
+        assert_eq!(all, 3 * PER_LISTENER as u64);
     }
 
     #[test]

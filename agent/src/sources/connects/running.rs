@@ -13,7 +13,7 @@ use rustix::fs::FileType;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Refused;
-use super::ended::{EndedListeners, Hidden, Served};
+use super::ended::{EndedListeners, Served};
 use super::gathered::Gathered;
 use super::lines::Lines;
 use super::program::{Count, Program};
@@ -70,14 +70,9 @@ pub(super) struct Running {
     watched: BTreeMap<FileIdentity, Watched>,
     ended: EndedListeners,
     total: Count,
-    /// The number of lost connects since the last look: at the node's engines, and at users' own.
-    lost: [u64; 2],
-    /// The number of listeners that were removed from the program's map since the last look, likewise.
-    removed: [u64; 2],
-    /// The number of clients of ended engines that no look could report, likewise.
-    hidden: Hidden,
-    /// The number of lost requests since the last look.
-    requests_lost: u64,
+    losses: Losses,
+    /// The number of the last answer, and the losses that it had.
+    answered: (u64, Losses),
     /// True if a client connected and the program recorded nothing: the self-test shows whether the program works.
     pub(super) doubted: bool,
     /// The socket of a running self-test, and the records of it. These are never a client.
@@ -86,6 +81,18 @@ pub(super) struct Running {
     pub(super) self_test: Option<SelfTest>,
     /// The failure of the last self-test that concerns requests alone.
     pub(super) requests_failure: Option<String>,
+}
+
+/// What was lost since the last look: at the node's engines, and at users' own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    connects: [u64; 2],
+    /// The number of listeners that were removed from the program's map.
+    removed: [u64; 2],
+    /// The number of clients of ended engines that no look could report.
+    ended: [u64; 2],
+    /// The number of requests, wherever they were sent.
+    requests: u64,
 }
 
 /// The kernel's records of castoff's own socket.
@@ -106,10 +113,8 @@ impl Running {
             watched: BTreeMap::new(),
             ended: EndedListeners::default(),
             total: Count::default(),
-            lost: [0; 2],
-            removed: [0; 2],
-            hidden: Hidden::default(),
-            requests_lost: 0,
+            losses: Losses::default(),
+            answered: Default::default(),
             doubted: false,
             own: None,
             self_test: None,
@@ -153,7 +158,7 @@ impl Running {
         let mut unwatched = Vec::new();
         for (file, watched) in &mut self.watched {
             let Some(now) = self.program.count(*file) else {
-                self.removed[usize::from(watched.served.of_user)] += 1;
+                self.losses.removed[usize::from(watched.served.of_user)] += 1;
                 self.since = at;
                 watched.counted = Count::default();
                 if self.program.watch(*file).is_err() {
@@ -165,10 +170,10 @@ impl Running {
             let requests_lost = now.requests_lost.saturating_sub(watched.counted.requests_lost);
             self.total.requests += now.requests.saturating_sub(watched.counted.requests);
             self.total.requests_lost += requests_lost;
-            self.requests_lost += requests_lost;
+            self.losses.requests += requests_lost;
             self.total.recorded += now.recorded.saturating_sub(watched.counted.recorded);
             self.total.lost += lost;
-            self.lost[usize::from(watched.served.of_user)] += lost;
+            self.losses.connects[usize::from(watched.served.of_user)] += lost;
             if lost > 0 {
                 self.gathered.add_unnamed(*file, lost, at);
             }
@@ -298,7 +303,9 @@ impl Running {
     pub(super) fn take(&mut self, refused: &Refused, gaps: &mut Vec<Gap>) -> ConnectsSeen {
         let connects = self.take_connects();
         self.lines.age();
-        self.take_losses(gaps);
+        let losses = std::mem::take(&mut self.losses);
+        losses.add_gaps(gaps);
+        self.answered = (self.answered.0 + 1, losses);
         let mut refused_connects = refused.connects.clone();
         let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
         if let Some(failure) = failure {
@@ -320,37 +327,19 @@ impl Running {
                 requests: self.request_events(&refused.requests, gaps),
             },
             connects,
+            answer: self.answered.0,
         }
     }
 
-    /// Adds the gaps for what the program lost since the previous look.
-    fn take_losses(&mut self, gaps: &mut Vec<Gap>) {
-        let asked = "the kernel for connects";
-        let hidden = [Hides::Client, Hides::Identity];
-        for (lost, hides) in std::mem::take(&mut self.lost).into_iter().zip(hidden) {
-            if lost > 0 {
-                let answer = format!("the ring was full; {lost} connects have no name");
-                Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(gaps);
-            }
+    /// Takes it that the answer `taken_in` was the last one that the agent took in. What a later answer had is repeated.
+    pub(super) fn confirm(&mut self, taken_in: u64) {
+        let (answer, losses) = self.answered;
+        let arrived = answer == taken_in;
+        self.gathered.confirm(arrived);
+        if !arrived {
+            self.losses.add(&losses);
         }
-        for (removed, hides) in std::mem::take(&mut self.removed).into_iter().zip(hidden) {
-            if removed > 0 {
-                let answer = format!("another program removed {removed} sockets from castoff's map");
-                Gap::new(Reason::HostError, hides, asked, answer).fold_into(gaps);
-            }
-        }
-        let ended = std::mem::take(&mut self.hidden);
-        for (clients, hides) in [ended.clients, ended.identities].into_iter().zip(hidden) {
-            if clients > 0 {
-                let answer = format!("{clients} clients connected to engines that ended before the look");
-                Gap::new(Reason::HostError, hides, asked, answer).fold_into(gaps);
-            }
-        }
-        let lost = std::mem::take(&mut self.requests_lost);
-        if lost > 0 {
-            let answer = format!("the ring was full; {lost} requests are not known");
-            Gap::new(Reason::LimitReached, Hides::Detail, "the kernel for requests", answer).fold_into(gaps);
-        }
+        self.answered = (answer, Losses::default());
     }
 
     fn request_events(&self, refused: &[RefusedMethod], gaps: &mut Vec<Gap>) -> RequestEvents {
@@ -389,8 +378,8 @@ impl Running {
             now.map(ListenerId::File)
         });
         let hidden = self.ended.settle(&self.gathered);
-        self.hidden.clients += hidden.clients;
-        self.hidden.identities += hidden.identities;
+        self.losses.ended[0] += hidden.clients;
+        self.losses.ended[1] += hidden.identities;
         let (watched, ended) = (&self.watched, &self.ended);
         self.gathered
             .retain(&|file| watched.contains_key(&file) || ended.get(file).is_some());
@@ -420,6 +409,40 @@ fn not_watched(served: &Served, answer: impl std::fmt::Display) -> Gap {
     let hides = if served.of_user { Hides::Identity } else { Hides::Client };
     let asked = format_args!("the kernel for connects to {}", served.name);
     Gap::new(Reason::LimitReached, hides, asked, answer)
+}
+
+impl Losses {
+    fn add(&mut self, other: &Self) {
+        let both = |these: &mut [u64; 2], others: [u64; 2]| these.iter_mut().zip(others).for_each(|(n, m)| *n += m);
+        both(&mut self.connects, other.connects);
+        both(&mut self.removed, other.removed);
+        both(&mut self.ended, other.ended);
+        self.requests += other.requests;
+    }
+
+    fn add_gaps(self, gaps: &mut Vec<Gap>) {
+        let asked = "the kernel for connects";
+        let mut add = |reason, counts: [u64; 2], answer: &dyn Fn(u64) -> String| {
+            for (count, hides) in counts.into_iter().zip([Hides::Client, Hides::Identity]) {
+                if count > 0 {
+                    Gap::new(reason, hides, asked, answer(count)).fold_into(gaps);
+                }
+            }
+        };
+        add(Reason::LimitReached, self.connects, &|lost| {
+            format!("the ring was full; {lost} connects have no name")
+        });
+        add(Reason::HostError, self.removed, &|removed| {
+            format!("another program removed {removed} sockets from castoff's map")
+        });
+        add(Reason::HostError, self.ended, &|clients| {
+            format!("{clients} clients connected to engines that ended before the look")
+        });
+        if self.requests > 0 {
+            let answer = format!("the ring was full; {} requests are not known", self.requests);
+            Gap::new(Reason::LimitReached, Hides::Detail, "the kernel for requests", answer).fold_into(gaps);
+        }
+    }
 }
 
 /// Returns the refusal of a method that runs and did not report castoff's own connect.
@@ -503,6 +526,7 @@ fn repeat(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::engine::Listener;
     use crate::model::sample::dockerd;
 
     #[test]
@@ -521,8 +545,8 @@ mod tests {
         let most = u32::try_from(WATCHED_MOST).expect("it is small");
         let engines = [of(1000, 1..most + 2), of(0, 5000..5002)];
         let (now, left_out) = choose(&engines);
-        let of_node = now.values().filter(|(_, of_user)| !of_user).count();
+        let of_node = now.values().filter(|served| !served.of_user).count();
         assert_eq!((now.len(), of_node), (WATCHED_MOST, 2));
-        assert_eq!(left_out.iter().filter(|(_, of_user)| *of_user).count(), 3);
+        assert_eq!(left_out.iter().filter(|served| served.of_user).count(), 3);
     }
 }

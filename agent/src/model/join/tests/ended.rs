@@ -25,6 +25,7 @@ fn names(connections: Vec<Connection>, connects: Vec<Connects>) -> Vec<String> {
     node.connects = Sighting::full(ConnectsSeen {
         events: events(),
         connects,
+        answer: 1,
     });
     let clients = join(&node).clients;
     clients
