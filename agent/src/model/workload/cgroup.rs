@@ -128,8 +128,9 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Finds the outermost group that an ordinary user owns, or may have owned. The groups around pods and containers outlast them,
-    /// so a missing group outside of all may have been the user's. If the first group is missing, the path begins elsewhere.
+    /// Finds the outermost group that an ordinary user owns, or may have owned. The groups around pods and containers usually
+    /// outlast them, so a missing one may have been the user's. If the first group is missing, castoff does not see that part of
+    /// the hierarchy.
     fn find_claim(&self, owner: GroupOwner<'_>, ended: Option<u32>) -> Option<Claim> {
         let mut path = Vec::new();
         for (from, segment) in (1..).zip(segments(self.path)) {

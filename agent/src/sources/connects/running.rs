@@ -34,8 +34,8 @@ use crate::sources::kernel::rooted::Rooted;
 /// The time between two reads of the ring buffer, which has room for 1,100 connects.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The most listeners that are watched: the capacity of the program's map but for castoff's own socket and for files that were created
-/// again since the last look.
+/// The most listeners that are watched. The program's map has a little more room, for castoff's own socket and for files
+/// that were created again since the last look.
 const WATCHED_MOST: usize = 1000;
 
 /// A watched listener.

@@ -32,8 +32,8 @@ const ITERATORS: (u32, u32) = (5, 8);
 /// The most sockets whose holders one pass can find: the capacity of the program's map.
 const WANTED_MOST: usize = 16_384;
 
-/// The most listeners whose connections one pass can find: the capacity of the program's map. The connections to others are found in
-/// the socket tables.
+/// The most listeners whose connections one pass can find: the capacity of the program's map. The connections to others
+/// are found in the socket tables.
 const WATCHED_MOST: usize = 1024;
 
 /// The most bytes that one call reads.
