@@ -83,7 +83,7 @@ pub(super) struct Running {
     pub(super) requests_failure: Option<String>,
 }
 
-/// What was lost since the last look: at the node's engines, and at users' own.
+/// The losses since the last look: at the node's engines, and at users' own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Losses {
     connects: [u64; 2],
@@ -331,7 +331,7 @@ impl Running {
         }
     }
 
-    /// Takes it that the answer `taken_in` was the last one that the agent took in. What a later answer had is repeated.
+    /// Drops what the last answer had if it is the answer `taken_in`; otherwise the next answer has it too.
     pub(super) fn confirm(&mut self, taken_in: u64) {
         let (answer, losses) = self.answered;
         let arrived = answer == taken_in;
