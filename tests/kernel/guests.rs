@@ -104,6 +104,8 @@ impl Plan {
         let guest = Guest {
             kernel,
             parameters: self.parameters,
+            memory: 512,
+            trees: &[],
             files: &files,
         };
         guest.run().with_context(|| format!("the guest of {}", self.name()))

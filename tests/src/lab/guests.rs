@@ -3,7 +3,9 @@
 //!
 //! A guest has no disk and no network. It has two serial lines: the kernel's console, which is qemu's log, and one on
 //! which its init writes results: `begin NAME`, lines, `end NAME STATUS`, and at last `done`. A guest that panics, ends
-//! early or hangs is an error with the end of its console.
+//! early or hangs is an error with the end of its console. `answer NAME COMMAND…` in a guest writes such a result.
+
+pub mod debian;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,10 +22,12 @@ use super::kernels::Kernel;
 use super::packages::{self, Programs, library_path};
 use super::rooms::{self, Room};
 
-/// A guest needs about eight seconds, and several times as long on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// A guest needs from eight seconds to two minutes, and several times as long on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(480);
 /// The package with the emulator; it depends on the firmware.
 const QEMU: &str = "qemu-system-x86";
+/// The program that writes results.
+const ANSWER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/guest/answer");
 
 /// A guest to boot.
 #[derive(Debug)]
@@ -32,7 +36,11 @@ pub struct Guest<'a> {
     pub kernel: &'a Kernel,
     /// Parameters of the kernel, in addition to those that every guest has.
     pub parameters: &'a str,
-    /// Its files: the path in the guest without the leading slash, and the file here.
+    /// Its memory in MiB.
+    pub memory: u32,
+    /// Directories whose contents it has in its root; a later one may replace files of an earlier one.
+    pub trees: &'a [PathBuf],
+    /// More files: the path in the guest without the leading slash, and the file here.
     pub files: &'a [(&'a str, PathBuf)],
 }
 
@@ -54,7 +62,8 @@ impl Guest<'_> {
         self.pack(&room, &memory)?;
         let mut command = emulator()?;
         command
-            .args(["-cpu", "max", "-smp", "2", "-m", "512", "-no-reboot"])
+            .args(["-cpu", "max", "-smp", "2", "-no-reboot"])
+            .args(["-m", &self.memory.to_string()])
             .args(["-display", "none", "-monitor", "none", "-vga", "none", "-nic", "none"])
             .args(["-serial", "stdio", "-serial"])
             .arg(format!("file:{}", answers.display()))
@@ -79,8 +88,11 @@ impl Guest<'_> {
     fn pack(&self, room: &Room, archive: &Path) -> Result<()> {
         let programs = Programs::debian()?;
         let tree = room.folder("root")?;
+        for source in self.trees {
+            packages::run(Command::new("cp").args(["-a", "--"]).arg(source.join(".")).arg(&tree))?;
+        }
         let busybox = programs.path("busybox")?;
-        let own = [("bin/busybox", busybox.clone())];
+        let own = [("bin/busybox", busybox.clone()), ("bin/answer", PathBuf::from(ANSWER))];
         for (name, file) in own.iter().chain(self.files) {
             let inside = tree.join(name);
             let folder = inside.parent().context("a file of the guest is in a folder")?;
@@ -88,7 +100,10 @@ impl Guest<'_> {
             fs::copy(file, &inside).with_context(|| format!("copy {}", file.display()))?;
             fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).context("make it executable")?;
         }
-        symlink("busybox", tree.join("bin/sh")).context("link the shell")?;
+        let shell = tree.join("bin/sh");
+        if fs::symlink_metadata(&shell).is_err() {
+            symlink("busybox", shell).context("link the shell")?;
+        }
         let mut pack = Command::new(&busybox);
         pack.args(["sh", "-c", r#""$0" find . | "$0" cpio -o -H newc >"$1""#]);
         packages::run(pack.arg(&busybox).arg(archive).current_dir(&tree))

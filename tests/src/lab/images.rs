@@ -87,7 +87,7 @@ fn compile(name: &str, sources: &[&str]) -> Result<PathBuf> {
 }
 
 /// Writes an image into `folder` and returns the archive: [`PAUSE`].
-pub(crate) fn write_pause(folder: &Path) -> Result<PathBuf> {
+pub fn write_pause(folder: &Path) -> Result<PathBuf> {
     let root = folder.join("pause.root");
     fs::create_dir_all(&root).context("make an image's root")?;
     fs::copy(client()?, root.join("pause")).context("copy the client as pause")?;
@@ -95,7 +95,7 @@ pub(crate) fn write_pause(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Writes an image into `folder` and returns the archive: [`LAB`].
-pub(crate) fn write_lab(folder: &Path, programs: &Programs) -> Result<PathBuf> {
+pub fn write_lab(folder: &Path, programs: &Programs) -> Result<PathBuf> {
     let root = folder.join("lab.root");
     fs::create_dir_all(root.join("bin")).context("make an image's root")?;
     fs::copy(client()?, root.join("client")).context("copy the client")?;

@@ -23,6 +23,8 @@ pub enum Tier {
     Cluster,
     /// Kernels in virtual machines.
     Kernel,
+    /// A node with systemd in a virtual machine.
+    Systemd,
 }
 
 impl Tier {
@@ -33,6 +35,7 @@ impl Tier {
             "faults" => Some(Self::Faults),
             "cluster" => Some(Self::Cluster),
             "kernel" => Some(Self::Kernel),
+            "systemd" => Some(Self::Systemd),
             _ => None,
         }
     }
@@ -115,6 +118,9 @@ const KERNEL_PROGRAMS: &[(&str, &str)] = &[
     ("tar", "makes castoff's image"),
 ];
 
+/// The additional programs that tier `systemd` calls.
+const SYSTEMD_PROGRAMS: &[(&str, &str)] = &[("go", "builds the kubelet")];
+
 /// Returns what the machine lacks for the tier; empty if it can run.
 pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
     let programs = match tier {
@@ -122,6 +128,7 @@ pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
         Tier::Faults => [PROGRAMS, FAULTS_PROGRAMS].concat(),
         Tier::Cluster => [PROGRAMS, CLUSTER_PROGRAMS].concat(),
         Tier::Kernel => KERNEL_PROGRAMS.to_vec(),
+        Tier::Systemd => [KERNEL_PROGRAMS, SYSTEMD_PROGRAMS].concat(),
     };
     let mut missing = missing_programs(&programs, facts);
     if tier == Tier::Faults && !facts.filesystems.iter().any(|known| known == "fuse") {
@@ -130,7 +137,7 @@ pub fn missing(tier: Tier, facts: &Facts) -> Vec<Missing> {
             why: "a disk that hangs is one that nobody serves",
         });
     }
-    if tier != Tier::Kernel {
+    if !matches!(tier, Tier::Kernel | Tier::Systemd) {
         missing.extend(missing_for_daemons(facts));
     } else if facts.architecture != "x86_64" {
         missing.push(Missing {
