@@ -17,9 +17,6 @@ use crate::sources::kernel::process::MountView;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
-/// The most views of one container that are read. Each takes the kernel up to a millisecond.
-const VIEWS_KEPT: usize = 64;
-
 /// A process of a container, the oldest with its view of the mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerProcess {
@@ -173,19 +170,12 @@ impl Search<'_> {
     fn finish(mut self) -> Sighting<Vec<ContainerProcess>> {
         let mut of_host = None;
         let mut processes = Vec::with_capacity(self.found.len());
-        for (chain, views) in std::mem::take(&mut self.found) {
+        for views in std::mem::take(&mut self.found).into_values() {
             let mut views: Vec<_> = views.into_iter().collect();
             views.sort_by_key(|(_, process)| age(process));
             if views.len() > 1 {
                 let host = *of_host.get_or_insert_with(|| self.reader.read_mounts_of_init());
                 leave_out_others(&mut views, host);
-            }
-            if views.len() > VIEWS_KEPT {
-                let name = chain.last().map_or("", |(id, _)| id.short());
-                let asked = format_args!("the mounts of container {name}");
-                let answer = format_args!("it has {} views of them, {VIEWS_KEPT} are read", views.len());
-                Gap::new(Reason::LimitReached, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
-                views.truncate(VIEWS_KEPT);
             }
             processes.extend(views.into_iter().map(|(_, process)| process));
         }

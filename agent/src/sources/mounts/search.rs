@@ -20,6 +20,9 @@ use crate::model::workload::{CgroupContainer, Membership};
 use crate::sources::kernel::refusal::leads_nowhere;
 use crate::sources::kernel::rooted::Unresolved;
 
+/// The most views of one container that are read. Each takes the kernel up to a millisecond.
+const VIEWS_KEPT: usize = 64;
+
 /// One container, with the facts about its mounts.
 pub(super) struct Subject<'a> {
     pub(super) membership: Membership,
@@ -140,7 +143,15 @@ impl<'a> MountSearch<'a> {
     fn take(&mut self, subject: &Subject<'_>) {
         let name = subject.innermost().map_or("", |container| container.id.short());
         let mut seen: Option<OwnMounts> = None;
-        for process in &subject.processes {
+        if subject.processes.len() > VIEWS_KEPT {
+            let asked = format_args!("the mounts of container {name}");
+            let answer = format_args!(
+                "it has {} views of them, {VIEWS_KEPT} are read",
+                subject.processes.len()
+            );
+            Gap::new(Reason::LimitReached, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
+        }
+        for process in subject.processes.iter().take(VIEWS_KEPT) {
             match self.read_own(process, subject.declared.unwrap_or_default()) {
                 Ok(own) => {
                     self.own.insert(process.key, own.clone());

@@ -158,15 +158,31 @@ fn a_container_with_too_many_views_of_its_mounts_has_a_gap() {
     for (count, expected) in [(64, None), (65, Some((Reason::LimitReached, Hides::Exposure)))] {
         let node = Node::new();
         for pid in 100..100 + count {
-            node.member(pid, u64::from(pid), "/", ROOTFS);
+            let socket = if pid == 163 { SOCKET } else { "" }; // the last one that is read
+            node.member(pid, u64::from(pid), "/", &[ROOTFS, socket].concat());
         }
-        let found = node.processes();
-        assert_eq!(found.reading.items().len(), 64);
-        let gap = found.gaps.first();
+        let (engines, processes) = (node.engines(), node.processes());
+        let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
+        assert_eq!(seen.reaches.reading.items().len(), 1);
+        let gap = seen.reaches.gaps.first();
         assert_eq!(gap.map(|gap| (gap.reason, gap.hides)), expected);
         let names_it = |gap: &Gap| gap.asked.contains(ContainerId(OWN.to_owned()).short());
         assert!(gap.is_none_or(names_it), "{gap:?}");
     }
+}
+
+#[test]
+fn a_user_makes_no_gap_by_processes_in_cgroups_with_a_containers_name() {
+    let node = Node::new();
+    for pid in 100..165 {
+        node.member(pid, u64::from(pid), "/", ROOTFS);
+        let group = format!("/user.slice/user-1000.slice/docker-{OWN}.scope");
+        node.host.process(pid, 1, "app").cgroup(&group);
+    }
+    let (engines, processes) = (node.engines(), node.processes());
+    assert_eq!((processes.reading.items().len(), processes.gaps.len()), (65, 0));
+    let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
+    assert_eq!(seen.reaches.gaps, []);
 }
 
 #[test]
