@@ -9,8 +9,11 @@ use castoff_tests::lab::pods::Pod;
 
 use crate::case::{Case, Said, UNIT};
 use crate::paths::{Mounted, keep, keep_with_mount};
+use crate::world::World;
 
 const BY_MOUNT: &str = "look: mounts by device and root";
+const BY_VIEW: &str = "look: every view of the container's mounts";
+const POD_BY_SOCKET: &[Said] = &[Said::Pod, Said::Exposed("socket")];
 const POD_BY_FOLDER: &[Said] = &[Said::Pod, Said::Exposed("directory")];
 
 pub(crate) const CASES: &[Case] = &[
@@ -63,6 +66,44 @@ pub(crate) const CASES: &[Case] = &[
         without: POD_BY_FOLDER,
     },
     Case {
+        name: "jailed",
+        title: "the first process of a pod changes its root (`chroot`), and another one keeps the mount",
+        how: BY_VIEW,
+        set: |world, case| {
+            keep(world.run(
+                pod(case),
+                client(world, case, &["jailed", "/jail", "/data/docker.sock"]),
+            ))
+        },
+        with: POD_BY_SOCKET,
+        without: POD_BY_SOCKET,
+    },
+    Case {
+        name: "outside",
+        title: "all processes of a pod change their root, and one keeps its working directory",
+        how: "look: the mounts that the runtime was asked for",
+        set: |world, case| {
+            keep(world.run(
+                pod(case),
+                client(world, case, &["outside", "/jail", "/data/docker.sock"]),
+            ))
+        },
+        with: POD_BY_SOCKET,
+        without: POD_BY_SOCKET,
+    },
+    Case {
+        name: "unmounted",
+        title: "the first process of a pod unmounts the socket in its own mount namespace (`unshare`), and another one keeps \
+                the mount",
+        how: BY_VIEW,
+        set: |world, case| {
+            let container = client(world, case, &["unmounted", "/data/docker.sock"]);
+            keep(world.run(pod(case).privileged(), container.privileged()))
+        },
+        with: POD_BY_SOCKET,
+        without: POD_BY_SOCKET,
+    },
+    Case {
         name: "pivoted",
         title: "a process in a root of its own, without the host's root (`pivot_root`)",
         how: "look: the holder",
@@ -75,3 +116,12 @@ pub(crate) const CASES: &[Case] = &[
         without: UNIT,
     },
 ];
+
+fn pod(case: &Case) -> Pod {
+    Pod::new("evasion", case.name)
+}
+
+/// Returns a container that mounts the case's socket at `/data/docker.sock`.
+fn client(world: &World, case: &Case, mode: &[&str]) -> Container {
+    Container::client("use", mode.iter().copied()).mount(world.socket(case), "/data/docker.sock")
+}

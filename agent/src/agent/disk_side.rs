@@ -159,7 +159,7 @@ pub(super) struct MountFacts {
     pub(super) sandboxes: BTreeSet<ContainerId>,
     /// The containers that engines run by themselves.
     pub(super) supervised: Vec<SupervisedContainer>,
-    /// The first process of each container.
+    /// The processes that show the mounts of each container.
     pub(super) contained: Sighting<Vec<ContainerProcess>>,
     /// The directories of Docker's data.
     pub(super) docker_data: BTreeSet<String>,

@@ -94,7 +94,7 @@ pub(super) struct HostSightings {
     pub(super) connects: Timed<Sighting<ConnectsSeen>>,
     /// The listening sockets, for a look that is about to open a socket.
     pub(super) listening: Arc<ListeningFiles>,
-    /// The first process of each container.
+    /// The processes that show the mounts of each container.
     pub(super) contained: Sighting<Vec<ContainerProcess>>,
     /// True if those are all listeners of this machine.
     pub(super) sees_machine: bool,

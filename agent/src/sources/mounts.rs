@@ -1,14 +1,13 @@
 //! The containers that can reach a listener through their mounts.
 //!
-//! The mounts of a container are those of its first process. They are compared by device and by the path on that file
-//! system, so that another name, a link or a mount on top of it does not hide a listener. If no process of a container
-//! can be found, its mounts are those that its runtime or engine was asked for, each resolved on the host. In both
-//! cases the reported names are those in the request. Never opens a socket. Relies on bind mounts keeping the file
-//! system and the inode.
+//! The mounts of a container are those that any of its processes sees. They are compared by device and by the path on
+//! that file system, so that another name, a link or a mount on top of it does not hide a listener. A mount that the
+//! runtime or engine was asked for, and that no process shows, is resolved on the host. In both cases the reported names
+//! are those in the request. Never opens a socket. Relies on bind mounts keeping the file system and the inode.
 //!
 //! - [`table`]: the mounts of a process, and the resolution of paths through them
 //! - [`targets`]: the files of the listeners
-//! - [`contained`]: the first process of each container
+//! - [`contained`]: the processes that show the mounts of each container
 //! - [`own`]: the actual mounts of a container
 //! - [`search`]: the comparison of each container's mounts with the targets
 //! - [`files`]: mounts of Docker's data, logs and configuration
@@ -61,7 +60,7 @@ pub struct Looked<'a> {
     pub sandboxes: &'a BTreeSet<ContainerId>,
     /// The containers that engines run by themselves.
     pub supervised: &'a [SupervisedContainer],
-    /// The first process of each container.
+    /// The processes that show the mounts of each container.
     pub processes: &'a Sighting<Vec<ContainerProcess>>,
     /// The directories of Docker's data, by the host's files.
     pub docker_data: &'a BTreeSet<String>,

@@ -20,7 +20,7 @@ use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::workload::Membership;
 use crate::sources::kernel::cgroups;
-use crate::sources::kernel::process::{ProcessDirectory, Procfs};
+use crate::sources::kernel::process::{MountView, ProcessDirectory, Procfs};
 use crate::sources::kernel::refusal::{self, Right};
 pub(super) use known::is_due;
 use known::{Known, ProcessRow};
@@ -247,15 +247,51 @@ impl ProcessReader {
     /// # Errors
     /// Those of [`ProcessReader::open`].
     pub(crate) fn read_membership(&self, key: ProcessKey) -> io::Result<Membership> {
-        let cgroups = self.open(key)?.read_cgroups()?;
-        Ok(cgroups::read_membership(&self.proc, &cgroups))
+        self.membership_of(&self.open(key)?)
+    }
+
+    /// Reads the control groups of a process whose directory is open.
+    pub(crate) fn membership_of(&self, process: &ProcessDirectory) -> io::Result<Membership> {
+        Ok(cgroups::read_membership(&self.proc, &process.read_cgroups()?))
+    }
+
+    /// Reads the mount namespace and the root of a process.
+    ///
+    /// # Errors
+    /// Those of [`ProcessReader::read_sockets`].
+    pub(crate) fn read_mount_view(&self, key: ProcessKey) -> io::Result<MountView> {
+        self.open(key)?.read_mount_view()
     }
 
     /// True if a process is in the mount namespace of the host's first process. Also false if this may not be read.
     pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
-        let init = ProcessDirectory::open(&self.proc.join("1"));
-        let [own, of_init] = [self.open(key), init].map(|dir| dir.and_then(|dir| dir.read_mount_namespace()).ok());
-        own.is_some() && own == of_init
+        let own = self.open(key).and_then(|dir| dir.read_mount_namespace()).ok();
+        own.is_some() && own == self.read_mounts_of_init()
+    }
+
+    /// Reads the mount namespace of the host's first process. Returns none if this may not be read.
+    pub(crate) fn read_mounts_of_init(&self) -> Option<u64> {
+        self.open_init().and_then(|init| init.read_mount_namespace()).ok()
+    }
+
+    /// Reads the path of a process's root directory in its mount namespace. It is empty if the root was not changed.
+    pub(crate) fn read_changed_root(&self, process: &ProcessDirectory) -> io::Result<String> {
+        let root = process.read_root()?;
+        if root == "/" {
+            return Ok(String::new());
+        }
+        // In a recorded procfs the usual root is another one.
+        let usual = self.open_init().and_then(|init| init.read_root()).unwrap_or_default();
+        let changed = root.strip_prefix(&usual).unwrap_or(&root).trim_matches('/');
+        Ok(if changed.is_empty() {
+            String::new()
+        } else {
+            format!("/{changed}")
+        })
+    }
+
+    fn open_init(&self) -> io::Result<ProcessDirectory> {
+        ProcessDirectory::open(&self.proc.join("1"))
     }
 
     /// True if castoff is in the machine's first PID namespace, in which every process is visible.

@@ -142,6 +142,11 @@ impl RecordedProcess<'_> {
         self.link("ns/net", &format!("net:[{inode}]"))
     }
 
+    /// Sets its mount namespace.
+    pub fn mount_namespace(self, inode: u64) -> Self {
+        self.link("ns/mnt", &format!("mnt:[{inode}]"))
+    }
+
     /// Sets its command line.
     pub fn arguments(self, arguments: &[&str]) -> Self {
         let line: String = arguments.iter().flat_map(|a| [*a, "\0"]).collect();

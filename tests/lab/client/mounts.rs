@@ -3,6 +3,9 @@
 //! - `idmapped FROM TO`: mounts a directory with other owners (`MOUNT_ATTR_IDMAP`)
 //! - `inject PID FROM TO`: mounts a directory in the mount namespace of another process
 //! - `late PATH`, `late-tcp ADDRESS`: is ready at once, and connects as soon as it can
+//! - `jailed FOLDER PATH`: makes the folder its root, and a child connects that keeps the usual one
+//! - `outside FOLDER PATH`: makes the folder its root, and connects by its working directory, which is not below it
+//! - `unmounted PATH`: unmounts the path in a mount namespace of its own, and a child connects that keeps the usual one
 //! - `pivoted FOLDER PATH`: connects below a root of its own at the folder, from which the machine's is gone
 
 use std::ffi::{c_char, c_int, c_long};
@@ -10,6 +13,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::chroot;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process;
@@ -17,7 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::tricks::{AT_FDCWD, CLONE_NEWNS, CLONE_NEWUSER, MS_BIND, check, mount, setns, syscall, text};
-use super::{split, stand, unshare};
+use super::{split, stand, stay, unshare};
 
 const AT_EMPTY_PATH: c_long = 0x1000;
 const OPEN_TREE_CLONE: c_long = 1;
@@ -61,6 +65,12 @@ pub fn run(args: &[&str], until_eof: bool) -> Option<io::Result<()>> {
             hold_later(move || TcpStream::connect(&address));
             stand(())
         }
+        ["jailed", folder, path] => connect_in_a_child(path, until_eof, || {
+            fs::create_dir(folder)?;
+            chroot(folder)
+        }),
+        ["outside", folder, path] => leave_root(folder, Path::new(path)).and_then(|_connection| stand(())),
+        ["unmounted", path] => connect_in_a_child(path, until_eof, || unmount_alone(path)),
         ["pivoted", folder, path] => pivot(folder, Path::new(path)).and_then(|_connection| stand(())),
         _ => return None,
     })
@@ -154,6 +164,38 @@ fn mount_in(pid: &str, from: &str, to: &str) -> io::Result<()> {
     check(unsafe { setns(namespace.as_raw_fd(), CLONE_NEWNS) })?;
     fs::create_dir(to)?;
     attach(&tree, to)
+}
+
+/// Starts a child, changes what this process sees, and then the child connects and is ready.
+fn connect_in_a_child(path: &str, until_eof: bool, change: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let (mut near, mut far) = UnixStream::pair()?;
+    split(|| {
+        far.read_exact(&mut [0])?;
+        let _connection = UnixStream::connect(path)?;
+        super::stand(until_eof, process::id())
+    })?;
+    change()?;
+    near.write_all(b"x")?;
+    stay(until_eof)
+}
+
+fn leave_root(folder: &str, path: &Path) -> io::Result<UnixStream> {
+    let (from, name) = path.parent().zip(path.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
+    std::env::set_current_dir(from)?;
+    fs::create_dir(folder)?;
+    chroot(folder)?;
+    UnixStream::connect(name)
+}
+
+fn unmount_alone(path: &str) -> io::Result<()> {
+    let (all, path) = (text("/")?, text(path)?);
+    let none = std::ptr::null();
+    // SAFETY: every name outlives its call; no thread runs.
+    unsafe {
+        check(unshare(CLONE_NEWNS))?;
+        check(mount(none, all.as_ptr(), none, MS_PRIVATE_REC, none.cast()))?;
+        check(umount2(path.as_ptr(), MNT_DETACH)).map(drop)
+    }
 }
 
 fn pivot(folder: &str, path: &Path) -> io::Result<UnixStream> {

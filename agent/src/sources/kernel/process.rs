@@ -14,7 +14,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, readlinkat_raw};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RawDir, StatxFlags, fstat, major, minor, openat, readlinkat, readlinkat_raw, statat,
+    statx,
+};
 use rustix::io::{Errno, read};
 use rustix::path::Arg;
 
@@ -79,6 +82,15 @@ impl Procfs {
             .ok()
             .flatten()
     }
+}
+
+/// The mounts that a process sees. Processes with the same view see the same mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MountView {
+    /// The mount namespace.
+    pub namespace: u64,
+    /// The root directory in it: its device, its inode, and the mount that it is on, which is 0 before Linux 5.8.
+    root: (u32, u32, u64, u64),
 }
 
 /// The open directory of one process.
@@ -220,6 +232,31 @@ impl ProcessDirectory {
     pub(crate) fn read_mount_namespace(&self) -> io::Result<u64> {
         let parse = |target: &[u8]| parse_bracketed(target, b"mnt:[");
         self.read_link(c"ns/mnt", &mut [0; 64], parse)?.ok_or_else(malformed)
+    }
+
+    /// Reads the mount namespace and the identity of the root directory. Does not ask the file system of the root, which
+    /// may not answer.
+    pub(crate) fn read_mount_view(&self) -> io::Result<MountView> {
+        Ok(MountView {
+            namespace: self.read_mount_namespace()?,
+            root: self.read_root_identity().map_err(failed)?,
+        })
+    }
+
+    fn read_root_identity(&self) -> rustix::io::Result<(u32, u32, u64, u64)> {
+        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        match statx(&self.0, c"root", flags, StatxFlags::INO | StatxFlags::MNT_ID) {
+            Ok(root) => {
+                let has_mount = StatxFlags::from_bits_retain(root.stx_mask).contains(StatxFlags::MNT_ID);
+                let mount = if has_mount { root.stx_mnt_id } else { 0 };
+                Ok((root.stx_dev_major, root.stx_dev_minor, root.stx_ino, mount))
+            }
+            Err(Errno::NOSYS) => {
+                let root = statat(&self.0, c"root", AtFlags::NO_AUTOMOUNT)?; // before Linux 4.11
+                Ok((major(root.st_dev), minor(root.st_dev), root.st_ino, 0))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens `mountinfo`.

@@ -1,8 +1,10 @@
-//! The first process of each container, which has the mounts that the container was created with.
+//! The processes that show the mounts of each container: one for each view, the oldest.
+//!
+//! A view is a mount namespace with a root directory in it. A process may leave the view that its container was created
+//! with, by `chroot(2)` or `unshare(2)`, while others keep it. So no process represents the container alone.
 //!
 //! A container is known by the control group of its processes, or, if it has none of its own (podman without control
-//! groups), as a child of its supervisor. The oldest process counts: a later one may have mounts of its own, and an
-//! ordinary user's process cannot be there before the container.
+//! groups), as a child of its supervisor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,9 +13,11 @@ use crate::model::container::SupervisedContainer;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::workload::Membership;
+use crate::sources::kernel::process::MountView;
+use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
-/// The first process of a container.
+/// A process of a container, the oldest with its view of the mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerProcess {
     /// The process.
@@ -32,84 +36,164 @@ pub(super) fn chain_of(membership: &Membership) -> Chain {
     containers.map(|c| (c.id.clone(), c.user)).collect()
 }
 
-/// The control groups of the processes of the last look.
+/// The control groups of the processes of the last look, and the views of those in containers.
 #[derive(Debug, Default)]
 pub struct MembershipMemory {
-    of: BTreeMap<ProcessKey, Membership>,
+    of: BTreeMap<ProcessKey, Place>,
 }
 
-/// Finds the first process of each container among the processes of `table`.
+type Place = (Membership, Option<MountView>);
+
+/// Finds the processes that show the mounts of each container among the processes of `table`, by container and then by
+/// age.
 pub fn find_container_processes(
     reader: &ProcessReader,
     table: &ProcessTable,
     supervised: &[SupervisedContainer],
     memory: &mut MembershipMemory,
 ) -> Sighting<Vec<ContainerProcess>> {
-    let mut gaps = Vec::new();
-    let mut last = std::mem::take(&mut memory.of);
-    let mut first: BTreeMap<Chain, ContainerProcess> = BTreeMap::new();
+    let mut search = Search {
+        reader,
+        last: std::mem::take(&mut memory.of),
+        now: &mut memory.of,
+        found: BTreeMap::new(),
+        gaps: Vec::new(),
+    };
     for entry in &table.entries {
-        let is_kept = reader.was_kept(entry.key);
-        let known = last.remove(&entry.key).filter(|_| is_kept);
-        let membership = match known.map_or_else(|| reader.read_membership(entry.key), Ok) {
-            Ok(membership) => membership,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+        search.take(entry.key);
+    }
+    search.take_children(table, supervised);
+    search.finish()
+}
+
+/// The views of one container, each with the oldest process. None is for all processes that have ended or may not be
+/// inspected.
+type Views = BTreeMap<Option<MountView>, ContainerProcess>;
+
+struct Search<'a> {
+    reader: &'a ProcessReader,
+    last: BTreeMap<ProcessKey, Place>,
+    now: &'a mut BTreeMap<ProcessKey, Place>,
+    found: BTreeMap<Chain, Views>,
+    gaps: Vec<Gap>,
+}
+
+impl Search<'_> {
+    fn take(&mut self, key: ProcessKey) {
+        let known = self.last.remove(&key).filter(|_| self.reader.was_kept(key));
+        let is_whole = |(membership, view): &Place| membership.containers.is_empty() || view.is_some();
+        let (membership, view) = match known.filter(is_whole).map_or_else(|| self.read(key), Ok) {
+            Ok(place) => place,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
-                let asked = format_args!("/proc/{}/cgroup", entry.key.pid);
-                Gap::new(Reason::of(&error), Hides::Exposure, asked, &error).fold_into(&mut gaps);
-                continue;
+                let asked = format_args!("/proc/{}/cgroup", key.pid);
+                Gap::new(Reason::of(&error), Hides::Exposure, asked, &error).fold_into(&mut self.gaps);
+                return;
             }
         };
-        memory.of.insert(entry.key, membership.clone());
+        self.now.insert(key, (membership.clone(), view));
+        if !membership.containers.is_empty() {
+            self.add(key, membership, view);
+        }
+    }
+
+    fn read(&mut self, key: ProcessKey) -> io::Result<Place> {
+        let process = self.reader.open(key)?;
+        let membership = self.reader.membership_of(&process)?;
+        if membership.containers.is_empty() {
+            return Ok((membership, None));
+        }
+        let view = self.seen(key, process.read_mount_view());
+        Ok((membership, view))
+    }
+
+    fn seen(&mut self, key: ProcessKey, view: io::Result<MountView>) -> Option<MountView> {
+        match view {
+            Ok(view) => Some(view),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None, // it has ended
+            Err(error) => {
+                let asked = format_args!("/proc/{}/ns/mnt", key.pid);
+                refusal::gap(&error, Hides::Exposure, asked, Right::Trace).fold_into(&mut self.gaps);
+                None
+            }
+        }
+    }
+
+    /// Adds the containers whose processes have no control group of their own.
+    fn take_children(&mut self, table: &ProcessTable, supervised: &[SupervisedContainer]) {
+        let has_group = |s: &SupervisedContainer| self.found.keys().flatten().any(|(id, _)| *id == s.id);
+        let missing: Vec<&SupervisedContainer> = supervised.iter().filter(|s| !has_group(s)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let supervisors: BTreeSet<_> = missing.iter().map(|s| s.supervisor).collect();
+        let is_child = |entry: &&ProcessEntry| supervisors.contains(&entry.parent);
+        let children: Vec<&ProcessEntry> = table.entries.iter().filter(is_child).collect();
+        for container in missing {
+            for entry in children.iter().filter(|entry| entry.parent == container.supervisor) {
+                let view = self.view_of_child(entry.key);
+                self.add(
+                    entry.key,
+                    Membership::of_container(container.id.clone(), container.user),
+                    view,
+                );
+            }
+        }
+    }
+
+    /// Adds a process of a container, if it is the oldest of its view.
+    fn add(&mut self, key: ProcessKey, membership: Membership, view: Option<MountView>) {
         let process = ContainerProcess {
-            key: entry.key,
+            key,
             membership,
-            is_kept,
+            is_kept: self.reader.was_kept(key),
         };
-        let chain = chain_of(&process.membership);
-        if !chain.is_empty() {
-            keep_older(&mut first, chain, process);
+        let views = self.found.entry(chain_of(&process.membership)).or_default();
+        let oldest = views.entry(view).or_insert_with(|| process.clone());
+        if age(&process) < age(oldest) {
+            *oldest = process;
         }
     }
-    add_children(reader, table, supervised, &mut first);
-    Sighting::partial(first.into_values().collect(), gaps)
-}
 
-/// Adds the containers whose processes have no control group of their own.
-fn add_children(
-    reader: &ProcessReader,
-    table: &ProcessTable,
-    supervised: &[SupervisedContainer],
-    first: &mut BTreeMap<Chain, ContainerProcess>,
-) {
-    let has_group = |s: &SupervisedContainer| first.keys().flatten().any(|(id, _)| *id == s.id);
-    let missing: Vec<&SupervisedContainer> = supervised.iter().filter(|s| !has_group(s)).collect();
-    if missing.is_empty() {
-        return;
-    }
-    let supervisors: BTreeSet<_> = missing.iter().map(|s| s.supervisor).collect();
-    let is_child = |entry: &&ProcessEntry| supervisors.contains(&entry.parent);
-    let children: Vec<&ProcessEntry> = table.entries.iter().filter(is_child).collect();
-    for container in missing {
-        for entry in children.iter().filter(|entry| entry.parent == container.supervisor) {
-            let membership = Membership::of_container(container.id.clone(), container.user);
-            let chain = chain_of(&membership);
-            let process = ContainerProcess {
-                key: entry.key,
-                membership,
-                is_kept: reader.was_kept(entry.key),
-            };
-            keep_older(first, chain, process);
+    /// Returns the view of a process without a container's control group: the one of the last look if it is not its turn.
+    fn view_of_child(&mut self, key: ProcessKey) -> Option<MountView> {
+        if let Some((_, Some(known))) = self.now.get(&key) {
+            return Some(*known);
         }
+        let view = self.seen(key, self.reader.read_mount_view(key));
+        if let Some((_, known)) = self.now.get_mut(&key) {
+            *known = view;
+        }
+        view
+    }
+
+    fn finish(mut self) -> Sighting<Vec<ContainerProcess>> {
+        let mut of_host = None;
+        let mut processes = Vec::with_capacity(self.found.len());
+        for views in std::mem::take(&mut self.found).into_values() {
+            let mut views: Vec<_> = views.into_iter().collect();
+            views.sort_by_key(|(_, process)| age(process));
+            if views.len() > 1 {
+                let host = *of_host.get_or_insert_with(|| self.reader.read_mounts_of_init());
+                leave_out_others(&mut views, host);
+            }
+            processes.extend(views.into_iter().map(|(_, process)| process));
+        }
+        Sighting::partial(processes, self.gaps)
     }
 }
 
-fn keep_older(first: &mut BTreeMap<Chain, ContainerProcess>, chain: Chain, process: ContainerProcess) {
-    let age = |process: &ContainerProcess| (process.key.start, process.key.pid);
-    let oldest = first.entry(chain).or_insert_with(|| process.clone());
-    if age(&process) < age(oldest) {
-        *oldest = process;
-    }
+/// Leaves out processes that show no mount of their container: those without a view, and those that joined the host's
+/// mounts later (`nsenter`). `views` are by age, and the first process of a container may be in the host's mounts.
+fn leave_out_others(views: &mut Vec<(Option<MountView>, ContainerProcess)>, host: Option<u64>) {
+    views.retain(|(view, _)| view.is_some());
+    let oldest = views.first().map(|(_, process)| process.key);
+    let is_of_host = |view: &Option<MountView>| view.is_some_and(|view| Some(view.namespace) == host);
+    views.retain(|(view, process)| Some(process.key) == oldest || !is_of_host(view));
+}
+
+fn age(process: &ContainerProcess) -> impl Ord + use<> {
+    (process.key.start, process.key.pid)
 }
 
 #[cfg(test)]

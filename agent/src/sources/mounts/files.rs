@@ -124,11 +124,11 @@ pub(super) fn own_files(table: &MountTable, host: &Host<'_>, directories: &[Dock
 }
 
 /// A container's own mount of Docker's files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OwnFiles {
     files: DockerFiles,
     host_path: String,
-    container_path: String,
+    pub(super) container_path: String,
 }
 
 impl MountSearch<'_> {
@@ -147,8 +147,9 @@ impl MountSearch<'_> {
     }
 
     /// Adds a mount of Docker's files that the runtime was asked for.
-    pub(super) fn take_declared_files(&mut self, subject: &Subject<'_>, mount: &Mount, path: &[u8]) {
-        let place = self.host.table.locate(path);
+    pub(super) fn take_declared_files(&mut self, subject: &Subject<'_>, mount: &Mount) {
+        let resolved = self.resolve(&mount.host_path);
+        let place = resolved.and_then(|(_, _, path)| self.host.table.locate(&path));
         if let Some(files) = place.and_then(|place| files_at(self.directories, &place)) {
             self.add_files(subject, files, &mount.host_path, &mount.container_path);
         }

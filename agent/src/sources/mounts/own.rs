@@ -1,15 +1,19 @@
-//! The actual mounts of a container, from its first process. They differ from the requested ones if a link was changed
-//! after the container was created, or if another mount is on top.
+//! The actual mounts of a container, from its processes. They differ from the requested ones if a link was changed after
+//! the container was created, or if another mount is on top.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
 use super::access;
 use super::files::{DockerDirectory, OwnFiles, own_files};
 use super::named::{Named, Suggested, suggested};
-use super::table::{Entry, FilePlace, MountTable, below};
+use super::table::{Entry, FilePlace, MountTable, below, path_of, without_slash};
 use super::targets::{Host, Target};
+use crate::model::container::Mount;
 use crate::model::exposure::Access;
 use crate::model::identity::{FileIdentity, ProcessKey};
 use crate::sources::kernel::rooted::Rooted;
@@ -23,6 +27,10 @@ pub(super) struct OwnMounts {
     pub(super) named: Vec<Named>,
     /// Mounts of Docker's files.
     pub(super) files: Vec<OwnFiles>,
+    /// The number of mounts that were requested.
+    pub(super) asked: usize,
+    /// The container paths of those at which nothing is mounted.
+    pub(super) missing: BTreeSet<String>,
 }
 
 /// A mount that leads to a target.
@@ -40,63 +48,155 @@ pub(super) struct OwnWay {
     pub(super) access: Access,
 }
 
-/// Reads the mounts of the process `key`, and finds those that lead to one of `targets`.
-pub(super) fn read_own(
-    reader: &ProcessReader,
-    key: ProcessKey,
-    host: &Host<'_>,
-    targets: &[Target],
-    directories: &[DockerDirectory],
-) -> io::Result<OwnMounts> {
-    let table = MountTable::read(reader.open(key)?.open_mountinfo()?)?;
-    let mut own = OwnMounts {
-        files: own_files(&table, host, directories),
-        ..OwnMounts::default()
-    };
-    let mut add = |target: usize, entry: &Entry, is_direct: bool| {
+impl OwnMounts {
+    /// Adds what another view of the same container shows.
+    pub(super) fn join(&mut self, other: Self) {
+        for way in other.ways {
+            let is_same = |known: &OwnWay| known.target == way.target && known.point == way.point;
+            if !self.ways.iter().any(is_same) {
+                self.ways.push(way);
+            }
+        }
+        for named in other.named {
+            if !self
+                .named
+                .iter()
+                .any(|known| known.container_path == named.container_path)
+            {
+                self.named.push(named);
+            }
+        }
+        for files in other.files {
+            if !self.files.contains(&files) {
+                self.files.push(files);
+            }
+        }
+        self.missing.retain(|path| other.missing.contains(path));
+    }
+
+    /// Names each mount point as the container does: below the root of the process that shows it.
+    fn move_below(&mut self, root: &str) {
+        let ways = self.ways.iter_mut().map(|way| &mut way.point);
+        let named = self.named.iter_mut().map(|named| &mut named.container_path);
+        let files = self.files.iter_mut().map(|files| &mut files.container_path);
+        for point in ways.chain(named).chain(files) {
+            if !root.is_empty() {
+                *point = format!("{root}{}", point.trim_end_matches('/'));
+            }
+        }
+    }
+}
+
+/// A process of a container, whose view of the mounts is read.
+pub(super) struct View<'a> {
+    pub(super) reader: &'a ProcessReader,
+    pub(super) key: ProcessKey,
+    pub(super) host: &'a Host<'a>,
+}
+
+impl View<'_> {
+    /// Reads the mounts, and finds those that lead to one of `targets` or `directories`, and those of `declared` that are
+    /// missing.
+    pub(super) fn read_own(
+        &self,
+        targets: &[Target],
+        directories: &[DockerDirectory],
+        declared: &[Mount],
+    ) -> io::Result<OwnMounts> {
+        let process = self.reader.open(self.key)?;
+        let table = MountTable::read(process.open_mountinfo()?)?;
+        // Without the right to read it, the mounts can be read all the same.
+        let changed_root = self.reader.read_changed_root(&process).unwrap_or_default();
+        let mut own = OwnMounts {
+            ways: self.find_ways(&table, targets),
+            named: Vec::new(),
+            files: own_files(&table, self.host, directories),
+            asked: declared.len(),
+            missing: self.find_missing(&table, &changed_root, declared),
+        };
+        self.add_by_name(&table, targets, &mut own)?;
+        own.move_below(&changed_root);
+        Ok(own)
+    }
+
+    fn find_ways(&self, table: &MountTable, targets: &[Target]) -> Vec<OwnWay> {
+        let mut ways = Vec::new();
+        for (at, target) in targets.iter().enumerate() {
+            for way in target.place.iter().flat_map(|place| table.ways(place)) {
+                self.add_way(&mut ways, targets, at, way.entry, way.path == way.entry.point);
+            }
+        }
+        ways
+    }
+
+    fn add_way(&self, ways: &mut Vec<OwnWay>, targets: &[Target], target: usize, entry: &Entry, is_direct: bool) {
         let point = shown(&entry.point);
-        let is_known = |way: &OwnWay| way.target == target && way.point == point;
-        if !own.ways.iter().any(is_known) {
-            let access = match targets[target].owner {
-                Some(owner) if !entry.maps_users => access::judge(reader, key, &owner),
-                _ => Access::Unknown,
+        if ways.iter().any(|way| way.target == target && way.point == point) {
+            return;
+        }
+        let access = match targets[target].owner {
+            Some(owner) if !entry.maps_users => access::judge(self.reader, self.key, &owner),
+            _ => Access::Unknown,
+        };
+        ways.push(OwnWay {
+            target,
+            source: source_of(entry, self.host),
+            is_direct,
+            readonly: entry.readonly,
+            access,
+            point,
+        });
+    }
+
+    /// Adds mounts of files that lead to a target under another name, or that have the name of an engine's socket.
+    fn add_by_name(&self, table: &MountTable, targets: &[Target], own: &mut OwnMounts) -> io::Result<()> {
+        let mut root: Option<Rooted> = None;
+        for entry in table.entries() {
+            let name = suggested(&entry.source.path).or(suggested(&entry.point));
+            if !(name.is_some() || may_be_another_name(entry, targets)) || !table.is_open(entry) {
+                continue;
+            }
+            let root = match &mut root {
+                Some(root) => root,
+                none => none.insert(Rooted::new(self.reader.open_root(self.key)?)),
             };
-            own.ways.push(OwnWay {
-                target,
-                source: source_of(entry, host),
-                is_direct,
-                readonly: entry.readonly,
-                access,
-                point,
-            });
+            let Ok((identity, kind)) = root.read_identity(&shown(&entry.point)) else {
+                continue; // unmounted meanwhile
+            };
+            let leads_to = |target: &&Target| kind == FileType::Socket && target.socket.contains(&identity);
+            if let Some(at) = targets.iter().position(|target| leads_to(&target)) {
+                self.add_way(&mut own.ways, targets, at, entry, true);
+            } else if let Some(name) = name {
+                own.named.push(named(entry, self.host, name, (identity, kind)));
+            }
         }
-    };
-    for (at, target) in targets.iter().enumerate() {
-        for way in target.place.iter().flat_map(|place| table.ways(place)) {
-            add(at, way.entry, way.path == way.entry.point);
-        }
+        Ok(())
     }
-    let mut root: Option<Rooted> = None;
-    for entry in table.entries() {
-        let name = suggested(&entry.source.path).or(suggested(&entry.point));
-        if !(name.is_some() || may_be_another_name(entry, targets)) || !table.is_open(entry) {
-            continue;
-        }
-        let root = match &mut root {
-            Some(root) => root,
-            none => none.insert(Rooted::new(reader.open_root(key)?)),
+
+    /// Returns the paths of `declared` at which nothing is mounted. The runtime follows links of the container's image
+    /// (`/var/run`), and mounts where they lead.
+    fn find_missing(&self, table: &MountTable, changed_root: &str, declared: &[Mount]) -> BTreeSet<String> {
+        let mut root: Option<io::Result<Rooted>> = None;
+        let mut is_mounted = |mount: &&Mount| {
+            let path: PathBuf = Path::new(&mount.container_path).components().collect();
+            let path = without_slash(path.as_os_str().as_bytes());
+            if below(path, changed_root.as_bytes()).is_some_and(|path| table.has_point(path)) {
+                return true;
+            }
+            // In a changed root the same path is another one.
+            let Some((above, name)) = mount.container_path.trim_end_matches('/').rsplit_once('/') else {
+                return false;
+            };
+            if above.is_empty() || !changed_root.is_empty() {
+                return false;
+            }
+            let root = root.get_or_insert_with(|| self.reader.open_root(self.key).map(Rooted::new));
+            let walked = root.as_ref().ok().and_then(|root| root.walk(above).ok());
+            walked.is_some_and(|walked| table.has_point(&[&path_of(&walked), &b"/"[..], name.as_bytes()].concat()))
         };
-        let Ok((identity, kind)) = root.read_identity(&shown(&entry.point)) else {
-            continue; // unmounted meanwhile
-        };
-        let leads_to = |target: &&Target| kind == FileType::Socket && target.socket.contains(&identity);
-        if let Some(at) = targets.iter().position(|target| leads_to(&target)) {
-            add(at, entry, true);
-        } else if let Some(name) = name {
-            own.named.push(named(entry, host, name, (identity, kind)));
-        }
+        let missing = declared.iter().filter(|mount| !is_mounted(mount));
+        missing.map(|mount| mount.container_path.clone()).collect()
     }
-    Ok(own)
 }
 
 /// True if a mount may be a target's file under a name that does not lead to it: a removed name or a second one (a hard

@@ -1,6 +1,6 @@
 //! The comparison of each container's mounts with the targets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use rustix::fs::FileType;
@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 use super::contained::{Chain, chain_of};
 use super::files::DockerDirectory;
 use super::named::{Named, suggested};
-use super::own::{OwnMounts, read_own};
+use super::own::{OwnMounts, View};
 use super::table::{below, path_of};
 use super::targets::{Host, Target};
 use super::{CONTAINERS_KEPT, ContainerProcess, Looked, unreadable};
@@ -20,13 +20,17 @@ use crate::model::workload::{CgroupContainer, Membership};
 use crate::sources::kernel::refusal::leads_nowhere;
 use crate::sources::kernel::rooted::Unresolved;
 
+/// The most views of one container that are read. Each takes the kernel up to a millisecond.
+const VIEWS_KEPT: usize = 64;
+
 /// One container, with the facts about its mounts.
 pub(super) struct Subject<'a> {
     pub(super) membership: Membership,
     /// The name in gaps.
     name: &'a str,
     pub(super) declared: Result<&'a [Mount], &'a Gap>,
-    process: Option<&'a ContainerProcess>,
+    /// One for each view of its mounts, the oldest first.
+    processes: Vec<&'a ContainerProcess>,
 }
 
 impl Subject<'_> {
@@ -61,8 +65,8 @@ pub(super) struct MountSearch<'a> {
     pub(super) gaps: Vec<Gap>,
 }
 
-/// The mounts of each container, with the process that they were read from.
-pub(super) type KnownMounts = BTreeMap<Chain, (ProcessKey, OwnMounts)>;
+/// The mounts that the processes of containers see.
+pub(super) type KnownMounts = BTreeMap<ProcessKey, OwnMounts>;
 
 impl<'a> MountSearch<'a> {
     pub(super) fn take_all(&mut self) {
@@ -71,8 +75,8 @@ impl<'a> MountSearch<'a> {
             let answer = format_args!("{} containers, {CONTAINERS_KEPT} are looked at", subjects.len());
             Gap::new(Reason::LimitReached, Hides::Exposure, "the containers' mounts", answer).fold_into(&mut self.gaps);
         }
-        for (chain, subject) in subjects.into_iter().take(CONTAINERS_KEPT) {
-            self.take(chain, &subject);
+        for subject in subjects.into_values().take(CONTAINERS_KEPT) {
+            self.take(&subject);
         }
     }
 
@@ -85,7 +89,7 @@ impl<'a> MountSearch<'a> {
                 membership: Membership::of_container(id.clone(), user),
                 name,
                 declared,
-                process: None,
+                processes: Vec::new(),
             });
         };
         for container in looked.containers.reading.items() {
@@ -111,9 +115,9 @@ impl<'a> MountSearch<'a> {
                 membership: process.membership.clone(),
                 name: "",
                 declared: Ok(&[]),
-                process: None,
+                processes: Vec::new(),
             });
-            subject.process = Some(process);
+            subject.processes.push(process);
         }
         subjects
     }
@@ -136,14 +140,25 @@ impl<'a> MountSearch<'a> {
         Some(vec![innermost])
     }
 
-    fn take(&mut self, chain: Chain, subject: &Subject<'_>) {
+    fn take(&mut self, subject: &Subject<'_>) {
         let name = subject.innermost().map_or("", |container| container.id.short());
-        if let Some(process) = subject.process {
-            match self.read_own(&chain, process) {
+        let mut seen: Option<OwnMounts> = None;
+        if subject.processes.len() > VIEWS_KEPT {
+            let asked = format_args!("the mounts of container {name}");
+            let answer = format_args!(
+                "it has {} views of them, {VIEWS_KEPT} are read",
+                subject.processes.len()
+            );
+            Gap::new(Reason::LimitReached, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
+        }
+        for process in subject.processes.iter().take(VIEWS_KEPT) {
+            match self.read_own(process, subject.declared.unwrap_or_default()) {
                 Ok(own) => {
-                    self.take_own(subject, &own);
-                    self.own.insert(chain, (process.key, own));
-                    return;
+                    self.own.insert(process.key, own.clone());
+                    match &mut seen {
+                        Some(seen) => seen.join(own),
+                        none => *none = Some(own),
+                    }
                 }
                 Err(error) if leads_nowhere(&error) => {} // it has ended
                 Err(error) => {
@@ -152,26 +167,35 @@ impl<'a> MountSearch<'a> {
                 }
             }
         }
-        match subject.declared {
-            Ok(mounts) => mounts.iter().for_each(|mount| self.take_declared(subject, mount)),
-            Err(gap) => {
+        match (seen, subject.declared) {
+            (Some(own), _) => self.take_own(subject, &own),
+            (None, Ok(mounts)) => {
+                for mount in mounts {
+                    self.take_declared(subject, mount, &BTreeSet::new());
+                    self.take_declared_files(subject, mount);
+                }
+            }
+            (None, Err(gap)) => {
                 let asked = format_args!("the mounts of container {name} ({})", subject.name);
                 Gap::new(Reason::DependsOnAnother, Hides::Exposure, asked, &gap.answer).fold_into(&mut self.gaps);
             }
         }
     }
 
-    /// Returns the container's mounts: as they are now, or as they were in the last look if it is not its turn.
-    fn read_own(&mut self, chain: &Chain, process: &ContainerProcess) -> io::Result<OwnMounts> {
-        match self.last.remove(chain) {
-            Some((key, own)) if process.is_kept && key == process.key => Ok(own),
-            _ => read_own(
-                self.looked.reader,
-                process.key,
-                self.host,
-                self.targets,
-                self.directories,
-            ),
+    /// Returns the mounts that a process of a container sees: as they are now, or as they were in the last look if it is
+    /// not its turn.
+    fn read_own(&mut self, process: &ContainerProcess, declared: &[Mount]) -> io::Result<OwnMounts> {
+        match self.last.remove(&process.key) {
+            // The requested mounts of a container do not change, but they may not have been known yet.
+            Some(own) if process.is_kept && own.asked == declared.len() => Ok(own),
+            _ => {
+                let view = View {
+                    reader: self.looked.reader,
+                    key: process.key,
+                    host: self.host,
+                };
+                view.read_own(self.targets, self.directories, declared)
+            }
         }
     }
 
@@ -204,6 +228,14 @@ impl<'a> MountSearch<'a> {
             }
             self.judge(&subject.membership, named);
         }
+        // A process may have left a mount and keep a descriptor of it.
+        let reached: BTreeSet<usize> = own.ways.iter().map(|way| way.target).collect();
+        for mount in declared
+            .iter()
+            .filter(|mount| own.missing.contains(&mount.container_path))
+        {
+            self.take_declared(subject, mount, &reached);
+        }
         let is_unplaced = |target: &&Target| target.place.is_none() && !target.directories.is_empty();
         for target in self
             .targets
@@ -217,11 +249,10 @@ impl<'a> MountSearch<'a> {
         }
     }
 
-    fn take_declared(&mut self, subject: &Subject<'_>, mount: &Mount) {
+    /// Takes a mount that the runtime or the engine was asked for, and that was not seen. The container reaches the targets
+    /// of `reached` by other mounts.
+    fn take_declared(&mut self, subject: &Subject<'_>, mount: &Mount, reached: &BTreeSet<usize>) {
         let resolved = self.resolve(&mount.host_path);
-        if let Some((_, _, path)) = &resolved {
-            self.take_declared_files(subject, mount, path);
-        }
         let mut leads = false;
         for (at, target) in self.targets.iter().enumerate() {
             let Some((identity, kind, path)) = &resolved else { break };
@@ -234,7 +265,9 @@ impl<'a> MountSearch<'a> {
                 _ => continue,
             };
             leads |= via == Via::Socket;
-            self.reach(subject, at, via, mount.clone(), Access::Unknown);
+            if !reached.contains(&at) {
+                self.reach(subject, at, via, mount.clone(), Access::Unknown);
+            }
         }
         if let Some(name) = suggested(mount.host_path.as_bytes()).filter(|_| !leads) {
             let named = Named {
@@ -273,7 +306,7 @@ impl<'a> MountSearch<'a> {
         }
     }
 
-    fn resolve(&mut self, path: &str) -> Resolved {
+    pub(super) fn resolve(&mut self, path: &str) -> Resolved {
         if let Some(known) = self.resolved.get(path) {
             return known.clone();
         }

@@ -81,6 +81,11 @@ impl MountTable {
         self.entries.iter()
     }
 
+    /// True if something is mounted at exactly this path.
+    pub(super) fn has_point(&self, path: &[u8]) -> bool {
+        self.entries.iter().any(|entry| entry.point == path)
+    }
+
     /// Returns the file that `path`, which has no links in it, leads to. Returns none below a mount that is not
     /// visible, as in a changed root.
     pub(super) fn locate(&self, path: &[u8]) -> Option<FilePlace> {
@@ -171,7 +176,7 @@ fn access_times(line: &MountLine<'_>, has: impl Fn(&[u8]) -> bool) -> AccessTime
     }
 }
 
-fn without_slash(path: &[u8]) -> &[u8] {
+pub(super) fn without_slash(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
     &path[..end]
 }

@@ -1,5 +1,6 @@
 mod files;
 mod own;
+mod views;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
