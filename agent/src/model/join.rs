@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use exposures::{exposures, runtime_exposures};
-use exposures::{files_mounts, lost_mounts, mounted};
+use exposures::{files_mounts, is_readonly_mounted, lost_mounts, mounted};
 use place::{Places, ProcessPlace};
 
 use super::client::{Client, ClientIdentity, ClientKey, Connected, OpenClient, container_label};
@@ -42,6 +42,8 @@ pub struct Joined {
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The mounts that lead containers to an engine's socket.
     pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
+    /// True if a container may have a read-only mount of a socket of the node's Docker: a connect through it leaves no mark.
+    pub is_readonly_mounted: bool,
     /// The clients of the runtime's own socket, except the kubelet and the runtime itself.
     pub runtime_clients: Reading<Vec<OpenClient>>,
     /// The mounts that lead containers to that socket.
@@ -95,6 +97,7 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         relays: relays::found(snapshot, &places, engines.items()),
         shadow_containers: shadow_containers(snapshot, &places),
         mounted: mounted(&snapshot.reaches.reading, &places, engines.items()),
+        is_readonly_mounted: is_readonly_mounted(snapshot, engines.items()),
         runtime_clients: runtime::clients(snapshot, &places),
         runtime_mounted: runtime::mounted_by_containers(snapshot, &places),
         lost_mounts: lost_mounts(snapshot, &places),
