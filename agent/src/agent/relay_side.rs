@@ -241,6 +241,7 @@ impl HostSide {
                 relay.connections.extend(fresh.iter().filter(own).cloned());
             }
         }
+        gaps.extend(candidates.gap());
         candidates.count_steps();
         let mut relays = candidates.into_relays();
         for relay in &mut relays {
