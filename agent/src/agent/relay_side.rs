@@ -146,6 +146,7 @@ fn as_engine(relay: &RelaySighting, is_wanted: impl Fn(&RelayListener) -> bool) 
     EngineSighting {
         kind: EngineKind::Other,
         process: Some(relay.process.clone()),
+        awaited_by: None,
         containerd: Containerd::Own,
         listeners: listeners
             .map(|listener| Listener {

@@ -173,6 +173,7 @@ fn of_runtime(listener: &ListeningSocket, process: Option<Process>) -> Option<En
         kind: EngineKind::Other,
         process,
         containerd: Containerd::Own,
+        awaited_by: None,
         listeners: vec![Listener {
             id: listener.id()?,
             api: Api::Cri,

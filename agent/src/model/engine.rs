@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::container::PodContainer;
 use super::identity::{NetNs, SocketInode};
 use super::last_connect::LastConnect;
-use super::process::Process;
+use super::process::{Owner, Process};
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
 
@@ -120,6 +120,8 @@ pub struct EngineSighting {
     pub kind: EngineKind,
     /// Its process; none where only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
+    /// The ordinary user whose own systemd listens for it. Only for an engine without a process.
+    pub awaited_by: Option<u32>,
     /// The containerd that it runs its containers by.
     pub containerd: Containerd,
     /// Its listeners. Empty for an engine that listens on nothing that castoff sees.
@@ -136,8 +138,17 @@ impl EngineSighting {
 
     /// True if an ordinary user runs it, in castoff's user namespace: its settings and its gaps concern that user alone.
     pub fn is_of_user(&self) -> bool {
-        let uid = self.process.as_ref().and_then(|process| process.uid);
-        uid.is_some_and(|uid| uid != 0)
+        self.owner().uid.is_some_and(|uid| uid != 0)
+    }
+
+    /// The owner of its process, else the user whose systemd listens for it. A listener without a known holder counts as the
+    /// node's.
+    pub fn owner(&self) -> Owner {
+        let awaited = || Owner {
+            uid: self.awaited_by,
+            container: None,
+        };
+        self.process.as_ref().map_or_else(awaited, Process::owner)
     }
 }
 

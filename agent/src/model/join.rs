@@ -147,7 +147,12 @@ fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
             },
             ProcessPlace::Host => host_scope(process.uid.unwrap_or(0)),
         },
-        None => host_scope(sighting.listeners.iter().find_map(|l| user_of(&l.name)).unwrap_or(0)),
+        None => host_scope(
+            sighting
+                .awaited_by
+                .or_else(|| user_of(&sighting.listeners))
+                .unwrap_or(0),
+        ),
     };
     Engine {
         kind: sighting.kind,
@@ -180,10 +185,14 @@ fn host_scope(uid: u32) -> Scope {
     if uid == 0 { Scope::Host } else { Scope::User { uid } }
 }
 
-/// The user whose runtime directory (`/run/user/UID`, `pam_systemd(8)`) a socket is in.
-fn user_of(name: &SocketName) -> Option<u32> {
-    let SocketName::Path(path) = name else { return None };
-    path.strip_prefix("/run/user/")?.split('/').next()?.parse().ok()
+/// The first user whose runtime directory (`/run/user/UID`, `pam_systemd(8)`) one of the sockets is in.
+fn user_of(listeners: &[Listener]) -> Option<u32> {
+    listeners.iter().find_map(|listener| {
+        let SocketName::Path(path) = &listener.name else {
+            return None;
+        };
+        path.strip_prefix("/run/user/")?.split('/').next()?.parse().ok()
+    })
 }
 
 /// The engine of each listener with the identity `id`: one, unless two processes accept on it.
