@@ -95,7 +95,7 @@ pub struct Listener {
     /// The security of a TCP listener; none for a Unix socket, which the file's permissions guard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
-    /// The last connect; none where it was not read.
+    /// The last connect; none if it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_connect: Option<LastConnect>,
 }
@@ -118,7 +118,7 @@ pub enum Containerd {
 pub struct EngineSighting {
     /// The engine's program.
     pub kind: EngineKind,
-    /// Its process; none where only systemd's socket is there and nothing has started the engine.
+    /// Its process; none if only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
     /// The ordinary user whose own systemd listens for it. Only for an engine without a process.
     pub awaited_by: Option<u32>,
@@ -230,7 +230,7 @@ pub struct Engine {
     pub kind: EngineKind,
     /// The host, user, pod or container that it serves.
     pub scope: Scope,
-    /// Its process; none where only systemd's socket is there, and where castoff does not see it.
+    /// Its process; none if only systemd's socket is there, or if castoff does not see it.
     pub process: Option<Process>,
     /// The sockets that it accepts on.
     pub listeners: Vec<Listener>,

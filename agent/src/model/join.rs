@@ -57,7 +57,7 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// The mounts that lead to the sockets of engines and of the runtime; none where those of the engines are unknown.
+    /// The mounts that lead to the sockets of engines and of the runtime; none if those of the engines are unknown.
     pub fn all_mounted(&self) -> Option<BTreeMap<ExposureKey, Mounted>> {
         let of_runtime = self.runtime_mounted.known();
         let mut all = match &self.mounted {
