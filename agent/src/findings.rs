@@ -102,7 +102,7 @@ impl<'a> Facts<'a> {
         seen(self.exposures).filter(|exposure| exposure.scope.is_of_node())
     }
 
-    /// The settings on which builds without root depend; none where the host's files could not be read.
+    /// The settings on which builds without root depend; none if the host's files could not be read.
     fn user_namespaces(&self) -> Option<&'a UserNamespaces> {
         let host = self.snapshot.host.reading.known();
         host.map(|host| &*host.user_namespaces)
@@ -114,7 +114,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The items that were seen; none where they are unknown.
+/// The items that were seen; none if they are unknown.
 fn seen<T>(reading: &Reading<Vec<T>>) -> impl Iterator<Item = &T> {
     reading.items().iter()
 }

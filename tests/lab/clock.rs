@@ -38,7 +38,7 @@ pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Time) -> c_int {
     c_int::try_from(result).unwrap_or(-1)
 }
 
-/// The shift in seconds; none where there is no such file, or no number in it.
+/// The shift in seconds; none if there is no such file, or no number in it.
 fn shift() -> i64 {
     let text = std::env::var_os("CASTOFF_TEST_CLOCK").and_then(|file| std::fs::read_to_string(file).ok());
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)

@@ -119,6 +119,27 @@ async fn a_touch_while_the_agent_is_away_restarts_the_count() -> Result<()> {
     Ok(())
 }
 
+/// A connect through a read-only mount leaves no mark, and the container has no name to be remembered by.
+#[tokio::test]
+async fn a_readonly_mount_of_a_nameless_container_ends_the_proof_of_the_sockets_times() -> Result<()> {
+    let host = with_access_times("")?;
+    let state = host.folder().join("state.json");
+    let mut agent = agent(&host);
+    look_after(0, &mut agent, &host).await?;
+    host.add_nameless_container()?;
+    let report = look_after(15, &mut agent, &host).await?;
+    let exposures = report.exposures.known().context("they are known")?;
+    assert_eq!(exposures.iter().filter(|e| e.readonly && e.mounted).count(), 1);
+    assert_eq!(agent.history().exposures().count(), 0, "it has no name");
+    host.end_nameless_container()?;
+    let report = look_after(30, &mut agent, &host).await?;
+    assert_eq!(free(&report)?.by, Proof::Looks);
+    let mut agent = restart(&agent, &host, &state)?;
+    let report = look_after(20 * DAY, &mut agent, &host).await?;
+    assert_eq!((free(&report)?.days, free(&report)?.began), (0, Began::AfterGap));
+    Ok(())
+}
+
 #[tokio::test]
 async fn where_something_hides_a_use_the_time_is_unknown_and_says_why() -> Result<()> {
     let host = with_access_times(",noatime")?;

@@ -50,7 +50,7 @@ pub(super) struct FileSide {
     /// The control group version, once it is known.
     cgroups: Option<CgroupVersion>,
     units: UnitMemory,
-    /// None where the files that call Docker are not to be looked for.
+    /// None if the files that call Docker are not to be looked for.
     callers: Option<CallerMemory>,
 }
 

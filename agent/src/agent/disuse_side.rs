@@ -1,6 +1,7 @@
 //! One look's part of the count of the time without use, from what the sources saw.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::host_side::HostSide;
 use super::{Agent, recorded_since};
@@ -8,7 +9,7 @@ use crate::findings::report::SourceStatus;
 use crate::findings::runtime::docker_is_the_runtime;
 use crate::model::container::ShadowContainer;
 use crate::model::disuse::{BootClock, DisuseLook, Sockets};
-use crate::model::engine::Api;
+use crate::model::history::History;
 use crate::model::join::Joined;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Source};
 use crate::model::snapshot::Snapshot;
@@ -31,28 +32,28 @@ impl Agent {
         clock: Result<Option<BootClock>, OffloadError>,
         sources: &[SourceStatus],
     ) {
-        let keeps_marks = self.every_way_keeps_marks(snapshot, sources);
+        let history = Arc::make_mut(&mut self.history);
+        if joined.is_readonly_mounted {
+            history.mark_readonly_mounted(snapshot.taken);
+        }
+        let keeps_marks = every_way_keeps_marks(history, snapshot, sources, self.settings.window);
         let look = match clock {
             Ok(Some(clock)) => Ok(look(snapshot, joined, clock, sources, keeps_marks)),
             Ok(None) => Err(no_clock(Reason::NotFound, "they could not be read")),
             Err(error) => Err(no_clock(error.reason(), &error.to_string())),
         };
-        Arc::make_mut(&mut self.history).count_disuse(look);
+        history.count_disuse(look);
     }
+}
 
-    /// False if a container may have a read-only mount of a socket, or had one within the window: a connect through it leaves
-    /// no mark.
-    fn every_way_keeps_marks(&self, snapshot: &Snapshot, sources: &[SourceStatus]) -> bool {
-        let mut gaps = sources.iter().flat_map(|status| &status.gaps);
-        let mut remembered = self.history.exposures();
-        snapshot.reaches.reading.gap().is_none()
-            && gaps.all(|gap| gap.hides != Hides::Exposure)
-            && !remembered.any(|(key, seen)| {
-                let is_recent = snapshot.taken.since(seen.last) <= self.settings.window;
-                let client = &key.client;
-                seen.mount.readonly && is_recent && client.api == Api::Docker && client.scope.is_of_node()
-            })
-    }
+/// False if a container may have a read-only mount of a socket, or had one within the window: a connect through it leaves no
+/// mark.
+fn every_way_keeps_marks(history: &History, snapshot: &Snapshot, sources: &[SourceStatus], window: Duration) -> bool {
+    let mut gaps = sources.iter().flat_map(|status| &status.gaps);
+    let is_recent = |last| snapshot.taken.since(last) <= window;
+    snapshot.reaches.reading.gap().is_none()
+        && gaps.all(|gap| gap.hides != Hides::Exposure)
+        && !history.readonly_mounted().is_some_and(is_recent)
 }
 
 fn no_clock(reason: Reason, answer: &str) -> Gap {
@@ -109,4 +110,36 @@ fn hiding_gap(joined: &Joined, sources: &[SourceStatus]) -> Option<Gap> {
         })
     };
     gaps.find(hides).cloned().or_else(unasked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::join::join;
+    use crate::model::sample::{clear_node, dockerd, known, reach};
+    use crate::model::time::Timestamp;
+
+    const WINDOW: Duration = Duration::from_secs(86_400);
+
+    /// The container has no name, so the history of exposures does not keep it.
+    #[test]
+    fn the_marks_prove_nothing_while_a_nameless_container_may_have_used_a_readonly_mount() {
+        let mut node = clear_node();
+        known(&mut node.engines).push(dockerd());
+        known(&mut node.reaches).push(reach());
+        let mut history = History::default();
+        assert!(every_way_keeps_marks(&history, &node, &[], WINDOW));
+        assert!(join(&node).is_readonly_mounted);
+        history.mark_readonly_mounted(node.taken);
+        known(&mut node.reaches).clear();
+        let start = node.taken.as_unix();
+        for (seconds, keeps) in [(0, false), (86_400, false), (86_401, true)] {
+            node.taken = Timestamp::from_unix(start + seconds);
+            assert_eq!(
+                every_way_keeps_marks(&history, &node, &[], WINDOW),
+                keeps,
+                "after {seconds} s"
+            );
+        }
+    }
 }

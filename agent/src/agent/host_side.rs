@@ -85,7 +85,7 @@ impl<T> Timed<Sighting<T>> {
 
 /// The results of the blocking half.
 pub(super) struct HostSightings {
-    /// The processes of the latest read; none where they were not read.
+    /// The processes of the latest read; none if they were not read.
     pub(super) table: Arc<ProcessTable>,
     processes: Timed<Sighting<()>>,
     pub(super) engines: Timed<Sighting<Vec<EngineSighting>>>,

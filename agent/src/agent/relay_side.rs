@@ -146,6 +146,7 @@ fn as_engine(relay: &RelaySighting, is_wanted: impl Fn(&RelayListener) -> bool) 
     EngineSighting {
         kind: EngineKind::Other,
         process: Some(relay.process.clone()),
+        awaited_by: None,
         containerd: Containerd::Own,
         listeners: listeners
             .map(|listener| Listener {
@@ -241,6 +242,7 @@ impl HostSide {
                 relay.connections.extend(fresh.iter().filter(own).cloned());
             }
         }
+        gaps.extend(candidates.gap());
         candidates.count_steps();
         let mut relays = candidates.into_relays();
         for relay in &mut relays {

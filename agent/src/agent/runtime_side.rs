@@ -20,7 +20,7 @@ use super::{Agent, HOST_DEADLINE, gap_of};
 #[derive(Default)]
 pub(super) struct RuntimeMemory {
     holders: HolderMemory,
-    /// The socket of the last look, and the process that serves it; none where none was found.
+    /// The socket of the last look, and the process that serves it; none if there was no such socket.
     served: Option<(SocketInode, Option<ProcessKey>)>,
     /// The runtime with its listener, from the last look.
     server: Option<EngineSighting>,
@@ -167,12 +167,13 @@ impl HostSide {
 /// Parts of the names of runtimes: such processes are read first.
 const RUNTIMES: [&str; 4] = ["containerd", "crio", "cri-dockerd", "k3s"];
 
-/// Returns the runtime as the server of the listener; none where the kernel gave no file for it.
+/// Returns the runtime as the server of the listener; none if the kernel gave no file for it.
 fn of_runtime(listener: &ListeningSocket, process: Option<Process>) -> Option<EngineSighting> {
     Some(EngineSighting {
         kind: EngineKind::Other,
         process,
         containerd: Containerd::Own,
+        awaited_by: None,
         listeners: vec![Listener {
             id: listener.id()?,
             api: Api::Cri,

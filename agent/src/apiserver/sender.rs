@@ -12,7 +12,7 @@ pub trait Sender<N> {
     /// Takes in the latest news.
     fn take_in(&mut self, news: &N);
 
-    /// The time at which the next request is due; none where there is nothing to send.
+    /// The time at which the next request is due; none if there is nothing to send.
     fn due(&self) -> Option<Instant>;
 
     /// Sends the due request. May be cancelled midway when castoff stops.

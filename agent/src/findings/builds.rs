@@ -3,7 +3,7 @@
 use crate::model::host::UserNamespaces;
 use crate::model::reading::Reading;
 
-/// Returns the advice for a node with these settings; none where they were not read.
+/// Returns the advice for a node with these settings; none if they were not read.
 ///
 /// Rootless BuildKit makes a user namespace, and so does Buildah without `CAP_SYS_ADMIN`, with every driver and isolation
 /// (containers/storage `pkg/unshare`). Both also need system calls and mounts that the default profiles of seccomp and AppArmor

@@ -227,9 +227,9 @@ pub struct Report {
     pub readiness: Vec<Readiness>,
     /// The state of the connects that the kernel reports; absent where it was not asked to.
     pub connect_events: Reading<ConnectEvents>,
-    /// The method that found the connections; none where they could not be read.
+    /// The method that found the connections; none if they could not be read.
     pub holder_method: Option<HolderMethod>,
-    /// The reason why the kernel's iterator was not used to find the holders of connections; none where it was used, or not
+    /// The reason why the kernel's iterator was not used to find the holders of connections; none if it was used, or not
     /// wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterator_refused: Option<String>,

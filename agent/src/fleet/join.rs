@@ -60,7 +60,7 @@ impl AgentPod {
 pub struct NodeAndAgent {
     /// The Node.
     pub node: Node,
-    /// Its agent; none where there is none.
+    /// Its agent, if it has one.
     pub pod: Option<AgentPod>,
 }
 

@@ -21,7 +21,7 @@ pub struct ReadyFor {
     pub target: String,
     /// The answer for it.
     pub answer: Answer,
-    /// The rules that decide the answer; none where the node is ready, and where there is no report.
+    /// The rules that decide the answer; none if the node is ready, or if there is no report.
     pub obstacles: Vec<Code>,
     /// The first obstacle in words, or the reason why castoff cannot tell; empty where the node is ready.
     pub reason: String,

@@ -23,7 +23,7 @@ pub(super) const SENTENCE_LIMIT: usize = 512;
 /// A report, as far as the fleet needs it.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// The node that the report is about; none where the agent knows no name.
+    /// The node that the report is about; none if the agent knows no name.
     pub(super) node: Option<String>,
     pub(super) version: Option<String>,
     pub(super) time: Timestamp,

@@ -187,9 +187,9 @@ pub struct NodeRow {
     pub verdict: Verdict,
     /// The reason in one sentence.
     pub reason: String,
-    /// The reason why that is not the agent's current verdict; none where it is.
+    /// The reason why that is not the agent's current verdict; none if it is.
     pub doubt: Option<Doubt>,
-    /// The agent; none where the Node has none.
+    /// The agent; none if the Node has none.
     pub agent: Option<AgentSeen>,
     /// The runtime; null in a known state is a node without one.
     pub runtime: Reported<Option<RuntimeSeen>>,

@@ -38,7 +38,7 @@ pub struct RefusedMethod {
 pub struct Connects {
     /// The listener.
     pub listener: ListenerId,
-    /// The last process that connected; none where the kernel counted the connects without their process.
+    /// The last process that connected; none if the kernel counted the connects without their process.
     pub process: Option<Process>,
     /// The number of connects; 0 where there were only requests on connections that had been open before.
     pub count: u64,
@@ -75,7 +75,7 @@ impl Attributions {
 pub struct SelfTest {
     /// The time of the self-test.
     pub at: Timestamp,
-    /// The reason for which it failed; none where it passed.
+    /// The reason why it failed; none if it passed.
     pub failure: Option<String>,
 }
 
@@ -107,7 +107,7 @@ pub struct ConnectEvents {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestEvents {
-    /// The method that runs; none where none does.
+    /// The method that runs, if any.
     pub method: Option<ConnectMethod>,
     /// The methods that come before it and were not used, with the reason.
     pub refused: Vec<RefusedMethod>,

@@ -48,7 +48,7 @@ pub struct PodContainer {
     pub namespace: String,
     /// The pod's name.
     pub pod: String,
-    /// The container's name. None where the runtime did not know the container (it was just made or removed).
+    /// The container's name. None if the runtime did not know the container (it was just made or removed).
     pub container: Option<String>,
     /// The workload of the pod, as far as its sandbox shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]

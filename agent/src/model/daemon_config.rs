@@ -74,7 +74,7 @@ pub struct ComparedSetting {
     pub setting: DockerSetting,
     /// Docker's value, without secrets.
     pub docker: String,
-    /// The runtime's value, without secrets; none where it has none or it is not known.
+    /// The runtime's value, without secrets; none if it has none or it is not known.
     pub runtime: Option<String>,
     /// The state of the setting.
     pub state: Carried,
@@ -92,7 +92,7 @@ pub struct DaemonConfig {
     pub runtime: RuntimeProgram,
     /// True if it serves the kubelet; false for the runtime that would replace Docker there.
     pub serves_kubelet: bool,
-    /// The files that the runtime's settings come from; none where it has its defaults.
+    /// The files that the runtime's settings come from; none if it has its defaults.
     pub runtime_files: Vec<String>,
     /// Each value of Docker's settings.
     pub settings: Vec<ComparedSetting>,

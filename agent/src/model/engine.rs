@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::container::PodContainer;
 use super::identity::{NetNs, SocketInode};
 use super::last_connect::LastConnect;
-use super::process::Process;
+use super::process::{Owner, Process};
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
 
@@ -95,7 +95,7 @@ pub struct Listener {
     /// The security of a TCP listener; none for a Unix socket, which the file's permissions guard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
-    /// The last connect; none where it was not read.
+    /// The last connect; none if it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_connect: Option<LastConnect>,
 }
@@ -118,8 +118,10 @@ pub enum Containerd {
 pub struct EngineSighting {
     /// The engine's program.
     pub kind: EngineKind,
-    /// Its process; none where only systemd's socket is there and nothing has started the engine.
+    /// Its process; none if only systemd's socket is there and nothing has started the engine.
     pub process: Option<Process>,
+    /// The ordinary user whose own systemd listens for it. Only for an engine without a process.
+    pub awaited_by: Option<u32>,
     /// The containerd that it runs its containers by.
     pub containerd: Containerd,
     /// Its listeners. Empty for an engine that listens on nothing that castoff sees.
@@ -136,8 +138,17 @@ impl EngineSighting {
 
     /// True if an ordinary user runs it, in castoff's user namespace: its settings and its gaps concern that user alone.
     pub fn is_of_user(&self) -> bool {
-        let uid = self.process.as_ref().and_then(|process| process.uid);
-        uid.is_some_and(|uid| uid != 0)
+        self.owner().uid.is_some_and(|uid| uid != 0)
+    }
+
+    /// The owner of its process, else the user whose systemd listens for it. A listener without a known holder counts as the
+    /// node's.
+    pub fn owner(&self) -> Owner {
+        let awaited = || Owner {
+            uid: self.awaited_by,
+            container: None,
+        };
+        self.process.as_ref().map_or_else(awaited, Process::owner)
     }
 }
 
@@ -219,7 +230,7 @@ pub struct Engine {
     pub kind: EngineKind,
     /// The host, user, pod or container that it serves.
     pub scope: Scope,
-    /// Its process; none where only systemd's socket is there, and where castoff does not see it.
+    /// Its process; none if only systemd's socket is there, or if castoff does not see it.
     pub process: Option<Process>,
     /// The sockets that it accepts on.
     pub listeners: Vec<Listener>,

@@ -70,6 +70,8 @@ pub struct History {
     /// The open sockets of the last look, which are not kept over a restart.
     open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
     mounted: BTreeSet<ExposureKey>,
+    /// The last time at which a container had a read-only mount of a socket of the node's Docker, with a name or without.
+    readonly_mounted: Option<Timestamp>,
     /// The last connect to each listener that was judged, under the key of [`ClientIdentity::Unseen`].
     marks: BTreeMap<ClientKey, Moment>,
     /// Connects that are later than the start of the look that saw their mark: the next look judges them.
@@ -119,6 +121,9 @@ impl History {
         for (key, seen) in clients {
             history.add_client(key.lasting(), seen);
         }
+        let is_readonly = |(key, seen): &(&ExposureKey, &ExposureRecord)| seen.mount.readonly && is_use(&key.client);
+        let readonly = history.exposures.iter().filter(is_readonly);
+        history.readonly_mounted = readonly.map(|(_, seen)| seen.last).max();
         history.bound();
         history.forgotten = 0;
         history
@@ -148,6 +153,7 @@ impl History {
             }
         }
         self.looked.absorb(&before.looked);
+        self.readonly_mounted = self.readonly_mounted.max(before.readonly_mounted);
         self.disuse.absorb(before.disuse);
         hand_over(&mut self.clients, &self.open.keys().cloned().collect());
         hand_over(&mut self.exposures, &self.mounted);
@@ -316,6 +322,16 @@ impl History {
         }
         self.mounted = now;
         self.bound();
+    }
+
+    /// Records that a container has a read-only mount of a socket of the node's Docker at the time `at`.
+    pub fn mark_readonly_mounted(&mut self, at: Timestamp) {
+        self.readonly_mounted = self.readonly_mounted.max(Some(at));
+    }
+
+    /// The last time at which a container had such a mount: a connect through it leaves no mark.
+    pub const fn readonly_mounted(&self) -> Option<Timestamp> {
+        self.readonly_mounted
     }
 
     /// Records that nothing hid a client from the look at the time `at`: a client that it did not see was not there.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 pub use exposures::{exposures, runtime_exposures};
-use exposures::{files_mounts, lost_mounts, mounted};
+use exposures::{files_mounts, is_readonly_mounted, lost_mounts, mounted};
 use place::{Places, ProcessPlace};
 
 use super::client::{Client, ClientIdentity, ClientKey, Connected, OpenClient, container_label};
@@ -42,6 +42,8 @@ pub struct Joined {
     pub shadow_containers: Reading<Vec<ShadowContainer>>,
     /// The mounts that lead containers to an engine's socket.
     pub mounted: Reading<BTreeMap<ExposureKey, Mounted>>,
+    /// True if a container may have a read-only mount of a socket of the node's Docker: a connect through it leaves no mark.
+    pub is_readonly_mounted: bool,
     /// The clients of the runtime's own socket, except the kubelet and the runtime itself.
     pub runtime_clients: Reading<Vec<OpenClient>>,
     /// The mounts that lead containers to that socket.
@@ -55,7 +57,7 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// The mounts that lead to the sockets of engines and of the runtime; none where those of the engines are unknown.
+    /// The mounts that lead to the sockets of engines and of the runtime; none if those of the engines are unknown.
     pub fn all_mounted(&self) -> Option<BTreeMap<ExposureKey, Mounted>> {
         let of_runtime = self.runtime_mounted.known();
         let mut all = match &self.mounted {
@@ -95,6 +97,7 @@ pub fn join(snapshot: &Snapshot) -> Joined {
         relays: relays::found(snapshot, &places, engines.items()),
         shadow_containers: shadow_containers(snapshot, &places),
         mounted: mounted(&snapshot.reaches.reading, &places, engines.items()),
+        is_readonly_mounted: is_readonly_mounted(snapshot, engines.items()),
         runtime_clients: runtime::clients(snapshot, &places),
         runtime_mounted: runtime::mounted_by_containers(snapshot, &places),
         lost_mounts: lost_mounts(snapshot, &places),
@@ -144,7 +147,12 @@ fn engine(places: &Places<'_>, sighting: EngineSighting) -> Engine {
             },
             ProcessPlace::Host => host_scope(process.uid.unwrap_or(0)),
         },
-        None => host_scope(sighting.listeners.iter().find_map(|l| user_of(&l.name)).unwrap_or(0)),
+        None => host_scope(
+            sighting
+                .awaited_by
+                .or_else(|| user_of(&sighting.listeners))
+                .unwrap_or(0),
+        ),
     };
     Engine {
         kind: sighting.kind,
@@ -177,10 +185,14 @@ fn host_scope(uid: u32) -> Scope {
     if uid == 0 { Scope::Host } else { Scope::User { uid } }
 }
 
-/// The user whose runtime directory (`/run/user/UID`, `pam_systemd(8)`) a socket is in.
-fn user_of(name: &SocketName) -> Option<u32> {
-    let SocketName::Path(path) = name else { return None };
-    path.strip_prefix("/run/user/")?.split('/').next()?.parse().ok()
+/// The first user whose runtime directory (`/run/user/UID`, `pam_systemd(8)`) one of the sockets is in.
+fn user_of(listeners: &[Listener]) -> Option<u32> {
+    listeners.iter().find_map(|listener| {
+        let SocketName::Path(path) = &listener.name else {
+            return None;
+        };
+        path.strip_prefix("/run/user/")?.split('/').next()?.parse().ok()
+    })
 }
 
 /// The engine of each listener with the identity `id`: one, unless two processes accept on it.

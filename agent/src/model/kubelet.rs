@@ -43,10 +43,10 @@ pub struct EndpointCandidate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Kubelet {
-    /// The executable that contains the kubelet: `kubelet`, `k3s`, `kubelite`, … None where only files were found.
+    /// The executable that contains the kubelet: `kubelet`, `k3s`, `kubelite`, … None if only files were found.
     pub program: Option<String>,
     /// True if the kubelet runs its built-in dockershim: `--container-runtime=docker`, or the default of a kubelet up to 1.23
-    /// without an endpoint. None where that is not known.
+    /// without an endpoint. None if that is not known.
     pub dockershim: Option<bool>,
     /// The endpoints it is configured with, the effective one first.
     pub endpoints: Vec<EndpointCandidate>,

@@ -168,7 +168,7 @@ impl LastConnect {
         }
     }
 
-    /// The reason why a use between two looks may leave no trace; none where every use leaves one, or no client can connect.
+    /// The reason why a use between two looks may leave no trace; none if every use leaves one, or no client can connect.
     pub const fn missing(&self) -> Option<NoMark> {
         match self {
             Self::NoMark {

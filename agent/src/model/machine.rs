@@ -10,7 +10,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// True if `other` is this machine; none where they have no identity in common to compare.
+    /// True if `other` is this machine; none if they have no identity in common to compare.
     ///
     /// One that agrees is enough: the reported boot id is old until the kubelet has reported after a boot, and cloned machines
     /// share a machine id.

@@ -17,12 +17,12 @@ pub struct Process {
     pub key: ProcessKey,
     /// The kernel's name for it (`comm`): at most 15 bytes, chosen by the process itself, never proof of anything.
     pub name: String,
-    /// The file it executes, as its own mount namespace names it, without the kernel's ` (deleted)`. None where that
+    /// The file it executes, as its own mount namespace names it, without the kernel's ` (deleted)`. None if that
     /// could not be read.
     pub executable: Option<String>,
-    /// The real user id, in castoff's user namespace. None where it could not be read.
+    /// The real user id, in castoff's user namespace. None if it could not be read.
     pub uid: Option<u32>,
-    /// The network namespace it is in now. None where it could not be read.
+    /// The network namespace it is in now. None if it could not be read.
     pub netns: Option<NetNs>,
     /// The containers, pod and unit that its control groups place it in.
     pub membership: Membership,
@@ -31,7 +31,7 @@ pub struct Process {
 /// The owner of a process: its user, and the container around it. Limits apply to each owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// The real user id; none where that is not known.
+    /// The real user id; none if that is not known.
     pub uid: Option<u32>,
     /// The outermost container around it, except those that a user claims.
     pub container: Option<ContainerId>,

@@ -95,7 +95,7 @@ pub struct Publishing {
     /// The labels that the node is known to have: absent before there is anything to publish, unknown where the last attempt
     /// failed, whatever labels the node may still have from before.
     pub labels: Reading<PublishedLabels>,
-    /// The reason why the last attempt failed; none where it succeeded.
+    /// The reason why the last attempt failed; none if it succeeded.
     pub failing: Option<Outcome>,
     /// The time at which the labels were last confirmed.
     pub last_success: Option<Timestamp>,
@@ -187,7 +187,7 @@ pub struct DroppedEvents {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Events {
-    /// The reason why the last request failed; none where it succeeded.
+    /// The reason why the last request failed; none if it succeeded.
     pub failing: Option<Outcome>,
     /// The time at which an event was last made.
     pub last_success: Option<Timestamp>,
@@ -230,10 +230,10 @@ impl Events {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Standing {
-    /// The state of the node's labels; none where castoff does not publish labels.
+    /// The state of the node's labels; none if castoff does not publish labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publishing: Option<Publishing>,
-    /// The state of the events; none where castoff does not publish events.
+    /// The state of the events; none if castoff does not publish events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Events>,
 }

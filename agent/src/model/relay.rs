@@ -88,7 +88,7 @@ pub struct RelayListener {
     pub socket: SocketInode,
     /// The network namespace it was found in.
     pub netns: NetNs,
-    /// The evidence; none where it only may pass the API on.
+    /// The evidence that the relay passes the Docker API on; none if that is only possible.
     pub basis: Option<RelayBasis>,
     /// The connections to it now.
     pub accepted: usize,
@@ -136,7 +136,7 @@ pub struct Relay {
 pub struct RelayPoint {
     /// Its name.
     pub name: SocketName,
-    /// The evidence that it passes the Docker API on; none where it only may.
+    /// The evidence that it passes the Docker API on; none if that is only possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basis: Option<RelayBasis>,
 }

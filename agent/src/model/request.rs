@@ -62,7 +62,7 @@ impl fmt::Display for ApiVersion {
 pub struct Request {
     /// The class of the request.
     pub operation: Operation,
-    /// The version of the Docker API in its path; none where it names none, or another API's.
+    /// The version of the Docker API in its path; none if it names none, or another API's.
     pub version: Option<ApiVersion>,
 }
 

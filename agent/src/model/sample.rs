@@ -130,6 +130,7 @@ pub(crate) fn runtime_socket() -> RuntimeSocket {
         server: EngineSighting {
             kind: EngineKind::Other,
             process: Some(process(600, "/usr/bin/containerd")),
+            awaited_by: None,
             containerd: Containerd::Own,
             listeners: vec![Listener {
                 id: containerd_socket(),
@@ -209,6 +210,7 @@ pub(crate) fn dockerd() -> EngineSighting {
     EngineSighting {
         kind: EngineKind::Dockerd,
         process: Some(process(800, "/usr/bin/dockerd")),
+        awaited_by: None,
         containerd: Containerd::Own,
         listeners: vec![Listener {
             id: docker_socket(),

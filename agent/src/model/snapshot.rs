@@ -32,7 +32,7 @@ codes! {
 pub struct ConnectionsSeen {
     /// The method.
     pub method: HolderMethod,
-    /// The reason why the kernel's iterator was not used; none where it was used, or not wanted.
+    /// The reason why the kernel's iterator was not used; none if it was used, or not wanted.
     pub iterator_refused: Option<String>,
     /// Every connection to a watched listener.
     pub connections: Vec<Connection>,

@@ -103,7 +103,7 @@ pub struct ListeningFile {
     pub socket: SocketInode,
     /// The last component of the name that it was bound to.
     pub name: String,
-    /// The engine that accepts on it; none where no engine does.
+    /// The engine that accepts on it; none if no engine does.
     pub engine: Option<EngineKind>,
 }
 

@@ -49,7 +49,7 @@ pub struct CgroupContainer {
 }
 
 /// Returns the user who owns the directory of a control group, by the controllers of its hierarchy as `/proc/<pid>/cgroup` names
-/// them and by its path. None where there is no such directory.
+/// them and by its path. None if there is no such directory.
 pub type GroupOwner<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<u32>;
 
 /// The unit of the host's init system that a process belongs to.

@@ -47,9 +47,9 @@ pub const RIGHTS: [&str; 4] = ["/", "/style.css", "/metrics", "/report"];
 pub struct Published {
     /// The latest report; none before the first.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
-    /// The state of the labels; none where castoff does not publish labels.
+    /// The state of the labels; none if castoff does not publish labels.
     pub labels: Option<watch::Receiver<Publishing>>,
-    /// The state of the events; none where castoff does not make events.
+    /// The state of the events; none if castoff does not make events.
     pub events: Option<watch::Receiver<Events>>,
     /// The counters of the agent since it started.
     pub cycles: Arc<Mutex<CycleCounters>>,

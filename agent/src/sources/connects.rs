@@ -38,7 +38,7 @@ use self_test::Schedule;
 pub struct Asked {
     /// The method to use.
     pub method: Wanted,
-    /// The method by which the requests on those connections are seen; none where connects are not seen.
+    /// The method by which the requests on those connections are seen; none if connects are not seen.
     pub requests: Wanted,
     /// castoff's own executable, which the self-test runs; none if there is no self-test.
     pub self_test: Option<PathBuf>,

@@ -110,6 +110,8 @@ struct EngineSearch<'a> {
     activated: BTreeMap<usize, Pid>,
     /// The activators that run in a container.
     contained: BTreeSet<Pid>,
+    /// The activators that an ordinary user runs, with the user.
+    of_users: BTreeMap<Pid, u32>,
     /// The listening sockets whose owner is known.
     claimed: BTreeSet<usize>,
     engines: Vec<EngineSighting>,
@@ -132,6 +134,7 @@ impl<'a> EngineSearch<'a> {
             activators: Vec::new(),
             activated: BTreeMap::new(),
             contained: BTreeSet::new(),
+            of_users: BTreeMap::new(),
             claimed: BTreeSet::new(),
             engines: Vec::new(),
             gaps: Vec::new(),
@@ -200,6 +203,7 @@ impl<'a> EngineSearch<'a> {
                     }
                     // A user's program with the name systemd listens for that user alone.
                     let user = process.and_then(|p| p.uid).filter(|uid| *uid != 0);
+                    self.of_users.extend(user.map(|user| (entry.key.pid, user)));
                     let counts = |at: &usize| user.is_none_or(|user| is_of_user(&self.listening[*at].name, user));
                     for at in held.into_iter().filter(counts) {
                         self.activated.entry(at).or_insert(entry.key.pid);
@@ -278,12 +282,23 @@ impl<'a> EngineSearch<'a> {
         }
     }
 
+    /// Returns the ordinary user whose systemd holds one of these listening sockets.
+    fn awaited_by(&self, sockets: &BTreeSet<usize>) -> Option<u32> {
+        let mut activators = sockets.iter().filter_map(|at| self.activated.get(at));
+        activators.find_map(|pid| self.of_users.get(pid).copied())
+    }
+
     fn add_engine(&mut self, kind: EngineKind, owner: Option<&ProcessEntry>, sockets: BTreeSet<usize>) {
         let process = owner.and_then(|entry| self.reader.describe(entry));
         if owner.is_some() && process.is_none() {
             return; // it has ended meanwhile
         }
-        let is_of_user = process.as_ref().is_some_and(|p| p.uid.is_some_and(|uid| uid != 0));
+        let awaited_by = match owner {
+            Some(_) => None,
+            None => self.awaited_by(&sockets),
+        };
+        let user = process.as_ref().map_or(awaited_by, |process| process.uid);
+        let is_of_user = user.is_some_and(|uid| uid != 0);
         let dockerd = owner.zip(process.as_ref()).filter(|_| kind == EngineKind::Dockerd);
         let settings = dockerd.and_then(|(entry, process)| self.memory.settings.read(self.reader, entry, process));
         let exec_root = settings.as_ref().and_then(|settings| settings.exec_root());
@@ -327,6 +342,7 @@ impl<'a> EngineSearch<'a> {
         self.engines.push(EngineSighting {
             kind,
             process,
+            awaited_by,
             containerd,
             listeners,
         });

@@ -31,7 +31,7 @@ pub fn read_boot(host: &HostPaths) -> Machine {
     }
 }
 
-/// Reads the kernel's own clock; none where the boot's id or its time cannot be read.
+/// Reads the kernel's own clock; none if the boot's id or its time cannot be read.
 pub fn read_clock(host: &HostPaths) -> Option<BootClock> {
     Some(BootClock {
         boot: read_boot(host).boot_id?,

@@ -11,13 +11,14 @@ use std::path::Path;
 use crate::model::connect::Connects;
 use crate::model::identity::{ProcessKey, SocketInode};
 use crate::model::process::Process;
+use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::relay::{RelayBasis, RelayListener, RelaySighting, Steps, basis_of_name};
 use crate::model::socket::{Connection, ListenerId, ListeningSocket};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::protocol::ProtocolMemory;
 pub use ends::Ends;
 
-/// The most relays that are kept.
+/// The most relays that are kept. Those of root come first, then those in containers, then those of ordinary users.
 const RELAYS_KEPT: usize = 256;
 
 /// The most ancestors with the same program that are followed.
@@ -34,6 +35,8 @@ pub struct Candidates {
     held: BTreeMap<ProcessKey, BTreeSet<SocketInode>>,
     /// Those that may be TCP sockets.
     tcp: BTreeSet<SocketInode>,
+    /// The clients for which there is no room.
+    left_out: BTreeSet<ProcessKey>,
 }
 
 impl Candidates {
@@ -105,11 +108,13 @@ impl Candidates {
         is_expected: &dyn Fn(ProcessKey) -> bool,
     ) -> Option<&mut RelaySighting> {
         let first = first_of_program(table, entry);
-        let is_full = self.relays.len() >= RELAYS_KEPT && !self.relays.contains_key(&first.key);
-        if is_full || is_expected(first.key) || is_expected(entry.key) {
+        if is_expected(first.key) || is_expected(entry.key) {
             return None;
         }
         let process = reader.describe(first)?;
+        if !self.has_room_for(&process) {
+            return None;
+        }
         self.members
             .entry(first.key)
             .or_default()
@@ -122,6 +127,28 @@ impl Candidates {
             connections: Vec::new(),
             passed: BTreeSet::new(),
         }))
+    }
+
+    /// Returns true if the client is kept. If there are too many, it takes the place of one with a lower rank.
+    fn has_room_for(&mut self, client: &Process) -> bool {
+        if self.relays.len() < RELAYS_KEPT || self.relays.contains_key(&client.key) {
+            return true;
+        }
+        let kept = self.relays.iter().map(|(key, relay)| (rank(&relay.process), *key));
+        let last = kept.max().filter(|(last, _)| *last > rank(client));
+        self.left_out.insert(last.map_or(client.key, |(_, key)| key));
+        let Some((_, last)) = last else { return false };
+        self.relays.remove(&last);
+        self.members.remove(&last);
+        true
+    }
+
+    /// Returns the gap for the clients that were left out.
+    pub fn gap(&self) -> Option<Gap> {
+        let count = self.relays.len() + self.left_out.len();
+        let answer = format_args!("{count} programs use an engine, {RELAYS_KEPT} are kept");
+        let gap = || Gap::new(Reason::LimitReached, Hides::Detail, "relays", answer);
+        (!self.left_out.is_empty()).then(gap)
     }
 
     /// Reads the sockets of the processes that were added. Returns false if there were none.
@@ -211,6 +238,16 @@ impl Candidates {
     pub fn into_relays(self) -> Vec<RelaySighting> {
         let relays = self.relays.into_values();
         relays.filter(|relay| !relay.listeners.is_empty()).collect()
+    }
+}
+
+/// Returns the rank of a client if there are too many. An ordinary user can start any number of them.
+fn rank(client: &Process) -> u8 {
+    let owner = client.owner();
+    match owner.container {
+        _ if owner.is_node() => 0,
+        Some(_) => 1,
+        None => 2,
     }
 }
 

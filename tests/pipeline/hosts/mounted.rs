@@ -112,6 +112,23 @@ pub(crate) fn docker_in_a_pod_below_the_root() -> Result<Host> {
 }
 
 impl Host {
+    /// Adds a container (990) that no engine lists and no supervisor names, with a read-only mount of Docker's socket.
+    pub(crate) fn add_nameless_container(&self) -> Result<()> {
+        let device = std::fs::metadata(self.paths().root)?.dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let socket = format!("51 50 {major}:{minor} /run/docker.sock /var/run/docker.sock ro - ext4 x rw\n");
+        let process = self.tree.process(990, 1, "sh").exe("/bin/sh").in_host_root();
+        process
+            .cgroup(&format!("/custom/{}", id(0x77)))
+            .file("mountinfo", "50 1 0:70 / / rw - overlay x rw\n".to_owned() + &socket);
+        Ok(())
+    }
+
+    /// Ends that container.
+    pub(crate) fn end_nameless_container(&self) -> Result<()> {
+        Ok(std::fs::remove_dir_all(self.paths().proc.join("990"))?)
+    }
+
     /// Adds dockerd (800) on its usual socket, without any connection.
     fn quiet_dockerd(&mut self) -> Result<()> {
         let file = Some(self.socket(DOCKER_SOCKET)?);

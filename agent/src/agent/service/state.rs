@@ -84,7 +84,7 @@ impl State {
         Some(remembered)
     }
 
-    /// Writes `history` if that is due, or `now`. None where it is not kept.
+    /// Writes `history` if that is due, or `now`. None if it is not kept.
     pub(super) async fn save(&mut self, history: &Arc<History>, now: bool) -> Option<Result<Saved, Gap>> {
         let keeper = match self {
             Self::Off => return None,

@@ -124,7 +124,7 @@ impl Readiness {
         }
     }
 
-    /// The obstacles that decide the answer: the worst ones. None where the node is ready.
+    /// The obstacles that decide the answer: the worst ones. None if the node is ready.
     pub fn deciding(&self) -> impl Iterator<Item = &Obstacle> {
         let worst = self.obstacles.first().map(|obstacle| obstacle.effect);
         let worst = worst.filter(|effect| *effect != Effect::Note);

@@ -43,6 +43,7 @@ fn as_engine(relay: &RelaySighting) -> EngineSighting {
     EngineSighting {
         kind: EngineKind::Other,
         process: Some(relay.process.clone()),
+        awaited_by: None,
         containerd: Containerd::Own,
         listeners: vec![Listener {
             id: front(),

@@ -12,7 +12,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::socket::ListenerId;
 use crate::model::time::Timestamp;
 
-/// The sockets that one look saw, each with the mark of its file; none where the file proves nothing.
+/// The sockets that one look saw, each with the mark of its file; none if the file proves nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sockets(pub(super) BTreeMap<String, Option<Mark>>);
 

@@ -139,6 +139,7 @@ impl History {
         for ExposureRecord { first, last, .. } in self.exposures.values_mut() {
             correction.span(first, last);
         }
+        self.readonly_mounted = self.readonly_mounted.map(|last| correction.time(last));
         self.looked = correction.hours(&self.looked);
         if let Some(earlier) = &mut self.clocks.earlier {
             earlier.until = Timestamp::from_unix(earlier.until.as_unix().saturating_add_signed(seconds));
@@ -177,6 +178,7 @@ impl History {
             *first = now.min(*first);
             *last = now.min(*last);
         }
+        self.readonly_mounted = self.readonly_mounted.map(|last| last.min(now));
         self.looked = self.looked.until(now);
         clamped
     }

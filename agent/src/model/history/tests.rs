@@ -278,6 +278,31 @@ fn a_mount_keeps_its_first_and_last_time_over_a_restart() {
 }
 
 #[test]
+fn the_last_readonly_mount_is_remembered_over_a_restart() {
+    let at = Timestamp::from_unix;
+    let readonly = |at, readonly| {
+        let (key, mut mounted) = mount(1).pop_first().expect("it has one");
+        mounted.readonly = readonly;
+        let seen = ExposureRecord {
+            first: at,
+            last: at,
+            mount: mounted,
+        };
+        History::restore([], [(key, seen)], Hours::default(), [])
+    };
+    assert_eq!(readonly(at(5), false).readonly_mounted(), None);
+    let mut history = readonly(at(5), true);
+    assert_eq!(history.readonly_mounted(), Some(at(5)));
+    history.mark_readonly_mounted(at(9));
+    let mut late = History::default();
+    late.mark_readonly_mounted(at(7));
+    late.absorb(history);
+    assert_eq!(late.readonly_mounted(), Some(at(9)));
+    late.clamp(at(8));
+    assert_eq!(late.readonly_mounted(), Some(at(8)));
+}
+
+#[test]
 fn a_connected_client_is_kept_before_those_known_for_longer() {
     let at = Timestamp::from_unix;
     let mut history = History::default();

@@ -53,6 +53,16 @@ pub(super) fn mounted(
     })
 }
 
+/// True if a container may have a read-only mount of a socket of the node's Docker. Two containers may have one key, so the
+/// mounts of [`mounted`] do not show it.
+pub(super) fn is_readonly_mounted(snapshot: &Snapshot, engines: &[Engine]) -> bool {
+    let mut reaches = snapshot.reaches.reading.items().iter();
+    reaches.any(|reach| {
+        let engine = engine_of(engines, &reach.reached);
+        reach.readonly && engine.is_none_or(|(_, scope, api, _)| api == Api::Docker && scope.is_of_node())
+    })
+}
+
 /// The mounts that lead to no listener, each with its container.
 pub(super) fn lost_mounts(snapshot: &Snapshot, places: &Places<'_>) -> Vec<(ClientIdentity, LostMount)> {
     let lost = snapshot.lost_mounts.iter();
@@ -178,6 +188,7 @@ fn exposures_to(
 mod tests {
     use super::*;
     use crate::model::exposure::Access;
+    use crate::model::history::History;
     use crate::model::join::join;
     use crate::model::sample::{clear_node, dockerd, id, known, reach};
 
@@ -200,5 +211,35 @@ mod tests {
             assert_eq!(mounts.len(), 1, "{mounts:?}");
             assert_eq!((mounts[0].access, mounts[0].readonly), (Access::Allowed, true));
         }
+    }
+
+    #[test]
+    fn a_readonly_mount_of_a_container_without_a_name_is_not_hidden() {
+        let with = |n: u8, readonly: bool| Reach {
+            membership: Membership::of_container(id(n), None),
+            readonly,
+            access: Access::Allowed,
+            ..reach()
+        };
+        let mut node = clear_node();
+        known(&mut node.engines).push(dockerd());
+        for (reaches, expected) in [
+            (vec![], false),
+            (vec![with(8, false)], false),
+            (vec![with(8, true)], true),
+            (vec![with(8, true), with(9, false)], true),
+        ] {
+            *known(&mut node.reaches) = reaches;
+            let joined = join(&node);
+            assert_eq!(joined.is_readonly_mounted, expected, "{:?}", node.reaches);
+            let mut history = History::default();
+            history.record_exposures(node.taken, &joined.all_mounted().expect("they are known"));
+            assert_eq!(history.exposures().count(), 0, "a container without a name is not kept");
+        }
+        known(&mut node.engines).clear();
+        assert!(
+            join(&node).is_readonly_mounted,
+            "the engine that it leads to is not known"
+        );
     }
 }

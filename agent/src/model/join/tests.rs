@@ -297,6 +297,10 @@ fn the_scope_of_an_engine() {
     boxed.process = Some(contained(1, Manager::Docker, &[id(9)]));
     let mut activated = dockerd();
     activated.process = None;
+    let awaited = EngineSighting {
+        awaited_by: Some(1001),
+        ..activated.clone()
+    };
     activated.listeners[0].name = SocketName::Path("/run/user/1000/podman/podman.sock".into());
     let ClientIdentity::Pod(place) = pod(Some("build")) else {
         panic!("a pod")
@@ -313,6 +317,7 @@ fn the_scope_of_an_engine() {
             },
         ),
         (activated, Scope::User { uid: 1000 }),
+        (awaited, Scope::User { uid: 1001 }),
     ] {
         let mut node = clear_node();
         known(&mut node.engines).push(engine);

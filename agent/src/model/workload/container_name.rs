@@ -17,7 +17,7 @@ const BUILDX: &str = "buildx_buildkit_";
 /// The name of a container of which neither name nor image is known: all such containers are one client.
 pub const NOT_KNOWN: &str = "without a known name";
 
-/// Returns the name that the container's next run has too, and its image where the name was generated or is not known. None where
+/// Returns the name that the container's next run has too, and its image if the name was generated or is not known. None if
 /// neither is known.
 pub fn lasting(name: Option<&str>, image: Option<&str>) -> Option<(String, Option<String>)> {
     match name {
@@ -26,7 +26,7 @@ pub fn lasting(name: Option<&str>, image: Option<&str>) -> Option<(String, Optio
     }
 }
 
-/// Returns the pattern and the image of a container whose name was generated; none where a person chose it, or where the name
+/// Returns the pattern and the image of a container whose name was generated; none if a person chose it, or if the name
 /// alone distinguishes it from others.
 fn pattern(name: &str, image: Option<&str>) -> Option<(String, Option<String>)> {
     let repository = image.and_then(repository);

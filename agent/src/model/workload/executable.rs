@@ -13,7 +13,7 @@ const MADE_UP: &str = "*";
 /// Directories in which every user may make temporary ones.
 const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
-/// Returns the path without the parts that change with each run; none where there is no such part.
+/// Returns the path without the parts that change with each run; none if there is no such part.
 pub(in crate::model) fn lasting(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return None; // the kernel's name of a process

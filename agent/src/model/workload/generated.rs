@@ -18,7 +18,7 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 /// Digits that may follow a UUID without a separator: buildx numbers its nodes that way.
 const AFTER_UUID: usize = 3;
 
-/// Returns the name with every generated part replaced by `mark`, or removed with its separator if `mark` is empty. None where no
+/// Returns the name with every generated part replaced by `mark`, or removed with its separator if `mark` is empty. None if no
 /// part of it was generated.
 pub(in crate::model) fn fold(name: &str, mark: &str) -> Option<String> {
     let parts = split(name);
@@ -74,7 +74,7 @@ pub(in crate::model) fn is_decimal(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Returns the rest of a part that was generated; none where it was not.
+/// Returns the rest of a part that was generated; none if it was not.
 fn kept_of(part: &str) -> Option<&str> {
     let is_long = part.len() >= LONG && part.bytes().all(|b| b.is_ascii_alphanumeric()) && has_digit(part);
     if is_long || is_hex_id(&part.to_ascii_lowercase(), HEX) {

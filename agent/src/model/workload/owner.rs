@@ -118,7 +118,7 @@ const LATE_SECONDS: u64 = 3600;
 /// The maximum difference between the clocks of the node and of the control plane.
 const SKEW_SECONDS: u64 = 300;
 
-/// Returns the workload of a pod; none where it has no marks, or marks that do not agree.
+/// Returns the workload of a pod; none if it has no marks, or marks that do not agree.
 pub fn of(pod: &Marks<'_>) -> Option<Workload> {
     // The kubelet writes the source itself, over any value of the pod.
     if matches!(pod.annotation("kubernetes.io/config.source"), Some("file" | "http")) {

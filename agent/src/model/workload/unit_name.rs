@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::generated::{fold, is_decimal, is_hex_id};
 
-/// Returns the name without the parts that change with each run; none where there is no such part.
+/// Returns the name without the parts that change with each run; none if there is no such part.
 pub(super) fn lasting(name: &str) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     let plain = unescaped(stem);

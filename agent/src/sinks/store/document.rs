@@ -6,6 +6,7 @@
 //! Version 4 had no requests. It is read.
 //! Version 5 had no count of the time without use. It is read, and the count begins anew.
 //! Version 6 had no clocks. It is read.
+//! Version 7 had no time of the last read-only mount. It is read; the exposures in it show that time for containers with a name.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -20,7 +21,7 @@ use crate::model::request::Requests;
 use crate::model::time::Timestamp;
 
 const FORMAT: &str = "castoff-state";
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 const WITHOUT_HOURS: u32 = 1;
 
 /// The maximum size of a state file in bytes, for reading and writing: [`History::LIMIT`] clients and [`History::EXPOSURES`]
@@ -76,6 +77,8 @@ struct Document {
     docker_free: Option<Count>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     clocks: Option<Clocks>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    readonly_mounted: Option<Timestamp>,
 }
 
 /// The last connect to a listener that was judged.
@@ -208,6 +211,7 @@ pub(super) fn encode(history: &History) -> Result<Vec<u8>, DocumentError> {
             .collect(),
         docker_free: history.disuse().count().cloned(),
         clocks: history.clocks().cloned(),
+        readonly_mounted: history.readonly_mounted(),
     };
     let mut bytes = serde_json::to_vec(&document).map_err(DocumentError::Json)?;
     bytes.push(b'\n');
@@ -265,6 +269,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<History, DocumentError> {
         let nanoseconds = entry.nanoseconds.min(999_999_999);
         (entry.listener, Moment::new(entry.seconds, nanoseconds))
     });
-    let history = History::restore(known, exposures, document.looked, marks);
+    let mut history = History::restore(known, exposures, document.looked, marks);
+    if let Some(last) = document.readonly_mounted {
+        history.mark_readonly_mounted(last);
+    }
     Ok(history.with_disuse(document.docker_free).with_clocks(document.clocks))
 }

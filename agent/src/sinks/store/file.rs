@@ -33,7 +33,7 @@ impl StateFile {
         }
     }
 
-    /// Reads the history in it; none where there is no file.
+    /// Reads the history in it; none if there is no file.
     pub(super) fn read(&self) -> Result<Option<History>, StateError> {
         let read_error = |source| StateError::Read {
             path: self.path.clone(),

@@ -135,7 +135,7 @@ impl StateKeeper {
 /// change with the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
-    /// The known clients and their first times.
+    /// The known clients and their first times, and those of exposures.
     clients: u64,
     /// Last times, connects, hours.
     figures: u64,
@@ -157,6 +157,8 @@ impl Digest {
             (key, seen.first).hash(&mut clients);
             (seen.last, &seen.mount).hash(&mut figures);
         }
+        history.readonly_mounted().is_some().hash(&mut clients);
+        history.readonly_mounted().hash(&mut figures);
         for mark in history.marks() {
             mark.hash(&mut figures);
         }

@@ -60,9 +60,11 @@ fn history() -> History {
         wall: sample::ago(0),
         boot: clock(1_200_000),
     };
-    History::restore(clients, exposures, looked, marks)
+    let mut history = History::restore(clients, exposures, looked, marks)
         .with_disuse(Some(count(16 * 86_400)))
-        .with_clocks(Some(clocks))
+        .with_clocks(Some(clocks));
+    history.mark_readonly_mounted(sample::ago(0));
+    history
 }
 
 /// A count of so many seconds, which goes on.
@@ -223,8 +225,8 @@ fn bad_documents_have_different_errors() {
             "the format is not castoff-state",
         ),
         (
-            "{\"format\":\"castoff-state\",\"version\":8,\"clients\":{\"new\":\"form\"}}".to_owned(),
-            "version 8 instead of 7",
+            "{\"format\":\"castoff-state\",\"version\":9,\"clients\":{\"new\":\"form\"}}".to_owned(),
+            "version 9 instead of 8",
         ),
         (
             entry(&day(24), &day(23)),
@@ -243,7 +245,7 @@ fn bad_documents_have_different_errors() {
 #[test]
 fn a_corrupt_file_is_set_aside_reported_and_replaced() {
     let (dir, path) = place();
-    for (round, content) in ["half a fi", "", "{\"format\":\"castoff-state\",\"version\":8}"]
+    for (round, content) in ["half a fi", "", "{\"format\":\"castoff-state\",\"version\":9}"]
         .iter()
         .enumerate()
     {
@@ -489,6 +491,26 @@ fn a_file_of_the_fourth_version_is_read() {
     let read = decode(document.to_string().as_bytes()).expect("it is of an old version, and well");
     assert_eq!(read.clients().count(), history().clients().count());
     assert!(read.clients().all(|(_, seen)| seen.requests.is_empty()));
+}
+
+/// A release without the time of the last read-only mount kept exposures, which show it.
+#[test]
+fn a_file_of_the_seventh_version_is_read() {
+    let bytes = encode(&history()).expect("it encodes");
+    let mut document: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
+    document["version"] = 7.into();
+    let fields = document.as_object_mut().expect("an object");
+    fields.remove("readonlyMounted").expect("the sample has it");
+    let read = |document: &serde_json::Value| {
+        decode(document.to_string().as_bytes()).expect("it is of an old version, and well")
+    };
+    let mounts = history();
+    let readonly = mounts.exposures().filter(|(_, seen)| seen.mount.readonly);
+    let last = readonly.map(|(_, seen)| seen.last).max();
+    assert!(last.is_some(), "the sample has a read-only mount");
+    assert_eq!(read(&document).readonly_mounted(), last);
+    document.as_object_mut().expect("an object").remove("exposures");
+    assert_eq!(read(&document).readonly_mounted(), None);
 }
 
 /// A release without the count of the time without use, or without clocks, wrote the same but for them.

@@ -158,7 +158,7 @@ impl Grid {
         }
     }
 
-    /// The widths that fit the terminal; none where even the minimum widths do not.
+    /// The widths that fit the terminal; none if even the minimum widths do not.
     fn fit(&self, mut widths: Vec<usize>, style: Style) -> Option<Vec<usize>> {
         let Some(room) = style.columns().filter(|_| !style.wide) else {
             return Some(widths);

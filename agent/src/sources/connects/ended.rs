@@ -55,12 +55,12 @@ impl Served {
     }
 }
 
-/// Returns the owner of the engine. If it has no process yet, init holds its socket.
+/// Returns the owner of the engine. If it has no process yet, init or a user's systemd holds its socket.
 fn owner_of(engine: &EngineSighting, listener: &Listener) -> Option<Owner> {
     match &engine.process {
         Some(process) => Some(process.owner()).filter(|owner| owner.uid.is_some()),
         None => listener.activated.then_some(Owner {
-            uid: Some(0),
+            uid: Some(engine.awaited_by.unwrap_or(0)),
             container: None,
         }),
     }
@@ -273,6 +273,10 @@ mod tests {
             engine.listeners[0].activated = activated;
             engine
         };
+        let awaited = EngineSighting {
+            awaited_by: Some(1000),
+            ..without_process(true)
+        };
         let other = EngineSighting {
             kind: EngineKind::Podman,
             ..dockerd()
@@ -281,6 +285,8 @@ mod tests {
             (dockerd(), restarted, true),
             (dockerd(), without_process(true), true),
             (dockerd(), other, false),
+            (dockerd(), awaited.clone(), false),
+            (of(Some(1000)), awaited, true),
             (in_container("4f2a", None), dockerd(), false),
             (in_container("4f2a", None), in_container("4f2a", None), true),
             (in_container("4f2a", None), in_container("5b3c", None), false),

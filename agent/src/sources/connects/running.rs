@@ -99,7 +99,7 @@ struct Losses {
 #[derive(Default)]
 pub(super) struct OwnRecords {
     pub(super) connects: Vec<Record>,
-    /// None where no program sees requests.
+    /// None if no program sees requests.
     pub(super) requests: Option<Vec<Request>>,
 }
 

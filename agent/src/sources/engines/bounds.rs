@@ -28,7 +28,7 @@ struct Kept {
 pub(super) fn bound(engines: &mut Vec<EngineSighting>, gaps: &mut Vec<Gap>) {
     let mut kept: BTreeMap<Owner, Kept> = BTreeMap::new();
     engines.retain_mut(|engine| {
-        let owner = owner_of(engine);
+        let owner = engine.owner();
         let (most_engines, most_listeners) = if owner.is_node() {
             (OF_THE_NODE, OF_THE_NODE)
         } else {
@@ -59,18 +59,6 @@ pub(super) fn bound(engines: &mut Vec<EngineSighting>, gaps: &mut Vec<Gap>) {
     }
 }
 
-/// Returns the owner. A listener without a known holder counts as the node's.
-fn owner_of(engine: &EngineSighting) -> Owner {
-    let nobody = || Owner {
-        uid: None,
-        container: None,
-    };
-    engine
-        .process
-        .as_ref()
-        .map_or_else(nobody, crate::model::process::Process::owner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +76,14 @@ mod tests {
         engine
     }
 
+    /// An engine that only root's systemd listens for.
+    fn unheld() -> EngineSighting {
+        EngineSighting {
+            process: None,
+            ..dockerd()
+        }
+    }
+
     #[test]
     fn a_flood_of_one_user_displaces_no_other_engine() {
         let mut engines = vec![of(1000, 5, 2_100)];
@@ -100,23 +96,27 @@ mod tests {
             });
             engine
         }));
-        engines.extend([of(0, 800, 2), of(1002, 900, 1)]);
+        engines.extend((0..5_000).map(|_| EngineSighting {
+            process: None,
+            awaited_by: Some(1003),
+            ..dockerd()
+        }));
+        engines.extend([of(0, 800, 2), of(1002, 900, 1), unheld()]);
         let mut gaps = Vec::new();
         bound(&mut engines, &mut gaps);
         let kept = |uid| {
-            let of = engines
-                .iter()
-                .filter(|e| e.process.as_ref().and_then(|p| p.uid) == Some(uid));
+            let of = engines.iter().filter(|e| e.owner().uid == uid);
             of.map(|e| e.listeners.len()).collect::<Vec<_>>()
         };
-        assert_eq!(kept(1000), [64]);
+        assert_eq!(kept(Some(1000)), [64]);
         assert_eq!(
-            kept(1001).len(),
+            kept(Some(1001)).len(),
             64,
             "a user's own names of cgroups are no other owners"
         );
-        assert_eq!((kept(0), kept(1002)), (vec![2], vec![1]));
+        assert_eq!((kept(Some(0)), kept(Some(1002))), (vec![2], vec![1]));
+        assert_eq!((kept(Some(1003)).len(), kept(None).len()), (64, 1));
         let hidden: Vec<_> = gaps.iter().map(|gap| (gap.hides, gap.count)).collect();
-        assert_eq!(hidden, [(Hides::Detail, 2)]);
+        assert_eq!(hidden, [(Hides::Detail, 3)]);
     }
 }

@@ -71,7 +71,7 @@ pub(in crate::sources) fn data_roots_of(root: &Rooted) -> BTreeSet<String> {
 #[derive(Debug, Default)]
 pub(super) struct SettingsReader {
     aside: Aside,
-    /// The settings that this look has read; none where they could not be read.
+    /// The settings that this look has read; none if they could not be read.
     read: BTreeMap<ProcessKey, Option<Arc<DaemonSettings>>>,
     /// The daemon whose files exceeded the deadline in this look.
     late: Option<ProcessKey>,

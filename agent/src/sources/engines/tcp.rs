@@ -69,12 +69,14 @@ pub fn transport_of_relay(name: &SocketName) -> Option<Transport> {
 
 /// Returns the engine of this kind for which systemd listens.
 fn awaited(engines: &mut Vec<EngineSighting>, kind: EngineKind) -> &mut EngineSighting {
-    let is_awaited =
-        |e: &EngineSighting| e.kind == kind && e.process.is_none() && e.listeners.iter().any(|l| l.activated);
+    // A port of the host's systemd is not one of a user's engine.
+    let is_of_host = |e: &EngineSighting| e.process.is_none() && e.awaited_by.is_none();
+    let is_awaited = |e: &EngineSighting| e.kind == kind && is_of_host(e) && e.listeners.iter().any(|l| l.activated);
     let at = engines.iter().position(is_awaited).unwrap_or_else(|| {
         engines.push(EngineSighting {
             kind,
             process: None,
+            awaited_by: None,
             containerd: Containerd::Own,
             listeners: Vec::new(),
         });
@@ -124,6 +126,7 @@ mod tests {
         let mut engines = vec![EngineSighting {
             kind,
             process: host.reader().describe(&table.entries[0]),
+            awaited_by: None,
             containerd: Containerd::Own,
             listeners: Vec::new(),
         }];
@@ -153,6 +156,16 @@ mod tests {
         add_tcp_listeners(&host.reader(), table, &mut engines, &[socket], held, memory);
         let found = engines[0].listeners.first().and_then(|listener| listener.transport);
         (found, memory.settings.gap().map(|gap| gap.reason))
+    }
+
+    #[test]
+    fn a_port_of_the_hosts_systemd_is_not_one_of_a_users_engine() {
+        let mut of_user = crate::model::sample::dockerd();
+        (of_user.process, of_user.awaited_by) = (None, Some(1000));
+        of_user.listeners[0].activated = true;
+        let mut engines = vec![of_user.clone()];
+        assert_eq!(awaited(&mut engines, EngineKind::Dockerd).awaited_by, None);
+        assert_eq!((engines.len(), &engines[0]), (2, &of_user));
     }
 
     #[test]

@@ -29,12 +29,13 @@ fn look(host: &RecordedHost, listening: &[ListeningSocket]) -> (Vec<String>, Vec
     (engines.iter().map(said).collect(), sighting.gaps)
 }
 
-/// Returns an engine as text: `dockerd 10: /run/docker.sock(activated)`.
+/// Returns an engine as text: `dockerd 10: /run/docker.sock(activated)`. Without a process, it is that of a user or of nobody.
 fn said(engine: &EngineSighting) -> String {
-    let pid = engine
-        .process
-        .as_ref()
-        .map_or("nobody".to_owned(), |p| p.key.pid.to_string());
+    let pid = match (&engine.process, engine.awaited_by) {
+        (Some(process), _) => process.key.pid.to_string(),
+        (None, Some(user)) => format!("user {user}"),
+        (None, None) => "nobody".to_owned(),
+    };
     let mut text = format!("{} {pid}:", engine.kind);
     for listener in &engine.listeners {
         let _ = write!(text, " {}", listener.name);
@@ -400,7 +401,7 @@ fn a_users_program_named_systemd_or_dockerd_is_the_users_own() {
         [
             "dockerd 30: /tmp/metrics.sock",
             "dockerd nobody: /run/docker.sock(activated)",
-            "dockerd nobody: /run/user/1000/docker.sock(activated)",
+            "dockerd user 1000: /run/user/1000/docker.sock(activated)",
             "other 20: /tmp/docker.sock",
         ]
     );

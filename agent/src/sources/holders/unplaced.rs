@@ -154,6 +154,7 @@ mod tests {
         let engines = [EngineSighting {
             kind: EngineKind::Dockerd,
             process: reader.describe(&entry),
+            awaited_by: None,
             containerd: crate::model::engine::Containerd::Own,
             listeners: Vec::new(),
         }];

@@ -66,6 +66,7 @@ impl Node {
         EngineSighting {
             kind: EngineKind::Dockerd,
             process: Some(self.process()),
+            awaited_by: None,
             containerd: crate::model::engine::Containerd::Own,
             listeners: vec![Listener {
                 id: ListenerId::File(file),

@@ -184,6 +184,53 @@ fn a_forwarding_over_ssh_accuses_no_other_session() {
 }
 
 #[test]
+fn a_flood_of_a_user_displaces_no_relay_of_root_or_of_a_container() {
+    let flood = 1_000..1_000 + u32::try_from(RELAYS_KEPT).expect("it fits");
+    let host = RecordedHost::new();
+    let client = |pid: u32, uid: u32, group: &str| {
+        let client = host.process(pid, 1, "x").exe(&format!("/srv/{pid}")).in_host_root();
+        let status = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+        client.cgroup(group).file("status", status);
+    };
+    for pid in flood.clone() {
+        client(pid, 1_000, "/user.slice/user-1000.slice/session-1.scope");
+    }
+    client(2_000, 99, &format!("/docker/{}", "4f2a".repeat(16)));
+    client(2_001, 0, "/system.slice/proxy.service");
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the processes are recorded");
+    let mut candidates = Candidates::default();
+    let mut look = |pids: Vec<u32>| {
+        let holders = |pid: &u32| {
+            let entry = table.get(Pid(*pid)).expect("it is recorded");
+            vec![reader.describe(entry).expect("it is recorded")]
+        };
+        let connections: Vec<Connection> = pids
+            .iter()
+            .map(|pid| crate::model::sample::connection(*pid, holders(pid)))
+            .collect();
+        candidates.add(&reader, table, &connections, &|_| false);
+        let kept: Vec<u32> = candidates.relays.keys().map(|key| key.pid.0).collect();
+        (kept, candidates.gap().map(|gap| (gap.reason, gap.answer)))
+    };
+    let (kept, gap) = look(flood.clone().collect());
+    assert_eq!((kept.len(), gap), (RELAYS_KEPT, None));
+    let told = |count| format!("{count} programs use an engine, 256 are kept");
+    for (pid, count) in [(2_000, 257), (2_001, 258)] {
+        let (kept, gap) = look(vec![pid]);
+        assert_eq!(gap, Some((Reason::LimitReached, told(count))));
+        assert!(
+            kept.len() == RELAYS_KEPT && kept.contains(&pid),
+            "{pid} is kept: {kept:?}"
+        );
+    }
+    let (kept, gap) = look(flood.collect());
+    assert_eq!(gap, Some((Reason::LimitReached, told(258))), "no client counts twice");
+    assert!(kept.contains(&2_000) && kept.contains(&2_001), "{kept:?}");
+}
+
+#[test]
 fn only_sockets_that_may_be_tcp_are_searched_in_the_tables_of_tcp() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (stream, _other) = UnixStream::pair().expect("two sockets");

@@ -230,7 +230,7 @@ fn listener(netns: NetNs, row: &SocketRow<'_>) -> Option<(ListeningSocket, u32)>
     Some((listening_socket(netns, row)?, row.waiting.unwrap_or(0)))
 }
 
-/// Returns the listener that has the name and the file of this row; none where the row has no name, or its kind never listens.
+/// Returns the listener that has the name and the file of this row; none if the row has no name, or its kind never listens.
 pub fn listening_socket(netns: NetNs, row: &SocketRow<'_>) -> Option<ListeningSocket> {
     Some(ListeningSocket {
         inode: row.inode,

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::namespaces::{Namespace, Namespaces};
 use super::tables::SocketTables;
 use crate::model::identity::{NetNs, SocketInode};
-use crate::model::reading::{Gap, Hides};
+use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::socket::{ConnectionState, ListeningSocket, SocketName};
 use crate::sources::host_files::EnginePorts;
 use crate::sources::kernel::diag::State;
@@ -144,23 +144,37 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
         &is_served,
         &mut seen.gaps,
     );
-    let mut served: Vec<(SocketInode, End)> = Vec::new();
-    let mut kept: BTreeMap<SocketInode, usize> = BTreeMap::new();
+    let served = keep(&seen.listening, &ends, &mut seen.gaps);
+    if !served.is_empty() {
+        seen.connections = find_clients(tables, &all, &served, &mut seen.gaps);
+    }
+    seen
+}
+
+/// Returns the server's ends of connections with their listeners, and adds a gap for each listener with more than are kept.
+fn keep(listening: &[ListeningSocket], ends: &[(NetNs, TcpRow)], gaps: &mut Vec<Gap>) -> Vec<(SocketInode, End)> {
+    let mut served = Vec::new();
+    let mut counts: BTreeMap<SocketInode, usize> = BTreeMap::new();
     for (netns, row) in ends {
-        let end = End::of(netns, &row);
-        let Some(listener) = listener_of(&seen.listening, &end) else {
+        let end = End::of(*netns, row);
+        let Some(listener) = listener_of(listening, &end) else {
             continue; // a connection that the engine made itself
         };
-        let count = kept.entry(listener).or_default();
+        let count = counts.entry(listener).or_default();
         *count += 1;
         if *count <= CONNECTIONS_KEPT {
             served.push((listener, end));
         }
     }
-    if !served.is_empty() {
-        seen.connections = find_clients(tables, &all, &served, &mut seen.gaps);
+    for socket in listening {
+        let count = counts.get(&socket.inode).copied().unwrap_or(0);
+        if count > CONNECTIONS_KEPT {
+            let asked = format_args!("connections to {} in net:[{}]", socket.name, socket.netns.0);
+            let answer = format_args!("there are {count}, {CONNECTIONS_KEPT} are kept");
+            Gap::new(Reason::LimitReached, Hides::Client, asked, answer).fold_into(gaps);
+        }
     }
-    seen
+    served
 }
 
 /// Returns the sockets in `state` that `matters` selects in these namespaces.
@@ -395,6 +409,29 @@ mod tests {
         let names: Vec<_> = seen.listening.iter().map(|l| l.name.to_string()).collect();
         assert_eq!(names, ["tcp://0.0.0.0:4243"]);
         assert_eq!(clients(&seen), [(5, TcpClient::Here(SocketInode(60), HOST))]);
+    }
+
+    #[test]
+    fn a_flood_of_a_port_that_may_hide_a_client_is_a_gap() {
+        let most = u32::try_from(CONNECTIONS_KEPT).expect("it fits");
+        for (count, gap) in [(most, false), (most + 1, true)] {
+            let inodes: Vec<u32> = (100..100 + count).collect();
+            let clients = inodes
+                .iter()
+                .map(|inode| connected(*inode, "10.0.0.1:2375", &format!("192.0.2.9:{inode}")));
+            let host: Vec<TcpRow> = std::iter::once(listening(5, "0.0.0.0:2375")).chain(clients).collect();
+            let held: Vec<u32> = std::iter::once(5).chain(inodes).collect();
+            let seen = seen(&host, &[], &held);
+            assert_eq!(seen.connections.len(), CONNECTIONS_KEPT);
+            let gaps: Vec<_> = seen
+                .gaps
+                .iter()
+                .map(|gap| (gap.reason, gap.hides, gap.asked.as_str()))
+                .collect();
+            let asked = "connections to tcp://0.0.0.0:2375 in net:[10]";
+            let expected = gap.then_some((Reason::LimitReached, Hides::Client, asked));
+            assert_eq!(gaps, Vec::from_iter(expected), "{count} connections");
+        }
     }
 
     /// Tables without rows, which keep the states that they were asked for.

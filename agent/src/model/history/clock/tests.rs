@@ -42,6 +42,14 @@ fn times(history: &History) -> (u64, u64, Vec<u64>) {
 }
 
 #[test]
+fn the_last_readonly_mount_moves_with_the_clock() {
+    let mut history = used();
+    history.mark_readonly_mounted(at(NOW));
+    history.follow_clock(&clocks(NOW + DAY + 10, "a", 3 * DAY + 110));
+    assert_eq!(history.readonly_mounted(), Some(at(NOW + DAY)));
+}
+
+#[test]
 fn a_clock_that_is_wrong_for_a_while_changes_nothing_in_the_end() {
     for wrong in [-40 * 365, -30, -3, 3, 30, 4_000] {
         let mut history = used();

@@ -5,7 +5,7 @@
 
 use crate::model::workload::Unit;
 
-/// Returns the unit along `segments`. None where they are not systemd's, and for a session without its user.
+/// Returns the unit along `segments`. None if they are not systemd's, or belong to a session without its user.
 pub(super) fn find<'s>(mut segments: impl Iterator<Item = &'s [u8]>) -> Option<Unit> {
     let mut slice = None;
     let mut uid = None;

@@ -81,7 +81,7 @@ struct Reference<'a> {
 }
 
 impl Event {
-    /// Makes the event of `occurrence`; none where the runtime's data are no valid pod of Kubernetes.
+    /// Makes the event of `occurrence`; none if the runtime's data are no valid pod of Kubernetes.
     pub fn of(occurrence: &Occurrence, reporter: &Reporter) -> Option<Self> {
         let Occurrence { place, pod_uid, .. } = occurrence;
         let is_uid = |b: u8| b.is_ascii_alphanumeric() || b == b'-';

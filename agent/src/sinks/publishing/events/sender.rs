@@ -170,7 +170,7 @@ impl Sender<Report> for EventSender {
     }
 }
 
-/// The reason why an event is dropped after `refusal`; none where the next attempt may succeed.
+/// The reason why an event is dropped after `refusal`; none if the next attempt may succeed.
 fn lost_by(refusal: &Refusal) -> Option<Dropped> {
     match refusal.outcome {
         // The API server also answers 403 for a namespace that is terminating (`NamespaceTerminating`).

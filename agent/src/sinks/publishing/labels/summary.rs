@@ -54,7 +54,7 @@ impl Summary {
         }
     }
 
-    /// Reads an annotation; none where castoff did not write it, or another release of castoff did.
+    /// Reads an annotation; none if castoff did not write it, or another release of castoff did.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }

@@ -5,7 +5,7 @@
 /// The maximum number of characters in a label value.
 pub const LIMIT: usize = 63;
 
-/// Returns `text` as a label value; none where no character of it is allowed.
+/// Returns `text` as a label value; none if no character of it is allowed.
 ///
 /// Every character that is not allowed becomes `_`, as Helm's charts do with the `+` of a version: `1.6.20~ds1` → `1.6.20_ds1`.
 /// It is for selectors; the exact text is in the report.
