@@ -99,6 +99,12 @@ struct Candidate<'a> {
     sockets: io::Result<BTreeSet<usize>>,
 }
 
+impl Candidate<'_> {
+    fn listens(&self) -> bool {
+        self.sockets.as_ref().is_ok_and(|sockets| !sockets.is_empty())
+    }
+}
+
 struct EngineSearch<'a> {
     reader: &'a ProcessReader,
     table: &'a ProcessTable,
@@ -237,9 +243,11 @@ impl<'a> EngineSearch<'a> {
                 continue;
             };
             let own: BTreeSet<usize> = sockets.difference(&self.claimed).copied().collect();
-            // A child between fork and exec, or a re-executed one, has only inherited sockets. Podman without a
-            // listener is the command-line client.
-            let nothing_of_its_own = own.is_empty() && (forked || !sockets.is_empty());
+            // A child between fork and exec, or a re-executed one, has only inherited sockets. An engine's program also
+            // runs without a socket as a hook of its containers (`libnetwork-setkey` of moby), not as its child. Podman
+            // without a listener is the command-line client.
+            let is_another = |other: &Candidate<'_>| has_same_program(&candidate, other) && other.listens();
+            let nothing_of_its_own = own.is_empty() && (forked || !sockets.is_empty() || taken.iter().any(is_another));
             let command_line = candidate.kind == EngineKind::Podman && own.is_empty();
             if !nothing_of_its_own && !command_line {
                 self.add_engine(candidate.kind, Some(candidate.entry), own);
@@ -356,9 +364,11 @@ fn is_of_user(name: &SocketName, user: u32) -> bool {
 
 /// True if `child` is the same program, started by `parent`.
 fn is_forked_from(child: &Candidate<'_>, parent: &Candidate<'_>) -> bool {
-    child.entry.parent == parent.entry.key.pid
-        && child.kind == parent.kind
-        && child.entry.executable == parent.entry.executable
+    child.entry.parent == parent.entry.key.pid && has_same_program(child, parent)
+}
+
+fn has_same_program(one: &Candidate<'_>, other: &Candidate<'_>) -> bool {
+    one.kind == other.kind && one.entry.executable == other.entry.executable
 }
 
 fn refused(entry: &ProcessEntry, hides: Hides, error: &io::Error) -> Gap {

@@ -167,6 +167,11 @@ impl ProcessReader {
         self.known.get(key).is_some_and(|row| row.kept)
     }
 
+    /// True if a process started at most that many seconds ago. Also false if the machine's uptime is unknown.
+    pub(crate) fn is_younger(&self, key: ProcessKey, seconds: u64) -> bool {
+        self.known.is_younger(key.start, seconds)
+    }
+
     /// Reads the facts of one process that a finding shows. Returns none if it has ended or its pid was reused.
     pub fn describe(&self, entry: &ProcessEntry) -> Option<Process> {
         let dir = self.open(entry.key).ok()?;
@@ -266,12 +271,13 @@ impl ProcessReader {
     /// True if a process is in the mount namespace of the host's first process. Also false if this may not be read.
     pub(crate) fn shares_mounts_with_init(&self, key: ProcessKey) -> bool {
         let own = self.open(key).and_then(|dir| dir.read_mount_namespace()).ok();
-        own.is_some() && own == self.read_mounts_of_init()
+        let of_init = self.open_init().and_then(|init| init.read_mount_namespace());
+        own.is_some() && own == of_init.ok()
     }
 
-    /// Reads the mount namespace of the host's first process. Returns none if this may not be read.
-    pub(crate) fn read_mounts_of_init(&self) -> Option<u64> {
-        self.open_init().and_then(|init| init.read_mount_namespace()).ok()
+    /// Reads the mount namespace and the root of the host's first process. Returns none if this may not be read.
+    pub(crate) fn read_view_of_init(&self) -> Option<MountView> {
+        self.open_init().and_then(|init| init.read_mount_view()).ok()
     }
 
     /// Reads the path of a process's root directory in its mount namespace. It is empty if the root was not changed.

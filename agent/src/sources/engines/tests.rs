@@ -126,6 +126,8 @@ fn an_inherited_listener_is_reported_once() {
         .exe("/usr/bin/containerd")
         .socket(10);
     host.process(950, 1, "dockerd").exe("/usr/bin/dockerd").socket(10); // it received the listener
+    // A container's hook is started by runc.
+    host.process(960, 1, "dockerd").exe("/usr/bin/dockerd");
     // A second engine that was started by the first is an engine of its own.
     host.process(24, 900, "dockerd").exe("/usr/bin/dockerd").socket(11);
     host.process(26, 900, "dockerd").exe("/opt/other/dockerd");

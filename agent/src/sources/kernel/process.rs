@@ -93,6 +93,14 @@ pub(crate) struct MountView {
     root: (u32, u32, u64, u64),
 }
 
+impl MountView {
+    /// True if both have the same root directory, in whatever mount namespaces.
+    pub(crate) fn has_root_of(&self, other: &Self) -> bool {
+        let directory = |view: &Self| (view.root.0, view.root.1, view.root.2);
+        directory(self) == directory(other)
+    }
+}
+
 /// The open directory of one process.
 #[derive(Debug)]
 pub(crate) struct ProcessDirectory(OwnedFd);

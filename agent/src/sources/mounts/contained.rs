@@ -17,6 +17,10 @@ use crate::sources::kernel::process::MountView;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
+/// The seconds for which a process that sees the host's root may be creating its container. This takes milliseconds, and
+/// longer while a busy node starts.
+const CREATION_SECONDS: u64 = 30;
+
 /// A process of a container, the oldest with its view of the mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerProcess {
@@ -57,6 +61,7 @@ pub fn find_container_processes(
         last: std::mem::take(&mut memory.of),
         now: &mut memory.of,
         found: BTreeMap::new(),
+        host: None,
         gaps: Vec::new(),
     };
     for entry in &table.entries {
@@ -75,6 +80,8 @@ struct Search<'a> {
     last: BTreeMap<ProcessKey, Place>,
     now: &'a mut BTreeMap<ProcessKey, Place>,
     found: BTreeMap<Chain, Views>,
+    /// The host's view, when it was needed; none if it may not be read.
+    host: Option<Option<MountView>>,
     gaps: Vec<Gap>,
 }
 
@@ -141,8 +148,25 @@ impl Search<'_> {
         }
     }
 
+    /// True if the runtime may be creating the container by this process: it is in the container's control group and in a
+    /// mount namespace of its own, and still sees all mounts of the host (`prepareRootfs` of runc).
+    fn is_creating(&mut self, key: ProcessKey, view: MountView) -> bool {
+        if !self.reader.is_younger(key, CREATION_SECONDS) {
+            return false;
+        }
+        let host = self.host();
+        host.is_some_and(|host| view.namespace != host.namespace && view.has_root_of(&host))
+    }
+
+    fn host(&mut self) -> Option<MountView> {
+        *self.host.get_or_insert_with(|| self.reader.read_view_of_init())
+    }
+
     /// Adds a process of a container, if it is the oldest of its view.
     fn add(&mut self, key: ProcessKey, membership: Membership, view: Option<MountView>) {
+        if view.is_some_and(|view| self.is_creating(key, view)) {
+            return;
+        }
         let process = ContainerProcess {
             key,
             membership,
@@ -168,14 +192,12 @@ impl Search<'_> {
     }
 
     fn finish(mut self) -> Sighting<Vec<ContainerProcess>> {
-        let mut of_host = None;
         let mut processes = Vec::with_capacity(self.found.len());
         for views in std::mem::take(&mut self.found).into_values() {
             let mut views: Vec<_> = views.into_iter().collect();
             views.sort_by_key(|(_, process)| age(process));
             if views.len() > 1 {
-                let host = *of_host.get_or_insert_with(|| self.reader.read_mounts_of_init());
-                leave_out_others(&mut views, host);
+                leave_out_others(&mut views, self.host());
             }
             processes.extend(views.into_iter().map(|(_, process)| process));
         }
@@ -185,10 +207,11 @@ impl Search<'_> {
 
 /// Leaves out processes that show no mount of their container: those without a view, and those that joined the host's
 /// mounts later (`nsenter`). `views` are by age, and the first process of a container may be in the host's mounts.
-fn leave_out_others(views: &mut Vec<(Option<MountView>, ContainerProcess)>, host: Option<u64>) {
+fn leave_out_others(views: &mut Vec<(Option<MountView>, ContainerProcess)>, host: Option<MountView>) {
     views.retain(|(view, _)| view.is_some());
     let oldest = views.first().map(|(_, process)| process.key);
-    let is_of_host = |view: &Option<MountView>| view.is_some_and(|view| Some(view.namespace) == host);
+    let namespace = |view: &Option<MountView>| view.map(|view| view.namespace);
+    let is_of_host = |view: &Option<MountView>| view.is_some() && namespace(view) == namespace(&host);
     views.retain(|(view, process)| Some(process.key) == oldest || !is_of_host(view));
 }
 

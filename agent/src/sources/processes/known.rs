@@ -70,6 +70,11 @@ impl Known {
         self.uptime.is_some_and(|uptime| uptime >= start / TICKS + NEW_SECONDS)
     }
 
+    /// True if a process that started at `start` is at most that old. Also false if the uptime is unknown.
+    pub(super) fn is_younger(&self, start: u64, seconds: u64) -> bool {
+        self.uptime.is_some_and(|uptime| uptime < start / TICKS + seconds)
+    }
+
     /// Returns the row of a process.
     pub(super) fn get(&self, key: ProcessKey) -> Option<&ProcessRow> {
         let at = self.rows.binary_search_by_key(&key.pid, |row| row.entry.key.pid).ok()?;

@@ -205,3 +205,39 @@ fn a_view_is_read_again_in_the_turn_of_its_process() {
     assert_eq!(count(), 2, "not its turn");
     assert!((0..20).any(|_| count() == 1), "its turn");
 }
+
+#[test]
+fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container() {
+    let of_host = "20 1 DISK / / rw - ext4 x rw\n";
+    let declared = [("/run/docker.sock", "/sock")];
+    // The process of a new container has started 0.3 seconds after boot.
+    for (what, uptime, namespace, root, expected) in [
+        (
+            "a container is being created",
+            "2.00",
+            OWN_NAMESPACE,
+            "/",
+            vec!["socket /run/docker.sock at /sock"],
+        ),
+        (
+            "a container whose root is the host's",
+            "60.00",
+            OWN_NAMESPACE,
+            "/",
+            vec!["directory / at /"],
+        ),
+        (
+            "a new container",
+            "2.00",
+            OWN_NAMESPACE,
+            "/rootfs",
+            vec!["directory / at /rootfs"],
+        ),
+    ] {
+        let node = Node::new();
+        fs::write(node.host.paths().proc.join("uptime"), format!("{uptime} 1.00\n")).expect("a file");
+        node.member(30, namespace, root, of_host);
+        let (reaches, _) = node.seen(&declared);
+        assert_eq!(reaches, expected, "{what}");
+    }
+}
