@@ -6,6 +6,7 @@
 //! A container is known by the control group of its processes, or, if it has none of its own (podman without control
 //! groups), as a child of its supervisor.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -61,7 +62,7 @@ pub fn find_container_processes(
         last: std::mem::take(&mut memory.of),
         now: &mut memory.of,
         found: BTreeMap::new(),
-        host: None,
+        host: OnceCell::new(),
         gaps: Vec::new(),
     };
     for entry in &table.entries {
@@ -80,8 +81,8 @@ struct Search<'a> {
     last: BTreeMap<ProcessKey, Place>,
     now: &'a mut BTreeMap<ProcessKey, Place>,
     found: BTreeMap<Chain, Views>,
-    /// The host's view, when it was needed; none if it may not be read.
-    host: Option<Option<MountView>>,
+    /// The host's view; none if it may not be read.
+    host: OnceCell<Option<MountView>>,
     gaps: Vec<Gap>,
 }
 
@@ -148,18 +149,15 @@ impl Search<'_> {
         }
     }
 
-    /// True if the runtime may be creating the container by this process: it is in the container's control group and in a
-    /// mount namespace of its own, and still sees all mounts of the host (`prepareRootfs` of runc).
-    fn is_creating(&mut self, key: ProcessKey, view: MountView) -> bool {
-        if !self.reader.is_younger(key, CREATION_SECONDS) {
-            return false;
-        }
-        let host = self.host();
-        host.is_some_and(|host| view.namespace != host.namespace && view.has_root_of(&host))
+    /// True if the runtime may be creating the container by this process: it is in the container's control group, and its
+    /// root is still the host's (runc enters the control group first, then its namespaces, and then the new root).
+    fn is_creating(&self, key: ProcessKey, view: MountView) -> bool {
+        self.reader.is_younger(key, CREATION_SECONDS) && self.host().is_some_and(|host| view.has_root_of(&host))
     }
 
-    fn host(&mut self) -> Option<MountView> {
-        *self.host.get_or_insert_with(|| self.reader.read_view_of_init())
+    /// Returns the host's view, which is read once.
+    fn host(&self) -> Option<MountView> {
+        *self.host.get_or_init(|| self.reader.read_view_of_init())
     }
 
     /// Adds a process of a container, if it is the oldest of its view.
