@@ -111,27 +111,35 @@ impl Candidates {
         if is_expected(first.key) || is_expected(entry.key) {
             return None;
         }
-        let process = reader.describe(first)?;
-        if !self.has_room_for(&process) {
+        // A client may have thousands of connections: it is read for the first only.
+        if self.left_out.contains(&first.key) {
             return None;
+        }
+        if !self.relays.contains_key(&first.key) {
+            let process = reader.describe(first)?;
+            if !self.has_room_for(&process) {
+                return None;
+            }
+            let relay = RelaySighting {
+                process,
+                upstream: BTreeSet::new(),
+                outgoing: BTreeSet::new(),
+                listeners: Vec::new(),
+                connections: Vec::new(),
+                passed: BTreeSet::new(),
+            };
+            self.relays.insert(first.key, relay);
         }
         self.members
             .entry(first.key)
             .or_default()
             .extend([first.key, entry.key]);
-        Some(self.relays.entry(first.key).or_insert_with(|| RelaySighting {
-            process,
-            upstream: BTreeSet::new(),
-            outgoing: BTreeSet::new(),
-            listeners: Vec::new(),
-            connections: Vec::new(),
-            passed: BTreeSet::new(),
-        }))
+        self.relays.get_mut(&first.key)
     }
 
-    /// Returns true if the client is kept. If there are too many, it takes the place of one with a lower rank.
+    /// Returns true if a new client is kept. If there are too many, it takes the place of one with a lower rank.
     fn has_room_for(&mut self, client: &Process) -> bool {
-        if self.relays.len() < RELAYS_KEPT || self.relays.contains_key(&client.key) {
+        if self.relays.len() < RELAYS_KEPT {
             return true;
         }
         let kept = self.relays.iter().map(|(key, relay)| (rank(&relay.process), *key));
