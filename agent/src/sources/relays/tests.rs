@@ -270,6 +270,37 @@ fn a_flood_of_a_user_displaces_no_relay_of_root_or_of_a_container() {
 }
 
 #[test]
+fn a_flood_of_a_container_displaces_no_proven_relay() {
+    let host = RecordedHost::new();
+    run_as(&host, 2_000, 1_000, OF_USER);
+    flood().for_each(|pid| run_as(&host, pid, 0, &of_container()));
+    run_as(&host, 2_001, 0, "/system.slice/proxy.service");
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the processes are recorded");
+    let mut candidates = Candidates::default();
+    add(&mut candidates, &reader, table, &[2_000]);
+    let proven = table.get(Pid(2_000)).expect("it is recorded").key;
+    let relay = candidates.relays.get_mut(&proven).expect("it is kept");
+    relay.listeners.push(RelayListener {
+        id: ListenerId::Abstract(HOST, "front".to_owned()),
+        name: SocketName::Abstract("front".to_owned()),
+        socket: SocketInode(1),
+        netns: HOST,
+        basis: Some(RelayBasis::Pairs),
+        accepted: 2,
+        steps: Steps::default(),
+    });
+    add(&mut candidates, &reader, table, &flood().collect::<Vec<_>>());
+    assert!(candidates.relays.contains_key(&proven));
+    // Root's programs come first, and take the place of one that is not proven.
+    add(&mut candidates, &reader, table, &[2_001]);
+    let kept: Vec<u32> = candidates.relays.keys().map(|key| key.pid.0).collect();
+    assert_eq!(kept.len(), RELAYS_KEPT);
+    assert!(kept.ends_with(&[2_000, 2_001]), "{kept:?}");
+}
+
+#[test]
 fn only_sockets_that_may_be_tcp_are_searched_in_the_tables_of_tcp() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (stream, _other) = UnixStream::pair().expect("two sockets");
