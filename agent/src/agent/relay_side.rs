@@ -260,6 +260,7 @@ impl HostSide {
         let held = candidates.held();
         let tcp_held = TcpHeld {
             sockets: candidates.tcp().clone(),
+            of_node: BTreeSet::new(),
             of_init: BTreeSet::new(),
             ports: BTreeMap::new(),
             of_users: true,

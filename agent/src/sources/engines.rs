@@ -42,6 +42,9 @@ pub(super) use supervised::supervises_pods;
 pub use supervised::{SupervisorMemory, find_supervised, read_records};
 pub use tcp::{add_tcp_listeners, transport_of_relay};
 
+/// The name that dockerd gives itself as a hook of its containers (moby's `libnetwork/sandbox_externalkey_unix.go`).
+const HOOK: &str = "libnetwork-setkey";
+
 /// Finds every engine among the processes of `table`, and its listeners among the sockets of `listening`, which has the
 /// sockets of all network namespaces.
 pub fn find_engines(
@@ -243,11 +246,10 @@ impl<'a> EngineSearch<'a> {
                 continue;
             };
             let own: BTreeSet<usize> = sockets.difference(&self.claimed).copied().collect();
-            // A child between fork and exec, or a re-executed one, has only inherited sockets. An engine's program also
-            // runs without a socket as a hook of its containers (`libnetwork-setkey` of moby), not as its child. Podman
-            // without a listener is the command-line client.
-            let is_another = |other: &Candidate<'_>| has_same_program(&candidate, other) && other.listens();
-            let nothing_of_its_own = own.is_empty() && (forked || !sockets.is_empty() || taken.iter().any(is_another));
+            // A child between fork and exec, or a re-executed one, has only inherited sockets. Podman without a listener is
+            // the command-line client.
+            let nothing_of_its_own =
+                own.is_empty() && (forked || !sockets.is_empty() || self.is_hook(&candidate, &taken));
             let command_line = candidate.kind == EngineKind::Podman && own.is_empty();
             if !nothing_of_its_own && !command_line {
                 self.add_engine(candidate.kind, Some(candidate.entry), own);
@@ -255,6 +257,25 @@ impl<'a> EngineSearch<'a> {
             taken.push(candidate);
         }
         refused
+    }
+
+    /// True if the program runs without a socket as a hook of the containers of one of `others`. runc starts it, so it is
+    /// not a child of the engine.
+    fn is_hook(&self, candidate: &Candidate<'_>, others: &[Candidate<'_>]) -> bool {
+        let owner = |entry: &ProcessEntry| Some(self.reader.describe(entry)?.owner());
+        let mut engines = others
+            .iter()
+            .filter(|other| has_same_program(candidate, other) && other.listens())
+            .peekable();
+        if engines.peek().is_none() {
+            return false;
+        }
+        let command = program::read_command(self.reader, candidate.entry).unwrap_or_default();
+        if command.first().is_none_or(|name| name != HOOK) {
+            return false;
+        }
+        let own = owner(candidate.entry);
+        own.is_some() && engines.any(|engine| owner(engine.entry) == own)
     }
 
     /// Returns the listening sockets with an engine's name whose owner is not known yet.

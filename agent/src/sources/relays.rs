@@ -18,7 +18,8 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::protocol::ProtocolMemory;
 pub use ends::Ends;
 
-/// The most relays that are kept. Those of root come first, then those in containers, then those of ordinary users.
+/// The most relays that are kept. Those of root come first, then those that are proven, then those in containers, then
+/// those of ordinary users.
 const RELAYS_KEPT: usize = 256;
 
 /// The most ancestors with the same program that are followed.
@@ -111,31 +112,41 @@ impl Candidates {
         if is_expected(first.key) || is_expected(entry.key) {
             return None;
         }
-        let process = reader.describe(first)?;
-        if !self.has_room_for(&process) {
+        // A client may have thousands of connections: it is read for the first only.
+        if self.left_out.contains(&first.key) {
             return None;
+        }
+        if !self.relays.contains_key(&first.key) {
+            let process = reader.describe(first)?;
+            if !self.has_room_for(&process) {
+                return None;
+            }
+            let relay = RelaySighting {
+                process,
+                upstream: BTreeSet::new(),
+                outgoing: BTreeSet::new(),
+                listeners: Vec::new(),
+                connections: Vec::new(),
+                passed: BTreeSet::new(),
+            };
+            self.relays.insert(first.key, relay);
         }
         self.members
             .entry(first.key)
             .or_default()
             .extend([first.key, entry.key]);
-        Some(self.relays.entry(first.key).or_insert_with(|| RelaySighting {
-            process,
-            upstream: BTreeSet::new(),
-            outgoing: BTreeSet::new(),
-            listeners: Vec::new(),
-            connections: Vec::new(),
-            passed: BTreeSet::new(),
-        }))
+        self.relays.get_mut(&first.key)
     }
 
-    /// Returns true if the client is kept. If there are too many, it takes the place of one with a lower rank.
+    /// Returns true if a new client is kept. If there are too many, it takes the place of one with a lower rank.
     fn has_room_for(&mut self, client: &Process) -> bool {
-        if self.relays.len() < RELAYS_KEPT || self.relays.contains_key(&client.key) {
+        if self.relays.len() < RELAYS_KEPT {
             return true;
         }
-        let kept = self.relays.iter().map(|(key, relay)| (rank(&relay.process), *key));
-        let last = kept.max().filter(|(last, _)| *last > rank(client));
+        let is_proven = |relay: &RelaySighting| relay.listeners.iter().any(|listener| listener.basis.is_some());
+        let rank_of = |relay: &RelaySighting| rank(&relay.process, is_proven(relay));
+        let kept = self.relays.iter().map(|(key, relay)| (rank_of(relay), *key));
+        let last = kept.max().filter(|(last, _)| *last > rank(client, false));
         self.left_out.insert(last.map_or(client.key, |(_, key)| key));
         let Some((_, last)) = last else { return false };
         self.relays.remove(&last);
@@ -241,13 +252,15 @@ impl Candidates {
     }
 }
 
-/// Returns the rank of a client if there are too many. An ordinary user can start any number of them.
-fn rank(client: &Process) -> u8 {
+/// Returns the rank of a client if there are too many. An ordinary user or a container can start any number of them, but
+/// none that displaces a proven relay.
+fn rank(client: &Process, is_proven: bool) -> u8 {
     let owner = client.owner();
     match owner.container {
         _ if owner.is_node() => 0,
-        Some(_) => 1,
-        None => 2,
+        _ if is_proven => 1,
+        Some(_) => 2,
+        None => 3,
     }
 }
 

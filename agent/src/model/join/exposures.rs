@@ -53,8 +53,8 @@ pub(super) fn mounted(
     })
 }
 
-/// True if a container may have a read-only mount of a socket of the node's Docker. Two containers may have one key, so the
-/// mounts of [`mounted`] do not show it.
+/// True if a container may have a read-only mount of a socket of the node's Docker. Reads the mounts one by one, because
+/// [`mounted`] merges containers that have the same key.
 pub(super) fn is_readonly_mounted(snapshot: &Snapshot, engines: &[Engine]) -> bool {
     let mut reaches = snapshot.reaches.reading.items().iter();
     reaches.any(|reach| {

@@ -69,7 +69,8 @@ pub fn read_sockets_of_init(
     held
 }
 
-/// Returns the TCP sockets among `held` and those `of_init`, and whether all of them are ordinary users' own.
+/// Returns the TCP sockets among `held` and those `of_init`, with those of the node's own engines, and whether all are
+/// ordinary users' own.
 pub fn tcp_sockets(
     held: &BTreeMap<SocketInode, HeldSocket>,
     engines: &[EngineSighting],
@@ -77,9 +78,15 @@ pub fn tcp_sockets(
     ports: EnginePorts,
 ) -> TcpHeld {
     let tcp = || held.iter().filter(|(_, held)| held.protocol.may_be_tcp());
-    let is_of_user = |held: &HeldSocket| engines.get(held.engine).is_some_and(EngineSighting::is_of_user);
+    let engine = |held: &HeldSocket| engines.get(held.engine);
+    let is_of_user = |held: &HeldSocket| engine(held).is_some_and(EngineSighting::is_of_user);
+    let is_of_node = |held: &HeldSocket| engine(held).is_none_or(|engine| engine.owner().is_node());
     TcpHeld {
         sockets: tcp().map(|(socket, _)| *socket).collect(),
+        of_node: tcp()
+            .filter(|(_, held)| is_of_node(held))
+            .map(|(socket, _)| *socket)
+            .collect(),
         of_users: of_init.is_empty() && tcp().all(|(_, held)| is_of_user(held)),
         of_init,
         ports,
@@ -93,4 +100,32 @@ pub fn sockets_of_users(engines: &[EngineSighting]) -> BTreeSet<SocketInode> {
         .flat_map(|engine| &engine.listeners)
         .map(|l| l.socket)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::{contained, dockerd, id, process};
+    use crate::model::workload::Manager;
+
+    #[test]
+    fn a_pods_or_a_users_tcp_socket_is_not_one_of_the_nodes_engines() {
+        let mut of_user = process(11, "/usr/bin/dockerd");
+        of_user.uid = Some(1000);
+        let in_pod = contained(12, Manager::CriContainerd, &[id(1)]);
+        let engines = [process(10, "/usr/bin/dockerd"), of_user, in_pod].map(|process| EngineSighting {
+            process: Some(process),
+            ..dockerd()
+        });
+        let socket = |at: usize| HeldSocket {
+            engine: at,
+            pid: Pid(10),
+            descriptor: 3,
+            protocol: Protocol::Tcp,
+        };
+        let held = BTreeMap::from([0, 1, 2].map(|at| (SocketInode(u32::try_from(at).expect("it fits")), socket(at))));
+        let found = tcp_sockets(&held, &engines, BTreeSet::new(), EnginePorts::new());
+        assert_eq!(found.of_node, [SocketInode(0)].into());
+        assert_eq!(found.sockets.len(), 3);
+    }
 }

@@ -147,6 +147,7 @@ mod tests {
         let held = BTreeMap::from([(SocketInode(7), of_engine)]);
         let systemd = TcpHeld {
             sockets: BTreeSet::new(),
+            of_node: BTreeSet::new(),
             of_init: BTreeSet::new(),
             ports: BTreeMap::new(),
             of_users: false,

@@ -127,7 +127,8 @@ fn an_inherited_listener_is_reported_once() {
         .socket(10);
     host.process(950, 1, "dockerd").exe("/usr/bin/dockerd").socket(10); // it received the listener
     // A container's hook is started by runc.
-    host.process(960, 1, "dockerd").exe("/usr/bin/dockerd");
+    let hook = ["libnetwork-setkey", "-exec-root=/run/docker", "4f2a", "0c2a"];
+    host.process(960, 1, "dockerd").exe("/usr/bin/dockerd").arguments(&hook);
     // A second engine that was started by the first is an engine of its own.
     host.process(24, 900, "dockerd").exe("/usr/bin/dockerd").socket(11);
     host.process(26, 900, "dockerd").exe("/opt/other/dockerd");
@@ -145,6 +146,36 @@ fn an_inherited_listener_is_reported_once() {
         ]
     );
     assert_eq!(gaps, []);
+}
+
+#[test]
+fn only_a_hook_of_the_same_owner_is_no_engine() {
+    let hook: &[&str] = &["libnetwork-setkey", "4f2a"];
+    let container = format!("/docker/{}", "4f2a".repeat(16));
+    let (unit, other) = ("/system.slice/docker.service", "/system.slice/other.service");
+    #[rustfmt::skip]
+    let table = [
+        ("a hook", hook, 0, other, false),
+        ("a dockerd that listens on TCP", &["dockerd", "-H", "tcp://0.0.0.0:2375"], 0, unit, true),
+        ("a dockerd that only names the hook", &["dockerd", "libnetwork-setkey"], 0, unit, true),
+        ("a dockerd of a similar name", &["/usr/bin/libnetwork-setkey"], 0, unit, true),
+        ("another user's", hook, 1000, unit, true),
+        ("a container's", hook, 0, container.as_str(), true),
+    ];
+    for (name, arguments, uid, group, is_engine) in table {
+        let host = RecordedHost::new();
+        systemd(&host);
+        let dockerd = |pid, uid: u32, group| {
+            let process = host.process(pid, 1, "dockerd").exe("/usr/bin/dockerd").cgroup(group);
+            process.file("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"))
+        };
+        dockerd(20, 0, unit).socket(10);
+        dockerd(30, uid, group).arguments(arguments);
+        let (engines, _) = look(&host, &[listening(10, HOST, "/run/docker.sock")]);
+        let mut expected = vec!["dockerd 20: /run/docker.sock"];
+        expected.extend(is_engine.then_some("dockerd 30:"));
+        assert_eq!(engines, expected, "{name}");
+    }
 }
 
 /// A copy of dockerd under another name, with its API on a socket of another name.

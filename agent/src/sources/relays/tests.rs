@@ -183,38 +183,77 @@ fn a_forwarding_over_ssh_accuses_no_other_session() {
     );
 }
 
+const OF_USER: &str = "/user.slice/user-1000.slice/session-1.scope";
+
+fn of_container() -> String {
+    format!("/docker/{}", "4f2a".repeat(16))
+}
+
+/// Pids of as many programs as are kept.
+fn flood() -> std::ops::Range<u32> {
+    1_000..1_000 + u32::try_from(RELAYS_KEPT).expect("it fits")
+}
+
+fn run_as(host: &RecordedHost, pid: u32, uid: u32, group: &str) {
+    let client = host.process(pid, 1, "x").exe(&format!("/srv/{pid}")).in_host_root();
+    let status = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+    client.cgroup(group).file("status", status);
+}
+
+/// Adds a connection of each of these processes.
+fn add(candidates: &mut Candidates, reader: &ProcessReader, table: &ProcessTable, pids: &[u32]) {
+    let holder = |pid: &u32| Process {
+        key: table.get(Pid(*pid)).expect("it is recorded").key,
+        ..crate::model::sample::process(*pid, "/srv/client")
+    };
+    let connections: Vec<Connection> = pids
+        .iter()
+        .map(|pid| crate::model::sample::connection(*pid, vec![holder(pid)]))
+        .collect();
+    candidates.add(reader, table, &connections, &|_| false);
+}
+
+#[test]
+fn a_client_is_read_once_in_a_look() {
+    let host = RecordedHost::new();
+    flood().for_each(|pid| run_as(&host, pid, 1_000, OF_USER));
+    run_as(&host, 2_000, 1_000, OF_USER);
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the processes are recorded");
+    let mut candidates = Candidates::default();
+    let all: Vec<u32> = flood().chain([2_000]).collect();
+    add(&mut candidates, &reader, table, &all);
+    assert!(candidates.gap().is_some());
+    // If the first was read again, it would have ended. If the last was, it would be one of root.
+    let proc = host.paths().proc;
+    std::fs::rename(proc.join("1000"), proc.join("ended")).expect("it is recorded");
+    run_as(&host, 2_000, 0, "/system.slice/proxy.service");
+    candidates.relays.values_mut().for_each(|relay| relay.outgoing.clear());
+    add(&mut candidates, &reader, table, &[1_000, 2_000]);
+    let connected = candidates.relays.values().filter(|relay| !relay.outgoing.is_empty());
+    assert_eq!(
+        connected.map(|relay| relay.process.key.pid.0).collect::<Vec<_>>(),
+        [1_000]
+    );
+}
+
 #[test]
 fn a_flood_of_a_user_displaces_no_relay_of_root_or_of_a_container() {
-    let flood = 1_000..1_000 + u32::try_from(RELAYS_KEPT).expect("it fits");
     let host = RecordedHost::new();
-    let client = |pid: u32, uid: u32, group: &str| {
-        let client = host.process(pid, 1, "x").exe(&format!("/srv/{pid}")).in_host_root();
-        let status = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
-        client.cgroup(group).file("status", status);
-    };
-    for pid in flood.clone() {
-        client(pid, 1_000, "/user.slice/user-1000.slice/session-1.scope");
-    }
-    client(2_000, 99, &format!("/docker/{}", "4f2a".repeat(16)));
-    client(2_001, 0, "/system.slice/proxy.service");
+    flood().for_each(|pid| run_as(&host, pid, 1_000, OF_USER));
+    run_as(&host, 2_000, 99, &of_container());
+    run_as(&host, 2_001, 0, "/system.slice/proxy.service");
     let mut reader = host.reader();
     let table = reader.read_table();
     let table = table.reading.known().expect("the processes are recorded");
     let mut candidates = Candidates::default();
     let mut look = |pids: Vec<u32>| {
-        let holders = |pid: &u32| {
-            let entry = table.get(Pid(*pid)).expect("it is recorded");
-            vec![reader.describe(entry).expect("it is recorded")]
-        };
-        let connections: Vec<Connection> = pids
-            .iter()
-            .map(|pid| crate::model::sample::connection(*pid, holders(pid)))
-            .collect();
-        candidates.add(&reader, table, &connections, &|_| false);
+        add(&mut candidates, &reader, table, &pids);
         let kept: Vec<u32> = candidates.relays.keys().map(|key| key.pid.0).collect();
         (kept, candidates.gap().map(|gap| (gap.reason, gap.answer)))
     };
-    let (kept, gap) = look(flood.clone().collect());
+    let (kept, gap) = look(flood().collect());
     assert_eq!((kept.len(), gap), (RELAYS_KEPT, None));
     let told = |count| format!("{count} programs use an engine, 256 are kept");
     for (pid, count) in [(2_000, 257), (2_001, 258)] {
@@ -225,9 +264,40 @@ fn a_flood_of_a_user_displaces_no_relay_of_root_or_of_a_container() {
             "{pid} is kept: {kept:?}"
         );
     }
-    let (kept, gap) = look(flood.collect());
+    let (kept, gap) = look(flood().collect());
     assert_eq!(gap, Some((Reason::LimitReached, told(258))), "no client counts twice");
     assert!(kept.contains(&2_000) && kept.contains(&2_001), "{kept:?}");
+}
+
+#[test]
+fn a_flood_of_a_container_displaces_no_proven_relay() {
+    let host = RecordedHost::new();
+    run_as(&host, 2_000, 1_000, OF_USER);
+    flood().for_each(|pid| run_as(&host, pid, 0, &of_container()));
+    run_as(&host, 2_001, 0, "/system.slice/proxy.service");
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the processes are recorded");
+    let mut candidates = Candidates::default();
+    add(&mut candidates, &reader, table, &[2_000]);
+    let proven = table.get(Pid(2_000)).expect("it is recorded").key;
+    let relay = candidates.relays.get_mut(&proven).expect("it is kept");
+    relay.listeners.push(RelayListener {
+        id: ListenerId::Abstract(HOST, "front".to_owned()),
+        name: SocketName::Abstract("front".to_owned()),
+        socket: SocketInode(1),
+        netns: HOST,
+        basis: Some(RelayBasis::Pairs),
+        accepted: 2,
+        steps: Steps::default(),
+    });
+    add(&mut candidates, &reader, table, &flood().collect::<Vec<_>>());
+    assert!(candidates.relays.contains_key(&proven));
+    // Root's programs come first, and take the place of one that is not proven.
+    add(&mut candidates, &reader, table, &[2_001]);
+    let kept: Vec<u32> = candidates.relays.keys().map(|key| key.pid.0).collect();
+    assert_eq!(kept.len(), RELAYS_KEPT);
+    assert!(kept.ends_with(&[2_000, 2_001]), "{kept:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::sources::kernel::diag::State;
 use crate::sources::kernel::diag::table::{DumpError, collect_tcp};
 use crate::sources::kernel::diag::tcp::TcpRow;
 
-/// The most connections that are kept of one listener, and of all that are not accepted yet in one namespace.
+/// The most connections that are kept of one listener, accepted or not.
 const CONNECTIONS_KEPT: usize = 10_000;
 
 /// The TCP sockets of engines that were found.
@@ -88,6 +88,8 @@ impl End {
 pub struct TcpHeld {
     /// The engines' own.
     pub sockets: BTreeSet<SocketInode>,
+    /// Those of the node's own engines.
+    pub of_node: BTreeSet<SocketInode>,
     /// All sockets of pid 1. Only listeners on one of `ports` count.
     pub of_init: BTreeSet<SocketInode>,
     /// The ports on which systemd may listen for an engine.
@@ -97,6 +99,10 @@ pub struct TcpHeld {
 }
 
 impl TcpHeld {
+    fn is_of_node(&self, listener: SocketInode) -> bool {
+        self.of_node.contains(&listener) || self.of_init.contains(&listener)
+    }
+
     fn is_listener_of_init(&self, row: &TcpRow) -> bool {
         self.ports.contains_key(&row.local.port()) && self.of_init.contains(&row.inode)
     }
@@ -144,7 +150,7 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
         &is_served,
         &mut seen.gaps,
     );
-    let served = keep(&seen.listening, &ends, &mut seen.gaps);
+    let served = keep(&seen.listening, &ends, held, &mut seen.gaps);
     if !served.is_empty() {
         seen.connections = find_clients(tables, &all, &served, &mut seen.gaps);
     }
@@ -152,7 +158,12 @@ fn find(tables: &mut dyn SocketTables, namespaces: &Namespaces, held: &TcpHeld) 
 }
 
 /// Returns the server's ends of connections with their listeners, and adds a gap for each listener with more than are kept.
-fn keep(listening: &[ListeningSocket], ends: &[(NetNs, TcpRow)], gaps: &mut Vec<Gap>) -> Vec<(SocketInode, End)> {
+fn keep(
+    listening: &[ListeningSocket],
+    ends: &[(NetNs, TcpRow)],
+    held: &TcpHeld,
+    gaps: &mut Vec<Gap>,
+) -> Vec<(SocketInode, End)> {
     let mut served = Vec::new();
     let mut counts: BTreeMap<SocketInode, usize> = BTreeMap::new();
     for (netns, row) in ends {
@@ -171,7 +182,13 @@ fn keep(listening: &[ListeningSocket], ends: &[(NetNs, TcpRow)], gaps: &mut Vec<
         if count > CONNECTIONS_KEPT {
             let asked = format_args!("connections to {} in net:[{}]", socket.name, socket.netns.0);
             let answer = format_args!("there are {count}, {CONNECTIONS_KEPT} are kept");
-            Gap::new(Reason::LimitReached, Hides::Client, asked, answer).fold_into(gaps);
+            // The owner of any other engine can make as many connections to it as they like.
+            let hides = if held.is_of_node(socket.inode) {
+                Hides::Client
+            } else {
+                Hides::Detail
+            };
+            Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(gaps);
         }
     }
     served
@@ -344,6 +361,7 @@ mod tests {
         let of_init: &[u32] = if ports.is_empty() { &[] } else { &[5, 7] };
         TcpHeld {
             sockets: held.iter().map(|inode| SocketInode(*inode)).collect(),
+            of_node: held.iter().map(|inode| SocketInode(*inode)).collect(),
             of_init: of_init.iter().map(|inode| SocketInode(*inode)).collect(),
             ports: ports.iter().map(|port| (*port, EngineKind::Dockerd)).collect(),
             of_users: false,
@@ -432,6 +450,34 @@ mod tests {
             let expected = gap.then_some((Reason::LimitReached, Hides::Client, asked));
             assert_eq!(gaps, Vec::from_iter(expected), "{count} connections");
         }
+    }
+
+    #[test]
+    fn a_flood_hides_a_client_only_if_the_port_is_the_nodes_own() {
+        let all = 100..=100 + u32::try_from(CONNECTIONS_KEPT).expect("it fits");
+        let ends: Vec<(NetNs, TcpRow)> = all
+            .map(|inode| connected(inode, "10.8.0.3:2375", &format!("10.8.0.3:{inode}")))
+            .map(|row| (POD, row))
+            .collect();
+        let listening = [listening_socket(POD, &listening(5, "0.0.0.0:2375"))];
+        let hidden = |of_node: &[u32], of_init: &[u32]| {
+            let inodes = |all: &[u32]| all.iter().map(|inode| SocketInode(*inode)).collect();
+            let held = TcpHeld {
+                of_node: inodes(of_node),
+                of_init: inodes(of_init),
+                ..holding(&[5, 6], &[])
+            };
+            let mut gaps = Vec::new();
+            keep(&listening, &ends, &held, &mut gaps);
+            gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>()
+        };
+        assert_eq!(hidden(&[5], &[]), [Hides::Client]);
+        assert_eq!(hidden(&[], &[5]), [Hides::Client], "systemd listens for the node");
+        assert_eq!(
+            hidden(&[6], &[7]),
+            [Hides::Detail],
+            "another engine of the node has a port"
+        );
     }
 
     /// Tables without rows, which keep the states that they were asked for.
