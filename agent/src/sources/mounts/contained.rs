@@ -13,7 +13,7 @@ use std::io;
 use crate::model::container::SupervisedContainer;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::model::workload::Membership;
+use crate::model::workload::{CgroupContainer, Membership};
 use crate::sources::kernel::process::MountView;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
@@ -59,6 +59,7 @@ pub fn find_container_processes(
 ) -> Sighting<Vec<ContainerProcess>> {
     let mut search = Search {
         reader,
+        supervised,
         last: std::mem::take(&mut memory.of),
         now: &mut memory.of,
         found: BTreeMap::new(),
@@ -68,7 +69,7 @@ pub fn find_container_processes(
     for entry in &table.entries {
         search.take(entry.key);
     }
-    search.take_children(table, supervised);
+    search.take_children(table);
     search.finish()
 }
 
@@ -78,6 +79,7 @@ type Views = BTreeMap<Option<MountView>, ContainerProcess>;
 
 struct Search<'a> {
     reader: &'a ProcessReader,
+    supervised: &'a [SupervisedContainer],
     last: BTreeMap<ProcessKey, Place>,
     now: &'a mut BTreeMap<ProcessKey, Place>,
     found: BTreeMap<Chain, Views>,
@@ -111,8 +113,18 @@ impl Search<'_> {
         if membership.containers.is_empty() {
             return Ok((membership, None));
         }
-        let view = self.seen(key, process.read_mount_view());
+        let view = match process.read_mount_view() {
+            Err(_) if self.is_claim(&membership) => None,
+            view => self.seen(key, view),
+        };
         Ok((membership, view))
+    }
+
+    /// True if only a user says that the process is in a container.
+    fn is_claim(&self, membership: &Membership) -> bool {
+        let is_of = |one: &CgroupContainer| self.supervised.iter().any(|s| (&s.id, s.user) == (&one.id, one.user));
+        let innermost = membership.containers.last();
+        innermost.is_some_and(|one| one.user.is_some() && !is_of(one))
     }
 
     fn seen(&mut self, key: ProcessKey, view: io::Result<MountView>) -> Option<MountView> {
@@ -128,9 +140,9 @@ impl Search<'_> {
     }
 
     /// Adds the containers whose processes have no control group of their own.
-    fn take_children(&mut self, table: &ProcessTable, supervised: &[SupervisedContainer]) {
+    fn take_children(&mut self, table: &ProcessTable) {
         let has_group = |s: &SupervisedContainer| self.found.keys().flatten().any(|(id, _)| *id == s.id);
-        let missing: Vec<&SupervisedContainer> = supervised.iter().filter(|s| !has_group(s)).collect();
+        let missing: Vec<&SupervisedContainer> = self.supervised.iter().filter(|s| !has_group(s)).collect();
         if missing.is_empty() {
             return;
         }

@@ -179,10 +179,24 @@ fn a_user_makes_no_gap_by_processes_in_cgroups_with_a_containers_name() {
         let group = format!("/user.slice/user-1000.slice/docker-{OWN}.scope");
         node.host.process(pid, 1, "app").cgroup(&group);
     }
+    node.host.process(100, 1, "app").link("ns/mnt", "malformed");
     let (engines, processes) = (node.engines(), node.processes());
-    assert_eq!((processes.reading.items().len(), processes.gaps.len()), (65, 0));
+    assert_eq!((processes.reading.items().len(), processes.gaps), (64, vec![]));
     let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
     assert_eq!(seen.reaches.gaps, []);
+}
+
+/// As on a FUSE file system of an ordinary user, which refuses root.
+#[test]
+fn a_root_that_refuses_castoff_is_no_gap() {
+    let node = Node::new();
+    let directory = "51 50 DISK /run /host/run rw - ext4 x rw\n";
+    node.member(20, OWN_NAMESPACE, "/", &[ROOTFS, directory].concat());
+    node.host.process(20, 1, "app").link("root", "root"); // it leads to itself
+    assert_eq!(node.seen(&[]).0, ["directory /run at /root/host/run"]);
+    node.host.process(20, 1, "app").link("ns/mnt", "malformed");
+    let gaps = node.processes().gaps;
+    assert_eq!(gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>(), [Hides::Exposure]);
 }
 
 #[test]
