@@ -161,10 +161,18 @@ impl Search<'_> {
         }
     }
 
-    /// True if the runtime may be creating the container by this process: it is in the container's control group, and its
-    /// root is still the host's (runc enters the control group first, then its namespaces, and then the new root).
+    /// True if this process may be the runtime's own, which has not finished creating the container: it is in the
+    /// container's control group, and its root is still the host's (runc enters the control group first, then its
+    /// namespaces, and then the new root). A process that has changed its root to a mount of the host's root is not.
     fn is_creating(&self, key: ProcessKey, view: MountView) -> bool {
-        self.reader.is_younger(key, CREATION_SECONDS) && self.host().is_some_and(|host| view.has_root_of(&host))
+        self.reader.is_younger(key, CREATION_SECONDS)
+            && self.host().is_some_and(|host| view.has_root_of(&host))
+            && self.has_unchanged_root(key).unwrap_or(false)
+    }
+
+    fn has_unchanged_root(&self, key: ProcessKey) -> io::Result<bool> {
+        let root = self.reader.read_changed_root(&self.reader.open(key)?)?;
+        Ok(root.is_empty())
     }
 
     /// Returns the host's view, which is read once.

@@ -248,6 +248,13 @@ fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container()
             vec!["directory / at /"],
         ),
         (
+            "a new container that has changed its root to a mount of the host's",
+            "2.00",
+            OWN_NAMESPACE,
+            "/link-to-root",
+            vec!["directory / at /link-to-root"],
+        ),
+        (
             "a new container",
             "2.00",
             OWN_NAMESPACE,
@@ -256,6 +263,7 @@ fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container()
         ),
     ] {
         let node = Node::new();
+        node.host.link_in_root("/link-to-root", ".");
         fs::write(node.host.paths().proc.join("uptime"), format!("{uptime} 1.00\n")).expect("a file");
         node.member(30, namespace, root, of_host);
         let (reaches, _) = node.seen(&declared);
