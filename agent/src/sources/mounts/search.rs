@@ -294,6 +294,7 @@ impl<'a> MountSearch<'a> {
             host_path: mount.host_path,
             container_path: mount.container_path,
             readonly: mount.readonly,
+            is_readonly_somewhere: mount.readonly,
             access,
         };
         let is_same = |other: &Reach| {
@@ -301,8 +302,9 @@ impl<'a> MountSearch<'a> {
                 && other.reached == reach.reached
                 && other.container_path == reach.container_path
         };
-        if !self.reaches.iter().any(is_same) {
-            self.reaches.push(reach);
+        match self.reaches.iter_mut().find(|other| is_same(other)) {
+            Some(known) => known.add_rights(&reach),
+            None => self.reaches.push(reach),
         }
     }
 

@@ -98,6 +98,39 @@ fn a_mount_that_the_first_process_does_not_see_is_found_by_another() {
 }
 
 #[test]
+fn the_rights_of_all_processes_at_a_mount_count() {
+    let writable = &[ROOTFS, SOCKET].concat();
+    let readonly = &writable.replace("/sock rw", "/sock ro");
+    let other = "Uid:\t9\t9\t9\t9\nGid:\t9\t9\t9\t9\nGroups:\nCapEff:\t0\n";
+    let owner = other.replace("CapEff:\t0", "CapEff:\t2");
+    for (first, second, expected) in [
+        (
+            (writable, other),
+            (readonly, owner.as_str()),
+            (false, true, Access::Allowed),
+        ),
+        ((readonly, &owner), (writable, other), (false, true, Access::Allowed)),
+        ((readonly, other), (readonly, other), (true, true, Access::Denied)),
+        ((writable, other), (writable, other), (false, false, Access::Denied)),
+    ] {
+        let node = Node::new();
+        for (pid, (mounts, status)) in [(20, first), (30, second)] {
+            node.member(pid, u64::from(pid), "/", mounts);
+            let process = node.host.process(pid, 1, "app").file("status", status);
+            let all = "0 0 4294967295\n";
+            process.file("uid_map", all).file("gid_map", all);
+        }
+        let (engines, processes) = (node.engines(), node.processes());
+        let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
+        let [reach] = seen.reaches.reading.items() else {
+            panic!("{:?}", seen.reaches)
+        };
+        let rights = (reach.readonly, reach.is_readonly_somewhere, reach.access);
+        assert_eq!(rights, expected);
+    }
+}
+
+#[test]
 fn a_requested_mount_counts_if_no_process_shows_what_is_at_its_path() {
     let another_sock = "51 50 0:99 /volume /sock rw - tmpfs x rw\n";
     for (what, root, mounts, path, expected) in [
