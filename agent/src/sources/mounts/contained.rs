@@ -10,6 +10,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::table::MountTable;
 use crate::model::container::SupervisedContainer;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
@@ -209,6 +210,29 @@ impl Search<'_> {
         view
     }
 
+    /// Leaves out the views that are parts of another one: a process in the root of a mount namespace sees all mounts in
+    /// it.
+    fn leave_out_parts(&self, views: &mut Vec<(Option<MountView>, ContainerProcess)>) {
+        let namespace = |view: &Option<MountView>| view.map(|view| view.namespace);
+        let mut whole: BTreeMap<Option<u64>, ProcessKey> = BTreeMap::new();
+        for (at, (view, process)) in views.iter().enumerate() {
+            let mut others = views.iter().enumerate();
+            let is_shared = others.any(|(other, (seen, _))| other != at && namespace(seen) == namespace(view));
+            if is_shared && !whole.contains_key(&namespace(view)) && self.sees_all(process.key).unwrap_or(false) {
+                whole.insert(namespace(view), process.key);
+            }
+        }
+        views.retain(|(view, process)| whole.get(&namespace(view)).is_none_or(|key| *key == process.key));
+    }
+
+    /// True if the process is in the root of its mount namespace. A root that was unmounted has the same path, and its
+    /// process sees no mounts.
+    fn sees_all(&self, key: ProcessKey) -> io::Result<bool> {
+        let process = self.reader.open(key)?;
+        let is_unchanged = self.reader.read_changed_root(&process)?.is_empty();
+        Ok(is_unchanged && MountTable::read(process.open_mountinfo()?)?.has_point(b""))
+    }
+
     fn finish(mut self) -> Sighting<Vec<ContainerProcess>> {
         let mut processes = Vec::with_capacity(self.found.len());
         for views in std::mem::take(&mut self.found).into_values() {
@@ -216,6 +240,7 @@ impl Search<'_> {
             views.sort_by_key(|(_, process)| age(process));
             if views.len() > 1 {
                 leave_out_others(&mut views, self.host());
+                self.leave_out_parts(&mut views);
             }
             processes.extend(views.into_iter().map(|(_, process)| process));
         }

@@ -149,7 +149,9 @@ impl<'a> MountSearch<'a> {
                 "it has {} views of them, {VIEWS_KEPT} are read",
                 subject.processes.len()
             );
-            Gap::new(Reason::LimitReached, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
+            let is_of_user = subject.innermost().is_some_and(|container| container.user.is_some());
+            let hides = if is_of_user { Hides::Detail } else { Hides::Exposure };
+            Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(&mut self.gaps);
         }
         for process in subject.processes.iter().take(VIEWS_KEPT) {
             match self.read_own(process, subject.declared.unwrap_or_default()) {

@@ -1,6 +1,7 @@
 //! Containers whose processes see different mounts.
 
 use super::*;
+use crate::model::sample::supervised;
 
 const ROOTFS: &str = "50 1 0:70 / / rw - overlay x rw\n";
 const SOCKET: &str = "51 50 DISK /run/docker.sock /sock rw - ext4 x rw\n";
@@ -202,6 +203,65 @@ fn a_container_with_too_many_views_of_its_mounts_has_a_gap() {
         let names_it = |gap: &Gap| gap.asked.contains(ContainerId(OWN.to_owned()).short());
         assert!(gap.is_none_or(names_it), "{gap:?}");
     }
+}
+
+#[test]
+fn a_process_in_the_root_of_a_mount_namespace_shows_the_mounts_of_all_in_it() {
+    let with_socket = &[ROOTFS, SOCKET].concat();
+    for (what, first, expected) in [
+        ("its root is the namespace's", ("/", with_socket.as_str()), 1),
+        ("all have changed their root", ("/jail", with_socket), 66),
+        ("its root was unmounted", ("/", ""), 66),
+    ] {
+        let node = Node::new();
+        node.member(20, OWN_NAMESPACE, first.0, first.1);
+        for pid in 100..165 {
+            node.member(pid, OWN_NAMESPACE, &format!("/{pid}"), SOCKET);
+        }
+        let (engines, processes) = (node.engines(), node.processes());
+        assert_eq!(processes.reading.items().len(), expected, "{what}");
+        let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
+        assert_eq!(seen.reaches.gaps.is_empty(), expected == 1, "{what}");
+        assert!(!seen.reaches.reading.items().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_container_of_a_users_own_engine_with_too_many_views_does_not_hide_exposures() {
+    let node = Node::new();
+    let mut processes: Vec<ContainerProcess> = Vec::new();
+    for pid in 100..165 {
+        node.member(pid, u64::from(pid), "/", ROOTFS);
+        processes.push(ContainerProcess {
+            key: ProcessKey {
+                pid: Pid(pid),
+                start: u64::from(pid) * 10,
+            },
+            membership: Membership::of_container(ContainerId(OWN.to_owned()), Some(1000)),
+            is_kept: false,
+        });
+    }
+    let of_user = SupervisedContainer {
+        id: ContainerId(OWN.to_owned()),
+        user: Some(1000),
+        ..supervised(1, None)
+    };
+    let looked = Looked {
+        host: &node.host.paths(),
+        reader: &node.host.reader(),
+        containers: &Sighting::full(vec![]),
+        sandboxes: &BTreeSet::new(),
+        supervised: &[of_user],
+        processes: &Sighting::full(processes),
+        docker_data: &BTreeSet::new(),
+        engines: &node.engines(),
+        listening: &BTreeSet::new(),
+        sees_machine: true,
+        now: moment_of(SystemTime::now()),
+    };
+    let gaps = find_mounts(&looked, &mut MountMemory::default()).reaches.gaps;
+    let gaps: Vec<_> = gaps.iter().map(|gap| (gap.reason, gap.hides)).collect();
+    assert_eq!(gaps, [(Reason::LimitReached, Hides::Detail)]);
 }
 
 #[test]
