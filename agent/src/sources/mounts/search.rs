@@ -268,7 +268,9 @@ impl<'a> MountSearch<'a> {
             };
             leads |= via == Via::Socket;
             if !reached.contains(&at) {
-                self.reach(subject, at, via, mount.clone(), Access::Unknown);
+                let mut mount = mount.clone();
+                mount.readonly &= via == Via::Socket || !self.is_below_another_mount(target, path);
+                self.reach(subject, at, via, mount, Access::Unknown);
             }
         }
         if let Some(name) = suggested(mount.host_path.as_bytes()).filter(|_| !leads) {
@@ -282,6 +284,19 @@ impl<'a> MountSearch<'a> {
             };
             self.judge(&subject.membership, named);
         }
+    }
+
+    /// True if the host has mounted another file system on every path from this directory to the target. A read-only mount
+    /// of the directory leaves such a mount writable.
+    fn is_below_another_mount(&self, target: &Target, directory: &[u8]) -> bool {
+        let is_between = |point: &[u8], on_host: &[u8]| {
+            below(point, directory).is_some_and(|rest| !rest.is_empty()) && below(on_host, point).is_some()
+        };
+        let paths = target.on_host.iter().filter(|path| below(path, directory).is_some());
+        let mut is_mounted = paths.map(|path| self.host.table.entries().any(|entry| is_between(&entry.point, path)));
+        is_mounted
+            .next()
+            .is_some_and(|first| first && is_mounted.all(|each| each))
     }
 
     fn reach(&mut self, subject: &Subject<'_>, target: usize, via: Via, mount: Mount, access: Access) {
