@@ -38,6 +38,17 @@ codes! {
     }
 }
 
+impl Access {
+    /// Returns a number that is greater for a wider right.
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Denied => 0,
+            Self::Unknown => 1,
+            Self::Allowed => 2,
+        }
+    }
+}
+
 /// A mount of a container that leads to a listener, by device and inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
@@ -53,8 +64,21 @@ pub struct Reach {
     pub container_path: String,
     /// True if it is read-only, which does not prevent the use of a socket.
     pub readonly: bool,
+    /// True if it is read-only for any process of the container: a connect through it leaves no mark.
+    pub is_readonly_somewhere: bool,
     /// The container's right to open the socket.
     pub access: Access,
+}
+
+impl Reach {
+    /// Adds the rights that another process of the container has at the same mount point.
+    pub fn add_rights(&mut self, other: &Self) {
+        self.readonly &= other.readonly;
+        self.is_readonly_somewhere |= other.is_readonly_somewhere;
+        if other.access.rank() > self.access.rank() {
+            self.access = other.access;
+        }
+    }
 }
 
 /// The socket that a mount leads to.
@@ -156,14 +180,7 @@ impl Mounted {
     /// Returns the mount that permits more, of two containers with one name.
     #[must_use]
     pub fn wider(self, other: Self) -> Self {
-        let rank = |mount: &Self| {
-            let access = match mount.access {
-                Access::Denied => 0,
-                Access::Unknown => 1,
-                Access::Allowed => 2,
-            };
-            (access, !mount.readonly, Reverse(mount.host_path.clone()))
-        };
+        let rank = |mount: &Self| (mount.access.rank(), !mount.readonly, Reverse(mount.host_path.clone()));
         if rank(&other) > rank(&self) { other } else { self }
     }
 }

@@ -262,6 +262,7 @@ pub(crate) fn reach() -> Reach {
         host_path: "/var/run".into(),
         container_path: "/host/run".into(),
         readonly: true,
+        is_readonly_somewhere: true,
         access: Access::Unknown,
     }
 }

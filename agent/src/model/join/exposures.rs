@@ -59,7 +59,7 @@ pub(super) fn is_readonly_mounted(snapshot: &Snapshot, engines: &[Engine]) -> bo
     let mut reaches = snapshot.reaches.reading.items().iter();
     reaches.any(|reach| {
         let engine = engine_of(engines, &reach.reached);
-        reach.readonly && engine.is_none_or(|(_, scope, api, _)| api == Api::Docker && scope.is_of_node())
+        reach.is_readonly_somewhere && engine.is_none_or(|(_, scope, api, _)| api == Api::Docker && scope.is_of_node())
     })
 }
 
@@ -218,6 +218,7 @@ mod tests {
         let with = |n: u8, readonly: bool| Reach {
             membership: Membership::of_container(id(n), None),
             readonly,
+            is_readonly_somewhere: readonly,
             access: Access::Allowed,
             ..reach()
         };

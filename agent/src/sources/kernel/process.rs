@@ -89,15 +89,18 @@ impl Procfs {
 pub(crate) struct MountView {
     /// The mount namespace.
     pub namespace: u64,
-    /// The root directory in it: its device, its inode, and the mount that it is on, which is 0 before Linux 5.8.
-    root: (u32, u32, u64, u64),
+    /// The root directory in it; none if its file system refuses to show it.
+    root: Option<RootIdentity>,
 }
+
+/// A directory's device and inode, and the mount that it is on, which is 0 before Linux 5.8.
+type RootIdentity = (u32, u32, u64, u64);
 
 impl MountView {
     /// True if both have the same root directory, in whatever mount namespaces.
     pub(crate) fn has_root_of(&self, other: &Self) -> bool {
-        let directory = |view: &Self| (view.root.0, view.root.1, view.root.2);
-        directory(self) == directory(other)
+        let directory = |view: &Self| view.root.map(|(major, minor, inode, _)| (major, minor, inode));
+        directory(self).is_some() && directory(self) == directory(other)
     }
 }
 
@@ -242,16 +245,19 @@ impl ProcessDirectory {
         self.read_link(c"ns/mnt", &mut [0; 64], parse)?.ok_or_else(malformed)
     }
 
-    /// Reads the mount namespace and the identity of the root directory. Does not ask the file system of the root, which
-    /// may not answer.
+    /// Reads the mount namespace and the identity of the root directory. Does not wait for the file system of the root,
+    /// which may not answer. FUSE refuses even root, unless it is mounted with `allow_other`.
     pub(crate) fn read_mount_view(&self) -> io::Result<MountView> {
-        Ok(MountView {
-            namespace: self.read_mount_namespace()?,
-            root: self.read_root_identity().map_err(failed)?,
-        })
+        let namespace = self.read_mount_namespace()?;
+        let root = match self.read_root_identity().map_err(failed) {
+            Ok(root) => Some(root),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            Err(_) => None,
+        };
+        Ok(MountView { namespace, root })
     }
 
-    fn read_root_identity(&self) -> rustix::io::Result<(u32, u32, u64, u64)> {
+    fn read_root_identity(&self) -> rustix::io::Result<RootIdentity> {
         let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
         match statx(&self.0, c"root", flags, StatxFlags::INO | StatxFlags::MNT_ID) {
             Ok(root) => {

@@ -10,10 +10,11 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::table::MountTable;
 use crate::model::container::SupervisedContainer;
 use crate::model::identity::{ContainerId, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
-use crate::model::workload::Membership;
+use crate::model::workload::{CgroupContainer, Membership};
 use crate::sources::kernel::process::MountView;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
@@ -59,6 +60,7 @@ pub fn find_container_processes(
 ) -> Sighting<Vec<ContainerProcess>> {
     let mut search = Search {
         reader,
+        supervised,
         last: std::mem::take(&mut memory.of),
         now: &mut memory.of,
         found: BTreeMap::new(),
@@ -68,7 +70,7 @@ pub fn find_container_processes(
     for entry in &table.entries {
         search.take(entry.key);
     }
-    search.take_children(table, supervised);
+    search.take_children(table);
     search.finish()
 }
 
@@ -78,6 +80,7 @@ type Views = BTreeMap<Option<MountView>, ContainerProcess>;
 
 struct Search<'a> {
     reader: &'a ProcessReader,
+    supervised: &'a [SupervisedContainer],
     last: BTreeMap<ProcessKey, Place>,
     now: &'a mut BTreeMap<ProcessKey, Place>,
     found: BTreeMap<Chain, Views>,
@@ -111,8 +114,18 @@ impl Search<'_> {
         if membership.containers.is_empty() {
             return Ok((membership, None));
         }
-        let view = self.seen(key, process.read_mount_view());
+        let view = match process.read_mount_view() {
+            Err(_) if self.is_claim(&membership) => None,
+            view => self.seen(key, view),
+        };
         Ok((membership, view))
+    }
+
+    /// True if only a user says that the process is in a container.
+    fn is_claim(&self, membership: &Membership) -> bool {
+        let is_of = |one: &CgroupContainer| self.supervised.iter().any(|s| (&s.id, s.user) == (&one.id, one.user));
+        let innermost = membership.containers.last();
+        innermost.is_some_and(|one| one.user.is_some() && !is_of(one))
     }
 
     fn seen(&mut self, key: ProcessKey, view: io::Result<MountView>) -> Option<MountView> {
@@ -128,9 +141,9 @@ impl Search<'_> {
     }
 
     /// Adds the containers whose processes have no control group of their own.
-    fn take_children(&mut self, table: &ProcessTable, supervised: &[SupervisedContainer]) {
+    fn take_children(&mut self, table: &ProcessTable) {
         let has_group = |s: &SupervisedContainer| self.found.keys().flatten().any(|(id, _)| *id == s.id);
-        let missing: Vec<&SupervisedContainer> = supervised.iter().filter(|s| !has_group(s)).collect();
+        let missing: Vec<&SupervisedContainer> = self.supervised.iter().filter(|s| !has_group(s)).collect();
         if missing.is_empty() {
             return;
         }
@@ -149,10 +162,18 @@ impl Search<'_> {
         }
     }
 
-    /// True if the runtime may be creating the container by this process: it is in the container's control group, and its
-    /// root is still the host's (runc enters the control group first, then its namespaces, and then the new root).
+    /// True if this process may be the runtime's own, which has not finished creating the container: it is in the
+    /// container's control group, and its root is still the host's (runc enters the control group first, then its
+    /// namespaces, and then the new root). A process that has changed its root to a mount of the host's root is not.
     fn is_creating(&self, key: ProcessKey, view: MountView) -> bool {
-        self.reader.is_younger(key, CREATION_SECONDS) && self.host().is_some_and(|host| view.has_root_of(&host))
+        self.reader.is_younger(key, CREATION_SECONDS)
+            && self.host().is_some_and(|host| view.has_root_of(&host))
+            && self.has_unchanged_root(key).unwrap_or(false)
+    }
+
+    fn has_unchanged_root(&self, key: ProcessKey) -> io::Result<bool> {
+        let root = self.reader.read_changed_root(&self.reader.open(key)?)?;
+        Ok(root.is_empty())
     }
 
     /// Returns the host's view, which is read once.
@@ -189,6 +210,29 @@ impl Search<'_> {
         view
     }
 
+    /// Leaves out the views that are parts of another one: a process in the root of a mount namespace sees all mounts in
+    /// it.
+    fn leave_out_parts(&self, views: &mut Vec<(Option<MountView>, ContainerProcess)>) {
+        let namespace = |view: &Option<MountView>| view.map(|view| view.namespace);
+        let mut whole: BTreeMap<Option<u64>, ProcessKey> = BTreeMap::new();
+        for (at, (view, process)) in views.iter().enumerate() {
+            let mut others = views.iter().enumerate();
+            let is_shared = others.any(|(other, (seen, _))| other != at && namespace(seen) == namespace(view));
+            if is_shared && !whole.contains_key(&namespace(view)) && self.sees_all(process.key).unwrap_or(false) {
+                whole.insert(namespace(view), process.key);
+            }
+        }
+        views.retain(|(view, process)| whole.get(&namespace(view)).is_none_or(|key| *key == process.key));
+    }
+
+    /// True if the process is in the root of its mount namespace. A root that was unmounted has the same path, and its
+    /// process sees no mounts.
+    fn sees_all(&self, key: ProcessKey) -> io::Result<bool> {
+        let process = self.reader.open(key)?;
+        let is_unchanged = self.reader.read_changed_root(&process)?.is_empty();
+        Ok(is_unchanged && MountTable::read(process.open_mountinfo()?)?.has_point(b""))
+    }
+
     fn finish(mut self) -> Sighting<Vec<ContainerProcess>> {
         let mut processes = Vec::with_capacity(self.found.len());
         for views in std::mem::take(&mut self.found).into_values() {
@@ -196,6 +240,7 @@ impl Search<'_> {
             views.sort_by_key(|(_, process)| age(process));
             if views.len() > 1 {
                 leave_out_others(&mut views, self.host());
+                self.leave_out_parts(&mut views);
             }
             processes.extend(views.into_iter().map(|(_, process)| process));
         }

@@ -74,6 +74,7 @@ impl MountSearch<'_> {
                     host_path: named.host_path,
                     container_path: named.container_path,
                     readonly: named.readonly,
+                    is_readonly_somewhere: named.readonly,
                     access: Access::Unknown,
                 });
                 return;

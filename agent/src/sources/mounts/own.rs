@@ -34,7 +34,7 @@ pub(super) struct OwnMounts {
 }
 
 /// A mount that leads to a target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OwnWay {
     /// Its position among the targets.
     pub(super) target: usize,
@@ -52,8 +52,7 @@ impl OwnMounts {
     /// Adds what another view of the same container shows.
     pub(super) fn join(&mut self, other: Self) {
         for way in other.ways {
-            let is_same = |known: &OwnWay| known.target == way.target && known.point == way.point;
-            if !self.ways.iter().any(is_same) {
+            if !self.ways.contains(&way) {
                 self.ways.push(way);
             }
         }

@@ -149,7 +149,9 @@ impl<'a> MountSearch<'a> {
                 "it has {} views of them, {VIEWS_KEPT} are read",
                 subject.processes.len()
             );
-            Gap::new(Reason::LimitReached, Hides::Exposure, asked, answer).fold_into(&mut self.gaps);
+            let is_of_user = subject.innermost().is_some_and(|container| container.user.is_some());
+            let hides = if is_of_user { Hides::Detail } else { Hides::Exposure };
+            Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(&mut self.gaps);
         }
         for process in subject.processes.iter().take(VIEWS_KEPT) {
             match self.read_own(process, subject.declared.unwrap_or_default()) {
@@ -266,7 +268,9 @@ impl<'a> MountSearch<'a> {
             };
             leads |= via == Via::Socket;
             if !reached.contains(&at) {
-                self.reach(subject, at, via, mount.clone(), Access::Unknown);
+                let mut mount = mount.clone();
+                mount.readonly &= via == Via::Socket || !self.is_below_another_mount(target, path);
+                self.reach(subject, at, via, mount, Access::Unknown);
             }
         }
         if let Some(name) = suggested(mount.host_path.as_bytes()).filter(|_| !leads) {
@@ -282,6 +286,19 @@ impl<'a> MountSearch<'a> {
         }
     }
 
+    /// True if the host has mounted another file system on every path from this directory to the target. A read-only mount
+    /// of the directory leaves such a mount writable.
+    fn is_below_another_mount(&self, target: &Target, directory: &[u8]) -> bool {
+        let is_between = |point: &[u8], on_host: &[u8]| {
+            below(point, directory).is_some_and(|rest| !rest.is_empty()) && below(on_host, point).is_some()
+        };
+        let paths = target.on_host.iter().filter(|path| below(path, directory).is_some());
+        let mut is_mounted = paths.map(|path| self.host.table.entries().any(|entry| is_between(&entry.point, path)));
+        is_mounted
+            .next()
+            .is_some_and(|first| first && is_mounted.all(|each| each))
+    }
+
     fn reach(&mut self, subject: &Subject<'_>, target: usize, via: Via, mount: Mount, access: Access) {
         let target = &self.targets[target];
         if subject.own_id().is_some_and(|id| target.own.contains(id)) {
@@ -294,6 +311,7 @@ impl<'a> MountSearch<'a> {
             host_path: mount.host_path,
             container_path: mount.container_path,
             readonly: mount.readonly,
+            is_readonly_somewhere: mount.readonly,
             access,
         };
         let is_same = |other: &Reach| {
@@ -301,8 +319,9 @@ impl<'a> MountSearch<'a> {
                 && other.reached == reach.reached
                 && other.container_path == reach.container_path
         };
-        if !self.reaches.iter().any(is_same) {
-            self.reaches.push(reach);
+        match self.reaches.iter_mut().find(|other| is_same(other)) {
+            Some(known) => known.add_rights(&reach),
+            None => self.reaches.push(reach),
         }
     }
 

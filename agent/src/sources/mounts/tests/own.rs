@@ -67,6 +67,37 @@ fn a_container_is_judged_by_the_mounts_that_it_has() {
 }
 
 #[test]
+fn a_requested_readonly_directory_is_writable_where_the_host_has_mounted_another_below_it() {
+    let root = "1 0 DISK / / rw - ext4 x rw\n";
+    let run = "2 1 DISK /run /run rw - ext4 x rw\n";
+    let socket = "3 2 DISK /run/docker.sock /run/docker.sock rw - ext4 x rw\n";
+    let above = "4 1 0:99 / /srv/alias rw - tmpfs x rw\n";
+    for (what, mounts, path, expected) in [
+        ("nothing is mounted below it", [root, above].concat(), "/", true),
+        ("the socket's directory is", [root, run].concat(), "/", false),
+        ("the socket is", [root, run, socket].concat(), "/run", false),
+        ("it is such a mount itself", [root, run].concat(), "/run", true),
+        (
+            "the socket is asked for",
+            [root, run].concat(),
+            "/run/docker.sock",
+            true,
+        ),
+        ("the host's mounts are not known", String::new(), "/", true),
+    ] {
+        let node = Node::new();
+        node.mountinfo(1, &mounts);
+        node.mountinfo(10, &mounts);
+        let seen = node.find(
+            container(Reading::Known(vec![mount(path)])),
+            node.engine("/run/docker.sock"),
+        );
+        let readonly: Vec<bool> = seen.reading.items().iter().map(|reach| reach.readonly).collect();
+        assert_eq!(readonly, [expected], "{what}");
+    }
+}
+
+#[test]
 fn an_engine_with_mounts_of_its_own_is_reached_through_its_file_system() {
     let node = Node::new();
     node.engines();

@@ -1,6 +1,7 @@
 //! Containers whose processes see different mounts.
 
 use super::*;
+use crate::model::sample::supervised;
 
 const ROOTFS: &str = "50 1 0:70 / / rw - overlay x rw\n";
 const SOCKET: &str = "51 50 DISK /run/docker.sock /sock rw - ext4 x rw\n";
@@ -98,6 +99,39 @@ fn a_mount_that_the_first_process_does_not_see_is_found_by_another() {
 }
 
 #[test]
+fn the_rights_of_all_processes_at_a_mount_count() {
+    let writable = &[ROOTFS, SOCKET].concat();
+    let readonly = &writable.replace("/sock rw", "/sock ro");
+    let other = "Uid:\t9\t9\t9\t9\nGid:\t9\t9\t9\t9\nGroups:\nCapEff:\t0\n";
+    let owner = other.replace("CapEff:\t0", "CapEff:\t2");
+    for (first, second, expected) in [
+        (
+            (writable, other),
+            (readonly, owner.as_str()),
+            (false, true, Access::Allowed),
+        ),
+        ((readonly, &owner), (writable, other), (false, true, Access::Allowed)),
+        ((readonly, other), (readonly, other), (true, true, Access::Denied)),
+        ((writable, other), (writable, other), (false, false, Access::Denied)),
+    ] {
+        let node = Node::new();
+        for (pid, (mounts, status)) in [(20, first), (30, second)] {
+            node.member(pid, u64::from(pid), "/", mounts);
+            let process = node.host.process(pid, 1, "app").file("status", status);
+            let all = "0 0 4294967295\n";
+            process.file("uid_map", all).file("gid_map", all);
+        }
+        let (engines, processes) = (node.engines(), node.processes());
+        let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
+        let [reach] = seen.reaches.reading.items() else {
+            panic!("{:?}", seen.reaches)
+        };
+        let rights = (reach.readonly, reach.is_readonly_somewhere, reach.access);
+        assert_eq!(rights, expected);
+    }
+}
+
+#[test]
 fn a_requested_mount_counts_if_no_process_shows_what_is_at_its_path() {
     let another_sock = "51 50 0:99 /volume /sock rw - tmpfs x rw\n";
     for (what, root, mounts, path, expected) in [
@@ -172,6 +206,65 @@ fn a_container_with_too_many_views_of_its_mounts_has_a_gap() {
 }
 
 #[test]
+fn a_process_in_the_root_of_a_mount_namespace_shows_the_mounts_of_all_in_it() {
+    let with_socket = &[ROOTFS, SOCKET].concat();
+    for (what, first, expected) in [
+        ("its root is the namespace's", ("/", with_socket.as_str()), 1),
+        ("all have changed their root", ("/jail", with_socket), 66),
+        ("its root was unmounted", ("/", ""), 66),
+    ] {
+        let node = Node::new();
+        node.member(20, OWN_NAMESPACE, first.0, first.1);
+        for pid in 100..165 {
+            node.member(pid, OWN_NAMESPACE, &format!("/{pid}"), SOCKET);
+        }
+        let (engines, processes) = (node.engines(), node.processes());
+        assert_eq!(processes.reading.items().len(), expected, "{what}");
+        let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
+        assert_eq!(seen.reaches.gaps.is_empty(), expected == 1, "{what}");
+        assert!(!seen.reaches.reading.items().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_container_of_a_users_own_engine_with_too_many_views_does_not_hide_exposures() {
+    let node = Node::new();
+    let mut processes: Vec<ContainerProcess> = Vec::new();
+    for pid in 100..165 {
+        node.member(pid, u64::from(pid), "/", ROOTFS);
+        processes.push(ContainerProcess {
+            key: ProcessKey {
+                pid: Pid(pid),
+                start: u64::from(pid) * 10,
+            },
+            membership: Membership::of_container(ContainerId(OWN.to_owned()), Some(1000)),
+            is_kept: false,
+        });
+    }
+    let of_user = SupervisedContainer {
+        id: ContainerId(OWN.to_owned()),
+        user: Some(1000),
+        ..supervised(1, None)
+    };
+    let looked = Looked {
+        host: &node.host.paths(),
+        reader: &node.host.reader(),
+        containers: &Sighting::full(vec![]),
+        sandboxes: &BTreeSet::new(),
+        supervised: &[of_user],
+        processes: &Sighting::full(processes),
+        docker_data: &BTreeSet::new(),
+        engines: &node.engines(),
+        listening: &BTreeSet::new(),
+        sees_machine: true,
+        now: moment_of(SystemTime::now()),
+    };
+    let gaps = find_mounts(&looked, &mut MountMemory::default()).reaches.gaps;
+    let gaps: Vec<_> = gaps.iter().map(|gap| (gap.reason, gap.hides)).collect();
+    assert_eq!(gaps, [(Reason::LimitReached, Hides::Detail)]);
+}
+
+#[test]
 fn a_user_makes_no_gap_by_processes_in_cgroups_with_a_containers_name() {
     let node = Node::new();
     for pid in 100..165 {
@@ -179,10 +272,24 @@ fn a_user_makes_no_gap_by_processes_in_cgroups_with_a_containers_name() {
         let group = format!("/user.slice/user-1000.slice/docker-{OWN}.scope");
         node.host.process(pid, 1, "app").cgroup(&group);
     }
+    node.host.process(100, 1, "app").link("ns/mnt", "malformed");
     let (engines, processes) = (node.engines(), node.processes());
-    assert_eq!((processes.reading.items().len(), processes.gaps.len()), (65, 0));
+    assert_eq!((processes.reading.items().len(), processes.gaps), (64, vec![]));
     let seen = node.look(&declaring(&[]), &engines, processes.reading.items(), true);
     assert_eq!(seen.reaches.gaps, []);
+}
+
+/// As on a FUSE file system of an ordinary user, which refuses root.
+#[test]
+fn a_root_that_refuses_castoff_is_no_gap() {
+    let node = Node::new();
+    let directory = "51 50 DISK /run /host/run rw - ext4 x rw\n";
+    node.member(20, OWN_NAMESPACE, "/", &[ROOTFS, directory].concat());
+    node.host.process(20, 1, "app").link("root", "root"); // it leads to itself
+    assert_eq!(node.seen(&[]).0, ["directory /run at /root/host/run"]);
+    node.host.process(20, 1, "app").link("ns/mnt", "malformed");
+    let gaps = node.processes().gaps;
+    assert_eq!(gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>(), [Hides::Exposure]);
 }
 
 #[test]
@@ -234,6 +341,13 @@ fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container()
             vec!["directory / at /"],
         ),
         (
+            "a new container that has changed its root to a mount of the host's",
+            "2.00",
+            OWN_NAMESPACE,
+            "/link-to-root",
+            vec!["directory / at /link-to-root"],
+        ),
+        (
             "a new container",
             "2.00",
             OWN_NAMESPACE,
@@ -242,6 +356,7 @@ fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container()
         ),
     ] {
         let node = Node::new();
+        node.host.link_in_root("/link-to-root", ".");
         fs::write(node.host.paths().proc.join("uptime"), format!("{uptime} 1.00\n")).expect("a file");
         node.member(30, namespace, root, of_host);
         let (reaches, _) = node.seen(&declared);
