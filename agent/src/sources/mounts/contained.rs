@@ -23,6 +23,10 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 /// longer while a busy node starts.
 const CREATION_SECONDS: u64 = 30;
 
+/// The most processes of a mount namespace that are asked whether they see all mounts in it. The first ones do, unless they
+/// hide.
+const WHOLE_ASKED: usize = 4;
+
 /// A process of a container, the oldest with its view of the mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerProcess {
@@ -214,12 +218,19 @@ impl Search<'_> {
     /// it.
     fn leave_out_parts(&self, views: &mut Vec<(Option<MountView>, ContainerProcess)>) {
         let namespace = |view: &Option<MountView>| view.map(|view| view.namespace);
+        let mut sharing: BTreeMap<Option<u64>, usize> = BTreeMap::new();
+        for (view, _) in &*views {
+            *sharing.entry(namespace(view)).or_default() += 1;
+        }
+        let mut asked: BTreeMap<Option<u64>, usize> = BTreeMap::new();
         let mut whole: BTreeMap<Option<u64>, ProcessKey> = BTreeMap::new();
-        for (at, (view, process)) in views.iter().enumerate() {
-            let mut others = views.iter().enumerate();
-            let is_shared = others.any(|(other, (seen, _))| other != at && namespace(seen) == namespace(view));
-            if is_shared && !whole.contains_key(&namespace(view)) && self.sees_all(process.key).unwrap_or(false) {
-                whole.insert(namespace(view), process.key);
+        for (view, process) in &*views {
+            let namespace = namespace(view);
+            let asked = asked.entry(namespace).or_default();
+            let is_needed = sharing[&namespace] > 1 && *asked < WHOLE_ASKED && !whole.contains_key(&namespace);
+            *asked += usize::from(is_needed);
+            if is_needed && self.sees_all(process.key).unwrap_or(false) {
+                whole.insert(namespace, process.key);
             }
         }
         views.retain(|(view, process)| whole.get(&namespace(view)).is_none_or(|key| *key == process.key));
