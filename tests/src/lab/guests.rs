@@ -54,9 +54,25 @@ struct Answer {
     status: i32,
 }
 
+/// A guest that has ended before its init has written anything.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel has not started init: {0:#}")]
+struct NotStarted(anyhow::Error);
+
 impl Guest<'_> {
-    /// Boots it and waits for its results.
+    /// Boots it and waits for its results. Without KVM a kernel sometimes panics while it boots, so a guest that has not
+    /// started its init is booted once more.
     pub fn run(&self) -> Result<Answers> {
+        match self.boot() {
+            Err(error) if error.is::<NotStarted>() => {
+                println!("booted again: {error:#}");
+                self.boot()
+            }
+            ended => ended,
+        }
+    }
+
+    fn boot(&self) -> Result<Answers> {
         let room = Room::make("guest")?;
         let (memory, answers) = (room.join("initramfs"), room.join("answers"));
         self.pack(&room, &memory)?;
@@ -80,7 +96,10 @@ impl Guest<'_> {
             ensure!(is_whole(&said), "it has not said all");
             Ok(said)
         };
-        qemu.wait_so_long(PATIENCE, || read().map(drop))?;
+        if let Err(error) = qemu.wait_so_long(PATIENCE, || read().map(drop)) {
+            let is_started = fs::metadata(&answers).is_ok_and(|answers| answers.len() > 0);
+            return Err(if is_started { error } else { NotStarted(error).into() });
+        }
         Answers::read(&read()?)
     }
 
