@@ -116,7 +116,7 @@ impl Reader {
             let example = examples.rfind(fit);
             let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
             let such_as = example.map_or_else(String::new, |example| format!(", such as {example}"));
-            format!("wants a duration from {least} to {most}{such_as}")
+            format!("expected a duration from {least} to {most}{such_as}")
         };
         match humantime::parse_duration(text) {
             Ok(duration) if (least..=most).contains(&duration) => duration,
@@ -131,7 +131,7 @@ impl Reader {
         text.parse().unwrap_or_else(|_| {
             self.mistake(
                 none,
-                format!("{flag} {text:?}: not an address; wants IP:PORT such as 0.0.0.0:9559 or [::]:9559"),
+                format!("{flag} {text:?}: not an address; expected IP:PORT such as 0.0.0.0:9559 or [::]:9559"),
             )
         })
     }
@@ -190,7 +190,7 @@ impl Reader {
             Some(name) if is_name(name) => Some(name.to_owned()),
             Some(name) => self.mistake(
                 None,
-                format!("{flag} {name:?}: not the name of a Node; wants lower-case letters, digits, '-' and '.'"),
+                format!("{flag} {name:?}: not the name of a Node; expected lower-case letters, digits, '-' and '.'"),
             ),
             None => self.mistake(
                 None,

@@ -30,12 +30,12 @@ fn main() -> io::Result<()> {
     let watched = socket.map(|file| ListenerId::File(FileIdentity::from_stat(file.dev(), file.ino())));
     let is_asked = |connection: &&Connection| watched.as_ref().is_none_or(|watched| connection.listener == *watched);
     let by_iterator = arguments.get(2).is_some_and(|word| word == "iterator");
-    let mut sight = Search::new("/proc".into(), by_iterator);
+    let mut search = Search::new("/proc".into(), by_iterator);
     let mut last = BTreeSet::new();
     let mut out = io::stdout().lock();
     for _ in 0..cycles {
         let (start, cpu) = (Instant::now(), cpu());
-        let seen = sight.look();
+        let seen = search.look();
         let (wall, cpu) = (start.elapsed(), self::cpu().saturating_sub(cpu));
         let connections = seen.iter().flat_map(|seen| &seen.connections).filter(is_asked);
         last = connections
@@ -43,7 +43,7 @@ fn main() -> io::Result<()> {
             .collect();
         writeln!(out, "{} {} {}", wall.as_micros(), cpu.as_micros(), last.len())?;
     }
-    if let (true, Some(answer)) = (by_iterator, sight.iterator.refusal()) {
+    if let (true, Some(answer)) = (by_iterator, search.iterator.refusal()) {
         return Err(io::Error::other(answer.to_owned()));
     }
     let pids: Vec<String> = last.iter().map(u32::to_string).collect();

@@ -80,7 +80,7 @@ async fn the_account_is_the_one_that_is_named() -> Result<()> {
     Ok(())
 }
 
-/// The row of a node whose agent wants a token, where the request for one fails like this.
+/// The row of a node whose agent requires a token, where the request for one fails like this.
 async fn failing(fault: Fault) -> Result<(Ran, FakeApi)> {
     let api = guarded(9, "castoff-reader").await?;
     api.script().on.push(("/serviceaccounts/", fault));
@@ -108,7 +108,7 @@ async fn without_a_token_each_row_says_why_and_what_to_do() -> Result<()> {
             );
             let reason = row["reason"].as_str().context("a reason")?;
             assert!(
-                reason.starts_with("the agent wants a token, and ") && reason.contains(words),
+                reason.starts_with("the agent requires a token, and ") && reason.contains(words),
                 "{reason}"
             );
         }

@@ -1,4 +1,4 @@
-//! The time for which Docker is unused: over days, restarts of the agent and gaps in sight. The socket and its access times are
+//! The time for which Docker is unused: over days, restarts of the agent, and gaps. The socket and its access times are
 //! real, the kernel's own clock is a recorded one.
 
 use std::os::unix::net::UnixStream;

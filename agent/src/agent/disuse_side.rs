@@ -67,21 +67,21 @@ fn look(
     sources: &[SourceStatus],
     keeps_marks: bool,
 ) -> DisuseLook {
-    let told_since = recorded_since(snapshot);
+    let recorded_since = recorded_since(snapshot);
     let engines = joined.engines.items();
-    let told = told_since.is_some();
+    let recorded = recorded_since.is_some();
     let shadows = joined.shadow_containers.items();
     DisuseLook {
         at: snapshot.taken,
         clock,
         used: docker_is_the_runtime(snapshot).is_some()
             || shadows.iter().any(ShadowContainer::uses_docker)
-            || (!told && Sockets::may_be_used(snapshot, engines)),
+            || (!recorded && Sockets::may_be_used(snapshot, engines)),
         sockets: match hiding_gap(joined, sources) {
             Some(gap) => Err(gap),
-            None => Sockets::of(snapshot, engines, told, keeps_marks),
+            None => Sockets::of(snapshot, engines, recorded, keeps_marks),
         },
-        told_since,
+        recorded_since,
     }
 }
 
@@ -92,11 +92,11 @@ fn hiding_gap(joined: &Joined, sources: &[SourceStatus]) -> Option<Gap> {
         joined.clients.gap(),
         joined.shadow_containers.gap(),
     ];
-    let told = sources.iter().filter(|status| status.source != Source::History);
+    let others = sources.iter().filter(|status| status.source != Source::History);
     let mut gaps = unknown
         .into_iter()
         .flatten()
-        .chain(told.flat_map(|status| &status.gaps));
+        .chain(others.flat_map(|status| &status.gaps));
     let hides = |gap: &&Gap| matches!(gap.hides, Hides::Client | Hides::Engine | Hides::ShadowContainer);
     let unasked = || {
         let nobody = matches!(joined.clients, Reading::Absent);

@@ -82,8 +82,8 @@ impl Known {
         }
     }
 
-    fn is_to_engine(&self, told: &Connects) -> bool {
-        self.roles.contains_key(&told.listener)
+    fn is_to_engine(&self, connects: &Connects) -> bool {
+        self.roles.contains_key(&connects.listener)
     }
 
     fn role(&self, id: &ListenerId) -> Role {
@@ -134,8 +134,10 @@ fn serve(
                 .iter()
                 .any(|l| l.id == *id && l.basis.is_some_and(RelayBasis::is_of_all))
         };
-        let counts = |told: &Connects| is_of_all(&told.listener) || is_docker_api(&told.requests);
-        connects.connects.retain(|told| !serves(&told.listener) || counts(told));
+        let counts = |connects: &Connects| is_of_all(&connects.listener) || is_docker_api(&connects.requests);
+        connects
+            .connects
+            .retain(|connects| !serves(&connects.listener) || counts(connects));
     }
     engines.extend((!engine.listeners.is_empty()).then_some(engine));
 }
@@ -176,18 +178,20 @@ fn wanted_clients(candidates: &Candidates, visited: &mut BTreeSet<ListenerId>) -
 
 /// Takes requests of the Docker API as evidence if the relay used an engine in the same look. A request to a program that passes
 /// nothing on proves nothing.
-fn ask_kernel(relay: &mut RelaySighting, told: &[Connects]) {
-    let is_own = |told: &&Connects| {
-        let process = told.process.as_ref();
+fn ask_kernel(relay: &mut RelaySighting, connects: &[Connects]) {
+    let is_own = |connects: &&Connects| {
+        let process = connects.process.as_ref();
         let is_member = process.is_some_and(|process| process.is_like(&relay.process));
-        is_member && relay.upstream.contains(&told.listener)
+        is_member && relay.upstream.contains(&connects.listener)
     };
-    let is_used = told.iter().any(|told| is_own(&told));
+    let is_used = connects.iter().any(|connects| is_own(&connects));
     for listener in &mut relay.listeners {
-        let asked = told
+        let asked = connects
             .iter()
-            .filter(|told| told.listener == listener.id && is_docker_api(&told.requests));
-        let askers: BTreeSet<ProcessKey> = asked.filter_map(|told| Some(told.process.as_ref()?.key)).collect();
+            .filter(|connects| connects.listener == listener.id && is_docker_api(&connects.requests));
+        let askers: BTreeSet<ProcessKey> = asked
+            .filter_map(|connects| Some(connects.process.as_ref()?.key))
+            .collect();
         if !is_used || askers.is_empty() {
             continue;
         }
@@ -220,7 +224,7 @@ impl HostSide {
         let to_engines: Vec<Connects> = known
             .connects
             .iter()
-            .filter(|told| known.is_to_engine(told))
+            .filter(|connects| known.is_to_engine(connects))
             .cloned()
             .collect();
         candidates.add_told(&self.reader, &swept.table, &to_engines, &is_expected);
@@ -338,7 +342,7 @@ mod tests {
         }
     }
 
-    fn told(listener: ListenerId, pid: u32, program: &str, operation: Operation) -> Connects {
+    fn connects(listener: ListenerId, pid: u32, program: &str, operation: Operation) -> Connects {
         let mut requests = Requests::default();
         let version = None;
         requests.add(Request { operation, version }, NOW);
@@ -354,8 +358,8 @@ mod tests {
 
     #[test]
     fn requests_through_a_relay_count_against_the_client_that_sent_them() {
-        let by_relay = told(docker_socket(), 310, "/usr/bin/proxy", Operation::Read);
-        let by_client = told(front(), 301, "/usr/bin/client", Operation::Read);
+        let by_relay = connects(docker_socket(), 310, "/usr/bin/proxy", Operation::Read);
+        let by_client = connects(front(), 301, "/usr/bin/client", Operation::Read);
         let mut relay = relay();
         ask_kernel(&mut relay, &[by_relay, by_client]);
         assert_eq!(relay.listeners[0].basis, Some(RelayBasis::Requests));
@@ -365,8 +369,8 @@ mod tests {
 
     #[test]
     fn requests_to_a_program_that_uses_no_engine_meanwhile_prove_nothing() {
-        let by_client = told(front(), 301, "/usr/bin/client", Operation::Read);
-        let by_another = told(docker_socket(), 320, "/usr/bin/docker", Operation::Read);
+        let by_client = connects(front(), 301, "/usr/bin/client", Operation::Read);
+        let by_another = connects(docker_socket(), 320, "/usr/bin/docker", Operation::Read);
         let mut relay = relay();
         ask_kernel(&mut relay, &[by_client, by_another]);
         assert_eq!(relay.listeners[0].basis, None);
@@ -380,23 +384,25 @@ mod tests {
         relay.listeners[0].basis = Some(RelayBasis::Requests);
         relay.passed.insert((front(), ClientEnd::Socket(SocketInode(6))));
         let connects = vec![
-            told(front(), 301, "/usr/bin/client", Operation::Read),
-            told(front(), 302, "/usr/bin/client", Operation::Other),
-            told(docker_socket(), 320, "/usr/bin/docker", Operation::Other),
+            connects(front(), 301, "/usr/bin/client", Operation::Read),
+            connects(front(), 302, "/usr/bin/client", Operation::Other),
+            connects(docker_socket(), 320, "/usr/bin/docker", Operation::Other),
         ];
         node.engines = Sighting::full(Vec::new());
-        let mut told = Sighting::full(ConnectsSeen {
+        let mut connects = Sighting::full(ConnectsSeen {
             events: events(),
             connects,
             answer: 1,
         });
-        serve(&relay, &mut node.engines, &mut node.connections, &mut told);
+        serve(&relay, &mut node.engines, &mut node.connections, &mut connects);
         let listeners = node.engines.reading.items().iter().flat_map(|engine| &engine.listeners);
         assert!(listeners.map(|listener| &listener.id).eq([&front()]));
         let seen = node.connections.reading.known().expect("the sample has connections");
         assert_eq!(seen.connections.iter().map(|c| c.client.0).collect::<Vec<_>>(), [6]);
-        let kept = told.reading.known().expect("it was known").connects.iter();
-        let kept: Vec<u32> = kept.filter_map(|told| Some(told.process.as_ref()?.key.pid.0)).collect();
+        let kept = connects.reading.known().expect("it was known").connects.iter();
+        let kept: Vec<u32> = kept
+            .filter_map(|connects| Some(connects.process.as_ref()?.key.pid.0))
+            .collect();
         assert_eq!(kept, [301, 320]);
     }
 }

@@ -163,7 +163,7 @@ fn resolve(args: &Check) -> Result<(Look, Looks, Vec<Target>), Mistakes> {
         if let Output::Sarif | Output::Junit = args.output {
             reader.mistake(
                 (),
-                "--watch: SARIF and JUnit are one document of one look; wants table, wide or json".to_owned(),
+                "--watch: SARIF and JUnit are one document of one look; expected table, wide or json".to_owned(),
             );
         }
         Looks::Watch(reader.duration("--interval", &args.interval, Duration::from_millis(100), hour))

@@ -280,26 +280,26 @@ fn resolve(args: &Args) -> Result<Task, Mistakes> {
     let second = Duration::from_secs(1);
     let namespace = reader.text("--namespace", Some(&args.namespace)).unwrap_or_default();
     if !is_name(&namespace) || namespace.contains('.') {
-        let wants = "not the name of a namespace; wants lower-case letters, digits and '-'";
-        reader.mistake((), format!("--namespace {:?}: {wants}", args.namespace));
+        let problem = "not the name of a namespace; expected lower-case letters, digits and '-'";
+        reader.mistake((), format!("--namespace {:?}: {problem}", args.namespace));
     }
     let agent_port = args.port.as_ref().map(|text| {
-        let wants = "not a port; wants 1 to 65535, with https: before it where the agents serve TLS";
+        let problem = "not a port; expected 1 to 65535, with https: before it where the agents serve TLS";
         AgentPort::parse(text)
-            .unwrap_or_else(|| reader.mistake(AgentPort::default(), format!("--port {text:?}: {wants}")))
+            .unwrap_or_else(|| reader.mistake(AgentPort::default(), format!("--port {text:?}: {problem}")))
     });
     if args.watch && args.output == FleetOutput::Html {
-        let wants = "a page is of one look; wants table, wide or json";
-        reader.mistake((), format!("--watch: {wants}"));
+        let problem = "a page is of one look; expected table, wide or json";
+        reader.mistake((), format!("--watch: {problem}"));
     }
     if !args.ready_for.is_empty() && args.output == FleetOutput::Html {
-        let wants = "the page has no room for the answers; wants table, wide or json";
-        reader.mistake((), format!("--for: {wants}"));
+        let problem = "the page has no room for the answers; expected table, wide or json";
+        reader.mistake((), format!("--for: {problem}"));
     }
     let account = reader.text("--reader", args.reader.as_deref());
     if let Some(name) = account.as_ref().filter(|name| !is_name(name)) {
-        let wants = "not the name of a service account; wants lower-case letters, digits, '-' and '.'";
-        reader.mistake((), format!("--reader {name:?}: {wants}"));
+        let problem = "not the name of a service account; expected lower-case letters, digits, '-' and '.'";
+        reader.mistake((), format!("--reader {name:?}: {problem}"));
     }
     let kubeconfig = reader.file("--kubeconfig", args.kubeconfig.as_deref());
     let context = reader.text("--context", args.context.as_deref());

@@ -99,7 +99,7 @@ fn resolve(args: &Labels) -> Result<Task, Mistakes> {
     } else if way == Way::Off {
         reader.mistake(
             (),
-            "--labels off: does not say where the labels are; wants api or nfd".to_owned(),
+            "--labels off: does not say where the labels are; expected api or nfd".to_owned(),
         );
     } else if way == Way::Nfd && args.all_nodes {
         reader.mistake((), "--all-nodes: a file is on one node only; run it there".to_owned());

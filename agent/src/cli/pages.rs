@@ -44,7 +44,10 @@ fn find<'c>(castoff: &'c Command, name: &str) -> Result<&'c Command, Mistakes> {
         let mut reader = Reader::default();
         reader.mistake(
             (),
-            format!("{name:?} is no command of castoff; wants one of {}", names.join(", ")),
+            format!(
+                "{name:?} is no command of castoff; expected one of {}",
+                names.join(", ")
+            ),
         );
         reader.refuse()
     })

@@ -105,13 +105,13 @@ fn resolve(args: &Run) -> Result<(Look, Serve, Targets), Mistakes> {
             .flatten(),
     };
     if serve.window < serve.period {
-        let why = "a use would be forgotten before the next look; wants at least --period";
+        let why = "a use would be forgotten before the next look; expected at least --period";
         reader.mistake((), format!("--window {}: {why} ({})", args.window, args.period));
     }
     let filter = telemetry::filter(&args.log).unwrap_or_else(|error| {
         reader.mistake(
             Targets::default(),
-            format!("--log {:?}: {error}; wants info, debug, castoff=trace, …", args.log),
+            format!("--log {:?}: {error}; expected info, debug, castoff=trace, …", args.log),
         )
     });
     reader.finish()?;

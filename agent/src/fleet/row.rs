@@ -25,7 +25,7 @@ codes! {
         NoAnswer = "no-answer",
         /// The account is not allowed to ask it.
         Refused = "refused",
-        /// The agent wants a token, and castoff got none or the agent refuses it; or the API server wants one.
+        /// The agent requires a token, and castoff got none or the agent refuses it; or the API server requires one.
         Unauthenticated = "unauthenticated",
         /// Its answer is no report.
         NotUnderstood = "not-understood",

@@ -152,7 +152,7 @@ fn explain(refusal: &Refusal, reader: &str, namespace: &str) -> Option<String> {
             refusal.answer
         ),
     };
-    Some(format!("the agent wants a token, and {why}"))
+    Some(format!("the agent requires a token, and {why}"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub use sockets::{Mark, Sockets};
 codes! {
     /// The proof that nobody used Docker between two looks, the strongest first.
     Proof {
-        /// The kernel told of each connect, and lost none.
+        /// The kernel recorded each connect, and lost none.
         Events = "events",
         /// The times of the sockets' files did not move.
         SocketClock = "socket-clock",
@@ -83,7 +83,7 @@ pub struct DisuseLook {
     /// The sockets of the node's engines; where something may hide a use, the first such gap.
     pub sockets: Result<Sockets, Gap>,
     /// The time since which the kernel reports each connect.
-    pub told_since: Option<Timestamp>,
+    pub recorded_since: Option<Timestamp>,
 }
 
 /// The time and place of the last look that saw all.
@@ -100,7 +100,7 @@ pub struct Seen {
 
 codes! {
     /// The outcome of the last look.
-    Sight {
+    LookOutcome {
         /// It saw all, and no use.
         Whole = "whole",
         /// Something may have hidden a use from it.
@@ -123,7 +123,8 @@ pub struct Count {
     /// The reason why it began then.
     pub began: Began,
     /// The outcome of the last look.
-    pub sight: Sight,
+    #[serde(alias = "sight")] // its name in state files up to version 7
+    pub outcome: LookOutcome,
     /// The last look that saw all, or a use.
     pub last: Seen,
 }
@@ -137,7 +138,7 @@ pub struct Disuse {
     /// True if this process made the last look that was counted.
     followed: bool,
     /// The time since which the kernel reported each connect, in the last look.
-    told_since: Option<Timestamp>,
+    recorded_since: Option<Timestamp>,
 }
 
 const DAY: u64 = 86_400;
@@ -170,7 +171,7 @@ impl Disuse {
     pub fn reading(&self) -> Reading<DockerFree> {
         match (&self.stopped, &self.count) {
             (Some(gap), _) => Reading::Unknown(gap.clone()),
-            (None, Some(count)) if count.sight == Sight::Used => Reading::Absent,
+            (None, Some(count)) if count.outcome == LookOutcome::Used => Reading::Absent,
             (None, Some(count)) => Reading::Known(DockerFree {
                 since: count.since,
                 days: count.seconds / DAY,
@@ -189,14 +190,14 @@ impl Disuse {
     /// Stops the count: something may hide a use.
     pub fn stop(&mut self, gap: Gap) {
         self.stopped = Some(gap);
-        // Connects that the kernel told of meanwhile may have been dropped.
-        self.told_since = None;
+        // Connects that the kernel recorded meanwhile may have been dropped.
+        self.recorded_since = None;
         self.mark_hidden();
     }
 
     fn mark_hidden(&mut self) {
-        if let Some(count) = self.count.as_mut().filter(|count| count.sight == Sight::Whole) {
-            count.sight = Sight::Hidden;
+        if let Some(count) = self.count.as_mut().filter(|count| count.outcome == LookOutcome::Whole) {
+            count.outcome = LookOutcome::Hidden;
         }
     }
 
@@ -212,21 +213,23 @@ impl Disuse {
             clock: look.clock,
             sockets,
         };
-        let told = look.told_since.is_some() && self.told_since == look.told_since;
+        let recorded = look.recorded_since.is_some() && self.recorded_since == look.recorded_since;
         let next = match &self.count {
-            _ if look.used => Count::begin(seen, Began::AfterUse, Sight::Used),
-            None => Count::begin(seen, Began::FirstLook, Sight::Whole),
-            Some(count) if count.sight == Sight::Used => Count::begin(seen, Began::AfterUse, Sight::Whole),
-            Some(count) => match count.prove(&seen, self.followed, told) {
+            _ if look.used => Count::begin(seen, Began::AfterUse, LookOutcome::Used),
+            None => Count::begin(seen, Began::FirstLook, LookOutcome::Whole),
+            Some(count) if count.outcome == LookOutcome::Used => {
+                Count::begin(seen, Began::AfterUse, LookOutcome::Whole)
+            }
+            Some(count) => match count.prove(&seen, self.followed, recorded) {
                 Some((elapsed, proof)) => count.go_on(seen, elapsed, proof),
-                None => Count::begin(seen, Began::AfterGap, Sight::Whole),
+                None => Count::begin(seen, Began::AfterGap, LookOutcome::Whole),
             },
         };
         *self = Self {
             count: Some(next),
             stopped: None,
             followed: true,
-            told_since: look.told_since,
+            recorded_since: look.recorded_since,
         };
     }
 
@@ -243,11 +246,11 @@ impl Disuse {
             return;
         };
         // A use or a gap that this process saw stands.
-        if count.began != Began::FirstLook || count.sight != Sight::Whole {
+        if count.began != Began::FirstLook || count.outcome != LookOutcome::Whole {
             return;
         }
         match before.prove(&count.last, false, false) {
-            _ if before.sight == Sight::Used => count.began = Began::AfterUse,
+            _ if before.outcome == LookOutcome::Used => count.began = Began::AfterUse,
             Some((elapsed, proof)) => *count = before.go_on(count.last.clone(), elapsed, proof.max(count.by)),
             None => count.began = Began::AfterGap,
         }
@@ -255,13 +258,13 @@ impl Disuse {
 }
 
 impl Count {
-    const fn begin(seen: Seen, began: Began, sight: Sight) -> Self {
+    const fn begin(seen: Seen, began: Began, outcome: LookOutcome) -> Self {
         Self {
             seconds: 0,
             since: seen.at,
             by: Proof::Looks,
             began,
-            sight,
+            outcome,
             last: seen,
         }
     }
@@ -275,16 +278,16 @@ impl Count {
             since: if is_same { self.since } else { since },
             by: if self.seconds == 0 { proof } else { self.by.max(proof) },
             began: self.began,
-            sight: Sight::Whole,
+            outcome: LookOutcome::Whole,
             last: seen,
         }
     }
 
     /// The seconds from the last look to `next`, and what proves that nobody used Docker in them. `followed` says that one
-    /// process made both looks, `told` that the kernel told it of each connect between them.
-    fn prove(&self, next: &Seen, followed: bool, told: bool) -> Option<(u64, Proof)> {
+    /// process made both looks, `recorded` that the kernel recorded each connect between them.
+    fn prove(&self, next: &Seen, followed: bool, recorded: bool) -> Option<(u64, Proof)> {
         let last = &self.last;
-        let was_whole = self.sight == Sight::Whole;
+        let was_whole = self.outcome == LookOutcome::Whole;
         if last.clock.boot != next.clock.boot {
             return was_whole.then(|| last.prove_boot(next)).flatten();
         }
@@ -298,7 +301,7 @@ impl Count {
             return Some((elapsed, by_looks?));
         }
         let of_each = now.iter().map(|(name, mark)| match (before.get(name), mark) {
-            (Some(_), _) if told && sockets::has_file(name) => Some(Proof::Events),
+            (Some(_), _) if recorded && sockets::has_file(name) => Some(Proof::Events),
             (Some(Some(before)), Some(now)) if before == now => Some(Proof::SocketClock),
             // Somebody touched the file, and may have connected before.
             (Some(Some(_)), Some(Mark::NoneSince(_) | Mark::Connected(_))) => None,

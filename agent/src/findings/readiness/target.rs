@@ -83,9 +83,9 @@ impl FromStr for Target {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        const PRODUCTS: &str = "wants kubelet=, containerd=, cri-o= or docker= and a version, such as kubelet=1.38";
-        const VERSION: &str = "not a version; wants MAJOR.MINOR, such as kubelet=1.38";
-        const DOCKER: &str = "not a version of Docker; wants a major number, such as docker=29, or docker=removed";
+        const PRODUCTS: &str = "expected kubelet=, containerd=, cri-o= or docker= and a version, such as kubelet=1.38";
+        const VERSION: &str = "not a version; expected MAJOR.MINOR, such as kubelet=1.38";
+        const DOCKER: &str = "not a version of Docker; expected a major number, such as docker=29, or docker=removed";
         let (product, version) = text.trim().split_once('=').ok_or(PRODUCTS)?;
         let parsed = version.parse::<Version>();
         // A bare `2` could be any release of 2.
@@ -132,8 +132,8 @@ mod tests {
         for (text, wants) in [
             ("", "such as kubelet=1.38"),
             ("kubelet", "such as kubelet=1.38"),
-            ("foo=1", "wants kubelet=, containerd=, cri-o= or docker="),
-            ("Kubelet=1.38", "wants kubelet="),
+            ("foo=1", "expected kubelet=, containerd=, cri-o= or docker="),
+            ("Kubelet=1.38", "expected kubelet="),
             ("kubelet=abc", "not a version"),
             ("kubelet=", "not a version"),
             ("kubelet=1", "not a version"),

@@ -42,10 +42,10 @@ impl Sockets {
 
     /// The sockets of the node's `engines`, or what may hide a use of them: one that leaves no mark, and of whose connects the
     /// kernel does not tell. Where not `marked`, a client may have come by a mount that keeps no access times.
-    pub fn of(snapshot: &Snapshot, engines: &[Engine], told: bool, marked: bool) -> Result<Self, Gap> {
+    pub fn of(snapshot: &Snapshot, engines: &[Engine], recorded: bool, marked: bool) -> Result<Self, Gap> {
         let mut sockets = BTreeMap::new();
         for listener in listeners(engines) {
-            if !(told && matches!(listener.id, ListenerId::File(_))) {
+            if !(recorded && matches!(listener.id, ListenerId::File(_))) {
                 refuse_unmarked(listener)?;
             }
             let mark = mark_of(snapshot, listener).filter(|mark| marked || *mark == Mark::Removed);
@@ -62,8 +62,8 @@ impl Sockets {
     /// the first connect, the others of that time leave no mark.
     pub fn may_be_used(snapshot: &Snapshot, engines: &[Engine]) -> bool {
         listeners(engines).any(|listener| {
-            let told = listener.last_connect;
-            matches!(told, Some(LastConnect::AtLeast { at }) if is_of_today(snapshot, at))
+            let last = listener.last_connect;
+            matches!(last, Some(LastConnect::AtLeast { at }) if is_of_today(snapshot, at))
         })
     }
 }
@@ -84,7 +84,7 @@ fn name_of(listener: &Listener) -> String {
 /// A TCP port has a finding of its own; of its clients only looks tell.
 fn refuse_unmarked(listener: &Listener) -> Result<(), Gap> {
     let missing = match listener.last_connect {
-        Some(told) => told.missing(),
+        Some(last) => last.missing(),
         None => Some(NoMark::Unread),
     };
     match missing.filter(|_| !matches!(listener.id, ListenerId::Tcp(..))) {

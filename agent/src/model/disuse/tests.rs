@@ -23,14 +23,14 @@ fn look(second: u64) -> DisuseLook {
         },
         used: false,
         sockets: sockets(&[(SOCKET, QUIET)]),
-        told_since: None,
+        recorded_since: None,
     }
 }
 
 /// The kernel's record began before all of these looks.
-fn told(second: u64) -> DisuseLook {
+fn recorded(second: u64) -> DisuseLook {
     DisuseLook {
-        told_since: Some(Timestamp::from_unix(NOW)),
+        recorded_since: Some(Timestamp::from_unix(NOW)),
         ..look(second)
     }
 }
@@ -119,27 +119,27 @@ fn a_span_is_reached_with_its_last_second() {
 
 #[test]
 fn each_time_has_the_weakest_of_its_proofs() {
-    assert_eq!(free(&after([told(0)])).by, Proof::Looks, "one look proves no time");
-    assert_eq!(free(&after([told(0), told(9_000)])).by, Proof::Events);
+    assert_eq!(free(&after([recorded(0)])).by, Proof::Looks, "one look proves no time");
+    assert_eq!(free(&after([recorded(0), recorded(9_000)])).by, Proof::Events);
     assert_eq!(free(&after([look(0), look(9_000)])).by, Proof::SocketClock);
     // The program was loaded anew: it does not tell of the time between.
     let anew = DisuseLook {
-        told_since: Some(Timestamp::from_unix(NOW + 5)),
+        recorded_since: Some(Timestamp::from_unix(NOW + 5)),
         ..look(15)
     };
-    assert_eq!(free(&after([told(0), anew])).by, Proof::SocketClock);
-    let port = |second| with(&[(SOCKET, QUIET), (PORT, None)], told(second));
+    assert_eq!(free(&after([recorded(0), anew])).by, Proof::SocketClock);
+    let port = |second| with(&[(SOCKET, QUIET), (PORT, None)], recorded(second));
     assert_eq!(free(&after([port(0), port(15)])).by, Proof::Looks);
-    let disuse = after([look(0), look(15), told(30), told(45)]);
+    let disuse = after([look(0), look(15), recorded(30), recorded(45)]);
     assert_eq!((free(&disuse).by, seconds(&disuse)), (Proof::SocketClock, 45));
 }
 
-/// Docker is restarted, or its socket is removed under it: the kernel told of no connect to a socket that castoff did not
+/// Docker is restarted, or its socket is removed under it: the kernel recorded of no connect to a socket that castoff did not
 /// know yet.
 #[test]
 fn between_two_sockets_only_looks_prove() {
     let fresh = Some(Mark::NoneSince(Timestamp::from_unix(NOW + 20)));
-    for (look, of_removed) in [(look as fn(u64) -> _, Proof::Looks), (told, Proof::Events)] {
+    for (look, of_removed) in [(look as fn(u64) -> _, Proof::Looks), (recorded, Proof::Events)] {
         let anew = [("file 0:25 inode 9", fresh)];
         let removed = [(SOCKET, Some(Mark::Removed))];
         for (sockets, proof) in [(&anew[..], Proof::Looks), (&[], Proof::Looks), (&removed, of_removed)] {
@@ -154,12 +154,12 @@ fn between_two_sockets_only_looks_prove() {
 
 #[test]
 fn a_gap_in_sight_stops_the_count_and_is_said() {
-    let mut disuse = after([told(0), told(15)]);
+    let mut disuse = after([recorded(0), recorded(15)]);
     disuse.take_in(hidden(30));
     let gap = disuse.reading().gap().cloned().expect("it says why");
     assert_eq!(gap.asked, "netns 7");
     // The socket's file proves that nobody connected meanwhile. The kernel's word of that time is lost.
-    disuse.take_in(told(5_000));
+    disuse.take_in(recorded(5_000));
     assert_eq!((seconds(&disuse), free(&disuse).by), (5_000, Proof::SocketClock));
     // A use that was seen stands, whatever was hidden beside it.
     disuse.take_in(used(hidden(5_015)));
@@ -200,7 +200,7 @@ fn whoever_touches_the_file_proves_nothing() {
     let disuse = after([look(0), with(&[(SOCKET, touched)], look(15))]);
     assert_eq!(began(&disuse), (Began::AfterGap, 0));
     // Where the kernel tells of each connect he erases nothing.
-    let disuse = after([told(0), with(&[(SOCKET, touched)], told(15))]);
+    let disuse = after([recorded(0), with(&[(SOCKET, touched)], recorded(15))]);
     assert_eq!((free(&disuse).by, seconds(&disuse)), (Proof::Events, 15));
 }
 
@@ -213,10 +213,10 @@ fn time_without_the_agent_counts_where_the_socket_proves_it() {
     let mut disuse = restarted(&before);
     disuse.take_in(with(&[(SOCKET, Some(connected(100)))], look(3 * DAY)));
     assert_eq!(began(&disuse), (Began::AfterGap, 0));
-    // The kernel told nobody while castoff did not run, and a port tells nobody.
+    // The kernel recorded nobody while castoff did not run, and a port tells nobody.
     for mark in [(SOCKET, None), (PORT, None)] {
-        let mut disuse = restarted(&after([with(&[mark], told(0)), with(&[mark], told(15))]));
-        disuse.take_in(with(&[mark], told(60)));
+        let mut disuse = restarted(&after([with(&[mark], recorded(0)), with(&[mark], recorded(15))]));
+        disuse.take_in(with(&[mark], recorded(60)));
         assert_eq!(began(&disuse), (Began::AfterGap, 0));
     }
     // A connection that was open then may have been used all the time.
@@ -325,21 +325,21 @@ fn a_count_that_is_read_late_is_joined_where_the_socket_proves_it() {
 }
 
 /// The engine of a node whose socket's file tells this.
-fn engine(told: LastConnect) -> (Snapshot, Vec<Engine>) {
+fn engine(recorded: LastConnect) -> (Snapshot, Vec<Engine>) {
     let mut node = sample::clear_node();
     node.engines = Sighting::full(vec![sample::dockerd()]);
     let listener = sample::dockerd().listeners[0].id.clone();
     node.clocks = vec![ListenerClock {
         listener,
-        last_connect: told,
+        last_connect: recorded,
         mark: None,
     }];
     let engines = join(&node).engines.items().to_vec();
     (node, engines)
 }
 
-fn marks((node, engines): &(Snapshot, Vec<Engine>), told: bool, marked: bool) -> Result<Vec<Option<Mark>>, Gap> {
-    let sockets = Sockets::of(node, engines, told, marked)?;
+fn marks((node, engines): &(Snapshot, Vec<Engine>), recorded: bool, marked: bool) -> Result<Vec<Option<Mark>>, Gap> {
+    let sockets = Sockets::of(node, engines, recorded, marked)?;
     Ok(sockets.0.into_values().collect())
 }
 

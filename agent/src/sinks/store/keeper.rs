@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::StateError;
 use super::file::StateFile;
-use crate::model::disuse::{Disuse, Sight};
+use crate::model::disuse::{Disuse, LookOutcome};
 use crate::model::history::History;
 
 /// Keeps one history in one file.
@@ -165,14 +165,14 @@ impl Digest {
         history.looked().hash(&mut figures);
         let count = history.disuse().count();
         if let Some(count) = count {
-            (count.by, count.began, count.sight, &count.last.sockets).hash(&mut figures);
+            (count.by, count.began, count.outcome, &count.last.sockets).hash(&mut figures);
             let clock = &count.last.clock;
             (&clock.boot, clock.uptime / Disuse::REST).hash(&mut figures);
         }
         Self {
             clients: clients.finish(),
             figures: figures.finish(),
-            ended: count.is_some_and(|count| count.sight != Sight::Whole),
+            ended: count.is_some_and(|count| count.outcome != LookOutcome::Whole),
             clock: count.map(|count| count.last.clock.uptime),
         }
     }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::document::{decode, encode};
 use super::*;
 use crate::model::client::{ClientIdentity, OpenClient, Origin};
-use crate::model::disuse::{Began, BootClock, Count, Proof, Seen, Sight, Sockets};
+use crate::model::disuse::{Began, BootClock, Count, LookOutcome, Proof, Seen, Sockets};
 use crate::model::exposure::{ExposureKey, Mounted};
 use crate::model::history::{ClientRecord, Clocks, ExposureRecord, History};
 use crate::model::last_connect::Moment;
@@ -74,7 +74,7 @@ fn count(seconds: u64) -> Count {
         since: sample::ago(seconds),
         by: Proof::SocketClock,
         began: Began::AfterUse,
-        sight: Sight::Whole,
+        outcome: LookOutcome::Whole,
         last: Seen {
             at: sample::ago(0),
             clock: clock(1_200_000 + seconds),
@@ -542,26 +542,26 @@ fn a_count_is_written_at_once_where_it_ends_and_now_and_then_where_it_grows() {
         let saved = keeper.save_if_due(&history, start + Duration::from_secs(seconds));
         saved.expect("it writes")
     };
-    let with = |seconds, sight| Count {
-        sight,
+    let with = |seconds, outcome| Count {
+        outcome,
         ..count(seconds)
     };
-    assert_eq!(save(with(0, Sight::Whole), 0), Saved::Written);
-    assert_eq!(save(with(15, Sight::Whole), 15), Saved::Unchanged);
-    assert_eq!(save(with(30, Sight::Used), 30), Saved::Written);
-    assert_eq!(save(with(45, Sight::Whole), 45), Saved::NotDue);
+    assert_eq!(save(with(0, LookOutcome::Whole), 0), Saved::Written);
+    assert_eq!(save(with(15, LookOutcome::Whole), 15), Saved::Unchanged);
+    assert_eq!(save(with(30, LookOutcome::Used), 30), Saved::Written);
+    assert_eq!(save(with(45, LookOutcome::Whole), 45), Saved::NotDue);
     assert_eq!(
-        save(with(60, Sight::Used), 60),
+        save(with(60, LookOutcome::Used), 60),
         Saved::Unchanged,
         "the file says so still"
     );
-    assert_eq!(save(with(75, Sight::Whole), 100), Saved::Written);
-    assert_eq!(save(with(90, Sight::Hidden), 115), Saved::Written);
-    assert_eq!(save(with(105, Sight::Whole), 200), Saved::Written);
-    assert_eq!(save(with(590, Sight::Whole), 790), Saved::Unchanged);
-    assert_eq!(save(with(610, Sight::Whole), 810), Saved::Written);
+    assert_eq!(save(with(75, LookOutcome::Whole), 100), Saved::Written);
+    assert_eq!(save(with(90, LookOutcome::Hidden), 115), Saved::Written);
+    assert_eq!(save(with(105, LookOutcome::Whole), 200), Saved::Written);
+    assert_eq!(save(with(590, LookOutcome::Whole), 790), Saved::Unchanged);
+    assert_eq!(save(with(610, LookOutcome::Whole), 810), Saved::Written);
     let kept = load(&path).history;
-    assert_eq!(kept.disuse().count(), Some(&with(610, Sight::Whole)));
+    assert_eq!(kept.disuse().count(), Some(&with(610, LookOutcome::Whole)));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn read_config(file: Section<'_>) -> Result<RuntimeConfig, Gap> {
                 Reason::Malformed,
                 Hides::Detail,
                 file.path,
-                "default_ulimits wants NAME=SOFT:HARD",
+                "default_ulimits: expected NAME=SOFT:HARD",
             )
         };
         config.ulimits.push(Ulimit::parse(limit).ok_or_else(malformed)?);

@@ -49,7 +49,7 @@ fn runtime_info(report: &Report) -> Family {
     if let Reading::Known(runtime) = &report.runtime {
         let driver = match &runtime.cgroup_driver {
             Reading::Known(driver) => driver.code(),
-            Reading::Absent => "(not told)",
+            Reading::Absent => "(not reported)",
             Reading::Unknown(_) => "(unknown)",
         };
         family.add([&runtime.name, &runtime.version, runtime.api.code(), driver], 1.0);
