@@ -35,33 +35,22 @@ impl Endpoint {
     }
 }
 
-/// Returns the URL without user, password and query. A part that may have a piece of them is left out too.
+/// Returns the URL without user, password and query. If a character that is not allowed in them makes it unclear where the
+/// host begins, the host and the path are left out too.
 pub fn without_user(url: &str) -> String {
     let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
-        _ => ("", url),
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        Some(_) if url.contains('@') => return String::new(),
+        _ => (String::new(), url),
     };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let has_query = authority.contains(['?', '#']);
-    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
-    let is_password = |(name, port): (&str, &str)| name.contains(':') || !is_port(port);
-    let is_password = !host.starts_with('[') && host.rsplit_once(':').is_some_and(is_password);
-    let (host, path) = if (has_query && rest.contains('@')) || (is_password && path.contains('@')) {
-        // A user, a password or a query with a character that is not allowed there: the host is unclear.
-        ("", "")
-    } else if has_query {
-        (host.split(['?', '#']).next().unwrap_or(host), "")
-    } else {
-        (host, path.split(['?', '#']).next().unwrap_or(path))
-    };
-    if scheme.is_empty() {
-        format!("{host}{path}")
-    } else {
-        format!("{scheme}://{host}{path}")
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if after.contains('@') {
+        return scheme;
     }
+    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let path = after.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}{host}{path}")
 }
 
 /// Splits a URL in its scheme and the rest, in lower case and without what all registries have at the end.
@@ -103,7 +92,7 @@ mod tests {
             ("https://user:p@ss@mirror.test:5000/hub", "https://mirror.test:5000/hub"),
             ("user:secret@mirror.test/v2", "mirror.test/v2"),
             ("https://mirror.test/v2/?token=secret", "https://mirror.test/v2/"),
-            ("https://mirror.test/a@b", "https://mirror.test/a@b"),
+            ("https://mirror.test/a@b", "https://"),
             ("https://mirror.test?token=secret", "https://mirror.test"),
             ("https://user:pass?word@mirror.test", "https://"),
             ("https://mirror.test?token=sec@ret", "https://"),
@@ -112,7 +101,9 @@ mod tests {
             ("http:?to//ken@mirror.test", ""),
             ("https://user:pass/word@mirror.test", "https://"),
             ("user:pass://word@mirror.test", ""),
-            ("https://[::1]:5000/a@b", "https://[::1]:5000/a@b"),
+            ("https://[::1]:5000/hub", "https://[::1]:5000/hub"),
+            ("ht@tps://user:secret@mirror.test", ""),
+            ("htt[ps://mirror.test", "htt[ps://mirror.test"),
             ("", ""),
         ] {
             assert_eq!(without_user(given), kept, "{given}");
