@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use castoff_tests::lab::guests::Answers;
-use castoff_tests::report::{list, who};
+use castoff_tests::report::{gaps, list, who};
 use serde_json::Value;
 
 /// Boots the node once for all tests.
@@ -65,15 +65,12 @@ const SHORT: &str = "pod ci/step-guest/ask";
 #[test]
 fn a_users_group_with_the_name_of_a_pods_container_is_the_users() -> Result<()> {
     let check = node()?.json("check")?;
-    let of_user = list(&check, "clients")?
-        .iter()
-        .filter(|client| client["identity"]["uid"] == 1000);
+    let clients = list(&check, "clients")?;
+    let of_user = clients.iter().filter(|client| client["identity"]["uid"] == 1000);
     let mut units: Vec<&Value> = of_user.map(|client| &client["identity"]["unit"]["kind"]).collect();
     units.sort_by_key(ToString::to_string);
     ensure!(units == ["session", "user"], "{units:?}");
-    let builder = list(&check, "clients")?
-        .iter()
-        .find(|c| c["identity"]["pod"] == "builder-guest");
+    let builder = clients.iter().find(|c| c["identity"]["pod"] == "builder-guest");
     let builder = builder.context("no client is the builder")?;
     ensure!(
         builder["connections"] == 1,
@@ -135,13 +132,7 @@ fn what_the_node_runs_is_found() -> Result<()> {
         ensure!(codes.iter().any(|known| *known == code), "no {code} in {codes:?}");
     }
     ensure!(!codes.iter().any(|code| *code == "cgroup-v1"), "{codes:?}");
-    let gaps: Vec<&Value> = check["sources"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|s| s["gaps"].as_array())
-        .flatten()
-        .collect();
+    let gaps: Vec<&Value> = gaps(&check).collect();
     ensure!(gaps.is_empty(), "{gaps:#?}");
     Ok(())
 }
