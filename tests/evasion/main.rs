@@ -63,7 +63,7 @@ fn run(words: &Words) -> Result<bool> {
     for (case, set) in cases.iter().zip(&held) {
         let outcome = match set {
             Err(error) => Err(format!("{error:#}")),
-            Ok(_) => judge(&world, case, &[(&with, case.with), (&without, case.without)]).map_err(|e| format!("{e:#}")),
+            Ok(_) => judge(&world, case, &with, &without).map_err(|error| format!("{error:#}")),
         };
         match outcome {
             Ok(()) => println!("check {}: passed", case.name),
@@ -87,9 +87,12 @@ fn run(words: &Words) -> Result<bool> {
     Ok(failed == 0)
 }
 
-fn judge(world: &World, case: &Case, agents: &[(&Agent, &[Said])]) -> Result<()> {
-    for ((agent, expected), which) in agents.iter().zip(["with the kernel programs", "without them"]) {
-        wait::until(which, PATIENCE, || case.judge(world, &agent.report()?, expected))?;
-    }
+fn judge(world: &World, case: &Case, with: &Agent, without: &Agent) -> Result<()> {
+    wait::until("with the kernel programs", PATIENCE, || {
+        case.judge(world, &with.report()?, case.with, &[])
+    })?;
+    wait::until("without them", PATIENCE, || {
+        case.judge(world, &without.report()?, case.without, case.with)
+    })?;
     Ok(())
 }

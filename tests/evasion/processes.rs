@@ -13,6 +13,8 @@ use crate::world::World;
 const HOLDER: &str = "look: the holder";
 /// The client program on the host, in no unit.
 const PROGRAM: &[Said] = &[Said::Program("client", 0)];
+/// The same, if a look comes between its connect and its execve(2).
+const BEFORE_IT_EXECUTES: Said = Said::PerhapsProgram("client", 0);
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -36,8 +38,8 @@ pub(crate) const CASES: &[Case] = &[
         title: "connects after vfork(2), then executes another program",
         how: "look: what the holder executes",
         set: |world, case| on_host(world, case, "vforked"),
-        with: &[Said::Program("executed", 0)],
-        without: &[Said::Program("executed", 0)],
+        with: &[Said::Program("executed", 0), BEFORE_IT_EXECUTES],
+        without: &[Said::Program("executed", 0), BEFORE_IT_EXECUTES],
     },
     Case {
         name: "sibling",

@@ -343,7 +343,7 @@ fn a_tree_or_programs_that_are_no_release_are_refused() -> Result<()> {
         tree,
         &mut tree.script("build", &["--output"]),
         64,
-        "--output wants a value",
+        "--output needs a value",
     )?;
     refused(
         tree,

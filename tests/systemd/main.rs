@@ -18,6 +18,29 @@ fn node() -> Result<&'static Answers> {
     answers.as_ref().map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
+#[test]
+fn the_daemon_that_systemd_awaits_is_idle_and_castoff_does_not_start_it() -> Result<()> {
+    let node = node()?;
+    let check = node.json("awaited")?;
+    ensure!(check["verdict"] == "idle", "{check:#}");
+    let engines = list(&check, "engines")?;
+    ensure!(
+        engines.len() == 1 && engines[0]["kind"] == "dockerd" && engines[0]["process"].is_null(),
+        "{engines:#?}"
+    );
+    ensure!(node.text("inactive")? == "ActiveState=inactive", "castoff started it");
+    Ok(())
+}
+
+#[test]
+fn a_client_that_systemd_starts_the_daemon_for_is_named() -> Result<()> {
+    let check = node()?.json("activated")?;
+    ensure!(check["verdict"] == "in-use", "{check:#}");
+    let clients: Vec<String> = list(&check, "clients")?.iter().map(|c| who(&c["identity"])).collect();
+    ensure!(clients == ["unit backup.service"], "{clients:#?}");
+    Ok(())
+}
+
 /// The groups of the clients, in which the names of the following tests are.
 #[test]
 fn clients_are_in_the_groups_that_systemd_and_the_runtimes_create() -> Result<()> {

@@ -173,6 +173,11 @@ impl RelayListener {
 }
 
 impl RelaySighting {
+    /// True if there is evidence that it passes the API on.
+    pub fn is_proven(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.basis.is_some())
+    }
+
     /// True if its client is shown: of a busy port only clients with evidence are.
     pub fn shows(&self, connection: &Connection) -> bool {
         let listener = self

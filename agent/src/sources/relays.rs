@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::model::connect::Connects;
 use crate::model::identity::{ProcessKey, SocketInode};
-use crate::model::process::Process;
+use crate::model::process::{Owner, Process};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::model::relay::{RelayBasis, RelayListener, RelaySighting, Steps, basis_of_name};
 use crate::model::socket::{Connection, ListenerId, ListeningSocket};
@@ -18,8 +18,8 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use crate::sources::sockets::protocol::ProtocolMemory;
 pub use ends::Ends;
 
-/// The most relays that are kept. Those of root come first, then those that are proven, then those in containers, then
-/// those of ordinary users.
+/// The most relays that are kept. If there are more, those of root come first, and the others share the rest: an owner
+/// with many keeps out no other's. Of one owner, those that are proven come first.
 const RELAYS_KEPT: usize = 256;
 
 /// The most ancestors with the same program that are followed.
@@ -138,17 +138,23 @@ impl Candidates {
         self.relays.get_mut(&first.key)
     }
 
-    /// Returns true if a new client is kept. If there are too many, it takes the place of one with a lower rank.
+    /// Returns true if a new client is kept. If there are too many, it takes the place of one of the owner with the most,
+    /// unless its own owner has as many. Nothing takes the place of the node's own.
     fn has_room_for(&mut self, client: &Process) -> bool {
         if self.relays.len() < RELAYS_KEPT {
             return true;
         }
-        let is_proven = |relay: &RelaySighting| relay.listeners.iter().any(|listener| listener.basis.is_some());
-        let rank_of = |relay: &RelaySighting| rank(&relay.process, is_proven(relay));
-        let kept = self.relays.iter().map(|(key, relay)| (rank_of(relay), *key));
-        let last = kept.max().filter(|(last, _)| *last > rank(client, false));
-        self.left_out.insert(last.map_or(client.key, |(_, key)| key));
-        let Some((_, last)) = last else { return false };
+        let mut shares: BTreeMap<Owner, usize> = BTreeMap::new();
+        for relay in self.relays.values() {
+            *shares.entry(relay.process.owner()).or_default() += 1;
+        }
+        let owner = client.owner();
+        let after = shares.get(&owner).copied().unwrap_or_default() + 1;
+        let of_others = self.relays.iter().filter(|(_, relay)| !relay.process.owner().is_node());
+        let ranked = of_others.map(|(key, relay)| (shares[&relay.process.owner()], !relay.is_proven(), *key));
+        let last = ranked.max().filter(|(share, ..)| owner.is_node() || after < *share);
+        self.left_out.insert(last.map_or(client.key, |(.., key)| key));
+        let Some((.., last)) = last else { return false };
         self.relays.remove(&last);
         self.members.remove(&last);
         true
@@ -249,18 +255,6 @@ impl Candidates {
     pub fn into_relays(self) -> Vec<RelaySighting> {
         let relays = self.relays.into_values();
         relays.filter(|relay| !relay.listeners.is_empty()).collect()
-    }
-}
-
-/// Returns the rank of a client if there are too many. An ordinary user or a container can start any number of them, but
-/// none that displaces a proven relay.
-fn rank(client: &Process, is_proven: bool) -> u8 {
-    let owner = client.owner();
-    match owner.container {
-        _ if owner.is_node() => 0,
-        _ if is_proven => 1,
-        Some(_) => 2,
-        None => 3,
     }
 }
 

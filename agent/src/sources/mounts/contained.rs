@@ -20,8 +20,8 @@ use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
 /// The seconds for which a process that sees the host's root may be creating its container. This takes milliseconds, and
-/// longer while a busy node starts.
-const CREATION_SECONDS: u64 = 30;
+/// on a busy node up to the kubelet's limit for a call of the runtime (`runtimeRequestTimeout`).
+const CREATION_SECONDS: u64 = 120;
 
 /// The most processes of a mount namespace that are asked whether they see all mounts in it. The first ones do, unless they
 /// hide.

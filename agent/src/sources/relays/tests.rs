@@ -270,6 +270,36 @@ fn a_flood_of_a_user_displaces_no_relay_of_root_or_of_a_container() {
 }
 
 #[test]
+fn relays_that_a_user_proves_keep_out_no_new_client_of_a_container() {
+    let host = RecordedHost::new();
+    flood().for_each(|pid| run_as(&host, pid, 1_000, OF_USER));
+    run_as(&host, 2_000, 99, &of_container());
+    let mut reader = host.reader();
+    let table = reader.read_table();
+    let table = table.reading.known().expect("the processes are recorded");
+    let mut candidates = Candidates::default();
+    add(&mut candidates, &reader, table, &flood().collect::<Vec<_>>());
+    candidates.relays.values_mut().for_each(prove);
+    add(&mut candidates, &reader, table, &[2_000]);
+    let kept: Vec<u32> = candidates.relays.keys().map(|key| key.pid.0).collect();
+    assert_eq!(kept.len(), RELAYS_KEPT);
+    assert!(kept.ends_with(&[2_000]), "{kept:?}");
+}
+
+/// Adds a listener with evidence.
+fn prove(relay: &mut RelaySighting) {
+    relay.listeners.push(RelayListener {
+        id: ListenerId::Abstract(HOST, "front".to_owned()),
+        name: SocketName::Abstract("front".to_owned()),
+        socket: SocketInode(1),
+        netns: HOST,
+        basis: Some(RelayBasis::Pairs),
+        accepted: 2,
+        steps: Steps::default(),
+    });
+}
+
+#[test]
 fn a_flood_of_a_container_displaces_no_proven_relay() {
     let host = RecordedHost::new();
     run_as(&host, 2_000, 1_000, OF_USER);
@@ -281,16 +311,7 @@ fn a_flood_of_a_container_displaces_no_proven_relay() {
     let mut candidates = Candidates::default();
     add(&mut candidates, &reader, table, &[2_000]);
     let proven = table.get(Pid(2_000)).expect("it is recorded").key;
-    let relay = candidates.relays.get_mut(&proven).expect("it is kept");
-    relay.listeners.push(RelayListener {
-        id: ListenerId::Abstract(HOST, "front".to_owned()),
-        name: SocketName::Abstract("front".to_owned()),
-        socket: SocketInode(1),
-        netns: HOST,
-        basis: Some(RelayBasis::Pairs),
-        accepted: 2,
-        steps: Steps::default(),
-    });
+    prove(candidates.relays.get_mut(&proven).expect("it is kept"));
     add(&mut candidates, &reader, table, &flood().collect::<Vec<_>>());
     assert!(candidates.relays.contains_key(&proven));
     // Root's programs come first, and take the place of one that is not proven.

@@ -327,6 +327,13 @@ fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container()
             vec!["socket /run/docker.sock at /sock"],
         ),
         (
+            "a container is being created on a node that is busy",
+            "90.00",
+            OWN_NAMESPACE,
+            "/",
+            vec!["socket /run/docker.sock at /sock"],
+        ),
+        (
             "it still has the host's mount namespace, too",
             "2.00",
             HOST_NAMESPACE,
@@ -335,7 +342,7 @@ fn a_process_that_still_sees_the_hosts_root_shows_no_mounts_of_a_new_container()
         ),
         (
             "a container whose root is the host's",
-            "60.00",
+            "200.00",
             OWN_NAMESPACE,
             "/",
             vec!["directory / at /"],
