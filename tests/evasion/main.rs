@@ -25,7 +25,7 @@ use castoff_tests::report::Agent;
 use castoff_tests::rows::{self, Words};
 use castoff_tests::wait;
 
-use case::{Case, Said};
+use case::Case;
 use world::World;
 
 /// The timeout of an agent until it reports the expected results.

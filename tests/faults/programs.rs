@@ -142,7 +142,7 @@ pub(crate) fn detached_while_a_client_connects(_: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Detaches the programs, connects, and returns the clients once castoff has found out.
+/// Detaches the programs, connects, and returns the clients once castoff has found out. castoff then attaches them again.
 fn detach_and_connect(connect: impl Fn() -> Result<Option<Client>>) -> Result<Vec<String>> {
     let node = Node::start()?;
     node.wait_for_programs()?;
@@ -157,6 +157,8 @@ fn detach_and_connect(connect: impl Fn() -> Result<Option<Client>>) -> Result<Ve
     ensure!(events["method"].is_null(), "a method without a program: {events}");
     ensure!(text(&events["refused"][0]["answer"]).contains(answer), "{events}");
     let seen = clients_of(&report, Path::new(ENGINE))?;
+    node.wait_for_programs()?;
+    node.is_named("later", 3)?;
     node.agent.stop()?;
     Ok(seen)
 }

@@ -22,6 +22,7 @@ pub mod self_test;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::model::connect::{Attributions, ConnectEvents, ConnectsSeen, RefusedMethod, RequestEvents};
 use crate::model::engine::EngineSighting;
@@ -30,8 +31,12 @@ use crate::sources::HostPaths;
 use crate::sources::kernel::bpf::facts;
 pub use method::Wanted;
 use method::{plan, plan_requests};
+use program::Program;
 use running::{Running, keep_following, keep_reading, lock};
 use self_test::Schedule;
+
+/// The time between two attempts to attach the programs again.
+const PAUSE_OF_ATTEMPTS: Duration = Duration::from_secs(3600);
 
 /// The requested configuration of connect events.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +60,8 @@ struct Started {
     running: Option<Arc<Mutex<Running>>>,
     refused: Refused,
     gaps: Vec<Gap>,
+    /// The time of the last attempt to attach the programs again.
+    attached_again: Option<Instant>,
 }
 
 /// The methods that were not used.
@@ -90,6 +97,7 @@ impl ConnectSource {
         }
         let (asked, paths) = (&self.asked, &self.paths);
         let started = self.started.get_or_insert_with(|| Started::new(asked, paths));
+        started.attach_again(asked, paths);
         let mut gaps = started.gaps.clone();
         let Some(running) = &started.running else {
             return Sighting::partial(unseen(started.refused.clone()), gaps);
@@ -107,10 +115,7 @@ impl ConnectSource {
 
 impl Started {
     fn new(asked: &Asked, paths: &HostPaths) -> Self {
-        let facts = facts::read(&paths.proc);
-        let mut plan = plan(asked.method, &facts);
-        let mut requests = plan_requests(asked.requests, &facts);
-        let program = program::attach(&mut plan, &mut requests, &facts);
+        let (program, refused) = attach(asked, paths);
         let mut gaps = Vec::new();
         let running = program.map(|program| Arc::new(Mutex::new(Running::new(program, paths))));
         if let Some(running) = &running {
@@ -122,23 +127,49 @@ impl Started {
                 gaps.push(Gap::new(Reason::of(&error), Hides::Detail, asked, error));
             }
         }
-        if let (Wanted::Tracepoint, None, Some(refused)) = (asked.method, &running, plan.refused.last()) {
+        if let (Wanted::Tracepoint, None, Some(refused)) = (asked.method, &running, refused.connects.last()) {
             let asked = "--connect-events=tracepoint";
             gaps.push(Gap::new(Reason::NoKernelSupport, Hides::Detail, asked, &refused.answer));
         }
-        if let (Wanted::Tracepoint, Some(refused)) = (asked.requests, requests.refused.last()) {
+        if let (Wanted::Tracepoint, Some(refused)) = (asked.requests, refused.requests.last()) {
             let asked = "--requests=tracepoint";
             gaps.push(Gap::new(Reason::NoKernelSupport, Hides::Detail, asked, &refused.answer));
         }
         Self {
             running,
-            refused: Refused {
-                connects: plan.refused,
-                requests: requests.refused,
-            },
+            refused,
             gaps,
+            attached_again: None,
         }
     }
+
+    /// Attaches the programs again if a self-test has failed: another program may have detached them. Tries once an hour.
+    fn attach_again(&mut self, asked: &Asked, paths: &HostPaths) {
+        let Some(running) = &self.running else { return };
+        let is_early = |last: Instant| last.elapsed() < PAUSE_OF_ATTEMPTS;
+        if !lock(running).has_failed() || self.attached_again.is_some_and(is_early) {
+            return;
+        }
+        self.attached_again = Some(Instant::now());
+        let (program, refused) = attach(asked, paths);
+        if let Some(program) = program {
+            lock(running).replace(program);
+            self.refused = refused;
+        }
+    }
+}
+
+/// Attaches the programs by the first methods that the kernel accepts, and returns those that it refused.
+fn attach(asked: &Asked, paths: &HostPaths) -> (Option<Program>, Refused) {
+    let facts = facts::read(&paths.proc);
+    let mut plan = plan(asked.method, &facts);
+    let mut requests = plan_requests(asked.requests, &facts);
+    let program = program::attach(&mut plan, &mut requests, &facts);
+    let refused = Refused {
+        connects: plan.refused,
+        requests: requests.refused,
+    };
+    (program, refused)
 }
 
 /// Returns the facts where no method runs.

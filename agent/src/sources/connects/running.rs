@@ -122,6 +122,23 @@ impl Running {
         }
     }
 
+    /// True if the last self-test has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        let failure = self.self_test.as_ref().and_then(|test| test.failure.as_ref());
+        failure.is_some() || self.requests_failure.is_some()
+    }
+
+    /// Uses these programs from now on. The next look has them watch the listeners. The last self-test counts until the next
+    /// one, which is soon.
+    pub(super) fn replace(&mut self, program: Program) {
+        self.read();
+        self.program = program;
+        self.since = SystemTime::now().into();
+        self.lines = Lines::default();
+        self.watched.clear();
+        self.doubted = true;
+    }
+
     /// Reads the new records of the kernel program.
     pub(super) fn read(&mut self) {
         let own = Pid(process::id());
