@@ -210,7 +210,8 @@ impl HostSide {
         };
         let mut engines = find_engines(&self.reader, &table, listening, &mut self.listeners);
         engines.gaps.extend(sockets.listening.all_gaps().cloned());
-        let supervised = find_supervised(&self.reader, &table, &mut self.supervisors);
+        let namespaces_of_docker = self.listeners.namespaces();
+        let supervised = find_supervised(&self.reader, &table, namespaces_of_docker, &mut self.supervisors);
         let containers = supervised.reading.items();
         let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
         let held = self.find_tcp_listeners(&table, &namespaces, places, &mut engines);

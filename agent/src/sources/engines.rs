@@ -330,9 +330,10 @@ impl<'a> EngineSearch<'a> {
         let is_of_user = user.is_some_and(|uid| uid != 0);
         let dockerd = owner.zip(process.as_ref()).filter(|_| kind == EngineKind::Dockerd);
         let settings = dockerd.and_then(|(entry, process)| self.memory.settings.read(self.reader, entry, process));
-        let exec_root = settings.as_ref().and_then(|settings| settings.exec_root());
         let is_internal = |name: &SocketName| {
-            names::is_internal(name) || exec_root.is_some_and(|root| names::is_internal_below(root, name))
+            settings
+                .as_ref()
+                .map_or_else(|| names::is_internal(name), |s| s.is_internal(name))
         };
         let (mut claimed, mut listeners, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         for at in sockets {

@@ -40,6 +40,15 @@ pub struct ProcessEntry {
     pub netns: Option<NetNs>,
 }
 
+impl ProcessEntry {
+    /// The last component of the executable's path, or the kernel's name for the process if the executable may not be
+    /// read.
+    pub(crate) fn program(&self) -> &str {
+        let file = self.executable.as_deref().and_then(|path| path.rsplit('/').next());
+        file.unwrap_or(&self.name)
+    }
+}
+
 #[cfg(test)]
 impl ProcessEntry {
     /// Returns a process of which only the network namespace matters.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::program::{self, option, options};
+use super::records::data_root_argument;
 use super::settings::{says, settings_file};
 use crate::model::daemon_config::registry::without_user;
 use crate::model::daemon_config::{DockerSettings, Hidden, Ulimit};
@@ -218,7 +219,10 @@ fn resolve(keys: Keys, command: &[String], from: Vec<String>) -> Result<DockerSe
         ulimits: ulimits(command, keys.default_ulimits.unwrap_or_default())?,
         proxies: proxies_of(command, keys.proxies.unwrap_or_default()),
         live_restore: says(command, "--live-restore", keys.live_restore),
-        data_root: text(&["--data-root", "--graph", "-g"], keys.data_root),
+        data_root: data_root_argument(command)
+            .map(str::to_owned)
+            .or(keys.data_root)
+            .filter(|path| !path.is_empty()),
         other: other.take(OTHER_LIMIT).collect(),
     })
 }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::program::{self, options};
+use super::program;
+use super::settings::hosts_of;
 use super::{Candidate, EngineSearch, is_of_user, refused};
 use crate::model::engine::EngineKind;
 use crate::model::reading::Hides;
@@ -61,7 +62,7 @@ impl EngineSearch<'_> {
     fn read_asked(&self, candidate: &Candidate<'_>) -> Asked {
         let command = program::read_command(self.reader, candidate.entry).unwrap_or_default();
         let given: Vec<&str> = match candidate.kind {
-            EngineKind::Dockerd => options(&command, &["-H", "--host"]).collect(),
+            EngineKind::Dockerd => hosts_of(&command).collect(),
             // podman system service [options] [URI]
             _ => command
                 .last()

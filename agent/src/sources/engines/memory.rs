@@ -4,7 +4,7 @@
 //! added or removed, every process is read again. A listener that was passed on is found within 20 looks, in which each
 //! row is read again once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::settings::SettingsReader;
 use crate::model::identity::{ProcessKey, SocketInode};
@@ -38,6 +38,11 @@ impl ListenerMemory {
     pub fn finds_new(&self, listening: &[ListeningSocket]) -> bool {
         let is_new = |socket: &ListeningSocket| self.listening.binary_search(&socket.inode).is_err();
         !self.listening.is_empty() && listening.iter().any(is_new)
+    }
+
+    /// Returns the containerd namespaces that the node's dockerds have used, but the default one.
+    pub const fn namespaces(&self) -> &BTreeSet<String> {
+        self.settings.namespaces()
     }
 
     /// Returns the gap if this look could not read the settings of an engine that may name a port of its API.

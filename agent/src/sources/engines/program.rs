@@ -66,7 +66,7 @@ pub(super) fn read_program(reader: &ProcessReader, entry: &ProcessEntry) -> io::
 /// Returns the last component of the program's path; if it runs through the loader, of the path that the loader
 /// executes.
 pub(super) fn read_name<'e>(reader: &ProcessReader, entry: &'e ProcessEntry) -> io::Result<Cow<'e, str>> {
-    let name = shown_name(entry);
+    let name = entry.program();
     // A name of the full length may be truncated.
     let cut = entry.executable.is_none() && name.len() == NAME_BYTES;
     if !is_loader(name) && !cut {
@@ -82,7 +82,7 @@ pub(super) fn read_name<'e>(reader: &ProcessReader, entry: &'e ProcessEntry) -> 
 /// Returns the arguments from the program's name on, without those of a loader.
 pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Vec<String>> {
     let arguments = reader.read_arguments(entry.key)?;
-    Ok(if is_loader(shown_name(entry)) {
+    Ok(if is_loader(entry.program()) {
         without_loader(arguments)
     } else {
         arguments
@@ -105,6 +105,21 @@ pub(in crate::sources) fn options<'a>(command: &'a [String], names: &[&str]) -> 
     })
 }
 
+/// The one-letter options of dockerd without a value. They may come before one with a value in one argument: `-DH fd://`.
+const SWITCHES: [char; 4] = ['D', 'd', 'h', 'v'];
+
+/// Returns the values of dockerd's option with this letter, which may be repeated: `-H x`, `-H=x`, `-Hx`, `-DH x` (pflag).
+pub(in crate::sources) fn short_options(command: &[String], letter: char) -> impl Iterator<Item = &str> {
+    command.iter().enumerate().skip(1).filter_map(move |(at, argument)| {
+        let letters = argument.strip_prefix('-').filter(|rest| !rest.starts_with('-'))?;
+        let rest = letters.trim_start_matches(SWITCHES).strip_prefix(letter)?;
+        match rest.strip_prefix('=').unwrap_or(rest) {
+            "" => command.get(at + 1).map(String::as_str),
+            value => Some(value),
+        }
+    })
+}
+
 /// Returns the last component of a path.
 pub(super) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -118,10 +133,6 @@ pub(super) fn without_loader_of(process: &Process, arguments: Vec<String>) -> Ve
     } else {
         arguments
     }
-}
-
-fn shown_name(entry: &ProcessEntry) -> &str {
-    entry.executable.as_deref().map_or(&*entry.name, base)
 }
 
 fn is_loader(name: &str) -> bool {
@@ -208,5 +219,18 @@ mod tests {
         assert_eq!(option(&command, &["--data-root"]), Some("/a b"));
         assert_eq!(option(&command, &["--last"]), None);
         assert_eq!(option(&command, &["podman"]), None);
+    }
+
+    #[test]
+    fn options_of_one_letter_are_read_in_every_notation() {
+        for (arguments, expected) in [
+            (&["-H", "a", "-H=b", "-Hc", "-DH", "d", "-DHe", "-DH=f"][..], "abcdef"),
+            (&["-D", "-l", "H", "--H", "x", "-gH", "-D=trueH"], ""),
+            (&["-H"], ""),
+        ] {
+            let command: Vec<String> = ["dockerd"].iter().chain(arguments).map(ToString::to_string).collect();
+            let values: String = short_options(&command, 'H').collect();
+            assert_eq!(values, expected, "{arguments:?}");
+        }
     }
 }

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::program::{self, option, options};
+use super::names;
+use super::program::{self, option, options, short_options};
 use crate::model::engine::Security;
 use crate::model::identity::ProcessKey;
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::socket::SocketName;
 use crate::sources::aside::Aside;
 use crate::sources::docker::{CONFIGURATIONS, DATA_ROOTS};
 use crate::sources::kernel::rooted::Rooted;
@@ -37,6 +39,8 @@ pub(in crate::sources) struct Configuration {
     exec_root: Option<String>,
     /// The socket of the daemon's containerd.
     containerd: Option<String>,
+    #[serde(rename = "containerd-namespace")]
+    namespace: Option<String>,
     hosts: Option<Vec<String>>,
     tls: Option<bool>,
     tlsverify: Option<bool>,
@@ -77,6 +81,8 @@ pub(super) struct SettingsReader {
     late: Option<ProcessKey>,
     /// The daemon without settings that listens on this TCP port.
     unclear: Option<(ProcessKey, u16)>,
+    /// The containerd namespaces that root's daemons have used, but the default one. Containers may outlive their daemon.
+    namespaces: BTreeSet<String>,
 }
 
 impl SettingsReader {
@@ -97,6 +103,8 @@ impl SettingsReader {
             return read.clone();
         }
         let read = self.read_anew(reader, entry, process).map(Arc::new);
+        let namespace = read.as_ref().and_then(|settings| settings.namespace());
+        self.namespaces.extend(namespace.map(str::to_owned));
         self.read.insert(entry.key, read.clone());
         read
     }
@@ -112,6 +120,11 @@ impl SettingsReader {
             self.late = Some(entry.key);
         }
         answer?
+    }
+
+    /// Returns the containerd namespaces that root's daemons have used, but the default one.
+    pub(super) const fn namespaces(&self) -> &BTreeSet<String> {
+        &self.namespaces
     }
 
     /// Records that a daemon, whose settings could not be read, listens on a TCP port.
@@ -176,7 +189,7 @@ impl DaemonSettings {
     }
 
     /// Returns the directory of its internal sockets; none if that is the default one.
-    pub(super) fn exec_root(&self) -> Option<&str> {
+    fn exec_root(&self) -> Option<&str> {
         let file = self.file.as_ref()?;
         option(&self.command, &["--exec-root"]).or(file.exec_root.as_deref())
     }
@@ -190,15 +203,34 @@ impl DaemonSettings {
 
     /// Returns the configured addresses to listen on.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
-        let joined = self.command.iter().filter_map(|a| a.strip_prefix("-H"));
-        let joined = joined.filter(|host| !host.is_empty() && !host.starts_with('='));
         let in_file = self
             .file
             .iter()
             .flat_map(|file| &file.hosts)
             .flatten()
             .map(String::as_str);
-        options(&self.command, &["-H", "--host"]).chain(joined).chain(in_file)
+        hosts_of(&self.command).chain(in_file)
+    }
+
+    /// True if this socket of the daemon serves no API: it is in the directory of its internal sockets, and the settings do
+    /// not name it.
+    pub(super) fn is_internal(&self, name: &SocketName) -> bool {
+        let is_below = match self.exec_root() {
+            Some(root) => names::is_internal_below(root, name),
+            None => names::is_internal(name),
+        };
+        is_below && !self.serves(name)
+    }
+
+    fn serves(&self, name: &SocketName) -> bool {
+        let SocketName::Path(path) = name else { return false };
+        self.hosts().any(|host| host.strip_prefix("unix://") == Some(path))
+    }
+
+    /// Returns the containerd namespace of its containers; none if that is the default one, or the daemon is not root's.
+    fn namespace(&self) -> Option<&str> {
+        let file = self.file.as_ref()?;
+        option(&self.command, &["--containerd-namespace"]).or(file.namespace.as_deref())
     }
 
     /// Returns the security of its TCP listeners, which is plain unless TLS is configured. None if the daemon is not
@@ -213,6 +245,11 @@ impl DaemonSettings {
             Security::Plain
         })
     }
+}
+
+/// Returns the addresses to listen on in a dockerd's arguments.
+pub(super) fn hosts_of(command: &[String]) -> impl Iterator<Item = &str> {
+    options(command, &["--host"]).chain(short_options(command, 'H'))
 }
 
 /// Returns the value of a flag: `--tls`, `--tls=true`.

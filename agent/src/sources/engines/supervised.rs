@@ -27,24 +27,32 @@ const KUBELETS_NAMESPACE: &str = "k8s.io";
 #[derive(Debug, Default)]
 pub struct SupervisorMemory {
     others: BTreeSet<ProcessKey>,
+    /// The namespaces for which they are others.
+    namespaces: BTreeSet<String>,
 }
 
-/// Finds the containers of Docker's and Podman's supervisors among the processes of `table`.
+/// Finds the containers of Docker's and Podman's supervisors among the processes of `table`. `namespaces` are the ones of
+/// containerd that dockerds are configured to use.
 pub fn find_supervised(
     reader: &ProcessReader,
     table: &ProcessTable,
+    namespaces: &BTreeSet<String>,
     memory: &mut SupervisorMemory,
 ) -> Sighting<Vec<SupervisedContainer>> {
     let mut gaps = Vec::new();
     let children = OnceCell::new();
     memory.others.retain(|key| reader.was_kept(*key));
+    if memory.namespaces != *namespaces {
+        memory.others.clear();
+        memory.namespaces.clone_from(namespaces);
+    }
     // By ID: a shim's short-lived helpers, and conmon's for an exec, name the same container.
     let mut found: BTreeMap<ContainerId, SupervisedContainer> = BTreeMap::new();
     for entry in &table.entries {
         if memory.others.contains(&entry.key) {
             continue;
         }
-        let container = match read_supervisor(reader, entry) {
+        let container = match read_supervisor(reader, entry, namespaces) {
             Ok(Task::OfEngine(container)) => container,
             Ok(Task::OfAnother) => {
                 memory.others.insert(entry.key);
@@ -160,7 +168,7 @@ enum Task {
     None,
 }
 
-fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Task> {
+fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry, namespaces: &BTreeSet<String>) -> io::Result<Task> {
     let name = program::read_name(reader, entry)?;
     let is_shim = SHIMS.iter().any(|shim| name.starts_with(shim));
     if !is_shim && name != CONMON {
@@ -168,7 +176,7 @@ fn read_supervisor(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<T
     }
     let command = program::read_command(reader, entry)?;
     let named = if is_shim {
-        parse_shim(&command)
+        parse_shim(&command, namespaces)
     } else {
         parse_conmon(&command)
     };
@@ -205,10 +213,12 @@ pub(in crate::sources) fn supervises_pods(reader: &ProcessReader, entry: &Proces
 
 type Named = (EngineKind, String, Option<String>);
 
-fn parse_shim(command: &[String]) -> Option<Named> {
+fn parse_shim(command: &[String], namespaces: &BTreeSet<String>) -> Option<Named> {
     let docker = |id: &str| is_id(id).then(|| (EngineKind::Dockerd, id.to_owned(), None));
     match option(command, &["-namespace", "--namespace"]) {
         Some(CONTAINERD_NAMESPACE) => {}
+        // Containers in the kubelet's namespace are its own, whatever dockerd is told.
+        Some(namespace) if namespace != KUBELETS_NAMESPACE && namespaces.contains(namespace) => {}
         Some(_) => return None,
         None => return docker(command.get(1)?), // Docker's own shim
     }

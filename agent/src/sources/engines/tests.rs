@@ -51,6 +51,70 @@ fn systemd(host: &RecordedHost) -> crate::sources::recorded::RecordedProcess<'_>
 }
 
 #[test]
+fn a_socket_that_dockerd_is_told_to_serve_is_its_api_wherever_it_is() {
+    for (arguments, path, serves) in [
+        (&["dockerd"][..], "/run/docker/metrics.sock", false),
+        (
+            &["dockerd", "-H", "unix:///srv/x.sock"],
+            "/run/docker/plugins/docker.sock",
+            false,
+        ),
+        (
+            &["dockerd", "-H", "unix:///run/docker/plugins/docker.sock"],
+            "/run/docker/plugins/docker.sock",
+            true,
+        ),
+        (
+            &["dockerd", "-DHunix:///run/docker/metrics.sock"],
+            "/run/docker/metrics.sock",
+            true,
+        ),
+        // It has another directory for its internal sockets.
+        (&["dockerd", "--exec-root=/srv/x"], "/run/docker/metrics.sock", true),
+        (&["dockerd", "--exec-root=/srv/x"], "/srv/x/metrics.sock", false),
+        (
+            &["dockerd", "--exec-root=/srv/x", "--host=unix:///srv/x/metrics.sock"],
+            "/srv/x/metrics.sock",
+            true,
+        ),
+    ] {
+        let host = RecordedHost::new();
+        systemd(&host);
+        let dockerd = host.process(20, 1, "dockerd").exe("/usr/bin/dockerd");
+        dockerd.arguments(arguments).in_host_root().socket(11);
+        let (engines, _) = look(&host, &[listening(11, HOST, path)]);
+        let expected = if serves {
+            format!("dockerd 20: {path}")
+        } else {
+            "dockerd 20:".to_owned()
+        };
+        assert_eq!(engines, [expected], "{arguments:?} {path}");
+    }
+}
+
+#[test]
+fn the_containerd_namespaces_of_roots_daemons_are_kept() {
+    let host = RecordedHost::new();
+    systemd(&host);
+    let status = |uid: u32| format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+    for (pid, uid, arguments) in [
+        (20, 0, &["dockerd", "--containerd-namespace", "ci"][..]),
+        (21, 0, &["dockerd", "--config-file=/etc/second.json"]),
+        (22, 0, &["dockerd", "--config-file=/etc/third.json"]),
+        (23, 1000, &["dockerd", "--containerd-namespace=users"]),
+    ] {
+        let dockerd = host.process(pid, 1, "dockerd").exe("/usr/bin/dockerd");
+        dockerd.arguments(arguments).in_host_root().file("status", status(uid));
+    }
+    host.file("/etc/second.json", r#"{"containerd-namespace":"builds"}"#);
+    let table = host.reader().read_table();
+    let table = table.reading.known().expect("processes are recorded");
+    let mut memory = ListenerMemory::default();
+    find_engines(&host.reader(), table, &[], &mut memory);
+    assert_eq!(memory.namespaces().iter().collect::<Vec<_>>(), ["builds", "ci"]);
+}
+
+#[test]
 fn without_docker_the_engines_are_absent() {
     let host = RecordedHost::new();
     systemd(&host).socket(7);

@@ -51,8 +51,16 @@ const K3S_NAMES: [(&str, bool); 5] = [
     ("ctr", false),
 ];
 
-/// Flags of k3s with a value that may come before its subcommand.
-const K3S_FLAGS_IN_FRONT: [&str; 3] = ["--data-dir", "-d", "-data-dir"];
+/// Flags of k3s, rke2 and k0s with a value that may come before their subcommand.
+const FLAGS_IN_FRONT: [&str; 7] = [
+    "--data-dir",
+    "-d",
+    "-data-dir",
+    "--config",
+    "-c",
+    "--debugListenOn",
+    "--status-socket",
+];
 
 /// A program that contains a kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +74,9 @@ pub(super) enum Program {
 }
 
 impl Program {
-    /// Returns the program from the executable's name, or from the kernel's name for the process if the executable may
-    /// not be read.
+    /// Returns the program from the name of the process's program.
     pub(super) fn of(entry: &ProcessEntry) -> Option<Self> {
-        let executable = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
-        match KubeletProgram::of(executable.unwrap_or(&entry.name))? {
+        match KubeletProgram::of(entry.program())? {
             KubeletProgram::Kubelet | KubeletProgram::Hyperkube => Some(Self::Kubelet),
             KubeletProgram::K3s => Some(Self::K3s),
             KubeletProgram::Kubelite => Some(Self::Microk8s),
@@ -95,7 +101,9 @@ impl Program {
         };
         match self {
             Self::K3s => runs_k3s(arguments),
-            Self::Kubelet if program.ends_with("hyperkube") => arguments.iter().skip(1).any(|word| word == "kubelet"),
+            Self::Kubelet if program.ends_with("hyperkube") => {
+                subcommand(&mut words_after(arguments)) == Some("kubelet")
+            }
             Self::Kubelet | Self::Microk8s => true,
         }
     }
@@ -112,14 +120,46 @@ fn runs_k3s(arguments: &[String]) -> bool {
     if let Some((_, runs)) = K3S_NAMES.iter().find(|(name, _)| *name == program) {
         return *runs;
     }
+    matches!(subcommand(&mut words), Some("server" | "agent"))
+}
+
+/// Returns the words after the program.
+fn words_after(arguments: &[String]) -> impl Iterator<Item = &str> {
+    arguments
+        .iter()
+        .flat_map(|argument| argument.split_whitespace())
+        .skip(1)
+}
+
+/// Returns the first word that is neither a flag nor the value of one.
+fn subcommand<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<&'a str> {
     while let Some(word) = words.next() {
-        if K3S_FLAGS_IN_FRONT.contains(&word) {
+        if FLAGS_IN_FRONT.contains(&word) {
             words.next();
         } else if !word.starts_with('-') {
-            return word == "server" || word == "agent";
+            return Some(word);
         }
     }
-    false
+    None
+}
+
+/// True if a program that was called with these arguments starts a kubelet, or serves CRI for one. While that kubelet is
+/// down, such a process shows that this is a node.
+pub(super) fn works_for_kubelet(program: KubeletProgram, arguments: &[String]) -> bool {
+    let command = subcommand(&mut words_after(arguments));
+    match program {
+        KubeletProgram::Rke2 => matches!(command, Some("server" | "agent")),
+        KubeletProgram::K0s => {
+            let is_worker = |flag: &str| {
+                let name = flag.strip_suffix("=true").unwrap_or(flag);
+                name == "--enable-worker" || name == "--single"
+            };
+            command == Some("worker") || command == Some("controller") && words_after(arguments).any(is_worker)
+        }
+        KubeletProgram::CriDockerd => !arguments.is_empty(),
+        // A process that contains a kubelet is one.
+        KubeletProgram::Kubelet | KubeletProgram::Hyperkube | KubeletProgram::K3s | KubeletProgram::Kubelite => false,
+    }
 }
 
 /// Adds the settings that k3s passes to its kubelet: from the flags that it passes on, or else from the drop-ins that

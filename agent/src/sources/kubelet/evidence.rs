@@ -1,7 +1,9 @@
-//! Finds evidence of a Kubernetes node whose kubelet and runtime were not recognised. A program that contains a kubelet
-//! under an unknown name is detected by its pods.
+//! Finds evidence of a Kubernetes node whose kubelet and runtime were not found. A program that contains a kubelet under
+//! an unknown name is detected by its pods, and a kubelet that is down by the program that starts it.
 
+use super::embedded::works_for_kubelet;
 use super::files::Files;
+use crate::model::kubelet::KubeletProgram;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
 use crate::sources::engines::supervises_pods;
@@ -20,6 +22,10 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
         let (pid, name) = (entry.key.pid, &entry.name);
         return Some(sign(&format!("process {pid} ({name}) supervises containers of pods")));
     }
+    if let Some(entry) = table.entries.iter().find(|entry| is_for_kubelet(reader, entry)) {
+        let (pid, name) = (entry.key.pid, entry.program());
+        return Some(sign(&format!("process {pid} ({name}) works for a kubelet")));
+    }
     match Files::open(host).has_entries(PODS) {
         Ok(false) => {}
         Ok(true) => return Some(sign(&format!("{PODS} has pods"))),
@@ -32,11 +38,24 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
 
 fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     // A process whose arguments may not be read may be one.
-    let supervises = supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error));
-    supervises && {
-        let authority = reader.open(entry.key).and_then(|process| read_authority(&process));
-        matches!(authority, Ok(Authority::Node))
-    }
+    supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error)) && is_of_node(reader, entry)
+}
+
+/// True if a process starts a kubelet, or serves CRI for one.
+fn is_for_kubelet(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
+    let Some(program) = KubeletProgram::of(entry.program()) else {
+        return false;
+    };
+    // A process whose arguments may not be read may be one.
+    let arguments = reader.read_arguments(entry.key);
+    let works = arguments.map_or_else(|error| !is_gone(&error), |words| works_for_kubelet(program, &words));
+    works && is_of_node(reader, entry)
+}
+
+/// True if a process has the rights of the node itself. Any user may give a process any name.
+fn is_of_node(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
+    let authority = reader.open(entry.key).and_then(|process| read_authority(&process));
+    matches!(authority, Ok(Authority::Node))
 }
 
 /// True if a process is in a pod of this node itself. A process of a node in a container has that container around it.

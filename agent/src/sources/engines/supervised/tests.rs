@@ -12,9 +12,38 @@ fn systemd(host: &RecordedHost) -> RecordedProcess<'_> {
 fn supervised(host: &RecordedHost) -> (Vec<SupervisedContainer>, Vec<Gap>) {
     let table = host.reader().read_table();
     let table = table.reading.known().expect("processes are recorded");
-    let found = find_supervised(&host.reader(), table, &mut SupervisorMemory::default());
+    let found = find_supervised(
+        &host.reader(),
+        table,
+        &BTreeSet::new(),
+        &mut SupervisorMemory::default(),
+    );
     let sighting = read_records(&host.reader(), table, found);
     (sighting.reading.known().cloned().unwrap_or_default(), sighting.gaps)
+}
+
+#[test]
+fn containers_in_the_namespace_of_a_dockerd_are_dockers() {
+    let host = RecordedHost::new();
+    systemd(&host);
+    for (pid, namespace, id) in [(20, "ci", A), (21, "k8s.io", B), (22, "other", C)] {
+        host.process(pid, 1, "x")
+            .exe("/usr/bin/containerd-shim-runc-v2")
+            .arguments(&["containerd-shim-runc-v2", "-namespace", namespace, "-id", id])
+            .cgroup("/system.slice/x.service");
+    }
+    let (mut reader, mut memory) = (host.reader(), SupervisorMemory::default());
+    let table = reader.read_table();
+    let table = table.reading.known().expect("processes are recorded");
+    let mut look = |namespaces: &[&str]| {
+        let namespaces = namespaces.iter().map(|&name| name.to_owned()).collect();
+        let found = find_supervised(&reader, table, &namespaces, &mut memory);
+        let containers = found.reading.items().iter();
+        containers.map(|c| (c.id.0.clone(), c.engine)).collect::<Vec<_>>()
+    };
+    assert_eq!(look(&[]), []);
+    // A dockerd was started since.
+    assert_eq!(look(&["ci", "k8s.io"]), [(A.to_owned(), EngineKind::Dockerd)]);
 }
 
 #[test]

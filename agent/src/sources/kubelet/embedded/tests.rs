@@ -323,6 +323,9 @@ fn kubelets_of_other_nodes_are_left_out() {
     host.process(14, 1, "hyperkube")
         .exe("/hyperkube")
         .arguments(&["/hyperkube", "kube-proxy"]);
+    host.process(17, 1, "hyperkube")
+        .exe("/hyperkube")
+        .arguments(&["/hyperkube", "kubectl", "logs", "-f", "kubelet"]);
     host.process(15, 1, "kubelet").exe("/usr/bin/kubelet").arguments(&[]);
     assert_eq!(look(&host), Sighting::absent());
     host.process(16, 1, "hyperkube").exe("/hyperkube").arguments(&[

@@ -68,6 +68,43 @@ fn supervisors_of_pods_show_a_node() {
 }
 
 #[test]
+fn a_program_that_starts_a_kubelet_shows_a_node() {
+    let user = "Uid:\t1000\t1000\t1000\t1000\n";
+    for (program, arguments, shows) in [
+        ("/usr/local/bin/rke2", &["/usr/local/bin/rke2 server"][..], true),
+        (
+            "/opt/rke2/bin/rke2",
+            &["rke2", "--debug", "agent", "--server", "x"],
+            true,
+        ),
+        ("/usr/local/bin/rke2", &["rke2", "kubectl", "logs", "server"], false),
+        ("/usr/local/bin/k0s", &["k0s", "worker", "--token-file", "x"], true),
+        (
+            "/usr/local/bin/k0s",
+            &["k0s", "--data-dir", "/srv/k0s", "controller", "--single=true"],
+            true,
+        ),
+        ("/usr/local/bin/k0s", &["k0s", "controller", "--enable-worker"], true),
+        ("/usr/local/bin/k0s", &["k0s", "controller"], false),
+        ("/usr/local/bin/k0s", &["k0s", "ctr", "worker"], false),
+        (
+            "/usr/bin/cri-dockerd",
+            &["cri-dockerd", "--container-runtime-endpoint", "fd://"],
+            true,
+        ),
+        ("/usr/bin/sleep", &["rke2", "server"], false),
+    ] {
+        let name = program.rsplit('/').next().expect("it has a name");
+        let host = host();
+        host.process(40, 1, name).exe(program).arguments(arguments);
+        let expected = shows.then(|| format!("process 40 ({name}) works for a kubelet, and no runtime was found"));
+        assert_eq!(answer(&host), expected, "{arguments:?}");
+        host.process(40, 1, name).file("status", user);
+        assert_eq!(answer(&host), None, "of a user: {arguments:?}");
+    }
+}
+
+#[test]
 fn pods_of_the_node_itself_show_a_node() {
     let nested = format!(
         "/docker/{}/kubelet.slice/{POD}/cri-containerd-{ID}.scope",
