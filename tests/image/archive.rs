@@ -256,14 +256,14 @@ fn other_than_static_programs_and_wrong_arguments_are_refused() -> Result<()> {
             &program,
             &["--platform", "linux/s390x"],
             64,
-            "wants linux/amd64 or linux/arm64",
+            "expected linux/amd64 or linux/arm64",
         ),
-        (&program, &["--platform"], 64, "--platform wants a value"),
+        (&program, &["--platform"], 64, "--platform needs a value"),
         (
             &program,
             &["--tag", "Castoff"],
             64,
-            "--tag 'Castoff' is no image's name",
+            "--tag 'Castoff' is not an image name",
         ),
         (&program, &["--squash"], 64, "unknown argument '--squash'"),
     ] {

@@ -95,16 +95,16 @@ fn a_place_with_another_version_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_version_that_is_none_or_not_greater_is_refused() -> Result<()> {
+fn an_invalid_or_not_greater_version_is_refused() -> Result<()> {
     let tree = Tree::of_a_release()?;
     let newest = format!("{VERSION} is not greater than the newest release in agent/CHANGELOG.md, {VERSION}");
     for (arguments, code, part) in [
-        (&["1.2"][..], 64, "'1.2' is no version"),
-        (&["v1.2.3"], 64, "'v1.2.3' is no version"),
-        (&["01.2.3"], 64, "'01.2.3' is no version"),
-        (&["1.2.3-rc.1"], 64, "'1.2.3-rc.1' is no version"),
-        (&[], 64, "wants one version"),
-        (&["1.2.3", "1.2.4"], 64, "wants one version"),
+        (&["1.2"][..], 64, "'1.2' is not a version"),
+        (&["v1.2.3"], 64, "'v1.2.3' is not a version"),
+        (&["01.2.3"], 64, "'01.2.3' is not a version"),
+        (&["1.2.3-rc.1"], 64, "'1.2.3-rc.1' is not a version"),
+        (&[], 64, "expected one version"),
+        (&["1.2.3", "1.2.4"], 64, "expected one version"),
         (&["0.0.9"], 65, "0.0.9 is older than the tree's own version"),
         (&[VERSION], 65, &newest),
     ] {

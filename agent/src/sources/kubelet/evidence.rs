@@ -31,7 +31,7 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
 }
 
 fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
-    // A process whose arguments may not be read may be one.
+    // A process whose arguments may not be read may be a supervisor.
     let supervises = supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error));
     supervises && {
         let authority = reader.open(entry.key).and_then(|process| read_authority(&process));
