@@ -1,5 +1,5 @@
-//! The composition root: the only place that knows sources, model, findings and sinks. It owns the cycle: query every source,
-//! each with its deadline; build one snapshot; judge it; return one immutable report.
+//! The composition root: the only place that uses sources, model, findings and sinks together. It runs the cycle: it
+//! queries every source, each with its deadline, builds one snapshot, judges it, and returns one immutable report.
 
 mod disk_side;
 mod disuse_side;
@@ -44,7 +44,7 @@ use host_side::{HostSide, HostSightings, Timed};
 /// The deadline for one pass over the host. A healthy pass takes milliseconds; one that hangs must not stop the cycle.
 const HOST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time that the look at the sockets waits for the files at a few paths.
+/// The time for which the look at the sockets waits for the files at a few paths.
 const PLACES_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The time for all rounds of one pass through the network namespaces together: less than that for the host, so that a slow node
@@ -58,15 +58,15 @@ pub struct Agent {
     files: Offload<FileSide>,
     mounts: Offload<MountSide>,
     runtime: RuntimeSource,
-    /// Containers that the runtime does not know: they are not requested again in every look.
+    /// Containers that the runtime does not know, so that not every look requests them again.
     unlisted: BTreeSet<ContainerId>,
     history: Arc<History>,
     history_gaps: Vec<Gap>,
     /// The gap for recorded times that were corrected, and the time of that look.
     corrected: Option<(Timestamp, Gap)>,
-    /// The last answer about connects that the history took in.
+    /// The last answer about connects that the history has recorded.
     taken_in: u64,
-    /// True unless the last look found its own look at the processes and sockets hanging.
+    /// False if the look at the processes and sockets hung in the last cycle.
     answers: bool,
     settings: Settings,
 }
@@ -96,15 +96,15 @@ impl Agent {
         }
     }
 
-    /// True unless the look at the processes and sockets hung through the whole last cycle. All other looks build on that one:
-    /// without it, an agent whose cycles end sees nothing.
+    /// True unless the look at the processes and sockets hung during the whole last cycle. All other looks depend on
+    /// it: without it, an agent sees nothing even though its cycles end.
     pub const fn answers(&self) -> bool {
         self.answers
     }
 
     /// Runs one cycle. Never fails: the report contains what could not be seen.
     pub async fn look(&mut self) -> Report {
-        // Its state is large, and would be a part of every future that awaits it.
+        // On the heap, because its state is large and would be a part of every future that awaits it.
         Box::pin(self.ask_and_conclude()).await
     }
 
@@ -131,7 +131,7 @@ impl Agent {
             let engines = engines.unwrap_or_else(|error| HostSightings::unanswered(&|hides| gap_of(error, hides)));
             // Not earlier: the engines' listeners must be known before a socket is opened.
             let none_ended = BTreeSet::new();
-            // The look awaits many things at once: this future is large, and lives on the heap.
+            // The look awaits many futures at the same time, so its own future is large and is on the heap.
             let answer = Box::pin(ask_runtime(
                 runtime,
                 host,
@@ -237,7 +237,7 @@ impl Agent {
         evaluate(&snapshot, joined, &self.history, sources, &self.settings)
     }
 
-    /// Queries the runtime once more if a process is in a container that it did not list, and that is new: the container
+    /// Queries the runtime once more if a process is in a new container that the runtime did not list: the container
     /// was created meanwhile.
     async fn ask_runtime_again(&mut self, snapshot: &mut Snapshot, listening: &Arc<ListeningFiles>) {
         let mut unlisted = join::unlisted_containers(snapshot);
@@ -310,7 +310,7 @@ impl Agent {
     }
 }
 
-/// The answer about connects whose clients were joined; none if that needed something that is not known.
+/// The answer about connects whose clients were joined; none if the join needed a fact that is not known.
 fn taken_in(snapshot: &Snapshot, joined: &Joined) -> Option<u64> {
     let is_joined = joined.engines.gap().is_none() && joined.clients.gap().is_none();
     snapshot
@@ -350,7 +350,7 @@ fn mount_facts(
     }
 }
 
-/// Queries the runtime. One that was not found is unknown if there is evidence that this is a node.
+/// Queries the runtime. If no runtime is found but there is evidence that this is a node, the runtime is unknown.
 async fn ask_runtime(
     runtime: &mut RuntimeSource,
     host: &mut Offload<HostSide>,
@@ -365,7 +365,7 @@ async fn ask_runtime(
     let evidence = match &kubelet.reading {
         Reading::Known(kubelet) => Some(kubelet.without_runtime()),
         Reading::Unknown(gap) => {
-            let asked = "the runtime that the kubelet was told of";
+            let asked = "the runtime that the kubelet is configured to use";
             Some(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, gap))
         }
         Reading::Absent => {
@@ -569,7 +569,7 @@ mod tests {
         assert!(agent.answers(), "a disk that hangs stops no look at the processes");
         let release = hang(&mut agent.host).await;
         agent.look().await;
-        assert!(!agent.answers(), "everything hangs, and the cycle ends all the same");
+        assert!(!agent.answers(), "everything hangs, and the cycle still ends");
         drop((disks, release));
         while !agent.answers() {
             agent.look().await;

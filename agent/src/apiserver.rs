@@ -1,8 +1,8 @@
 //! The connection to a Kubernetes API server, shared by all senders and readers: credentials, deadlines and limits, and the
 //! classification of answers.
 //!
-//! Never trusts an answer, never repeats a request by itself, never logs one: the caller decides when to retry and what to
-//! report. Relies on `kube-client` for kubeconfigs, credentials and TLS, and on nothing else of it.
+//! Never trusts an answer. Never retries or logs a request: the caller decides when to retry and what to report. Uses
+//! `kube-client` only for kubeconfigs, credentials and TLS.
 
 pub mod access;
 pub mod answer;

@@ -1,5 +1,5 @@
-//! The command line: the arguments, their validation, and the exit codes, which are a contract: 0 nothing at or above
-//! `--fail-on`, 1 something is, 2 cannot tell, 64 wrong use (and 70: castoff itself failed).
+//! The command line: the arguments, their validation, and the exit codes, which are a contract. 0: nothing is at or
+//! above `--fail-on`. 1: something is. 2: castoff cannot tell. 64: wrong usage. 70: castoff itself failed.
 
 mod args;
 mod check;

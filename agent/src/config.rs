@@ -1,5 +1,5 @@
-//! Validates the arguments and converts them to settings. Reports every mistake at once, each with the value and the allowed
-//! values.
+//! Validates the arguments and converts them to settings. Reports all mistakes together, each with the value and the
+//! allowed values.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -100,7 +100,7 @@ pub enum Publish {
 /// The window of a single look: it has no history, so no use is outside the window.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 86_400);
 
-/// The maximum number of targets: each is a metric and a label of the node.
+/// The maximum number of targets. Each target is a metric and a label of the node.
 const TARGET_LIMIT: usize = 8;
 
 /// Collects mistakes while arguments are read.

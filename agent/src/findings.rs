@@ -64,8 +64,8 @@ pub struct Facts<'a> {
     pub engines: &'a Reading<Vec<Engine>>,
     /// The clients that use them, now or within the window.
     pub clients: &'a Reading<Vec<Client>>,
-    /// The clients among them that use an engine of the node. Where the current clients are unknown, those that are remembered
-    /// within the window, which count whatever cannot be seen now.
+    /// The clients among them that use an engine of the node. If the current clients are unknown, the remembered
+    /// clients of the window, which count even if nothing can be seen now.
     pub used_by: Vec<&'a Client>,
     /// The clients that pass the API on, or may do so.
     pub relays: &'a Reading<Vec<Relay>>,

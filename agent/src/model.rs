@@ -1,4 +1,5 @@
-//! Plain data and the joins over it. Nothing here reads the host, fails, or knows how a fact is published.
+//! Plain data and the joins over it. Nothing here reads the host, returns an error, or depends on how a fact is
+//! published.
 
 pub mod client;
 pub mod connect;

@@ -1,5 +1,5 @@
-//! Reads the host. Every source may fail and then reports it in its [`Sighting`](crate::model::reading::Sighting), and
-//! none knows how its result is used. Blocking walks run off the async runtime.
+//! Reads the host. A source that fails reports this in its [`Sighting`](crate::model::reading::Sighting). No source
+//! depends on how its result is used. Blocking walks run off the async runtime.
 
 pub(crate) mod aside;
 pub mod connects;
@@ -44,8 +44,8 @@ impl HostPaths {
         if is_there(of_init.join(".")) {
             return of_init;
         }
-        // An init whose root may not be read. If the host was started from a file system in memory, the kernel's
-        // threads still have that one as their root, and it is empty by then.
+        // The root of init may not be read. If the host was started from a file system in memory, the kernel's threads
+        // still have that file system as their root, and it is empty by now.
         let of_kernel = proc.join("2/root");
         let is_kernel = std::fs::read(proc.join("2/comm")).is_ok_and(|name| name == b"kthreadd\n");
         if is_kernel && is_there(of_kernel.join("usr")) {

@@ -1,7 +1,7 @@
-//! castoff's own log, on standard error: transitions, not ticks.
+//! castoff's own log, on standard error. It reports changes only.
 //!
-//! Names in it were chosen by whoever started a process or bound a socket. A terminal must not interpret them, and they must not
-//! begin a line that looks like castoff's own.
+//! The names in it were chosen by the users who started a process or bound a socket. A terminal must not interpret
+//! them, and they must not begin a line that looks like castoff's own.
 
 use std::io::{self, Write};
 
@@ -42,7 +42,7 @@ pub fn start(filter: Targets, format: Format) {
             let log = log.with_ansi(false).with_writer(|| Visible(io::stderr()));
             log.finish().with(filter).init();
         }
-        // JSON escapes by itself every character that is not plain.
+        // JSON escapes every character that is not plain.
         Format::Json => log.json().with_writer(io::stderr).finish().with(filter).init(),
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_level_is_refused() {
+    fn a_word_that_is_not_a_level_is_refused() {
         for right in ["info", "WARN", "off", "castoff=trace", "warn,castoff::agent=debug"] {
             assert!(filter(right).is_ok(), "{right}");
         }

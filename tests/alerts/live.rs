@@ -121,7 +121,7 @@ fn alerts_fire_for_the_right_clients_and_dashboards_have_data() -> Result<()> {
     )?;
     nothing_blames_the_agent(&prometheus)?;
     each_panel_has_data(&prometheus)?;
-    looks_that_had_nothing_to_write_are_no_writes(&agent)?;
+    looks_with_nothing_to_write_are_not_counted_as_writes(&agent)?;
 
     // The runtime cannot be asked any more. The alert that it is out of support lasts until that is reported.
     drop((scene.pods, runtime));
@@ -229,8 +229,8 @@ fn wait_for_alerts(prometheus: &Prometheus, wanted: &[(&str, Value)]) -> Result<
     })
 }
 
-/// A look after which nothing was to be written does not show if the state file can be written.
-fn looks_that_had_nothing_to_write_are_no_writes(agent: &Agent) -> Result<()> {
+/// A look after which castoff has nothing to write does not show whether the state file can be written.
+fn looks_with_nothing_to_write_are_not_counted_as_writes(agent: &Agent) -> Result<()> {
     let written = agent.metric(r#"castoff_state_writes_total{outcome="written"}"#)?;
     let looks = agent.metric("castoff_cycles_total")?;
     let (written, looks) = written.zip(looks).context("both are counted")?;

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_no_sample_is_refused() {
+    fn a_line_that_is_not_a_sample_is_refused() {
         let good = "# HELP a b\na{b=\"c d\"} 1\na_sum 2.5e-3\n";
         assert_eq!(Exposition::parse(good.to_owned()).expect("the text format").series, 2);
         for bad in ["a", "a{b=\"c\" 1", "a b", " 1", "a-b 1", ""] {

@@ -1,5 +1,5 @@
 //! `castoff cluster` against an API server with thousands of nodes, each agent 20 ms away: time, memory and requests,
-//! and their growth. The server is simulated; castoff is as it is shipped.
+//! and their growth. The server is simulated; castoff is the shipped program.
 
 use std::fs;
 use std::io::Read;
@@ -19,8 +19,8 @@ use crate::tools::seconds;
 
 /// The numbers of nodes.
 const SIZES: [u32; 3] = [1_250, 5_000, 20_000];
-/// The number of nodes of the largest cluster, which is measured as a table and takes minutes, and the seconds of
-/// `--for` from which on it is.
+/// The number of nodes of the largest cluster, which is measured as a table and takes minutes, and the minimum `--for`
+/// in seconds for which it is measured.
 const LARGEST: u32 = 100_000;
 const LONG: u64 = 240;
 /// The round trip from the API server to an agent.
@@ -74,7 +74,7 @@ pub(crate) fn measure(say: impl Fn(&str)) -> Result<Vec<Measured>> {
     Ok(all)
 }
 
-/// One node in fifty has no agent, one in two hundred is a Windows one.
+/// One node in fifty has no agent, and one in two hundred runs Windows.
 fn grow(api: &FakeApi, nodes: u32) {
     let fleet = &mut api.script().fleet;
     for at in 0..nodes {

@@ -146,7 +146,7 @@ pub(crate) struct Exits {
 }
 
 impl Exits {
-    /// Starts so many processes each second, as far as the machine can.
+    /// Starts this many processes each second, if the machine is fast enough.
     pub(crate) fn start(each_second: usize) -> Result<Self> {
         let words = ["churn", &each_second.to_string(), "-"];
         let (part, _) = start(&Place::host(), &images::load()?, &words)?;

@@ -25,9 +25,9 @@ use anyhow::Result;
 use figures::table;
 use tools::seconds;
 
-/// Returns the numbers of pods, and the time for which the agent is measured with each: `--for` of `tests/run`, by
-/// default half a minute, and an eighth of it. With `--for 240s` the first is 240 looks, which take an hour with the agent's
-/// default period.
+/// Returns the numbers of pods, and for each the time for which the agent is measured: `--for` of `tests/run` (by
+/// default half a minute), and an eighth of it. With `--for 240s` the first is 240 looks, which take an hour with the
+/// agent's default period.
 fn steps() -> [(usize, Duration); 2] {
     let span = Duration::from_secs(seconds(30));
     [(110, span), (250, span / 8)]

@@ -1,5 +1,5 @@
-//! Complete looks of `castoff run` on loads of growing size, up to a node that is far too large: the cost of a look, the
-//! memory, the series, and a client that must not be lost among all of it.
+//! Complete looks of `castoff run` on loads of growing size, up to a node that is far too large: the cost of a look,
+//! the memory, the series, and one client that every report must show.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,7 +101,8 @@ fn look(load: &Load) -> Result<Measured> {
     let group = MemoryGroup::make(Some(shipped::memory_limit()?))?;
     let period = format!("{}s", PERIOD.as_secs());
     let agent = Agent::start_by(group.command(&castoff_binary()?)?, ["--period", period.as_str()])?;
-    // On a busy machine a look may take too long, which the report says: then the client is not lost, but not seen yet.
+    // On a busy machine a look may take too long, which the report states. In that case the client is not lost, but not
+    // seen yet.
     wait::until("the honest client", PATIENCE * 2, || {
         ensure!(has_connection(&agent.report()?, HONEST), "no look has found it");
         Ok(())

@@ -1,8 +1,8 @@
-//! A soak: `castoff run` for an hour on a node on which processes, containers, clients and the engine come and go.
-//! Prints how its figures develop, and fails if an invariant does not hold.
+//! A soak test: `castoff run` for an hour on a node on which processes, containers, clients and the engine start and
+//! end. Prints how its figures develop, and fails if an invariant does not hold.
 //!
-//! The node is a stage, a machine of its own, so a run needs nothing of the machine's daemons and other tests do not
-//! change its figures but those of time.
+//! The node is a stage (a separate machine), so a run does not need the machine's daemons, and other tests affect only
+//! its timing figures.
 
 mod churn;
 mod node;
@@ -35,10 +35,10 @@ const SECONDS: u64 = 3_600;
 const PERIOD: Duration = Duration::from_secs(2);
 /// The time from one sample to the next.
 const SAMPLES: Duration = Duration::from_secs(3);
-/// The engine restarts this often in a run, but not more often than the shortest time allows.
+/// The number of restarts of the engine in a run, if the shortest time between them allows so many.
 const RESTARTS: u32 = 20;
 const SHORTEST: Duration = Duration::from_secs(15);
-/// The timeout of what usually takes a moment.
+/// The timeout of operations that usually take a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the soak on a stage. Returns whether all invariants held.
@@ -97,7 +97,7 @@ fn start(command: Command, node: &Node, state: &Path) -> Result<Agent> {
     let state = state.to_str().context("a path in UTF-8")?;
     let period = format!("{}s", PERIOD.as_secs());
     let arguments = ["--period", &period, "--runtime-endpoint", &endpoint, "--state", state];
-    // The method that every kernel has.
+    // The method that every kernel supports.
     let events = ["--connect-events", "tracepoint", "--requests", "tracepoint"];
     Agent::start_by(command, arguments.into_iter().chain(events))
 }

@@ -94,7 +94,7 @@ fn page(folder: &std::path::Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// A fleet that is leaving Docker: two nodes a day.
+/// A fleet that moves off Docker: two nodes a day.
 fn report(node: &str) -> String {
     let at: usize = node[node.len() - 2..].parse().unwrap_or_default();
     let pod = |namespace: &str, kind: &str, name: &str| {

@@ -118,7 +118,10 @@ fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Cli
     browser.press("Enter")?;
     browser.loaded()?;
     let told = text(browser)?;
-    ensure!(told.contains("itself every 15 s") && told.contains("Stop"), "{told}");
+    ensure!(
+        told.contains("automatically every 15 s") && told.contains("Stop"),
+        "{told}"
+    );
 
     // The shortest period that is allowed; the page itself offers longer ones.
     browser.load(&format!("http://{}/?refresh=5", agent.address()))?;
@@ -139,7 +142,7 @@ fn it_changes_with_the_node(browser: &Browser, agent: &Agent, unit: clients::Cli
     browser.loaded()?;
     let after = browser.evaluate(of_unit)?;
     ensure!(after.as_str().is_some_and(|seen| seen.contains("ago")), "{after}");
-    ensure!(text(browser)?.contains("itself every 5 s"));
+    ensure!(text(browser)?.contains("automatically every 5 s"));
     Ok(())
 }
 

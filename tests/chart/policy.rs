@@ -135,7 +135,7 @@ impl Change {
             .and_then(Value::as_array)
             .context("validations")?
         {
-            // The policy fails closed.
+            // If the policy fails, it denies the request.
             if !truth(&validation["expression"], &context).unwrap_or(false) {
                 return Ok(Answer::Denied(text_at(validation, "/message").to_owned()));
             }

@@ -42,7 +42,7 @@ fn an_agent_serves_its_reader_and_no_other_pod() -> Result<()> {
         }
         site.release().page_with("metrics", &bearer(reader(None)?))?;
         ensure!(site.release().report()?["node"] == NODE, "another node's report");
-        it_is_of_no_use_elsewhere(site, &reader(Some(NAME))?)?;
+        it_is_not_accepted_elsewhere(site, &reader(Some(NAME))?)?;
         wait::until("the node's verdict in the fleet", PATIENCE, || {
             let fleet = site.release().fleet()?;
             ensure!(fleet["nodes"][0]["verdict"] == "clear", "the fleet: {fleet}");
@@ -51,8 +51,8 @@ fn an_agent_serves_its_reader_and_no_other_pod() -> Result<()> {
     })
 }
 
-/// The API server does not accept the token that agents are shown.
-fn it_is_of_no_use_elsewhere(site: &Site, token: &str) -> Result<()> {
+/// The API server does not accept the token that castoff sends to agents.
+fn it_is_not_accepted_elsewhere(site: &Site, token: &str) -> Result<()> {
     let mut kubectl = site.cluster.kubectl_command();
     let output = kubectl.args(["--token", token, "get", "--raw", "/metrics"]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);

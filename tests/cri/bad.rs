@@ -121,7 +121,7 @@ async fn empty_answers_are_not_taken_as_facts() {
 
 /// Wherever the connection ends, there is a reason and no partial answer.
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_no_answer() {
+async fn an_incomplete_answer_is_not_used() {
     let host = Host::new();
     let mut whole = script();
     for nth in 0..200 {

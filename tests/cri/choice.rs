@@ -116,7 +116,7 @@ async fn a_silent_runtime_leaves_a_gap_and_a_dead_one_does_not() {
 }
 
 #[tokio::test]
-async fn dockers_own_containerd_without_cri_is_no_runtime() {
+async fn dockers_own_containerd_without_cri_is_not_a_runtime() {
     let host = Host::new();
     let fake = host.serve(CONTAINERD, Script::of("containerd", "1.7.34", []));
     let seen = ask(&mut host.source(None), &no_kubelet()).await;

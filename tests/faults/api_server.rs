@@ -15,7 +15,7 @@ use crate::watched::{Phase, Watched};
 const LASTS: Duration = Duration::from_secs(12);
 const NODE: &str = "worker-1";
 
-/// Whatever the API server does, the looks go on, and nothing adds up in the agent.
+/// Whatever the API server does, the agent continues to look, and its resources do not grow.
 pub(crate) fn fails(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
     let server = Async::new().context("start an async runtime")?;

@@ -95,7 +95,8 @@ fn report_at(agent: &Watched, shift: i64) -> Result<Value> {
     agent.agent().report()
 }
 
-/// Neither jump loses a client, makes the node better than it is, or stops the looks; nor does a restart in between.
+/// No jump of the clock loses a client, improves the verdict, or stops the looks, and neither does a restart in
+/// between.
 pub(crate) fn jumps(_: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
     let _engine = start_engine()?;
@@ -110,12 +111,12 @@ pub(crate) fn jumps(_: &Plan) -> Result<()> {
     })?;
     for (round, shift) in SHIFTS.into_iter().enumerate() {
         if round == 4 {
-            // The use is over, and counts all the same.
+            // The use is over, and still counts.
             drop(client.take());
         }
         let context = || format!("the clock is off by {} days", shift / DAY);
         if round == 5 {
-            // The next castoff starts with the clock of then.
+            // The next castoff starts with the shifted clock.
             agent.stop()?;
             clock.set(shift)?;
             agent = clock.start(&state)?;

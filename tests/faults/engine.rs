@@ -25,7 +25,7 @@ pub(crate) fn stopped(plan: &Plan) -> Result<()> {
     agent.stop()
 }
 
-/// The client was seen, so it counts for the window, whatever becomes of the engine.
+/// The client was seen, so it counts for the window, whatever happens to the engine.
 pub(crate) fn killed(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
     let mut engine = start_engine()?;

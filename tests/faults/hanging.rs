@@ -9,7 +9,8 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
 };
 
-/// A mount on which every access waits until it is dropped; then each fails, and the directory below is back.
+/// A mount on which every access waits until the mount is dropped. Then each access fails, and the directory below is
+/// visible again.
 pub(crate) struct HangingMount {
     device: Option<File>,
     point: PathBuf,
@@ -55,7 +56,7 @@ impl Copy {
         fs::create_dir(&point)?;
         mount_bind_recursive(folder, &point).with_context(|| format!("bind {folder}"))?;
         let copy = Self { point, _folder: place };
-        // Or else a mount over the copy would cover the directory itself.
+        // Otherwise a mount over the copy would cover the directory itself.
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change(&copy.point, private).with_context(|| format!("separate the copy of {folder}"))?;
         Ok(copy)

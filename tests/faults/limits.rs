@@ -55,7 +55,7 @@ pub(crate) fn frozen(plan: &Plan) -> Result<()> {
     agent.stop()
 }
 
-/// The descriptors are taken away while the agent runs, and given back: what it cannot see is no `clear`.
+/// The agent loses its descriptors while it runs, and gets them back: while it cannot see, it does not report `clear`.
 pub(crate) fn few_descriptors(plan: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
     let mut agent = Watched::start(&["--runtime-endpoint", ENDPOINT])?;
@@ -63,7 +63,7 @@ pub(crate) fn few_descriptors(plan: &Plan) -> Result<()> {
     let pid = agent.agent().pid();
     let set = |limit: &str| -> Result<()> {
         let mut command = Command::new("prlimit");
-        // The hard limit stays: to raise it again needs a right that not every machine grants.
+        // The hard limit does not change, because raising it again needs a right that not every machine grants.
         let status = command
             .args(["--pid", &pid.to_string(), &format!("--nofile={limit}:")])
             .status()?;

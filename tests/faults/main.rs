@@ -1,8 +1,8 @@
-//! Everything that castoff depends on fails, one thing after the other, and the agent is watched meanwhile.
+//! Makes everything that castoff depends on fail, one part after the other, and checks the agent meanwhile.
 //!
-//! The faults run on stages, machines of their own, where a node without Docker is `clear`: a false `clear` is seen. With
-//! arguments, only the faults run whose name contains one of them. `CASTOFF_TESTS_SECONDS` is the time for all of
-//! them, which sets how often each is repeated.
+//! The faults run on stages (separate machines), where a node without Docker is `clear`, so that a false `clear` is
+//! noticed. With arguments, only the faults run whose name contains one of them. `CASTOFF_TESTS_SECONDS` is the time
+//! for all of them, which sets how often each is repeated.
 
 mod api_server;
 mod clock;
@@ -39,7 +39,7 @@ const SECONDS: u32 = 90;
 /// The seconds of a run apart from the repetitions, and those of one more repetition of each fault, roughly.
 const BASE: u32 = 60;
 const ROUND: u32 = 18;
-/// The fewest repetitions that show a leak of one descriptor or thread each.
+/// The minimum number of repetitions that show a leak of one descriptor or thread in each.
 const FEWEST: u32 = 4;
 
 /// A fault: its name, and the test.
@@ -171,7 +171,7 @@ fn run_all(words: &Words) -> Result<bool> {
         })
     })?;
     let failed = failed.load(Ordering::Relaxed);
-    // The checks are counted one by one; this line says that they have run to their end.
+    // The checks are counted one by one. This line confirms that all of them have run.
     let result = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {result}. 0 passed; 0 failed; 0 ignored");
     Ok(failed == 0)

@@ -33,7 +33,7 @@ const DISKS: [&str; 8] = [
     "/var/snap",
 ];
 
-/// All of them hang at once: a client that is connected is seen all the same.
+/// All of them hang at the same time, and castoff still sees a client that is connected.
 pub(crate) fn disks(_: &Plan) -> Result<()> {
     let _node = (start_kubelet()?, Runtime::start()?);
     for disk in DISKS {
@@ -100,7 +100,7 @@ pub(crate) fn files_alone(_: &Plan) -> Result<()> {
     agent.stop()
 }
 
-/// Every look hangs: the agent is not alive, and it is again when a look ends. It stops in time meanwhile.
+/// Every look hangs: the agent is not alive until a look ends. Meanwhile it can still be stopped in time.
 pub(crate) fn an_agent_whose_looks_all_hang_is_not_alive(_: &Plan) -> Result<()> {
     let (proc, root) = (Copy::of("/proc")?, Copy::of("/")?);
     let paths = [proc.path(), root.path()].map(|path| path.to_string_lossy().into_owned());

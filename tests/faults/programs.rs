@@ -127,7 +127,7 @@ fn connects(report: &Value, who: &str) -> Result<Option<u64>> {
     Ok(client.and_then(|client| client["connects"].as_u64()))
 }
 
-/// The kernel has no program any more: the first connect that only the file's times show makes castoff find out.
+/// The kernel no longer has the program. The first connect that only the file's times show makes castoff detect this.
 pub(crate) fn detached(_: &Plan) -> Result<()> {
     let seen = detach_and_connect(|| burst("after", 1).map(|()| None))?;
     ensure!(seen == ["unseen"], "{seen:?}");
@@ -142,7 +142,7 @@ pub(crate) fn detached_while_a_client_connects(_: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Detaches the programs, connects, and returns the clients once castoff has found out. castoff then attaches them again.
+/// Detaches the programs, connects, and returns the clients once castoff has detected this. castoff then attaches them again.
 fn detach_and_connect(connect: impl Fn() -> Result<Option<Client>>) -> Result<Vec<String>> {
     let node = Node::start()?;
     node.wait_for_programs()?;
@@ -163,7 +163,7 @@ fn detach_and_connect(connect: impl Fn() -> Result<Option<Client>>) -> Result<Ve
     Ok(seen)
 }
 
-/// Another program removes the listeners from the map, which no test with a socket of castoff's own notices.
+/// Another program removes the listeners from the map, which the self-test with castoff's own socket does not notice.
 pub(crate) fn forgotten(_: &Plan) -> Result<()> {
     let node = Node::start()?;
     node.wait_for_programs()?;
@@ -183,7 +183,7 @@ pub(crate) fn full_ring(_: &Plan) -> Result<()> {
     let sent = burst("flood", TOO_MANY);
     signal(pid, Signal::CONT)?;
     sent?;
-    node.wait_for_gap("client", "connects have no name")?;
+    node.wait_for_gap("client", "connects could not be named")?;
     let report = node.agent.agent().report()?;
     let events = &report["connectEvents"]["value"];
     let [recorded, lost] = ["recorded", "lost"].map(|figure| events[figure].as_u64().unwrap_or_default());

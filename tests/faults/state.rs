@@ -119,7 +119,7 @@ pub(crate) fn is_told(report: &Value) -> bool {
     gaps(report).any(|gap| gap["asked"].as_str().is_some_and(|asked| asked.contains("state file")))
 }
 
-/// A disk that is full, or read-only, or gone: it is reported, the looks go on, and the state is written when it is
+/// The disk is full, read-only, or gone. castoff reports this, continues to look, and writes the state when the disk is
 /// back.
 fn endure(extent: (u32, Duration), mut change: impl FnMut(&Disk, Phase) -> Result<()>) -> Result<()> {
     let mut kept = Kept::start()?;
@@ -132,7 +132,7 @@ fn endure(extent: (u32, Duration), mut change: impl FnMut(&Disk, Phase) -> Resul
         change(&kept.disk, phase)?;
         if phase == Phase::Begin {
             began += 1;
-            // Something new to write, which the disk refuses.
+            // The state changes, and the disk refuses the write.
             clients.push(connect(&kept.engine, &format!("new-{began}"))?);
         }
         Ok(())
@@ -245,7 +245,7 @@ pub(crate) fn unreadable(_: &Plan) -> Result<()> {
         fs::write(&state, &content)?;
         let mut agent = start(&state).with_context(|| name.to_owned())?;
         let verdict = agent.check().with_context(|| name.to_owned())?;
-        // An earlier use may be in the file: nothing better than unknown is claimed.
+        // The file may contain an earlier use, so castoff claims nothing better than unknown.
         ensure!(verdict == "unknown", "{name}: {verdict}");
         ensure!(is_told(&agent.agent().report()?), "{name} is not reported");
         ensure!(

@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(12);
 /// The number of agents that are killed, and the fewest of them that must have been in a write.
 const KILLS: usize = 60;
 const IN_A_WRITE: usize = 15;
-/// The clients in the file at the start: a write of so many takes milliseconds.
+/// The number of clients in the file at the start, so that a write takes milliseconds.
 const KNOWN: usize = 1_500;
 
 /// An agent is killed again and again while it writes. After each kill the file is whole, and has every client that it
@@ -102,8 +102,8 @@ pub(crate) fn fill(engine: &Engine, state: &Path) -> Result<()> {
     Ok(fs::write(state, document.to_string())?)
 }
 
-/// Waits until a write has begun: its temporary file has a content, or the file is already another one. Before, the agent
-/// makes an empty file to see that it may write.
+/// Waits until a write has begun: its temporary file has a content, or the file is already another one. Before that,
+/// the agent creates an empty file to check that it may write.
 fn wait_for_write(folder: &Path, state: &Path) -> Result<()> {
     let inode = fs::metadata(state)?.ino();
     let end = Instant::now() + SOON;
@@ -125,7 +125,7 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 
 fn is_writing(folder: &Path, state: &Path) -> Result<bool> {
     let others = fs::read_dir(folder)?.map_while(Result::ok).map(|entry| entry.path());
-    // One that is gone meanwhile has no length.
+    // A file that is gone meanwhile has no length.
     let has_content = |path: PathBuf| path != state && fs::metadata(path).is_ok_and(|file| file.len() > 0);
     Ok(others.into_iter().any(has_content))
 }

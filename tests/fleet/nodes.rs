@@ -297,7 +297,7 @@ async fn each_node_is_judged_for_the_requested_targets() -> Result<()> {
         (
             "other",
             ["cannot-tell", "cannot-tell"],
-            "does not hold all that decides",
+            "lacks data that the answer needs",
         ),
         ("bare", ["cannot-tell", "cannot-tell"], "no castoff pod is on it"),
     ] {

@@ -1,4 +1,4 @@
-//! Agents that want a token: castoff requests one that is of use to agents only, and says why where it gets none.
+//! Agents that require a token: castoff requests a token that only agents accept, and gives the reason if it gets none.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn requests_for_tokens(api: &FakeApi) -> Vec<Seen> {
 }
 
 #[tokio::test]
-async fn agents_that_want_a_token_get_one_that_only_agents_accept() -> Result<()> {
+async fn agents_that_require_a_token_get_one_that_only_agents_accept() -> Result<()> {
     let api = guarded(20, "castoff-reader").await?;
     let ran = Person::of(&api)?.run(&["-o", "json", "--concurrency", "3"]).await?;
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
@@ -114,13 +114,13 @@ async fn without_a_token_each_row_says_why_and_what_to_do() -> Result<()> {
         }
         assert_eq!(requests_for_tokens(&api).len(), 1, "a refusal holds for all agents");
         let notes = ran.json()?["summary"]["notes"].to_string();
-        assert!(notes.contains("9 agents want a token"), "{notes}");
+        assert!(notes.contains("9 agents require a token"), "{notes}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_request_for_a_token_that_is_put_off_is_made_again() -> Result<()> {
+async fn a_delayed_request_for_a_token_is_repeated() -> Result<()> {
     for fault in [Fault::status(429, "later"), Fault::status(500, "leader changed")] {
         let (ran, _) = failing(fault).await?;
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -129,7 +129,7 @@ async fn a_request_for_a_token_that_is_put_off_is_made_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_api_server_is_no_wish_for_a_token() -> Result<()> {
+async fn a_refusal_by_the_api_server_is_not_a_request_for_a_token() -> Result<()> {
     let api = guarded(1, "castoff-reader").await?;
     for code in [401, 403] {
         api.script()
@@ -145,7 +145,7 @@ async fn a_refusal_of_the_api_server_is_no_wish_for_a_token() -> Result<()> {
     Ok(())
 }
 
-/// As an agent of an older version does, which knows nothing of the header.
+/// Like an agent of an older version, which does not know the header.
 #[tokio::test]
 async fn an_agent_that_refuses_the_token_is_reported() -> Result<()> {
     let api = guarded(1, "castoff-reader").await?;

@@ -23,7 +23,7 @@ const REQUESTS: u64 = 4 + 4 + 1 + NODES;
 /// The rounds before memory is measured, and those until it is measured again.
 const WARM_UP: u64 = 40;
 const ROUNDS: u64 = 200;
-/// The growth of memory that is no leak, in KiB: the size of a report in every tenth round would be more.
+/// The growth of memory that does not count as a leak, in KiB. Keeping a report in every tenth round would exceed it.
 const MORE_MEMORY: usize = 1 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -70,7 +70,7 @@ impl Watching {
         self.rounds.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many rounds more have ended with a summary of all nodes.
+    /// Waits until this many more rounds have ended with a summary of all nodes.
     async fn wait_for_rounds(&self, more: u64) -> Result<()> {
         let (end, wanted) = (Instant::now() + PATIENCE, self.rounds() + more);
         while self.rounds() < wanted {
@@ -167,7 +167,7 @@ async fn a_watch_reads_every_node_while_the_server_throttles_and_pages_expire() 
             ("castoff-node-0003:", throttled()),
         ];
         watching.api.script().on.extend(faults);
-        // One that is under way has not met all of them.
+        // A round that is under way has not had all faults.
         watching.wait_for_rounds(2).await?;
         let left = watching.api.script().on.len();
         ensure!(left == 0, "round {round}: {left} faults were not met");

@@ -256,7 +256,7 @@ fn other_than_static_programs_and_wrong_arguments_are_refused() -> Result<()> {
             &program,
             &["--platform", "linux/s390x"],
             64,
-            "wants linux/amd64 or linux/arm64",
+            "expected linux/amd64 or linux/arm64",
         ),
         (&program, &["--platform"], 64, "--platform needs a value"),
         (

@@ -1,5 +1,5 @@
 //! Tests deploy/privileges.md line by line: with the documented rights everything is seen; without any one of them,
-//! castoff misses what the document says, reports it, and no verdict gets better.
+//! castoff misses what the document says and reports this, and the verdict does not improve.
 
 use std::fs;
 use std::thread;

@@ -170,7 +170,7 @@ impl Agent {
         self.reports.send_replace(Some(Arc::new(report(verdict, self.second))));
     }
 
-    /// Publishes a report of a node whose Docker is unused for so many days.
+    /// Publishes a report of a node whose Docker has been unused for this many days.
     fn say_unused_for(&mut self, days: u64) {
         self.second += 15;
         let mut report = report(Verdict::Idle, self.second);

@@ -207,7 +207,7 @@ async fn an_unanswered_write_is_not_taken_as_failed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_incomplete_handshake_is_no_connection() -> Result<()> {
+async fn an_incomplete_handshake_is_not_a_connection() -> Result<()> {
     // The start of a ServerHello whose length promises more bytes.
     const HALF: [u8; 9] = [0x16, 3, 3, 0, 122, 2, 0, 0, 118];
     for (after, outcome) in [

@@ -81,7 +81,7 @@ fn play(cluster: &Cluster, image: &Image, machine: &mut Machine, table: &mut Tab
     Ok(())
 }
 
-/// While no agent runs, the fleet reports it, whatever the Node's label was.
+/// While no agent runs, `castoff cluster` reports this, whatever the Node's label was.
 fn no_agent_answers(castoff: &Release<'_>, table: &mut Table) -> Result<()> {
     let labels = castoff.labels(NODE)?;
     let last = labels.get("docker-dependency").and_then(|value| value.as_str());

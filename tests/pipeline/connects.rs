@@ -112,7 +112,7 @@ async fn self_test(program: &Path) -> Result<Report> {
 }
 
 #[tokio::test]
-async fn castoffs_own_connect_and_request_are_recorded_and_make_no_client() -> Result<()> {
+async fn castoffs_own_connect_and_request_are_recorded_and_are_not_a_client() -> Result<()> {
     let report = self_test(&castoff_binary()?).await?;
     let events = report.connect_events.known().context("the kernel was asked")?;
     assert_eq!(events.self_test.as_ref().and_then(|test| test.failure.as_deref()), None);

@@ -1,4 +1,4 @@
-//! Clients of an engine that serve clients of their own.
+//! Clients of an engine that serve their own clients.
 
 use anyhow::{Context, Result};
 use castoff::findings::report::Report;
@@ -43,7 +43,7 @@ async fn a_client_of_a_relay_uses_docker_and_a_mount_of_its_socket_is_an_exposur
 }
 
 #[tokio::test]
-async fn a_visitor_of_a_web_server_that_watches_docker_is_no_client_of_docker() -> Result<()> {
+async fn a_visitor_of_a_web_server_that_watches_docker_is_not_a_client_of_docker() -> Result<()> {
     let report = agent(&hosts::relays::relays()?).look().await;
     let web = relay(&report, "pod ci/builder-0 (build)")?;
     assert_eq!(behind(web), [("visitor.service (/usr/bin/curl)".to_owned(), false)]);

@@ -38,7 +38,7 @@ async fn without_the_api_servers_answer_every_reader_is_refused() -> Result<()> 
         assert!(answer.to_lowercase().contains("\r\nretry-after: 5\r\n"), "{answer}");
         assert_eq!(pages.get("/livez", "one").await?.0, 200);
     }
-    // A user without a name is no user, and `allowed` together with `denied` is a refusal.
+    // A user without a name does not count, and `allowed` together with `denied` is a refusal.
     for status in [
         "{\"authenticated\":true}",
         "{\"authenticated\":true,\"allowed\":true,\"user\":{\"username\":\"\"}}",

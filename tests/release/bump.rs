@@ -95,7 +95,7 @@ fn a_place_with_another_version_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_version_that_is_none_or_not_greater_is_refused() -> Result<()> {
+fn an_invalid_or_not_greater_version_is_refused() -> Result<()> {
     let tree = Tree::of_a_release()?;
     let newest = format!("{VERSION} is not greater than the newest release in agent/CHANGELOG.md, {VERSION}");
     for (arguments, code, part) in [

@@ -315,7 +315,7 @@ fn helm_takes_the_packed_chart_for_the_one_in_the_tree() -> Result<()> {
 }
 
 #[test]
-fn a_tree_or_programs_that_are_no_release_are_refused() -> Result<()> {
+fn a_tree_or_programs_that_are_not_a_release_are_refused() -> Result<()> {
     let release = Release::made()?;
     let (tree, programs) = (&release.tree, release.programs.path());
     let folder = tempfile::tempdir()?;

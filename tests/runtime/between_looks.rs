@@ -20,7 +20,7 @@ fn listener<'a>(report: &'a Value, docker: &Docker) -> Result<&'a Value> {
 }
 
 #[test]
-fn a_socket_without_a_connect_is_reported_so_and_a_look_is_no_use() -> Result<()> {
+fn a_socket_without_a_connect_is_reported_and_a_look_is_not_a_use() -> Result<()> {
     let docker = Docker::start()?;
     let agent = Agent::start(["--period", "1s"])?;
     for _ in 0..3 {

@@ -84,7 +84,7 @@ fn a_thread_with_descriptors_of_its_own_is_found_by_the_iterator_alone() -> Resu
     Ok(())
 }
 
-/// If every connection has a known holder, only one look in four runs the iterator.
+/// If every connection has a known holder, only every fourth look runs the iterator.
 #[test]
 fn an_old_process_that_receives_a_held_connection_is_found() -> Result<()> {
     let _alone = UNHELD.lock().unwrap_or_else(PoisonError::into_inner);

@@ -90,7 +90,7 @@ fn a_hanging_runtime_is_unknown_and_found_again() -> Result<()> {
 }
 
 #[test]
-fn a_socket_that_is_no_runtime_is_refused_with_its_reason() -> Result<()> {
+fn a_socket_that_is_not_a_runtimes_is_refused_with_the_reason() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mute = folder.path().join("mute.sock");
     let _server = clients::mute(&mute, Place::host())?;

@@ -1,5 +1,5 @@
-//! Nothing is left of what a test starts, however it ends: tests of the keeper program, which sees a dying test through
-//! the kernel.
+//! Nothing that a test starts is left behind, however the test ends: tests of the keeper program, which the kernel
+//! informs when a test dies.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

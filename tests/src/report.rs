@@ -32,7 +32,7 @@ pub fn report<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Value>
     read(&check(["-o", "json"].into_iter().chain(arguments))?)
 }
 
-/// Does the same for a castoff on a stage, which is the machine that it sees.
+/// Does the same for a castoff that runs on a stage and sees only that machine.
 pub fn report_on(stage: &Stage, arguments: &[&str]) -> Result<Value> {
     let mut command = stage.command(castoff_binary()?);
     command

@@ -1,5 +1,5 @@
-//! The looks that read the host's files: a file system that hangs blocks only the look that reads it, on a thread of its own, and
-//! hides nothing that the process table and the socket tables show.
+//! The looks that read the host's files, each on its own thread. A file system that hangs blocks only the look that
+//! reads it, and hides nothing that the process table and the socket tables show.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) struct FileSide {
     /// The control group version, once it is known.
     cgroups: Option<CgroupVersion>,
     units: UnitMemory,
-    /// None if the files that call Docker are not to be looked for.
+    /// None if castoff does not search for files that call Docker.
     callers: Option<CallerMemory>,
 }
 
@@ -142,7 +142,7 @@ impl MountSide {
         let to_runtime = server.map(|server| {
             let mut reaches = look(&Sighting::full(vec![server]), &mut self.to_runtime).reaches;
             if let Reading::Known(reaches) = &mut reaches.reading {
-                // The other look finds mounts that are named as a Docker socket.
+                // The look for the engines' sockets reports the mounts that have the name of a Docker socket.
                 reaches.retain(|reach| matches!(reach.reached, Reached::Listener(_)));
             }
             reaches

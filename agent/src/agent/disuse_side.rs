@@ -1,4 +1,4 @@
-//! One look's part of the count of the time without use, from what the sources saw.
+//! Updates the count of the time without use, from what the sources saw in one look.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,8 @@ impl Agent {
     }
 }
 
-/// False if a container may have a read-only mount of a socket, or had one within the window: a connect through it leaves no
-/// mark.
+/// False if a container may have a read-only mount of a socket, or had one within the window: a connect through such a
+/// mount leaves no mark.
 fn every_way_keeps_marks(history: &History, snapshot: &Snapshot, sources: &[SourceStatus], window: Duration) -> bool {
     let mut gaps = sources.iter().flat_map(|status| &status.gaps);
     let is_recent = |last| snapshot.taken.since(last) <= window;
@@ -85,7 +85,7 @@ fn look(
     }
 }
 
-/// The first gap that may hide a use of Docker. One of the history hides uses of before.
+/// The first gap that may hide a use of Docker. A gap of the history hides only earlier uses.
 fn hiding_gap(joined: &Joined, sources: &[SourceStatus]) -> Option<Gap> {
     let unknown = [
         joined.engines.gap(),

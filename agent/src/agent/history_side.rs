@@ -1,4 +1,4 @@
-//! The history of an agent: what it takes over, its clock, and its gaps.
+//! The history of an agent: the earlier history, the clock, and the gaps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ impl Agent {
         Arc::make_mut(&mut self.history).absorb(before);
     }
 
-    /// Sets the gaps of the history: what was lost of it, or cannot be kept.
+    /// Sets the gaps of the history: the parts that were lost or cannot be kept.
     pub fn set_history_gaps(&mut self, gaps: Vec<Gap>) {
         self.history_gaps = gaps;
     }
 
-    /// Corrects the recorded times if the wall clock was set since the last look, and sets those that are in the future all the
-    /// same to `now`. A gap reports it as long as such a record may count.
+    /// Corrects the recorded times if the wall clock was set since the last look, and sets times that are still in the
+    /// future to `now`. A gap reports this as long as such a record may count.
     pub(super) fn follow_clock(&mut self, now: Timestamp, boot: Option<&BootClock>) {
         let history = Arc::make_mut(&mut self.history);
         let clocks = boot.map(|boot| Clocks {

@@ -143,7 +143,7 @@ pub(super) struct HostSide {
     pub(super) protocols: ProtocolMemory,
     unplaced: Unplaced,
     connects: ConnectSource,
-    /// The sockets of this look, to find the clients of one more listener.
+    /// The sockets of this look, which are kept to find the clients of further listeners.
     pub(super) swept: Option<Arc<Swept>>,
     pub(super) relays: RelayMemory,
     pub(super) runtime: RuntimeMemory,
@@ -256,7 +256,7 @@ impl HostSide {
         self.connects.doubt();
     }
 
-    /// Third step, only if no runtime was found: finds evidence that this is a node of Kubernetes all the same.
+    /// Third step, only if no runtime was found: searches for evidence that this is a Kubernetes node.
     pub(super) fn find_evidence(&mut self) -> Option<Gap> {
         find_evidence(&self.paths, &self.reader, self.table.sighting.reading.known()?)
     }
@@ -404,8 +404,8 @@ fn listening_files(
     }
 }
 
-/// Leaves castoff itself out: it opens no engine's socket, and its connection to a runtime that has since become an engine does
-/// not use the engine.
+/// Removes castoff's own connections: castoff opens no engine's socket, and a connection to a runtime that has since
+/// become an engine is not a use of the engine.
 pub(super) fn leave_out_own(proc: &Path, seen: &mut Sighting<ConnectionsSeen>) {
     let own = fs::read_link(proc.join("self")).ok();
     let own: Option<u32> = own.and_then(|pid| pid.to_str()?.parse().ok());

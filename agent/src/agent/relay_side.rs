@@ -54,7 +54,7 @@ struct Known {
 impl Known {
     fn of(snapshot: &Snapshot) -> Self {
         let engines = snapshot.engines.reading.items();
-        // What is called engine by the name of its socket alone may be a relay.
+        // An engine that is known only by the name of its socket may be a relay.
         let is_daemon = |engine: &EngineSighting| engine.kind != EngineKind::Other;
         let daemons = engines.iter().filter(|engine| is_daemon(engine));
         let daemons = daemons.filter_map(|engine| engine.process.as_ref());
@@ -92,7 +92,7 @@ impl Known {
 }
 
 impl Agent {
-    /// Looks for relays, and takes those with evidence among the engines: who uses them uses Docker.
+    /// Looks for relays, and adds those with evidence to the engines: a client of such a relay is a client of Docker.
     pub(super) async fn look_at_relays(&mut self, snapshot: &mut Snapshot) {
         let known = Known::of(snapshot);
         let look = move |host: &mut HostSide| host.look_at_relays(&known);
@@ -142,7 +142,7 @@ fn serve(
     engines.extend((!engine.listeners.is_empty()).then_some(engine));
 }
 
-/// Makes an engine of a relay, with its listeners that are wanted.
+/// Converts a relay to an engine with the wanted listeners.
 fn as_engine(relay: &RelaySighting, is_wanted: impl Fn(&RelayListener) -> bool) -> EngineSighting {
     let listeners = relay.listeners.iter().filter(|listener| is_wanted(listener));
     EngineSighting {
@@ -176,8 +176,8 @@ fn wanted_clients(candidates: &Candidates, visited: &mut BTreeSet<ListenerId>) -
     wanted
 }
 
-/// Takes requests of the Docker API as evidence if the relay used an engine in the same look. A request to a program that passes
-/// nothing on proves nothing.
+/// Counts requests of the Docker API as evidence if the relay used an engine in the same look. A request to a program
+/// that passes nothing on proves nothing.
 fn ask_kernel(relay: &mut RelaySighting, connects: &[Connects]) {
     let is_own = |connects: &&Connects| {
         let process = connects.process.as_ref();

@@ -212,7 +212,7 @@ mod tests {
         ];
         add_gaps(&node, &mut sources);
         let hidden = sources.map(|status| status.gaps.iter().map(|gap| gap.hides).collect::<Vec<_>>());
-        // The gap of the look at the engines' mounts stays as it is.
+        // The gap of the look at the engines' mounts does not change.
         assert_eq!(hidden, [vec![Hides::Detail], vec![Hides::Exposure]]);
     }
 }

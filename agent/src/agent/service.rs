@@ -128,9 +128,9 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// Blocking work with a deadline.
 enum Started<T> {
-    /// It has ended.
+    /// The work has ended.
     Done(T),
-    /// It is still running.
+    /// The work is still running.
     Running(JoinHandle<T>),
 }
 
@@ -245,7 +245,7 @@ fn warn_of_readers(address: SocketAddr, is_guarded: bool, has_tls: bool) {
     if !is_guarded {
         tracing::warn!(%address, "everyone who can reach this address can read the report: --auth is not set");
     } else if !has_tls {
-        tracing::info!(%address, "there is no --tls-cert: send this address only tokens that nobody else accepts");
+        tracing::info!(%address, "without --tls-cert, send this address only tokens that no other service accepts");
     }
 }
 
@@ -272,7 +272,7 @@ impl Cycle {
                     () = &mut turn => continue,
                 }
             }
-            // The uses since the look before would be lost with the agent, and with them the names of their users.
+            // Without this look, the uses since the previous look and their clients' names would be lost.
             let _ = timeout(last_look, turn).await;
             break;
         }
@@ -313,7 +313,7 @@ impl Cycle {
         self.counters(|cycles| cycles.record_state_write(gap.is_none()));
         let gap = gap?;
         if now {
-            // No report will contain it any more; earlier, the log of transitions reports it once.
+            // No later report will contain this gap. Before the stop, the log of transitions reports it once.
             tracing::warn!(%gap, "the history of clients is not kept");
         }
         Some(gap)

@@ -74,7 +74,7 @@ fn add_gaps(settings: &Sighting<DaemonSettings>, sources: &mut [SourceStatus]) {
     };
     for gap in settings.all_gaps() {
         let is_said = |said: &Gap| (&said.asked, &said.answer) == (&gap.asked, &gap.answer);
-        // The gap of another look hides more than its consequence here.
+        // The gap of the other look is reported already, and hides more.
         if gap.reason != Reason::DependsOnAnother && !status.gaps.iter().any(is_said) {
             gap.clone().fold_into(&mut status.gaps);
         }

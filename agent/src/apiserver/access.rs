@@ -12,7 +12,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use super::refusal::Refusal;
 use super::workstation::Workstation;
 
-/// The maximum size of a kubeconfig in bytes; one with embedded certificates of a hundred clusters has a tenth of it.
+/// The maximum size of a kubeconfig in bytes. A kubeconfig with embedded certificates of a hundred clusters has a tenth
+/// of it.
 const KUBECONFIG_LIMIT: u64 = 1 << 20;
 
 /// The source of the credentials.

@@ -1,5 +1,5 @@
-//! Classifies the API server's answer. Nothing of it is trusted: a load balancer, a login page or another service may have sent
-//! it.
+//! Classifies the API server's answer. The answer is not trusted: it may come from a load balancer, a login page or
+//! another service.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl Answer {
 fn refused(asked: &str, head: &Parts, kind: &str, body: &[u8]) -> Refusal {
     if !head.status.is_client_error() && !head.status.is_server_error() {
         let what = format!(
-            "HTTP {} with {kind} is no answer of a Kubernetes API server",
+            "HTTP {} with {kind} is not an answer of a Kubernetes API server",
             head.status
         );
         return Refusal::new(Outcome::BadAnswer, asked, what);

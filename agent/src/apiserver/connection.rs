@@ -29,7 +29,7 @@ pub const ANSWER_LIMIT: usize = 4 << 20;
 /// Permits one read of an agent's credentials at a time: files that hang cost one thread, however many callers wait.
 static READING: Semaphore = Semaphore::const_new(1);
 
-/// The credentials as they were when it was made, and the open connections to the server. Clones share the connections.
+/// The credentials at the time of creation, and the open connections to the server. Clones share the connections.
 #[derive(Clone)]
 pub struct Connection {
     service: BoxCloneSyncService<Request<Body>, Response<AnswerBody>, BoxError>,

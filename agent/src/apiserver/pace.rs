@@ -1,9 +1,9 @@
 //! The times at which requests are sent. Pure: the time and the random numbers are arguments.
 //!
-//! Five thousand agents whose API server comes back must not all send in the same second, and a node that flaps must not keep its
-//! watchers busy. So the first request comes within a spread; after a failure the wait doubles up to a limit, is never shorter
-//! than the server's request, and is spread over half to one and a half of itself; reads and writes each have an allowance that
-//! refills slowly, so that an hour has at most a dozen reads in any case.
+//! Five thousand agents whose API server comes back must not all send in the same second, and a node that flaps must
+//! not keep its watchers busy. Therefore the first request is sent at a random time within a limit. After a failure the
+//! wait doubles up to a limit, is never shorter than the server requests, and is multiplied by a random factor of 0.5
+//! to 1.5. Reads and writes each have an allowance that refills slowly: there are at most a dozen reads in any hour.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -164,7 +164,7 @@ pub fn chance() -> f64 {
     f64::from(drawn) / f64::from(u32::MAX)
 }
 
-/// Counts the rest of an allowance by the time at which it would be full again.
+/// Stores the rest of an allowance as the time at which the allowance will be full again.
 #[derive(Debug)]
 pub struct Bucket {
     allowance: Allowance,
@@ -172,8 +172,8 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Each agent has a refill time of its own, up to a quarter longer: agents that started in the same second would otherwise
-    /// send their refilled requests together for good.
+    /// Each agent's refill time is longer by a random part of up to a quarter. Otherwise agents that started in the
+    /// same second would always send their refilled requests together.
     pub fn new(mut allowance: Allowance, chance: f64, now: Instant) -> Self {
         allowance.refill = allowance.refill.mul_f64(1.0 + chance / 4.0);
         Self {

@@ -33,7 +33,7 @@ pub struct Refusal {
     pub is_expired: bool,
     /// The token for the rest of that list in its current state.
     pub resume: Option<String>,
-    /// True if the answer is a `Status`, as API servers send it. The answer of a pod behind the proxy is none.
+    /// True if the answer is a `Status`, as API servers send it. The answer of a pod behind the proxy is not one.
     pub is_status: bool,
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-/// A sender that makes requests of the news.
+/// A sender that turns news into requests.
 pub trait Sender<N> {
     /// Takes in the latest news.
     fn take_in(&mut self, news: &N);

@@ -1,8 +1,8 @@
 //! The kubeconfig of a person at a workstation, found as kubectl finds it: the file that was named, else those of `$KUBECONFIG`,
 //! else the one in the home directory, else a pod's service account; and the context in it.
 //!
-//! A program that a user entry in it names is started for a token: most clusters are reached that way, and the person who started
-//! castoff could start it as well.
+//! If a user entry in it names a program, that program is started to get a token. Most clusters need this, and the
+//! person who started castoff may start that program anyway.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -37,7 +37,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Look at this node once and print what was found
     Check(Check),
-    /// Look again and again; serve metrics and the report over HTTP
+    /// Look repeatedly; serve metrics and the report over HTTP
     Run(Run),
     /// Ask every node's agent, from a workstation with a kubeconfig, and print one line for each node
     Cluster(Cluster),

@@ -56,7 +56,7 @@ pub(super) fn check(args: &Check) -> anyhow::Result<u8> {
             }
         }
     });
-    // A look that hangs in the kernel must not delay the answer.
+    // A look that hangs in the kernel must not delay the result.
     runtime.shutdown_background();
     let report = seen?;
     let outcome = judge(&report, &args.fail_on);
@@ -105,7 +105,7 @@ async fn sample(mut agent: Agent, time: Duration) -> anyhow::Result<Report> {
     let work = async {
         let mut report = agent.look().await;
         count(&report);
-        // Before this there was nothing to print, and an interrupt ended castoff.
+        // Until now there was nothing to print, so an interrupt ended castoff.
         let mut interrupt = signal(SignalKind::interrupt()).context("waiting for an interrupt")?;
         while start.elapsed() < time {
             let next = async {

@@ -160,7 +160,7 @@ impl Round<'_> {
             looking.abort();
             None
         } else {
-            // It ended by itself, so an error here is a panic.
+            // The task was not cancelled, so an error here is a panic.
             let ended = looking.await.context("looking").map_err(Stop::Failed)?;
             Some(ended.map_err(Stop::Refused)?)
         };
@@ -225,7 +225,7 @@ impl Round<'_> {
                 .end(self.printer, self.time, &summary, &self.tally, cluster.server());
             self.pipe_closed = ended.await.map_err(Stop::Failed)?;
         }
-        // A reader that closed the pipe does not change the result up to then.
+        // A reader that closes the pipe does not change the result so far.
         let all = summary.nodes > 0 && (summary.complete || self.pipe_closed);
         if !all {
             self.judgement = worse(self.judgement, Judgement::CannotTell);

@@ -41,10 +41,10 @@ fn find(name: &str) -> Result<&'static Agent, Mistakes> {
         .ok_or_else(|| {
             let near = names_near(name);
             refuse(if near.is_empty() {
-                format!("{name:?} is no agent that castoff knows; `castoff explain {AGENTS}` lists all")
+                format!("{name:?} is not an agent that castoff knows; `castoff explain {AGENTS}` lists all")
             } else {
                 format!(
-                    "{name:?} is no agent that castoff knows; a similar name: {}",
+                    "{name:?} is not an agent that castoff knows; a similar name: {}",
                     near.join(", ")
                 )
             })
@@ -72,8 +72,8 @@ fn names_near(wanted: &str) -> Vec<&'static str> {
 fn agents() -> String {
     let catalogue = catalogue();
     let head = format!(
-        "The agents that castoff knows by the names of their images and executables, as of {}. Whoever starts a program \
-         chooses these names: they add advice, and change no severity and no verdict.",
+        "The agents that castoff knows by the names of their images and executables, as of {}. The user who starts a \
+         program chooses these names, so a match only adds advice: it changes no severity and no verdict.",
         catalogue.as_of
     );
     let mut text = wrap(&head, "", "");
@@ -200,7 +200,7 @@ mod tests {
         let said = |name: &str| find(name).expect_err("it is not known").to_string();
         assert_eq!(
             said("datadgo"),
-            "\"datadgo\" is no agent that castoff knows; a similar name: Datadog Agent"
+            "\"datadgo\" is not an agent that castoff knows; a similar name: Datadog Agent"
         );
         assert!(said("beat").ends_with(": Metricbeat, Filebeat"), "{}", said("beat"));
         assert!(said("xyzzy").ends_with("`castoff explain agents` lists all"));

@@ -29,7 +29,7 @@ pub(super) fn judge_verdict(verdict: Verdict, runtime_is_hidden: bool, fail_on: 
         Verdict::Unknown => Outcome::CannotTell,
         // Verdicts are ordered worst first: a smaller index is worse.
         _ if at <= bar => Outcome::Failed,
-        // The one verdict that is given in spite of gaps: a hidden runtime may make it the only worse one.
+        // `in-use` is given in spite of gaps. If the runtime is hidden, the only worse verdict, `runtime`, may apply.
         Verdict::InUse if runtime_is_hidden => Outcome::CannotTell,
         _ => Outcome::Passed,
     }

@@ -18,7 +18,7 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<u8> {
         Shell::Zsh => generate(Zsh, &mut command, "castoff", &mut script),
         Shell::Fish => generate(Fish, &mut command, "castoff", &mut script),
     }
-    print(&String::from_utf8(script).context("the completions are no text")?)?;
+    print(&String::from_utf8(script).context("the completions are not UTF-8")?)?;
     Ok(OK)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn man(of: Option<&str>) -> anyhow::Result<u8> {
         .source(concat!("castoff ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
         .context("writing the page")?;
-    print(&String::from_utf8(page).context("the page is no text")?)?;
+    print(&String::from_utf8(page).context("the page is not UTF-8")?)?;
     Ok(OK)
 }
 
@@ -45,7 +45,7 @@ fn find<'c>(castoff: &'c Command, name: &str) -> Result<&'c Command, Mistakes> {
         reader.mistake(
             (),
             format!(
-                "{name:?} is no command of castoff; expected one of {}",
+                "{name:?} is not a command of castoff; expected one of {}",
                 names.join(", ")
             ),
         );

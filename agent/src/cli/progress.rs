@@ -10,7 +10,7 @@ use super::terminal::Terminal;
 
 /// The time before the line appears: shorter work needs none.
 const AT_FIRST: Duration = Duration::from_millis(500);
-/// The time between updates: short enough to see that it moves, long enough to read it.
+/// The time between updates: short enough to show progress, long enough to read.
 const THEN: Duration = Duration::from_millis(250);
 
 /// Does `work`; meanwhile a terminal shows `line`, which must not contain names that others chose.

@@ -136,7 +136,7 @@ fn every_command_has_valid_examples() {
             .lines()
             .map(|line| line.trim_start().trim_start_matches("source <("));
         for line in lines.filter_map(|line| line.strip_prefix("castoff ")) {
-            // Only the command: without its explanation, or what the shell does with its output.
+            // Returns only the command, without its explanation and without a pipe or redirection.
             let typed = line.split("  ").next().unwrap_or_default();
             let typed = typed.split([')', '|', '>']).next().unwrap_or_default();
             let words = std::iter::once("castoff").chain(typed.split_whitespace());

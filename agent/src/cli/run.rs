@@ -45,7 +45,7 @@ fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "the limit of descriptors stays as it is");
+        tracing::debug!(%error, "the limit of descriptors could not be raised");
     }
 }
 
@@ -122,10 +122,7 @@ fn tls(reader: &mut Reader, args: &HttpArgs) -> Option<Files> {
     let certificate = reader.file("--tls-cert", args.tls_cert.as_deref());
     let key = reader.file("--tls-key", args.tls_key.as_deref());
     if args.tls_cert.is_some() != args.tls_key.is_some() {
-        reader.mistake(
-            (),
-            "--tls-cert and --tls-key: one says nothing without the other".to_owned(),
-        );
+        reader.mistake((), "--tls-cert and --tls-key: set both or neither".to_owned());
     }
     Some(Files {
         certificate: certificate?,

@@ -28,7 +28,7 @@ pub(super) async fn watch(
     redraws: bool,
 ) -> anyhow::Result<Report> {
     let mut report = agent.look().await;
-    // Before this there was nothing to show, and a signal ended castoff.
+    // Until now there was nothing to show, so a signal ended castoff.
     let mut signals = Signals::listen(redraws).context("waiting for signals")?;
     if redraws {
         leave_on_panic();

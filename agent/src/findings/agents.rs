@@ -1,7 +1,8 @@
 //! Known agents, from castoff's catalogue `agent/data/agents.json`. Its README documents each field; a newer castoff has a newer
 //! catalogue.
 //!
-//! Whoever starts a program chooses its image and its executable. A match adds advice and changes nothing else (ADR 22).
+//! The user who starts a program chooses its image and its executable, so a match adds advice and changes nothing else
+//! (ADR 22).
 
 pub(super) mod claims;
 
@@ -58,7 +59,7 @@ pub struct Agent {
     pub runtime_advice: Option<&'static str>,
     /// The address of the documentation.
     pub source: &'static str,
-    /// The day on which the advice was compared with that; none if it was not.
+    /// The day on which the advice was compared with that documentation; none if it was not.
     pub checked: Option<&'static str>,
 }
 
@@ -89,9 +90,9 @@ impl Agent {
         } else if self.patterns().next().is_none() {
             Some("neither an image nor an executable".to_owned())
         } else if let Some(pattern) = self.patterns().find(|pattern| !is_pattern(pattern)) {
-            Some(format!("{pattern:?} is no pattern"))
+            Some(format!("{pattern:?} is not a pattern"))
         } else if !self.source.starts_with("https://") {
-            Some(format!("{:?} is no source", self.source))
+            Some(format!("{:?} is not a source", self.source))
         } else {
             self.checked.and_then(|day| Day::try_from(day).err())
         }
@@ -120,7 +121,7 @@ fn read(text: &'static str) -> Result<Catalogue, String> {
     }
 }
 
-/// Returns a name that another one ends in, so that both would fit.
+/// Returns a name that is the end of another one, so that both would match.
 fn repeated<'a>(names: &[&'a str]) -> Option<&'a str> {
     let others = |at: usize| names.iter().enumerate().filter(move |(other, _)| *other != at);
     let mut each = names.iter().enumerate();
@@ -146,7 +147,7 @@ fn of_executable(path: &str) -> Option<KnownAgent> {
     agent.map(|agent| agent.known(AgentBasis::Executable))
 }
 
-/// Returns the agent with a name that fits; there is at most one.
+/// Returns the agent whose name matches; there is at most one.
 fn find(
     names: impl Fn(&'static Agent) -> &'static [&'static str],
     fits: impl Fn(&str) -> bool,
@@ -163,8 +164,8 @@ fn path_of(name: &str) -> &str {
     }
 }
 
-/// True if `path` is an image with the name `pattern`, perhaps in a project of a mirror. A pattern of one segment is one of
-/// Docker's official images, which are in the project `library`: in any other project the name means nothing.
+/// True if `path` is an image with the name `pattern`, perhaps in a project of a mirror. A pattern of one segment is
+/// one of Docker's official images, which are in the project `library`. In any other project the name does not match.
 fn is_image(path: &str, pattern: &str) -> bool {
     if pattern.contains('/') {
         return ends_in(path, pattern);

@@ -132,7 +132,7 @@ const RUNTIME_END_OF_LIFE: Entry = Entry {
     meaning: "The runtime's version belongs to a release line that its project no longer supports, according to \
               castoff's built-in, dated table. For some lines, a vendor continues backports for its own customers \
               only. If a line is newer than the table, the finding says so.",
-    why: "Security fixes of the runtime no longer reach the node by its own project.",
+    why: "The runtime's own project no longer provides security fixes for it.",
     instead: &["Upgrade to a supported line, or make sure that your distribution still maintains this one."],
     links: &["https://containerd.io/releases/", RUNTIMES],
 };
@@ -162,7 +162,7 @@ const SOCKET_CLIENT: Entry = Entry {
               window. castoff identifies the socket by device and inode, under any path and in every network \
               namespace. It names the client by its container and pod, its unit or its executable.",
     why: "It acts on the node outside Kubernetes' control: no RBAC, no admission, no quota, no audit log. It stops \
-          working when Docker is taken away, and on a node that has moved to containerd it sees none of the pods.",
+          working when Docker is removed, and on a node that has moved to containerd it sees none of the pods.",
     instead: &[
         "Move this client off the Docker socket; `castoff explain socket-client` lists what to use instead.",
         "Building images: rootless BuildKit or Buildah in a pod; the advice of the finding says what this node allows.",
@@ -184,7 +184,7 @@ const OLD_DOCKER_API: Entry = Entry {
           working when Docker is upgraded.",
     instead: &[
         "Update the client, or the Docker library in it; or move it off the Docker socket.",
-        "Until then the engine takes older versions if daemon.json sets min-api-version.",
+        "Until then, set min-api-version in daemon.json so that the engine accepts older versions.",
     ],
     links: &["https://docs.docker.com/engine/release-notes/29/"],
 };
@@ -221,8 +221,8 @@ const DANGLING_MOUNT: Entry = Entry {
     meaning: "A container mounts the path of a Docker socket, but the node has no socket there: the path does not \
               exist, or it is a directory or an ordinary file. If the path of a mount does not exist, as after the \
               removal of Docker, the runtime creates a directory.",
-    why: "The container does not reach Docker, and may not say so. A directory in the place of the socket also keeps \
-          dockerd from listening there again.",
+    why: "The container cannot reach Docker, and may not report an error. A directory in the place of the socket also \
+          keeps dockerd from listening there again.",
     instead: &["Remove the mount from the pod, then the directory from the node."],
     links: &[CHECK, "https://kubernetes.io/docs/concepts/storage/volumes/#hostpath"],
 };
@@ -239,7 +239,7 @@ const STALE_MOUNT: Entry = Entry {
 const DOCKERSHIM_MOUNT: Entry = Entry {
     title: "a container mounts the socket of dockershim or cri-dockerd",
     meaning: "A container mounts dockershim.sock or cri-dockerd.sock, over which a kubelet runs its pods through Docker.",
-    why: "The socket goes away with dockershim or cri-dockerd, and the container then reaches no runtime.",
+    why: "The socket goes away with dockershim or cri-dockerd, and the container can then reach no runtime.",
     instead: &["Give it the socket of the runtime that stays (containerd or CRI-O), or the Kubernetes API."],
     links: &[CHECK, CRI],
 };
@@ -270,7 +270,7 @@ const DOCKER_IN_DOCKER: Entry = Entry {
     title: "an engine runs inside a pod",
     meaning: "A process of a pod's container serves the Docker API, usually dockerd for CI jobs.",
     why: "It needs a privileged container, and its containers are hidden from Kubernetes: limits, policies and logs do \
-          not reach them. It does not depend on the node's Docker and goes on without it.",
+          not reach them. It does not depend on the node's Docker and keeps running without it.",
     instead: &[
         "Build with rootless BuildKit or Buildah; where an engine is needed, isolate it (sysbox, user namespaces, a VM).",
         "Rootless BuildKit needs user namespaces on the node, and unconfined seccomp and AppArmor profiles. So does Buildah, unless it \
@@ -316,7 +316,7 @@ const ENGINE_LEFT_OVER: Entry = Entry {
 };
 
 const CRI_PLUGIN_OFF: Entry = Entry {
-    title: "a socket answers and serves no CRI",
+    title: "a socket answers but does not serve CRI",
     meaning: "A socket that a kubelet would use answered Unimplemented to both versions of CRI, and no other runtime \
               answered. containerd does that while its CRI plugin is in disabled_plugins, as Docker's package containerd.io \
               installs it, or failed to load.",
@@ -335,10 +335,10 @@ const SHARED_CONTAINERD: Entry = Entry {
               too. castoff looks for the package's files and reads dockerd's configuration (--containerd, \
               daemon.json). A dockerd that has no such setting and did not start a containerd of its own uses the one \
               at the default path.",
-    why: "Removing all of Docker's packages, or /var/lib/containerd, takes the kubelet's runtime and its pods away.",
+    why: "Removing all of Docker's packages, or /var/lib/containerd, removes the kubelet's runtime and its pods.",
     instead: &[
         "Remove docker-ce, docker-ce-cli and /var/lib/docker only; keep containerd.io and /var/lib/containerd.",
-        "Hold the package (`apt-mark hold containerd.io`) so that an autoremove does not take it.",
+        "Hold the package (`apt-mark hold containerd.io`) so that autoremove does not remove it.",
     ],
     links: &[RUNTIMES, CHANGE],
 };

@@ -16,7 +16,7 @@ const DEFAULT_SOCKET: &str = "/run/containerd/containerd.sock";
 pub(super) enum Shared {
     /// Docker installed the one at this path, or uses it; with the reason.
     Yes { path: String, why: String },
-    /// It stays when Docker is removed.
+    /// It is independent of Docker.
     No,
     /// It could not be determined.
     Unknown,
@@ -59,7 +59,7 @@ pub(super) fn shared(snapshot: &Snapshot) -> Shared {
     if is_unknown { Shared::Unknown } else { Shared::No }
 }
 
-/// Returns the same as a reading: the reason why the kubelet's containerd is Docker's too.
+/// Returns the result as a reading: the reason why Docker also uses the kubelet's containerd.
 pub(super) fn reading(snapshot: &Snapshot) -> Reading<String> {
     match shared(snapshot) {
         Shared::Yes { path, why } => Reading::Known(format!("{path}: {why}")),

@@ -50,7 +50,7 @@ fn docker_in_docker(facts: &Facts<'_>, engine: &Engine) -> Option<Finding> {
     })
 }
 
-/// A TCP listener: critical where no client certificate is needed.
+/// A TCP listener: critical if no client certificate is needed.
 fn docker_tcp(engine: &Engine, listener: &Listener) -> Option<Finding> {
     let (SocketName::Tcp(address), Some(transport)) = (&listener.name, listener.transport) else {
         return None;

@@ -1,4 +1,4 @@
-//! Engines without a use: the steps to remove them, and the conditions under which not to.
+//! Engines without a use: the steps to remove them, and the reasons not to.
 
 use super::Facts;
 use super::catalogue::{entry, finding};

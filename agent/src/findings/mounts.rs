@@ -35,8 +35,8 @@ fn for_files(agent: &Agent, files: DockerFiles) -> Option<&'static str> {
     of_logs.or(Some(agent.advice))
 }
 
-/// A container that reads what Docker writes depends on Docker while Docker runs. Where it does not, the mount is
-/// without use.
+/// A container that reads Docker's files depends on Docker while Docker runs. If Docker does not run, the mount has no
+/// use.
 fn files_mount(who: &ClientIdentity, mount: &FilesMount, docker_runs: bool) -> Finding {
     let FilesMount {
         host_path,

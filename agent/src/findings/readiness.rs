@@ -78,7 +78,7 @@ struct SourceGaps {
 }
 
 impl Grounds {
-    /// Takes the grounds from a report of this castoff.
+    /// Extracts the grounds from a report of this castoff.
     pub fn of(report: &Report) -> Self {
         Self {
             time: report.time,

@@ -219,8 +219,9 @@ pub fn support_of(product: &str, version: Version, now: Timestamp) -> Option<Sup
             (Some(end), None) => Support::EndedOn(end),
         });
     }
-    // A line that the table leaves out has ended once the next newer known one has: support ends in order of release for every
-    // product here, except for lines that one vendor maintains longer, which are all listed.
+    // A line that the table leaves out has ended if the next newer known line has ended. For every product here,
+    // support ends in the order of release, except for lines that one vendor maintains for longer, and the table lists
+    // all of those.
     match lines
         .iter()
         .filter(|known| known.version > version)
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_misspelt_is_no_table() {
+    fn a_table_with_a_misspelt_field_is_refused() {
         for (right, wrong) in [
             ("projectEnds", "projectEnd"),
             ("2022-03-03", "2022-13-03"),

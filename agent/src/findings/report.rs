@@ -46,7 +46,7 @@ codes! {
         Critical = "critical",
         /// Needs attention.
         Warning = "warning",
-        /// Good to know.
+        /// Information only.
         Info = "info",
     }
 }
@@ -62,7 +62,7 @@ codes! {
         KubeletCeiling = "kubelet-ceiling",
         /// The runtime's release line is out of support.
         RuntimeEndOfLife = "runtime-end-of-life",
-        /// A socket answers and serves no CRI.
+        /// A socket answers but does not serve CRI.
         CriPluginOff = "cri-plugin-off",
         /// The runtime reports deprecated use.
         RuntimeDeprecation = "runtime-deprecation",

@@ -115,8 +115,8 @@ pub(super) fn reaches_no_further(cut: &Cut) -> String {
     }
 }
 
-/// The finding for a socket that answers and serves neither version of CRI. Where a runtime answers elsewhere, this one is
-/// Docker's own.
+/// The finding for a socket that answers but serves neither version of CRI. If a runtime answers on another socket,
+/// this one is Docker's own.
 pub(super) fn cri_plugin_off(refused: &RefusedEndpoint) -> Option<Finding> {
     if refused.refusal.reason != Reason::Unimplemented {
         return None;

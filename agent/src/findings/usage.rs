@@ -36,7 +36,7 @@ fn client(client: &Client, settings: Option<&UserNamespaces>) -> Finding {
         (n, 0) => format!("holds {} to {target}", connections(n)),
         (n, p) => format!("holds {} to {target} and waits with {p} more", connections(n)),
     };
-    // `runtime-is-docker` reports the kubelet's own use of Docker; here it is only mentioned.
+    // `runtime-is-docker` reports the kubelet's own use of Docker, so here it is information only.
     let severity = if client.as_runtime {
         Severity::Info
     } else {
@@ -74,7 +74,7 @@ fn old_api(client: &Client) -> Option<Finding> {
     } else {
         (
             Severity::Info,
-            "Docker Engine 29.0 refuses, and later releases of 29 take,",
+            "Docker Engine 29.0 refuses, and later releases of 29 accept,",
         )
     };
     let message = format!(
@@ -92,7 +92,7 @@ fn unseen(client: &Client, target: &str) -> Finding {
     );
     Finding {
         advice:
-            "Find out who it is: look more often at that time (`castoff check --sample 10m`, or a shorter --period)."
+            "Identify the client: look more often at that time (`castoff check --sample 10m`, or a shorter --period)."
                 .to_owned(),
         ..finding(Code::SocketClient, Severity::Warning, &client.key.identity, message)
     }
@@ -120,7 +120,7 @@ fn exposure(exposure: &Exposure) -> Finding {
         Via::Directory => "a directory above the socket",
     };
     let mode = if exposure.readonly {
-        ", read-only, which does not keep it from connecting"
+        ", read-only, which does not prevent connections"
     } else {
         ""
     };

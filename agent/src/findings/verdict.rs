@@ -70,10 +70,10 @@ fn exposed(facts: &Facts<'_>) -> Option<String> {
     Some(format!("{way}, and nothing was seen using one{missing}"))
 }
 
-/// A use that looks miss.
+/// The message about a use that looks miss.
 const SHORT: &str = "a use between two looks is not seen";
 
-/// The ways to miss less.
+/// The ways to miss fewer uses.
 const HOW_TO_SEE: &str =
     "let the kernel report connects (--connect-events), or look more often (a shorter --period, or --sample)";
 
@@ -171,7 +171,7 @@ fn idle(facts: &Facts<'_>) -> Option<String> {
     Some(format!("Docker is installed ({}) and does not run", installed.path))
 }
 
-/// True if a left-over can bring Docker back: all but data and configuration.
+/// True if a left-over can start Docker again: everything except data and configuration.
 fn starts_docker(kind: LeftOverKind) -> bool {
     match kind {
         LeftOverKind::Binary | LeftOverKind::EnabledUnit => true,
@@ -191,9 +191,9 @@ pub(super) fn missing_fact(facts: &Facts<'_>) -> Option<String> {
             0 => String::new(),
             n => format!("; {n} more gaps"),
         };
-        return Some(format!("{source} could not see all: {gap}{more}"));
+        return Some(format!("{source} could not see everything: {gap}{more}"));
     }
-    // A reading may be unknown although its source's status has no gap; that must not be missed.
+    // A reading may be unknown although the status of its source has no gap.
     let unknown = [
         ("the runtime", facts.snapshot.runtime.runtime.reading.gap()),
         ("the kubelet", facts.snapshot.kubelet.reading.gap()),

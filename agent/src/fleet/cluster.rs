@@ -149,7 +149,7 @@ impl Cluster {
         answer.ok()?.decode().ok()
     }
 
-    /// Fetches the report of the agent in this pod, with a token if the agents want one.
+    /// Fetches the report of the agent in this pod, with a token if the agents require one.
     pub(super) async fn fetch_report(&mut self, pod: &AgentPod, agent_port: &AgentPort) -> Result<Answer, Refusal> {
         let tokens = self.tokens.clone();
         if !tokens.are_held().await {

@@ -12,7 +12,7 @@ const DAY: u64 = 24 * HOUR;
 /// The use of Docker on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DayUse {
-    /// It was seen.
+    /// Docker was used.
     Used,
     /// In each hour a look saw everything, and no use.
     Unused,

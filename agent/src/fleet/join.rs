@@ -187,7 +187,7 @@ impl Join {
     }
 
     fn pass_on(&mut self, place: NodeAndAgent) -> NodeAndAgent {
-        // Two of 100,000 names share a hash in one of four thousand million fleets.
+        // In a fleet of 100,000 names, the probability that two share a hash is one in four billion.
         self.passed_on.insert(self.hash.hash_one(&place.node.name));
         place
     }

@@ -96,7 +96,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
         ..agent(pod)
     };
     if let Some(other) = report.node.as_ref().filter(|named| **named != node.name) {
-        // Nothing in it belongs to this Node.
+        // The report is about another Node, so nothing of it counts.
         return NodeRow {
             agent: Some(agent),
             ..NodeRow::unknown(
@@ -130,7 +130,7 @@ pub(super) fn answered(node: &Node, pod: &AgentPod, answer: &Answer<'_>, setting
     }
 }
 
-/// Keeps what was seen; conclusions from what was not seen do not outlive the look.
+/// Keeps the uses and mounts that were seen. Conclusions from their absence are valid only for the time of the look.
 fn outdated(report: Report, age: Duration) -> Report {
     let ago = ago(age);
     let (verdict, reason) = match report.verdict {
@@ -150,7 +150,7 @@ fn outdated(report: Report, age: Duration) -> Report {
         exposures: report.exposures.weakened(),
         shadow_containers: report.shadow_containers.weakened(),
         docker_free: Reported::Unknown,
-        // The days of an old look are not those of now.
+        // The days of an old look are not the current ones.
         week: Week::default(),
         ..report
     }

@@ -6,15 +6,15 @@ use super::look::Ending;
 /// The number of pods that are named in one sentence.
 const NAMED: usize = 5;
 
-/// Returns the sentences; `ending` is none if the look was stopped, `refused` is the number of agents that the account may not
-/// ask, `without_token` the number of agents that want a token that castoff does not have.
+/// Returns the sentences; `ending` is none if the look was stopped, `refused` is the number of agents that the account
+/// may not ask, `without_token` the number of agents that require a token that castoff does not have.
 pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64, without_token: u64) -> Vec<String> {
     let mut notes = Vec::new();
     let Some(ending) = ending else {
         return vec!["Stopped before the end: the other nodes are missing here.".to_owned()];
     };
     for broken in &ending.broken {
-        notes.push(format!("A list broke off, and nodes may be missing: {broken}."));
+        notes.push(format!("A list ended early, and nodes may be missing: {broken}."));
     }
     if ending.pods == 0 && ending.broken.is_empty() {
         notes.push(no_agents(ending, place));
@@ -27,7 +27,7 @@ pub(super) fn notes(ending: Option<&Ending>, place: &Where, refused: u64, withou
     }
     if without_token > 0 {
         notes.push(format!(
-            "{without_token} agents want a token that castoff does not have: the account needs the right to create \
+            "{without_token} agents require a token that castoff does not have: the account needs the right to create \
              serviceaccounts/token for the reader's service account in namespace {}.",
             place.namespace
         ));

@@ -48,7 +48,7 @@ impl List {
     pub(super) async fn read(self, mut cluster: Cluster, found: mpsc::Sender<Found>) {
         if let Err((refusal, at_once)) = self.read_pages(&mut cluster, &found).await {
             let list = self;
-            // If the receiver is dropped, no one needs it.
+            // If the receiver is dropped, the page is not needed.
             let _ = found.send(Found::Broke { list, refusal, at_once }).await;
         }
     }
@@ -100,7 +100,7 @@ impl List {
     }
 }
 
-/// A person who has just typed the command waits for a server that throttles, not for one that cannot be reached.
+/// Retry if the server throttles, but not if it cannot be reached: a person is waiting for the result.
 fn is_worth_waiting(refusal: &Refusal, begun: bool) -> bool {
     refusal.outcome == Outcome::Throttled || (begun && is_temporary(refusal))
 }

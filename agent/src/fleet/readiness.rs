@@ -76,7 +76,7 @@ pub(super) fn judge(targets: &[Target], bytes: &[u8], stale: Option<Duration>) -
         Err(error) => {
             let reason = cut(
                 &format!(
-                    "the report of its agent, of another version of castoff, does not hold all that decides: {error}"
+                    "the report of its agent, of another version of castoff, lacks data that the answer needs: {error}"
                 ),
                 SENTENCE_LIMIT,
             );

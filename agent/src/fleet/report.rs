@@ -1,5 +1,6 @@
-//! Reads the report of another node's agent. The agent may have another version, and the process on its port may be no agent:
-//! each part is read by itself, a part that is not understood is unknown, and texts are bounded. Pure.
+//! Reads the report of another node's agent. The agent may have another version, and the process on its port may be
+//! something else. So each part is read by itself, a part that is not understood is unknown, and texts are bounded.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -40,11 +41,11 @@ pub(super) struct Report {
     pub(super) runtime_is_hidden: bool,
 }
 
-/// The reason why a document is no report that can be read.
+/// The reason why a document cannot be read as a report.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoReport {
-    /// It is no report.
-    #[error("the answer is no report: {0}")]
+    /// It is not a report.
+    #[error("the answer is not a report: {0}")]
     NotOne(String),
     /// It is a report of another form.
     #[error("its report is {0}, and this castoff reads {API_VERSION} only")]
@@ -200,7 +201,7 @@ impl Report {
             }
             (_, kind) => {
                 let kind = kind.map_or_else(|| "nothing".to_owned(), |kind| format!("{:?}", cut(kind, 64)));
-                return Err(NoReport::NotOne(format!("it says to be of kind {kind}")));
+                return Err(NoReport::NotOne(format!("its kind is {kind}")));
             }
         }
         let body: Body<'_> = serde_json::from_slice(bytes).map_err(|error| NoReport::NotOne(error.to_string()))?;
@@ -299,7 +300,7 @@ fn ceiling(raw: Option<&RawValue>) -> Reported<Option<u32>> {
     });
     match seen {
         Reported::Known(Some(minor)) | Reported::AtLeast(Some(minor)) => Reported::Known(minor),
-        // Without a runtime there is no ceiling either, and that must not encourage an upgrade.
+        // Without a runtime there is no ceiling, which must not look like permission to upgrade.
         Reported::Known(None) | Reported::AtLeast(None) | Reported::Unknown => Reported::Unknown,
     }
 }

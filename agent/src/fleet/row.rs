@@ -27,7 +27,7 @@ codes! {
         Refused = "refused",
         /// The agent requires a token, and castoff got none or the agent refuses it; or the API server requires one.
         Unauthenticated = "unauthenticated",
-        /// Its answer is no report.
+        /// Its answer is not a report.
         NotUnderstood = "not-understood",
         /// Its report has a form that this castoff does not read.
         OtherSchema = "other-schema",
@@ -35,7 +35,7 @@ codes! {
         OtherNode = "other-node",
         /// Its last look is too old.
         Stale = "stale",
-        /// It looked, and could not tell.
+        /// It looked, but could not tell.
         AgentCannotTell = "agent-cannot-tell",
     }
 }
@@ -62,7 +62,7 @@ impl<T> Reported<T> {
         }
     }
 
-    /// Returns the same for a look of long ago: there may be more by now.
+    /// Returns the fact as a lower bound, for an old look: there may be more by now.
     pub(super) fn weakened(self) -> Self {
         match self {
             Self::Known(value) => Self::AtLeast(value),

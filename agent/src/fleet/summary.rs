@@ -28,7 +28,7 @@ pub const NODES_SHOWN: usize = 200;
 /// The number of users that are kept for each of those Nodes.
 const USERS_OF_A_NODE: usize = 4;
 
-/// The number of Nodes with something.
+/// A number of Nodes, and what they have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Count<T> {
@@ -63,7 +63,7 @@ pub struct ReadyCount {
     pub not_ready: u64,
     /// Nodes for which castoff cannot tell.
     pub cannot_tell: u64,
-    /// Nodes that are not ready, or may not be, by the rule that decides.
+    /// Nodes that are not ready, or may not be ready, by the rule that decides.
     pub obstacles: Vec<Count<Code>>,
 }
 

@@ -1,5 +1,5 @@
-//! A token for agents that want one. castoff requests it from the API server for the account that may read agents, shows it to
-//! agents only, and keeps it in memory only.
+//! A token for agents that require one. castoff requests it from the API server for the account that may read agents,
+//! sends it to agents only, and keeps it in memory only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,10 @@ const ANNOTATION: &str = "castoff.dev/reader";
 const READER: &str = "castoff-reader";
 /// The lifetime of a token, in seconds: the shortest that the API server gives.
 const LIFETIME: u32 = 600;
-/// A token this old is replaced: the other half of its lifetime is for clocks that differ and answers that take long.
+/// A token of this age is replaced. The other half of its lifetime is a reserve for clocks that differ and for slow
+/// answers.
 const RENEWAL: Duration = Duration::from_secs(LIFETIME as u64 / 2);
-/// A refusal is valid for so long; otherwise each of the other agents would ask again.
+/// The time for which a refusal is valid. Otherwise castoff would request a token again for each of the other agents.
 const REFUSED: Duration = Duration::from_secs(60);
 
 /// The token, shared by all looks of one call.
@@ -41,7 +42,7 @@ pub struct Tokens {
 /// The answer to the last request for a token, and the time of it.
 #[derive(Debug, Default)]
 enum State {
-    /// No agent has wanted one yet.
+    /// No agent has required one yet.
     #[default]
     Unasked,
     Held(HeaderValue, Instant),
@@ -78,7 +79,7 @@ impl Tokens {
         }
     }
 
-    /// True if agents have wanted a token before, and there was one.
+    /// True if agents have required a token before, and castoff got one.
     pub(super) async fn are_held(&self) -> bool {
         matches!(*self.state.lock().await, State::Held(..))
     }

@@ -54,7 +54,8 @@ pub enum ClientIdentity {
     },
     /// The connection is seen, but its holder could not be named; a gap gives the reason.
     Unnamed,
-    /// A client that connected, by the times of the socket's file, and was gone before a look could identify it.
+    /// A client that connected, according to the times of the socket's file, and disconnected before a look could
+    /// identify it.
     Unseen,
 }
 
@@ -289,7 +290,7 @@ pub struct Client {
     /// The pod's uid as the runtime has it; none for a client that is no pod or whose pod is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// The known agent that its image or its executable has the name of. Whoever starts a program chooses both.
+    /// The known agent that its image or its executable has the name of. The user who starts a program chooses both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<KnownAgent>,
     /// Connections that are open and accepted now.
@@ -298,8 +299,8 @@ pub struct Client {
     pub pending: u32,
     /// The processes that hold them now, at most [`Client::HOLDERS_SHOWN`].
     pub holders: Vec<Process>,
-    /// The processes that made its connections and do not hold them, where the kernel's iterator reports them: they left them to
-    /// a child or passed them on. At most [`Client::HOLDERS_SHOWN`].
+    /// The processes that made its connections and no longer hold them, if the kernel's iterator reports them: they
+    /// passed the connections to a child or to another process. At most [`Client::HOLDERS_SHOWN`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connectors: Vec<Process>,
     /// The evidence by which castoff knows it.
@@ -313,8 +314,8 @@ pub struct Client {
     pub connects: u64,
     /// Its requests since it was first seen, where the kernel reports requests. Empty where none was seen.
     pub requests: Requests,
-    /// True if it was seen to be the node's own runtime or its kubelet. Such a client *is* the use that `runtime-is-docker`
-    /// reports, so its past says nothing about the node once the runtime has changed. An open connection of it counts
+    /// True if it was seen to be the node's own runtime or its kubelet. `runtime-is-docker` already reports this use,
+    /// so earlier connections of such a client do not count after the runtime has changed. An open connection counts
     /// like any other.
     #[serde(skip)]
     pub as_runtime: bool,

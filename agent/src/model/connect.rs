@@ -18,7 +18,7 @@ codes! {
         Lsm = "lsm",
         /// A kprobe on `security_unix_stream_connect`.
         Kprobe = "kprobe",
-        /// A program on the exit of every system call, which each of them pays for.
+        /// A program on the exit of every system call, which makes each system call slower.
         SyscallExit = "syscall-exit",
     }
 }

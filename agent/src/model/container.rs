@@ -48,7 +48,7 @@ pub struct PodContainer {
     pub namespace: String,
     /// The pod's name.
     pub pod: String,
-    /// The container's name. None if the runtime did not know the container (it was just made or removed).
+    /// The container's name. None if the runtime did not know the container, which was just created or removed.
     pub container: Option<String>,
     /// The workload of the pod, as far as its sandbox shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,14 +111,14 @@ pub struct EndedContainer {
     pub name: String,
 }
 
-/// One mount that the kubelet asked the runtime for.
+/// One mount that the kubelet requested from the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// The path on the host as it was asked for: not canonical, perhaps a link.
+    /// The path on the host as it was requested: not canonical, perhaps a link.
     pub host_path: String,
     /// The path in the container.
     pub container_path: String,
-    /// True if it is mounted read-only. A socket can be used all the same.
+    /// True if it is mounted read-only. A socket can still be used.
     pub readonly: bool,
 }
 
@@ -134,8 +134,8 @@ pub struct SupervisedContainer {
     pub supervisor: Pid,
     /// The container that the supervisor is in: a nested engine's containers are supervised inside the pod of that engine.
     pub inside: Option<ContainerId>,
-    /// True if the container belongs to `inside` though its control group is not below that one's: a child of the
-    /// supervisor is in that group, and whoever only claims the id has no child there.
+    /// True if the container belongs to `inside` although its control group is not below the control group of `inside`.
+    /// The proof is a child of the supervisor in that group: a program that only claims the id has no child there.
     pub has_child: bool,
     /// The ordinary user who runs the supervisor; none for root. Everything that the supervisor says is that user's claim.
     pub user: Option<u32>,
@@ -143,7 +143,7 @@ pub struct SupervisedContainer {
     pub name: Option<String>,
     /// The image that the engine started it from, from a file of the engine.
     pub image: Option<String>,
-    /// The mounts that the engine was asked for, from a file of the engine.
+    /// The mounts that were requested from the engine, from a file of the engine.
     pub mounts: Vec<Mount>,
 }
 

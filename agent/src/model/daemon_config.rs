@@ -1,5 +1,5 @@
-//! Docker's settings beside those of the node's runtime, as their files and processes show them. No secret is in here: a
-//! URL has no user, and the value of a proxy is never shown.
+//! Docker's settings and those of the node's runtime, from their files and processes. They contain no secrets: a URL
+//! has no user, and the value of a proxy is never shown.
 
 pub mod advice;
 pub mod compare;
@@ -35,7 +35,7 @@ codes! {
         DefaultUlimits = "default-ulimits",
         /// The proxies for pulls.
         Proxies = "proxies",
-        /// Containers run on while the daemon restarts.
+        /// Containers keep running while the daemon restarts.
         LiveRestore = "live-restore",
         /// The directory of images and containers.
         DataRoot = "data-root",
@@ -178,7 +178,7 @@ pub struct DockerSettings {
     pub ulimits: Vec<Ulimit>,
     /// The proxies.
     pub proxies: Proxies,
-    /// True if containers run on while dockerd restarts.
+    /// True if containers keep running while dockerd restarts.
     pub live_restore: bool,
     /// The directory of images, if one is set.
     pub data_root: Option<String>,
@@ -195,7 +195,7 @@ pub enum RegistryPlace {
     Tables,
     /// containerd: neither is set.
     Unset,
-    /// A distribution writes containerd's files from this one.
+    /// The file from which a distribution writes containerd's files.
     Distribution(String),
     /// CRI-O: containers-registries.conf(5).
     RegistriesConf,

@@ -1,7 +1,7 @@
 //! The time for which the node's Docker is proven to be unused. Pure: [`Disuse::take_in`] judges each look.
 //!
-//! The time is counted by the kernel's clock since boot, which nobody can set. The wall clock is asked for one thing: how
-//! long the machine was off. ADR 20.
+//! The time is counted by the kernel's clock since boot, which nobody can set. The wall clock is used only to find out
+//! how long the machine was off. ADR 20.
 
 mod sockets;
 
@@ -19,7 +19,7 @@ codes! {
         Events = "events",
         /// The times of the sockets' files did not move.
         SocketClock = "socket-clock",
-        /// Each look saw all and found nobody: a use between two looks, of something that leaves no trace, is not excluded.
+        /// Each look saw everything and found no client. A use between two looks that left no trace is still possible.
         Looks = "looks",
     }
 }
@@ -27,11 +27,11 @@ codes! {
 codes! {
     /// The reason why the count began when it did.
     Began {
-        /// castoff had not looked before.
+        /// This was castoff's first look.
         FirstLook = "first-look",
-        /// Docker was used until then.
+        /// Docker was in use until that time.
         AfterUse = "after-use",
-        /// Until then something hid a use, or castoff did not run.
+        /// Until that time a gap may have hidden a use, or castoff was not running.
         AfterGap = "after-gap",
     }
 }
@@ -40,18 +40,18 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DockerFree {
-    /// Nobody used it since then.
+    /// The start of the time without use.
     pub since: Timestamp,
     /// The whole days that are proven.
     pub days: u64,
     /// The weakest proof of that time.
     pub by: Proof,
-    /// The reason why the count began then.
+    /// The reason why the count began at that time.
     pub began: Began,
 }
 
 impl DockerFree {
-    /// The spans of days that people wait for: those of a weekly job, an upgrade and a monthly job.
+    /// The numbers of days that are published: enough for a weekly job, for an upgrade and for a monthly job.
     pub const SPANS: [u64; 3] = [7, 14, 35];
 
     /// The longest of those spans that is proven; 0 where none is.
@@ -67,32 +67,32 @@ impl DockerFree {
 pub struct BootClock {
     /// The id of this boot.
     pub boot: String,
-    /// Seconds since then.
+    /// Seconds since that boot.
     pub uptime: u64,
 }
 
 /// One look's answer to whether Docker is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisuseLook {
-    /// The time of its begin by the wall clock.
+    /// The time at which it began, by the wall clock.
     pub at: Timestamp,
-    /// The time of its begin by the kernel's clock.
+    /// The time at which it began, by the kernel's clock.
     pub clock: BootClock,
-    /// True if it saw a use: one of now, or one since the look before.
+    /// True if it saw a use, current or since the previous look.
     pub used: bool,
-    /// The sockets of the node's engines; where something may hide a use, the first such gap.
+    /// The sockets of the node's engines, or the first gap that may hide a use.
     pub sockets: Result<Sockets, Gap>,
     /// The time since which the kernel reports each connect.
     pub recorded_since: Option<Timestamp>,
 }
 
-/// The time and place of the last look that saw all.
+/// The last look that saw everything: its times and its sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Seen {
-    /// The time of its begin by the wall clock.
+    /// The time at which it began, by the wall clock.
     pub at: Timestamp,
-    /// The time of its begin by the kernel's clock.
+    /// The time at which it began, by the kernel's clock.
     pub clock: BootClock,
     /// The sockets that it saw.
     pub sockets: Sockets,
@@ -101,7 +101,7 @@ pub struct Seen {
 codes! {
     /// The outcome of the last look.
     LookOutcome {
-        /// It saw all, and no use.
+        /// It saw everything, and no use.
         Whole = "whole",
         /// Something may have hidden a use from it.
         Hidden = "hidden",
@@ -114,22 +114,22 @@ codes! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Count {
-    /// Seconds that are proven.
+    /// The number of seconds without use that are proven.
     pub seconds: u64,
-    /// That long before the last look that saw all, by the wall clock of that look.
+    /// The start of these seconds, by the wall clock of the last look that saw everything.
     pub since: Timestamp,
     /// The weakest proof.
     pub by: Proof,
-    /// The reason why it began then.
+    /// The reason why the count began at that time.
     pub began: Began,
     /// The outcome of the last look.
     #[serde(alias = "sight")] // its name in state files up to version 7
     pub outcome: LookOutcome,
-    /// The last look that saw all, or a use.
+    /// The last look that saw everything, or a use.
     pub last: Seen,
 }
 
-/// The count, and what only this process knows of it.
+/// The count, with the facts about it that are not kept in the state file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disuse {
     count: Option<Count>,
@@ -143,8 +143,8 @@ pub struct Disuse {
 
 const DAY: u64 = 86_400;
 
-/// The seconds that two looks may be apart if only looks prove, and that a machine may be off. The state file may be
-/// [`Disuse::REST`] behind.
+/// The maximum number of seconds between two looks if looks are the only proof, and the maximum for which a machine may
+/// be off. The state file may be [`Disuse::REST`] behind.
 const APART: u64 = 900;
 
 /// The seconds by which a time may differ for rounding.
@@ -154,7 +154,7 @@ impl Disuse {
     /// The seconds after which a count that only grew is written.
     pub const REST: u64 = 600;
 
-    /// A count that was kept.
+    /// Restores a count from the state file.
     pub fn restore(count: Count) -> Self {
         Self {
             count: Some(count),
@@ -162,7 +162,7 @@ impl Disuse {
         }
     }
 
-    /// The part that is to be kept.
+    /// The part of the count for the state file.
     pub const fn count(&self) -> Option<&Count> {
         self.count.as_ref()
     }
@@ -201,7 +201,7 @@ impl Disuse {
         }
     }
 
-    /// Takes in the next look. A use that was seen stands, whatever is hidden beside it.
+    /// Takes in the next look. A use that was seen counts, even if other facts are hidden.
     pub fn take_in(&mut self, look: DisuseLook) {
         let sockets = match look.sockets {
             Ok(sockets) => sockets,
@@ -233,7 +233,7 @@ impl Disuse {
         };
     }
 
-    /// Takes in a count that was kept before this one began, and was read late.
+    /// Takes in a count from a state file that was read only after this count had begun.
     pub fn absorb(&mut self, before: Self) {
         let Some(before) = before.count else {
             return;
@@ -245,7 +245,7 @@ impl Disuse {
             }
             return;
         };
-        // A use or a gap that this process saw stands.
+        // A use or a gap that this process saw still counts.
         if count.began != Began::FirstLook || count.outcome != LookOutcome::Whole {
             return;
         }
@@ -283,8 +283,9 @@ impl Count {
         }
     }
 
-    /// The seconds from the last look to `next`, and what proves that nobody used Docker in them. `followed` says that one
-    /// process made both looks, `recorded` that the kernel recorded each connect between them.
+    /// Returns the seconds from the last look to `next`, and the proof that nobody used Docker during that time.
+    /// `followed` is true if one process made both looks, and `recorded` if the kernel recorded each connect between
+    /// them.
     fn prove(&self, next: &Seen, followed: bool, recorded: bool) -> Option<(u64, Proof)> {
         let last = &self.last;
         let was_whole = self.outcome == LookOutcome::Whole;
@@ -293,7 +294,7 @@ impl Count {
         }
         let elapsed = next.clock.uptime.checked_sub(last.clock.uptime)?;
         let (before, now) = (&last.sockets.0, &next.sockets.0);
-        // A short restart where nothing was there to be used, and nothing is, is a look like another.
+        // On a node without an engine before and after, a short restart counts like the time between two looks.
         let nothing_there = before.is_empty() && now.is_empty();
         let is_near = was_whole && elapsed <= APART && (followed || nothing_there);
         let by_looks = is_near.then_some(Proof::Looks);
@@ -303,7 +304,7 @@ impl Count {
         let of_each = now.iter().map(|(name, mark)| match (before.get(name), mark) {
             (Some(_), _) if recorded && sockets::has_file(name) => Some(Proof::Events),
             (Some(Some(before)), Some(now)) if before == now => Some(Proof::SocketClock),
-            // Somebody touched the file, and may have connected before.
+            // A program changed the times of the file, and a client may have connected before that.
             (Some(Some(_)), Some(Mark::NoneSince(_) | Mark::Connected(_))) => None,
             _ => by_looks,
         });
@@ -315,8 +316,8 @@ impl Count {
 }
 
 impl Seen {
-    /// Nobody uses a machine that is off, and a socket that was made at the boot and is untouched proves that nobody connected
-    /// since. The time before the boot has to be short, by the wall clock.
+    /// Nobody uses Docker on a machine that is off. A socket that was created at boot and has not changed proves that
+    /// nobody connected since. The time from the last look to the boot has to be short, by the wall clock.
     fn prove_boot(&self, next: &Self) -> Option<(u64, Proof)> {
         let elapsed = next.at.as_unix().checked_sub(self.at.as_unix())?;
         let off = elapsed.checked_sub(next.clock.uptime)?;

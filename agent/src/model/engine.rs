@@ -19,7 +19,7 @@ codes! {
         Dockerd = "dockerd",
         /// Podman's API service.
         Podman = "podman",
-        /// Something else that accepts on a Docker socket: a proxy, a fork, a test double.
+        /// Another program that accepts connections on a Docker socket: a proxy, a fork, a test double.
         Other = "other",
     }
 }
@@ -103,7 +103,7 @@ pub struct Listener {
 /// The containerd that a dockerd uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Containerd {
-    /// One that it started itself. Also for a program that is no dockerd, and for an ordinary user's.
+    /// One that it started itself. Also used for programs other than dockerd, and for an ordinary user's engine.
     Own,
     /// The one at this socket, with every link followed: dockerd is configured to use it.
     Configured(String),

@@ -31,7 +31,7 @@ codes! {
     Access {
         /// It may.
         Allowed = "allowed",
-        /// It may not. Another user of the same container may, and a change of the socket's mode permits it.
+        /// It may not. Another user of the same container may, and a change of the socket's mode could allow it.
         Denied = "denied",
         /// No process of the container could be checked, or the mount maps users to others.
         Unknown = "unknown",
@@ -196,7 +196,7 @@ pub struct Exposure {
     /// The pod's uid as the runtime has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// The known agent that its image has the name of. Whoever makes the container chooses the image.
+    /// The known agent that its image has the name of. The user who creates the container chooses the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<KnownAgent>,
     /// The engine's program.

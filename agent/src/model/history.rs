@@ -1,5 +1,5 @@
-//! The results of earlier looks: the first and last time and the hours of each client, the first and last time of each exposure,
-//! and the hours in which a look saw everything. Bounded; survives a restart through the state file.
+//! The results of earlier looks: the first and last time and the hours of each client, the first and last time of each
+//! exposure, and the hours in which a look saw everything. It is bounded, and the state file keeps it across restarts.
 //!
 //! A client is kept under the name of its current pod. A pod of the same workload takes over from one that has no connection any
 //! more: it keeps the other's first time, hours and requests. Connects are counted for each pod alone. The same holds for the
@@ -39,7 +39,7 @@ pub struct ClientRecord {
     pub connects: u64,
     /// Its requests, as far as the kernel reported them.
     pub requests: Requests,
-    /// True if only the kernel reported it: no look saw a connection open.
+    /// True if only the kernel reported it, and no look saw an open connection.
     pub by_event: bool,
     /// The hours in which a connection was seen open, or made.
     pub hours: Hours,
@@ -70,13 +70,14 @@ pub struct History {
     /// The open sockets of the last look, which are not kept over a restart.
     open: BTreeMap<ClientKey, BTreeSet<SocketInode>>,
     mounted: BTreeSet<ExposureKey>,
-    /// The last time at which a container had a read-only mount of a socket of the node's Docker, with a name or without.
+    /// The last time at which any container, with or without a known name, had a read-only mount of a socket of the
+    /// node's Docker.
     readonly_mounted: Option<Timestamp>,
     /// The last connect to each listener that was judged, under the key of [`ClientIdentity::Unseen`].
     marks: BTreeMap<ClientKey, Moment>,
     /// Connects that are later than the start of the look that saw their mark: the next look judges them.
     early: BTreeMap<ClientKey, Early>,
-    /// The listeners to which the last look saw a connection that the look before had not.
+    /// The listeners with a connection that is new in the last look.
     connected: BTreeSet<ClientKey>,
     /// For each listener, the time of the last connect that the kernel reported to the last look.
     reported: BTreeMap<ClientKey, Timestamp>,
@@ -160,7 +161,8 @@ impl History {
         self.bound();
     }
 
-    /// Forgets a connect by an unseen client that was judged before, and judged again by a look that did not know of it.
+    /// Forgets a connect by an unseen client that was judged twice, the second time by a look that had no record of the
+    /// first.
     fn forget_repeated(&mut self, listener: &ClientKey, mark: Moment) {
         let at = Timestamp::from_unix(mark.as_secs());
         if let Some(seen) = self.clients.get_mut(listener).filter(|seen| seen.first == at) {
@@ -244,7 +246,7 @@ impl History {
                 self.early.insert(key.clone(), Early { mark: *mark, connected });
             }
             let last = self.marks.get(key);
-            // After the clock was set back, the connect that was judged last is in the future.
+            // If the clock was set back, the last judged connect is in the future.
             let is_new = |mark: &Moment| last.is_none_or(|last| last < mark || (*last > begun && last != mark));
             let Some(mark) = judged.filter(is_new) else {
                 continue;
@@ -275,8 +277,8 @@ impl History {
         self.connected.contains(listener) || self.reported.get(listener).is_some_and(is_of_then)
     }
 
-    /// True if a client of the listener was known around that time: where no mark of the listener is remembered, the first mark
-    /// that is found may be that client's.
+    /// True if a client of the listener was known around that time. If no mark of the listener is remembered, the first
+    /// mark may be that client's.
     fn covers(&self, listener: &ClientKey, at: Timestamp) -> bool {
         self.clients.iter().any(|(key, seen)| {
             let is_of_it = key.listener == listener.listener
@@ -301,7 +303,8 @@ impl History {
 
     /// Adds the containers that had a mount of a socket at the time `at`.
     pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
-        // Without its engine, or without its name in its pod, a container may have another name in the next look.
+        // If the engine of a container, or its name in its pod, is not known, the container may have another name in
+        // the next look.
         let named = |key: &ExposureKey| match &key.client.identity {
             ClientIdentity::EngineContainer { engine, .. } => engine.is_some(),
             ClientIdentity::Pod(place) => place.container.is_some(),
@@ -334,12 +337,12 @@ impl History {
         self.readonly_mounted
     }
 
-    /// Records that nothing hid a client from the look at the time `at`: a client that it did not see was not there.
+    /// Records that nothing hid a client from the look at the time `at`: a client that it did not see did not exist.
     pub fn mark_whole(&mut self, at: Timestamp) {
         self.looked.mark(at);
     }
 
-    /// Goes on with a count that was kept.
+    /// Continues with the count from the state file.
     #[must_use]
     pub fn with_disuse(mut self, count: Option<Count>) -> Self {
         self.disuse = count.map(Disuse::restore).unwrap_or_default();
@@ -351,7 +354,7 @@ impl History {
         &self.disuse
     }
 
-    /// Counts a look that was recorded, or says why it does not count.
+    /// Counts a look that was recorded, or returns the reason why it does not count.
     pub fn count_disuse(&mut self, look: Result<DisuseLook, Gap>) {
         let used = mem::take(&mut self.used);
         match look {
@@ -429,7 +432,7 @@ impl ClientRecord {
             // The clock may have been set since.
             let (first, last) = (reported.first.min(at), reported.last.min(at));
             self.first = self.first.min(first);
-            // A client that the first of these connects made was not there since the look before.
+            // The client appeared with the first of these connects, not with the previous look.
             self.last = if self.connects == 0 { last } else { self.last.max(last) };
             self.hours.mark(first);
             self.hours.mark(last);
@@ -476,7 +479,7 @@ trait Key: Ord + Clone {
 trait Record {
     fn first(&self) -> Timestamp;
     fn last(&self) -> Timestamp;
-    /// Takes over from a record whose first time is `first`, and from the records that are `gone`.
+    /// Takes over the data of a record whose first time is `first`, and of the records that are `gone`.
     fn inherit(&mut self, first: Timestamp, gone: Vec<Self>)
     where
         Self: Sized;
@@ -534,7 +537,7 @@ impl Record for ExposureRecord {
     }
 }
 
-/// Gives each key of `now` the history of those that it continues, and removes those of them that are gone.
+/// Gives each key of `now` the history of the keys that it continues, and removes the keys that are gone.
 fn hand_over<K: Key, R: Record>(records: &mut BTreeMap<K, R>, now: &BTreeSet<K>) {
     let heirs = now.iter().filter(|key| key.client().may_continue_others());
     for key in heirs {

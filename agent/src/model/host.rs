@@ -83,11 +83,12 @@ pub struct OrphanedShim {
 /// The settings of the kernel on which builds of images without root depend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserNamespaces {
-    /// `user.max_user_namespaces`: with 0 nobody makes a user namespace.
+    /// `user.max_user_namespaces`: with 0 no user can create a user namespace.
     pub limit: Reading<u64>,
-    /// `kernel.unprivileged_userns_clone`, which only some distributions have: with 0 ordinary users make none.
+    /// `kernel.unprivileged_userns_clone`, which only some distributions have: with 0 ordinary users cannot create one.
     pub unprivileged: Reading<u64>,
-    /// `kernel.apparmor_restrict_unprivileged_userns`, likewise: with 1 AppArmor takes the rights in it away from ordinary users.
+    /// `kernel.apparmor_restrict_unprivileged_userns`, likewise: with 1 AppArmor denies ordinary users the rights
+    /// inside a user namespace.
     pub restricted: Reading<u64>,
     /// True if AppArmor is on, so that pods have one of its profiles; absent where the kernel has no AppArmor.
     pub apparmor: Reading<bool>,

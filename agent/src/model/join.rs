@@ -107,9 +107,9 @@ pub fn join(snapshot: &Snapshot) -> Joined {
     }
 }
 
-/// The containers of pods that a holder or an engine is in and that are not in the runtime's lists, if there are lists: they were
-/// made between the two looks, and a second request would name them, or they belong to another runtime. Also those of a listed
-/// pod, because the next look would otherwise take its client for another one.
+/// The containers of pods that have a holder or an engine and are not in the runtime's lists, if there are lists. They
+/// were created after the lists were read, so that a second request would name them, or they belong to another runtime.
+/// Includes containers of a listed pod: otherwise the next look would count their client as another one.
 pub fn unlisted_containers(snapshot: &Snapshot) -> BTreeSet<ContainerId> {
     let runtime = &snapshot.runtime;
     if runtime.pods.reading.known().is_none() || runtime.containers.reading.known().is_none() {
@@ -230,7 +230,7 @@ fn open_clients(
             }
         }
     }
-    // Connects of programs with a path come first: they name the others.
+    // Connects of programs with a path come first, because they give the others their names.
     let has_no_path = |reported: &&Connects| reported.process.as_ref().is_some_and(|p| p.executable.is_none());
     let (without_path, with_path): (Vec<_>, Vec<_>) = connects.iter().partition(has_no_path);
     for reported in with_path.into_iter().chain(without_path) {
@@ -338,8 +338,8 @@ impl<'a> Remotes<'a> {
     }
 }
 
-/// Groups the holders of one connection by their identity. A connection without a holder that could be named has a client all the
-/// same.
+/// Groups the holders of one connection by their identity. A connection whose holder could not be named has a client
+/// too.
 fn by_identity<'a>(
     places: &Places<'_>,
     connection: &'a Connection,

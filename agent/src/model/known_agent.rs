@@ -45,8 +45,8 @@ codes! {
     }
 }
 
-/// A known agent that a program has the name of. Whoever starts a program chooses its image and its executable, so this is a
-/// claim: it gives advice and decides nothing.
+/// A known agent that a program has the name of. The user who starts a program chooses its image and its executable, so
+/// this is only a claim: it adds advice and changes no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KnownAgent {

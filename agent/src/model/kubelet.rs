@@ -53,14 +53,14 @@ pub struct Kubelet {
     /// Its setting `failCgroupV1`; absent where its settings were read and leave the default, unknown where not all were read.
     #[serde(rename = "failCgroupV1")]
     pub fail_cgroup_v1: Reading<bool>,
-    /// The ids that the host has set aside for a user `kubelet`; absent where there is no such user.
+    /// The ids that the host reserves for a user `kubelet`; absent if there is no such user.
     pub subordinate_ids: Reading<SubordinateIds>,
     /// Its process, where it was seen.
     #[serde(skip)]
     pub process: Option<ProcessKey>,
 }
 
-/// The ids that the host has set aside for a user `kubelet`, from which pods in user namespaces get theirs.
+/// The ids that the host reserves for a user `kubelet`, from which pods in user namespaces get their ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubordinateIds {

@@ -14,7 +14,7 @@ use super::reading::codes;
 use super::socket::ListenerId;
 use super::time::Timestamp;
 
-/// A point in time since the Unix epoch, as finely as the kernel keeps it for files.
+/// A point in time since the Unix epoch, with the precision that the kernel keeps for files.
 pub type Moment = Duration;
 
 /// The moment of a wall clock; 0 for a clock before 1970.
@@ -37,7 +37,7 @@ codes! {
 }
 
 impl AccessTimes {
-    /// Returns the one of the two that keeps less.
+    /// Returns the setting that keeps fewer access times.
     #[must_use]
     pub fn weaker(self, other: Self) -> Self {
         self.max(other)
@@ -70,7 +70,7 @@ codes! {
         Abstract = "abstract",
         /// It is a TCP port, which has no file.
         Tcp = "tcp",
-        /// Its name leads to it no more, so no new client can connect by it.
+        /// Its name no longer leads to it, so no new client can connect by this name.
         Removed = "removed",
     }
 }
@@ -117,14 +117,14 @@ impl LastConnect {
             changed,
         } = times;
         let no_mark = |because| (Self::NoMark { because }, None);
-        // A client that connected while the clock was behind left an access time before all others.
+        // If a client connected while the clock was behind, the access time is earlier than all other times.
         let is_before_all = made.is_some_and(|made| accessed + TICK < made);
         if accessed.max(changed) > now + TICK || is_before_all {
             return no_mark(NoMark::Future);
         }
-        // An access time that a connect set is valid whatever other mounts lead to the socket. The kernel reads one clock
-        // for both times, so there is no tolerance: with one, a client that connects as soon as the daemon listens would
-        // be hidden for the 24 hours in which a mount with daily access times records no other.
+        // An access time that a connect set is valid, whatever other mounts lead to the socket. The kernel reads one
+        // clock for both times, so there is no tolerance: with one, a client that connects as soon as the daemon
+        // listens would be hidden for the 24 hours in which a mount with daily access times records no other.
         let connected = accessed > changed;
         let at = Timestamp::from_unix(accessed.as_secs());
         match keeps {
@@ -150,7 +150,7 @@ impl LastConnect {
         }
     }
 
-    /// The time that it holds.
+    /// The time in this value.
     pub const fn time(&self) -> Option<Timestamp> {
         match self {
             Self::Exact { at } | Self::AtLeast { at } | Self::NoneSince { since: at } => Some(*at),
@@ -188,11 +188,11 @@ impl NoMark {
         match self {
             Self::Mount => "a mount that leads to it keeps no access times (noatime or read-only)",
             Self::FileSystem => "castoff does not know how its file system keeps access times",
-            Self::Future => "the times of its file do not fit the clock",
-            Self::Unread => "its file could not be looked at",
+            Self::Future => "the times of its file contradict the clock",
+            Self::Unread => "its file could not be read",
             Self::Abstract => "an abstract name has no file",
             Self::Tcp => "a TCP port has no file",
-            Self::Removed => "its name leads to it no more",
+            Self::Removed => "its name no longer leads to it",
         }
     }
 }
@@ -261,7 +261,7 @@ mod tests {
         let since = LastConnect::NoneSince { since: at(MADE) };
         for keeps in [AccessTimes::Each, AccessTimes::Daily] {
             assert_eq!(judge(MADE, MADE, keeps), since);
-            // The daemon gave the socket to its group after it had made it.
+            // The daemon changed the socket's group after it had created the socket.
             assert_eq!(
                 judge(MADE, MADE + SECOND, keeps),
                 LastConnect::NoneSince {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_touches_the_file_is_no_client() {
+    fn a_tool_that_touches_the_file_is_not_a_client() {
         // touch(1): both times are the time of the call. Earlier connects are not known.
         let touched = MADE + 60 * SECOND;
         let since = LastConnect::NoneSince { since: at(touched) };
@@ -303,7 +303,8 @@ mod tests {
         assert_eq!(mount.missing(), Some(NoMark::Mount));
         let unknown = judge(MADE, MADE, AccessTimes::Unknown);
         assert_eq!(unknown.missing(), Some(NoMark::FileSystem));
-        // A mark from before the mount was changed, or by another path: a connect, and no proof that it was the last.
+        // A mark from before the mount was changed, or through another path: it proves a connect, but not that this was
+        // the last one.
         let times = FileTimes {
             made: None,
             accessed: MADE + 5 * SECOND,
@@ -313,7 +314,7 @@ mod tests {
         assert_eq!(judged, (mount, Some(times.accessed)));
     }
 
-    /// While the clock is behind, a file from before is in the future. A connect of then is earlier than the file.
+    /// While the clock is behind, an older file is in the future, and a connect is earlier than the file.
     #[test]
     fn times_of_a_wrong_clock_prove_nothing() {
         let future = LastConnect::NoMark {

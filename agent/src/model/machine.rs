@@ -1,6 +1,6 @@
 //! The identities of a machine.
 
-/// The identities of a machine that the kubelet reports as well. None of them is known everywhere.
+/// The identities of a machine that the kubelet also reports. Some machines lack one or the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
     /// `/proc/sys/kernel/random/boot_id`: of this boot.
@@ -12,8 +12,8 @@ pub struct Machine {
 impl Machine {
     /// True if `other` is this machine; none if they have no identity in common to compare.
     ///
-    /// One that agrees is enough: the reported boot id is old until the kubelet has reported after a boot, and cloned machines
-    /// share a machine id.
+    /// One equal identity is enough: after a boot the reported boot id is old until the kubelet reports again, and
+    /// cloned machines share a machine id.
     pub fn is(&self, other: &Self) -> Option<bool> {
         let agrees = |a: &Option<String>, b: &Option<String>| Some(a.as_ref()? == b.as_ref()?);
         let compared = [

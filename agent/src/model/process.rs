@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::identity::{ContainerId, NetNs, ProcessKey};
 use super::workload::Membership;
 
-/// A process that matters to a finding. Neither arguments nor environment are kept: both hold secrets.
+/// A process that a finding refers to. Its arguments and its environment are not kept, because both may contain
+/// secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {

@@ -1,4 +1,4 @@
-//! The state of the node's labels: the values that were last seen, and every request that was made for them.
+//! The state of the node's labels: the values that were last seen, and the requests that were made.
 
 use std::collections::BTreeMap;
 

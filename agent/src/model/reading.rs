@@ -278,8 +278,8 @@ impl Reason {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::PermissionDenied => "castoff needs root with the capabilities of the chart; in a pod also hostPID.",
-            Self::NotFound => "Check the path that was asked; in a pod, that the host's directory is mounted.",
-            Self::ConnectionRefused => "Start the service behind it, or take the endpoint out of the settings.",
+            Self::NotFound => "Check the path; in a pod, also check that the host's directory is mounted.",
+            Self::ConnectionRefused => "Start the service behind it, or remove the endpoint from the settings.",
             Self::DeadlineExceeded => "Check if the peer hangs; if it is only slow, give castoff a longer deadline.",
             Self::Unimplemented => "Upgrade the peer: this version does not know the call.",
             Self::PeerError => "See the peer's own log for the cause.",

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_server_that_watches_an_engine_is_no_relay_for_its_visitors() {
+    fn a_web_server_that_watches_an_engine_is_not_a_relay_for_its_visitors() {
         let table: [(&[(usize, usize)], bool); 8] = [
             (&[(1, 1)], false),
             (&[(2, 2), (2, 2), (2, 2)], false),

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_before_each_request_is_no_purpose() {
+    fn a_ping_before_each_request_does_not_count() {
         use Operation::{Build, Read, System};
         let asked = [(System, None, 1), (System, None, 1), (Read, Some(41), 1)];
         assert_eq!(requests(&asked).purposes(), [Read]);

@@ -42,8 +42,8 @@ impl fmt::Display for SocketName {
     }
 }
 
-/// A bound socket that something accepts on, as `sock_diag` lists it. Also one that something accepted on: its name and its
-/// file are those of its connections, and the inode is that of the server's end of one of them.
+/// A bound socket on which a process accepts connections, as `sock_diag` lists it. Also a listener that is closed: then
+/// its name and file come from its connections, and the inode is that of the server's end of one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListeningSocket {
     /// The socket's own inode.
@@ -125,7 +125,8 @@ impl ListeningFiles {
 pub enum ConnectionState {
     /// The engine accepted it.
     Accepted,
-    /// It waits in the listener's backlog: an engine that hangs, or one that is not running behind systemd's socket.
+    /// It waits in the listener's backlog, because the engine hangs, or because only systemd listens and the engine is
+    /// not running yet.
     Pending,
 }
 

@@ -26,8 +26,8 @@ impl Timestamp {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
-    /// Converts to the calendar's type, to be formatted. A time past the year 9999, which only a broken clock gives, becomes the
-    /// last one that the calendar has.
+    /// Converts to the calendar's type, to be formatted. A time after the year 9999, which only a wrong clock gives,
+    /// becomes the last time of the calendar.
     pub fn calendar(self) -> jiff::Timestamp {
         let last = jiff::Timestamp::MAX.as_second();
         let second = i64::try_from(self.0).map_or(last, |second| second.min(last));
@@ -37,7 +37,7 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        // A clock before 1970 is a broken clock; zero shows that well enough.
+        // A clock before 1970 is wrong; zero shows this.
         Self(time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_time_since_1970_is_refused() {
+    fn text_that_is_not_a_time_since_1970_is_refused() {
         for text in ["\"\"", "\"yesterday\"", "\"2026-11-24\"", "\"1969-12-31T23:59:59Z\""] {
             assert!(serde_json::from_str::<Timestamp>(text).is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
 //! Selects the clients that are kept where there is too little room: each kind of client in turn, and in it each owner in turn.
 //!
-//! A flood of one kind then takes only the places that no other kind needs. A user who makes ten thousand clients makes them all
-//! of one owner, and displaces only his own.
+//! A flood of one kind thus takes only the places that no other kind needs. If a user creates ten thousand clients, all
+//! of them have one owner, so that they displace only that user's clients.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::client::{ClientIdentity, OF_USER};
 use super::engine::Scope;
 use super::workload::Unit;
 
-/// A kind of client. It is a kind of its own if many clients of it can be made without any of another kind.
+/// A kind of client. Clients are a separate kind if many of them can be created without creating any of another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// Containers of pods.

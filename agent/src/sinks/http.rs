@@ -53,7 +53,7 @@ pub struct Published {
     pub events: Option<watch::Receiver<Events>>,
     /// The counters of the agent since it started.
     pub cycles: Arc<Mutex<CycleCounters>>,
-    /// The check that its cycle still moves.
+    /// The check that its cycle makes progress.
     pub liveness: Arc<Liveness>,
     /// The writer of metrics.
     pub metrics: Arc<Metrics>,
@@ -189,7 +189,7 @@ async fn metrics(State(pages): State<Arc<Pages>>) -> Response {
         key,
         |_| true,
         || {
-            // A cycle that panicked while it counted leaves the counters readable.
+            // The counters stay readable even if a cycle panicked while it changed them.
             let cycles = published.cycles.lock().unwrap_or_else(PoisonError::into_inner).clone();
             published.metrics.render(report.as_deref(), &standing, &cycles)
         },
@@ -233,7 +233,7 @@ fn shared<E: Display>(content_type: &'static str, text: Result<Option<Bytes>, E>
     match text {
         Ok(Some(body)) => answer(StatusCode::OK, content_type, body),
         Ok(None) => {
-            let mut busy = self::text(StatusCode::SERVICE_UNAVAILABLE, "too much is being read at once\n");
+            let mut busy = self::text(StatusCode::SERVICE_UNAVAILABLE, "too many readers at the same time\n");
             let soon = HeaderValue::from_static("5");
             busy.headers_mut().insert(header::RETRY_AFTER, soon);
             busy

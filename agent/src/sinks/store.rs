@@ -30,8 +30,8 @@ pub enum StateError {
         /// The host's error.
         source: io::Error,
     },
-    /// It was read and is no history: truncated, garbage, too large, or of another version.
-    #[error("{} is no history of clients", .path.display())]
+    /// It was read and is not a valid history: truncated, garbage, too large, or of another version.
+    #[error("{} is not a history of clients", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,

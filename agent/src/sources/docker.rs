@@ -119,7 +119,7 @@ pub(super) const BINARIES: [&str; 9] = [
     "/usr/bin/balena-engine-daemon",    // balenaOS
 ];
 
-/// Units that start a Docker daemon, at once or on the first connection.
+/// Units that start a Docker daemon, immediately or on the first connection.
 pub(super) const UNITS: [&str; 5] = [
     "docker.service",
     "docker.socket",

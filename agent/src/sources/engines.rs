@@ -344,7 +344,7 @@ impl<'a> EngineSearch<'a> {
             }
             let Some(id) = socket.id() else {
                 let hides = if is_of_user { Hides::Detail } else { Hides::Engine };
-                let answer = "the kernel told no file of it";
+                let answer = "the kernel reported no file for it";
                 Gap::new(Reason::ProtocolError, hides, &socket.name, answer).fold_into(&mut gaps);
                 continue;
             };

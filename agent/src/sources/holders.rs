@@ -13,8 +13,8 @@
 //! - [`by_name`]: the connections of a namespace whose table cannot be read, from `/proc/<pid>/net/unix`
 //!
 //! Without the iterator, a process in another namespace than its connection (it moved by setns(2), or received the
-//! descriptor by `SCM_RIGHTS`) is searched for at once only if no process in the connection's own namespace holds it,
-//! and otherwise as [`memory`] describes.
+//! descriptor by `SCM_RIGHTS`) is searched for immediately only if no process in the connection's own namespace holds
+//! it, and otherwise as [`memory`] describes.
 
 mod accepted;
 mod by_name;

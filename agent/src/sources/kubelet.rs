@@ -109,7 +109,7 @@ fn rootless_gap(reader: &ProcessReader, entry: &ProcessEntry, program: Program) 
     match reader.read_arguments(entry.key) {
         Ok(arguments) if program.runs_kubelet(&arguments) => {
             let asked = format!("the kubelet's process {}", entry.key.pid);
-            let answer = "a rootless kubelet: it runs in its own user namespace, and castoff does not look into that";
+            let answer = "a rootless kubelet: it runs in its own user namespace, which castoff does not inspect";
             Some(Gap::new(Reason::DependsOnAnother, Hides::Runtime, asked, answer))
         }
         Ok(_) => None,

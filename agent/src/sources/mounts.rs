@@ -1,9 +1,9 @@
 //! The containers that can reach a listener through their mounts.
 //!
 //! The mounts of a container are those that any of its processes sees. They are compared by device and by the path on
-//! that file system, so that another name, a link or a mount on top of it does not hide a listener. A mount that the
-//! runtime or engine was asked for, and that no process shows, is resolved on the host. In both cases the reported names
-//! are those in the request. Never opens a socket. Relies on bind mounts keeping the file system and the inode.
+//! that file system, so that another name, a link or a mount on top of it does not hide a listener. A mount that was
+//! requested from the runtime or engine, and that no process shows, is resolved on the host. In both cases the reported
+//! names are those in the request. Never opens a socket. Relies on bind mounts keeping the file system and the inode.
 //!
 //! - [`table`]: the mounts of a process, and the resolution of paths through them
 //! - [`targets`]: the files of the listeners
@@ -68,7 +68,8 @@ pub struct Looked<'a> {
     pub engines: &'a Sighting<Vec<EngineSighting>>,
     /// The files of all listening sockets, in every network namespace.
     pub listening: &'a BTreeSet<FileIdentity>,
-    /// True if `listening` has every socket of this machine: castoff is in its first PID namespace, and missed none.
+    /// True if `listening` has every socket of this machine: castoff is in the first PID namespace, and no socket was
+    /// missed.
     pub sees_machine: bool,
     /// The time.
     pub now: Moment,
@@ -110,7 +111,7 @@ pub struct MountMemory {
     own: KnownMounts,
 }
 
-/// Finds the mounts that lead to an engine's listener, or should. The engine's own container is left out.
+/// Finds the mounts that lead to an engine's listener, or were intended to. The engine's own container is left out.
 pub fn find_mounts(looked: &Looked<'_>, memory: &mut MountMemory) -> MountsSeen {
     let engines = match &looked.engines.reading {
         Reading::Known(engines) => engines.as_slice(),

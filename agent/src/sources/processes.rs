@@ -314,7 +314,7 @@ impl ProcessReader {
         visibility::find_init(&self.proc).is_some()
     }
 
-    /// Opens the directory of one process, or of a thread of it that goes on.
+    /// Opens the directory of one process, or of a thread of it that still runs.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if the process has ended or its pid was reused.

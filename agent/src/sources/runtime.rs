@@ -1,15 +1,15 @@
 //! The node's container runtime, asked over CRI: its name, its conditions, its pods, and its running containers with
 //! their mounts.
 //!
-//! Must never ask in `runtime.v1alpha2` if `runtime.v1` answers: the request alone makes containerd (since 1.6.25 and
-//! 1.7.9) report a deprecated use. Must never replace a named endpoint by another one: if castoff's own setting or the
-//! kubelet names an endpoint and it does not answer, the runtime is *unknown*, however many others answer, because the
-//! kubelet does not use those.
+//! Must never use `runtime.v1alpha2` if `runtime.v1` answers: the request alone makes containerd (since 1.6.25 and
+//! 1.7.9) report a deprecated use. Must never replace a named endpoint by another one. If castoff's own setting or the
+//! kubelet names an endpoint that does not answer, the runtime is *unknown*, even if other endpoints answer, because
+//! the kubelet does not use those.
 //!
-//! If no endpoint is named, every well-known socket that exists is asked. The first that answers is taken, preferably
-//! one that serves Docker. Another one that answers too, or that may be a runtime and cannot be asked, leaves a gap:
-//! the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own containerd, whose
-//! CRI is disabled) is refused and hides nothing. Without such a socket, the runtime is absent.
+//! If no endpoint is named, every well-known socket that exists is asked. castoff uses the first one that answers,
+//! preferably one that serves Docker. If another one also answers, or may be a runtime but cannot be queried, there is
+//! a gap, because the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own
+//! containerd, whose CRI is disabled) is refused and hides nothing. Without such a socket, the runtime is absent.
 
 mod client;
 mod convert;
@@ -79,8 +79,8 @@ impl RuntimeSource {
         }
     }
 
-    /// Asks once, and also for the containers of `wanted` that have ended. Opens no socket that according to
-    /// `listening` is, or may be, an engine's. Ends within the deadline of a cycle, whatever the runtime does.
+    /// Asks once, and also for the containers of `wanted` that have ended. Does not open a socket that, according to
+    /// `listening`, is or may be an engine's. Ends within the deadline of a cycle, whatever the runtime does.
     pub async fn query(
         &mut self,
         kubelet: &Sighting<Kubelet>,

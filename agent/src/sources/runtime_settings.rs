@@ -55,7 +55,7 @@ pub enum RuntimeAsked {
         /// The process.
         process: Option<Box<Process>>,
     },
-    /// Docker serves the kubelet: the settings are those of the runtime that would replace it.
+    /// Docker serves the kubelet. The settings are those of the runtime that would replace Docker.
     Planned,
 }
 

@@ -1,4 +1,4 @@
-//! The things that come and go on the node of a soak: processes, clients of the engine, and containers.
+//! The processes, clients of the engine and containers that start and end on the node of a soak test.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +30,7 @@ const THREADS: u64 = 2;
 /// The directory of the engine's socket in a container.
 const MOUNTED: &str = "/host/run";
 
-/// The numbers of what has come so far.
+/// The numbers of pods and processes so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) containers: u64,
@@ -92,12 +92,12 @@ impl Churn {
         self.state.pods.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the threads, after what is under way.
+    /// Ends the threads, after their current work.
     pub(crate) fn stop(&self) {
         self.state.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Returns what has come so far.
+    /// Returns the numbers so far.
     pub(crate) fn counts(&self) -> Result<Counts> {
         Ok(Counts {
             containers: self.state.containers.load(Ordering::Relaxed),

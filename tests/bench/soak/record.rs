@@ -21,12 +21,13 @@ use crate::figures::{mebibytes, middle, millis, table};
 const ROWS: u32 = 12;
 /// The part of the time that is not compared: caches fill, and threads start.
 const WARM_UP: f64 = 0.1;
-/// The growth of memory that is no leak, in bytes.
+/// The growth of memory that does not count as a leak, in bytes.
 const MORE_MEMORY: u64 = 1 << 20;
-/// The growth of the number of series that is no leak, and the most series of this node. A client has a dozen.
+/// The growth of the number of series that does not count as a leak, and the maximum number of series of this node. A
+/// client has a dozen.
 const MORE_SERIES: u64 = 24;
 const MOST_SERIES: usize = 1_000;
-/// The growth of the state file that is no leak, and its bound on this node, in bytes.
+/// The growth of the state file that does not count as a leak, and its bound on this node, in bytes.
 const MORE_STATE: u64 = 16 << 10;
 const MOST_STATE: u64 = 1 << 20;
 /// The looks that may pass after a start of the engine until the honest client's new connection is seen.
@@ -128,7 +129,7 @@ impl Sample {
     }
 }
 
-/// The figures of a sample that stay until the end.
+/// The figures of a sample that are kept until the end.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
     at: Duration,
@@ -152,7 +153,7 @@ pub(crate) struct Record {
     restarts: Vec<Duration>,
     last: Option<Exposition>,
     kept: Vec<Kept>,
-    /// True if the run came to its end, and its beginning was compared with it.
+    /// True if the run is complete, and its beginning was compared with its end.
     compared: bool,
     /// The number of failures of an invariant, and the first one.
     failures: BTreeMap<Invariant, (usize, String)>,
@@ -361,7 +362,7 @@ impl Record {
 /// A figure of a sample.
 type FigureOf = fn(&Kept) -> u64;
 
-/// The flat figures: the invariant, the growth that is no leak, and the figure.
+/// The figures that must stay flat: the invariant, the growth that does not count as a leak, and the figure.
 const FLAT: [(Invariant, u64, FigureOf); 6] = [
     (Invariant::Descriptors, MORE_DESCRIPTORS as u64, descriptors),
     (Invariant::Threads, MORE_THREADS as u64, threads),
@@ -457,7 +458,7 @@ mod tests {
     #[test]
     fn a_leak_of_each_figure_is_found() {
         assert_eq!(failed(|_, _| {}), []);
-        // What grows only at the start is no leak.
+        // Growth at the start only is not a leak.
         assert_eq!(failed(|at, kept| kept.group.now += u64::from(at.min(9)) << 20), []);
         assert_eq!(
             failed(|at, kept| kept.resources.descriptors += at as usize / 10),

@@ -21,7 +21,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// From now on SIGINT and SIGTERM do not kill the process but end it at the next step.
+    /// From now on, SIGINT and SIGTERM end the process at the next step instead of killing it.
     pub(super) fn open() -> Result<Self> {
         let (asked, end) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -43,7 +43,7 @@ cd /"#;
 /// # Errors
 /// A program that the demo needs is not available, or the namespaces cannot be created.
 pub(crate) fn enter() -> Result<Infallible> {
-    // What the cache lacks is downloaded here, because the package manager's own directories are covered inside.
+    // Missing programs are downloaded to the cache here, because the package manager's directories are covered inside.
     let packages = Programs::debian()?;
     images::client()?;
     prometheus::Tools::debian()?;

@@ -1,4 +1,5 @@
-//! A separate process (`castoff-lab keep`) between a test and what it starts, so that nothing is left behind.
+//! A separate process (`castoff-lab keep`) between a test and the programs that it starts, so that nothing is left
+//! behind.
 //!
 //! It starts the daemon, adopts the daemon's orphans (it is the subreaper of the shims and of the pods in them), and
 //! waits for the end of its standard input. That comes when the guard is dropped, and also when the test's process is

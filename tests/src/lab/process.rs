@@ -12,11 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The number of samples of one measurement, and the pause between two of them: a look opens files for milliseconds.
 const SAMPLES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(150);
-/// The growth that is no leak. A leak of one descriptor or thread in each repetition exceeds it.
+/// The growth that does not count as a leak. A leak of one descriptor or thread in each repetition exceeds it.
 pub const MORE_DESCRIPTORS: usize = 3;
 /// The same for threads.
 pub const MORE_THREADS: usize = 3;
-/// The growth of the memory that is no leak, in KiB: the allocator keeps what a look needed once.
+/// The growth of the memory that does not count as a leak, in KiB: the allocator keeps memory that a look has used.
 const MORE_MEMORY: usize = 8 << 10;
 
 /// The length of a clock tick in proc(5), in milliseconds: `USER_HZ` is 100 on every architecture that castoff runs on.

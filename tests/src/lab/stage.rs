@@ -52,7 +52,7 @@ pub(crate) const FOLDERS: [&str; 14] = [
 pub(crate) const HIDE_PROGRAMS: &str = r#"for program in /usr/bin/*docker* /usr/sbin/*docker* /usr/bin/balena-engine*; do
     [ ! -f "$program" ] || mount --no-mtab --bind /dev/null "$program"
 done"#;
-/// Outside: forwards SIGTERM to the stage's first process, and lives as long as that.
+/// Outside: forwards SIGTERM to the stage's first process, and ends when that process ends.
 const STARTER: &str = r#"/bin/sh -ec "$1" sh & init=$!
 trap 'kill -TERM "$init"' TERM
 echo "$init" > "$2"

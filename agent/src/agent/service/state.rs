@@ -14,9 +14,9 @@ use crate::model::reading::{Gap, Hides, Reason};
 use crate::sinks::store::{Loaded, Saved, StateError, StateKeeper};
 use crate::sources::offload::Offload;
 
-/// The place where the history is kept.
+/// The file in which the history is kept, if any.
 pub(super) enum State {
-    /// Nowhere.
+    /// The history is not kept.
     Off,
     /// In this file, which is not read yet. Nothing is written until it is.
     Late(PathBuf, JoinHandle<Loaded>),
@@ -78,7 +78,7 @@ impl State {
         if !load.is_finished() {
             return None;
         }
-        // After a panic it stays as it is: never read, never written.
+        // After a panic the file is neither read nor written.
         let (state, remembered) = Self::take(load.await.ok()?);
         *self = state;
         Some(remembered)
@@ -97,7 +97,7 @@ impl State {
         };
         let (history, at) = (Arc::clone(history), Instant::now());
         let saved = if now {
-            // The last write of the agent: the cycle may have been stopped beside an earlier one.
+            // The last write of the agent. An earlier write may still be under way, because the cycle was stopped.
             let save = move |keeper: &mut StateKeeper| keeper.save(&history, at);
             keeper.run_after_earlier(HOST_DEADLINE, save).await
         } else {
@@ -117,7 +117,7 @@ impl State {
 impl Remembered {
     fn begin_anew(trouble: &[StateError]) -> Self {
         for error in trouble {
-            tracing::warn!(error = Gap::chain(error), "the history of clients begins anew");
+            tracing::warn!(error = Gap::chain(error), "the history of clients starts again");
         }
         Self {
             history: History::default(),

@@ -1,4 +1,4 @@
-//! The changes from one report to the next, for the log: transitions, not ticks.
+//! The changes from one report to the next, for the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 

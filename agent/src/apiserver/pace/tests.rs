@@ -4,7 +4,8 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Simulates `hours` hours: every due request is sent at once, and `answer` gives the response. Returns the times of all reads.
+/// Simulates `hours` hours: every due request is sent immediately, and `answer` gives the response. Returns the times
+/// of all reads.
 fn play(
     hours: u32,
     chance: fn() -> f64,

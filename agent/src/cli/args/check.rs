@@ -20,7 +20,7 @@ pub(in crate::cli) struct Check {
     /// docker=removed. The exit code then depends on this instead of on the verdict
     #[arg(long = "for", value_name = "PRODUCT=VERSION", value_delimiter = ',')]
     pub(in crate::cli) ready_for: Vec<String>,
-    /// Look again and again for this long, so that clients that come and go are seen too
+    /// Look repeatedly for this long, to see clients that come and go
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(in crate::cli) sample: Option<String>,
     /// Look until interrupted: a terminal shows the latest look, anything else gets one after the other
@@ -60,9 +60,9 @@ Examples:
   castoff check --watch             keep looking; Ctrl-C ends it
   castoff check -o json | jq .verdict
   castoff check -o junit --fail-on in-use > castoff.xml
-                                    for CI: red only where something uses Docker
+                                    for CI: fails only if something uses Docker
   castoff check --for kubelet=1.38,docker=removed
-                                    what stands in the way of an upgrade
+                                    what blocks an upgrade
   castoff check -o sarif > castoff.sarif
                                     for code scanning";
 
@@ -76,7 +76,7 @@ pub(in crate::cli) enum Output {
     Json,
     /// SARIF 2.1.0, for code scanning
     Sarif,
-    /// JUnit XML, for CI: red exactly where the exit code is not 0
+    /// JUnit XML, for CI: fails exactly if the exit code is not 0
     Junit,
 }
 

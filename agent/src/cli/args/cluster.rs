@@ -114,19 +114,19 @@ Examples:
   castoff cluster --context prod -n tools   castoff runs in namespace tools
   castoff cluster -l kubernetes.io/os=linux
                                             without nodes on which no agent can run
-  castoff cluster -o html > docker.html     one page to pass on
+  castoff cluster -o html > docker.html     one page to share
   castoff cluster -o json | jq '.nodes[] | select(.verdict == \"in-use\") | .node'
   castoff cluster --for kubelet=1.38        which nodes are ready for it
   castoff cluster --watch --interval 1m     and then what changes";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum FleetOutput {
-    /// For people: a line for each node as it comes, then what holds for all
+    /// For people: a line for each node as it arrives, then a summary
     Table,
     /// With every detail, nothing shortened
     Wide,
     /// For programs; schema: agent/docs/fleet.schema.json
     Json,
-    /// One page to pass on, without anything to fetch
+    /// One self-contained page to share
     Html,
 }

@@ -18,21 +18,21 @@ pub(in crate::cli) struct ConnectArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ConnectEvents {
-    /// By a program that only Unix connects run: fentry, else LSM, else kprobe; needs `CAP_BPF`, `CAP_PERFMON` and BTF
+    /// A program that runs on Unix connects only: fentry, else LSM, else kprobe; needs `CAP_BPF`, `CAP_PERFMON` and BTF
     Auto,
-    /// Not at all: only looks. No kernel program is loaded, not even the iterator that finds the holders of a connection
+    /// Not used: castoff loads no kernel program, not even the iterator that finds the holders of a connection
     Off,
-    /// By a program that every system call of the node runs (about 70 ns each), where the kernel refuses the others
+    /// A program that runs on every system call of the node (about 70 ns each), if the kernel refuses the others
     Tracepoint,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Requests {
-    /// By a program that only sends to Unix sockets run: fentry
+    /// A program that runs on sends to Unix sockets only: fentry
     Auto,
-    /// Not at all
+    /// Requests are not recorded
     Off,
-    /// By a program that every system call of the node runs (about 70 ns each), where the kernel refuses fentry
+    /// A program that runs on every system call of the node (about 70 ns each), if the kernel refuses fentry
     Tracepoint,
 }
 

@@ -17,7 +17,7 @@ pub(in crate::cli) struct HttpArgs {
         default_value = "127.0.0.1:9559"
     )]
     pub(in crate::cli) listen: String,
-    /// Serve TLS with this certificate, and those between it and its authority, in PEM; read again when it changes
+    /// Serve TLS with this certificate and its intermediate certificates, in PEM; reloaded when it changes
     #[arg(long, env = "CASTOFF_TLS_CERT", value_name = "FILE", value_parser = any_path())]
     pub(in crate::cli) tls_cert: Option<PathBuf>,
     /// The private key of --tls-cert, in PEM

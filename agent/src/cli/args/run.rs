@@ -63,8 +63,8 @@ pub(in crate::cli) struct Run {
     pub(in crate::cli) http: HttpArgs,
     #[command(flatten)]
     pub(in crate::cli) labels: LabelArgs,
-    /// Create an Event on each pod that starts to use a Docker socket, or newly can; needs the right to
-    /// create events in events.k8s.io
+    /// Create an Event on each pod that starts to use a Docker socket, or newly mounts one or a directory above it;
+    /// needs the right to create events in events.k8s.io
     #[arg(long, env = "CASTOFF_EVENTS", value_parser = BoolishValueParser::new(), help_heading = "Events")]
     pub(in crate::cli) events: bool,
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub(in crate::cli) struct Run {
 }
 
 const RUN_HELP: &str = "\
-On the first SIGTERM or SIGINT, castoff finishes its current work within --grace. On the second, it exits at once.
+On the first SIGTERM or SIGINT, castoff finishes its current work within --grace. On the second, it exits immediately.
 
 Examples:
   castoff run                                    this machine, http://127.0.0.1:9559/ shows it

@@ -16,7 +16,7 @@ pub(super) const KUBELET_END_OF_LIFE: Entry = Entry {
     title: "support of this version of Kubernetes has ended",
     meaning: "The kubelet version that you gave with --for no longer gets patches, according to castoff's built-in, \
               dated table.",
-    why: "The kubelet still starts. Security fixes no longer reach it.",
+    why: "The kubelet still starts, but gets no more security fixes.",
     instead: &["Choose a supported version of Kubernetes."],
     links: &["https://kubernetes.io/releases/patch-releases/"],
 };
@@ -63,7 +63,8 @@ pub(super) const CRI_METRICS: Entry = Entry {
 pub(super) const RUNTIME_UPGRADE_PATH: Entry = Entry {
     title: "the runtime cannot be upgraded to this release in one step",
     meaning: "containerd supports upgrades to the next minor release, and from one release with long-term support to the next \
-              of its kind (1.7 to 2.3). castoff compares the release that was asked for with --for with the one that answers.",
+              such release (1.7 to 2.3). castoff compares the release that was asked for with --for with the one that \
+              answers.",
     why: "No project tests other upgrades: running containers may be lost, or the daemon may not read its own state.",
     instead: &["Upgrade release by release, as the finding lists them; drain the node before each step."],
     links: &["https://github.com/containerd/containerd/blob/main/RELEASES.md"],
@@ -93,7 +94,7 @@ pub(super) const RUNTIME_SOCKET_EXPOSURE: Entry = Entry {
     meaning: "A container mounts the socket on which the runtime serves CRI, under whatever name, or a directory above it (/run, \
               /run/containerd, /), found by device and inode. It was not seen using it.",
     why: "This is not a use of Docker. Everyone who controls the container can take over the node through the socket; a read-only mount does \
-          not keep anyone from connecting.",
+          not prevent connections.",
     instead: &["Remove the mount from the pod, or mount the one file or directory that it needs."],
     links: &["https://kubernetes.io/docs/concepts/storage/volumes/#hostpath"],
 };
@@ -107,11 +108,11 @@ pub(super) const DOCKER_RELAY: Entry = Entry {
               Otherwise castoff reports only that it may pass the API on: a web server that watches Docker's events \
               accepts connections, too.",
     why: "The programs behind a relay depend on Docker as much as the relay does, and they do not appear as clients of \
-          Docker's own socket. Whoever reaches the relay may command the engine.",
+          Docker's own socket. Everyone who can reach the relay can control the engine.",
     instead: &[
         "Move the programs behind the relay off Docker first, then remove the relay.",
-        "Where it only may be a relay, look at its settings: `castoff check -o json` lists what it listens on and who is \
-         connected to it.",
+        "If castoff has no evidence, check the settings of the program: `castoff check -o json` lists what it \
+         listens on and who is connected to it.",
     ],
     links: &[super::CHECK],
 };
@@ -152,7 +153,7 @@ pub(super) const DOCKER_CALLER: Entry = Entry {
               text. A finding does not prove that the file is ever executed. castoff does not search scripts that such \
               a script names.",
     why: "When Docker is removed, the command fails, perhaps at the next boot or once a month. A look at the sockets does not \
-          show a job that did not run yet.",
+          show a job that has not run yet.",
     instead: &[
         "Change the line: run the container as a pod, use crictl or ctr for the runtime's own containers, or remove the job.",
         "Where the host itself needs a container, a unit with podman needs no daemon.",

@@ -42,7 +42,7 @@ fn refused(users: &[&ApiUser], version: Version) -> Option<Obstacle> {
     let (effect, refuses) = if api.0 < DOCKER_29_API {
         (Effect::Blocks, format!("Docker {} refuses", version.0))
     } else {
-        let later = "Docker 29.0 refuses, and later releases of 29 take,";
+        let later = "Docker 29.0 refuses, and later releases of 29 accept,";
         (Effect::Note, later.to_owned())
     };
     let more = more(old.len());
@@ -90,7 +90,7 @@ fn more(count: usize) -> String {
     }
 }
 
-/// A node is ready to run without Docker if no client can use it and the kubelet's runtime stays.
+/// A node is ready to run without Docker if no client can use Docker and the kubelet's runtime does not depend on it.
 pub(super) fn add_removal(grounds: &Grounds, found: &mut Vec<Obstacle>) {
     let (effect, code) = match grounds.verdict {
         Verdict::Runtime => (Effect::Blocks, Code::RuntimeIsDocker),

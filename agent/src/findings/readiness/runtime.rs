@@ -47,7 +47,7 @@ pub(super) fn add(grounds: &Grounds, product: &str, version: Version, found: &mu
         return found.push(path(Effect::MayBlock, message));
     };
     if version < installed {
-        let message = format!("{} is newer: no project supports a way back", named(runtime));
+        let message = format!("{} is newer: no project supports a downgrade", named(runtime));
         found.push(path(Effect::MayBlock, message));
     }
     if product == "containerd" {
@@ -77,7 +77,7 @@ fn hops(runtime: &Runtime, installed: Version, version: Version) -> Option<Obsta
     let rule_source = policy(Certainty::Stated, releases::table().as_of);
     let message = match hops.as_slice() {
         [_] => return None,
-        // One of the lines is not in the table; where that is the target, it is reported already.
+        // One of the lines is not in the table. If that line is the target, it is reported already.
         [] => format!("castoff does not know if containerd supports an upgrade from {installed} to {version}"),
         [between @ .., _] => {
             let between: Vec<String> = between.iter().map(Version::to_string).collect();
@@ -127,7 +127,7 @@ fn add_deprecations(runtime: &Runtime, version: Version, found: &mut Vec<Obstacl
     }
 }
 
-/// The runtime's own text, with the release that castoff's table has for it: the texts name releases that have moved.
+/// The runtime's own text, with the release from castoff's table, because the texts name outdated releases.
 fn deprecation(used: &Deprecation, version: Version) -> Obstacle {
     let id = used.id.strip_prefix(DEPRECATION).unwrap_or(&used.id);
     let code = Code::RuntimeDeprecation;
@@ -141,9 +141,9 @@ fn deprecation(used: &Deprecation, version: Version) -> Obstacle {
     };
     let line = removal.removed_in;
     let (effect, verb) = match (removal.certainty, line <= version) {
-        (_, false) => (Effect::Note, "goes with"),
-        (Certainty::Enforced | Certainty::Stated, true) => (Effect::Blocks, "is gone since"),
-        (Certainty::Announced, true) => (Effect::Blocks, "is announced to go with"),
+        (_, false) => (Effect::Note, "is removed in"),
+        (Certainty::Enforced | Certainty::Stated, true) => (Effect::Blocks, "was removed in"),
+        (Certainty::Announced, true) => (Effect::Blocks, "is announced to be removed in"),
     };
     let message = format!(
         "{id} is in use, which {verb} containerd {line}; the runtime says: {}",

@@ -90,7 +90,7 @@ fn the_interface_to_the_runtime() {
 }
 
 #[test]
-fn an_announcement_is_no_fact() {
+fn an_announcement_is_not_a_fact() {
     let grounds = with_runtime(|runtime| runtime.cgroup_driver = Reading::Absent);
     let announced = grounds.judge(Target::Kubelet(Version(1, 38)));
     let [first, ..] = announced.obstacles.as_slice() else {
@@ -286,7 +286,7 @@ fn deprecated_uses_are_judged_by_castoffs_own_dates() {
     let alpha = with("cri-api-v1alpha2", "removed in 2.0");
     assert_eq!(judge(&alpha, "containerd=2.0"), (Answer::NotReady, code.clone()));
     assert_eq!(judge(&alpha, "containerd=1.7").0, Answer::Ready);
-    // The text names a release that has moved.
+    // The text names an outdated release.
     let mirrors = with("cri-registry-mirrors", "will be removed in containerd v2.1");
     assert_eq!(judge(&mirrors, "containerd=2.3").0, Answer::Ready);
     let new = with("something-new", "will be removed");

@@ -23,7 +23,7 @@ fn docker_that_runs_containers_is_in_use_and_never_left_over() {
 }
 
 #[test]
-fn podmans_containers_are_shown_and_are_no_use_of_docker() {
+fn podmans_containers_are_shown_and_are_not_a_use_of_docker() {
     let mut node = with_engine();
     let podmans = SupervisedContainer {
         engine: EngineKind::Podman,

@@ -124,7 +124,7 @@ fn cgroup_v1_is_judged_by_the_kubelets_setting() {
 }
 
 #[test]
-fn a_socket_without_cri_is_no_node_without_a_runtime() {
+fn a_socket_without_cri_does_not_mean_that_there_is_no_runtime() {
     let mut node = clear_node();
     let candidate = EndpointCandidate {
         path: "/run/containerd/containerd.sock".into(),

@@ -9,13 +9,13 @@ use super::{
 use crate::model::reading::{Gap, Reading};
 use crate::model::runtime::CgroupDriver;
 
-/// The most rows: a list of a hundred registries needs no row for each.
+/// The maximum number of rows: a list of a hundred registries does not need a row for each.
 const ROW_LIMIT: usize = 64;
 
 /// The most bytes of a value that a row shows.
 const VALUE_LIMIT: usize = 200;
 
-/// The runtime that Docker has under both its names; every runtime has it too.
+/// The two names of Docker's default runtime, which every other runtime has too.
 const RUNC: [&str; 2] = ["runc", "io.containerd.runc.v2"];
 
 /// The directories of Docker and of containerd if nobody sets another.
@@ -298,7 +298,8 @@ impl<'a> Rows<'a> {
         {
             let advice = advice::data_root(self.runtime);
             let judge = |config: &RuntimeConfig| match config.root.as_deref() {
-                // Another directory of the same disk would do, and only a person knows which disk was meant.
+                // Another directory on the same disk would be sufficient, but castoff does not know which disk is
+                // intended.
                 Some(own) if !DEFAULT_ROOTS.contains(&own) => Counterpart::Same(own.to_owned()),
                 own => Counterpart::Other(own.map(str::to_owned)),
             };

@@ -1,4 +1,4 @@
-//! The sockets of the node's engines, and what the times of their files tell of connects.
+//! The sockets of the node's engines, and the connects that the times of their files show.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +24,14 @@ pub enum Mark {
     NoneSince(Timestamp),
     /// The last connect.
     Connected(Moment),
-    /// The name leads to the socket no more, so nobody new can connect.
+    /// The name no longer leads to the socket, so no new client can connect.
     Removed,
 }
 
 /// The prefix of the name of a socket that has a file.
 const FILE: &str = "file ";
 
-/// True if the kernel can tell of connects to this socket.
+/// True if the kernel can report connects to this socket.
 pub(super) fn has_file(name: &str) -> bool {
     name.starts_with(FILE)
 }
@@ -40,8 +40,9 @@ impl Sockets {
     /// The number of sockets that are kept.
     const LIMIT: usize = 64;
 
-    /// The sockets of the node's `engines`, or what may hide a use of them: one that leaves no mark, and of whose connects the
-    /// kernel does not tell. Where not `marked`, a client may have come by a mount that keeps no access times.
+    /// Returns the sockets of the node's `engines`, or the gap that may hide a use of them: a socket that keeps no mark
+    /// of connects and whose connects the kernel does not report. If `marked` is false, a client may have connected
+    /// through a mount that keeps no access times.
     pub fn of(snapshot: &Snapshot, engines: &[Engine], recorded: bool, marked: bool) -> Result<Self, Gap> {
         let mut sockets = BTreeMap::new();
         for listener in listeners(engines) {
@@ -58,8 +59,8 @@ impl Sockets {
         Ok(Self(sockets))
     }
 
-    /// True if somebody may have connected within the last 24 hours to a socket whose mount keeps access times daily: after
-    /// the first connect, the others of that time leave no mark.
+    /// True if a client may have connected within the last 24 hours to a socket whose mount updates access times once a
+    /// day: after the first connect, later ones on that day leave no mark.
     pub fn may_be_used(snapshot: &Snapshot, engines: &[Engine]) -> bool {
         listeners(engines).any(|listener| {
             let last = listener.last_connect;
@@ -73,7 +74,7 @@ fn listeners(engines: &[Engine]) -> impl Iterator<Item = &Listener> {
     of_node.flat_map(|engine| &engine.listeners)
 }
 
-/// A listener's identity: its name may lead to another socket tomorrow.
+/// Uses the listener's identity, because its name may lead to another socket later.
 fn name_of(listener: &Listener) -> String {
     match &listener.id {
         ListenerId::File(file) => format!("{FILE}{file}"),
@@ -81,7 +82,7 @@ fn name_of(listener: &Listener) -> String {
     }
 }
 
-/// A TCP port has a finding of its own; of its clients only looks tell.
+/// A TCP port has its own finding, and only looks show its clients.
 fn refuse_unmarked(listener: &Listener) -> Result<(), Gap> {
     let missing = match listener.last_connect {
         Some(last) => last.missing(),

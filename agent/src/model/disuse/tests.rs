@@ -27,7 +27,7 @@ fn look(second: u64) -> DisuseLook {
     }
 }
 
-/// The kernel's record began before all of these looks.
+/// The kernel began to record connects before all of these looks.
 fn recorded(second: u64) -> DisuseLook {
     DisuseLook {
         recorded_since: Some(Timestamp::from_unix(NOW)),
@@ -69,7 +69,7 @@ fn after(looks: impl IntoIterator<Item = DisuseLook>) -> Disuse {
     disuse
 }
 
-/// The agent starts anew with what was kept.
+/// The agent restarts with its state file.
 fn restarted(disuse: &Disuse) -> Disuse {
     Disuse::restore(disuse.count().expect("it counts").clone())
 }
@@ -122,7 +122,7 @@ fn each_time_has_the_weakest_of_its_proofs() {
     assert_eq!(free(&after([recorded(0)])).by, Proof::Looks, "one look proves no time");
     assert_eq!(free(&after([recorded(0), recorded(9_000)])).by, Proof::Events);
     assert_eq!(free(&after([look(0), look(9_000)])).by, Proof::SocketClock);
-    // The program was loaded anew: it does not tell of the time between.
+    // The program was loaded again, and has no record of the time in between.
     let anew = DisuseLook {
         recorded_since: Some(Timestamp::from_unix(NOW + 5)),
         ..look(15)
@@ -134,10 +134,10 @@ fn each_time_has_the_weakest_of_its_proofs() {
     assert_eq!((free(&disuse).by, seconds(&disuse)), (Proof::SocketClock, 45));
 }
 
-/// Docker is restarted, or its socket is removed under it: the kernel recorded of no connect to a socket that castoff did not
-/// know yet.
+/// Docker is restarted, or its socket is removed. The kernel recorded no connects to a socket that castoff did not know
+/// yet.
 #[test]
-fn between_two_sockets_only_looks_prove() {
+fn across_a_new_socket_looks_are_the_only_proof() {
     let fresh = Some(Mark::NoneSince(Timestamp::from_unix(NOW + 20)));
     for (look, of_removed) in [(look as fn(u64) -> _, Proof::Looks), (recorded, Proof::Events)] {
         let anew = [("file 0:25 inode 9", fresh)];
@@ -153,20 +153,20 @@ fn between_two_sockets_only_looks_prove() {
 }
 
 #[test]
-fn a_gap_in_sight_stops_the_count_and_is_said() {
+fn a_gap_stops_the_count_and_is_reported() {
     let mut disuse = after([recorded(0), recorded(15)]);
     disuse.take_in(hidden(30));
     let gap = disuse.reading().gap().cloned().expect("it says why");
     assert_eq!(gap.asked, "netns 7");
-    // The socket's file proves that nobody connected meanwhile. The kernel's word of that time is lost.
+    // The socket's file proves that nobody connected meanwhile. The kernel's records of that time are lost.
     disuse.take_in(recorded(5_000));
     assert_eq!((seconds(&disuse), free(&disuse).by), (5_000, Proof::SocketClock));
-    // A use that was seen stands, whatever was hidden beside it.
+    // A use that was seen counts, even if other facts were hidden.
     disuse.take_in(used(hidden(5_015)));
     assert_eq!(disuse.reading(), Reading::Absent);
     disuse.take_in(look(5_030));
     assert_eq!(began(&disuse), (Began::AfterUse, 0));
-    // And a use before the gap ended in it at the earliest.
+    // And a use before the gap may have lasted into the gap.
     let mut disuse = after([used(look(0)), hidden(15)]);
     assert!(disuse.reading().gap().is_some());
     disuse.take_in(look(30));
@@ -178,7 +178,7 @@ fn after_a_gap_that_no_mark_closes_the_count_restarts() {
     for bare in [&[][..], &[(PORT, None)]] {
         let bare = |look| with(bare, look);
         let before = after([bare(look(0)), bare(look(15)), hidden(30)]);
-        // A restart does not make it forget.
+        // A restart does not close the gap.
         for mut disuse in [before.clone(), restarted(&before)] {
             disuse.take_in(bare(look(45)));
             assert_eq!(began(&disuse), (Began::AfterGap, 0));
@@ -188,18 +188,18 @@ fn after_a_gap_that_no_mark_closes_the_count_restarts() {
     let mut disuse = after([look(0)]);
     disuse.stop(Gap::new(Reason::NotFound, Hides::Detail, "the clock", "none"));
     assert!(disuse.reading().gap().is_some());
-    // A boot does not close it either.
+    // Nor does a reboot.
     let mut disuse = restarted(&after([look(0), hidden(15)]));
     disuse.take_in(booted(300, 60));
     assert_eq!(began(&disuse), (Began::AfterGap, 0));
 }
 
 #[test]
-fn whoever_touches_the_file_proves_nothing() {
+fn a_file_whose_times_were_changed_proves_nothing() {
     let touched = Some(Mark::NoneSince(Timestamp::from_unix(NOW + 5)));
     let disuse = after([look(0), with(&[(SOCKET, touched)], look(15))]);
     assert_eq!(began(&disuse), (Began::AfterGap, 0));
-    // Where the kernel tells of each connect he erases nothing.
+    // If the kernel reports each connect, changing the file's times hides nothing.
     let disuse = after([recorded(0), with(&[(SOCKET, touched)], recorded(15))]);
     assert_eq!((free(&disuse).by, seconds(&disuse)), (Proof::Events, 15));
 }
@@ -213,13 +213,13 @@ fn time_without_the_agent_counts_where_the_socket_proves_it() {
     let mut disuse = restarted(&before);
     disuse.take_in(with(&[(SOCKET, Some(connected(100)))], look(3 * DAY)));
     assert_eq!(began(&disuse), (Began::AfterGap, 0));
-    // The kernel recorded nobody while castoff did not run, and a port tells nobody.
+    // The kernel recorded nothing while castoff was not running, and a port keeps no times.
     for mark in [(SOCKET, None), (PORT, None)] {
         let mut disuse = restarted(&after([with(&[mark], recorded(0)), with(&[mark], recorded(15))]));
         disuse.take_in(with(&[mark], recorded(60)));
         assert_eq!(began(&disuse), (Began::AfterGap, 0));
     }
-    // A connection that was open then may have been used all the time.
+    // A connection that was open at that time may have been used ever since.
     let mut disuse = restarted(&after([used(look(0))]));
     disuse.take_in(look(3 * DAY));
     assert_eq!(began(&disuse), (Began::AfterUse, 0));
@@ -261,10 +261,10 @@ fn a_reboot_counts_where_the_new_socket_was_never_used() {
     let marked = |mark, look| counted(with(&[(SOCKET, mark)], look));
     assert_eq!(marked(Some(connected(330)), booted(300, 60)), 0);
     assert_eq!(marked(None, booted(300, 60)), 0);
-    // A socket that was made or touched long after the boot proves nothing of the time between.
+    // A socket that was created or changed long after the boot proves nothing about the time in between.
     let late = Some(Mark::NoneSince(Timestamp::from_unix(NOW + 300 + APART + 1)));
     assert_eq!(marked(late, booted(300, 3 * DAY)), 0);
-    // One of before the boot is no socket of this boot.
+    // A socket from before the boot does not count.
     assert_eq!(marked(QUIET, booted(300, 60)), 0);
     assert_eq!(counted(with(&[], booted(300, APART))), 300 + APART);
     assert_eq!(
@@ -275,7 +275,7 @@ fn a_reboot_counts_where_the_new_socket_was_never_used() {
 }
 
 #[test]
-fn no_clock_makes_fourteen_days_out_of_one() {
+fn no_wrong_clock_lengthens_the_count() {
     let set = |look: DisuseLook, by: i64| DisuseLook {
         at: Timestamp::from_unix(look.at.as_unix().saturating_add_signed(by)),
         ..look
@@ -285,18 +285,18 @@ fn no_clock_makes_fourteen_days_out_of_one() {
         let mut disuse = after([look(0), set(look(600), first), set(look(1_200), second)]);
         let count = free(&disuse);
         assert_eq!((count.days, seconds(&disuse)), (0, 1_200));
-        // The time that is shown goes with the clock that shows it: both together tell how long it is.
+        // The shown time follows the wall clock, so that the duration stays right.
         assert_eq!(count.since, set(look(0), second).at);
         disuse.take_in(look(1_800));
         assert_eq!(free(&disuse).since.as_unix(), NOW);
-        // Across a boot the wrong clock decides nothing but that the count begins anew.
+        // Across a reboot, a wrong clock can only restart the count.
         for by in [jump, -jump] {
             let mut disuse = restarted(&disuse);
             disuse.take_in(set(booted(1_900, 60), by));
             assert_eq!(began(&disuse), (Began::AfterGap, 0));
         }
     }
-    // A kernel's clock that goes back is none.
+    // A kernel's clock that goes back is invalid.
     assert_eq!(seconds(&after([look(600), look(0)])), 0);
 }
 
@@ -314,7 +314,7 @@ fn a_count_that_is_read_late_is_joined_where_the_socket_proves_it() {
     let touched = |second| with(&[(SOCKET, Some(connected(700)))], look(second));
     assert_eq!(began(&late(&[touched(5_000), touched(5_015)])), (Began::AfterGap, 15));
     assert_eq!(seconds(&late(&[])), 600);
-    // Nothing was there, neither then nor now, and the one look between could not see.
+    // There was no engine at either time, and the one look in between could not see.
     let mut disuse = after([hidden(700)]);
     disuse.absorb(restarted(&after([with(&[], look(600))])));
     disuse.take_in(with(&[], look(715)));
@@ -324,7 +324,7 @@ fn a_count_that_is_read_late_is_joined_where_the_socket_proves_it() {
     assert_eq!(began(&disuse), (Began::AfterUse, 15));
 }
 
-/// The engine of a node whose socket's file tells this.
+/// The engine of a node whose socket's file shows this last connect.
 fn engine(recorded: LastConnect) -> (Snapshot, Vec<Engine>) {
     let mut node = sample::clear_node();
     node.engines = Sighting::full(vec![sample::dockerd()]);
@@ -344,7 +344,7 @@ fn marks((node, engines): &(Snapshot, Vec<Engine>), recorded: bool, marked: bool
 }
 
 #[test]
-fn a_socket_that_leaves_no_mark_hides_a_use_unless_the_kernel_tells() {
+fn a_socket_without_marks_hides_a_use_unless_the_kernel_reports_connects() {
     let noatime = engine(LastConnect::NoMark { because: NoMark::Mount });
     let gap = marks(&noatime, false, true).expect_err("it is hidden");
     assert!(
@@ -355,7 +355,7 @@ fn a_socket_that_leaves_no_mark_hides_a_use_unless_the_kernel_tells() {
     let since = Timestamp::from_unix(NOW - 100);
     let quiet = engine(LastConnect::NoneSince { since });
     assert_eq!(marks(&quiet, false, true), Ok(vec![Some(Mark::NoneSince(since))]));
-    // A client may have come by a read-only mount.
+    // A client may have connected through a read-only mount.
     assert_eq!(marks(&quiet, false, false), Ok(vec![None]));
     let (mut node, mut engines) = quiet;
     node.clocks.clear();
@@ -367,7 +367,7 @@ fn a_socket_that_leaves_no_mark_hides_a_use_unless_the_kernel_tells() {
 }
 
 #[test]
-fn a_mark_of_a_day_counts_as_a_use_of_the_day() {
+fn a_daily_mark_counts_as_a_use_for_the_whole_day() {
     for (ago, is_used) in [(DAY, true), (DAY + 1, false)] {
         let at = Timestamp::from_unix(sample::NOW.as_unix() - ago);
         let daily = engine(LastConnect::AtLeast { at });

@@ -1,5 +1,5 @@
-//! Corrects the history when the wall clock is set: each recorded time moves with the clock, so that its age stays right. A clock
-//! that is wrong for a while and corrected later leaves the history as it was. ADR 3.
+//! Corrects the history when the wall clock is set: each recorded time moves with the clock, so that its age stays
+//! right. If a clock is wrong for a while and corrected later, the history does not change. ADR 3.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +68,8 @@ impl Correction {
         Timestamp::from_unix(time.as_unix().saturating_add_signed(self.seconds_for(time)))
     }
 
-    /// A clock that is set back may have been ahead when the machine started. Then the time for which the machine was off was too
-    /// long, and the records of earlier boots were right.
+    /// A clock that is set back may have been ahead when the machine started. In that case the computed time off was
+    /// too long, and the records of earlier boots were right.
     fn seconds_for(self, time: Timestamp) -> i64 {
         match self.earlier {
             Some(earlier) if self.seconds < 0 && time < earlier.until => {
@@ -102,7 +102,7 @@ impl History {
         self.clocks.clocks.as_ref()
     }
 
-    /// Goes on after a look with these clocks.
+    /// Continues after a look with these clocks.
     #[must_use]
     pub fn with_clocks(mut self, clocks: Option<Clocks>) -> Self {
         self.clocks.clocks = clocks;
@@ -158,8 +158,8 @@ impl History {
         self.clocks.clone_from(&before.clocks);
     }
 
-    /// Sets every time after `now` to `now`, and returns the number of records that were more than 5 minutes ahead: their clock was
-    /// wrong, and nothing says by how much.
+    /// Sets every time after `now` to `now`, and returns the number of records that were more than 5 minutes ahead:
+    /// their clock was wrong by an unknown amount.
     pub fn clamp(&mut self, now: Timestamp) -> usize {
         let clients = self.clients.values_mut().map(|seen| {
             seen.hours = seen.hours.until(now);
@@ -186,7 +186,7 @@ impl History {
 
 fn difference(later: u64, earlier: u64) -> i64 {
     let seconds = i128::from(later) - i128::from(earlier);
-    // Far from the limits, so that sums of two fit.
+    // Far below the limits, so that the sum of two values does not overflow.
     let most = i128::from(i64::MAX / 4);
     i64::try_from(seconds.clamp(-most, most)).unwrap_or_default()
 }

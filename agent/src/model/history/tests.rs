@@ -143,7 +143,7 @@ fn the_clients_unseen_for_longest_are_forgotten_first_and_counted() {
     assert!(history.get(&open(10, &[]).key).is_some());
 }
 
-/// One client of each kind that was seen now and then for three days, and is not connected.
+/// One client of each kind that was seen from time to time for three days, and is not connected.
 fn honest() -> Vec<OpenClient> {
     let host = |unit: Option<Unit>, uid| ClientIdentity::Host {
         unit,

@@ -1,4 +1,5 @@
-//! Mount → exposure: the container, the engine that the mount leads to, the time since when, and if it was ever used.
+//! Mount → exposure: the container, the engine that the mount leads to, the time when the mount was first seen, and
+//! whether the socket was ever used.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -192,7 +193,7 @@ mod tests {
     use crate::model::join::join;
     use crate::model::sample::{clear_node, dockerd, id, known, reach};
 
-    /// Neither container has a name that castoff knows, so both have the same key.
+    /// castoff knows the name of neither container, so both have the same key.
     #[test]
     fn a_container_without_a_name_does_not_hide_the_access_of_another() {
         let with = |n: u8, access: Access, readonly: bool| Reach {

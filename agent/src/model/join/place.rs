@@ -37,7 +37,8 @@ pub(super) struct Places<'a> {
     containers: HashMap<&'a ContainerId, Listed<'a>>,
     pods: HashMap<&'a str, ProcessPlace>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
-    /// True if a list of the runtime is missing: a container that is not listed now may be in the next look, under its own name.
+    /// True if a list of the runtime is missing. A container that is not listed now may be listed in the next look,
+    /// under its own name.
     is_list_missing: bool,
 }
 
@@ -53,7 +54,7 @@ impl<'a> Places<'a> {
         let listed_pods = snapshot.runtime.pods.reading.items().iter();
         let mut by_sandbox = HashMap::new();
         for pod in listed_pods {
-            // A pod with two sandboxes is listed twice under one uid, and both entries say the same.
+            // A pod with two sandboxes is listed twice under one uid, with equal entries.
             places.pods.insert(&pod.uid, ProcessPlace::Pod(pod.place(None)));
             places.list(&pod.sandbox, pod, None);
             by_sandbox.insert(&pod.sandbox, pod);
@@ -142,15 +143,15 @@ impl<'a> Places<'a> {
                 .any(|c| self.listed(&c.id).is_some_and(|listed| listed.pod_uid.is_some()))
     }
 
-    /// Returns a container that the runtime lists, or the one around its supervisor: a nested engine may have mounted the control
-    /// groups anew, and then the path of its container does not pass through the outer one.
+    /// Returns a container that the runtime lists, or the one around its supervisor: a nested engine may have mounted
+    /// the control groups again, and then the path of its container does not pass through the outer one.
     fn listed(&self, id: &ContainerId) -> Option<&Listed<'a>> {
         let outer = || self.containers.get(self.supervised.get(id)?.inside.as_ref()?);
         self.containers.get(id).or_else(outer)
     }
 
-    /// Returns the place in a container that the runtime does not list. A container that only its user claims is none, unless
-    /// that user's process supervises it.
+    /// Returns the place in a container that the runtime does not list. A container that only its user claims does not
+    /// count, unless that user's process supervises it.
     fn unlisted(&self, container: &CgroupContainer, pod_uid: Option<&str>) -> ProcessPlace {
         let supervised = self.supervised.get(&container.id).filter(|s| s.user == container.user);
         if container.user.is_some() && supervised.is_none() {
@@ -184,7 +185,7 @@ mod tests {
     use crate::model::container::EndedContainer;
     use crate::model::sample::{clear_node, contained, id};
 
-    /// The kernel reported its connect: it was gone before the look.
+    /// The kernel reported its connect, and the process ended before the look.
     #[test]
     fn a_container_that_has_ended_is_named_with_its_pod() {
         let mut node = clear_node();

@@ -11,8 +11,8 @@ use crate::model::relay::{Relay, RelayClient, RelayPoint, RelaySighting, leads_b
 use crate::model::snapshot::Snapshot;
 use crate::model::socket::{ListenerId, SocketName};
 
-/// Returns the engines; a relay has the scope of the engine behind it: one in a pod is no Docker inside the pod. An ordinary
-/// user's relay keeps the user's scope.
+/// Returns the engines. A relay has the scope of the engine behind it, because a relay in a pod is not a Docker inside
+/// that pod. An ordinary user's relay keeps the user's scope.
 pub(super) fn placed(snapshot: &Snapshot, mut engines: Vec<Engine>) -> Vec<Engine> {
     for relay in snapshot.relays.reading.items() {
         let scope = relay

@@ -418,7 +418,8 @@ fn a_pod_that_is_not_listed_yet_is_noticed() {
     known(&mut node.connections).connections = vec![connection(5, vec![in_pod(&[id(9)], "ffff")])];
     assert_eq!(unlisted_containers(&node), BTreeSet::from([id(9)]));
 
-    // Nor does a container that is not listed yet while its pod is: it would be another client in the next look.
+    // The same holds for a container that is not listed yet although its pod is: in the next look it would be another
+    // client.
     for (holder, missing) in [
         (in_pod(&[id(9)], POD_UID), true),
         (contained(7, Manager::CriContainerd, &[id(9)]), true),

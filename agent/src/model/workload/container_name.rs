@@ -1,7 +1,7 @@
 //! The lasting name of an engine's container: the name that its next run has too.
 //!
-//! Docker generates a name for a container without one, and so do the programs that run a container for each job or test. Such a
-//! container is identified by its image and the pattern of its name. A name that a person chose stays.
+//! Docker generates a name for a container without one, and so do the programs that run a container for each job or
+//! test. Such a container is identified by its image and the pattern of its name. A name that a person chose is kept.
 
 mod docker_words;
 

@@ -2,8 +2,8 @@
 //! or one release.
 //!
 //! Relies on the form of such paths: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an `AppImage`'s
-//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`, `PyInstaller`
-//! and `go run`. Names that a person chose stay.
+//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`,
+//! `PyInstaller` and `go run`. Names that a person chose are kept.
 
 use super::generated::{self, is_decimal};
 

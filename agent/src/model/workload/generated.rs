@@ -1,7 +1,7 @@
 //! Separates the parts of a name that a program generated, such as a UUID or a hash, from those that a person chose.
 //!
-//! Decides by form alone: a part is generated if it is longer or stranger than what people write. A short number is not: people
-//! number their own things.
+//! Decides by form alone: a part is generated if it is longer or stranger than what people write. A short number is not
+//! generated: people use such numbers in names.
 
 /// The digits of a number that is not counted by hand: dates and points in time have as many.
 const NUMBER: usize = 8;

@@ -1,9 +1,9 @@
 //! The workload of a pod, by its sandbox's data over CRI: labels, annotations and the pod's name. Needs no request to the API
 //! server.
 //!
-//! Controllers leave two marks on a pod: a label, and the form of its name. A rule requires both to agree; where no rule matches,
-//! or two do, the pod stands for itself. The creator of a pod chooses its labels and its name, so a pod may claim a workload of
-//! its own namespace: its own name is always shown with it, and no verdict depends on this.
+//! Controllers leave two marks on a pod: a label, and the form of its name. A rule requires both to agree; if no rule
+//! matches, or two do, the pod is its own workload. The creator of a pod chooses its labels and its name, so a pod may
+//! claim a workload of its own namespace: its own name is always shown with it, and no verdict depends on this.
 //!
 //! Relies on the form of generated names: `generateName` cut to 58 and five random characters (k8s.io/apiserver, `storage/names`;
 //! k8s.io/apimachinery, `rand.SafeEncodeString`), and each controller's own form as its rule says.

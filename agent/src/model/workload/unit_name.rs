@@ -2,8 +2,8 @@
 //! runs.
 //!
 //! Relies on the form of such names: systemd's for a connection (`<template>@<n>-<pid>-<uid>`,
-//! `<template>@<n>-<address>-<address>`), for `systemd-run` (`run-u<n>`, `run-r<id>`, `run-p<pid>-i<id>`), and the desktop's for
-//! a scope (`app-<launcher>-<application>-<random>.scope`). An instance that a person named stays.
+//! `<template>@<n>-<address>-<address>`), for `systemd-run` (`run-u<n>`, `run-r<id>`, `run-p<pid>-i<id>`), and the
+//! desktop's for a scope (`app-<launcher>-<application>-<random>.scope`). An instance that a person named is kept.
 
 use std::net::IpAddr;
 

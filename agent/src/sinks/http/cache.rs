@@ -1,13 +1,14 @@
-//! Texts that are rendered once for all readers. However many readers there are, and however slowly they read, they hold only a
-//! few texts: each look's report, and each second's page and metrics, until they hold [`HELD`] bytes.
+//! Texts that are rendered once for all readers. However many readers there are, and however slowly they read, they
+//! share a few texts: one report for each look, and one page and one set of metrics for each second, up to [`HELD`]
+//! bytes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 
-/// The bytes that readers may hold before a text is rendered again. Beyond that they share the last one, which ends with the
-/// timeout of an answer: readers of older texts are disconnected.
+/// The bytes that readers may hold before a text is rendered again. Beyond that limit, all readers get the last text,
+/// until the timeout of an answer disconnects the readers of older texts.
 const HELD: usize = 16 << 20;
 
 /// Counts the bytes that readers hold.
@@ -121,7 +122,7 @@ mod tests {
         let again = cache.get(1, |_| false, || Err("written again"));
         assert!(again.is_ok_and(|bytes| bytes.is_some()));
         drop(readers);
-        assert_eq!(held.bytes(), 0, "whoever has read holds nothing");
+        assert_eq!(held.bytes(), 0, "a reader that is done holds nothing");
     }
 
     #[test]

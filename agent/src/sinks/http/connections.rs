@@ -1,6 +1,6 @@
-//! The limits of connections: their number, and a timeout for each step of a request. A client that sends half a request, or
-//! takes its answer a byte at a time, must neither use up the descriptors that castoff needs to look at the node, nor block the
-//! kubelet's probes.
+//! The limits of connections: their number, and a timeout for each step of a request. A client that sends half a
+//! request, or reads its answer byte by byte, must not use up the descriptors that castoff needs to look at the node,
+//! and must not block the kubelet's probes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -78,7 +78,7 @@ impl Slots {
         const AGAIN: Duration = Duration::from_millis(50);
         loop {
             let slot = Arc::clone(&self.semaphore).acquire_owned();
-            // The semaphore is never closed; and a connection without a permit still has its timeouts.
+            // The semaphore is never closed. Even a connection without a permit would have its timeouts.
             if let Ok(permit) = timeout(AGAIN, slot).await {
                 return Slot {
                     is_among_few: self.at_once - self.semaphore.available_permits() <= Limits::FEW,

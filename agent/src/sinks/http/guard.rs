@@ -2,9 +2,9 @@
 //! kube-rbac-proxy expect (`TokenReview`, then `SubjectAccessReview` of the path). Tokens of both headers are judged and limited
 //! in the same way.
 //!
-//! Never admits anyone because the API server does not answer, never keeps a token, and bounds the number of concurrent requests.
-//! Requests about tokens that were never accepted have a rate limit of their own: a flood of them neither reaches the API server
-//! nor locks out a known reader.
+//! If the API server does not answer, access is denied. Tokens are never stored, and the number of concurrent requests
+//! is bounded. Requests about tokens that were never accepted have a separate rate limit, so that a flood of them
+//! neither reaches the API server nor locks out a known reader.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ use crate::apiserver::connection::Connection;
 use crate::apiserver::pace::{Allowance, Bucket, chance};
 use crate::apiserver::refusal::Refusal;
 
-/// The maximum size of a review in bytes; that of an account with a thousand groups has a tenth of it.
+/// The maximum size of a review in bytes. A review of an account with a thousand groups has a tenth of it.
 const ANSWER: usize = 1 << 20;
 /// The number of answers of each kind that are kept.
 const KEPT: usize = 256;
@@ -37,7 +37,7 @@ const YES: Duration = Duration::from_secs(60);
 const NO: Duration = Duration::from_secs(10);
 /// The time for which a bearer who was admitted counts as known.
 const KNOWN: Duration = Duration::from_secs(3600);
-/// The requests about unknown tokens: a few browsers and scrapers that come at once, then one each half second.
+/// The allowance for requests about unknown tokens: a burst for a few browsers and scrapers, then one each half second.
 const UNKNOWN_TOKENS: Allowance = Allowance {
     burst: 20,
     refill: Duration::from_millis(500),
@@ -57,7 +57,7 @@ enum Denial {
     Forbidden,
     /// The API server did not answer.
     Unavailable,
-    /// Too many unknown tokens came before.
+    /// There were too many unknown tokens.
     TooMany,
 }
 
@@ -181,7 +181,7 @@ impl Guard {
         };
         // A request that had to wait for long would have no time left.
         let Ok(_turn) = timeout(DEADLINE / 2, turns.acquire()).await else {
-            return Err(self.unavailable("too many questions at once".to_owned()));
+            return Err(self.unavailable("too many concurrent reviews".to_owned()));
         };
         // Another request may have asked the same in the meantime.
         if let Recalled::Answer(answer) = self.recall(&question) {
@@ -240,7 +240,7 @@ impl Guard {
         let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*before, &trouble) {
             (before, Some(error)) if before.as_ref() != Some(error) => {
-                tracing::warn!(error, "readers cannot be checked, and are not let in");
+                tracing::warn!(error, "readers cannot be checked and are refused");
             }
             (Some(_), None) => tracing::info!("readers can be checked again"),
             _ => {}

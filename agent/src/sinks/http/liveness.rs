@@ -1,5 +1,5 @@
-//! Checks that the agent's cycle makes progress: that it ends, and that its look at the processes and sockets does. A runtime or a
-//! disk that hangs must not restart the agent, but a cycle that hangs, or sees nothing, must.
+//! Checks that the agent's cycle makes progress: that the cycle and its look at the processes and sockets end. A
+//! runtime or a disk that hangs must not cause a restart of the agent, but a cycle that hangs or sees nothing must.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub struct Liveness {
     moved: Mutex<Instant>,
 }
 
-/// The cycle makes no progress: it does not end, or its look at the processes and sockets does not.
+/// The cycle makes no progress: it, or its look at the processes and sockets, does not end.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("no look at the processes has ended for {} s; the bound is {} s", .age.as_secs(), .bound.as_secs())]
 pub struct Stalled {

@@ -74,7 +74,7 @@ impl Server {
         let handshake = timeout(self.limits.reading, tls.accept(stream));
         match handshake.await.map_err(io::Error::from).flatten() {
             Ok(stream) => self.answer(stream, router, watcher, slot).await,
-            // A client that speaks no TLS, or trusts another authority, sees the error on its own side.
+            // A client that does not use TLS, or trusts another authority, sees the error on its own side.
             Err(error) => tracing::debug!(%error, "no TLS handshake"),
         }
     }

@@ -38,7 +38,7 @@ const AHEAD: usize = 16 << 10;
 /// The paths of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The certificate, then the intermediate ones, in PEM.
+    /// The certificate, followed by the intermediate certificates, in PEM.
     pub certificate: PathBuf,
     /// Its private key, in PEM.
     pub key: PathBuf,
@@ -131,7 +131,7 @@ impl Acceptor {
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.certificate.renew().await;
         let accept = self.tls.accept_with(stream, |connection| {
-            // The data that it encrypts ahead of a reader that does not read.
+            // The limit of data that it encrypts ahead for a reader that does not read.
             connection.set_buffer_limit(Some(AHEAD));
         });
         accept.await
@@ -201,7 +201,8 @@ impl Certificate {
             let same = marks == current.marks && current.trouble.is_none();
             (same, Arc::clone(&current.pair))
         });
-        // The one in use may have expired; files that were read between the change of one and of the other are read again.
+        // The certificate in use may have expired. Files that were read after only one of them had changed are read
+        // again.
         let read = if same {
             self.files.check_time(&pair).map(|()| None)
         } else {
@@ -213,7 +214,7 @@ impl Certificate {
             current.reading = false;
             let trouble = read.as_ref().err().map(|error| Gap::chain(error));
             if let Ok(Some(pair)) = read {
-                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read anew");
+                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was reloaded");
                 current.pair = Arc::new(pair);
             }
             if let Some(error) = trouble.as_ref().filter(|_| trouble != current.trouble) {

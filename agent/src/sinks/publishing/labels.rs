@@ -1,8 +1,8 @@
 //! Converts a report to the labels and the annotation that its node should have. Pure: nothing is sent here.
 //!
-//! Every label is always set, so that a missing one means that castoff does not run: `unknown` if it could not be seen, `none` if
-//! it was looked for and is not there. One more label gives the time until which the others are valid, because an agent that is
-//! gone cannot remove them.
+//! Every label is always set, so a missing label means that castoff does not run. A value is `unknown` if castoff could
+//! not see it, and `none` if castoff looked and found nothing. One more label gives the time until which the others are
+//! valid, because an agent that is gone cannot remove them.
 
 pub mod prefix;
 pub mod settled;

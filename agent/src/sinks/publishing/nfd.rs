@@ -1,8 +1,8 @@
 //! The labels as a file that Node Feature Discovery reads: castoff then needs no right in the cluster.
 //!
-//! Relies on NFD's local source (≥ 0.14): `key=value` lines in `features.d`, where a key with a prefix is used as it is, `#
-//! +expiry-time=` ends the lines below it, and files whose names begin with a dot are skipped, as is the one that is written
-//! first. It knows no annotations, so the summary stays in the report.
+//! Relies on NFD's local source (≥ 0.14): `key=value` lines in `features.d`, where a key with a prefix is used as it
+//! is, `# +expiry-time=` ends the lines below it, and files whose names begin with a dot are skipped, as is the one
+//! that is written first. NFD does not support annotations, so the summary is only in the report.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -114,7 +114,7 @@ impl Sender<Report> for FeatureFile {
         }
     }
 
-    /// At once if a label differs; before the labels expire; after a failure only at the next retry.
+    /// Immediately if a label differs; otherwise before the labels expire; after a failure only at the next retry.
     fn due(&self) -> Option<Instant> {
         let wanted = self.wanted.as_ref()?;
         let same = self
@@ -159,7 +159,7 @@ pub fn remove(directory: &Path) -> io::Result<bool> {
 }
 
 fn render(wanted: &Wanted, expiry: Timestamp) -> String {
-    let mut text = format!("# Written by castoff; whatever is changed here is lost.\n# +expiry-time={expiry}\n");
+    let mut text = format!("# Written by castoff; changes to this file are lost.\n# +expiry-time={expiry}\n");
     for (key, value) in &wanted.labels {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{key}={value}");
@@ -168,7 +168,7 @@ fn render(wanted: &Wanted, expiry: Timestamp) -> String {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    // A rename would replace a FIFO or a device as readily as a file; none of them belongs to castoff.
+    // A rename would also replace a FIFO or a device, which does not belong to castoff.
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

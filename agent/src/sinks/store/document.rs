@@ -1,12 +1,10 @@
 //! Encodes a history as the bytes of a state file, and decodes them: one JSON object; a truncated file is never valid.
 //!
-//! Version 1 had no hours. It is read; each client then has the hours in which it was first and last seen.
-//! Version 2 had no exposures and no images of containers. It is read; exposures start again.
-//! Version 3 had no marks of last connects. It is read.
-//! Version 4 had no requests. It is read.
-//! Version 5 had no count of the time without use. It is read, and the count begins anew.
-//! Version 6 had no clocks. It is read.
-//! Version 7 had no time of the last read-only mount. It is read; the exposures in it show that time for containers with a name.
+//! Version 1 had no hours. It is read; each client then has the hours in which it was first and last seen. Version 2
+//! had no exposures and no images of containers. It is read; exposures start again. Version 3 had no marks of last
+//! connects. It is read. Version 4 had no requests. It is read. Version 5 had no count of the time without use. It is
+//! read, and the count starts again. Version 6 had no clocks. It is read. Version 7 had no time of the last read-only
+//! mount. It is read; the exposures in it show that time for containers with a name.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -63,7 +63,7 @@ impl StateFile {
         })
     }
 
-    /// Replaces the file, or leaves it as it is.
+    /// Replaces the file, or does not change it.
     pub(super) fn write(&self, history: &History) -> Result<(), StateError> {
         let bytes = document::encode(history).map_err(|source| StateError::Encode {
             path: self.path.clone(),
@@ -76,7 +76,7 @@ impl StateFile {
         })
     }
 
-    /// A rename would move or replace a FIFO, a socket or a device as readily as a file; none of them belongs to castoff.
+    /// A rename would also move or replace a FIFO, a socket or a device, which does not belong to castoff.
     fn refuse_other_kinds(&self) -> Result<(), StateError> {
         if fs::symlink_metadata(&self.path).is_ok_and(|m| !m.is_file() && !m.is_symlink()) {
             return Err(StateError::NotAFile {
@@ -118,7 +118,7 @@ impl StateFile {
 
     fn open_fresh(&self) -> io::Result<AtomicWriteFile> {
         let mut options = AtomicWriteFile::options();
-        // Names of pods and programs are private, whoever created the file before.
+        // Names of pods and programs are private, even if another program created the file.
         options.mode(0o600).preserve_mode(false).preserve_owner(false);
         options.open(&self.path)
     }

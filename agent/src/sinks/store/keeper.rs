@@ -1,4 +1,5 @@
-//! Decides when the state is written: at once if a client is new or forgotten; if only figures changed, at an interval.
+//! Decides when the state is written: immediately if a client is new or forgotten, and at an interval if only figures
+//! changed.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -50,8 +51,8 @@ impl StateKeeper {
     /// node's disk gets one small write a minute.
     pub const REST: Duration = Duration::from_secs(60);
 
-    /// Reads the state at `path`. Never fails: without a readable history castoff starts a new one, and reports it. A corrupt
-    /// file is set aside at once; one that cannot be read stays until there is something to write.
+    /// Reads the state at `path`. Never fails: without a readable history castoff starts a new one, and reports it. A
+    /// corrupt file is set aside immediately; a file that cannot be read stays until there is something to write.
     pub fn load(path: &Path, rest: Duration) -> Loaded {
         let file = StateFile::new(path);
         let mut trouble = Vec::new();
@@ -96,7 +97,7 @@ impl StateKeeper {
         let rests = self
             .written
             .is_some_and(|written| now.saturating_duration_since(written) < self.rest);
-        // An end of the count is not lost: after a crash it would go on as if there had been none.
+        // The end of a count must not be lost: after a crash the count would otherwise continue.
         let can_wait = digest.clients == self.on_disk.clients && (!digest.ended || self.on_disk.ended);
         if can_wait && rests {
             return Ok(Saved::NotDue);
@@ -123,7 +124,8 @@ impl StateKeeper {
         match self.file.read() {
             // It has been removed.
             Ok(None) => {}
-            // Still bad, or readable after all: castoff does not know its content and must not overwrite it.
+            // The file is still bad, or has become readable. castoff does not know its content and must not overwrite
+            // it.
             Ok(Some(_)) | Err(_) => self.file.set_aside()?,
         }
         self.in_the_way = false;

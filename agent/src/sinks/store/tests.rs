@@ -67,7 +67,7 @@ fn history() -> History {
     history
 }
 
-/// A count of so many seconds, which goes on.
+/// A count of this many seconds, which continues.
 fn count(seconds: u64) -> Count {
     Count {
         seconds,
@@ -138,7 +138,7 @@ fn an_unwritable_path_is_reported_before_the_first_write() {
     let mut keeper = load(&path).keeper;
     let looked = History::restore([], [], [sample::ago(0)].into_iter().collect(), []);
     let saved = keeper.save_if_due(&looked, Instant::now()).expect("it writes");
-    assert_eq!(saved, Saved::Written, "the first look is written at once");
+    assert_eq!(saved, Saved::Written, "the first look is written immediately");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_changed_byte_never_panics() {
 
 /// The temporary file has any part of the new state, and the file has all of the old one.
 #[test]
-fn a_kill_at_any_byte_of_a_write_keeps_the_state_of_before_and_leaves_no_file() {
+fn a_kill_at_any_byte_of_a_write_keeps_the_earlier_state_and_leaves_no_file() {
     let (dir, path) = place();
     load(&path).keeper.save(&history(), Instant::now()).expect("it writes");
     let next = encode(&history().with_disuse(Some(count(17 * 86_400)))).expect("it encodes");
@@ -299,7 +299,7 @@ fn a_bad_file_that_cannot_be_set_aside_is_not_overwritten() {
 }
 
 #[test]
-fn a_path_that_is_no_regular_file_is_neither_read_nor_replaced() {
+fn a_path_that_is_not_a_regular_file_is_neither_read_nor_replaced() {
     let (_dir, path) = place();
     let socket = std::os::unix::net::UnixListener::bind(&path).expect("it binds");
     let fifo = path.with_extension("fifo");
@@ -381,7 +381,7 @@ fn clients_over_the_limit_are_cut_to_the_latest() {
     assert_eq!(oldest, sample::NOW + 5_000 - 2_048);
 }
 
-/// New clients are written at once, changed figures after an interval, the rest at the end.
+/// New clients are written immediately, changed figures after an interval, the rest at the end.
 #[test]
 fn the_file_is_written_when_due_and_not_more_often() {
     let (_dir, path) = place();
@@ -531,9 +531,9 @@ fn files_of_the_fifth_and_sixth_version_are_read() {
     }
 }
 
-/// A crash loses no end of the count: with the file of before, it would go on as if there had been none.
+/// A crash must not lose the end of a count: with the earlier file, the count would continue.
 #[test]
-fn a_count_is_written_at_once_where_it_ends_and_now_and_then_where_it_grows() {
+fn a_count_is_written_immediately_if_it_ends_and_at_intervals_if_it_grows() {
     let (_dir, path) = place();
     let start = Instant::now();
     let mut keeper = load(&path).keeper;

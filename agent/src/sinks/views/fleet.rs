@@ -1,5 +1,5 @@
-//! Writes the fleet: rows as they come, and the summary. Never prints a name raw, never holds more than a few rows, and always
-//! distinguishes nothing from unknown.
+//! Writes the fleet: rows as they arrive, and the summary. Never prints an unescaped name, never holds more than a few
+//! rows, and always distinguishes "none" from "unknown".
 
 pub mod digest;
 pub mod json;

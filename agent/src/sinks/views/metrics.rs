@@ -1,8 +1,9 @@
 //! The report as Prometheus metrics, text format 0.0.4.
 //!
-//! Every gauge is made from the current report at each scrape, so none can go stale. An unknown reading has no series: a zero
-//! would mean "none". Labels come from closed lists, whose series exist from the start at zero, or name the offender, and then
-//! their number is bounded. Never a pid, a container id, a path of a socket or a message.
+//! Every gauge is made from the current report at each scrape, so none can go stale. An unknown reading has no series,
+//! because a zero would mean "none". Labels either come from closed lists, whose series exist from the start with the
+//! value zero, or name the client; then the number of series is bounded. A label never contains a pid, a container id,
+//! a path of a socket or a message.
 
 pub mod catalogue;
 pub mod cycles;

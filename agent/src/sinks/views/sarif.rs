@@ -282,7 +282,7 @@ mod tests {
         let mut report = sample::clear();
         report.verdict = Verdict::Unknown;
         let gap = Gap::new(Reason::PermissionDenied, Hides::Engine, "/proc/1/fd", "denied");
-        report.verdict_reason = format!("engines could not see all: {gap}");
+        report.verdict_reason = format!("engines could not see everything: {gap}");
         assert!(
             log_of(&report)["runs"][0]["results"][0]["message"]["text"]
                 .to_string()

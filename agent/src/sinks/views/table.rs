@@ -1,4 +1,5 @@
-//! The report for people: one screen, worst first. Always distinguishes nothing from unknown, and never prints a name raw.
+//! The report for people: one screen, worst first. Always distinguishes "none" from "unknown", and never prints an
+//! unescaped name.
 
 pub(in crate::sinks::views) mod clients;
 mod engines;

@@ -27,13 +27,13 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn of(engine: &EngineSighting, listener: &Listener) -> Self {
-        // A client that is not seen at the runtime's own socket is no client of Docker either.
+        // A client of the runtime's own socket is not a client of Docker.
         let of_user = engine.is_of_user() || listener.api == Api::Cri;
         let is_in_pod = engine.process.as_ref().is_some_and(|process| {
             let membership = &process.membership;
             membership.pod_uid.is_some() && membership.containers.first().is_some_and(|c| c.user.is_none())
         });
-        // A relay is a client of Docker itself. Its own clients need not be.
+        // A relay is itself a client of Docker, but its own clients need not be.
         let last = listener.name.last_component();
         let is_relay = engine.kind == EngineKind::Other && last.and_then(engine_of_socket).is_none();
         Self {

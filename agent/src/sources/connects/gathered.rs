@@ -1,5 +1,5 @@
-//! The clients that connected since the previous look. Each is described from its process if that still runs, and
-//! otherwise from the kernel's record.
+//! The clients that connected since the previous look. Each is described from its process if the process still runs,
+//! and otherwise from the kernel's record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ pub(super) struct Gathered {
     proc: PathBuf,
     root: PathBuf,
     groups: Groups,
-    /// Those of the last answer, until it is confirmed.
+    /// The connects of the last answer, until it is confirmed.
     answered: Groups,
     /// The paths of programs of the host that a process was seen to run, by device and inode of their files.
     programs: BTreeMap<(u32, u64), String>,
@@ -370,7 +370,7 @@ mod tests {
         }
     }
 
-    /// Two processes with one ID that started in the same tick of proc(5), of which the first connected at once.
+    /// Two processes with one ID that started in the same tick of proc(5), of which the first connected immediately.
     #[test]
     fn a_process_of_the_same_tick_is_the_one_that_connected_only_in_its_cgroup() {
         for (group, controllers, is_read) in [

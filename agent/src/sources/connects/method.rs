@@ -106,7 +106,7 @@ pub(super) fn plan_requests(wanted: Wanted, facts: &KernelFacts) -> Plan {
 fn choose_for_requests(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, String> {
     choose(method, facts)?;
     match (method, facts.confidential, facts.architecture) {
-        (_, Some(true), _) => Err("lockdown=confidentiality lets castoff read no request".to_owned()),
+        (_, Some(true), _) => Err("lockdown=confidentiality prevents castoff from reading requests".to_owned()),
         (ConnectMethod::Fentry, ..) => Ok("send_fentry"),
         (_, _, "x86_64") => Ok("send_x86"),
         _ => Ok("send_arm64"),
@@ -130,7 +130,7 @@ fn choose(method: ConnectMethod, facts: &KernelFacts) -> Result<&'static str, St
         ReadBy::Helper
     };
     if read_by == ReadBy::Helper && facts.confidential == Some(true) {
-        return Err("lockdown=confidentiality lets no program read the kernel's memory".to_owned());
+        return Err("lockdown=confidentiality prevents programs from reading the kernel's memory".to_owned());
     }
     match method {
         ConnectMethod::Fentry => {
@@ -236,7 +236,7 @@ mod tests {
             ["send_arm64"]
         );
         assert_eq!(tried(Wanted::Off, &|_| ()), [""; 0]);
-        let locked = ["lockdown=confidentiality lets castoff read no request"];
+        let locked = ["lockdown=confidentiality prevents castoff from reading requests"];
         assert_eq!(tried(Wanted::Auto, &|f| f.confidential = Some(true)), locked);
         let unknown = tried(Wanted::Auto, &|f| f.architecture = "s390x");
         assert_eq!(unknown, ["castoff has no program for s390x"]);

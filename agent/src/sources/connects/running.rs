@@ -447,7 +447,7 @@ impl Losses {
             }
         };
         add(Reason::LimitReached, self.connects, &|lost| {
-            format!("the ring was full; {lost} connects have no name")
+            format!("the ring was full; {lost} connects could not be named")
         });
         add(Reason::HostError, self.removed, &|removed| {
             format!("another program removed {removed} sockets from castoff's map")

@@ -1,8 +1,9 @@
 //! Checks that the kernel program reports a connect and a request of castoff's own: a program that silently reports
 //! nothing would be worse than none.
 //!
-//! A child process executes castoff itself, connects to a socket of castoff's, sends a request and exits at once. The
-//! socket's file is in a file system in memory if there is one, where stat(2) and the kernel report the same device.
+//! A child process executes castoff itself, connects to a socket of castoff's, sends a request and exits immediately.
+//! The socket's file is in a file system in memory if there is one, where stat(2) and the kernel report the same
+//! device.
 
 use std::fs::{Permissions, metadata, remove_file, set_permissions};
 use std::io::{self, Write as _};
@@ -170,7 +171,7 @@ impl OwnSocket {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         for folder in FOLDERS {
-            // A name that no other process could have taken before.
+            // A name that no other process can have used before.
             let name = format!(".castoff-{}-{}.sock", process::id(), moment.as_nanos());
             let path = Path::new(folder).join(name);
             match UnixListener::bind(&path) {

@@ -176,7 +176,7 @@ fn parse(file: &[u8], path: &str) -> Result<Keys, Gap> {
     }
     serde_json::from_slice(file).map_err(|error| {
         let wrong = match error.classify() {
-            serde_json::error::Category::Data => "a setting has another type than dockerd wants",
+            serde_json::error::Category::Data => "a setting has a type that dockerd does not accept",
             _ => "it is not JSON",
         };
         let answer = format!("line {}: {wrong}", error.line());

@@ -1,9 +1,9 @@
 //! Finds the holders of listening sockets that have an engine's name, or that a dockerd uses for itself, and that no
 //! known engine holds.
 //!
-//! This may be a proxy in front of an engine, a fork under another name or a test double; or systemd alone, for an
-//! engine that no client has connected to yet. Walks the descriptors of other processes, so it runs only if there is
-//! such a socket.
+//! The holder may be a proxy in front of an engine, a fork under another name, a test double, or systemd for an engine
+//! that no client has connected to yet. The search walks the descriptors of other processes, so it runs only if there
+//! is such a socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,8 +1,8 @@
 //! The listening sockets that each process held in the last look, and the settings of the engines among them.
 //!
 //! A memory is valid while the same sockets listen and the row of the process was not read again. When a listener is
-//! added or removed, every process is read again. A listener that was passed on is found within 20 looks, in which each
-//! row is read again once.
+//! added or removed, every process is read again. A listener that was passed to another process is found within 20
+//! looks, because each row is read again once in 20 looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 

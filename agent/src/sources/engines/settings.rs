@@ -1,7 +1,7 @@
 //! The settings of a dockerd, from its arguments and its `daemon.json`.
 //!
-//! Files are read for root's daemons only, and only their settings can improve a verdict: castoff may read every file,
-//! and an ordinary user's process could point it to files that the user may not read. Relies on dockerd(8) and moby
+//! Files are read for root's daemons only, and only their settings can improve a verdict. castoff may read every file,
+//! so an ordinary user's process could point it to files that the user may not read. Relies on dockerd(8) and moby
 //! `daemon/config`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,8 @@ use crate::sources::processes::{ProcessEntry, ProcessReader};
 /// The limit of a configuration file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// The time for the files of all daemons together. Their disk may hang, and the processes and sockets do not wait for it.
+/// The time for the files of all daemons together, because their disk may hang and the look at processes and sockets
+/// must not wait for it.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The keys of a `daemon.json` that castoff reads.

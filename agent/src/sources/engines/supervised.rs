@@ -127,9 +127,9 @@ pub fn read_records(
     Sighting::partial(containers, gaps)
 }
 
-/// Returns the rank of a supervisor's claim, for comparison: root's on the host is the most reliable, then one in a
-/// container that has a child to show for it, then a user's. Any other in a container comes last, because it would hide
-/// the container in its pod.
+/// Returns the rank of a supervisor's claim, for comparison. The claim of root on the host is the most reliable, then
+/// that of a supervisor in a container with a child as proof, then that of a user. Any other supervisor in a container
+/// comes last, because its claim would hide the container in its pod.
 const fn rank(container: &SupervisedContainer) -> (bool, bool) {
     let is_of_host = container.inside.is_none();
     let is_of_node = is_of_host && container.user.is_none();
@@ -137,7 +137,7 @@ const fn rank(container: &SupervisedContainer) -> (bool, bool) {
 }
 
 /// Returns the container that the supervisor itself runs in: the innermost one around it except the one that it
-/// supervises. A container that only a user claims is none.
+/// supervises. A container that only a user claims does not count.
 fn place_of(supervisor: &Process, own: &ContainerId) -> Option<ContainerId> {
     let around = supervisor.membership.trusted().rev();
     around.map(|c| &c.id).find(|id| *id != own).cloned()

@@ -213,7 +213,7 @@ fn an_inherited_listener_is_reported_once() {
 }
 
 #[test]
-fn only_a_hook_of_the_same_owner_is_no_engine() {
+fn only_a_hook_of_the_same_owner_is_not_an_engine() {
     let hook: &[&str] = &["libnetwork-setkey", "4f2a"];
     let container = format!("/docker/{}", "4f2a".repeat(16));
     let (unit, other) = ("/system.slice/docker.service", "/system.slice/other.service");

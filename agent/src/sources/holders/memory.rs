@@ -6,7 +6,7 @@
 //! holder is already known is found in the next look if it is a new process (fork(2)). If it is an old one
 //! (`SCM_RIGHTS`, `pidfd_getfd(2)`), it is found within 4 looks (`PASSES`) by the kernel's iterator, or within 20 looks
 //! (`ROUNDS` of the process table) without the iterator, because each look walks its share of all processes. A
-//! connection without a known holder is searched for among all processes at once.
+//! connection without a known holder is searched for among all processes in the same look.
 
 use std::collections::BTreeMap;
 

@@ -2,10 +2,10 @@
 //! no process and no mount refers to any more, because the client moved away (setns(2)) or because only one of its
 //! threads is in there. The connection itself keeps the namespace alive.
 //!
-//! castoff cannot see if a client still holds the other end, so the result is gaps and never connections: a node is not
-//! reported as better than it may be. Before Linux 5.15 streams cannot be recognised, and nothing is found. Tables are
-//! read again only if an engine has a stream that is in none of this look's tables and is not known to be something
-//! else.
+//! castoff cannot see if a client still holds the other end. Therefore the result is gaps and never connections, so
+//! that the verdict is not better than the node may be. Before Linux 5.15 streams cannot be recognised, and nothing is
+//! found. Tables are read again only if an engine has a stream that is in none of this look's tables and is not known
+//! to be something else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -87,7 +87,7 @@ fn find_gap(reader: &ProcessReader, socket: SocketInode, held: &HeldSocket, is_o
     if reader.read_socket_at(held.pid, held.descriptor) == Some(socket) {
         let asked = format_args!("socket:[{}] of the engine with pid {}", socket.0, held.pid);
         let answer =
-            "made in a network namespace that no process and no mount leads to; who holds its other end cannot be seen";
+            "made in a network namespace without a process or a mount; castoff cannot see the holder of its other end";
         let hides = if is_of_user { Hides::Detail } else { Hides::Client };
         Gap::new(Reason::NotFound, hides, asked, answer).fold_into(gaps);
     }
@@ -105,7 +105,7 @@ mod tests {
     use crate::sources::recorded::RecordedHost;
     use crate::sources::sockets::tables::{NotEntered, Visitor};
 
-    /// One namespace that has these sockets, or whose table cannot be read.
+    /// The table of one namespace, which has these sockets or cannot be read.
     struct Table<'a>(Option<&'a [SocketFacts<'a>]>, u32);
 
     impl SocketTable for Table<'_> {

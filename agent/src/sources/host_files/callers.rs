@@ -1,5 +1,5 @@
-//! Files of the host that call Docker: units, cron, cloud-init, and the scripts that those name. Read only on request,
-//! because it reads what has nothing to do with Docker, too.
+//! Files of the host that call Docker: units, cron, cloud-init, and the scripts that those name. They are read only on
+//! request, because most of them have nothing to do with Docker.
 //!
 //! A call is a word with the name of a client and a subcommand or an option after it (`command`). Only the path and the
 //! number of the line are kept: the line may have a password. Relies on systemd.service(5), crontab(5), and the
@@ -227,8 +227,8 @@ impl Scan<'_> {
         names
     }
 
-    /// Adds a gap for an error other than absence. A listed name that is not there is one that is not UTF-8, or a link
-    /// that leads nowhere, which nothing can call.
+    /// Adds a gap for an error other than absence. A listed name whose file is missing is not UTF-8, or is a link that
+    /// leads nowhere, which no program can call.
     fn refuse(&mut self, path: &str, error: &io::Error) {
         if path.contains('\u{fffd}') {
             let answer = "its name is not valid UTF-8: castoff cannot open it";

@@ -40,7 +40,7 @@ fn the_version_follows_the_kubelets_rule() {
 }
 
 #[test]
-fn a_directory_that_is_no_hosts_root_hides_the_runtime() {
+fn a_directory_that_is_not_a_hosts_root_hides_the_runtime() {
     let host = RecordedHost::new();
     for entry in ["etc", "run", "usr", "var"] {
         fs::remove_dir_all(host.paths().root.join(entry))
@@ -142,7 +142,7 @@ fn all_left_overs_of_docker_are_found() {
 }
 
 #[test]
-fn files_that_only_look_like_dockers_are_no_left_overs() {
+fn files_that_only_look_like_dockers_are_not_left_overs() {
     let host = RecordedHost::new();
     // podman-docker's command, Podman's data, a log shipper's mount, an empty disk for images.
     host.file("/usr/bin/docker", "");
@@ -184,7 +184,7 @@ fn a_root_that_cannot_be_read_is_unknown() {
     let mut paths = RecordedHost::new().paths();
     paths.root = "/nonexistent".into();
     let sighting = read_host_files(&paths, None);
-    let files = sighting.reading.known().expect("the version is asked for all the same");
+    let files = sighting.reading.known().expect("the version is still requested");
     assert_eq!(
         files.left_overs.gap().map(|g| (g.reason, g.hides)),
         Some((Reason::NotFound, Hides::Engine))

@@ -78,9 +78,8 @@ pub(crate) enum LoadError {
 }
 
 /// Loads an object and passes it to `load`. The kernel's types take some 30 MB while they are read. This happens on a
-/// separate thread: the memory that a thread has allocated is returned whole when it is freed, because nothing of the
-/// object, which stays, lies between. glibc may still keep half of it, unless `MALLOC_TRIM_THRESHOLD_` is set, as in
-/// the image.
+/// separate thread: when it is freed, all of that thread's memory is returned, because the object, which is kept, is
+/// not in it. glibc may still keep half of it, unless `MALLOC_TRIM_THRESHOLD_` is set, as in the image.
 ///
 /// # Errors
 /// If the kernel's types cannot be read, the kernel refuses the object, or `load` fails.

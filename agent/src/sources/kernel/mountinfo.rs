@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_line_is_no_mount() {
+    fn a_truncated_line_is_not_a_mount() {
         let line = b"22 27 0:21 / /proc rw,relatime - proc proc rw";
         for end in 0..line.len() - 2 {
             assert_eq!(MountLine::parse(&line[..end]), None, "{end} bytes");

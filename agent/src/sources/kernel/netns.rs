@@ -52,7 +52,7 @@ pub(crate) fn open_expected(path: &Path, netns: NetNs) -> Result<Option<OwnedFd>
 }
 
 /// Opens the namespace of a process if it is the expected one. If the process's first thread has ended, opens that of a
-/// thread that goes on.
+/// thread that still runs.
 pub(crate) fn open_of_process(proc: &Path, pid: Pid, netns: NetNs) -> Result<Option<OwnedFd>, Errno> {
     let opened = open_expected(&namespace_path(proc, pid), netns);
     let thread = || {

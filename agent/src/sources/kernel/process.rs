@@ -125,14 +125,14 @@ impl ProcessDirectory {
         openat(at, path, flags, Mode::empty()).map(Self).map_err(failed)
     }
 
-    /// Returns the directory of a thread that goes on, if the process's first thread has ended. Procfs then has no files
-    /// of the process itself: neither its executable, its namespaces and mounts nor its descriptors, and with version 1
-    /// not its control groups.
+    /// Returns the directory of a thread that still runs, if the process's first thread has ended. Procfs then has no
+    /// files of the process itself: neither its executable, its namespaces and mounts nor its descriptors, and with
+    /// version 1 not its control groups.
     pub(crate) fn of_living(self) -> Self {
         self.living_thread().unwrap_or(self)
     }
 
-    /// Does the same. Returns none if the first thread goes on, or none does.
+    /// Does the same. Returns none if the first thread still runs, or no thread does.
     pub(crate) fn living_thread(&self) -> Option<Self> {
         if self.has_executable() {
             return None;

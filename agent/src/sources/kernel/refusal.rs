@@ -1,4 +1,4 @@
-//! The meaning of a host's error: a gap, with the right that castoff lacks; or only that the file or process is gone.
+//! The meaning of an error of the host: a gap with the right that castoff lacks, or a file or process that is gone.
 
 use std::fmt::{self, Display};
 use std::io;

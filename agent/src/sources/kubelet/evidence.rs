@@ -37,7 +37,7 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
 }
 
 fn is_supervisor_of_pods(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
-    // A process whose arguments may not be read may be one.
+    // A process whose arguments may not be read may be a supervisor.
     supervises_pods(reader, entry).unwrap_or_else(|error| !is_gone(&error)) && is_of_node(reader, entry)
 }
 

@@ -54,7 +54,7 @@ struct DistributionFile {
     docker: Option<Switch>,
     data_dir: Option<String>,
     kubelet_arg: Option<OneOrMore>,
-    /// Appended to the value of earlier files; without the `+` it would replace that value.
+    /// With the `+`, the value is appended to that of earlier files instead of replacing it.
     #[serde(rename = "kubelet-arg+")]
     more_kubelet_args: Option<OneOrMore>,
 }

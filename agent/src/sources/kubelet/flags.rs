@@ -2,7 +2,7 @@
 //! kept.
 
 /// Flags that were removed with dockershim in Kubernetes 1.24. A kubelet that runs with one of them is older
-/// (kubernetes/kubernetes#106907; since 1.24 it ends at once with "unknown flag").
+/// (kubernetes/kubernetes#106907; since 1.24 it exits immediately with "unknown flag").
 const GONE_WITH_DOCKERSHIM: [&str; 9] = [
     "--cni-bin-dir",
     "--cni-cache-dir",

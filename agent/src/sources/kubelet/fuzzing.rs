@@ -14,7 +14,7 @@ pub(crate) fn flags(text: &str) {
     flags.pass_on(text);
     let _ = flags.evidence_of_dockershim();
     flags.apply(Flags::parse(text.split('\n')));
-    let passed_on = flags.of_kubelet.expect("something was handed on");
-    assert_eq!(passed_on.of_kubelet, None, "a kubelet hands nothing on");
+    let passed_on = flags.of_kubelet.expect("something was passed on");
+    assert_eq!(passed_on.of_kubelet, None, "a kubelet passes nothing on");
     let _ = embedded::expand(text);
 }

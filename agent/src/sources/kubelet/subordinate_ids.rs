@@ -58,7 +58,7 @@ fn find_getsubids(files: &Files) -> Reading<String> {
             Reason::NotFound,
             Hides::Detail,
             "/usr/bin",
-            "the host's programs are not in what castoff was given as its root",
+            "the host's root directory, as castoff was given it, has no programs",
         )),
         Err(gap) => Reading::Unknown(detail(gap)),
     }

@@ -51,7 +51,7 @@ fn naming(endpoint: &str) -> String {
 }
 
 #[test]
-fn neither_a_process_nor_a_file_is_no_kubelet() {
+fn without_a_process_and_a_file_there_is_no_kubelet() {
     let host = RecordedHost::new();
     host.process(1, 0, "systemd")
         .exe("/usr/lib/systemd/systemd")

@@ -1,7 +1,7 @@
 //! The right of a process's user to open a socket: connect(2) needs the right to write to it.
 //!
-//! Relies on `proc_pid_status(5)`, `user_namespaces(7)` and unix(7). Denies access only if nothing could grant it: no
-//! capability over the file's owner, no mode, no access list, no mount that maps users.
+//! Relies on `proc_pid_status(5)`, `user_namespaces(7)` and unix(7). Reports a denial only if access cannot be granted
+//! by a capability over the file's owner, the mode, an access list, or a mount that maps users.
 
 use crate::model::exposure::Access;
 use crate::model::identity::ProcessKey;

@@ -29,8 +29,8 @@ pub(super) struct DockerDirectory {
 }
 
 impl DockerDirectory {
-    /// Returns the files that a mount of `source` leads to. Below a data directory this is one of its directories at
-    /// most: what is deeper is the root, a volume or a file of one of Docker's own containers.
+    /// Returns the files that a mount of `source` leads to. Below a data directory, only its direct subdirectories
+    /// count: anything deeper is the root, a volume or a file of one of Docker's own containers.
     fn files_at(&self, source: &FilePlace) -> Option<DockerFiles> {
         if source.device != self.place.device {
             return None;
@@ -146,7 +146,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Adds a mount of Docker's files that the runtime was asked for.
+    /// Adds a mount of Docker's files that was requested from the runtime.
     pub(super) fn take_declared_files(&mut self, subject: &Subject<'_>, mount: &Mount) {
         let resolved = self.resolve(&mount.host_path);
         let place = resolved.and_then(|(_, _, path)| self.host.table.locate(&path));
@@ -155,7 +155,7 @@ impl MountSearch<'_> {
         }
     }
 
-    /// A daemon's own container has its files.
+    /// Leaves out the daemon's own container, which has these files by design.
     fn add_files(&mut self, subject: &Subject<'_>, files: DockerFiles, host_path: &str, container_path: &str) {
         let engines = self.looked.engines.reading.items().iter();
         let mut inside = engines

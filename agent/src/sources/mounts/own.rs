@@ -104,7 +104,7 @@ impl View<'_> {
     ) -> io::Result<OwnMounts> {
         let process = self.reader.open(self.key)?;
         let table = MountTable::read(process.open_mountinfo()?)?;
-        // Without the right to read it, the mounts can be read all the same.
+        // The mounts can be read even without the right to read it.
         let changed_root = self.reader.read_changed_root(&process).unwrap_or_default();
         let mut own = OwnMounts {
             ways: self.find_ways(&table, targets),

@@ -184,8 +184,8 @@ impl<'a> MountSearch<'a> {
         }
     }
 
-    /// Returns the mounts that a process of a container sees: as they are now, or as they were in the last look if it is
-    /// not its turn.
+    /// Returns the mounts that a process of a container sees: the current ones, or those of the last look if it is not
+    /// the process's turn.
     fn read_own(&mut self, process: &ContainerProcess, declared: &[Mount]) -> io::Result<OwnMounts> {
         match self.last.remove(&process.key) {
             // The requested mounts of a container do not change, but they may not have been known yet.
@@ -251,8 +251,8 @@ impl<'a> MountSearch<'a> {
         }
     }
 
-    /// Takes a mount that the runtime or the engine was asked for, and that was not seen. The container reaches the targets
-    /// of `reached` by other mounts.
+    /// Adds a mount that was requested from the runtime or the engine, and that was not seen. The container reaches the
+    /// targets of `reached` by other mounts.
     fn take_declared(&mut self, subject: &Subject<'_>, mount: &Mount, reached: &BTreeSet<usize>) {
         let resolved = self.resolve(&mount.host_path);
         let mut leads = false;

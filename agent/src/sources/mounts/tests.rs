@@ -110,8 +110,8 @@ impl Node {
         look(&self.host, containers, engines, processes, sees_machine, memory)
     }
 
-    /// Returns the listeners that a container reaches which was asked to mount `declared` and has the mounts of
-    /// `mountinfo`, where `DISK` is the file system of the host's root.
+    /// Returns the listeners that a container reaches. The mounts `declared` were requested for it, and it has the
+    /// mounts of `mountinfo`, where `DISK` is the file system of the host's root.
     fn own(&self, declared: &[(&str, &str)], mountinfo: &str) -> Vec<String> {
         let seen = self.look(
             &declaring(declared),

@@ -38,8 +38,8 @@ pub(super) fn find_alike(proc: &Path, rows: &mut [ProcessRow], refused_rows: Vec
     }
 }
 
-/// A refusal hides no client by itself: the search for clients reads such a namespace by other means, and reports a gap
-/// if that fails too. After any other error it takes the process for one without a namespace.
+/// A refusal alone hides no client: the search for clients reads such a namespace by other means, and reports a gap if
+/// that fails too. After any other error the process counts as one without a namespace.
 fn hides(error: &io::Error) -> Hides {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Hides::Detail,

@@ -283,9 +283,9 @@ fn a_process_that_executes_another_program_is_described_as_that_program() {
     assert_eq!(described.name, "docker");
 }
 
-/// Procfs has no files of a process whose first thread has ended, and those of the threads that go on.
+/// Procfs has no files of a process whose first thread has ended, but has those of the remaining threads.
 #[test]
-fn a_process_is_read_from_a_thread_that_goes_on_after_the_first_one() {
+fn a_process_is_read_from_a_remaining_thread_after_the_first_one_ended() {
     let host = RecordedHost::new();
     let process = host.process(40, 1, "client").cgroup("/");
     fs::remove_file(process.path("ns/net")).expect("it was made");

@@ -109,8 +109,8 @@ fn may_trace(proc: &Path) -> bool {
     status.is_ok_and(|status| status.capabilities().is_some_and(|set| set & CAP_SYS_PTRACE != 0))
 }
 
-/// True if this program is, contains or starts a kubelet and runs as the node's own root. If there is one, the procfs
-/// is the node's, in whatever namespace. The name alone proves nothing.
+/// True if this program is, contains or starts a kubelet, and runs as the node's own root. If there is such a process,
+/// the procfs is the node's, whatever its namespace. The name alone proves nothing.
 fn is_kubelet(proc: &Path, entry: &ProcessEntry) -> bool {
     let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
     let names = [Some(&*entry.name), program];

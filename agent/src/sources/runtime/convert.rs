@@ -1,8 +1,8 @@
 //! Converts the answers of a runtime to castoff's types.
 //!
-//! An answer is not trusted: text is decoded lossily, stripped of control characters and truncated; an entry that
-//! cannot be identified is left out and counted; lists end at [`LISTED_MAX`]. A path that would be wrong is not kept at
-//! all.
+//! An answer is not trusted. Text is decoded lossily, stripped of control characters and truncated. An entry that
+//! cannot be identified is left out and counted, and lists end at [`LISTED_MAX`]. A path that is not exact is not kept
+//! at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -1,8 +1,8 @@
 //! The endpoints that may be the runtime's, and the socket of each.
 //!
-//! The first setting decides: castoff's own, or else the kubelet's. Only if neither names an endpoint, the paths that
-//! runtimes are known to use are tried. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
-//! some systems), so every path is resolved to a socket, and that is asked.
+//! The first setting decides: castoff's own, or else the kubelet's. If neither names an endpoint, castoff tries the
+//! paths that runtimes are known to use. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
+//! some systems), so castoff resolves every path to a socket and queries that.
 
 use std::path::{Path, PathBuf};
 

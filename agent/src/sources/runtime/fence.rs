@@ -3,7 +3,6 @@
 //! The socket of every candidate is compared with the listeners of the same look. It is opened if its listener is known
 //! and is not an engine's, and if its name is not one that engines use. If some listener or engine may have been
 //! missed, only the sockets that runtimes are known to use are opened.
-//! engine may have been missed, only the sockets that runtimes are known to use are opened.
 
 use std::path::Path;
 

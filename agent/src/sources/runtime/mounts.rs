@@ -13,7 +13,7 @@ use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::model::runtime::CriApi;
 
-/// The most containers that are asked for concurrently: a runtime works for the kubelet first.
+/// The maximum number of concurrent requests: the runtime's first duty is to the kubelet.
 const AT_ONCE: usize = 8;
 
 /// The mounts of the containers in the runtime's last list. As large as that list, which is bounded.

@@ -81,7 +81,7 @@ fn reason_of(status: &Status) -> Reason {
         Code::Unimplemented => Reason::Unimplemented,
         Code::DeadlineExceeded => Reason::DeadlineExceeded,
         Code::PermissionDenied | Code::Unauthenticated => Reason::PermissionDenied,
-        // A message over the limit: the sender reports one code, and tonic as the receiver reports the other.
+        // A message over the limit. A sender reports one of these codes; tonic as the receiver reports the other.
         Code::ResourceExhausted | Code::OutOfRange => Reason::TooLarge,
         // A status that was sent by the runtime has no source on this side.
         _ if status.source().is_some() => Reason::ProtocolError,

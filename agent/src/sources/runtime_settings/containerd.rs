@@ -285,11 +285,11 @@ fn read_ulimits(docs: &mut Documents<'_>, path: &str) -> Result<Vec<Ulimit>, Gap
     };
     let file = docs.read_bytes(path)?.ok_or_else(missing)?;
     let spec: BaseSpec = serde_json::from_slice(&file).map_err(|error| {
-        let answer = format!("line {} is no specification of a container", error.line());
+        let answer = format!("line {} is not a valid container specification", error.line());
         Gap::new(Reason::Malformed, Hides::Detail, path, answer)
     })?;
     let limits = spec.process.and_then(|process| process.rlimits).unwrap_or_default();
-    // The specification writes no limit as the largest number, and Docker as -1.
+    // For "no limit", the specification has the largest number, and Docker has -1.
     let number = |limit: u64| i64::try_from(limit).unwrap_or(-1);
     let each = limits.into_iter().map(|limit| Ulimit {
         name: limit.name.trim_start_matches("RLIMIT_").to_ascii_lowercase(),

@@ -107,7 +107,7 @@ fn read_insecure(file: Section<'_>, arguments: &[String]) -> Result<Vec<String>,
 
 /// One `[[registry]]`.
 struct Registry {
-    /// None if it has none: then it is the registry itself.
+    /// None if it is not set: then the prefix is the registry itself.
     location: Option<String>,
     insecure: bool,
     mirrors: Vec<Endpoint>,

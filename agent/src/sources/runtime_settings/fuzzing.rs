@@ -40,7 +40,7 @@ pub(crate) fn registries_conf(bytes: &[u8]) {
     check(found.registries.known());
 }
 
-/// Each registry that was asked for has a server, and no server has a password. A range of addresses is no registry.
+/// Each requested registry has a server, and no server has a password. A range of addresses is not a registry.
 fn check(registries: Option<&BTreeMap<String, Vec<Endpoint>>>) {
     let Some(registries) = registries else { return };
     let names: Vec<&str> = registries.keys().map(String::as_str).collect();

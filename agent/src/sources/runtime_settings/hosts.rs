@@ -46,8 +46,7 @@ pub(super) fn read(
     Ok((place, found))
 }
 
-/// Reads the first directory that is there for a registry (`hostPaths` of containerd's
-/// `core/remotes/docker/config`).
+/// Reads the first directory that exists for a registry (`hostPaths` of containerd's `core/remotes/docker/config`).
 fn read_directories(docs: &mut Documents<'_>, directories: &[&str], registry: &str) -> Result<Vec<Endpoint>, Gap> {
     let with_port = registry.rsplit_once(':').map(|(host, port)| format!("{host}_{port}_"));
     for directory in directories {

@@ -1,4 +1,4 @@
-//! Files as real nodes have them, written after the documentation of each program, and files that nobody should have.
+//! Files like those of real nodes, written according to the documentation of each program, and invalid files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -224,7 +224,7 @@ fn version_1_has_the_short_name_of_the_plugin() {
     );
 }
 
-/// containerd migrates a file by its version: the old name in a file of version 3 is ignored.
+/// containerd migrates a file according to its version, so the old name in a file of version 3 is ignored.
 #[test]
 fn the_old_plugin_in_a_file_of_version_3_sets_nothing() {
     let node = Node::new("2.3.4");

@@ -1,10 +1,10 @@
 //! The TCP sockets of engines, and the clients of their connections, in every network namespace.
 //!
-//! The search runs only if an engine holds a TCP socket, and goes on to the connections only if one of them listens: the
-//! kernel walks its table of connections once for each network namespace. The client of a connection is the socket of
-//! this node that has the same two addresses in reverse. If there is none, because an address is rewritten on the way (a
-//! Service, a published port), it is a socket that has the client's address and port. Otherwise the client is on another
-//! machine and is known by its address.
+//! The search runs only if an engine holds a TCP socket. It reads connections only if one of these sockets listens,
+//! because the kernel walks its table of connections once for each network namespace. The client of a connection is the
+//! socket of this node that has the same two addresses in reverse. If there is none, because an address is rewritten on
+//! the way (a Service, a published port), it is a socket that has the client's address and port. Otherwise the client
+//! is on another machine and is known by its address.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -480,7 +480,7 @@ mod tests {
         );
     }
 
-    /// Tables without rows, which keep the states that they were asked for.
+    /// Tables without rows, which record the requested states.
     #[derive(Default)]
     struct Asked(Vec<State>);
 

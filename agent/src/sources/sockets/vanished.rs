@@ -13,8 +13,8 @@ use crate::sources::host_files::SocketPlaces;
 
 /// Returns the listeners of accepted connections that are not among `listening`, each with the server's end of one of
 /// its connections. A listener whose file is at the usual path of an engine's socket gets that path as its name,
-/// whatever name it was bound to. If a listener may be at such a path and the paths were not all read, adds their gaps
-/// to `gaps`.
+/// whatever name it was bound to. If a listener may be at such a path and not all paths could be read, adds the gaps of
+/// the paths to `gaps`.
 pub(super) fn find_vanished(
     listening: &[ListeningSocket],
     connected: &Connected,

@@ -52,7 +52,7 @@ pub struct Fleet {
     pub agent_port: String,
     /// Writes the report of a Node whose pod has none of its own.
     pub report: fn(&str) -> String,
-    /// The account that may read the agents, if they want a token; their pods name it.
+    /// The account that may read the agents, if they require a token; their pods name it.
     pub reader: Option<String>,
     /// The tokens that were issued to it, the newest last: agents accept this one.
     pub issued: Vec<String>,

@@ -4,7 +4,7 @@ use crate::model::history::tests::open;
 use crate::model::last_connect::Moment;
 
 const DAY: u64 = 86_400;
-/// A right time, a few minutes after a full hour.
+/// A correct time, a few minutes after a full hour.
 const NOW: u64 = 20_000 * DAY + 7_431;
 
 fn at(seconds: u64) -> Timestamp {
@@ -63,7 +63,7 @@ fn a_clock_that_is_wrong_for_a_while_changes_nothing_in_the_end() {
             "{wrong} days"
         );
         assert_eq!(history.clamp(at(set)), 0);
-        // The file of now, read by the next castoff.
+        // The current state file, read by the next castoff.
         let mut history = history.clone().with_clocks(history.clocks().cloned());
         assert_eq!(history.follow_clock(&clocks(NOW + 20, "a", 3 * DAY + 120)), -seconds);
         assert_eq!(times(&history), times(&used()), "{wrong} days");
@@ -105,7 +105,7 @@ fn a_machine_that_starts_with_its_clock_behind_loses_no_use() {
     assert_eq!((first, last), (NOW - 3 * DAY + 3_600, NOW - 2 * 3_600 + 3_600));
 }
 
-/// Times before 1970 cannot be recorded. They come back as later than they were.
+/// Times before 1970 cannot be recorded, so they become later than they were.
 #[test]
 fn a_machine_that_starts_in_1970_loses_no_use() {
     let mut history = used();
@@ -124,7 +124,7 @@ fn a_machine_that_starts_with_its_clock_ahead_loses_no_use() {
     history.follow_clock(&clocks(NOW + 3_600, "b", 100));
     let (first, last, _) = times(&history);
     assert_eq!((first, last), (NOW - 3 * DAY, NOW + 3_600 - 60));
-    // The machine was off for an hour at most. By no more than that the records of the earlier boot become later.
+    // The machine was off for an hour at most, so the records of the earlier boot move by at most an hour.
     history.follow_clock(&clocks(NOW + 3_610 - 10 * DAY, "b", 110));
     history.follow_clock(&clocks(NOW + 3_620, "b", 120));
     let (first, last, _) = times(&history);
@@ -140,7 +140,7 @@ fn a_reboot_moves_no_time() {
 }
 
 #[test]
-fn a_history_that_is_read_late_is_moved_to_the_clock_of_now() {
+fn a_history_that_is_read_late_is_moved_to_the_current_clock() {
     let wrong = NOW - 30 * DAY;
     let mut now = History::default();
     now.follow_clock(&clocks(wrong + 10, "a", 3 * DAY + 110));

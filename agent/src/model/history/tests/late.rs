@@ -56,7 +56,7 @@ fn a_connect_that_was_judged_before_is_not_counted_again() {
         history
     };
     let connects = |history: &History| history.get(&listener).map(|seen| seen.connects);
-    // Before, a client was seen that made the connect.
+    // An earlier look saw the client that made this connect.
     let mut explained = history_of(101, &[open(0, &[1])]);
     explained.record_marks(Moment::from_secs(101), &[(listener.clone(), Moment::from_secs(100))]);
     assert_eq!(connects(&late(judged(&[100]), explained)), None);

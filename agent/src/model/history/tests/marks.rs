@@ -64,7 +64,7 @@ fn a_connect_during_a_look_is_judged_by_the_next() {
         &[(120, &[5, 6], Some(120.1)), (130, &[5, 6], Some(120.1))],
     );
     assert_eq!(seen(&history), None);
-    // No look ever sees it, and other connects come at each look.
+    // No look ever sees this connection, and there are other connects at each look.
     looks(
         &mut history,
         &[

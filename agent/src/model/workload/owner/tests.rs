@@ -108,10 +108,10 @@ fn each_controllers_pods_are_known_by_its_marks() {
 }
 
 #[test]
-fn a_pod_without_consistent_marks_stands_for_itself() {
+fn a_pod_without_consistent_marks_is_its_own_workload() {
     let cases: &[(&str, Pairs)] = &[
         ("debug", &[]),
-        // A pod of a bare replica set, one of a GitLab runner: no label matches.
+        // A pod of a bare replica set, and one of a GitLab runner: no label matches.
         ("web-x2v8q", &[("app", "web")]),
         ("runner-abc-project-7-concurrent-0-x2v8q", &[("pod", "runner")]),
         // The label does not belong to it, or the name does not.

@@ -293,7 +293,7 @@ async fn slow_readers_hold_the_text_itself_and_no_copy_of_it() {
     for _ in 0..READERS {
         let mut reader = connect(address).await;
         reader.write_all(ASK).await.expect("sent");
-        // The answer has begun: the part that does not fit into the kernel is held.
+        // The answer has begun. The part that does not fit into the kernel's buffer is held.
         reader.read_exact(&mut [0; 12]).await.expect("it begins");
         readers.push(reader);
     }
@@ -305,7 +305,9 @@ async fn slow_readers_hold_the_text_itself_and_no_copy_of_it() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(LONG, gone).await.expect("whoever has gone holds nothing");
+    timeout(LONG, gone)
+        .await
+        .expect("a reader that has disconnected holds nothing");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! One piece of news as an object of `events.k8s.io/v1`.
 //!
-//! Its name is a hash of its content, so that an agent that restarts, or that got no answer, finds its own event instead of
-//! creating a second one. No field is longer than the API server accepts (kubernetes, `pkg/apis/core/validation/events.go`), and
-//! no name that a pod chose is in it unescaped.
+//! Its name is a hash of its content, so that an agent that restarts, or that got no answer, finds its own event
+//! instead of creating a second one. No field is longer than the API server accepts (kubernetes,
+//! `pkg/apis/core/validation/events.go`), and every name that a pod chose is escaped.
 
 use serde::Serialize;
 

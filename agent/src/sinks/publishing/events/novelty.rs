@@ -1,8 +1,8 @@
 //! Finds news in a report. Nothing in the first report is news: after an upgrade of the agent, all of it is old.
 //!
-//! A client is new by the history, which outlives the agent: if it was first seen after this agent's first look. Exposures are
-//! not compared with the history, so one is new if no earlier report of this agent contained it. Pods of one workload count as
-//! one in both: a rollout is no news.
+//! A client is new if, according to the history, it was first seen after this agent's first look. The history outlives
+//! the agent. Exposures are not compared with the history: an exposure is new if no earlier report of this agent
+//! contained it. Pods of one workload count as one in both cases, so a rollout is not news.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +48,7 @@ const REST: Duration = Duration::from_secs(86_400);
 /// The number of items of each kind that are remembered. A node with more gets no news about them.
 const LIMIT: usize = 2048;
 
-/// Clients or exposures that are no news, and the time at which they were last seen.
+/// Clients or exposures that are not news, and the time at which they were last seen.
 #[derive(Debug, Default)]
 struct Known(BTreeMap<ClientKey, Timestamp>);
 
@@ -109,7 +109,8 @@ impl Novelty {
     }
 }
 
-/// None for a client that is no pod, has no open connection, or whose pod the runtime does not list: the next report may have it.
+/// None for a client that is not a pod, has no open connection, or whose pod the runtime does not list: the next report
+/// may list it.
 fn of_client(client: &Client) -> Option<Occurrence> {
     let ClientIdentity::Pod(place) = &client.key.identity else {
         return None;
@@ -128,7 +129,7 @@ fn of_client(client: &Client) -> Option<Occurrence> {
     })
 }
 
-/// None for an exposure that is no pod's, whose pod the runtime does not list, or whose mount is gone.
+/// None for an exposure that does not belong to a pod, whose pod the runtime does not list, or whose mount is gone.
 fn of_exposure(exposure: &Exposure, now: Timestamp) -> Option<Occurrence> {
     exposure.mounted.then_some(())?;
     Some(Occurrence {

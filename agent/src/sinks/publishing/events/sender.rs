@@ -1,5 +1,5 @@
-//! The task that sends the events: one request for each, as many at once as the pace allows, over one connection that is closed
-//! afterwards.
+//! The task that sends the events: one request for each event, as many in one burst as the pace allows, over one
+//! connection that is closed afterwards.
 //!
 //! Waiting events are bounded in number and in time. A permanent refusal (a missing right, a deleted namespace) drops the one
 //! event; a temporary one delays all events, longer each time.
@@ -40,7 +40,7 @@ pub struct EventSettings {
 }
 
 impl EventSettings {
-    /// Returns the usual pace: ten at once, two a minute after that.
+    /// Returns the usual pace: a burst of ten, then two a minute.
     pub fn new(reporter: Reporter, access: Access) -> Self {
         let writes = Allowance {
             burst: 10,
@@ -93,7 +93,7 @@ impl EventSender {
         self.standing.send_modify(|standing| standing.drop_one(reason));
         match reason {
             Dropped::Forbidden => self.say(refusal, "events need the right to create events of events.k8s.io"),
-            // The end of a pod or of its namespace is no failure of castoff.
+            // The end of a pod or of its namespace is not a failure of castoff.
             Dropped::Gone => tracing::debug!(error = Gap::chain(refusal), "an event's namespace is gone"),
             Dropped::Rejected | Dropped::QueueFull | Dropped::TooOld => self.say(refusal, "an event is not accepted"),
         }

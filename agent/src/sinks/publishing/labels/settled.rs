@@ -1,8 +1,9 @@
 //! Keeps a single failed look from changing a label.
 //!
-//! A value that was seen counts at once. `unknown` counts from the second report in a row: a runtime that restarts once, or one
-//! missed deadline, is ignored, and a lasting failure is published within two periods. Until every label has had a value, nothing
-//! is published: an agent that starts before its runtime must not remove the values of its predecessor.
+//! A value that was seen counts immediately. `unknown` counts from the second report in a row. So one restart of the
+//! runtime or one missed deadline is ignored, and a lasting failure is published within two periods. Until every label
+//! has had a value, nothing is published: an agent that starts before its runtime must not remove the values of its
+//! predecessor.
 
 use std::collections::BTreeMap;
 
@@ -59,14 +60,14 @@ impl Settled {
             Some(summary) if before == self.values => summary.since,
             _ => report.time,
         };
-        // The summary belongs to the published verdict; that of a report which does not count yet has to wait.
+        // The summary belongs to the published verdict, so the summary of a report that does not count yet has to wait.
         if self.values.get(Name::DockerDependency.code()).map(String::as_str) == Some(report.verdict.code()) {
             self.summary = Some(Summary::of(report, since));
         }
         let mut summary = self.summary.clone()?;
         summary.since = since;
         self.look = report.time;
-        // By the look's own time: an agent whose looks have stopped renews nothing.
+        // Uses the time of the look, so that an agent whose looks have stopped renews nothing.
         let until = self.validity.after(report.time, before != self.values);
         let valid_until = self.prefix.key(VALID_UNTIL);
         let labels = self

@@ -139,7 +139,7 @@ impl Removal {
             left = server.patch(name, Patch::Merge, &merge).await?;
         }
         if ours(&left) {
-            let what = "the answer has the labels still";
+            let what = "the answer still has the labels";
             return Err(Refusal::new(Outcome::BadAnswer, format!("label node {name}"), what));
         }
         Ok(true)

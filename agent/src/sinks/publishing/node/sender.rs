@@ -70,7 +70,7 @@ impl NodeSender {
         let Some(seen) = &self.seen else {
             return Some(at(Need::Read));
         };
-        // A failed write may have been carried out all the same: the labels that were seen before it are no longer certain.
+        // A write that failed may still have taken effect, so the labels that were seen before are no longer certain.
         let verify = at(if self.failing.is_some() {
             Need::Read
         } else {
@@ -99,7 +99,7 @@ impl NodeSender {
                     refusal.outcome,
                     Outcome::Conflict | Outcome::NotFound | Outcome::WrongNode
                 ) {
-                    // It is not the Node that was read.
+                    // The Node is not the one that was read.
                     self.seen = None;
                     self.identified = None;
                 }

@@ -30,7 +30,7 @@ pub fn render_digest(summary: &Summary, worst: &[&NodeRow], style: Style) -> Str
         write_paragraph(&free, Tone::Plain, 0, 2, style, &mut out);
     }
     if !summary.doubts.is_empty() {
-        write_heading("NOT KNOWN, OR NOT FOR CERTAIN, BECAUSE", style, &mut out);
+        write_heading("UNKNOWN OR UNCERTAIN, WITH THE REASON", style, &mut out);
         write_counts(
             "REASON",
             &summary.doubts,
@@ -100,7 +100,7 @@ fn write_readiness(summary: &Summary, style: Style, out: &mut String) {
     }
     write_heading("READY FOR", style, out);
     let mut columns = ["TARGET", "READY", "NOT READY", "CANNOT TELL", ""].map(whole);
-    columns[4] = shortened("IN THE WAY, ON HOW MANY NODES", Cut::End, 20);
+    columns[4] = shortened("OBSTACLES, WITH THE NUMBER OF NODES", Cut::End, 20);
     let mut grid = Grid::new(&columns);
     for count in &summary.readiness {
         let obstacles = count.obstacles.iter();

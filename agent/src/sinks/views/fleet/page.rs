@@ -1,4 +1,4 @@
-//! The fleet as one page to pass on: a single file without scripts or external resources, bounded for any fleet.
+//! The fleet as one page to share: a single file without scripts or external resources, bounded for any fleet.
 
 use askama::Template;
 
@@ -75,7 +75,7 @@ struct Page<'a> {
     runtimes: Vec<Bar>,
     more_runtimes: usize,
     ceilings: Vec<Bar>,
-    /// Empty if nothing is known of any day.
+    /// Empty if no day is known.
     days: Vec<DayLine>,
 }
 

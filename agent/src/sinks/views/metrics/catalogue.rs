@@ -79,7 +79,7 @@ catalogue! {
     RELAYS = Gauge "castoff_relays" ["passes_on"]:
         "Clients of an engine that accept connections themselves: `yes` where there is evidence that they pass the Docker API on, else `maybe`. No series while that is unknown.";
     RUNTIME_CLIENTS = Gauge "castoff_runtime_socket_clients" ["who", "state"]:
-        "Clients of the runtime's own socket, but the kubelet, the runtime and its tools: connected now, or seen earlier within the window. They are no use of Docker. No series while that is unknown.";
+        "Clients of the runtime's own socket other than the kubelet, the runtime and its tools: connected now, or seen earlier within the window. They do not use Docker. No series while that is unknown.";
     RUNTIME_EXPOSURES = Gauge "castoff_runtime_socket_exposures" ["who"]:
         "Mounts through which a container can reach the runtime's own socket now. No series while that is unknown.";
     POD_CONNECTIONS = Gauge "castoff_pod_client_connections" ["namespace", "pod", "container", "workload", "workload_kind", "engine", "scope"] OFFENDERS:

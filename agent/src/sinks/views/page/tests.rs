@@ -211,15 +211,18 @@ fn rows_beyond_the_limit_are_counted() {
 fn none_and_unknown_are_shown_differently() {
     let clear = text(&page(&sample::clear()));
     assert!(clear.contains("None: no client used an engine"));
-    assert!(!clear.contains("not all could be seen:"));
+    assert!(!clear.contains("not everything could be seen:"));
     let blind = text(&page(&sample::blind()));
     assert!(!blind.contains("None: "), "{blind}");
     assert!(blind.contains("unknown for 168 h"));
     let mut partial = sample::clear();
     partial.sources[0].gaps = vec![sample_gap()];
     let partial = text(&page(&partial));
-    assert_eq!(partial.matches("None seen, and not all could be seen").count(), 3);
-    assert!(partial.contains("There are no findings. Not all could be seen"));
+    assert_eq!(
+        partial.matches("None seen, but not everything could be seen").count(),
+        3
+    );
+    assert!(partial.contains("There are no findings. Not everything could be seen"));
 }
 
 #[test]
@@ -246,11 +249,11 @@ fn only_an_old_report_is_marked_as_old() {
     };
     let old = text(&page_at(Some(&report), later, None, Some(stalled)));
     assert!(
-        old.contains("This is old: no look at the processes has ended for 400 s; the bound is 60 s"),
+        old.contains("This report is old: no look at the processes has ended for 400 s; the bound is 60 s"),
         "{old}"
     );
     assert!(old.contains("Seen \n6m ago"), "{old}");
-    assert!(!page(&report).contains("This is old"));
+    assert!(!page(&report).contains("This report is old"));
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn the_page_reloads_only_on_request_and_shows_how_to_stop() {
     let still = page(&report);
     assert!(still.contains("<a href=\"?refresh=15\">") && !still.contains("Stop"));
     let moving = page_at(Some(&report), report.time, Some(30), None);
-    assert!(text(&moving).contains("itself every 30 s") && moving.contains("<a href=\"./\">Stop</a>"));
+    assert!(text(&moving).contains("automatically every 30 s") && moving.contains("<a href=\"./\">Stop</a>"));
     for page in [still, moving] {
         assert!(!page.contains("http-equiv"));
     }

@@ -26,7 +26,7 @@ pub(super) fn day(time: Timestamp) -> String {
     time.calendar().strftime("%a %d").to_string()
 }
 
-/// Formats the hour: `Mon 23 15:00`. The page says that it is UTC.
+/// Formats the hour: `Mon 23 15:00`. The page states that times are in UTC.
 pub(super) fn hour(time: Timestamp) -> String {
     time.calendar().strftime("%a %d %H:%M").to_string()
 }

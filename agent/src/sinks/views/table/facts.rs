@@ -24,7 +24,7 @@ fn write_verdict(report: &Report, style: Style, out: &mut String) {
     let line = format!("{word}: {}", visible(&report.verdict_reason));
     let mut text = String::new();
     write_paragraph(&line, Tone::Plain, 0, 2, style, &mut text);
-    // The word is first and whole: wrapping cannot have broken it.
+    // The word comes first, so wrapping cannot have split it.
     match text.strip_prefix(word) {
         Some(rest) => {
             out.push_str(&style.paint(tone, word));
@@ -210,7 +210,7 @@ fn fact_of<T>(label: &'static str, amount: &Amount<'_, T>, count: impl Fn(&[T]) 
         Amount::All(items) => fact(label, count(items)),
         Amount::Some([]) => Fact {
             label,
-            text: "none seen, and not all could be seen".to_owned(),
+            text: "none seen, but not everything could be seen".to_owned(),
             tone: Tone::Warning,
         },
         Amount::Some(items) => fact(label, format!("at least {}", count(items))),

@@ -103,7 +103,7 @@ fn a_wide_table_shortens_nothing() {
     }
 }
 
-/// Nothing there, nothing seen with something hidden, and not looked at are three different states.
+/// "None", "none seen but something hidden" and "not looked at" are three different states.
 #[test]
 fn none_and_unknown_are_shown_differently_for_every_count() {
     let line = |report: &Report, label: &str| {
@@ -126,7 +126,7 @@ fn none_and_unknown_are_shown_differently_for_every_count() {
 
         let mut partial = sample::clear();
         partial.sources[0].gaps = vec![gap(hides)];
-        assert_eq!(line(&partial, label), "none seen, and not all could be seen");
+        assert_eq!(line(&partial, label), "none seen, but not everything could be seen");
 
         let mut some = sample::report();
         some.sources[0].gaps = vec![gap(hides)];

@@ -176,7 +176,7 @@ fn an_ordinary_user_cannot_name_the_nodes_containers_or_make_castoff_read_a_file
     let of_user = "Uid:\t1000\t1000\t1000\t1000\n";
     let record = r#"{"Name":"/secret","Config":{"Image":"secret"}}"#;
     let host = RecordedHost::new();
-    // The user's processes have the lower pids, and claim one of root's containers and one that is in no other claim.
+    // The user's processes have lower pids. They claim one of root's containers, and one that no other process claims.
     let his = ["containerd-shim", "-namespace", "moby", "-id"];
     for (pid, id) in [(20, A), (21, B)] {
         let shim = host.process(pid, 1, "containerd-shim").exe("/tmp/containerd-shim");
@@ -212,7 +212,7 @@ fn an_ordinary_user_cannot_name_the_nodes_containers_or_make_castoff_read_a_file
 }
 
 #[test]
-fn a_supervisor_in_a_container_shows_a_child_for_the_one_that_it_names() {
+fn a_supervisor_in_a_container_needs_a_child_in_the_container_that_it_names() {
     let pod = format!("/kubepods/pod0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a/{C}");
     let of_user = "/user.slice/user-1000.slice/user@1000.service";
     let in_pod = |user, has_child| (Some(C.to_owned()), user, has_child);

@@ -6,8 +6,8 @@ use crate::model::exposure::DockerFiles;
 const ROOTFS: &str = "50 1 0:70 / / rw - overlay x rw\n";
 
 impl Node {
-    /// Returns the mounts of Docker's files by a container that was asked to mount `declared`, and has the mounts of
-    /// `mountinfo` if its process is given.
+    /// Returns the mounts of Docker's files by a container for which the mounts `declared` were requested, and which
+    /// has the mounts of `mountinfo` if its process is given.
     fn files(&self, declared: &[(&str, &str)], mountinfo: Option<&str>) -> Vec<String> {
         let processes = mountinfo.map(|own| self.container(&[ROOTFS, own].concat()));
         self.mountinfo(1, HOST);
@@ -37,7 +37,7 @@ fn node() -> Node {
 }
 
 #[test]
-fn mounts_of_dockers_directories_are_found_by_what_was_asked_for() {
+fn requested_mounts_of_dockers_directories_are_found() {
     let node = node();
     for (path, expected) in [
         ("/var/lib/docker/containers", Some(DockerFiles::Logs)),
@@ -62,7 +62,7 @@ fn mounts_of_dockers_directories_are_found_by_what_was_asked_for() {
 }
 
 #[test]
-fn mounts_of_dockers_directories_are_found_by_what_a_container_has() {
+fn actual_mounts_of_dockers_directories_are_found() {
     let node = node();
     let logs = "51 50 DISK /var/lib/docker/containers /logs ro - ext4 x rw\n";
     assert_eq!(

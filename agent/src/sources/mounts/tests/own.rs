@@ -18,7 +18,7 @@ fn a_container_is_judged_by_the_mounts_that_it_has() {
             vec!["socket /srv/links/dangling at /var/run/docker.sock"],
         ),
         (
-            "what nobody asked for has the host's name",
+            "a mount that was not requested has the host's name",
             [socket].concat(),
             &[],
             vec!["socket /run/docker.sock at /var/run/docker.sock"],
@@ -56,7 +56,7 @@ fn a_container_is_judged_by_the_mounts_that_it_has() {
             vec![],
         ),
         (
-            "asked for, and unmounted inside since: a process may keep a descriptor of it",
+            "requested, and unmounted inside since then: a process may keep a descriptor of it",
             String::new(),
             &[("/run/docker.sock", "/var/run/docker.sock")],
             vec!["socket /run/docker.sock at /var/run/docker.sock"],
@@ -78,7 +78,7 @@ fn a_requested_readonly_directory_is_writable_where_the_host_has_mounted_another
         ("the socket is", [root, run, socket].concat(), "/run", false),
         ("it is such a mount itself", [root, run].concat(), "/run", true),
         (
-            "the socket is asked for",
+            "the socket is requested",
             [root, run].concat(),
             "/run/docker.sock",
             true,
@@ -113,11 +113,7 @@ fn an_engine_with_mounts_of_its_own_is_reached_through_its_file_system() {
         let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
         reaches.into_iter().map(|r| r.host_path).collect::<Vec<_>>()
     };
-    assert_eq!(
-        paths(&[("/srv", "/x")], &[]),
-        ["/srv"],
-        "below a directory that was asked for"
-    );
+    assert_eq!(paths(&[("/srv", "/x")], &[]), ["/srv"], "below a requested directory");
     assert_eq!(paths(&[("/srv/links", "/x")], &[]), [""; 0]);
     let beside = node.container("50 1 0:70 / / rw - overlay x rw\n51 50 0:99 /volume /sock rw - tmpfs x rw\n");
     assert_eq!(paths(&[], &[beside]), ["/srv/pods/volume"]);
@@ -157,7 +153,7 @@ fn mounts_are_read_again_in_turns_and_when_a_listener_changes() {
 }
 
 #[test]
-fn a_mount_that_is_no_docker_socket_is_reported_by_its_name() {
+fn a_mount_that_is_not_a_docker_socket_is_reported_by_its_name() {
     let node = Node::new();
     let (root, engines) = (node.host.paths().root, Sighting::absent());
     fs::create_dir_all(root.join("made/docker.sock")).expect("fresh");

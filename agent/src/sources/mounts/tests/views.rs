@@ -281,7 +281,7 @@ fn a_user_makes_no_gap_by_processes_in_cgroups_with_a_containers_name() {
 
 /// As on a FUSE file system of an ordinary user, which refuses root.
 #[test]
-fn a_root_that_refuses_castoff_is_no_gap() {
+fn a_root_that_refuses_castoff_is_not_a_gap() {
     let node = Node::new();
     let directory = "51 50 DISK /run /host/run rw - ext4 x rw\n";
     node.member(20, OWN_NAMESPACE, "/", &[ROOTFS, directory].concat());

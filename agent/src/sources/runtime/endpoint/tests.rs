@@ -118,7 +118,7 @@ fn a_socket_with_three_names_is_asked_once_under_its_resolved_name() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_refused_once() {
+fn a_file_that_is_not_a_socket_is_refused_once() {
     let root = host();
     let (found, refused) = find_known(root.path(), well_known());
     assert_eq!(found, []);

@@ -1,4 +1,5 @@
-//! Files that cannot be read: each is a gap that names the file, makes the settings unknown, and quotes nothing.
+//! Files that cannot be read. Each causes a gap that names the file and quotes nothing of it, and makes the settings
+//! unknown.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

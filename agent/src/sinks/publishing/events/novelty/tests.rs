@@ -79,7 +79,7 @@ fn a_client_is_news_once() {
 }
 
 #[test]
-fn a_rollout_is_no_news() {
+fn a_rollout_is_not_news() {
     let mut novelty = Novelty::default();
     news(&mut novelty, &report(0, Vec::new()));
     let one = report(15, vec![client("builder-1", Some("builder"), 15)]);
@@ -143,7 +143,7 @@ fn an_exposure_is_news_once_a_day_and_not_if_it_is_used() {
 }
 
 #[test]
-fn clients_and_exposures_that_were_hidden_at_first_are_no_news() {
+fn clients_and_exposures_that_were_hidden_at_first_are_not_news() {
     let mut novelty = Novelty::default();
     let gap = || Gap::new(Reason::DeadlineExceeded, Hides::Client, "ListPodSandbox", "no answer");
     let mut blind = report(0, Vec::new());

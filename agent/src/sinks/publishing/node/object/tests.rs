@@ -140,7 +140,7 @@ fn a_kubelets_machine_is_read_from_the_whole_node() {
 }
 
 #[test]
-fn names_that_are_no_nodes_are_refused() {
+fn names_that_are_not_valid_for_nodes_are_refused() {
     for name in ["worker-3", "ip-10-0-0-1.eu.internal", "a", "9"] {
         assert!(is_name(name), "{name}");
     }
