@@ -171,7 +171,7 @@ impl Clients {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FreeSeen {
-    /// Nobody used it since then.
+    /// The start of the time without use.
     pub since: Timestamp,
     /// The whole days that are proven.
     pub days: u64,

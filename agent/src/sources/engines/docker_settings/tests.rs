@@ -133,9 +133,9 @@ fn an_error_names_the_line_and_quotes_nothing() {
         ("{\n\"log-driver\": hunter2}", "line 2: it is not JSON"),
         (
             "{\n\n\"log-driver\": [\"hunter2\"]}",
-            "line 3: a setting has another type",
+            "line 3: a setting has a type that dockerd does not accept",
         ),
-        ("[\"hunter2\"]", "another type"),
+        ("[\"hunter2\"]", "a type that dockerd does not accept"),
     ] {
         let gap = parse(file.as_bytes(), "/etc/docker/daemon.json").expect_err("it is none");
         assert!(gap.answer.contains(part) && !gap.answer.contains("hunter2"), "{gap}");
