@@ -1,5 +1,7 @@
 //! The kubelet of this node, and its settings for the runtime.
 
+mod invocation;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -136,6 +136,22 @@ pub(super) fn engine_of_unit(unit: &str) -> Option<EngineKind> {
     }
 }
 
+/// Returns the engine that a command line starts, by any of its words: a shell or a wrapper may be in front.
+pub(super) fn engine_of_command(words: &[&str]) -> Option<EngineKind> {
+    let engine_at = |at: usize| {
+        let name = words[at].rsplit('/').next()?;
+        let (_, kind, invocation) = PROGRAMS.iter().find(|(program, ..)| *program == name)?;
+        let next = words.get(at + 1).copied().unwrap_or_default();
+        let starts = match invocation {
+            Invocation::Any => *kind != EngineKind::Podman || words[at + 1..].starts_with(&["system", "service"]),
+            Invocation::As(names) => names.contains(&name),
+            Invocation::With(first) => first.contains(&next),
+        };
+        starts.then_some(*kind)
+    };
+    (0..words.len()).find_map(engine_at)
+}
+
 /// The default directories of the daemon's images, containers and volumes (moby `daemon/config/config_linux.go`;
 /// balenaOS; the snap).
 pub(super) const DATA_ROOTS: [&str; 3] = [

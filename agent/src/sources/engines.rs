@@ -34,7 +34,7 @@ pub(super) use docker_settings::{DockerRead, read_docker_settings};
 pub use memory::ListenerMemory;
 pub(super) use names::suggested_kind;
 use program::Program;
-pub(super) use program::{option, options};
+pub(super) use program::{is_true, option, options};
 pub(super) use records::data_root_argument;
 use settings::DaemonSettings;
 pub(super) use settings::data_roots_of;
@@ -246,17 +246,22 @@ impl<'a> EngineSearch<'a> {
                 continue;
             };
             let own: BTreeSet<usize> = sockets.difference(&self.claimed).copied().collect();
-            // A child between fork and exec, or a re-executed one, has only inherited sockets. Podman without a listener is
-            // the command-line client.
+            // A child between fork and exec, or a re-executed one, has only inherited sockets.
             let nothing_of_its_own =
                 own.is_empty() && (forked || !sockets.is_empty() || self.is_hook(&candidate, &taken));
-            let command_line = candidate.kind == EngineKind::Podman && own.is_empty();
+            let command_line = own.is_empty() && self.is_command_line(&candidate);
             if !nothing_of_its_own && !command_line {
                 self.add_engine(candidate.kind, Some(candidate.entry), own);
             }
             taken.push(candidate);
         }
         refused
+    }
+
+    /// True if a candidate without a Unix listener is Podman's command-line client. A service may listen on TCP alone.
+    fn is_command_line(&self, candidate: &Candidate<'_>) -> bool {
+        let command = || program::read_command(self.reader, candidate.entry).unwrap_or_default();
+        candidate.kind == EngineKind::Podman && !program::is_podman_service(&command())
     }
 
     /// True if the program runs without a socket as a hook of the containers of one of `others`. runc starts it, so it is

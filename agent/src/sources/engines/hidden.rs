@@ -34,8 +34,7 @@ impl EngineSearch<'_> {
             if let Some(user) = user {
                 suggested.retain(|at| is_of_user(&self.listening[*at].name, user));
             }
-            // Podman without a listener is the command-line client.
-            if candidate.kind == EngineKind::Dockerd || !suggested.is_empty() {
+            if !suggested.is_empty() || !self.is_command_line(&candidate) {
                 self.add_engine(candidate.kind, Some(candidate.entry), suggested);
             }
         }

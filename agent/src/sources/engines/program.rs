@@ -89,9 +89,10 @@ pub(super) fn read_command(reader: &ProcessReader, entry: &ProcessEntry) -> io::
     })
 }
 
-/// Returns the value of an option, `--name value` or `--name=value`, under any of its names.
+/// Returns the value of an option, `--name value` or `--name=value`, under any of its names. If it is repeated, the last
+/// one wins (the flag libraries of Go).
 pub(in crate::sources) fn option<'a>(command: &'a [String], names: &[&str]) -> Option<&'a str> {
-    options(command, names).next()
+    options(command, names).last()
 }
 
 /// Returns the values of an option that may be repeated.
@@ -103,6 +104,11 @@ pub(in crate::sources) fn options<'a>(command: &'a [String], names: &[&str]) -> 
         let (name, value) = argument.split_once('=')?;
         names.contains(&name).then_some(value)
     })
+}
+
+/// True if Go reads this value of a flag as true (`strconv.ParseBool`).
+pub(in crate::sources) fn is_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
 /// The one-letter options of dockerd without a value. They may come before one with a value in one argument: `-DH fd://`.
@@ -118,6 +124,11 @@ pub(in crate::sources) fn short_options(command: &[String], letter: char) -> imp
             value => Some(value),
         }
     })
+}
+
+/// True if a podman with these arguments serves the API (podman-system-service(1)).
+pub(super) fn is_podman_service(command: &[String]) -> bool {
+    command.windows(2).any(|words| words == ["system", "service"])
 }
 
 /// Returns the last component of a path.
@@ -214,7 +225,7 @@ mod tests {
 
     #[test]
     fn options_are_read_in_both_notations() {
-        let command = ["podman", "-n", "web", "--data-root=/a b", "--last"].map(String::from);
+        let command = ["podman", "--data-root", "/x", "-n", "web", "--data-root=/a b", "--last"].map(String::from);
         assert_eq!(option(&command, &["-n", "--name"]), Some("web"));
         assert_eq!(option(&command, &["--data-root"]), Some("/a b"));
         assert_eq!(option(&command, &["--last"]), None);

@@ -114,7 +114,7 @@ fn open_daemon(reader: &ProcessReader, entry: &ProcessEntry) -> io::Result<Optio
 
 /// Returns the directory of a dockerd's data, if its arguments name it.
 pub(in crate::sources) fn data_root_argument(command: &[String]) -> Option<&str> {
-    option(command, &["--data-root", "--graph"]).or_else(|| short_options(command, 'g').next())
+    option(command, &["--data-root", "--graph"]).or_else(|| short_options(command, 'g').last())
 }
 
 fn find_data_roots(reader: &ProcessReader, key: ProcessKey, root: &Rooted) -> io::Result<Vec<String>> {

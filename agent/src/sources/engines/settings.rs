@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::names;
-use super::program::{self, option, options, short_options};
+use super::program::{self, is_true, option, options, short_options};
 use crate::model::engine::Security;
 use crate::model::identity::ProcessKey;
 use crate::model::process::Process;
@@ -259,7 +259,7 @@ pub(super) fn says(command: &[String], name: &str, in_file: Option<bool>) -> boo
         let value = argument.strip_prefix(name)?;
         match value.strip_prefix('=') {
             None => value.is_empty().then_some(true),
-            Some(value) => Some(matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")),
+            Some(value) => Some(is_true(value)),
         }
     });
     given.or(in_file).unwrap_or(false)

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::program::{self, base, option};
+use super::program::{self, base, option, options};
 use super::records::Records;
 use crate::model::container::SupervisedContainer;
 use crate::model::engine::EngineKind;
@@ -230,8 +230,9 @@ fn parse_shim(command: &[String], namespaces: &BTreeSet<String>) -> Option<Named
 }
 
 fn parse_conmon(command: &[String]) -> Option<Named> {
-    let id = option(command, &["-c", "--cid"])?;
-    let name = option(command, &["-n", "--name"]);
+    // The arguments of other programs follow.
+    let id = options(command, &["-c", "--cid"]).next()?;
+    let name = options(command, &["-n", "--name"]).next();
     (is_id(id) && !is_of_crio(command)).then(|| (EngineKind::Podman, id.to_owned(), name.map(str::to_owned)))
 }
 

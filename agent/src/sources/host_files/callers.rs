@@ -5,7 +5,7 @@
 //! number of the line are kept: the line may have a password. Relies on systemd.service(5), crontab(5), and the
 //! directories in cloud-init's documentation.
 
-mod command;
+pub(super) mod command;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +14,7 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::units::{MORE_DIRECTORIES, UNIT_DIRECTORIES};
+use super::units::UNIT_DIRECTORIES;
 use crate::model::host::{CallerKind, DockerCaller};
 use crate::model::identity::FileIdentity;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
@@ -126,7 +126,7 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn take_units(&mut self) {
-        for directory in UNIT_DIRECTORIES.iter().chain(&MORE_DIRECTORIES) {
+        for directory in UNIT_DIRECTORIES {
             for name in self.list(directory) {
                 let path = format!("{directory}/{name}");
                 if name.rsplit('.').next() == Some("service") {

@@ -5,12 +5,16 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::units::UNIT_DIRECTORIES;
+use super::units::{UNIT_DIRECTORIES, engine_of_service};
+use crate::model::engine::EngineKind;
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::sources::docker::{BINARIES, CONFIGURATIONS, UNITS};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
+
+/// The limit of a unit's file, in bytes.
+const UNIT_LIMIT: u64 = 1 << 16;
 
 /// Finds Docker's leftovers below `root`; `data` has the directories of its data. Adds to `gaps` what could not be read.
 pub(super) fn find(root: &Rooted, data: &BTreeSet<String>, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
@@ -52,25 +56,18 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// Adds units that a target wants. A link to a missing unit starts nothing, nor does a masked unit.
+    /// Adds units that a target wants and that start Docker. A link to a missing unit starts nothing, nor does a masked unit.
     fn take_units(&mut self) {
         let mut seen = BTreeSet::new();
         for directory in UNIT_DIRECTORIES {
-            let mut targets = Vec::new();
-            let listed = self.root.read_names(directory, |name| {
-                if matches!(name.rsplit_once('.'), Some((_, "wants" | "requires"))) {
-                    targets.push(name.to_owned());
-                }
-                true
-            });
-            if let Err(error) = listed {
-                self.refuse(directory, &error);
-            }
-            targets.sort_unstable();
-            for target in targets {
-                for unit in UNITS {
+            let is_of_target =
+                |name: &str| matches!(name.rsplit_once('.'), Some((_, "wants" | "requires" | "upholds")));
+            for target in self.list(directory, &is_of_target) {
+                let is_unit = |name: &str| matches!(name.rsplit_once('.'), Some((_, "service" | "socket")));
+                for unit in self.list(&format!("{directory}/{target}"), &is_unit) {
                     let path = format!("{directory}/{target}/{unit}");
-                    if self.is_file(&path) && !self.is_masked(unit) && seen.insert((target.clone(), unit)) {
+                    if self.starts_docker(&unit, &path) && !self.is_masked(&unit) && seen.insert((target.clone(), unit))
+                    {
                         self.add(LeftOverKind::EnabledUnit, path);
                     }
                 }
@@ -78,12 +75,42 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// True if the unit is masked: `systemctl mask` links it to `/dev/null` in a directory of higher precedence.
+    /// Returns the names in a directory that `fits` accepts, sorted.
+    fn list(&mut self, directory: &str, fits: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let mut names = Vec::new();
+        let listed = self.root.read_names(directory, |name| {
+            if fits(name) {
+                names.push(name.to_owned());
+            }
+            true
+        });
+        if let Err(error) = listed {
+            self.refuse(directory, &error);
+        }
+        names.sort_unstable();
+        names
+    }
+
+    /// True if a unit starts Docker, by its name or by its command.
+    fn starts_docker(&mut self, unit: &str, path: &str) -> bool {
+        if UNITS.contains(&unit) {
+            return self.is_file(path);
+        }
+        let content = self.root.read_file(path, UNIT_LIMIT).unwrap_or_default();
+        engine_of_service(&String::from_utf8_lossy(&content)) == Some(EngineKind::Dockerd)
+    }
+
+    /// True if the unit is masked: its first file is a link to `/dev/null`, as `systemctl mask` makes it, or is empty.
     fn is_masked(&self, unit: &str) -> bool {
-        let null = UNIT_DIRECTORIES
-            .iter()
-            .find_map(|directory| self.root.read_link(&format!("{directory}/{unit}")).ok());
-        null.is_some_and(|target| target == "/dev/null")
+        for directory in UNIT_DIRECTORIES {
+            let path = format!("{directory}/{unit}");
+            match self.root.read_link(&path) {
+                Ok(target) => return target.trim_start_matches("../").trim_start_matches('/') == "dev/null",
+                Err(error) if refusal::is_missing(&error) => {}
+                Err(_) => return self.root.read_file(&path, UNIT_LIMIT).is_ok_and(|file| file.is_empty()),
+            }
+        }
+        false
     }
 
     fn take_data(&mut self, data: &BTreeSet<String>) {

@@ -112,8 +112,8 @@ fn the_version_comes_from_castoffs_own_mounts_if_inits_are_hidden() {
 fn all_left_overs_of_docker_are_found() {
     let host = RecordedHost::new();
     host.file("/usr/bin/dockerd", "");
-    host.file("/lib/systemd/system/docker.service", "");
-    host.file("/lib/systemd/system/docker.socket", "");
+    host.file("/lib/systemd/system/docker.service", "[Unit]\n");
+    host.file("/lib/systemd/system/docker.socket", "[Unit]\n");
     link(
         &host,
         "/etc/systemd/system/multi-user.target.wants/docker.service",
@@ -169,6 +169,60 @@ fn files_that_only_look_like_dockers_are_not_left_overs() {
     link(&host, "/etc/systemd/system/docker.socket", "/dev/null");
     host.file("/dev/null", "");
     assert_eq!(left_overs(&host), [""; 0]);
+}
+
+#[test]
+fn the_first_file_of_a_unit_decides_whether_it_is_masked() {
+    let wants = "/etc/systemd/system/multi-user.target.wants/docker.service";
+    let enabled = [format!("enabled-unit {wants}")];
+    for (first, mask, is_masked) in [
+        (
+            "/etc/systemd/system/docker.service",
+            ("/run/systemd/system/docker.service", "/dev/null"),
+            false,
+        ),
+        (
+            "/usr/lib/systemd/system/docker.service",
+            ("/run/systemd/system/docker.service", "../../../dev/null"),
+            true,
+        ),
+        (
+            "/usr/lib/systemd/system/docker.service",
+            ("/etc/systemd/system/docker.service", "/dev/zero"),
+            false,
+        ),
+    ] {
+        let host = RecordedHost::new();
+        host.file(first, "[Service]\nExecStart=/usr/bin/dockerd\n");
+        link(&host, wants, first);
+        link(&host, mask.0, mask.1);
+        assert_eq!(left_overs(&host).is_empty(), is_masked, "{first} {mask:?}");
+    }
+    let host = RecordedHost::new();
+    host.file("/usr/lib/systemd/system/docker.service", "[Service]\n");
+    link(&host, wants, "/usr/lib/systemd/system/docker.service");
+    assert_eq!(left_overs(&host), enabled);
+    host.file("/etc/systemd/system/docker.service", "");
+    assert_eq!(left_overs(&host), [""; 0], "an empty file");
+}
+
+#[test]
+fn an_enabled_unit_of_another_name_is_known_by_its_command() {
+    let host = RecordedHost::new();
+    for (unit, command) in [
+        ("engine.service", "/opt/docker/bin/dockerd"),
+        ("sshd.service", "/usr/sbin/sshd"),
+    ] {
+        let path = format!("/etc/systemd/system/{unit}");
+        host.file(&path, format!("[Service]\nExecStart={command}\n"));
+        link(
+            &host,
+            &format!("/run/systemd/generator/multi-user.target.wants/{unit}"),
+            &path,
+        );
+    }
+    let found = "enabled-unit /run/systemd/generator/multi-user.target.wants/engine.service";
+    assert_eq!(left_overs(&host), [found]);
 }
 
 #[test]

@@ -6,19 +6,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::callers::command::{joined, words};
 use crate::model::engine::EngineKind;
 use crate::model::last_connect::Moment;
 use crate::model::reading::{Gap, Hides, Sighting};
-use crate::sources::docker::engine_of_unit;
+use crate::sources::docker::{engine_of_command, engine_of_unit};
 use crate::sources::kernel::refusal::{self, Right, is_missing};
 use crate::sources::kernel::rooted::Rooted;
 
-/// Directories of units, in systemd's order of precedence (systemd.unit(5)).
-pub(super) const UNIT_DIRECTORIES: [&str; 3] =
-    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
-
-/// More directories of units: for units that an administrator installs, and where `/lib` is not `/usr/lib`.
-pub(super) const MORE_DIRECTORIES: [&str; 2] = ["/usr/local/lib/systemd/system", "/lib/systemd/system"];
+/// Directories of units, in systemd's order of precedence (systemd.unit(5)), and `/lib`, where that is not `/usr/lib`.
+pub(super) const UNIT_DIRECTORIES: [&str; 13] = [
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/run/systemd/generator.early",
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
+    "/run/systemd/system",
+    "/run/systemd/system.attached",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/generator.late",
+];
 
 /// The limit of one file, in bytes.
 const FILE_LIMIT: u64 = 1 << 16;
@@ -48,7 +59,7 @@ impl UnitMemory {
             gaps: Vec::new(),
         };
         let mut known = BTreeSet::new(); // where /lib is /usr/lib, one directory is found twice
-        for directory in UNIT_DIRECTORIES.iter().chain(&MORE_DIRECTORIES) {
+        for directory in UNIT_DIRECTORIES {
             if root
                 .read_identity(directory)
                 .map_or(true, |(found, _)| known.insert(found))
@@ -56,11 +67,8 @@ impl UnitMemory {
                 search.take_directory(directory);
             }
         }
-        self.ports = search
-            .units
-            .iter()
-            .flat_map(|(name, unit)| unit.ports_of(name))
-            .collect();
+        search.find_kinds();
+        self.ports = search.units.values().flat_map(SocketUnit::ports_of).collect();
         // If something could not be read, everything is read again.
         self.read = if search.gaps.is_empty() {
             search.read
@@ -77,11 +85,13 @@ struct SocketUnit {
     ports: Vec<u16>,
     /// The services that it activates.
     services: Vec<String>,
+    /// The engine that it listens for.
+    kind: Option<EngineKind>,
 }
 
 impl SocketUnit {
     fn read(&mut self, content: &str) {
-        for line in content.lines() {
+        for (_, line) in joined(content) {
             let Some((key, value)) = line.split_once('=') else {
                 continue;
             };
@@ -93,14 +103,21 @@ impl SocketUnit {
         }
     }
 
-    /// Returns the ports, if the unit called `name` is an engine's: by its own name, or by the service that it
-    /// activates.
-    fn ports_of(&self, name: &str) -> impl Iterator<Item = (u16, EngineKind)> {
-        let of_service = || self.services.iter().find_map(|service| engine_of_unit(service));
-        let kind = engine_of_unit(name).or_else(of_service);
-        kind.into_iter()
-            .flat_map(|kind| self.ports.iter().map(move |port| (*port, kind)))
+    /// Returns the ports, if it listens for an engine.
+    fn ports_of(&self) -> impl Iterator<Item = (u16, EngineKind)> {
+        let kind = self.kind.into_iter();
+        kind.flat_map(|kind| self.ports.iter().map(move |port| (*port, kind)))
     }
+}
+
+/// Returns the engine that a service with this text starts.
+pub(super) fn engine_of_service(text: &str) -> Option<EngineKind> {
+    joined(text).find_map(|(_, line)| {
+        let (key, value) = line.split_once('=')?;
+        let value = value.trim().trim_start_matches(['-', '@', '+', '!', ':', '|']);
+        let command: Vec<&str> = words(value).collect();
+        (key.trim() == "ExecStart").then(|| engine_of_command(&command))?
+    })
 }
 
 /// Reads a unit's text.
@@ -108,7 +125,8 @@ impl SocketUnit {
 pub(super) fn fuzz(text: &str) {
     let mut unit = SocketUnit::default();
     unit.read(text);
-    let _ = unit.ports_of("docker.socket").count();
+    unit.kind = engine_of_service(text);
+    let _ = unit.ports_of().count();
 }
 
 /// Returns the port of an address in systemd's notation: `2375`, `127.0.0.1:2375`, `[::]:2375`. None for a path, an
@@ -141,6 +159,40 @@ impl UnitSearch<'_> {
                 }
             }
         }
+    }
+
+    /// Finds the engine of each unit that listens on a port: by its own name, by that of the service that it activates, or
+    /// by the command of that service.
+    fn find_kinds(&mut self) {
+        let units: Vec<String> = self.units.keys().cloned().collect();
+        for name in units {
+            let unit = &self.units[&name];
+            if unit.ports.is_empty() {
+                continue;
+            }
+            let mut services = unit.services.clone();
+            services.extend(name.strip_suffix(".socket").map(|stem| format!("{stem}.service")));
+            let by_name = services.iter().find_map(|service| engine_of_unit(service));
+            let kind = engine_of_unit(&name).or(by_name);
+            let kind = kind.or_else(|| services.iter().find_map(|service| self.engine_of(service)));
+            self.units.entry(name).or_default().kind = kind;
+        }
+    }
+
+    /// Returns the engine that a service starts by its command, from its first file.
+    fn engine_of(&mut self, service: &str) -> Option<EngineKind> {
+        let mut paths = UNIT_DIRECTORIES
+            .iter()
+            .map(|directory| format!("{directory}/{service}"));
+        let path = paths.find(|path| self.root.read_change(path).is_ok())?;
+        self.note(&path);
+        let content = self.root.read_file(&path, FILE_LIMIT);
+        let kind = content
+            .as_ref()
+            .ok()
+            .and_then(|content| engine_of_service(&String::from_utf8_lossy(content)));
+        self.keep_error(&path, content.map(drop));
+        kind
     }
 
     fn list(&mut self, directory: &str, endings: &[&str]) -> Vec<String> {
@@ -197,13 +249,14 @@ mod tests {
         use EngineKind::{Dockerd, Podman};
         type Row<'t> = (&'t str, &'t str, &'t [(u16, EngineKind)]);
         #[rustfmt::skip]
-        let table: [Row<'_>; 11] = [
+        let table: [Row<'_>; 12] = [
             ("usr/lib/systemd/system/docker.socket", "ListenStream=2375", &[(2375, Dockerd)]),
             ("lib/systemd/system/docker.socket", "ListenStream = 127.0.0.1:4243", &[(4243, Dockerd)]),
             ("etc/systemd/system/docker.socket.d/tcp.conf", "ListenStream=[::]:2376", &[(2376, Dockerd)]),
             ("etc/systemd/system/podman.socket.d/tcp.conf", "ListenStream=0.0.0.0:8080", &[(8080, Podman)]),
             ("etc/systemd/system/docker-tcp.socket", "ListenStream=2375\nService=docker.service", &[(2375, Dockerd)]),
             ("run/systemd/system/api.socket", "ListenStream=99\nService=podman.service", &[(99, Podman)]),
+            ("run/systemd/transient/docker.socket", "ListenStream=\\\n 4243", &[(4243, Dockerd)]),
             ("etc/systemd/system/docker.socket", "ListenStream=/run/docker.sock\nListenStream=\n#ListenStream=1", &[]),
             ("etc/systemd/system/docker.socket", "ListenStream=vsock::2375\nListenDatagram=2375", &[]),
             ("usr/lib/systemd/system/ssh.socket", "ListenStream=22\nService=sshd.service", &[]),
@@ -214,6 +267,29 @@ mod tests {
             let host = RecordedHost::new();
             host.file(path, format!("[Socket]\n{content}\n"));
             assert_eq!(ports(&host, &mut UnitMemory::default()), expected, "{path} {content}");
+        }
+    }
+
+    #[test]
+    fn a_unit_of_another_name_is_known_by_the_command_of_its_service() {
+        use EngineKind::{Dockerd, Podman};
+        for (command, expected) in [
+            ("/opt/docker/bin/dockerd -H fd://", Some(Dockerd)),
+            ("-/bin/sh -c \"exec /opt/dockerd\"", Some(Dockerd)),
+            ("/usr/bin/podman system service --time=0", Some(Podman)),
+            ("/usr/bin/podman run x", None),
+            ("/usr/bin/docker daemon", Some(Dockerd)),
+            ("/usr/bin/docker run dockerd-in-name", None),
+            ("/usr/sbin/sshd", None),
+        ] {
+            let host = RecordedHost::new();
+            host.file("etc/systemd/system/api.socket", "[Socket]\nListenStream=4243\n");
+            host.file(
+                "usr/lib/systemd/system/api.service",
+                format!("[Service]\nExecStart={command}\n"),
+            );
+            let expected: Vec<_> = expected.map(|kind| (4243, kind)).into_iter().collect();
+            assert_eq!(ports(&host, &mut UnitMemory::default()), expected, "{command}");
         }
     }
 

@@ -42,26 +42,6 @@ const RKE2: Distribution = Distribution {
 /// The drop-ins of their kubelets, below their data (since k3s and rke2 1.32).
 const DROP_INS: &str = "agent/etc/kubelet.conf.d";
 
-/// The names under which k3s is called, and whether it runs a kubelet then.
-const K3S_NAMES: [(&str, bool); 5] = [
-    ("k3s-server", true),
-    ("k3s-agent", true),
-    ("kubectl", false),
-    ("crictl", false),
-    ("ctr", false),
-];
-
-/// Flags of k3s, rke2 and k0s with a value that may come before their subcommand.
-const FLAGS_IN_FRONT: [&str; 7] = [
-    "--data-dir",
-    "-d",
-    "-data-dir",
-    "--config",
-    "-c",
-    "--debugListenOn",
-    "--status-socket",
-];
-
 /// A program that contains a kubelet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
@@ -100,65 +80,10 @@ impl Program {
             return false;
         };
         match self {
-            Self::K3s => runs_k3s(arguments),
-            Self::Kubelet if program.ends_with("hyperkube") => {
-                subcommand(&mut words_after(arguments)) == Some("kubelet")
-            }
+            Self::K3s => KubeletProgram::K3s.runs_kubelet(arguments),
+            Self::Kubelet if program.ends_with("hyperkube") => KubeletProgram::Hyperkube.runs_kubelet(arguments),
             Self::Kubelet | Self::Microk8s => true,
         }
-    }
-}
-
-/// True if k3s was called as a server or an agent, which is the first word after the program and its flags. Words of
-/// its other subcommands may be anything. k3s replaces its arguments by a single one: `/usr/local/bin/k3s server`.
-fn runs_k3s(arguments: &[String]) -> bool {
-    let mut words = arguments.iter().flat_map(|argument| argument.split_whitespace());
-    let program = words
-        .next()
-        .and_then(|path| path.rsplit('/').next())
-        .unwrap_or_default();
-    if let Some((_, runs)) = K3S_NAMES.iter().find(|(name, _)| *name == program) {
-        return *runs;
-    }
-    matches!(subcommand(&mut words), Some("server" | "agent"))
-}
-
-/// Returns the words after the program.
-fn words_after(arguments: &[String]) -> impl Iterator<Item = &str> {
-    arguments
-        .iter()
-        .flat_map(|argument| argument.split_whitespace())
-        .skip(1)
-}
-
-/// Returns the first word that is neither a flag nor the value of one.
-fn subcommand<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    while let Some(word) = words.next() {
-        if FLAGS_IN_FRONT.contains(&word) {
-            words.next();
-        } else if !word.starts_with('-') {
-            return Some(word);
-        }
-    }
-    None
-}
-
-/// True if a program that was called with these arguments starts a kubelet, or serves CRI for one. While that kubelet is
-/// down, such a process shows that this is a node.
-pub(super) fn works_for_kubelet(program: KubeletProgram, arguments: &[String]) -> bool {
-    let command = subcommand(&mut words_after(arguments));
-    match program {
-        KubeletProgram::Rke2 => matches!(command, Some("server" | "agent")),
-        KubeletProgram::K0s => {
-            let is_worker = |flag: &str| {
-                let name = flag.strip_suffix("=true").unwrap_or(flag);
-                name == "--enable-worker" || name == "--single"
-            };
-            command == Some("worker") || command == Some("controller") && words_after(arguments).any(is_worker)
-        }
-        KubeletProgram::CriDockerd => !arguments.is_empty(),
-        // A process that contains a kubelet is one.
-        KubeletProgram::Kubelet | KubeletProgram::Hyperkube | KubeletProgram::K3s | KubeletProgram::Kubelite => false,
     }
 }
 

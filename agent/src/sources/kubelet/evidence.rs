@@ -1,7 +1,6 @@
 //! Finds evidence of a Kubernetes node whose kubelet and runtime were not found. A program that contains a kubelet under
 //! an unknown name is detected by its pods, and a kubelet that is down by the program that starts it.
 
-use super::embedded::works_for_kubelet;
 use super::files::Files;
 use crate::model::kubelet::KubeletProgram;
 use crate::model::reading::{Gap, Hides, Reason};
@@ -48,7 +47,7 @@ fn is_for_kubelet(reader: &ProcessReader, entry: &ProcessEntry) -> bool {
     };
     // A process whose arguments may not be read may be one.
     let arguments = reader.read_arguments(entry.key);
-    let works = arguments.map_or_else(|error| !is_gone(&error), |words| works_for_kubelet(program, &words));
+    let works = arguments.map_or_else(|error| !is_gone(&error), |words| program.works_for_kubelet(&words));
     works && is_of_node(reader, entry)
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
+use crate::sources::engines::is_true;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
 use crate::sources::runtime::endpoint::path_of;
@@ -71,7 +72,7 @@ impl Switch {
     fn is_on(&self) -> bool {
         match self {
             Self::Value(on) => *on,
-            Self::Word(word) => word == "true" || word == "1",
+            Self::Word(word) => is_true(word),
         }
     }
 }

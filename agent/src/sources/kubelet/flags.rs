@@ -1,6 +1,8 @@
 //! The flags that set the runtime of a kubelet, or of a program that embeds one. Nothing else of a command line is
 //! kept.
 
+use crate::sources::engines::is_true;
+
 /// Flags that were removed with dockershim in Kubernetes 1.24. A kubelet that runs with one of them is older
 /// (kubernetes/kubernetes#106907; since 1.24 it exits immediately with "unknown flag").
 const GONE_WITH_DOCKERSHIM: [&str; 9] = [
@@ -112,11 +114,11 @@ impl Flags {
 
     fn set_without_value(&mut self, name: &str, value: Option<&str>) -> bool {
         if name == "docker" {
-            self.docker = value.is_none_or(|v| v == "true" || v == "1");
+            self.docker = value.is_none_or(is_true);
             return true;
         }
         if name == "fail-cgroupv1" {
-            self.fail_cgroup_v1 = Some(value.is_none_or(|v| v == "true" || v == "1"));
+            self.fail_cgroup_v1 = Some(value.is_none_or(is_true));
             return true;
         }
         match GONE_WITH_DOCKERSHIM

@@ -29,6 +29,8 @@ impl Suggested {
 
 /// Returns the kind that the last component of a path suggests.
 pub(super) fn suggested(path: &[u8]) -> Option<Suggested> {
+    let slashes = path.iter().rev().take_while(|byte| **byte == b'/').count();
+    let path = &path[..path.len() - slashes];
     if !path.ends_with(b".sock") {
         return None; // nearly all paths
     }

@@ -109,14 +109,16 @@ fn may_trace(proc: &Path) -> bool {
     status.is_ok_and(|status| status.capabilities().is_some_and(|set| set & CAP_SYS_PTRACE != 0))
 }
 
-/// True if this program is, contains or starts a kubelet, and runs as the node's own root. If there is such a process,
+/// True if this process is, contains or starts a kubelet, and runs as the node's own root. If there is such a process,
 /// the procfs is the node's, whatever its namespace. The name alone proves nothing.
 fn is_kubelet(proc: &Path, entry: &ProcessEntry) -> bool {
-    let program = entry.executable.as_deref().and_then(|e| e.rsplit('/').next());
-    let names = [Some(&*entry.name), program];
-    let mut known = names.into_iter().flatten().filter_map(KubeletProgram::of);
-    known.any(|program| program != KubeletProgram::CriDockerd)
-        && ProcessDirectory::open(&proc.join(entry.key.pid.to_string()))
-            .and_then(|process| read_authority(&process))
-            .is_ok_and(|authority| authority == Authority::Node)
+    let Some(program) = KubeletProgram::of(entry.program()) else {
+        return false;
+    };
+    let Ok(process) = ProcessDirectory::open(&proc.join(entry.key.pid.to_string())) else {
+        return false;
+    };
+    let arguments = process.read_arguments().unwrap_or_default();
+    (program.runs_kubelet(&arguments) || program.starts_kubelet(&arguments))
+        && read_authority(&process).is_ok_and(|authority| authority == Authority::Node)
 }

@@ -83,7 +83,7 @@ const ENDS: [char; 11] = [';', '|', '&', '(', ')', '{', '}', '`', '<', '>', '\n'
 
 /// Returns the lines of a text, with those that continue after a backslash joined, each with the number of its first
 /// line. Comments are left out.
-pub(super) fn joined(text: &str) -> impl Iterator<Item = (u32, String)> {
+pub(in crate::sources::host_files) fn joined(text: &str) -> impl Iterator<Item = (u32, String)> {
     let mut lines = (1_u32..).zip(text.lines());
     std::iter::from_fn(move || {
         let (number, first) = lines.next()?;
@@ -132,7 +132,7 @@ fn is_program(word: &str) -> bool {
 }
 
 /// Splits a command in words, without quotes and without the brackets and commas of a list in YAML.
-fn words(command: &str) -> impl Iterator<Item = &str> {
+pub(in crate::sources::host_files) fn words(command: &str) -> impl Iterator<Item = &str> {
     command
         .split(|c: char| c.is_whitespace() || ['"', '\'', '[', ']', ','].contains(&c) || ENDS.contains(&c))
         .filter(|word| !word.is_empty())
