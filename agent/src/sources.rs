@@ -22,6 +22,7 @@ pub mod relays;
 pub mod runtime;
 pub mod runtime_settings;
 pub mod sockets;
+mod systemd;
 
 use std::path::{Path, PathBuf};
 

@@ -15,8 +15,7 @@ const CHECK_CONTAINERD: &str = "First check that the kubelet's containerd is not
 const LOOK_FIRST: &str = "Do not remove it yet: castoff could not see enough to tell that nobody uses it. Fix the blind \
                           spots, then look again.";
 /// Advice while containers mount its socket.
-const UNMOUNT_FIRST: &str = "First remove the mounts of its socket: those containers can use it at any time. Then stop and \
-                             disable docker.service and docker.socket, and remove the packages.";
+const UNMOUNT_FIRST: &str = "First remove the mounts of its socket, because those containers can use it at any time.";
 const STOP_PODMAN: &str = "Stop and disable podman.socket and podman.service; podman runs containers without them.";
 const FIND_OUT: &str = "Find out which program this is (`castoff check -o wide` shows its process), then stop it.";
 
@@ -50,7 +49,7 @@ pub(super) fn find(facts: &Facts<'_>) -> Vec<Finding> {
     }
     if facts.node_exposures().next().is_some() {
         for finding in &mut found {
-            UNMOUNT_FIRST.clone_into(&mut finding.advice);
+            finding.advice = format!("{UNMOUNT_FIRST} {}", finding.advice);
         }
     }
     found.extend(others.into_iter().map(not_docker));

@@ -14,6 +14,7 @@ mod flags;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzzing;
 mod subordinate_ids;
+mod unit;
 
 use std::io;
 
@@ -24,11 +25,12 @@ use self::files::{Configuration, EndpointSetting, Files, named_by};
 use self::flags::{ENDPOINT, Flags};
 use super::HostPaths;
 use super::kernel::refusal::{self, Right, is_gone};
+use super::kernel::rooted::Rooted;
 use super::processes::authority::{Authority, read_authority};
 use super::processes::{ProcessEntry, ProcessReader, ProcessTable};
 use super::runtime::endpoint::{DOCKERSHIM, path_of};
 use crate::model::identity::ProcessKey;
-use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
+use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet, KubeletProgram};
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
 
 /// Files of flags that installers pass to the kubelet's unit. The one that comes last on its command line, and so wins,
@@ -239,6 +241,8 @@ fn read_process(
     {
         facts.endpoints.push(by_flag(ENDPOINT, endpoint));
     }
+    let own = own_files(reader, entry);
+    let files = own.as_ref().unwrap_or(files);
     match program {
         Program::Kubelet => add_named_files(files, &mut facts),
         // Its flags are k3s' own.
@@ -250,6 +254,18 @@ fn read_process(
     }
     let dockershim = facts.of_dockershim().or_else(|| serves_dockershim(host, reader, entry));
     Some(facts.into_sighting(Some(program), dockershim))
+}
+
+/// Returns the files as the kubelet's process sees them, if its root or its mounts are not those of the host's first process:
+/// the same path may be another file there. None if they are the host's, or may not be read.
+fn own_files(reader: &ProcessReader, entry: &ProcessEntry) -> Option<Files> {
+    let process = reader.open(entry.key).ok()?;
+    let is_changed = !reader.read_changed_root(&process).ok()?.is_empty();
+    if !is_changed && reader.shares_mounts_with_init(entry.key) {
+        return None;
+    }
+    let root = reader.open_root(entry.key).ok()?;
+    Some(Files::of_process(Rooted::new(root)))
 }
 
 /// Reads the files that flags name. If a named file does not exist, that is a gap.
@@ -288,6 +304,7 @@ fn read_files(files: &Files) -> Sighting<Kubelet> {
             }
         }
     }
+    is_there |= add_unit(files, &mut facts);
     add_named_files(files, &mut facts);
     for directory in DROP_INS {
         is_there |= facts.add(files.read_drop_ins(directory));
@@ -309,6 +326,23 @@ fn read_files(files: &Files) -> Sighting<Kubelet> {
     }
     let dockershim = facts.of_dockershim();
     facts.into_sighting(None, dockershim)
+}
+
+/// Adds the flags of the enabled unit that starts the kubelet. Returns whether there is one.
+fn add_unit(files: &Files, facts: &mut KubeletFacts) -> bool {
+    let Some(unit) = files.find_unit() else { return false };
+    if unit.program == KubeletProgram::K3s {
+        facts.flags = unit.flags;
+        embedded::add_k3s(files, facts, None);
+        return true;
+    }
+    let mut flags = unit.flags;
+    if let Some(endpoint) = &flags.endpoint {
+        facts.endpoints.push(named_by(&unit.path, endpoint));
+    }
+    flags.apply(std::mem::take(&mut facts.flags));
+    facts.flags = flags;
+    true
 }
 
 fn by_flag(flag: &str, endpoint: &str) -> EndpointCandidate {

@@ -199,7 +199,8 @@ fn parse_container<'s>(segment: &'s [u8], parent: &[u8]) -> Option<(&'s [u8], Ma
     if is_long_id(name) {
         return match parent {
             b"docker" => Some((name, Manager::Docker)),
-            b"libpod_parent" => None, // a pod of Podman's, which is no container
+            b"k8s.io" => Some((name, Manager::CriContainerd)), // without `cgroupsPerQOS`
+            b"libpod_parent" => None,                          // a pod of Podman's, which is no container
             _ => Some((name, Manager::Unnamed)),
         };
     }

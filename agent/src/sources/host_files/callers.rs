@@ -5,7 +5,7 @@
 //! number of the line are kept: the line may have a password. Relies on systemd.service(5), crontab(5), and the
 //! directories in cloud-init's documentation.
 
-pub(super) mod command;
+mod command;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +14,12 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::units::UNIT_DIRECTORIES;
 use crate::model::host::{CallerKind, DockerCaller};
 use crate::model::identity::FileIdentity;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
+use crate::sources::systemd::{UNIT_DIRECTORIES, joined};
 
 /// The limit of one file, in bytes. Programs that are no scripts are longer, and are not read.
 const FILE_LIMIT: u64 = 256 * 1024;
@@ -188,7 +188,7 @@ impl Scan<'_> {
     }
 
     fn take_lines(&mut self, kind: CallerKind, path: &str, named_by: Option<&str>, text: &str, lines: &Lines) {
-        for (number, line) in command::joined(text) {
+        for (number, line) in joined(text) {
             let Some(line) = lines.command(&line) else {
                 continue;
             };

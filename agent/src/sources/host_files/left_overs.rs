@@ -5,16 +5,14 @@ use std::io;
 
 use rustix::fs::FileType;
 
-use super::units::{UNIT_DIRECTORIES, engine_of_service};
+use super::units::engine_of_service;
 use crate::model::engine::EngineKind;
 use crate::model::host::{LeftOver, LeftOverKind};
 use crate::model::reading::{Gap, Hides, Reading};
 use crate::sources::docker::{BINARIES, CONFIGURATIONS, UNITS};
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
-
-/// The limit of a unit's file, in bytes.
-const UNIT_LIMIT: u64 = 1 << 16;
+use crate::sources::systemd::{UNIT_DIRECTORIES, UNIT_LIMIT, is_masked, list_enabled};
 
 /// Finds Docker's leftovers below `root`; `data` has the directories of its data. Adds to `gaps` what could not be read.
 pub(super) fn find(root: &Rooted, data: &BTreeSet<String>, gaps: &mut Vec<Gap>) -> Reading<Vec<LeftOver>> {
@@ -59,36 +57,17 @@ impl LeftOverSearch<'_> {
     /// Adds units that a target wants and that start Docker. A link to a missing unit starts nothing, nor does a masked unit.
     fn take_units(&mut self) {
         let mut seen = BTreeSet::new();
-        for directory in UNIT_DIRECTORIES {
-            let is_of_target =
-                |name: &str| matches!(name.rsplit_once('.'), Some((_, "wants" | "requires" | "upholds")));
-            for target in self.list(directory, &is_of_target) {
-                let is_unit = |name: &str| matches!(name.rsplit_once('.'), Some((_, "service" | "socket")));
-                for unit in self.list(&format!("{directory}/{target}"), &is_unit) {
-                    let path = format!("{directory}/{target}/{unit}");
-                    if self.starts_docker(&unit, &path) && !self.is_masked(&unit) && seen.insert((target.clone(), unit))
-                    {
-                        self.add(LeftOverKind::EnabledUnit, path);
-                    }
-                }
+        let mut refused = Vec::new();
+        let enabled = list_enabled(self.root, &mut |path, error| refused.push(self.refusal(path, error)));
+        self.refused.extend(refused.into_iter().flatten());
+        for unit in enabled {
+            if self.starts_docker(&unit.name, &unit.path)
+                && !is_masked(self.root, &unit.name)
+                && seen.insert((unit.target, unit.name))
+            {
+                self.add(LeftOverKind::EnabledUnit, unit.path);
             }
         }
-    }
-
-    /// Returns the names in a directory that `fits` accepts, sorted.
-    fn list(&mut self, directory: &str, fits: &dyn Fn(&str) -> bool) -> Vec<String> {
-        let mut names = Vec::new();
-        let listed = self.root.read_names(directory, |name| {
-            if fits(name) {
-                names.push(name.to_owned());
-            }
-            true
-        });
-        if let Err(error) = listed {
-            self.refuse(directory, &error);
-        }
-        names.sort_unstable();
-        names
     }
 
     /// True if a unit starts Docker, by its name or by its command.
@@ -98,19 +77,6 @@ impl LeftOverSearch<'_> {
         }
         let content = self.root.read_file(path, UNIT_LIMIT).unwrap_or_default();
         engine_of_service(&String::from_utf8_lossy(&content)) == Some(EngineKind::Dockerd)
-    }
-
-    /// True if the unit is masked: its first file is a link to `/dev/null`, as `systemctl mask` makes it, or is empty.
-    fn is_masked(&self, unit: &str) -> bool {
-        for directory in UNIT_DIRECTORIES {
-            let path = format!("{directory}/{unit}");
-            match self.root.read_link(&path) {
-                Ok(target) => return target.trim_start_matches("../").trim_start_matches('/') == "dev/null",
-                Err(error) if refusal::is_missing(&error) => {}
-                Err(_) => return self.root.read_file(&path, UNIT_LIMIT).is_ok_and(|file| file.is_empty()),
-            }
-        }
-        false
     }
 
     fn take_data(&mut self, data: &BTreeSet<String>) {
@@ -170,15 +136,16 @@ impl LeftOverSearch<'_> {
         }
     }
 
-    /// Adds a gap for an error other than absence. An unreadable program or unit may hide an installed engine; data and
-    /// configuration are details.
     fn refuse(&mut self, path: &str, error: &io::Error) {
-        if !refusal::is_missing(error) {
-            let starts =
-                BINARIES.contains(&path) || UNIT_DIRECTORIES.iter().any(|directory| path.starts_with(directory));
-            let hides = if starts { Hides::Engine } else { Hides::Detail };
-            self.refused.push(refusal::gap(error, hides, path, Right::Root));
-        }
+        self.refused.extend(self.refusal(path, error));
+    }
+
+    /// Returns the gap for an error other than absence. An unreadable program or unit may hide an installed engine; data
+    /// and configuration are details.
+    fn refusal(&self, path: &str, error: &io::Error) -> Option<Gap> {
+        let starts = BINARIES.contains(&path) || UNIT_DIRECTORIES.iter().any(|directory| path.starts_with(directory));
+        let hides = if starts { Hides::Engine } else { Hides::Detail };
+        (!refusal::is_missing(error)).then(|| refusal::gap(error, hides, path, Right::Root))
     }
 
     fn add(&mut self, kind: LeftOverKind, path: String) {

@@ -6,33 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::callers::command::{joined, words};
 use crate::model::engine::EngineKind;
 use crate::model::last_connect::Moment;
 use crate::model::reading::{Gap, Hides, Sighting};
 use crate::sources::docker::{engine_of_command, engine_of_unit};
 use crate::sources::kernel::refusal::{self, Right, is_missing};
 use crate::sources::kernel::rooted::Rooted;
-
-/// Directories of units, in systemd's order of precedence (systemd.unit(5)), and `/lib`, where that is not `/usr/lib`.
-pub(super) const UNIT_DIRECTORIES: [&str; 13] = [
-    "/etc/systemd/system.control",
-    "/run/systemd/system.control",
-    "/run/systemd/transient",
-    "/run/systemd/generator.early",
-    "/etc/systemd/system",
-    "/etc/systemd/system.attached",
-    "/run/systemd/system",
-    "/run/systemd/system.attached",
-    "/run/systemd/generator",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/run/systemd/generator.late",
-];
-
-/// The limit of one file, in bytes.
-const FILE_LIMIT: u64 = 1 << 16;
+use crate::sources::systemd::{UNIT_DIRECTORIES, UNIT_LIMIT, joined, start_commands};
 
 /// The ports of each engine.
 pub type EnginePorts = BTreeMap<u16, EngineKind>;
@@ -112,11 +92,9 @@ impl SocketUnit {
 
 /// Returns the engine that a service with this text starts.
 pub(super) fn engine_of_service(text: &str) -> Option<EngineKind> {
-    joined(text).find_map(|(_, line)| {
-        let (key, value) = line.split_once('=')?;
-        let value = value.trim().trim_start_matches(['-', '@', '+', '!', ':', '|']);
-        let command: Vec<&str> = words(value).collect();
-        (key.trim() == "ExecStart").then(|| engine_of_command(&command))?
+    start_commands(text).find_map(|command| {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        engine_of_command(&words)
     })
 }
 
@@ -186,7 +164,7 @@ impl UnitSearch<'_> {
             .map(|directory| format!("{directory}/{service}"));
         let path = paths.find(|path| self.root.read_change(path).is_ok())?;
         self.note(&path);
-        let content = self.root.read_file(&path, FILE_LIMIT);
+        let content = self.root.read_file(&path, UNIT_LIMIT);
         let kind = content
             .as_ref()
             .ok()
@@ -211,7 +189,7 @@ impl UnitSearch<'_> {
     fn take_file(&mut self, unit: &str, path: &str) {
         self.note(path);
         let unit = self.units.entry(unit.to_owned()).or_default();
-        let content = self.root.read_file(path, FILE_LIMIT);
+        let content = self.root.read_file(path, UNIT_LIMIT);
         let content = content.map(|content| unit.read(&String::from_utf8_lossy(&content)));
         self.keep_error(path, content);
     }

@@ -115,6 +115,15 @@ pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Optio
         add_named_files(files, facts); // before 1.32 k3s has no drop-ins and passes these flags on too
     }
     if own.docker || file.docker {
+        // k3s writes its drop-in anew at each start, since 1.32. One with another endpoint is of an earlier start.
+        let other = facts.endpoints.iter().find(|endpoint| endpoint.path != K3S_CRI_DOCKERD);
+        if let Some(other) = other.filter(|_| facts.in_configuration) {
+            let answer = format!(
+                "k3s is configured to use Docker, and a drop-in of its kubelet names {}",
+                other.path
+            );
+            Gap::new(Reason::Malformed, Hides::Runtime, "the settings of k3s", answer).fold_into(&mut facts.gaps);
+        }
         // With Docker, k3s' own flag for an endpoint is that of Docker, for its cri-dockerd.
         facts.endpoints.push(if own.docker {
             by_flag("--docker", K3S_CRI_DOCKERD)

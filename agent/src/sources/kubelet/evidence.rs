@@ -13,6 +13,14 @@ use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 /// The default directory of the mounts of a kubelet's pods.
 const PODS: &str = "/var/lib/kubelet/pods";
 
+/// The files with the credentials of a kubelet that has joined a cluster: kubeadm's, and those of k3s, rke2 and k0s.
+const CREDENTIALS: [&str; 4] = [
+    "/etc/kubernetes/kubelet.conf",
+    "/var/lib/rancher/k3s/agent/kubelet.kubeconfig",
+    "/var/lib/rancher/rke2/agent/kubelet.kubeconfig",
+    "/var/lib/k0s/kubelet.conf",
+];
+
 /// Finds a sign of pods on this node, and returns the gap that applies if no runtime answers. Without a sign this reads
 /// one file of each process.
 pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTable) -> Option<Gap> {
@@ -25,7 +33,14 @@ pub fn find_evidence(host: &HostPaths, reader: &ProcessReader, table: &ProcessTa
         let (pid, name) = (entry.key.pid, entry.program());
         return Some(sign(&format!("process {pid} ({name}) works for a kubelet")));
     }
-    match Files::open(host).has_entries(PODS) {
+    let files = Files::open(host);
+    if let Some(path) = CREDENTIALS
+        .into_iter()
+        .find(|path| matches!(files.read(path), Ok(Some(_))))
+    {
+        return Some(sign(&format!("the kubelet's credentials are at {path}")));
+    }
+    match files.has_entries(PODS) {
         Ok(false) => {}
         Ok(true) => return Some(sign(&format!("{PODS} has pods"))),
         Err(gap) => return Some(gap),

@@ -5,6 +5,7 @@ use std::io;
 use rustix::fs::FileType;
 use serde::Deserialize;
 
+use super::unit::{self, KubeletUnit};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
@@ -155,6 +156,16 @@ impl Files {
         Self {
             root: root.map_err(|e| gap_of(&e, &host.root.display().to_string())),
         }
+    }
+
+    /// Returns the files below the root of a process, which may differ from the host's.
+    pub(super) const fn of_process(root: Rooted) -> Self {
+        Self { root: Ok(root) }
+    }
+
+    /// Finds the enabled unit that starts the kubelet.
+    pub(super) fn find_unit(&self) -> Option<KubeletUnit> {
+        unit::find(self.root.as_ref().ok()?)
     }
 
     /// Reads a text file. Returns none if it does not exist.

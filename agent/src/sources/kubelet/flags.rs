@@ -2,6 +2,7 @@
 //! kept.
 
 use crate::sources::engines::is_true;
+use crate::sources::systemd::joined;
 
 /// Flags that were removed with dockershim in Kubernetes 1.24. A kubelet that runs with one of them is older
 /// (kubernetes/kubernetes#106907; since 1.24 it exits immediately with "unknown flag").
@@ -89,17 +90,24 @@ impl Flags {
         }
     }
 
-    /// Parses a file for a shell or systemd: `NAME="--flag=value --flag value"`, or bare flags. Comments are skipped.
+    /// Parses a file for a shell or systemd: `NAME="--flag=value --flag value"`, or bare flags. A later value of a variable
+    /// replaces an earlier one. Comments are skipped.
     pub(super) fn parse_file(content: &str) -> Self {
-        let lines = content.lines().map(str::trim).filter(|l| !l.starts_with('#'));
-        let words = lines.flat_map(|line| {
-            let flags = match line.split_once('=') {
-                Some((name, value)) if !name.starts_with('-') => value,
-                _ => line,
-            };
-            flags.split_whitespace()
-        });
+        let mut values: Vec<(Option<String>, String)> = Vec::new();
+        for (_, line) in joined(content) {
+            let line = line.trim();
+            match line.split_once('=') {
+                _ if line.starts_with(';') => {}
+                Some((name, value)) if !name.starts_with('-') => {
+                    let name = Some(name.to_owned());
+                    values.retain(|(known, _)| *known != name);
+                    values.push((name, value.to_owned()));
+                }
+                _ => values.push((None, line.to_owned())),
+            }
+        }
         // The quotes may be around the whole, a word or a value.
+        let words = values.iter().flat_map(|(_, value)| value.split_whitespace());
         let words: Vec<String> = words.map(|word| word.replace(['"', '\''], "")).collect();
         Self::parse(words.iter().map(String::as_str))
     }
@@ -166,6 +174,25 @@ impl Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_switch_is_on_for_each_true_of_go() {
+        for (value, on) in [
+            ("", true),
+            ("=1", true),
+            ("=t", true),
+            ("=T", true),
+            ("=TRUE", true),
+            ("=True", true),
+        ] {
+            let flag = format!("--fail-cgroupv1{value}");
+            assert_eq!(Flags::parse([flag.as_str()]).fail_cgroup_v1, Some(on), "{flag}");
+        }
+        for value in ["=0", "=f", "=false", "=False", "=no"] {
+            let flag = format!("--fail-cgroupv1{value}");
+            assert_eq!(Flags::parse([flag.as_str()]).fail_cgroup_v1, Some(false), "{flag}");
+        }
+    }
 
     #[test]
     fn both_notations_are_read_and_the_last_wins() {
@@ -254,6 +281,10 @@ mod tests {
         let snap =
             Flags::parse_file("--kubeconfig=${SNAP_DATA}/x\n--container-runtime-endpoint=${SNAP_COMMON}/run/y\n");
         assert_eq!(snap.endpoint.as_deref(), Some("${SNAP_COMMON}/run/y"));
+        let reset = "X=\"--container-runtime-endpoint=/e\"\n; Y=--container-runtime=docker\nX=\"\"\n";
+        assert_eq!(Flags::parse_file(reset), Flags::default());
+        let continued = Flags::parse_file("X=\"--v=2 \\\n --container-runtime-endpoint=/f\"\n");
+        assert_eq!(continued.endpoint.as_deref(), Some("/f"));
         assert_eq!(
             Flags::parse_file("KUBELET_EXTRA_ARGS=\n\n\"\n=\n--\n"),
             Flags::default()

@@ -1,6 +1,6 @@
 use super::*;
 use crate::sources::recorded::RecordedHost;
-use crate::sources::runtime::endpoint::K3S_CRI_DOCKERD;
+use crate::sources::runtime::endpoint::{K3S_CONTAINERD, K3S_CRI_DOCKERD};
 
 const CONFIG: &str =
     "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nclusterDNS:\n- 10.96.0.10\n";
@@ -58,6 +58,58 @@ fn without_a_process_and_a_file_there_is_no_kubelet() {
         .arguments(&["/sbin/init"]);
     host.file("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=\n");
     assert_eq!(look(&host), Sighting::absent());
+}
+
+#[test]
+fn the_unit_of_a_kubelet_that_is_down_has_its_flags() {
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    let dockerd = "--container-runtime-endpoint=unix:///run/cri-dockerd.sock";
+    let kubelet = format!("[Service]\nExecStart=/usr/bin/kubelet \\\n  {dockerd}\n");
+    let silent = "[Service]\nExecStart=/usr/bin/kubelet $KUBELET_EXTRA_ARGS\n".to_owned();
+    let drop_in = format!("[Service]\nEnvironment=\"KUBELET_EXTRA_ARGS={dockerd}\"\n");
+    let k3s = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n        '--docker' \\\n".to_owned();
+    let k3s_own = "[Service]\nExecStart=/usr/local/bin/k3s server\n".to_owned();
+    for (unit, content, drop_in, expected) in [
+        ("kubelet.service", &kubelet, None, vec!["/run/cri-dockerd.sock"]),
+        ("node.service", &kubelet, None, vec!["/run/cri-dockerd.sock"]),
+        (
+            "kubelet.service",
+            &silent,
+            Some(&drop_in),
+            vec!["/run/cri-dockerd.sock"],
+        ),
+        ("kubelet.service", &silent, None, vec![]),
+        ("k3s.service", &k3s, None, vec![K3S_CRI_DOCKERD]),
+        ("k3s.service", &k3s_own, None, vec![K3S_CONTAINERD, K3S_CRI_DOCKERD]),
+    ] {
+        let host = RecordedHost::new();
+        let path = format!("/etc/systemd/system/{unit}");
+        host.file(&path, content);
+        if let Some(drop_in) = drop_in {
+            host.file(&format!("{path}.d/20-cri.conf"), drop_in);
+        }
+        assert_eq!(look(&host), Sighting::absent(), "{unit} is not enabled");
+        std::fs::create_dir_all(host.paths().root.join(wants.trim_start_matches('/'))).expect("a fresh directory");
+        host.link_in_root(&format!("{wants}/{unit}"), &path);
+        let seen = look(&host);
+        let paths: Vec<&str> = endpoints(&seen).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, expected, "{unit} {content}");
+    }
+}
+
+#[test]
+fn the_files_of_a_kubelet_with_a_root_of_its_own_are_below_that_root() {
+    let host = RecordedHost::new();
+    with_kubelet(&host, &["--config=/etc/k/config"]);
+    host.file("/etc/k/config", naming("unix:///host.sock"));
+    assert_eq!(endpoints(&look(&host)), [("/host.sock", "/etc/k/config")]);
+    host.file("/srv/kubelet/etc/k/config", naming("unix:///own.sock"));
+    let own = host.paths().root.join("srv/kubelet").display().to_string();
+    host.process(100, 1, "kubelet")
+        .exe("/usr/bin/kubelet")
+        .arguments(&["/usr/bin/kubelet", "--config=/etc/k/config"])
+        .link("root", &own);
+    assert_eq!(endpoints(&look(&host)), [("/own.sock", "/etc/k/config")]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::model::workload::Membership;
+use crate::model::workload::{CgroupContainer, Manager, Membership};
 use crate::sources::kernel::process::ProcessDirectory;
 
 /// All user IDs of the initial user namespace, mapped to themselves (`uid_map` of `user_namespaces(7)`).
@@ -32,9 +32,12 @@ pub(in crate::sources) fn read_authority(process: &ProcessDirectory) -> io::Resu
     let status = process.read_status()?;
     let is_initial = users.is_none_or(|map| is_all(&map));
     let is_nested = status.pid_namespaces().is_some_and(|depth| depth > 1);
-    Ok(match placed.pod_uid {
-        None if is_initial && !is_nested && status.uid() == Some(0) => Authority::Node,
-        None if !is_initial && placed.containers.is_empty() => Authority::Rootless,
+    // A pod's container without the pod's group: the kubelet has no `cgroupsPerQOS`.
+    let of_kubelet = |one: &CgroupContainer| matches!(one.manager, Manager::CriContainerd | Manager::Crio);
+    let is_in_pod = placed.pod_uid.is_some() || placed.containers.iter().any(of_kubelet);
+    Ok(match is_in_pod {
+        false if is_initial && !is_nested && status.uid() == Some(0) => Authority::Node,
+        false if !is_initial && placed.containers.is_empty() => Authority::Rootless,
         _ => Authority::Itself,
     })
 }
@@ -64,6 +67,12 @@ mod tests {
             (ROOT, Some(ALL), container.as_str(), Authority::Node), // RKE1's kubelet
             (USER, Some(ALL), "/system.slice/kubelet.service", Authority::Itself),
             (ROOT, Some(ALL), pod, Authority::Itself),
+            (
+                ROOT,
+                Some(ALL),
+                container.replace("/docker", "/k8s.io").as_str(),
+                Authority::Itself,
+            ),
             (NESTED, Some(ALL), container.as_str(), Authority::Itself),
             (
                 USER,

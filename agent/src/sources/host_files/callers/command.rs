@@ -1,5 +1,7 @@
 //! Calls of Docker's clients in a line of a shell, of a unit, of cron, or of cloud-init.
 
+use crate::sources::systemd::{ENDS, words};
+
 /// The clients of a Docker API. `podman` is one only with `--remote`.
 const CLIENTS: [&str; 5] = [
     "docker",
@@ -78,28 +80,6 @@ const NAMED_BY: [&str; 8] = [
     "man",
 ];
 
-/// Characters that end a command in a shell, and those of lists in YAML.
-const ENDS: [char; 11] = [';', '|', '&', '(', ')', '{', '}', '`', '<', '>', '\n'];
-
-/// Returns the lines of a text, with those that continue after a backslash joined, each with the number of its first
-/// line. Comments are left out.
-pub(in crate::sources::host_files) fn joined(text: &str) -> impl Iterator<Item = (u32, String)> {
-    let mut lines = (1_u32..).zip(text.lines());
-    std::iter::from_fn(move || {
-        let (number, first) = lines.next()?;
-        let mut whole = first.to_owned();
-        while let Some(start) = whole.strip_suffix('\\') {
-            whole = format!("{start} ");
-            match lines.next() {
-                Some((_, next)) => whole.push_str(next),
-                None => break,
-            }
-        }
-        Some((number, whole))
-    })
-    .filter(|(_, line)| !line.trim_start().starts_with('#'))
-}
-
 /// Returns the client that a line calls, if it calls one.
 pub(super) fn client(line: &str) -> Option<&'static str> {
     without_comment(line).split(ENDS).find_map(client_of_command)
@@ -129,13 +109,6 @@ fn client_of_command(command: &str) -> Option<&'static str> {
 fn is_program(word: &str) -> bool {
     word.rsplit_once('/')
         .is_none_or(|(directory, _)| directory.ends_with("bin"))
-}
-
-/// Splits a command in words, without quotes and without the brackets and commas of a list in YAML.
-pub(in crate::sources::host_files) fn words(command: &str) -> impl Iterator<Item = &str> {
-    command
-        .split(|c: char| c.is_whitespace() || ['"', '\'', '[', ']', ','].contains(&c) || ENDS.contains(&c))
-        .filter(|word| !word.is_empty())
 }
 
 /// Returns a line up to a comment: a `#` at the beginning of a word.
@@ -189,14 +162,6 @@ mod tests {
         for (line, expected) in table {
             assert_eq!(client(line), expected, "{line}");
         }
-    }
-
-    #[test]
-    fn lines_that_continue_are_one_and_comments_are_none() {
-        let text = "#!/bin/sh\n# docker ps\ntrue \\\n  && docker \\\n  run x\nend \\";
-        let lines: Vec<_> = joined(text).collect();
-        assert_eq!(lines.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3, 6]);
-        assert_eq!(client(&lines[0].1), Some("docker"));
     }
 
     #[test]

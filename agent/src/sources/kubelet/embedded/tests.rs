@@ -61,6 +61,22 @@ fn k3s_uses_its_own_runtime_unless_configured_otherwise() {
 }
 
 #[test]
+fn a_drop_in_of_an_earlier_start_of_k3s_with_docker_leaves_a_gap() {
+    for (endpoint, leaves) in [("/run/k3s/containerd/containerd.sock", true), (K3S_CRI_DOCKERD, false)] {
+        let host = RecordedHost::new();
+        host.process(100, 1, "k3s-server")
+            .exe("/usr/local/bin/k3s")
+            .arguments(&["k3s", "server", "--docker"]);
+        let drop_in = format!("containerRuntimeEndpoint: unix://{endpoint}\n");
+        host.file(
+            "/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf",
+            drop_in,
+        );
+        assert_eq!(!gaps(&look(&host)).is_empty(), leaves, "{endpoint}");
+    }
+}
+
+#[test]
 fn the_endpoint_of_k3s_with_docker_is_dockers() {
     let config = "/etc/rancher/k3s/config.yaml";
     let both = "docker: true\ncontainer-runtime-endpoint: unix:///var/run/docker.sock\n";
