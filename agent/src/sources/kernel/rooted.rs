@@ -64,6 +64,12 @@ pub(crate) struct Owner {
     pub has_list: bool,
 }
 
+/// The most directories that a search for a socket's other names reads.
+const DIRECTORIES_SEARCHED: usize = 256;
+
+/// The levels of directories below the first one that the search reads.
+const LEVELS_SEARCHED: u32 = 3;
+
 /// A path that leads nowhere, or cannot be read with castoff's rights.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", at.display())]
@@ -142,6 +148,49 @@ impl Rooted {
             let name = item.file_name().to_string_lossy();
             if name != "." && name != ".." && !each(&name) {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the paths of the sockets with this inode number in the directory at `path` and in those below it, at most
+    /// three levels deep, without following links. Reads at most 256 directories. Another file system below may have a
+    /// socket with the same number.
+    pub(crate) fn find_sockets(&self, path: &str, inode: u32) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut ahead = VecDeque::from([(path.trim_end_matches('/').to_owned(), 0)]);
+        let mut left = DIRECTORIES_SEARCHED;
+        while let Some((directory, depth)) = ahead.pop_front() {
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+            // A directory that cannot be read shows no name.
+            let _ = self.read_entries(
+                if directory.is_empty() { "/" } else { &directory },
+                &mut |name, kind, own| {
+                    let path = format!("{directory}/{name}");
+                    match kind {
+                        // The kernel's list of sockets has the lower half of a number.
+                        FileType::Socket if own & u64::from(u32::MAX) == u64::from(inode) => found.push(path),
+                        FileType::Directory if depth < LEVELS_SEARCHED => ahead.push_back((path, depth + 1)),
+                        _ => {}
+                    }
+                },
+            );
+        }
+        found
+    }
+
+    fn read_entries(&self, path: &str, each: &mut dyn FnMut(&str, FileType, u64)) -> io::Result<()> {
+        let directory = reopen(&self.find(path)?, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut list = RawDir::new(&directory, &mut buffer);
+        while let Some(item) = list.next() {
+            let item = item?;
+            let name = item.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                each(&name, item.file_type(), item.ino());
             }
         }
         Ok(())

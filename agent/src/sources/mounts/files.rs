@@ -10,7 +10,7 @@ use super::targets::{Host, locate_own};
 use crate::model::container::Mount;
 use crate::model::engine::{EngineKind, EngineSighting};
 use crate::model::exposure::{DockerFiles, FilesMount};
-use crate::model::identity::ProcessKey;
+use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides};
 use crate::sources::docker::CONFIGURATION_DIRECTORIES;
 use crate::sources::engines::data_root_argument;
@@ -71,9 +71,9 @@ pub(super) fn find_directories(
             Err(error) => refusal::gap(&error, Hides::Detail, path, Right::TraceAndSearch).fold_into(gaps),
         }
     }
-    for key in engines.iter().filter_map(daemon_of_host) {
+    for process in engines.iter().filter_map(daemon_of_host) {
         let files = DockerFiles::Data;
-        let directory = place_of_daemon(host, looked.reader, key).map(|place| DockerDirectory { files, place });
+        let directory = place_of_daemon(host, looked.reader, process).map(|place| DockerDirectory { files, place });
         found.extend(directory.filter(|directory| !found.contains(directory)));
     }
     found
@@ -81,9 +81,9 @@ pub(super) fn find_directories(
 
 /// Returns the process of a dockerd that root runs on the host. The settings of others are a user's claim, or paths of a
 /// container.
-fn daemon_of_host(engine: &EngineSighting) -> Option<ProcessKey> {
+fn daemon_of_host(engine: &EngineSighting) -> Option<&Process> {
     let process = engine.process.as_ref().filter(|_| engine.kind == EngineKind::Dockerd)?;
-    (process.uid == Some(0) && process.membership.containers.is_empty()).then_some(process.key)
+    (process.uid == Some(0) && process.membership.containers.is_empty()).then_some(process)
 }
 
 /// Returns a directory's place on its file system. A mount point is not opened: a network file system that does not
@@ -98,14 +98,17 @@ fn place_on_host(host: &Host<'_>, path: &str) -> std::io::Result<Option<FilePlac
 }
 
 /// Returns the place of a running daemon's data, if its arguments name it.
-fn place_of_daemon(host: &Host<'_>, reader: &ProcessReader, key: ProcessKey) -> Option<FilePlace> {
+fn place_of_daemon(host: &Host<'_>, reader: &ProcessReader, process: &Process) -> Option<FilePlace> {
+    let key = process.key;
     let command = reader.read_arguments(key).ok()?;
     let path = data_root_argument(&command)?;
     if reader.shares_mounts_with_init(key) {
         return place_on_host(host, path).ok()?;
     }
     let walked = Rooted::new(reader.open_root(key).ok()?).walk(path).ok()?;
-    locate_own(host, reader, key, &walked, &|other| other.identity == walked.identity)
+    locate_own(host, reader, process, &walked, &|other| {
+        other.identity == walked.identity
+    })
 }
 
 /// Returns the mounts of one container that lead to Docker's files.

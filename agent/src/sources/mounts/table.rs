@@ -15,6 +15,9 @@ use crate::sources::kernel::rooted::Walked;
 /// The suffix of the root of a mount whose directory was removed.
 const DELETED: &[u8] = b"//deleted";
 
+/// The bytes of a line of `mountinfo`, with room for long paths.
+const LINE_BYTES: u64 = 512;
+
 /// A file, by its file system and its path there. The path of the file system's own root is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FilePlace {
@@ -45,6 +48,8 @@ pub(super) struct Entry {
     pub(super) maps_users: bool,
     /// The setting for access times.
     pub(super) access_times: AccessTimes,
+    /// True if it is a local file system and no volume of the kubelet's.
+    pub(super) may_have_sockets: bool,
 }
 
 /// A way by which a process reaches a file.
@@ -60,7 +65,12 @@ pub(super) struct Way<'t> {
 #[derive(Debug, Default)]
 pub(super) struct MountTable {
     entries: Vec<Entry>,
+    /// The positions of the entries, sorted by the mount that each is on, and then by its point.
+    sorted: Vec<u32>,
 }
+
+/// The mount that another is on; none if the process cannot see that.
+type Parent = Option<u32>;
 
 impl MountTable {
     /// Reads a process's `mountinfo`.
@@ -74,7 +84,19 @@ impl MountTable {
         for entry in &mut entries {
             entry.is_top = entry.parent == entry.id || !ids.contains(&entry.parent);
         }
-        Ok(Self { entries })
+        let mut sorted: Vec<u32> = (0_u32..).zip(&entries).map(|(at, _)| at).collect();
+        let key = |at: &u32| entries.get(*at as usize).map(|entry| (entry.on(), &entry.point));
+        sorted.sort_by(|one, other| key(one).cmp(&key(other)));
+        Ok(Self { entries, sorted })
+    }
+
+    /// Reads a process's `mountinfo` if it has at most this many mounts. Any user can make 100,000 of them.
+    pub(super) fn read_at_most(file: impl Read, mounts: usize) -> io::Result<Self> {
+        let table = Self::read(file.take(mounts as u64 * LINE_BYTES))?;
+        if table.entries.len() > mounts {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(table)
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -118,25 +140,34 @@ impl MountTable {
     /// Returns the mount that a path ends in: from the root on, always the first mount on the path.
     fn covering(&self, path: &[u8]) -> Option<&Entry> {
         let mut current: Option<&Entry> = None;
-        loop {
-            let next = self
-                .entries
-                .iter()
-                .filter(|entry| match current {
-                    Some(current) => entry.parent == current.id && entry.id != current.id,
-                    None => entry.is_top,
-                })
-                .filter(|entry| below(path, &entry.point).is_some())
-                .min_by_key(|entry| entry.point.len());
-            match next {
-                Some(next) => current = Some(next),
-                None => return current,
-            }
+        while let Some(next) = self.first_on(current.map(|entry| entry.id), path) {
+            current = Some(next);
         }
+        current
+    }
+
+    /// Returns the mount with the shortest point on the path, among those on `parent`.
+    fn first_on(&self, parent: Parent, path: &[u8]) -> Option<&Entry> {
+        let ends = (0..path.len()).filter(|at| path[*at] == b'/').chain([path.len()]);
+        ends.map(|end| &path[..end]).find_map(|point| self.find(parent, point))
+    }
+
+    /// Returns the first mount on `parent` at this point.
+    fn find(&self, parent: Parent, point: &[u8]) -> Option<&Entry> {
+        let entry = |at: &u32| &self.entries[*at as usize];
+        let start = self
+            .sorted
+            .partition_point(|at| (entry(at).on(), &*entry(at).point) < (parent, point));
+        let found = self.sorted.get(start).map(entry)?;
+        (found.on() == parent && found.point == point).then_some(found)
     }
 }
 
 impl Entry {
+    const fn on(&self) -> Parent {
+        if self.is_top { None } else { Some(self.parent) }
+    }
+
     fn of(line: &MountLine<'_>) -> Self {
         let root = unescaped(line.root);
         let kept = root.strip_suffix(DELETED);
@@ -154,9 +185,15 @@ impl Entry {
             readonly: has(b"ro"),
             maps_users: has(b"idmapped"),
             access_times: access_times(line, has),
+            may_have_sockets: LOCAL.contains(&line.fs_type)
+                && below(&unescaped(line.point), b"/var/lib/kubelet/pods").is_none(),
         }
     }
 }
+
+/// Local file systems of a machine, in which the sockets of another one may be mounted. Network file systems are not
+/// searched, because they may not answer.
+const LOCAL: [&[u8]; 7] = [b"tmpfs", b"ext4", b"ext3", b"ext2", b"xfs", b"btrfs", b"zfs"];
 
 /// File systems that were tested to keep the access times of sockets as their mount options say. overlayfs passes them
 /// on to another file system's mount; Btrfs and network file systems were not tested.
@@ -264,6 +301,12 @@ mod tests {
         assert_eq!(table.ways(&at(20)).count(), 0);
         assert_eq!(table.ways(&at(30)).count(), 1);
         assert_eq!(table.locate(b"/run/docker.sock"), Some(at(30)));
+    }
+
+    #[test]
+    fn a_table_with_more_mounts_than_asked_for_is_refused() {
+        assert!(MountTable::read_at_most(CONTAINER.as_bytes(), 8).is_ok());
+        assert!(MountTable::read_at_most(CONTAINER.as_bytes(), 7).is_err());
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! The targets of mounts: the file of each listener, its directories, and its path on its own file system. Also sockets
 //! with an engine's name whose listener is not on this node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use rustix::fs::FileType;
 
 use super::named::suggested;
 use super::table::{FilePlace, MountTable, path_of};
 use super::{Looked, unreadable};
-use crate::model::engine::{EngineSighting, Listener};
+use crate::model::engine::{EngineKind, EngineSighting, Listener};
 use crate::model::exposure::Reached;
-use crate::model::identity::{ContainerId, FileIdentity, ProcessKey};
+use crate::model::identity::{ContainerId, FileIdentity};
 use crate::model::last_connect::{AccessTimes, LastConnect, ListenerClock, Moment, NoMark};
+use crate::model::process::Process;
 use crate::model::reading::Gap;
 use crate::model::socket::{ListenerId, SocketName};
 use crate::sources::kernel::refusal::leads_nowhere;
@@ -21,6 +23,15 @@ use crate::sources::processes::ProcessReader;
 
 /// The usual path of Docker's socket; checked for a socket whose listener is not on this node.
 const USUAL: &str = "/run/docker.sock";
+
+/// The places of engines' sockets below a directory of another machine: its `/run`, or its root.
+const SOCKETS_BELOW: [(&str, EngineKind); 5] = [
+    ("docker.sock", EngineKind::Dockerd),
+    ("run/docker.sock", EngineKind::Dockerd),
+    ("var/run/docker.sock", EngineKind::Dockerd),
+    ("podman/podman.sock", EngineKind::Podman),
+    ("run/podman/podman.sock", EngineKind::Podman),
+];
 
 /// The host's files as its first process sees them.
 #[derive(Debug)]
@@ -120,10 +131,22 @@ pub(super) fn find_targets(
             let mut target = Target::new(Reached::Listener(listener.id.clone()), listener.name.clone(), *file);
             let containers = engine.process.iter().flat_map(|p| &p.membership.containers);
             target.own = containers.map(|container| container.id.clone()).collect();
-            match find_listener(host, looked.reader, engine, listener, *file) {
+            let found = find_listener(host, looked.reader, engine, listener, *file).map(|found| match found {
+                Some(found) => Some(found),
+                None => find_other_names(host, listener, *file, None).into_iter().next(),
+            });
+            match found {
                 Ok(Some((walked, place))) => {
                     let keeps = access_times(host, looked.reader, engine, place.as_ref());
                     targets.add_clock(listener, LastConnect::judge(walked.times, keeps, looked.now));
+                    if walked.owner.names > 1 {
+                        let others = find_other_names(host, listener, *file, Some(&walked));
+                        targets.all.extend(others.into_iter().map(|(other, place)| {
+                            let mut another = target.clone();
+                            another.fill(other, place, host);
+                            another
+                        }));
+                    }
                     target.fill(walked, place, host);
                 }
                 // Its file was removed or replaced while the engine was running: no directory leads to it any more.
@@ -160,8 +183,7 @@ fn access_times(
     };
     let own = || {
         let process = engine.process.as_ref()?;
-        let mounts = reader.open(process.key).and_then(|process| process.open_mountinfo());
-        of(&mounts.and_then(MountTable::read).ok()?)
+        of(&read_table_of(reader, process).ok()?)
     };
     of(host.table).or_else(own).unwrap_or(AccessTimes::Unknown)
 }
@@ -169,19 +191,26 @@ fn access_times(
 /// Adds sockets of another machine's engine that are mounted into this node. kind does this with the socket of the
 /// machine that its nodes run on.
 fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) {
-    let mounted = host.table.entries().filter(|entry| !entry.is_deleted);
-    let mounted = mounted.filter(|entry| suggested(&entry.point).or(suggested(&entry.source.path)).is_some());
-    let paths = mounted.map(|entry| String::from_utf8_lossy(&entry.point).into_owned());
-    for path in paths.chain([USUAL.to_owned()]) {
+    let mut paths = BTreeMap::from([(USUAL.to_owned(), EngineKind::Dockerd)]);
+    for entry in host.table.entries().filter(|entry| !entry.is_deleted) {
+        let point = String::from_utf8_lossy(&entry.point);
+        let engine = |path: &[u8]| suggested(path).and_then(super::named::Suggested::engine);
+        if let Some(kind) = engine(&entry.point).or(engine(&entry.source.path)) {
+            paths.insert(point.into_owned(), kind);
+        } else if entry.may_have_sockets && !entry.point.is_empty() {
+            let below = SOCKETS_BELOW
+                .iter()
+                .map(|(path, kind)| (format!("{point}/{path}"), *kind));
+            paths.extend(below);
+        }
+    }
+    for (path, kind) in paths {
         let Ok(walked) = host.root.walk(&path) else { continue };
         let file = walked.identity;
         let is_known = looked.listening.contains(&file) || targets.iter().any(|t| t.socket.contains(&file));
         if walked.kind != FileType::Socket || is_known {
             continue;
         }
-        let Some(kind) = suggested(path.as_bytes()).and_then(super::named::Suggested::engine) else {
-            continue;
-        };
         let name = SocketName::Path(path);
         let reached = Reached::Unseen {
             file,
@@ -196,6 +225,34 @@ fn add_foreign(host: &Host<'_>, looked: &Looked<'_>, targets: &mut Vec<Target>) 
 }
 
 type Found = (Walked, Option<FilePlace>);
+
+/// Finds names of a listener's file on the host besides the one that `known` was found by: hard links, and the new name
+/// of a socket that was moved, alone or with its directory. They are searched near the listener's own name.
+fn find_other_names(host: &Host<'_>, listener: &Listener, file: FileIdentity, known: Option<&Walked>) -> Vec<Found> {
+    let SocketName::Path(name) = &listener.name else {
+        return Vec::new();
+    };
+    let mut above = Path::new(name).ancestors().skip(1).filter(|path| path.is_absolute());
+    let is_there = |path: &&Path| path.to_str().is_some_and(|path| host.root.read_identity(path).is_ok());
+    let Some(directory) = above.find(is_there).and_then(Path::to_str) else {
+        return Vec::new();
+    };
+    let is_it = |walked: &Walked| {
+        let is_same = match known {
+            Some(known) => walked.identity == known.identity && walked.name != known.name,
+            None => walked.identity == file,
+        };
+        is_same && walked.kind == FileType::Socket
+    };
+    let paths = host.root.find_sockets(directory, file.inode).into_iter();
+    let walked = paths.filter_map(|path| host.root.walk(&path).ok()).filter(is_it);
+    walked
+        .map(|walked| {
+            let place = host.table.locate(&path_of(&walked));
+            (walked, place)
+        })
+        .collect()
+}
 
 /// Walks the listener's name in the engine's own mount namespace, or else on the host, and checks that it still leads
 /// to the listener. Returns none if it certainly does not.
@@ -226,7 +283,10 @@ fn find_listener(
     };
     let error = match in_own {
         Ok(Some(walked)) if is_it(&walked) => {
-            let place = key.and_then(|key| locate_own(host, reader, key, &walked, &is_it));
+            let place = engine
+                .process
+                .as_ref()
+                .and_then(|process| locate_own(host, reader, process, &walked, &is_it));
             return Ok(Some((walked, place)));
         }
         Ok(_) => None,
@@ -246,22 +306,35 @@ fn find_listener(
     }
 }
 
+/// The most mounts of an ordinary user's process that are read.
+const USERS_MOUNTS: usize = 4_096;
+
+/// Reads the mounts of an engine's process.
+fn read_table_of(reader: &ProcessReader, process: &Process) -> io::Result<MountTable> {
+    let mounts = reader.open(process.key)?.open_mountinfo()?;
+    if process.uid == Some(0) {
+        MountTable::read(mounts)
+    } else {
+        MountTable::read_at_most(mounts, USERS_MOUNTS)
+    }
+}
+
 /// Returns the path on its file system of a file that a process sees. The process's own mounts determine it, or the
 /// host's below a changed root that is not a mount.
 pub(super) fn locate_own(
     host: &Host<'_>,
     reader: &ProcessReader,
-    key: ProcessKey,
+    process: &Process,
     walked: &Walked,
     is_it: &dyn Fn(&Walked) -> bool,
 ) -> Option<FilePlace> {
-    let process = reader.open(key).ok()?;
-    let root = process.read_root().ok()?;
+    let key = process.key;
+    let root = reader.open(key).ok()?.read_root().ok()?;
     let path = path_of(walked);
     if root == "/" && reader.shares_mounts_with_init(key) {
         return host.table.locate(&path);
     }
-    let own = process.open_mountinfo().and_then(MountTable::read).ok()?;
+    let own = read_table_of(reader, process).ok()?;
     own.locate(&path).or_else(|| {
         let path = format!("{root}{}", String::from_utf8_lossy(&path));
         let on_host = host.root.walk(&path).ok().filter(is_it)?;

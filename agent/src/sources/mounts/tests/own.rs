@@ -253,6 +253,58 @@ fn a_removed_file_is_the_listeners_own_or_a_stale_one() {
 }
 
 #[test]
+fn a_socket_that_was_moved_or_has_another_name_is_reached_through_the_directory_that_it_is_in() {
+    let reaches = |change: &dyn Fn(&Path)| {
+        let node = Node::new();
+        let (engines, root) = (node.engines(), node.host.paths().root);
+        let process = node.container("50 1 0:50 / / rw - overlay x rw\n51 50 DISK /run/other /x rw - ext4 x rw\n");
+        fs::create_dir(root.join("run/other")).expect("fresh");
+        change(&root);
+        let seen = node.look(&declaring(&[]), &engines, &[process], true);
+        let reaches = seen.reaches.reading.known().cloned().unwrap_or_default();
+        reaches
+            .into_iter()
+            .map(|reach| reach.container_path)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(reaches(&|_| {}), [""; 0]);
+    let moved = reaches(&|root| {
+        fs::rename(root.join("run/docker.sock"), root.join("run/other/engine.sock")).expect("it is there");
+    });
+    assert_eq!(moved, ["/x"]);
+    let linked = reaches(&|root| {
+        fs::hard_link(root.join("run/docker.sock"), root.join("run/other/engine.sock")).expect("it is there");
+    });
+    assert_eq!(linked, ["/x"]);
+    let removed = reaches(&|root| fs::remove_file(root.join("run/docker.sock")).expect("it is there"));
+    assert_eq!(removed, [""; 0]);
+}
+
+#[test]
+fn a_foreign_socket_is_found_in_a_mounted_directory_and_under_another_name() {
+    for (mounted, path) in [
+        ("2 1 DISK /outer /srv/a rw - ext4 x rw\n", "srv/a/docker.sock"),
+        ("2 1 DISK /machine /srv/a rw - ext4 x rw\n", "srv/a/var/run/docker.sock"),
+        (
+            "2 1 DISK /outer/docker.sock /srv/a/engine.sock rw - ext4 x rw\n",
+            "srv/a/engine.sock",
+        ),
+    ] {
+        let node = Node::new();
+        let path = node.host.paths().root.join(path);
+        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("fresh");
+        let foreign = UnixListener::bind(&path).expect("fresh");
+        node.mountinfo(1, &format!("1 0 DISK / / rw - ext4 x rw\n{mounted}"));
+        let seen = |sees_machine| {
+            let seen = node.look(&declaring(&[("/srv", "/x")]), &Sighting::absent(), &[], sees_machine);
+            seen.reaches.reading.known().map_or(0, Vec::len)
+        };
+        assert_eq!((seen(false), seen(true)), (1, 0), "{mounted}");
+        drop(foreign);
+    }
+}
+
+#[test]
 fn a_foreign_socket_on_the_node_is_reached_through_directories_too() {
     let node = Node::new();
     let foreign = UnixListener::bind(node.host.paths().root.join("srv/docker.sock")).expect("fresh");
