@@ -21,7 +21,8 @@ use crate::sources::HostPaths;
 use crate::sources::connects::{Asked, ConnectSource, Wanted};
 use crate::sources::engines::held::{HeldSocket, read_held, read_sockets_of_init, sockets_of_users, tcp_sockets};
 use crate::sources::engines::{
-    ListenerMemory, SupervisorMemory, add_tcp_listeners, find_engines, find_supervised, read_engine_sockets,
+    ListenerMemory, SupervisorMemory, add_grouped, add_tcp_listeners, find_engines, find_supervised,
+    read_engine_sockets,
 };
 use crate::sources::holders::{HolderIterator, HolderMemory, ProcessView, Unplaced, Watch, find_connections};
 use crate::sources::host_files::SocketPlaces;
@@ -211,9 +212,12 @@ impl HostSide {
         let mut engines = find_engines(&self.reader, &table, listening, &mut self.listeners);
         engines.gaps.extend(sockets.listening.all_gaps().cloned());
         let namespaces_of_docker = self.listeners.namespaces();
-        let supervised = find_supervised(&self.reader, &table, namespaces_of_docker, &mut self.supervisors);
+        let mut supervised = find_supervised(&self.reader, &table, namespaces_of_docker, &mut self.supervisors);
         let containers = supervised.reading.items();
         let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
+        let members = contained.reading.items().iter();
+        let members = members.map(|process| (process.key.pid, &process.membership));
+        add_grouped(&self.reader, engines.reading.items(), members, &mut supervised);
         let held = self.find_tcp_listeners(&table, &namespaces, places, &mut engines);
         let files = Arc::new(listening_files(&engines, &self.table.sighting.gaps, listening));
         let sees_machine = files.whole && self.reader.sees_machine();

@@ -39,7 +39,7 @@ pub(super) use records::data_root_argument;
 use settings::DaemonSettings;
 pub(super) use settings::data_roots_of;
 pub(super) use supervised::supervises_pods;
-pub use supervised::{SupervisorMemory, find_supervised, read_records};
+pub use supervised::{SupervisorMemory, add_grouped, find_supervised, read_records};
 pub use tcp::{add_tcp_listeners, transport_of_relay};
 
 /// The name that dockerd gives itself as a hook of its containers (moby's `libnetwork/sandbox_externalkey_unix.go`).

@@ -305,6 +305,12 @@ impl ProcessReader {
         })
     }
 
+    /// True if the host's first process is in a container itself, or this may not be read.
+    pub(crate) fn is_init_contained(&self) -> bool {
+        let membership = self.open_init().and_then(|init| self.membership_of(&init));
+        membership.map_or(true, |membership| membership.is_contained())
+    }
+
     fn open_init(&self) -> io::Result<ProcessDirectory> {
         ProcessDirectory::open(&self.proc.join("1"))
     }

@@ -69,7 +69,8 @@ fn runs_k3s(arguments: &[String]) -> bool {
     if let Some((_, runs)) = K3S_NAMES.iter().find(|(name, _)| *name == program) {
         return *runs;
     }
-    matches!(subcommand(&mut words), Some("server" | "agent"))
+    let is_node = matches!(subcommand(&mut words), Some("server" | "agent"));
+    is_node && !words.any(|word| word == "--disable-agent" || word == "--disable-agent=true")
 }
 
 /// Returns the words after the program.

@@ -12,10 +12,11 @@ use std::io;
 use super::program::{self, base, option, options};
 use super::records::Records;
 use crate::model::container::SupervisedContainer;
-use crate::model::engine::EngineKind;
+use crate::model::engine::{EngineKind, EngineSighting};
 use crate::model::identity::{ContainerId, Pid, ProcessKey};
 use crate::model::process::Process;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
+use crate::model::workload::{Manager, Membership};
 use crate::sources::docker::{CONMON, CONTAINERD_NAMESPACE, SHIMS};
 use crate::sources::processes::{ProcessEntry, ProcessReader, ProcessTable};
 
@@ -93,6 +94,47 @@ pub fn find_supervised(
         return Sighting::absent();
     }
     Sighting::partial(found.into_values().collect(), gaps)
+}
+
+/// Adds the containers that only their control groups show: those of the node's dockerd whose supervisor has another name
+/// or has ended. `members` are the processes in containers. A pod's containers are the kubelet's.
+pub fn add_grouped<'m>(
+    reader: &ProcessReader,
+    engines: &[EngineSighting],
+    members: impl Iterator<Item = (Pid, &'m Membership)>,
+    supervised: &mut Sighting<Vec<SupervisedContainer>>,
+) {
+    let is_nodes_docker = |engine: &EngineSighting| {
+        let process = engine.process.as_ref();
+        engine.kind == EngineKind::Dockerd && process.is_some_and(|process| process.owner().is_node())
+    };
+    // The groups of a node in a container are below that container's own.
+    if !engines.iter().any(is_nodes_docker) || reader.is_init_contained() {
+        return;
+    }
+    let mut containers = supervised.reading.known().cloned().unwrap_or_default();
+    let known = containers.len();
+    for (pid, membership) in members {
+        let outermost = membership.containers.first().filter(|_| membership.pod_uid.is_none());
+        let of_docker = outermost.filter(|one| one.manager == Manager::Docker && one.user.is_none());
+        let Some(container) = of_docker.filter(|one| !containers.iter().any(|known| known.id == one.id)) else {
+            continue;
+        };
+        containers.push(SupervisedContainer {
+            id: container.id.clone(),
+            engine: EngineKind::Dockerd,
+            supervisor: pid,
+            inside: None,
+            has_child: true,
+            user: None,
+            name: None,
+            image: None,
+            mounts: Vec::new(),
+        });
+    }
+    if containers.len() > known && supervised.reading.gap().is_none() {
+        supervised.reading = Reading::Known(containers);
+    }
 }
 
 /// Adds the names, images and mounts of `containers` that the node's dockerds keep on the disk.

@@ -45,6 +45,25 @@ impl Subject<'_> {
     fn innermost(&self) -> Option<&CgroupContainer> {
         self.membership.containers.last()
     }
+
+    /// Returns the ordinary user who claims the container.
+    fn user(&self) -> Option<u32> {
+        self.innermost().and_then(|container| container.user)
+    }
+}
+
+/// Returns the node's own containers, and then those of users in turns: a user who claims many hides no other's.
+fn fairly<'a>(subjects: impl Iterator<Item = Subject<'a>>) -> Vec<Subject<'a>> {
+    let mut turns: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+    let mut all: Vec<(usize, Subject<'a>)> = subjects
+        .map(|subject| {
+            let turn = turns.entry(subject.user()).or_default();
+            *turn += usize::from(subject.user().is_some());
+            (*turn, subject)
+        })
+        .collect();
+    all.sort_by_key(|(turn, _)| *turn);
+    all.into_iter().map(|(_, subject)| subject).collect()
 }
 
 /// The file that a path of the host leads to.
@@ -70,12 +89,17 @@ pub(super) type KnownMounts = BTreeMap<ProcessKey, OwnMounts>;
 
 impl<'a> MountSearch<'a> {
     pub(super) fn take_all(&mut self) {
-        let subjects = self.subjects();
-        if subjects.len() > CONTAINERS_KEPT {
+        let subjects = fairly(self.subjects().into_values());
+        if let Some(first) = subjects.get(CONTAINERS_KEPT) {
             let answer = format_args!("{} containers, {CONTAINERS_KEPT} are looked at", subjects.len());
-            Gap::new(Reason::LimitReached, Hides::Exposure, "the containers' mounts", answer).fold_into(&mut self.gaps);
+            let hides = if first.user().is_some() {
+                Hides::Detail
+            } else {
+                Hides::Exposure
+            };
+            Gap::new(Reason::LimitReached, hides, "the containers' mounts", answer).fold_into(&mut self.gaps);
         }
-        for subject in subjects.into_values().take(CONTAINERS_KEPT) {
+        for subject in subjects.into_iter().take(CONTAINERS_KEPT) {
             self.take(&subject);
         }
     }
@@ -149,8 +173,11 @@ impl<'a> MountSearch<'a> {
                 "it has {} views of them, {VIEWS_KEPT} are read",
                 subject.processes.len()
             );
-            let is_of_user = subject.innermost().is_some_and(|container| container.user.is_some());
-            let hides = if is_of_user { Hides::Detail } else { Hides::Exposure };
+            let hides = if subject.user().is_some() {
+                Hides::Detail
+            } else {
+                Hides::Exposure
+            };
             Gap::new(Reason::LimitReached, hides, asked, answer).fold_into(&mut self.gaps);
         }
         for process in subject.processes.iter().take(VIEWS_KEPT) {
@@ -353,4 +380,26 @@ pub(super) fn declared_at<'m>(declared: &'m [Mount], point: &str) -> Option<&'m 
         .iter()
         .filter(above)
         .max_by_key(|mount| mount.container_path.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_claims_many_containers_hides_no_other() {
+        let subject = |number: u32, user: Option<u32>| Subject {
+            membership: Membership::of_container(ContainerId(number.to_string()), user),
+            name: "",
+            declared: Ok(&[]),
+            processes: Vec::new(),
+        };
+        let claims = (0..5).map(|number| subject(number, Some(1000)));
+        let others = [subject(5, Some(1001)), subject(6, None), subject(7, None)];
+        let order: Vec<String> = fairly(claims.chain(others))
+            .iter()
+            .filter_map(|subject| Some(subject.innermost()?.id.0.clone()))
+            .collect();
+        assert_eq!(order, ["6", "7", "0", "5", "1", "2", "3", "4"]);
+    }
 }

@@ -1,3 +1,4 @@
+use super::super::{ListenerMemory, find_engines};
 use super::*;
 use crate::sources::recorded::{RecordedHost, RecordedProcess};
 
@@ -44,6 +45,51 @@ fn containers_in_the_namespace_of_a_dockerd_are_dockers() {
     assert_eq!(look(&[]), []);
     // A dockerd was started since.
     assert_eq!(look(&["ci", "k8s.io"]), [(A.to_owned(), EngineKind::Dockerd)]);
+}
+
+#[test]
+fn a_container_of_docker_without_a_known_supervisor_is_shown_by_its_group() {
+    let pod = "kubepods-pod0c2ab1c5_7a3e_4f0e_9d3b_1f2e3d4c5b6a.slice";
+    for (group, init, runs_docker, shows) in [
+        (format!("/docker/{A}"), "/init.scope", true, true),
+        (format!("/system.slice/docker-{A}.scope"), "/init.scope", true, true),
+        (format!("/docker/{A}"), "/init.scope", false, false),
+        (
+            format!("/kubepods.slice/{pod}/docker-{A}.scope"),
+            "/init.scope",
+            true,
+            false,
+        ),
+        (
+            format!("/user.slice/user-1000.slice/docker-{A}.scope"),
+            "/init.scope",
+            true,
+            false,
+        ),
+        (format!("/system.slice/crio-{A}.scope"), "/init.scope", true, false),
+        (format!("/docker/{B}/docker/{A}"), &format!("/docker/{B}"), true, false),
+    ] {
+        let host = RecordedHost::new();
+        systemd(&host).cgroup(init);
+        host.process(20, 1, "sleep").exe("/bin/sleep").cgroup(&group);
+        if runs_docker {
+            host.process(30, 1, "dockerd")
+                .exe("/usr/bin/dockerd")
+                .cgroup("/system.slice/docker.service");
+        }
+        let table = host.reader().read_table();
+        let table = table.reading.known().expect("processes are recorded");
+        let engines = find_engines(&host.reader(), table, &[], &mut ListenerMemory::default());
+        let membership = host
+            .reader()
+            .read_membership(table.entries[1].key)
+            .expect("it is there");
+        let members = [(Pid(20), &membership)].into_iter();
+        let mut supervised = Sighting::absent();
+        add_grouped(&host.reader(), engines.reading.items(), members, &mut supervised);
+        let found: Vec<&str> = supervised.reading.items().iter().map(|c| c.id.0.as_str()).collect();
+        assert_eq!(found, if shows { vec![A] } else { vec![] }, "{group}");
+    }
 }
 
 #[test]
