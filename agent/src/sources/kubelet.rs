@@ -53,6 +53,9 @@ const CONFIGURATIONS: [&str; 5] = [
     "/var/lib/k0s/kubelet-config.yaml",
 ];
 
+/// The seconds in which a kubelet reads its files after its start, on a busy node.
+const START_SECONDS: u64 = 10;
+
 /// Directories of drop-ins that installers configure.
 const DROP_INS: [&str; 2] = [
     "/etc/kubernetes/kubelet/config.json.d",
@@ -244,7 +247,10 @@ fn read_process(
     let own = own_files(reader, entry);
     let files = own.as_ref().unwrap_or(files);
     match program {
-        Program::Kubelet => add_named_files(files, &mut facts),
+        Program::Kubelet => {
+            add_named_files(files, &mut facts);
+            add_late_change(reader, entry, files, &mut facts);
+        }
         // Its flags are k3s' own.
         Program::K3s => embedded::add_k3s(files, &mut facts, entry.executable.as_deref()),
         Program::Microk8s => {
@@ -278,6 +284,25 @@ fn add_named_files(files: &Files, facts: &mut KubeletFacts) {
     {
         let answer = "the kubelet's flag names this file, and it does not exist";
         facts.miss(Gap::new(Reason::NotFound, Hides::Runtime, path, answer));
+    }
+}
+
+/// Adds the gap for a file that was changed after the kubelet started: the kubelet reads it only when it starts, so it may
+/// use another runtime.
+fn add_late_change(reader: &ProcessReader, entry: &ProcessEntry, files: &Files, facts: &mut KubeletFacts) {
+    if facts.flags.endpoint.is_some() {
+        return;
+    }
+    let named = facts.endpoints.iter().filter_map(|endpoint| match &endpoint.origin {
+        EndpointOrigin::KubeletFile { path } => Some(path),
+        _ => None,
+    });
+    let mut paths = named.chain(&facts.flags.config);
+    let Some(age) = reader.age(entry.key) else { return };
+    let is_later = |path: &&String| files.age(path).is_some_and(|written| written + START_SECONDS < age);
+    if let Some(path) = paths.find(is_later).cloned() {
+        let answer = "changed after the kubelet started, so the kubelet may use other settings; restart the kubelet";
+        Gap::new(Reason::DependsOnAnother, Hides::Runtime, path, answer).fold_into(&mut facts.gaps);
     }
 }
 

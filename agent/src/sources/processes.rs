@@ -176,6 +176,11 @@ impl ProcessReader {
         self.known.get(key).is_some_and(|row| row.kept)
     }
 
+    /// Returns the seconds since a process started, at the last reading. None if the machine's uptime is unknown.
+    pub(crate) fn age(&self, key: ProcessKey) -> Option<u64> {
+        self.known.age(key.start)
+    }
+
     /// True if a process started at most that many seconds ago. Also false if the machine's uptime is unknown.
     pub(crate) fn is_younger(&self, key: ProcessKey, seconds: u64) -> bool {
         self.known.is_younger(key.start, seconds)

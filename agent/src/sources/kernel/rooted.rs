@@ -114,6 +114,12 @@ impl Rooted {
         Ok(moment(stat.st_ctime, stat.st_ctime_nsec))
     }
 
+    /// Returns the time at which the content of the file that `path` leads to was last written.
+    pub(crate) fn read_modification(&self, path: &str) -> io::Result<Moment> {
+        let stat = fstat(self.find(path)?)?;
+        Ok(moment(stat.st_mtime, stat.st_mtime_nsec))
+    }
+
     /// Returns the target of the link that `path` itself is. Directories on the way may be links too.
     pub(crate) fn read_link(&self, path: &str) -> io::Result<String> {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));

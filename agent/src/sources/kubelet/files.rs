@@ -1,12 +1,14 @@
 //! The files from which a kubelet, or a program that embeds one, reads the settings of its runtime.
 
 use std::io;
+use std::time::SystemTime;
 
 use rustix::fs::FileType;
 use serde::Deserialize;
 
 use super::unit::{self, KubeletUnit};
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
+use crate::model::last_connect::moment_of;
 use crate::model::reading::{Gap, Hides, Reason};
 use crate::sources::HostPaths;
 use crate::sources::engines::is_true;
@@ -166,6 +168,13 @@ impl Files {
     /// Finds the enabled unit that starts the kubelet.
     pub(super) fn find_unit(&self) -> Option<KubeletUnit> {
         unit::find(self.root.as_ref().ok()?)
+    }
+
+    /// Returns the seconds since the content of a file was written. None if there is no such file, or its time is later than
+    /// now.
+    pub(super) fn age(&self, path: &str) -> Option<u64> {
+        let written = self.root.as_ref().ok()?.read_modification(path).ok()?;
+        Some(moment_of(SystemTime::now()).checked_sub(written)?.as_secs())
     }
 
     /// Reads a text file. Returns none if it does not exist.

@@ -1,3 +1,5 @@
+use std::time::{Duration, SystemTime};
+
 use super::*;
 use crate::sources::recorded::RecordedHost;
 use crate::sources::runtime::endpoint::{K3S_CONTAINERD, K3S_CRI_DOCKERD};
@@ -110,6 +112,30 @@ fn the_files_of_a_kubelet_with_a_root_of_its_own_are_below_that_root() {
         .arguments(&["/usr/bin/kubelet", "--config=/etc/k/config"])
         .link("root", &own);
     assert_eq!(endpoints(&look(&host)), [("/own.sock", "/etc/k/config")]);
+}
+
+#[test]
+fn a_file_that_was_changed_after_the_kubelet_started_is_a_gap() {
+    for (written, flag, expected) in [
+        (Duration::from_secs(3_600), None, false),
+        (Duration::from_secs(60), None, true),
+        // The flag wins, whatever the file says.
+        (
+            Duration::from_secs(60),
+            Some("--container-runtime-endpoint=/flag.sock"),
+            false,
+        ),
+    ] {
+        let host = RecordedHost::new();
+        let arguments: Vec<&str> = flag.into_iter().chain(["--config=/etc/k/config"]).collect();
+        with_kubelet(&host, &arguments);
+        // The kubelet has started ten seconds after boot.
+        std::fs::write(host.paths().proc.join("uptime"), "1810.00 1.00\n").expect("a file");
+        let file = host.file("/etc/k/config", naming("unix:///x.sock"));
+        let file = std::fs::File::options().write(true).open(file).expect("it is there");
+        file.set_modified(SystemTime::now() - written).expect("it is ours");
+        assert_eq!(!gaps(&look(&host)).is_empty(), expected, "{written:?} {flag:?}");
+    }
 }
 
 #[test]

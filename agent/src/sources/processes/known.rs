@@ -75,6 +75,11 @@ impl Known {
         self.uptime.is_some_and(|uptime| uptime < start / TICKS + seconds)
     }
 
+    /// Returns the seconds since a process started, at this reading. None if the uptime is unknown.
+    pub(super) fn age(&self, start: u64) -> Option<u64> {
+        self.uptime?.checked_sub(start / TICKS)
+    }
+
     /// Returns the row of a process.
     pub(super) fn get(&self, key: ProcessKey) -> Option<&ProcessRow> {
         let at = self.rows.binary_search_by_key(&key.pid, |row| row.entry.key.pid).ok()?;
