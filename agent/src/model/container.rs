@@ -66,11 +66,13 @@ impl PodContainer {
                 || (of_one_workload() && self.container_pattern() == other.container_pattern()))
     }
 
-    /// The container's name without the part that its controller generated for this pod alone. Only Drone generates one.
+    /// The container's name without the part that its controller generated for this pod alone. Only Drone and Woodpecker
+    /// generate one.
     fn container_pattern(&self) -> Option<String> {
         let name = self.container.as_deref()?;
-        let is_drones = self.workload.as_ref().is_some_and(|w| w.kind == WorkloadKind::Drone);
-        let folded = if is_drones { generated::fold(name, "*") } else { None };
+        let names_containers = |w: &Workload| matches!(w.kind, WorkloadKind::Drone | WorkloadKind::Woodpecker);
+        let is_made = self.workload.as_ref().is_some_and(names_containers);
+        let folded = if is_made { generated::fold(name, "*") } else { None };
         Some(folded.unwrap_or_else(|| name.to_owned()))
     }
 }
@@ -168,5 +170,38 @@ impl ShadowContainer {
     /// True if its use depends on Docker. Podman's containers need no Docker.
     pub fn uses_docker(&self) -> bool {
         self.engine == EngineKind::Dockerd && self.scope.is_of_node()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn continues(kind: WorkloadKind, containers: [&str; 2]) -> bool {
+        let [earlier, later] = containers.map(|container| PodContainer {
+            namespace: "ci".to_owned(),
+            pod: container.to_owned(),
+            container: Some(container.to_owned()),
+            workload: Some(Workload {
+                kind,
+                name: "ci".to_owned(),
+                certain: true,
+            }),
+        });
+        later.continues(&earlier)
+    }
+
+    #[test]
+    fn a_container_that_its_workloads_controller_names_continues_the_last_one() {
+        let steps = ["wp-01he8bebctabr3kgk0qj36d2me", "wp-01he8bf3kq7x5d9w2v4mt6pz8c"];
+        assert!(continues(WorkloadKind::Woodpecker, steps));
+        assert!(!continues(WorkloadKind::Job, steps), "a person named these");
+        let services = [
+            "wp-svc-01he8bebctabr3kgk0qj36d2me-database",
+            "wp-svc-01he8bf3kq7x5d9w2v4mt6pz8c-cache",
+        ];
+        assert!(!continues(WorkloadKind::Woodpecker, services), "another service");
+        let jobs = ["drone-k2brz8fqxvnj0ujvgcp7", "drone-w4n7xb0pq1k2brz8fqxv"];
+        assert!(continues(WorkloadKind::Drone, jobs));
     }
 }

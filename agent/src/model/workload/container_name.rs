@@ -122,6 +122,9 @@ mod tests {
             ),
             ("frosty_morse2", "alpine@sha256:0c2ab1c57a3e4f0e", "*", "alpine"),
             ("shop-web-run-4f0e9d3b1f2e", "shop-web", "shop-web-run-*", "shop-web"),
+            ("backup-20261130-203015", "ops/dump:2", "backup-*", "ops/dump"),
+            ("dump_2026-11-30", "ops/dump:2", "dump_*", "ops/dump"),
+            ("shop-1a2b3c4", "shop:1a2b3c4", "shop-*", "shop"),
             (
                 "buildx_buildkit_happy_einstein0",
                 "moby/buildkit:buildx-stable-1",
@@ -180,6 +183,9 @@ mod tests {
             "buildx_buildkit_mybuilder0",
             "postgres_decade",
             "runner-3",
+            "nginx-1.25",
+            "redis-6379",
+            "web-facade1",
             "kind-control-plane",
             "",
         ] {

@@ -2,8 +2,9 @@
 //! or one release.
 //!
 //! Relies on the form of such paths: `/nix/store/<hash>-<name>-<version>`, `/snap/<name>/<revision>`, an `AppImage`'s
-//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, and the random names of mkdtemp(3), Python's `tempfile`,
-//! `PyInstaller` and `go run`. Names that a person chose are kept.
+//! `/tmp/.mount_<name><random>`, uv's `archive-v0/<id>`, the random names of mkdtemp(3), Python's `tempfile`,
+//! `PyInstaller`, Cargo and `go run`, and the directories of build systems as [`of_build_system`] lists them. Names that
+//! a person chose are kept: `node@18` and `redis-6379` are as likely a person's as a counter's.
 
 use super::generated::{self, is_decimal};
 
@@ -22,8 +23,9 @@ pub(in crate::model) fn lasting(path: &str) -> Option<String> {
     // `before` is the path up to a component as it is, `folded` without its generated parts.
     for (at, component) in components(path) {
         let before = &path[..at];
+        let after = &path[at + 1 + component.len()..];
         folded.push('/');
-        match of_component(before, component) {
+        match of_build_system(before, component, after).or_else(|| of_component(before, component)) {
             Some(kept) => folded.push_str(&kept),
             None => folded.push_str(component),
         }
@@ -70,6 +72,43 @@ fn of_component(before: &str, component: &str) -> Option<String> {
     made_up.or_else(|| is_temporary.then(|| of_temporary(component))?)
 }
 
+/// Words before the number of a run, in the name of a directory, and the minimum of its digits: a short number may be a
+/// person's.
+const RUNS: [&str; 2] = ["build", "job"];
+const RUN_DIGITS: usize = 3;
+
+/// Returns a directory of a build system without its counter or its release.
+fn of_build_system(before: &str, component: &str, after: &str) -> Option<String> {
+    if after.is_empty() {
+        return None; // the file itself
+    }
+    let parent = before.rsplit('/').next().unwrap_or_default();
+    // pytest: `pytest-of-<user>/pytest-<n>`, with a new number for each session (`_pytest/tmpdir.py`).
+    if parent.starts_with("pytest-of-") && component.strip_prefix("pytest-").is_some_and(is_decimal) {
+        return Some(format!("pytest-{MADE_UP}"));
+    }
+    // Jenkins: `workspace/<job>@<n>` is a free one of several (`WorkspaceList`), and the first has no number. `@tmp` may
+    // follow. Elsewhere `@` is before a version, as in Homebrew's `node@18`.
+    if before.split('/').any(|above| above == "workspace")
+        && let Some((job, rest)) = component.split_once('@')
+        && !job.is_empty()
+    {
+        let slot = rest.split('@').next().unwrap_or_default();
+        return is_decimal(slot).then(|| format!("{job}{}", &rest[slot.len()..]));
+    }
+    // GitHub's runner updates itself into `bin.<version>` and `externals.<version>` (`SelfUpdater.cs`).
+    if let Some((kind, version)) = component.split_once('.')
+        && version.split('.').count() == 3
+        && version.split('.').all(is_decimal)
+        && (kind == "externals" || (kind == "bin" && after.starts_with("/Runner.")))
+    {
+        return Some(format!("{kind}.{MADE_UP}"));
+    }
+    let (word, number) = component.split_once(['-', '_'])?;
+    let is_run = RUNS.contains(&word) && number.len() >= RUN_DIGITS && is_decimal(number);
+    is_run.then(|| format!("{}{MADE_UP}", &component[..=word.len()]))
+}
+
 /// Returns `<hash>-<name>-<version>` as `*-<name>-*`. The version begins at the first digit after a dash, as in Nix.
 fn of_store(component: &str) -> Option<String> {
     let (_, name) = component.split_once('-')?;
@@ -89,8 +128,19 @@ fn of_temporary(component: &str) -> Option<String> {
     Some(format!("{kept}{MADE_UP}"))
 }
 
+/// The prefixes of Cargo, rustc and rustdoc, which write six random characters right after them (crate `tempfile`).
+const RUST: [&str; 3] = ["cargo-install", "rustdoctest", "rustc"];
+
 /// Matches the prefixes of programs that write the random part right after them, and its length.
 fn by_maker(component: &str) -> Option<&str> {
+    let random = |maker: &&str| {
+        component
+            .strip_prefix(*maker)
+            .is_some_and(|rest| rest.len() == 6 && is_random(rest))
+    };
+    if let Some(maker) = RUST.iter().find(|maker| random(maker)) {
+        return Some(maker);
+    }
     // The runtime of an AppImage puts up to six letters of its name before the six random ones.
     let length = match component {
         _ if component.starts_with(".mount_") => 6,
@@ -150,6 +200,26 @@ mod tests {
             ("/tmp/_MEIa1B2c3/agent", "/tmp/_MEI*/agent"),
             ("/tmp/go-build2814710285/b001/exe/main", "/tmp/go-build*/b001/exe/main"),
             ("/tmp/runner-aB3xYz/agent", "/tmp/runner-*/agent"),
+            ("/tmp/pytest-of-ci/pytest-42/x", "/tmp/pytest-of-ci/pytest-*/x"),
+            ("/tmp/cargo-installAbCdE1/x", "/tmp/cargo-install*/x"),
+            ("/tmp/rustdoctestaB3xYz/rust_out", "/tmp/rustdoctest*/rust_out"),
+            ("/opt/r/bin.2.311.0/Runner.Worker", "/opt/r/bin.*/Runner.Worker"),
+            (
+                "/opt/r/externals.2.311.0/node20/bin/node",
+                "/opt/r/externals.*/node20/bin/node",
+            ),
+            ("/home/jenkins/workspace/shop@2/x", "/home/jenkins/workspace/shop/x"),
+            (
+                "/home/jenkins/workspace/team/shop@12/bin/x",
+                "/home/jenkins/workspace/team/shop/bin/x",
+            ),
+            (
+                "/home/jenkins/workspace/shop@2@tmp/durable-4f0e9d3b/x",
+                "/home/jenkins/workspace/shop@tmp/durable-*/x",
+            ),
+            ("/run/w/build-4711/x", "/run/w/build-*/x"),
+            ("/srv/job_815/bin/x", "/srv/job_*/bin/x"),
+            ("/srv/app/releases/20261130-203015/bin/x", "/srv/app/releases/*/bin/x"),
             (
                 "/root/.cache/uv/archive-v0/x7Kd_aB-93kLmNoPqRsTu/bin/python",
                 "/root/.cache/uv/archive-v0/*/bin/python",
@@ -174,7 +244,19 @@ mod tests {
         for path in [
             "/usr/bin/docker",
             "/usr/lib/postgresql/15/bin/postgres",
-            "/opt/actions-runner/bin.2.319.1/Runner.Listener",
+            "/opt/agent/bin.2.319.1/agent",
+            "/opt/agent/bin.2/Runner.Listener",
+            "/home/linuxbrew/.linuxbrew/opt/node@18/bin/node",
+            "/opt/jw/job@2/x",
+            "/home/jenkins/workspace/shop@script/x",
+            "/home/jenkins/workspace/x@2",
+            "/srv/build-42/x",
+            "/srv/build-4711",
+            "/srv/redis-6379/x",
+            "/srv/my-build-4711/x",
+            "/opt/pytest-42/x",
+            "/tmp/rustcbinary/x",
+            "/srv/cargo-installAbCdE1/x",
             "/opt/backup-orders/run",
             "/home/2915/bin/docker",
             "/tmp/agent/bin/x",

@@ -32,6 +32,10 @@ codes! {
         Job = "Job",
         /// A cron job, through one of its jobs.
         CronJob = "CronJob",
+        /// A scaled job of KEDA's, through one of its jobs.
+        ScaledJob = "ScaledJob",
+        /// `OpenShift`, through one of its replication controllers.
+        DeploymentConfig = "DeploymentConfig",
         /// A pod that the kubelet runs from a file or a URL; its name is without the node's.
         StaticPod = "StaticPod",
         /// Argo Rollouts.
@@ -58,6 +62,16 @@ codes! {
         Drone = "Drone",
         /// A Buildkite agent's jobs.
         Buildkite = "Buildkite",
+        /// `OpenShift`'s builds of one configuration.
+        BuildConfig = "BuildConfig",
+        /// Prow's jobs.
+        Prow = "Prow",
+        /// A Woodpecker agent's steps and services.
+        Woodpecker = "Woodpecker",
+        /// Airflow: the runs of one task of a DAG.
+        Airflow = "Airflow",
+        /// Spark: the drivers and executors of one application.
+        Spark = "Spark",
     }
 }
 
@@ -124,7 +138,8 @@ pub fn of(pod: &Marks<'_>) -> Option<Workload> {
     if matches!(pod.annotation("kubernetes.io/config.source"), Some("file" | "http")) {
         return static_pod(pod);
     }
-    let rules: [fn(&Marks<'_>) -> Option<Workload>; 5] = [stateful_set, daemon_set, job, clone_set, runner_set];
+    let rules: [fn(&Marks<'_>) -> Option<Workload>; 6] =
+        [stateful_set, daemon_set, job, clone_set, runner_set, deployment_config];
     let hashed = [
         ("pod-template-hash", WorkloadKind::Deployment),
         ("rollouts-pod-template-hash", WorkloadKind::Rollout),
@@ -167,6 +182,11 @@ fn workload(kind: WorkloadKind, name: &str, certain: bool) -> Option<Workload> {
 
 fn is_hash(text: &str) -> bool {
     (1..=HASH_MAX).contains(&text.len()) && text.bytes().all(|b| SAFE.contains(&b) || b.is_ascii_digit())
+}
+
+/// True for the random part that the API server puts behind a `generateName`.
+fn is_random(text: &str) -> bool {
+    text.len() == RANDOM && text.bytes().all(|b| SAFE.contains(&b))
 }
 
 fn is_number(text: &str) -> bool {
@@ -235,10 +255,21 @@ fn job(pod: &Marks<'_>) -> Option<Workload> {
     if let Some(buildkite) = ci::buildkite(pod, job) {
         return Some(buildkite);
     }
+    if let Some(name) = scaled_job(pod, job) {
+        return workload(WorkloadKind::ScaledJob, name, true);
+    }
     match cron_job(job, pod.created) {
         Some(name) => workload(WorkloadKind::CronJob, name, true),
         None => workload(WorkloadKind::Job, job, true),
     }
+}
+
+/// Matches `<name>-<random>`, a job's name, with the name in a label (KEDA, `scaling/executor/scale_jobs.go`). A name that
+/// was cut does not show all of it.
+fn scaled_job<'a>(pod: &Marks<'a>, job: &str) -> Option<&'a str> {
+    let name = pod.label("scaledjob.keda.sh/name")?;
+    let random = job.strip_prefix(name)?.strip_prefix('-')?;
+    is_random(random).then_some(name)
 }
 
 /// Matches `<name>-<minutes>`, or seconds up to Kubernetes 1.20: the time that the job was scheduled for. Such a number counts
@@ -273,8 +304,17 @@ fn runner_set(pod: &Marks<'_>) -> Option<Workload> {
         .strip_suffix("-runner-")?
         .strip_prefix(name)?
         .strip_prefix('-')?;
-    let random = of_set.len() == RANDOM && of_set.bytes().all(|b| SAFE.contains(&b));
-    random.then(|| workload(WorkloadKind::AutoscalingRunnerSet, name, true))?
+    is_random(of_set).then(|| workload(WorkloadKind::AutoscalingRunnerSet, name, true))?
+}
+
+/// Matches `<name>-<revision>-<random>`, with the name in a label and `<name>-<revision>` in another (openshift/api,
+/// `apps/v1/consts.go`).
+fn deployment_config(pod: &Marks<'_>) -> Option<Workload> {
+    let name = pod.label("deploymentconfig")?;
+    let controller = pod.base()?.strip_suffix('-')?;
+    let revision = controller.strip_prefix(name)?.strip_prefix('-')?;
+    let agrees = pod.label("deployment").is_none_or(|label| label == controller);
+    (agrees && is_number(revision)).then(|| workload(WorkloadKind::DeploymentConfig, name, true))?
 }
 
 /// Matches `<name>-<node>`: the same name as its mirror's in the API.

@@ -176,6 +176,12 @@ mod tests {
             (r"machine-qemu\x2d3\x2dweb\x2d01.scope", "machine-qemu-web-01.scope"),
             ("buildah-buildah2814710285.scope", "buildah-buildah.scope"),
             ("build-4f0e9d3b1f2e.service", "build.service"),
+            ("backup-20261130-203015.service", "backup.service"),
+            ("dump-2026-11-30.service", "dump.service"),
+            ("report-2026-11-30T20-21-17.service", "report.service"),
+            ("backup@2026-11-30.service", "backup@.service"),
+            (r"dump\x2d2026\x2d11\x2d30.service", "dump.service"),
+            ("ci-1a2b3c4.scope", "ci.scope"),
             ("0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a.scope", "*.scope"),
         ];
         for (name, expected) in table {
@@ -217,6 +223,9 @@ mod tests {
             "user-runtime-dir@1234567890.service",
             "user-1234567890.slice",
             "redis-6379.service",
+            "nginx-1.25.service",
+            "worker-3.service",
+            "web-facade1.service",
             "run-backup.service",
             "run-user.service",
             "docker.socket",

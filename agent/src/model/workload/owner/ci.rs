@@ -1,9 +1,9 @@
-//! Pods of build systems, whose controllers make a pod for each job under a name of its own.
+//! Pods of build systems and of schedulers of jobs, whose controllers make a pod for each job under a name of its own.
 //!
 //! The workload is the part that the next job has too. As with Kubernetes' own controllers, a label and the pod's name must
 //! agree, and nothing is taken from a label that the name does not show.
 
-use super::{BASE_MAX, Marks, RANDOM, SAFE, Workload, WorkloadKind, is_number, workload};
+use super::{BASE_MAX, Marks, RANDOM, Workload, WorkloadKind, is_number, is_random, workload};
 use crate::model::workload::generated;
 
 /// The characters of Jenkins' random suffixes.
@@ -17,8 +17,16 @@ const DRONE_RANDOM: usize = 20;
 const TEKTON_HASH: usize = 32;
 const TEKTON_MAX: usize = 63;
 
+/// The characters of a ULID, and their number, as Woodpecker writes it (Crockford's alphabet in lower case).
+const ULID: usize = 26;
+const ULID_LETTERS: &[u8] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// The random characters of Airflow, and the longest name that it makes.
+const AIRFLOW_RANDOM: usize = 8;
+const AIRFLOW_MAX: usize = 63;
+
 /// Rules for pods of controllers that use no Job. Buildkite's pods belong to a Job, and the rule for jobs calls [`buildkite`].
-pub(super) const RULES: [fn(&Marks<'_>) -> Option<Workload>; 8] = [
+pub(super) const RULES: [fn(&Marks<'_>) -> Option<Workload>; 13] = [
     gitlab,
     jenkins,
     tekton,
@@ -27,6 +35,11 @@ pub(super) const RULES: [fn(&Marks<'_>) -> Option<Workload>; 8] = [
     runner_deployment,
     runner_set,
     runners_job,
+    build_config,
+    prow,
+    woodpecker,
+    airflow,
+    spark,
 ];
 
 /// Matches `runner-<token>-project-<id>-concurrent-<n>-<random>`, all but the random part in a label. A job uses any free `<n>`.
@@ -39,7 +52,7 @@ fn gitlab(pod: &Marks<'_>) -> Option<Workload> {
     let alphanumeric = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let made = match random.strip_prefix('-') {
         Some(random) => random.len() == GITLAB_RANDOM && alphanumeric(random),
-        None => random.len() == RANDOM && random.bytes().all(|b| SAFE.contains(&b)),
+        None => is_random(random),
     };
     (made && is_number(slot) && is_number(project)).then(|| workload(WorkloadKind::GitLab, runner, true))?
 }
@@ -160,8 +173,74 @@ pub(super) fn buildkite(pod: &Marks<'_>, job: &str) -> Option<Workload> {
     made.then(|| workload(WorkloadKind::Buildkite, agent, true))?
 }
 
-fn is_random(text: &str) -> bool {
-    text.len() == RANDOM && text.bytes().all(|b| SAFE.contains(&b))
+/// Matches `<name>-<number>-build`, with the name in a label (openshift/api, `build/v1/consts.go`).
+fn build_config(pod: &Marks<'_>) -> Option<Workload> {
+    let (new, old) = (pod.label("openshift.io/build-config.name"), pod.label("buildconfig"));
+    let name = new.or(old).filter(|_| new.is_none() || old.is_none() || new == old)?;
+    let build = pod.name.strip_suffix("-build")?;
+    let number = build.strip_prefix(name)?.strip_prefix('-')?;
+    let agrees = pod.label("openshift.io/build.name").is_none_or(|label| label == build);
+    (agrees && is_number(number)).then(|| workload(WorkloadKind::BuildConfig, name, true))?
+}
+
+/// Matches a UUID, with the whole name in a label (Prow, `pod-utils/decorate/podspec.go`). Only labels name the job, hence
+/// it is not reported.
+fn prow(pod: &Marks<'_>) -> Option<Workload> {
+    let is_job = pod.label("created-by-prow") == Some("true") && pod.label("prow.k8s.io/job").is_some();
+    let made = is_job && pod.label("prow.k8s.io/id") == Some(pod.name) && generated::is_uuid(pod.name);
+    made.then(|| workload(WorkloadKind::Prow, "prow", true))?
+}
+
+/// Matches `wp-<ULID>` with a step in a label, and `wp-svc-<ULID>-<service>` with the whole name in one (Woodpecker,
+/// `backend/kubernetes/pod.go` and `service.go`). No name shows the repository or the step.
+fn woodpecker(pod: &Marks<'_>) -> Option<Workload> {
+    pod.label("step").filter(|step| !step.is_empty())?;
+    let id = match pod.name.strip_prefix("wp-svc-") {
+        Some(rest) if pod.label("service") == Some(pod.name) => rest.split_once('-')?.0,
+        Some(_) => return None,
+        None => pod.name.strip_prefix("wp-")?,
+    };
+    let made = id.len() == ULID && id.bytes().all(|b| ULID_LETTERS.contains(&b));
+    made.then(|| workload(WorkloadKind::Woodpecker, "woodpecker", true))?
+}
+
+/// Matches `<dag>-<task>-<random>`, with both in labels (Airflow, `kubernetes_helper_functions.py`). A pod of the
+/// `KubernetesPodOperator` has a name that does not show its DAG, and is its own workload.
+fn airflow(pod: &Marks<'_>) -> Option<Workload> {
+    let whole = slug(&format!("{}-{}", pod.label("dag_id")?, pod.label("task_id")?));
+    let (name, random) = pod.name.rsplit_once('-')?;
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let cut = pod.name.len() == AIRFLOW_MAX && whole.starts_with(name);
+    let made = random.len() == AIRFLOW_RANDOM && random.bytes().all(alphanumeric);
+    (made && (name == whole || cut)).then(|| workload(WorkloadKind::Airflow, name, name == whole))?
+}
+
+/// Returns the text as Airflow spells it in a name (python-slugify): each run of other characters is one hyphen.
+fn slug(text: &str) -> String {
+    let words = text
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+}
+
+/// Matches `<name>-<id>-exec-<n>` and `<name>-<id>-driver`, with `<n>` in a label and the name too since Spark 3.3
+/// (`BasicExecutorFeatureStep.scala`). Spark's operator leaves out the id.
+fn spark(pod: &Marks<'_>) -> Option<Workload> {
+    let run = match pod.label("spark-role")? {
+        "driver" => pod.name.strip_suffix("-driver")?,
+        "executor" => {
+            let number = pod.label("spark-exec-id").filter(|number| is_number(number))?;
+            pod.name.strip_suffix(number)?.strip_suffix("-exec-")?
+        }
+        _ => return None,
+    };
+    let label = pod.label("spark-app-name");
+    if label == Some(run) {
+        return workload(WorkloadKind::Spark, run, true);
+    }
+    let (name, id) = run.rsplit_once('-')?;
+    let made = generated::fold(id, "").is_some_and(|rest| rest.is_empty()) && label.is_none_or(|label| label == name);
+    made.then(|| workload(WorkloadKind::Spark, name, true))?
 }
 
 /// Returns the name of a run without its unique part: a random suffix, a point in time, an id.

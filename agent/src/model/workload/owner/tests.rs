@@ -89,6 +89,24 @@ fn each_controllers_pods_are_known_by_its_marks() {
             "CronJob backup",
         ),
         (
+            "azdo-scaledjob-4kzt9-x2v8q",
+            &[
+                ("job-name", "azdo-scaledjob-4kzt9"),
+                ("scaledjob.keda.sh/name", "azdo-scaledjob"),
+            ],
+            "ScaledJob azdo-scaledjob",
+        ),
+        (
+            "shop-3-x7k2p",
+            &[("deploymentconfig", "shop"), ("deployment", "shop-3")],
+            "DeploymentConfig shop",
+        ),
+        (
+            "shop-12-z5b4c",
+            &[("deploymentconfig", "shop")],
+            "DeploymentConfig shop",
+        ),
+        (
             "sample-j5ht6",
             &[
                 ("apps.kruise.io/cloneset-instance-id", "j5ht6"),
@@ -156,6 +174,14 @@ fn a_pod_without_consistent_marks_is_its_own_workload() {
             &[("actions.github.com/scale-set-name", "arc-linux")],
         ),
         ("arc-runner-z5b4c", &[("actions.github.com/scale-set-name", "arc")]),
+        ("evil-3-x7k2p", &[("deploymentconfig", "shop")]),
+        ("shop-x7k2p", &[("deploymentconfig", "shop")]),
+        ("shop-web-x7k2p", &[("deploymentconfig", "shop")]),
+        ("shop-3-deploy", &[("deploymentconfig", "shop")]),
+        (
+            "shop-3-x7k2p",
+            &[("deploymentconfig", "shop"), ("deployment", "shop-4")],
+        ),
         // Two consistent marks: one of them is forged.
         ("load-7d9c5b6f4-x7k2p", &[HASH, ("job-name", "load-7d9c5b6f4")]),
         (
@@ -213,6 +239,20 @@ fn a_jobs_whole_name_comes_from_its_label() {
     }
     assert_eq!(workload("hhhhh-x2v8q", labels), "-", "it was not cut");
     assert_eq!(workload("hhhhh-1-x2v8q", labels), "-", "it was not cut");
+}
+
+#[test]
+fn a_jobs_name_shows_the_scaled_job_that_its_label_claims() {
+    for (name, job, label) in [
+        ("load-x7k2p", "load", "other"),
+        ("load-x7k2p", "load", "load"),
+        ("load-evil-x7k2p", "load-evil", "load"),
+        ("loads-4kzt9-x7k2p", "loads-4kzt9", "load"),
+        ("load-4kzt9-x7k2p", "load-4kzt9", ""),
+    ] {
+        let labels: Pairs = Box::leak(Box::new([("job-name", job), ("scaledjob.keda.sh/name", label)]));
+        assert_eq!(workload(name, labels), format!("Job {job}"), "{name} {label}");
+    }
 }
 
 #[test]

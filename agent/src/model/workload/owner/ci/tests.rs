@@ -160,6 +160,83 @@ fn the_next_job_has_the_same_workload() {
             ],
             "RunnerSet linux",
         ),
+        (
+            "shop-17-build",
+            &[
+                ("openshift.io/build-config.name", "shop"),
+                ("buildconfig", "shop"),
+                ("openshift.io/build.name", "shop-17"),
+            ],
+            "BuildConfig shop",
+        ),
+        ("shop-18-build", &[("buildconfig", "shop")], "BuildConfig shop"),
+        (
+            "0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a",
+            &[
+                ("created-by-prow", "true"),
+                ("prow.k8s.io/id", "0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a"),
+                ("prow.k8s.io/job", "pull-shop-e2e"),
+            ],
+            "Prow prow",
+        ),
+        (
+            "wp-01he8bebctabr3kgk0qj36d2me",
+            &[("step", "build")],
+            "Woodpecker woodpecker",
+        ),
+        (
+            "wp-svc-01he8bebctabr3kgk0qj36d2me-database",
+            &[
+                ("step", "database"),
+                ("service", "wp-svc-01he8bebctabr3kgk0qj36d2me-database"),
+            ],
+            "Woodpecker woodpecker",
+        ),
+        (
+            "etl-orders-build-image-4kzt9a1e",
+            &[
+                ("dag_id", "ETL_orders"),
+                ("task_id", "build.image"),
+                ("try_number", "1"),
+            ],
+            "Airflow etl-orders-build-image",
+        ),
+        (
+            "a-directed-graph-with-a-long-name-and-a-task-with-anot-4kzt9a1e",
+            &[
+                ("dag_id", "a_directed_graph_with_a_long_name"),
+                ("task_id", "and_a_task_with_another"),
+            ],
+            "perhaps Airflow a-directed-graph-with-a-long-name-and-a-task-with-anot",
+        ),
+        (
+            "spark-pi-a5ae6a7b5c8d1d2d-exec-3",
+            &[
+                ("spark-role", "executor"),
+                ("spark-exec-id", "3"),
+                ("spark-app-name", "spark-pi"),
+            ],
+            "Spark spark-pi",
+        ),
+        (
+            "spark-pi-1591709246823-exec-1",
+            &[("spark-role", "executor"), ("spark-exec-id", "1")],
+            "Spark spark-pi",
+        ),
+        (
+            "spark-pi-exec-1",
+            &[
+                ("spark-role", "executor"),
+                ("spark-exec-id", "1"),
+                ("spark-app-name", "spark-pi"),
+            ],
+            "Spark spark-pi",
+        ),
+        (
+            "spark-pi-a5ae6a7b5c8d1d2d-driver",
+            &[("spark-role", "driver")],
+            "Spark spark-pi",
+        ),
     ];
     for (name, labels, expected) in cases {
         assert_eq!(workload(name, labels), *expected, "{name}");
@@ -168,6 +245,7 @@ fn the_next_job_has_the_same_workload() {
 
 /// The creator of a pod chooses its labels. A label alone gives it no workload, and neither do two that contradict each other.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_label_alone_gives_a_pod_no_workload() {
     let slot = "runner-t1-project-23-concurrent-0";
     let cases: &[(&str, Pairs<'_>)] = &[
@@ -217,6 +295,49 @@ fn a_label_alone_gives_a_pod_no_workload() {
                 ("statefulset.kubernetes.io/pod-name", "evil-0"),
             ],
         ),
+        ("evil-17-build", &[("buildconfig", "shop")]),
+        ("shop-web-build", &[("buildconfig", "shop")]),
+        (
+            "shop-17-build",
+            &[("buildconfig", "shop"), ("openshift.io/build.name", "shop-18")],
+        ),
+        (
+            "shop-17-build",
+            &[("buildconfig", "shop"), ("openshift.io/build-config.name", "other")],
+        ),
+        (
+            "evil",
+            &[
+                ("created-by-prow", "true"),
+                ("prow.k8s.io/id", "evil"),
+                ("prow.k8s.io/job", "release"),
+            ],
+        ),
+        (
+            "0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a",
+            &[("created-by-prow", "true"), ("prow.k8s.io/job", "release")],
+        ),
+        ("wp-01he8bebctabr3kgk0qj36d2me", &[]),
+        ("wp-blog", &[("step", "build")]),
+        ("wp-svc-01he8bebctabr3kgk0qj36d2me-database", &[("step", "database")]),
+        ("evil-4kzt9a1e", &[("dag_id", "etl"), ("task_id", "load")]),
+        ("etl-load-evil", &[("dag_id", "etl"), ("task_id", "load")]),
+        ("load-4kzt9a1e", &[("dag_id", "etl"), ("task_id", "load")]),
+        ("-4kzt9a1e", &[("dag_id", "_"), ("task_id", "_")]),
+        (
+            "evil-a5ae6a7b5c8d1d2d-exec-3",
+            &[
+                ("spark-role", "executor"),
+                ("spark-exec-id", "3"),
+                ("spark-app-name", "spark-pi"),
+            ],
+        ),
+        (
+            "spark-pi-a5ae6a7b5c8d1d2d-exec-3",
+            &[("spark-role", "executor"), ("spark-exec-id", "4")],
+        ),
+        ("spark-pi-exec-1", &[("spark-role", "executor"), ("spark-exec-id", "1")]),
+        ("spark-pi-driver", &[("spark-role", "driver")]),
         // The marks of two controllers, each consistent: one of them is forged.
         (
             "linux-fk92d-g4j94",
