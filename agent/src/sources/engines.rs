@@ -338,7 +338,7 @@ impl<'a> EngineSearch<'a> {
         let is_internal = |name: &SocketName| {
             settings
                 .as_ref()
-                .map_or_else(|| names::is_internal(name), |s| s.is_internal(name))
+                .map_or_else(|| names::is_internal_to_its_dockerd(name), |s| s.is_internal(name))
         };
         let (mut claimed, mut listeners, mut gaps) = (Vec::new(), Vec::new(), Vec::new());
         for at in sockets {

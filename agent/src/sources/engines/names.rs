@@ -7,6 +7,9 @@ use crate::model::engine::EngineKind;
 use crate::model::socket::SocketName;
 use crate::sources::docker::{EXEC_ROOTS, INTERNAL_SOCKETS, engine_of_socket};
 
+/// The directory of the plugins' sockets below an exec root.
+const PLUGINS: &str = "plugins";
+
 /// The length of the shortened ID of a network controller (moby `pkg/stringid`).
 const CONTROLLER_ID: usize = 12;
 
@@ -38,6 +41,12 @@ pub(super) fn is_internal(name: &SocketName) -> bool {
         .is_some_and(|(root, rest)| EXEC_ROOTS.contains(&root) && is_listed(rest))
 }
 
+/// True if a dockerd makes this socket of its own for itself. It only connects to those of its plugins.
+pub(super) fn is_internal_to_its_dockerd(name: &SocketName) -> bool {
+    let is_of_plugin = |path: &str| path.split('/').any(|component| component == PLUGINS);
+    is_internal(name) && !matches!(name, SocketName::Path(path) if is_of_plugin(path))
+}
+
 /// True if only a dockerd makes a socket of this name, whatever its program and its exec root are called: the one for
 /// sandbox keys, `libnetwork/<id of the controller>.sock`. This shows its process, and hides none of its sockets.
 pub(super) fn is_of_dockerd(name: &SocketName) -> bool {
@@ -52,7 +61,8 @@ pub(super) fn is_of_dockerd(name: &SocketName) -> bool {
 pub(super) fn is_internal_below(exec_root: &str, name: &SocketName) -> bool {
     let SocketName::Path(path) = name else { return false };
     let below = path.strip_prefix(exec_root.trim_end_matches('/'));
-    below.and_then(|rest| rest.strip_prefix('/')).is_some_and(is_listed)
+    let below = below.and_then(|rest| rest.strip_prefix('/'));
+    below.is_some_and(|below| is_listed(below) && !below.starts_with(PLUGINS))
 }
 
 fn is_listed(below: &str) -> bool {
@@ -125,7 +135,8 @@ mod tests {
         let name = |path: &str| SocketName::Path(path.to_owned());
         for (root, path, internal) in [
             ("/srv/exec", "/srv/exec/metrics.sock", true),
-            ("/srv/exec/", "/srv/exec/plugins/docker.sock", true),
+            ("/srv/exec/", "/srv/exec/swarm/control.sock", true),
+            ("/srv/exec/", "/srv/exec/plugins/docker.sock", false),
             ("/srv/exec", "/srv/execute/metrics.sock", false),
             ("/srv/exec", "/srv/exec/docker.sock", false),
             ("/srv", "/srv/exec/metrics.sock", false),

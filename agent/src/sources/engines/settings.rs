@@ -218,7 +218,7 @@ impl DaemonSettings {
     pub(super) fn is_internal(&self, name: &SocketName) -> bool {
         let is_below = match self.exec_root() {
             Some(root) => names::is_internal_below(root, name),
-            None => names::is_internal(name),
+            None => names::is_internal_to_its_dockerd(name),
         };
         is_below && !self.serves(name)
     }

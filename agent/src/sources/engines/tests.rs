@@ -57,7 +57,7 @@ fn a_socket_that_dockerd_is_told_to_serve_is_its_api_wherever_it_is() {
         (
             &["dockerd", "-H", "unix:///srv/x.sock"],
             "/run/docker/plugins/docker.sock",
-            false,
+            true,
         ),
         (
             &["dockerd", "-H", "unix:///run/docker/plugins/docker.sock"],
