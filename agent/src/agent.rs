@@ -33,7 +33,7 @@ use crate::model::snapshot::Snapshot;
 use crate::model::socket::ListeningFiles;
 use crate::model::time::Timestamp;
 use crate::sources::host_files::SocketPlaces;
-use crate::sources::mounts::{ContainerProcess, MountsSeen};
+use crate::sources::mounts::MountsSeen;
 use crate::sources::offload::{Offload, OffloadError};
 use crate::sources::runtime::{self, RuntimeSource};
 use crate::sources::sockets::live::KernelTables;
@@ -217,7 +217,7 @@ impl Agent {
         self.ask_runtime_again(&mut snapshot, &host.listening).await;
         self.add_settings(&mut snapshot, &mut sources).await;
         sources.push(runtime_status(runtime.took, &snapshot.runtime));
-        let facts = mount_facts(
+        let facts = MountFacts::of(
             &snapshot,
             host.contained,
             (Arc::clone(&host.listening), host.sees_machine),
@@ -325,29 +325,6 @@ fn taken_in(snapshot: &Snapshot, joined: &Joined) -> Option<u64> {
 fn recorded_since(snapshot: &Snapshot) -> Option<Timestamp> {
     let events = &snapshot.connects.reading.known()?.events;
     events.since.filter(|_| events.method.is_some())
-}
-
-fn mount_facts(
-    snapshot: &Snapshot,
-    contained: Sighting<Vec<ContainerProcess>>,
-    (listening, sees_machine): (Arc<ListeningFiles>, bool),
-) -> MountFacts {
-    let pods = snapshot.runtime.pods.reading.items().iter();
-    MountFacts {
-        containers: snapshot.runtime.containers.clone(),
-        sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),
-        supervised: snapshot.supervised.reading.known().cloned().unwrap_or_default(),
-        contained,
-        docker_data: snapshot
-            .host
-            .reading
-            .known()
-            .map(|host| host.docker_data.clone())
-            .unwrap_or_default(),
-        engines: snapshot.engines.clone(),
-        listening,
-        sees_machine,
-    }
 }
 
 /// Queries the runtime. If no runtime is found but there is evidence that this is a node, the runtime is unknown.

@@ -32,6 +32,7 @@ fn as_fact(field: &FieldDescriptorProto) -> Value {
         Type::String => "string",
         Type::Bool => "bool",
         Type::Int64 => "int64",
+        Type::Uint32 => "uint32",
         Type::Message | Type::Enum => field.type_name().trim_start_matches(".runtime.v1."),
         other => panic!("{}: {other:?} is not in use yet", field.name()),
     };

@@ -1,5 +1,6 @@
 //! The choice of the endpoint, and the report of the others.
 
+use castoff::model::identity::{Pid, ProcessKey};
 use castoff::model::kubelet::EndpointOrigin;
 use castoff::model::reading::{Hides, Reading, Reason};
 use castoff_tests::fake::cri::{Api, Broken, Fault, Manner, Method, Script};
@@ -91,6 +92,21 @@ async fn of_two_that_answer_the_one_for_docker_is_taken_with_a_gap() {
         seen.runtime.reading.known().expect("the kubelet says which").name,
         "containerd"
     );
+    assert_eq!(seen.runtime.gaps, []);
+}
+
+#[tokio::test]
+async fn a_kubelet_that_was_wholly_read_and_names_no_endpoint_uses_containerd() {
+    let host = Host::new();
+    let _one = host.serve(CONTAINERD, Script::default());
+    let _other = host.serve("run/cri-dockerd.sock", docker());
+    let mut kubelet = kubelet_with("");
+    if let Reading::Known(kubelet) = &mut kubelet.reading {
+        kubelet.endpoints.clear();
+        kubelet.process = Some(ProcessKey { pid: Pid(1), start: 1 });
+    }
+    let seen = ask(&mut host.source(None), &kubelet).await;
+    assert_eq!(seen.runtime.reading.known().expect("both answer").name, "containerd");
     assert_eq!(seen.runtime.gaps, []);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use castoff::model::container::Pod;
+use castoff::model::container::{Container, Pod};
 use castoff::model::reading::{Hides, Reason};
 use castoff_cri::v1;
 use castoff_tests::fake::cri::{Api, FakeCri, Fault, Method, Script};
@@ -43,6 +43,41 @@ async fn a_containers_mounts_are_requested_once() {
     fake.edit(|script| *script = all);
     ask(&mut source, &no_kubelet()).await;
     assert_eq!(status_calls(&fake), 32);
+}
+
+#[tokio::test]
+async fn containers_that_wait_for_a_start_are_listed_apart_with_one_call() {
+    let host = Host::new();
+    let socket = [("/var/run/docker.sock", "/x")];
+    let script = many(2)
+        .container("sandbox", "exited", "ship", &socket)
+        .state(v1::ContainerState::ContainerExited, 7)
+        .container("sandbox", "older", "ship", &socket)
+        .state(v1::ContainerState::ContainerExited, 6)
+        .container("sandbox", "created", "next", &socket)
+        .state(v1::ContainerState::ContainerCreated, 0);
+    let fake = host.serve(CONTAINERD, script);
+    let mut source = host.source(None);
+    for looks in 1..3 {
+        let seen = ask(&mut source, &no_kubelet()).await;
+        assert_eq!(seen.containers.reading.known().map(Vec::len), Some(2));
+        assert_eq!(seen.containers.gaps, []);
+        let paths = |c: &Container| c.mounts.items().iter().map(|m| m.host_path.clone()).collect::<String>();
+        let waiting: Vec<_> = seen.waiting.iter().map(|c| (c.id.0.as_str(), paths(c))).collect();
+        let expected = ["exited", "created"].map(|id| (id, "/var/run/docker.sock".to_owned()));
+        assert_eq!(waiting, expected);
+        assert_eq!(fake.calls(Api::V1, Method::ListContainers), looks);
+        assert_eq!(status_calls(&fake), 4, "asked once");
+    }
+    fake.edit(|script| {
+        *script = script
+            .clone()
+            .fault(Method::ListPodSandbox, Fault::Error(Code::Internal, "no"))
+    });
+    let seen = ask(&mut source, &no_kubelet()).await;
+    assert_eq!(seen.waiting, []);
+    let gaps: Vec<_> = seen.containers.gaps.iter().map(|g| (g.hides, g.count)).collect();
+    assert_eq!(gaps, [(Hides::Exposure, 2)], "they may be of pods that have ended");
 }
 
 #[tokio::test]

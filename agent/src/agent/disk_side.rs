@@ -17,6 +17,7 @@ use crate::model::identity::ContainerId;
 use crate::model::kubelet::Kubelet;
 use crate::model::last_connect::moment_of;
 use crate::model::reading::{Gap, Reading, Sighting, Source};
+use crate::model::snapshot::Snapshot;
 use crate::model::socket::ListeningFiles;
 use crate::sources::HostPaths;
 use crate::sources::engines::read_records;
@@ -153,7 +154,7 @@ impl MountSide {
 
 /// The facts of other looks that the look at mounts needs; it owns them during the look.
 pub(super) struct MountFacts {
-    /// The containers that the runtime lists.
+    /// The containers that the runtime lists: those that run or wait for their next start.
     pub(super) containers: Sighting<Vec<Container>>,
     /// The sandboxes of its pods.
     pub(super) sandboxes: BTreeSet<ContainerId>,
@@ -171,6 +172,37 @@ pub(super) struct MountFacts {
     pub(super) sees_machine: bool,
 }
 
+impl MountFacts {
+    /// Takes them from a snapshot.
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        contained: Sighting<Vec<ContainerProcess>>,
+        (listening, sees_machine): (Arc<ListeningFiles>, bool),
+    ) -> Self {
+        let pods = snapshot.runtime.pods.reading.items().iter();
+        let mut containers = snapshot.runtime.containers.clone();
+        if let Reading::Known(list) = &mut containers.reading {
+            // What they mount leads to an engine at their next start.
+            list.extend(snapshot.runtime.waiting.iter().cloned());
+        }
+        Self {
+            containers,
+            sandboxes: pods.map(|pod| pod.sandbox.clone()).collect(),
+            supervised: snapshot.supervised.reading.known().cloned().unwrap_or_default(),
+            contained,
+            docker_data: snapshot
+                .host
+                .reading
+                .known()
+                .map(|host| host.docker_data.clone())
+                .unwrap_or_default(),
+            engines: snapshot.engines.clone(),
+            listening,
+            sees_machine,
+        }
+    }
+}
+
 /// The status of the look at the files, over all of its parts.
 pub(super) fn files_status(files: &Timed<Sighting<HostFiles>>) -> SourceStatus {
     let mut status = files.status();
@@ -180,4 +212,28 @@ pub(super) fn files_status(files: &Timed<Sighting<HostFiles>>) -> SourceStatus {
         status.gaps = gaps;
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reading::Hides;
+    use crate::model::sample;
+
+    #[test]
+    fn the_mounts_of_containers_that_wait_are_looked_at() {
+        let mut node = sample::clear_node();
+        let waiting = Container {
+            id: sample::id(8),
+            ..sample::known(&mut node.runtime.containers)[0].clone()
+        };
+        node.runtime.waiting = vec![waiting];
+        let looked_at = |node: &Snapshot| {
+            let facts = MountFacts::of(node, Sighting::absent(), (Arc::default(), true));
+            facts.containers.reading.known().map(Vec::len)
+        };
+        assert_eq!(looked_at(&node), Some(2));
+        node.runtime.containers = Sighting::unknown(sample::gap(Hides::Exposure));
+        assert_eq!(looked_at(&node), None);
+    }
 }

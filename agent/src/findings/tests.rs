@@ -9,6 +9,7 @@ mod relays;
 mod requests;
 mod runtime_socket;
 mod taking_docker_away;
+mod waiting;
 
 use std::time::Duration;
 

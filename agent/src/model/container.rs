@@ -87,7 +87,7 @@ impl fmt::Display for PodContainer {
     }
 }
 
-/// A running container, from `ListContainers`.
+/// A container of a pod, from `ListContainers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// Its id.

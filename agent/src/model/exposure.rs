@@ -215,7 +215,7 @@ pub struct Exposure {
     pub readonly: bool,
     /// The container's right to open the socket now.
     pub access: Access,
-    /// True if the container has the mount now.
+    /// True if the container has the mount now. One that does not run has it at its next start.
     pub mounted: bool,
     /// The time at which the mount was first seen, in this container or an earlier one of its workload.
     pub first_seen: Timestamp,

@@ -103,6 +103,9 @@ pub struct RuntimeSighting {
     pub pods: Sighting<Vec<Pod>>,
     /// Its running containers.
     pub containers: Sighting<Vec<Container>>,
+    /// The containers of its ready pods that do not run and may be started again: created, or ended. No process is
+    /// theirs, but their mounts are those of the next start. None if `containers` is not known.
+    pub waiting: Vec<Container>,
     /// The requested containers that have ended and are still listed.
     pub ended: Vec<EndedContainer>,
 }

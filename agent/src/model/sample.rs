@@ -81,6 +81,7 @@ pub(crate) fn clear_node() -> Snapshot {
                 image: "registry.test/build:1".into(),
                 mounts: Reading::Known(Vec::new()),
             }]),
+            waiting: Vec::new(),
             ended: Vec::new(),
         },
         runtime_socket: Reading::Known(runtime_socket()),

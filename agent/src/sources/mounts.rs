@@ -54,7 +54,7 @@ pub struct Looked<'a> {
     pub host: &'a HostPaths,
     /// Reads more about each process.
     pub reader: &'a ProcessReader,
-    /// The containers that the runtime lists.
+    /// The containers that the runtime lists: those that run or wait for their next start.
     pub containers: &'a Sighting<Vec<Container>>,
     /// The sandboxes of its pods, which mount nothing.
     pub sandboxes: &'a BTreeSet<ContainerId>,

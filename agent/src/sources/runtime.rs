@@ -1,13 +1,14 @@
-//! The node's container runtime, asked over CRI: its name, its conditions, its pods, and its running containers with
-//! their mounts.
+//! The node's container runtime, asked over CRI: its name, its conditions, its pods, and their containers with their
+//! mounts: those that run, and those of ready pods that may be started again.
 //!
 //! Must never use `runtime.v1alpha2` if `runtime.v1` answers: the request alone makes containerd (since 1.6.25 and
 //! 1.7.9) report a deprecated use. Must never replace a named endpoint by another one. If castoff's own setting or the
 //! kubelet names an endpoint that does not answer, the runtime is *unknown*, even if other endpoints answer, because
 //! the kubelet does not use those.
 //!
-//! If no endpoint is named, every well-known socket that exists is asked. castoff uses the first one that answers,
-//! preferably one that serves Docker. If another one also answers, or may be a runtime but cannot be queried, there is
+//! If no endpoint is named, every well-known socket that exists is asked. A kubelet whose process and settings were all
+//! read uses its default, if that answers. Otherwise castoff uses the first one that answers, preferably one that serves
+//! Docker. If another one also answers, or may be a runtime but cannot be queried, there is
 //! a gap, because the kubelet may use that one. A socket that answers and knows neither version of CRI (Docker's own
 //! containerd, whose CRI is disabled) is refused and hides nothing. Without such a socket, the runtime is absent.
 
@@ -20,6 +21,7 @@ pub(crate) mod fuzzing;
 mod mounts;
 mod negotiate;
 mod refusal;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -88,7 +90,7 @@ impl RuntimeSource {
         wanted: &BTreeSet<ContainerId>,
     ) -> RuntimeSighting {
         let allowance = Allowance::new(self.deadline, self.deadline * Self::DEADLINES_IN_ALL);
-        let chosen = self.choose(kubelet.reading.known(), listening, allowance).await;
+        let chosen = self.choose(kubelet, listening, allowance).await;
         let Chosen {
             answered,
             refused,
@@ -99,13 +101,14 @@ impl RuntimeSource {
             Reading::Absent => return without(Reading::Absent, gaps, refused),
             Reading::Unknown(gap) => return without(Reading::Unknown(gap), gaps, refused),
         };
-        let (mut runtime, pods, (mut containers, ended)) = query_all(&answered, self.node.as_deref(), wanted).await;
+        let (mut runtime, pods, mut listed) = query_all(&answered, self.node.as_deref(), wanted).await;
         runtime.gaps.extend(gaps);
-        if let Reading::Known(list) = &mut containers.reading {
+        if let Reading::Known(running) = &mut listed.running.reading {
             let path = &answered.socket.candidate.path;
-            let unseen = self.mounts.query_new(list, &answered.client, answered.api, path).await;
+            let lists = [running, &mut listed.waiting];
+            let unseen = self.mounts.query_new(lists, &answered.client, answered.api, path).await;
             for gap in unseen {
-                gap.fold_into(&mut containers.gaps);
+                gap.fold_into(&mut listed.running.gaps);
             }
         }
         RuntimeSighting {
@@ -113,8 +116,9 @@ impl RuntimeSource {
             socket: Some(answered.socket.identity),
             refused,
             pods,
-            containers,
-            ended,
+            containers: listed.running,
+            waiting: listed.waiting,
+            ended: listed.ended,
         }
     }
 }
@@ -122,7 +126,7 @@ impl RuntimeSource {
 impl RuntimeSource {
     async fn choose(
         &mut self,
-        kubelet: Option<&Kubelet>,
+        kubelet: &Sighting<Kubelet>,
         listening: &Arc<ListeningFiles>,
         allowance: Allowance,
     ) -> Chosen {
@@ -130,7 +134,7 @@ impl RuntimeSource {
         let elsewhere = self
             .configured
             .as_ref()
-            .and(kubelet)
+            .and(kubelet.reading.known())
             .and_then(|k| k.endpoints.first())
             // castoff's own guess is not the kubelet's setting.
             .filter(|first| !endpoint::is_well_known(first))
@@ -196,8 +200,16 @@ fn without(runtime: Reading<Runtime>, gaps: Vec<Gap>, refused: Vec<RefusedEndpoi
         runtime: Sighting { reading: runtime, gaps },
         socket: None,
         refused,
+        waiting: Vec::new(),
         ended: Vec::new(),
     }
+}
+
+/// The containers of one answer.
+struct Listed {
+    running: Sighting<Vec<Container>>,
+    waiting: Vec<Container>,
+    ended: Vec<EndedContainer>,
 }
 
 /// Asks the runtime for everything but the mounts, concurrently.
@@ -205,11 +217,7 @@ async fn query_all(
     runtime: &Answered,
     node: Option<&str>,
     wanted: &BTreeSet<ContainerId>,
-) -> (
-    Sighting<Runtime>,
-    Sighting<Vec<Pod>>,
-    (Sighting<Vec<Container>>, Vec<EndedContainer>),
-) {
+) -> (Sighting<Runtime>, Sighting<Vec<Pod>>, Listed) {
     let Answered {
         socket,
         client,
@@ -219,20 +227,15 @@ async fn query_all(
     } = runtime;
     // containerd's verbose answer has its configuration. castoff keeps only which warnings are disabled.
     let verbose = name == "containerd";
-    let (status, cgroup_driver, pod_metrics, pods, containers) = tokio::join!(
+    let (status, cgroup_driver, pod_metrics, (pods, listed)) = tokio::join!(
         client.query(*api, v1::StatusRequest { verbose }),
         query_cgroup_driver(runtime),
         query_pod_metrics(runtime),
-        client.query(*api, v1::ListPodSandboxRequest {}),
-        query_containers(runtime, wanted),
+        query_lists(runtime, node, wanted),
     );
     let path = &socket.candidate.path;
     let status = status.map_err(|error| error.gap(Hides::Detail, *api, v1::StatusRequest::METHOD, path));
     let (conditions, deprecations, silenced_deprecations) = convert::status(status);
-    let pods = pods.map_or_else(
-        |e| Sighting::unknown(e.gap(Hides::Identity, *api, v1::ListPodSandboxRequest::METHOD, path)),
-        |answer| convert::pods(answer, node),
-    );
     let runtime = Runtime {
         endpoint: socket.candidate.clone(),
         canonical_path: socket.canonical.to_string_lossy().into_owned(),
@@ -246,33 +249,41 @@ async fn query_all(
         pod_metrics,
     };
     let gaps = convert::gap_of_silenced(&runtime.silenced_deprecations);
-    (Sighting::partial(runtime, gaps.into_iter().collect()), pods, containers)
+    (Sighting::partial(runtime, gaps.into_iter().collect()), pods, listed)
 }
 
-/// Returns the running containers, and those of `wanted` that have ended.
-async fn query_containers(
+/// Returns the pods, and the containers in all states: one call costs the runtime less than one for each state, and the
+/// kubelet makes the same call each second. Lists the pods after the containers, so that the pod of each container was
+/// already there: one that is not listed has been removed.
+async fn query_lists(
     runtime: &Answered,
+    node: Option<&str>,
     wanted: &BTreeSet<ContainerId>,
-) -> (Sighting<Vec<Container>>, Vec<EndedContainer>) {
-    let running = v1::ContainerStateValue {
-        state: v1::ContainerState::ContainerRunning as i32,
+) -> (Sighting<Vec<Pod>>, Listed) {
+    let (client, api, path) = (&runtime.client, runtime.api, &runtime.socket.candidate.path);
+    let containers = client.query(api, v1::ListContainersRequest { filter: None }).await;
+    let pods = client.query(api, v1::ListPodSandboxRequest {}).await;
+    let pods = pods.map_or_else(
+        |e| Sighting::unknown(e.gap(Hides::Identity, api, v1::ListPodSandboxRequest::METHOD, path)),
+        |answer| convert::pods(answer, node),
+    );
+    let listed = match containers {
+        Ok(answer) => {
+            let ended = convert::ended(&answer, wanted);
+            let (running, waiting) = convert::containers(answer, &pods);
+            Listed {
+                running,
+                waiting,
+                ended,
+            }
+        }
+        Err(error) => Listed {
+            running: Sighting::unknown(error.gap(Hides::Exposure, api, v1::ListContainersRequest::METHOD, path)),
+            waiting: Vec::new(),
+            ended: Vec::new(),
+        },
     };
-    // A node has many containers that have ended, so they are requested only if one of them is wanted.
-    let filter = wanted
-        .is_empty()
-        .then_some(v1::ContainerFilter { state: Some(running) });
-    let request = v1::ListContainersRequest { filter };
-    match runtime.client.query(runtime.api, request).await {
-        Ok(mut answer) => {
-            let ended = convert::ended(&mut answer, wanted);
-            (convert::containers(answer), ended)
-        }
-        Err(error) => {
-            let (method, path) = (v1::ListContainersRequest::METHOD, &runtime.socket.candidate.path);
-            let gap = error.gap(Hides::Exposure, runtime.api, method, path);
-            (Sighting::unknown(gap), Vec::new())
-        }
-    }
+    (pods, listed)
 }
 
 /// Calls `RuntimeConfig`, which v1alpha2 never had and v1 has since cri-api 0.28. A runtime without it is a known fact.

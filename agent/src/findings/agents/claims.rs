@@ -10,7 +10,7 @@ use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
 use crate::model::workload::container_name;
 
-/// The images of the containers that run now.
+/// The images of the containers that run now, or that wait for their next start.
 pub(in crate::findings) struct Claims<'a> {
     /// By namespace, pod and container.
     of_pods: HashMap<(&'a str, &'a str, &'a str), &'a str>,
@@ -23,7 +23,9 @@ impl<'a> Claims<'a> {
     pub(in crate::findings) fn new(snapshot: &'a Snapshot) -> Self {
         let pods = snapshot.runtime.pods.reading.items().iter();
         let pods: HashMap<_, _> = pods.map(|pod| (&pod.sandbox, pod)).collect();
-        let containers = snapshot.runtime.containers.reading.items().iter();
+        let runtime = &snapshot.runtime;
+        // Of two containers with one name, the one that runs counts.
+        let containers = runtime.waiting.iter().chain(runtime.containers.reading.items());
         let of_pods = containers.filter_map(|container| {
             let pod = pods.get(&container.sandbox)?;
             let place = (pod.namespace.as_str(), pod.name.as_str(), container.name.as_str());

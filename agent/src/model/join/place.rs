@@ -59,12 +59,13 @@ impl<'a> Places<'a> {
             places.list(&pod.sandbox, pod, None);
             by_sandbox.insert(&pod.sandbox, pod);
         }
-        for container in snapshot.runtime.containers.reading.items() {
+        let runtime = &snapshot.runtime;
+        for container in runtime.containers.reading.items().iter().chain(&runtime.waiting) {
             if let Some(pod) = by_sandbox.get(&container.sandbox) {
                 places.list(&container.id, pod, Some(&container.name));
                 continue;
             }
-            // The list of pods failed, or was taken before this pod was made.
+            // The list of pods failed, or this pod was removed meanwhile.
             let place = ProcessPlace::EngineContainer {
                 engine: None,
                 name: format!("{} ({})", container.name, container.id.short()),

@@ -3,6 +3,7 @@
 use rustix::fs::FileType;
 
 use super::search::MountSearch;
+use crate::model::container::Mount;
 use crate::model::engine::EngineKind;
 use crate::model::exposure::{Access, Lost, LostMount, Reach, Reached, Via};
 use crate::model::identity::FileIdentity;
@@ -39,6 +40,13 @@ pub(super) fn suggested(path: &[u8]) -> Option<Suggested> {
         return Some(Suggested::Dockershim);
     }
     suggested_kind(&SocketName::Path(path.into_owned())).map(Suggested::Engine)
+}
+
+/// Returns the kind that the names of a requested mount suggest: the host's, or else the container's, where a client looks
+/// for an engine's socket. The runtime's own socket may be mounted under the name of a dockershim, and is none.
+pub(super) fn suggested_by(mount: &Mount) -> Option<Suggested> {
+    let of_engine = |name: &Suggested| name.engine().is_some();
+    suggested(mount.host_path.as_bytes()).or_else(|| suggested(mount.container_path.as_bytes()).filter(of_engine))
 }
 
 /// A mount with the name of an engine's socket.

@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 
 use super::contained::{Chain, chain_of};
 use super::files::DockerDirectory;
-use super::named::{Named, suggested};
+use super::named::{Named, suggested_by};
 use super::own::{OwnMounts, View};
 use super::table::{below, path_of};
 use super::targets::{Host, Target};
@@ -300,7 +300,7 @@ impl<'a> MountSearch<'a> {
                 self.reach(subject, at, via, mount, Access::Unknown);
             }
         }
-        if let Some(name) = suggested(mount.host_path.as_bytes()).filter(|_| !leads) {
+        if let Some(name) = suggested_by(mount).filter(|_| !leads) {
             let named = Named {
                 name,
                 host_path: mount.host_path.clone(),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use castoff_cri::v1;
 use serde::Deserialize;
 
+use super::waiting;
 use crate::model::container::{Container, EndedContainer, Mount, Pod};
 use crate::model::identity::ContainerId;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting};
@@ -196,14 +197,12 @@ fn workload(pod: &v1::PodSandbox, name: &str, node: Option<&str>) -> Option<Work
     })
 }
 
-/// Removes the containers that do not run from an answer, and returns those of them that are `wanted`.
-pub(crate) fn ended(answer: &mut v1::ListContainersResponse, wanted: &BTreeSet<ContainerId>) -> Vec<EndedContainer> {
-    let (running, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut answer.containers)
-        .into_iter()
-        .partition(|c| c.state == v1::ContainerState::ContainerRunning as i32);
-    answer.containers = running;
-    let ended = ended.into_iter().filter_map(|container| {
-        let id = id(container.id).filter(|id| wanted.contains(id))?;
+/// Returns the containers of an answer that do not run and are `wanted`.
+pub(crate) fn ended(answer: &v1::ListContainersResponse, wanted: &BTreeSet<ContainerId>) -> Vec<EndedContainer> {
+    let ended = answer.containers.iter().filter(|c| !waiting::runs(c));
+    let ended = ended.filter_map(|container| {
+        let id = str::from_utf8(&container.id).ok()?;
+        let id = wanted.get(&ContainerId(id.to_owned()))?.clone();
         Some(EndedContainer {
             name: name_of(container.metadata.as_ref(), &id),
             sandbox: ContainerId(printable(&container.pod_sandbox_id)),
@@ -219,13 +218,17 @@ fn name_of(metadata: Option<&v1::ContainerMetadata>, id: &ContainerId) -> String
     if name.is_empty() { id.short().to_owned() } else { name }
 }
 
-/// Returns the running containers of `ListContainers`, without their mounts. One without an ID is left out, and so is
-/// one that does not run: a runtime may ignore the filter.
-pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Container>> {
-    let mut all = answer.containers;
-    all.retain(|c| c.state == v1::ContainerState::ContainerRunning as i32);
+/// Returns the running containers of `ListContainers`, and those that wait for a start in one of `pods`, both without
+/// their mounts. One without an ID is left out.
+pub(crate) fn containers(
+    answer: v1::ListContainersResponse,
+    pods: &Sighting<Vec<Pod>>,
+) -> (Sighting<Vec<Container>>, Vec<Container>) {
+    let separated = waiting::separate(answer.containers, pods);
+    let running = separated.running.into_iter().map(|container| (container, true));
+    let all = running.chain(separated.waiting.into_iter().map(|container| (container, false)));
     let mut known = HashSet::new();
-    listed("ListContainers", Hides::Exposure, all, |container| {
+    let mut seen = listed("ListContainers", Hides::Exposure, all.collect(), |(container, runs)| {
         let id = id(container.id)?;
         let image = container.image.unwrap_or_default();
         let image = if image.user_specified_image.is_empty() {
@@ -233,14 +236,24 @@ pub(crate) fn containers(answer: v1::ListContainersResponse) -> Sighting<Vec<Con
         } else {
             image.user_specified_image
         };
-        known.insert(id.clone()).then(|| Container {
+        let listed = known.insert(id.clone()).then(|| Container {
             name: name_of(container.metadata.as_ref(), &id),
             id,
             sandbox: ContainerId(printable(&container.pod_sandbox_id)),
             image: printable(&image),
             mounts: unknown_mounts(Reason::DependsOnAnother, "not asked yet"),
-        })
-    })
+        });
+        Some((listed?, runs))
+    });
+    seen.gaps.extend(separated.gap);
+    let mut waiting = Vec::new();
+    let running = seen.reading.map(|all| {
+        let (running, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, runs)| *runs);
+        waiting.extend(others.into_iter().map(|(container, _)| container));
+        running.into_iter().map(|(container, _)| container).collect()
+    });
+    let gaps = seen.gaps;
+    (Sighting { reading: running, gaps }, waiting)
 }
 
 /// Returns the host paths of a container's mounts. One bad path makes them all unknown: a path in another form would be

@@ -1,8 +1,9 @@
 //! The endpoints that may be the runtime's, and the socket of each.
 //!
 //! The first setting decides: castoff's own, or else the kubelet's. If neither names an endpoint, castoff tries the
-//! paths that runtimes are known to use. The name of a socket proves nothing (`/run/dockershim.sock` is containerd's on
-//! some systems), so castoff resolves every path to a socket and queries that.
+//! paths that runtimes are known to use, and prefers the kubelet's default where the kubelet uses it. The name of a
+//! socket proves nothing (`/run/dockershim.sock` is containerd's on some systems), so castoff resolves every path to a
+//! socket and queries that.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use rustix::fs::FileType;
 
 use crate::model::identity::FileIdentity;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin, Kubelet};
-use crate::model::reading::{Gap, Hides, Reason};
+use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::runtime::RefusedEndpoint;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::{Rooted, Unresolved, Walked};
@@ -24,10 +25,17 @@ pub(crate) const K3S_CRI_DOCKERD: &str = "/run/k3s/cri-dockerd/cri-dockerd.sock"
 /// The socket where a kubelet up to 1.23 serves CRI for Docker.
 pub(crate) const DOCKERSHIM: &str = "/var/run/dockershim.sock";
 
+/// The name of the kubelet's own program.
+const KUBELET: &str = "kubelet";
+
+/// The endpoint of a kubelet that is given none (`SetDefaults_KubeletConfiguration` since 1.27, the flag's default since
+/// 1.24). Before, the default was dockershim's.
+pub(super) const KUBELETS_DEFAULT: &str = "/run/containerd/containerd.sock";
+
 /// The paths that runtimes are known to use, with the runtime. `/run/…` includes `/var/run/…`, which is nearly always
 /// the same directory.
 const WELL_KNOWN: [(&str, &str); 11] = [
-    ("/run/containerd/containerd.sock", "containerd"),
+    (KUBELETS_DEFAULT, "containerd"),
     (K3S_CONTAINERD, "k3s, rke2"),
     ("/run/k0s/containerd.sock", "k0s"),
     ("/var/snap/microk8s/common/run/containerd.sock", "microk8s"),
@@ -47,17 +55,32 @@ pub(crate) enum Candidates {
     Named(EndpointCandidate),
     /// No endpoint was named: all of these that exist are asked.
     Known(Vec<EndpointCandidate>),
+    /// The same with all well-known paths, of which the kubelet uses [`KUBELETS_DEFAULT`].
+    Default,
 }
 
 /// Returns the candidates from castoff's and the kubelet's settings. If the kubelet has several, it uses the first and
 /// not the others.
-pub(crate) fn candidates(configured: Option<&EndpointCandidate>, kubelet: Option<&Kubelet>) -> Candidates {
-    let given = kubelet.map_or(&[][..], |k| &k.endpoints);
+pub(crate) fn candidates(configured: Option<&EndpointCandidate>, kubelet: &Sighting<Kubelet>) -> Candidates {
+    let given = kubelet.reading.known().map_or(&[][..], |k| &k.endpoints);
     match configured.or_else(|| given.first()) {
         Some(winner) if !is_well_known(winner) => Candidates::Named(winner.clone()),
         Some(_) => Candidates::Known(given.iter().filter(|c| is_well_known(c)).cloned().collect()),
+        None if uses_default(kubelet) => Candidates::Default,
         None => Candidates::Known(well_known()),
     }
+}
+
+/// True if the kubelet's process was seen, all its settings were read, and none names an endpoint. The defaults of a
+/// kubelet within another program are that program's.
+fn uses_default(kubelet: &Sighting<Kubelet>) -> bool {
+    let is_silent = |k: &Kubelet| {
+        k.process.is_some()
+            && k.program.as_deref() == Some(KUBELET)
+            && k.dockershim != Some(true)
+            && k.endpoints.is_empty()
+    };
+    kubelet.gaps.is_empty() && kubelet.reading.known().is_some_and(is_silent)
 }
 
 /// Returns the path of an endpoint in the notations of kubelets and runtimes: `unix:///path`, `unix:/path` or the bare
@@ -78,11 +101,16 @@ pub(super) fn is_of_a_runtime(canonical: &Path) -> bool {
         .any(|(known, _)| *known == path || Some(*known) == run)
 }
 
+/// True if the path is that of a kubelet's dockershim.
+pub(super) fn is_dockershim(path: &str) -> bool {
+    path == DOCKERSHIM || is_twin(path, DOCKERSHIM)
+}
+
 pub(super) fn is_well_known(candidate: &EndpointCandidate) -> bool {
     matches!(candidate.origin, EndpointOrigin::WellKnown { .. })
 }
 
-fn well_known() -> Vec<EndpointCandidate> {
+pub(super) fn well_known() -> Vec<EndpointCandidate> {
     let rows = WELL_KNOWN.iter().flat_map(|(path, of)| {
         let other = path.starts_with("/run/").then(|| format!("/var{path}"));
         [Some((*path).to_owned()), other]

@@ -23,23 +23,21 @@ pub(crate) struct KnownMounts {
 }
 
 impl KnownMounts {
-    /// Adds the mounts to `containers`: requests those of new containers, and drops those of containers that are gone.
-    /// A container that has vanished since it was listed is left out. If the request fails, the mounts stay unknown,
-    /// the failure is counted in the gaps, and the request is repeated in the next cycle. `path` is the endpoint's path
-    /// in the gaps.
+    /// Adds the mounts to the containers of both lists: requests those of new containers, and drops those of
+    /// containers that are gone. A container that has vanished since it was listed is left out. If the request fails,
+    /// the mounts stay unknown, the failure is counted in the gaps, and the request is repeated in the next cycle.
+    /// `path` is the endpoint's path in the gaps.
     pub(crate) async fn query_new(
         &mut self,
-        containers: &mut Vec<Container>,
+        mut lists: [&mut Vec<Container>; 2],
         client: &Client,
         api: CriApi,
         path: &str,
     ) -> Vec<Gap> {
-        let listed: HashSet<&ContainerId> = containers.iter().map(|c| &c.id).collect();
-        self.of.retain(|id, _| listed.contains(id));
-        let new = containers
-            .iter()
-            .map(|c| c.id.clone())
-            .filter(|id| !self.of.contains_key(id));
+        let listed: Vec<&ContainerId> = lists.iter().flat_map(|list| list.iter().map(|c| &c.id)).collect();
+        let all: HashSet<&ContainerId> = listed.iter().copied().collect();
+        self.of.retain(|id, _| all.contains(id));
+        let new = listed.into_iter().filter(|id| !self.of.contains_key(id)).cloned();
         let (mut answered, mut vanished) = (HashMap::new(), HashSet::new());
         for (id, answer) in query_each(new.collect(), client, api).await {
             match answer {
@@ -55,9 +53,11 @@ impl KnownMounts {
                 }
             }
         }
-        containers.retain(|c| !vanished.contains(&c.id));
+        for list in &mut lists {
+            list.retain(|c| !vanished.contains(&c.id));
+        }
         let mut gaps = Vec::new();
-        for container in containers {
+        for container in lists.into_iter().flatten() {
             container.mounts = match (self.of.get(&container.id), answered.remove(&container.id)) {
                 (Some(mounts), _) => Reading::Known(mounts.clone()),
                 (None, Some(Reading::Known(mounts))) => {

@@ -10,6 +10,7 @@ use super::convert::printable;
 use super::endpoint::{self, Candidates, FoundSocket};
 use super::fence;
 use super::refusal::CallError;
+use crate::model::identity::FileIdentity;
 use crate::model::kubelet::EndpointCandidate;
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::runtime::{CriApi, RefusedEndpoint};
@@ -20,6 +21,8 @@ use crate::model::socket::ListeningFiles;
 pub(crate) struct Found {
     /// True if the endpoint was named, so that no other may replace it.
     pub named: bool,
+    /// The kubelet's default, if the kubelet uses it and it is a socket.
+    pub default: Option<FileIdentity>,
     /// The sockets, in the order in which they are preferred.
     pub sockets: Vec<FoundSocket>,
     /// Candidates that are not sockets.
@@ -45,14 +48,13 @@ pub(crate) fn find(
 
 fn find_all(root: &Path, candidates: Candidates, elsewhere: Option<&EndpointCandidate>) -> Found {
     match candidates {
-        Candidates::Known(known) => {
-            let (sockets, refused) = endpoint::find_known(root, known);
-            Found {
-                sockets,
-                refused,
-                ..Found::default()
-            }
-        }
+        Candidates::Known(known) => find_known(root, known),
+        Candidates::Default => Found {
+            default: endpoint::walk(root, endpoint::KUBELETS_DEFAULT)
+                .ok()
+                .map(|walked| walked.identity),
+            ..find_known(root, endpoint::well_known())
+        },
         Candidates::Named(candidate) => {
             let gap = elsewhere.and_then(|kubelets| differs(root, &candidate, kubelets));
             let (sockets, refused) = match endpoint::find_socket(root, candidate) {
@@ -61,11 +63,21 @@ fn find_all(root: &Path, candidates: Candidates, elsewhere: Option<&EndpointCand
             };
             Found {
                 named: true,
+                default: None,
                 sockets,
                 refused,
                 gaps: gap.into_iter().collect(),
             }
         }
+    }
+}
+
+fn find_known(root: &Path, known: Vec<EndpointCandidate>) -> Found {
+    let (sockets, refused) = endpoint::find_known(root, known);
+    Found {
+        sockets,
+        refused,
+        ..Found::default()
     }
 }
 
@@ -165,9 +177,10 @@ pub(crate) struct Chosen {
 pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint>>) -> Chosen {
     let Found {
         named,
+        default,
         mut refused,
         mut gaps,
-        ..
+        sockets: _,
     } = found;
     let mut answered = Vec::new();
     for answer in answers {
@@ -181,6 +194,15 @@ pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint
         let reading = hidden.map_or(Reading::Absent, |r| Reading::Unknown(r.refusal.clone()));
         return Chosen {
             answered: reading,
+            refused,
+            gaps,
+        };
+    }
+    if let Some(default) = answered.iter().position(|a| Some(a.socket.identity) == default)
+        && !may_be_dockershims(&answered, &refused)
+    {
+        return Chosen {
+            answered: Reading::Known(answered.swap_remove(default)),
             refused,
             gaps,
         };
@@ -202,6 +224,14 @@ pub(crate) fn decide(found: Found, answers: Vec<Result<Answered, RefusedEndpoint
     }
 }
 
+/// True if one of the sockets may be that of a dockershim, which is the default of a kubelet up to 1.23.
+fn may_be_dockershims(answered: &[Answered], refused: &[RefusedEndpoint]) -> bool {
+    let answered = answered.iter().filter(|a| a.name == "docker");
+    let answered = answered.map(|a| &a.socket.candidate);
+    let silent = refused.iter().filter(|r| may_be_in_use(r)).map(|r| &r.candidate);
+    answered.chain(silent).any(|c| endpoint::is_dockershim(&c.path))
+}
+
 /// True if it answers and knows no version of CRI.
 fn serves_no_cri(refused: &RefusedEndpoint) -> bool {
     refused.refusal.reason == Reason::Unimplemented
@@ -212,3 +242,6 @@ fn may_be_in_use(refused: &RefusedEndpoint) -> bool {
     let nobody = [Reason::NotASocket, Reason::NotFound, Reason::ConnectionRefused];
     !serves_no_cri(refused) && !nobody.contains(&refused.refusal.reason)
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,18 +175,33 @@ impl Script {
         self.pods.last_mut().expect("a pod was named before")
     }
 
+    /// Sets the state of the last container, and how many of its name were before it.
+    #[must_use]
+    pub fn state(mut self, state: v1::ContainerState, attempt: u32) -> Self {
+        let container = self.containers.last_mut().expect("a container was named before");
+        container.state = state as i32;
+        if let Some(metadata) = &mut container.metadata {
+            metadata.attempt = attempt;
+        }
+        self
+    }
+
     /// Adds a running container of a pod with the mounts `(path on the host, path in the container)`.
     #[must_use]
     pub fn container(mut self, sandbox: &str, id: &str, name: &str, mounts: &[(&str, &str)]) -> Self {
         self.containers.push(v1::Container {
             id: id.into(),
             pod_sandbox_id: sandbox.into(),
-            metadata: Some(v1::ContainerMetadata { name: name.into() }),
+            metadata: Some(v1::ContainerMetadata {
+                name: name.into(),
+                attempt: 0,
+            }),
             image: Some(v1::ImageSpec {
                 image: format!("sha256:{id}").into(),
                 user_specified_image: format!("registry.test/{name}:1").into(),
             }),
             state: v1::ContainerState::ContainerRunning as i32,
+            created_at: 0,
         });
         let mounts = mounts.iter().map(|(host, container)| v1::Mount {
             container_path: (*container).into(),

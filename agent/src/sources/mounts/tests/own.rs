@@ -189,6 +189,32 @@ fn a_mount_that_is_not_a_docker_socket_is_reported_by_its_name() {
 }
 
 #[test]
+fn a_requested_mount_with_another_name_on_the_host_is_reported_by_the_containers_name() {
+    let node = Node::new();
+    let root = node.host.paths().root;
+    fs::create_dir_all(root.join("run/dock")).expect("fresh");
+    let _other = UnixListener::bind(root.join("home/other.sock")).expect("fresh");
+    for (path, at, expected) in [
+        ("/run/dock", "/var/run/docker.sock", Some(Lost::Directory)),
+        ("/run/dock", "/var/run/docker.sock/", Some(Lost::Directory)),
+        ("/nowhere", "/var/run/docker.sock", Some(Lost::Missing)),
+        ("/home/other.sock", "/var/run/docker.sock", Some(Lost::Stale)),
+        ("/srv/renamed", "/var/run/docker.sock", None),
+        ("/home/other.sock", "/var/run/dockershim.sock", None),
+        ("/run/dock", "/var/run/dock", None),
+    ] {
+        let seen = node.look(&declaring(&[(path, at)]), &node.engines(), &[], true);
+        let lost: Vec<_> = seen
+            .lost
+            .iter()
+            .map(|lost| (lost.state, lost.host_path.as_str()))
+            .collect();
+        let expected: Vec<_> = expected.map(|state| (state, path)).into_iter().collect();
+        assert_eq!(lost, expected, "{path} at {at}");
+    }
+}
+
+#[test]
 fn a_socket_with_a_listener_is_not_stale() {
     let node = Node::new();
     let path = node.host.paths().root.join("home/podman.sock");

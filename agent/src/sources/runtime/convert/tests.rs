@@ -104,7 +104,7 @@ fn a_driver_that_castoff_does_not_know_is_unknown() {
 }
 
 #[test]
-fn a_runtime_may_ignore_the_filter() {
+fn only_containers_that_run_are_listed_as_running() {
     use v1::ContainerState as S;
     let states = [
         S::ContainerCreated,
@@ -117,7 +117,8 @@ fn a_runtime_may_ignore_the_filter() {
         state: state.into(),
         ..v1::Container::default()
     });
-    let seen = containers(v1::ListContainersResponse { containers: all.into() });
+    let answer = v1::ListContainersResponse { containers: all.into() };
+    let (seen, _) = containers(answer, &Sighting::full(Vec::new()));
     let kept: Vec<_> = seen
         .reading
         .known()

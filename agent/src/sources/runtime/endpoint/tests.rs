@@ -3,6 +3,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use super::*;
+use crate::model::identity::{Pid, ProcessKey};
 
 fn named(path: &str, origin: EndpointOrigin) -> EndpointCandidate {
     EndpointCandidate {
@@ -45,9 +46,61 @@ fn the_first_setting_of_an_endpoint_wins() {
         (None, vec![k3s.clone()], Candidates::Known(vec![k3s.clone()])),
         (None, vec![], Candidates::Known(well_known())),
     ] {
-        assert_eq!(candidates(configured, Some(&kubelet(endpoints))), expected);
+        assert_eq!(candidates(configured, &Sighting::full(kubelet(endpoints))), expected);
     }
-    assert_eq!(candidates(None, None), Candidates::Known(well_known()));
+    assert_eq!(candidates(None, &Sighting::absent()), Candidates::Known(well_known()));
+}
+
+#[test]
+fn a_kubelet_that_was_wholly_read_and_names_no_endpoint_uses_its_default() {
+    let own = named("/own", EndpointOrigin::Configured);
+    let seen = || Kubelet {
+        process: Some(ProcessKey { pid: Pid(1), start: 1 }),
+        ..kubelet(Vec::new())
+    };
+    let gap = Gap::new(Reason::PermissionDenied, Hides::Runtime, "a file", "EACCES");
+    let cautious = Candidates::Known(well_known());
+    for (what, configured, kubelet, expected) in [
+        ("it is", None, Sighting::full(seen()), Candidates::Default),
+        (
+            "castoff's own setting",
+            Some(&own),
+            Sighting::full(seen()),
+            Candidates::Named(own.clone()),
+        ),
+        (
+            "it is not seen",
+            None,
+            Sighting::full(kubelet(Vec::new())),
+            cautious.clone(),
+        ),
+        (
+            "a file was not read",
+            None,
+            Sighting::partial(seen(), vec![gap]),
+            cautious.clone(),
+        ),
+        (
+            "dockershim",
+            None,
+            Sighting::full(Kubelet {
+                dockershim: Some(true),
+                ..seen()
+            }),
+            cautious.clone(),
+        ),
+        (
+            "within another program",
+            None,
+            Sighting::full(Kubelet {
+                program: Some("kubelite".to_owned()),
+                ..seen()
+            }),
+            cautious,
+        ),
+    ] {
+        assert_eq!(candidates(configured, &kubelet), expected, "{what}");
+    }
 }
 
 #[test]
