@@ -23,7 +23,7 @@ use crate::model::exposure::Reach;
 use crate::model::history::History;
 use crate::model::host::HostFiles;
 use crate::model::identity::{ContainerId, ProcessKey};
-use crate::model::join::{self, Joined};
+use crate::model::join::{self, Joined, named_since};
 use crate::model::kubelet::Kubelet;
 use crate::model::last_connect::moment_of;
 use crate::model::reading::{Gap, Hides, Reading, Reason, Sighting, Source};
@@ -277,6 +277,7 @@ impl Agent {
         }
         self.taken_in = taken_in(snapshot, joined).unwrap_or(self.taken_in);
         if let Some(mounted) = joined.all_mounted() {
+            history.rename_exposures(named_since(snapshot, &mounted, history));
             history.record_exposures(snapshot.taken, &mounted);
         }
         if doubts {

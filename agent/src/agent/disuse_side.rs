@@ -121,7 +121,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(86_400);
 
-    /// The container has no name, so the history of exposures does not keep it.
+    /// Containers without a name may share one key, which does not tell of each if it is read-only.
     #[test]
     fn the_marks_prove_nothing_while_a_nameless_container_may_have_used_a_readonly_mount() {
         let mut node = clear_node();

@@ -6,10 +6,23 @@ use super::report::{Code, Finding, Severity};
 use crate::model::engine::{Containerd, EngineKind, EngineSighting};
 use crate::model::reading::{Gap, Hides, Reading, Reason};
 use crate::model::snapshot::Snapshot;
+use crate::model::workload::Unit;
 
-/// The default socket of containerd: Docker's package, dockerd and the distributions' own packages use it. k3s, rke2, k0s and
-/// microk8s have others.
+/// The default socket of containerd, which a dockerd without a containerd of its own uses.
 const DEFAULT_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// The sockets of distributions of Kubernetes that bring a containerd of their own: k3s and rke2, k0s, microk8s, and
+/// Canonical's k8s.
+const SOCKETS_OF_DISTRIBUTIONS: [&str; 4] = [
+    "/run/k3s/containerd/containerd.sock",
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/var/snap/k8s/common/run/containerd.sock",
+];
+
+/// The program and the unit in Docker's package containerd.io.
+const PROGRAM: &str = "/usr/bin/containerd";
+const UNIT: &str = "containerd.service";
 
 /// The relation of the kubelet's containerd to Docker.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,13 +48,20 @@ pub(super) fn shared(snapshot: &Snapshot) -> Shared {
         why,
     };
     let is_usual = path == DEFAULT_SOCKET;
+    let origin = origin(snapshot, path);
     let package = match snapshot.host.reading.known().map(|host| &host.containerd_io) {
-        _ if !is_usual => &Reading::Absent,
+        _ if origin == Origin::Other => &Reading::Absent,
         Some(package) => package,
         None => return Shared::Unknown,
     };
-    if let Reading::Known(of) = package {
-        return yes(format!("it comes from Docker's package containerd.io ({of})"));
+    match (package, origin) {
+        (Reading::Known(of), Origin::Unit) => {
+            return yes(format!(
+                "its unit {UNIT} is also in Docker's package containerd.io ({of})"
+            ));
+        }
+        (Reading::Known(of), _) => return yes(format!("it comes from Docker's package containerd.io ({of})")),
+        (Reading::Absent | Reading::Unknown(_), _) => {}
     }
     let mut is_unknown = package.gap().is_some();
     for daemon in daemons(snapshot) {
@@ -57,6 +77,38 @@ pub(super) fn shared(snapshot: &Snapshot) -> Shared {
         }
     }
     if is_unknown { Shared::Unknown } else { Shared::No }
+}
+
+/// The part of Docker's package that the kubelet's containerd would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Its program, or this is not known.
+    Program,
+    /// Its unit alone, which a drop-in may let start another program. The package stops this unit when it is removed.
+    Unit,
+    /// None of it.
+    Other,
+}
+
+/// Judges the process that serves the runtime's socket. The socket's path is a setting, which tells only if that
+/// process is not known to be a containerd of the host.
+fn origin(snapshot: &Snapshot, path: &str) -> Origin {
+    let socket = snapshot.runtime_socket.known();
+    let server = socket.and_then(|socket| socket.server.process.as_ref());
+    // The path of a program in a container is not one of the host's.
+    let of_host = server.filter(|server| server.uid == Some(0) && !server.membership.is_contained());
+    let program = of_host.and_then(|server| server.executable.as_deref());
+    let is_in_unit = of_host.is_some_and(|server| {
+        let unit = &server.membership.unit;
+        matches!(unit, Some(Unit::System { name }) if name == UNIT)
+    });
+    match program {
+        Some(PROGRAM) => Origin::Program,
+        _ if is_in_unit => Origin::Unit,
+        Some(other) if other.ends_with("/containerd") => Origin::Other,
+        _ if SOCKETS_OF_DISTRIBUTIONS.contains(&path) => Origin::Other,
+        _ => Origin::Program,
+    }
 }
 
 /// Returns the result as a reading: the reason why Docker also uses the kubelet's containerd.

@@ -5,7 +5,7 @@ use super::runtime::docker_is_the_runtime;
 use super::{Facts, seen};
 use crate::model::client::{Client, ClientIdentity};
 use crate::model::connect::ConnectMethod;
-use crate::model::engine::Scope;
+use crate::model::engine::{Engine, Scope};
 use crate::model::exposure::Exposure;
 use crate::model::host::LeftOverKind;
 use crate::model::last_connect::{LastConnect, NoMark};
@@ -77,11 +77,14 @@ const SHORT: &str = "a use between two looks is not seen";
 const HOW_TO_SEE: &str =
     "let the kernel report connects (--connect-events), or look more often (a shorter --period, or --sample)";
 
-/// The reason why a use of the node's engines between two looks would leave no trace. Where the kernel reports each connect to a
-/// file, only an abstract name remains. A TCP port has a finding of its own, and a listener whose file was not read has a gap.
+/// The reason why a use of the node's engines between two looks would leave no trace. A user's own engine is a detail:
+/// otherwise each user could take the answer `idle` away by a socket of his own. Where the kernel reports each connect
+/// to a file, only an abstract name remains. A TCP port has a finding of its own, and a listener whose file was not
+/// read has a gap.
 fn without_mark(facts: &Facts<'_>) -> Option<String> {
     let is_reported = reported_by(facts).is_some();
-    let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
+    let engines = facts.node_engines().filter(|engine| !is_of_user(engine));
+    let listeners = engines.flat_map(|engine| &engine.listeners);
     let unreported = listeners.filter(|listener| !(is_reported && matches!(listener.id, ListenerId::File(_))));
     let mut missing = unreported.filter_map(|listener| Some((listener, listener.last_connect?.missing()?)));
     let (listener, why) = missing.find(|(_, why)| *why != NoMark::Tcp)?;
@@ -107,7 +110,7 @@ fn last_connect(facts: &Facts<'_>) -> String {
 }
 
 fn last_connect_by_file(facts: &Facts<'_>) -> String {
-    let listeners = facts.node_engines().flat_map(|engine| &engine.listeners);
+    let listeners = main_engines(facts).flat_map(|engine| &engine.listeners);
     let connects = listeners.filter_map(|listener| Some((listener.last_connect?, &listener.name)));
     match connects.max_by_key(|(connect, _)| connect.time()) {
         Some((LastConnect::NoneSince { since: at } | LastConnect::Exact { at }, name)) => {
@@ -118,6 +121,19 @@ fn last_connect_by_file(facts: &Facts<'_>) -> String {
         }
         Some((LastConnect::NoMark { .. }, _)) | None => String::new(),
     }
+}
+
+/// The engines of the node that a reason names: those of users only if there are no others.
+fn main_engines<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Engine> {
+    let only_users = facts.node_engines().all(is_of_user);
+    facts
+        .node_engines()
+        .filter(move |engine| only_users || !is_of_user(engine))
+}
+
+/// True for an ordinary user's own engine.
+const fn is_of_user(engine: &Engine) -> bool {
+    matches!(engine.scope, Scope::User { .. })
 }
 
 fn used(clients: &[&Client], last: Timestamp) -> String {
@@ -158,7 +174,7 @@ fn counted(n: usize, one: &str, several: &str) -> String {
 
 /// The reason why an engine counts as present: it runs, systemd would start it on a connection, or it is installed to start.
 fn idle(facts: &Facts<'_>) -> Option<String> {
-    if let Some(engine) = facts.node_engines().next() {
+    if let Some(engine) = main_engines(facts).next() {
         let (kind, scope) = (engine.kind, &engine.scope);
         return Some(if engine.is_awaited() {
             format!("systemd listens for {kind} ({scope}) and nothing was seen using it")

@@ -210,10 +210,14 @@ impl ClientKey {
 
     /// True if this is the same client of the same listener as `other`, whatever the pod's name.
     pub fn continues(&self, other: &Self) -> bool {
+        self.is_of_one_listener(other) && self.identity.continues(&other.identity)
+    }
+
+    /// True if both use the same listener, whatever the name of the engine's pod.
+    pub(super) fn is_of_one_listener(&self, other: &Self) -> bool {
         self.listener == other.listener
             && self.engine == other.engine
             && self.api == other.api
-            && self.identity.continues(&other.identity)
             && self.scope.continues(&other.scope)
     }
 }

@@ -66,6 +66,15 @@ impl PodContainer {
                 || (of_one_workload() && self.container_pattern() == other.container_pattern()))
     }
 
+    /// True if this is a container with a name, of the same pod or workload as `other`, which has none.
+    pub fn names(&self, other: &Self) -> bool {
+        let unnamed = |place: &Self| Self {
+            container: None,
+            ..place.clone()
+        };
+        self.container.is_some() && other.container.is_none() && unnamed(self).continues(other)
+    }
+
     /// The container's name without the part that its controller generated for this pod alone. Only Drone and Woodpecker
     /// generate one.
     fn container_pattern(&self) -> Option<String> {

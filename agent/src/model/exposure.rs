@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::client::{ClientIdentity, ClientKey, container_label};
 use super::container::PodContainer;
 use super::engine::{Api, EngineKind, Scope};
-use super::identity::FileIdentity;
+use super::identity::{ContainerId, FileIdentity};
 use super::known_agent::KnownAgent;
 use super::reading::codes;
 use super::socket::{ListenerId, SocketName};
@@ -160,6 +160,23 @@ pub struct ExposureKey {
     pub client: ClientKey,
     /// The mount point in the container. It is in the pod's template; the path on the host need not be.
     pub container_path: String,
+    /// The container, if a later look may find its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed: Option<UnnamedContainer>,
+}
+
+/// A container without a name, or without the name of its pod: the facts by which a later look may find them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnnamedContainer {
+    /// The containers around its processes, outermost first, except those that a user claims.
+    pub containers: Vec<ContainerId>,
+    /// The uid of its pod, as the path of its control group has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// Its pod's sandbox, and its own name in the pod, if the runtime listed the container without its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_sandbox: Option<(ContainerId, String)>,
 }
 
 /// A container's mount of a listener when it was last seen.
@@ -226,6 +243,29 @@ pub struct Exposure {
 }
 
 impl Exposure {
+    /// Adds the mount of another container of the same name.
+    pub fn merge(&mut self, other: &Self) {
+        let mount = |of: &Self| Mounted {
+            via: of.via,
+            host_path: of.host_path.clone(),
+            readonly: of.readonly,
+            access: of.access,
+        };
+        let theirs = if self.mounted == other.mounted {
+            mount(self).wider(mount(other))
+        } else if self.mounted {
+            mount(self)
+        } else {
+            mount(other)
+        };
+        (self.via, self.host_path) = (theirs.via, theirs.host_path);
+        (self.readonly, self.access) = (theirs.readonly, theirs.access);
+        self.mounted |= other.mounted;
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.used |= other.used;
+    }
+
     /// The key that a client in this container would have.
     pub fn key(&self) -> ClientKey {
         ClientKey {

@@ -137,6 +137,13 @@ impl History {
         }
     }
 
+    fn add_exposure(&mut self, key: ExposureKey, seen: ExposureRecord) {
+        match self.exposures.get_mut(&key) {
+            Some(same) => same.merge(seen),
+            None => drop(self.exposures.insert(key, seen)),
+        }
+    }
+
     /// Adds an earlier history, which was read after the first look.
     pub fn absorb(&mut self, mut before: Self) {
         self.adopt_clocks(&mut before);
@@ -148,10 +155,7 @@ impl History {
             self.add_client(key, seen);
         }
         for (key, seen) in before.exposures {
-            match self.exposures.get_mut(&key) {
-                Some(same) => same.merge(seen),
-                None => drop(self.exposures.insert(key, seen)),
-            }
+            self.add_exposure(key, seen);
         }
         self.looked.absorb(&before.looked);
         self.readonly_mounted = self.readonly_mounted.max(before.readonly_mounted);
@@ -303,14 +307,9 @@ impl History {
 
     /// Adds the containers that had a mount of a socket at the time `at`.
     pub fn record_exposures(&mut self, at: Timestamp, mounted: &BTreeMap<ExposureKey, Mounted>) {
-        // If the engine of a container, or its name in its pod, is not known, the container may have another name in
-        // the next look.
-        let named = |key: &ExposureKey| match &key.client.identity {
-            ClientIdentity::EngineContainer { engine, .. } => engine.is_some(),
-            ClientIdentity::Pod(place) => place.container.is_some(),
-            identity => *identity != ClientIdentity::Unnamed,
-        };
-        for (key, mount) in mounted.iter().filter(|(key, _)| named(key)) {
+        // No source returns a mount of a process in no container.
+        let is_container = |key: &ExposureKey| key.client.identity != ClientIdentity::Unnamed;
+        for (key, mount) in mounted.iter().filter(|(key, _)| is_container(key)) {
             let seen = self.exposures.entry(key.clone()).or_insert_with(|| ExposureRecord {
                 first: at,
                 last: at,
@@ -319,12 +318,23 @@ impl History {
             seen.last = seen.last.max(at);
             seen.mount.clone_from(mount);
         }
-        let now: BTreeSet<ExposureKey> = mounted.keys().filter(|key| named(key)).cloned().collect();
+        let now: BTreeSet<ExposureKey> = mounted.keys().filter(|key| is_container(key)).cloned().collect();
         if now != self.mounted {
             hand_over(&mut self.exposures, &now);
         }
         self.mounted = now;
         self.bound();
+    }
+
+    /// Gives exposures that were recorded without a name the key that they have now.
+    pub fn rename_exposures(&mut self, renamed: Vec<(ExposureKey, ExposureKey)>) {
+        for (before, now) in renamed {
+            let Some(seen) = self.exposures.remove(&before) else {
+                continue;
+            };
+            self.mounted.remove(&before);
+            self.add_exposure(now, seen);
+        }
     }
 
     /// Records that a container has a read-only mount of a socket of the node's Docker at the time `at`.
@@ -460,7 +470,7 @@ impl ClientRecord {
 }
 
 impl ExposureRecord {
-    /// Adds an earlier record of the same mount.
+    /// Adds another record of the same mount.
     fn merge(&mut self, before: Self) {
         self.first = self.first.min(before.first);
         if before.last > self.last {
@@ -501,7 +511,12 @@ impl Key for ExposureKey {
     }
 
     fn continues(&self, other: &Self) -> bool {
-        self.container_path == other.container_path && self.client.continues(&other.client)
+        let names = || match (&self.client.identity, &other.client.identity) {
+            (ClientIdentity::Pod(this), ClientIdentity::Pod(unnamed)) => this.names(unnamed),
+            _ => false,
+        };
+        self.container_path == other.container_path
+            && (self.client.continues(&other.client) || (self.client.is_of_one_listener(&other.client) && names()))
     }
 }
 

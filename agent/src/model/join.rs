@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-pub use exposures::{exposures, runtime_exposures};
+pub use exposures::{exposures, named_since, runtime_exposures};
 use exposures::{files_mounts, is_readonly_mounted, lost_mounts, mounted};
 use place::{Places, ProcessPlace};
 

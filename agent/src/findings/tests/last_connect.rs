@@ -4,9 +4,10 @@ use super::*;
 use crate::model::client::ClientIdentity;
 use crate::model::connect::ConnectsSeen;
 use crate::model::exposure::Reach;
-use crate::model::identity::NetNs;
+use crate::model::identity::{FileIdentity, NetNs};
 use crate::model::last_connect::{LastConnect, ListenerClock, Moment, NoMark};
-use crate::model::socket::ListenerId;
+use crate::model::process::Process;
+use crate::model::socket::{ListenerId, SocketName};
 use crate::model::workload::Manager;
 
 /// A node with an engine without a seen use; its socket's file shows `last_connect`.
@@ -141,6 +142,78 @@ fn no_mark_is_needed_where_the_kernel_reports_each_connect() {
     node.clocks[0].listener = name.clone();
     known(&mut node.engines)[0].listeners[0].id = name;
     assert_eq!(judge(&node).verdict, Verdict::Unknown, "an abstract name has no file");
+}
+
+/// Adds a user's own program called `dockerd` before the node's engine, with a socket of that name.
+fn add_engine_of_user(node: &mut Snapshot, id: ListenerId, name: SocketName, last_connect: LastConnect) {
+    let mut engine = dockerd();
+    engine.process = Some(Process {
+        uid: Some(1000),
+        ..process(900, "/home/u/dockerd")
+    });
+    engine.listeners[0].id = id.clone();
+    engine.listeners[0].name = name;
+    node.clocks.push(ListenerClock {
+        listener: id,
+        last_connect,
+        mark: None,
+    });
+    known(&mut node.engines).insert(0, engine);
+}
+
+#[test]
+fn a_users_socket_without_a_mark_does_not_take_the_nodes_answer_away() {
+    let mut node = node_with(LastConnect::NoneSince { since: ago(30 * DAY) });
+    let id = ListenerId::Abstract(NetNs(1), "user/docker.sock".to_owned());
+    let name = SocketName::Abstract("user/docker.sock".to_owned());
+    add_engine_of_user(&mut node, id, name, no_mark(NoMark::Abstract));
+    let report = judge(&node);
+    assert_eq!(report.verdict, Verdict::Idle, "{}", report.verdict_reason);
+    // The node's own socket without a mark counts, whatever a user has.
+    node.clocks[0].last_connect = no_mark(NoMark::Mount);
+    let report = judge(&node);
+    assert_eq!(report.verdict, Verdict::Unknown, "{}", report.verdict_reason);
+    assert!(
+        report.verdict_reason.contains("/run/docker.sock"),
+        "{}",
+        report.verdict_reason
+    );
+}
+
+#[test]
+fn the_reason_names_the_nodes_engine_and_not_a_users() {
+    let path = "/tmp/u/docker.sock";
+    let id = ListenerId::File(FileIdentity {
+        inode: 99,
+        ..file_of(&docker_socket())
+    });
+    let idle = |last_connect| {
+        let mut node = node_with(last_connect);
+        let later = LastConnect::NoneSince { since: ago(60) };
+        add_engine_of_user(&mut node, id.clone(), SocketName::Path(path.into()), later);
+        let report = judge(&node);
+        known(&mut node.engines).pop();
+        let without = judge(&node);
+        assert_eq!((report.verdict, without.verdict), (Verdict::Idle, Verdict::Idle));
+        (report.verdict_reason, without.verdict_reason)
+    };
+    let since = ago(30 * DAY);
+    let (reason, of_user) = idle(LastConnect::NoneSince { since });
+    assert!(reason.starts_with("dockerd runs (host)"), "{reason}");
+    assert!(
+        reason.ends_with(&format!("no client connected to /run/docker.sock since {since}")),
+        "{reason}"
+    );
+    assert!(of_user.contains("user 1000") && of_user.contains(path), "{of_user}");
+    let (reason, _) = idle(no_mark(NoMark::Tcp));
+    assert!(!reason.contains(path), "{reason}");
+}
+
+fn file_of(listener: &ListenerId) -> FileIdentity {
+    match listener {
+        ListenerId::File(file) => *file,
+        other => panic!("{other:?} has no file"),
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model::kubelet::{EndpointCandidate, EndpointOrigin};
+use crate::model::process::Process;
 use crate::model::runtime::RefusedEndpoint;
+use crate::model::workload::{Membership, Unit};
 
 fn find(report: &Report, code: Code) -> Option<&Finding> {
     report.findings.iter().find(|f| f.code == code)
@@ -23,6 +25,66 @@ fn dockers_package_of_containerd_is_kept_where_the_kubelet_runs_on_it() {
     // Without any part of Docker there is nothing to remove.
     known(&mut node.host).left_overs = Reading::Absent;
     assert!(find(&judge(&node), Code::SharedContainerd).is_none());
+}
+
+fn server_of(node: &mut Snapshot) -> &mut Option<Process> {
+    match &mut node.runtime_socket {
+        Reading::Known(socket) => &mut socket.server.process,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The socket's path is a setting; the program and the unit are the package's.
+#[test]
+fn dockers_package_counts_by_the_program_that_serves_the_runtimes_socket() {
+    const USUAL: &str = "/run/containerd/containerd.sock";
+    const OTHER: &str = "/run/cd2/containerd.sock";
+    const OWN: [&str; 4] = [
+        "/run/k3s/containerd/containerd.sock",
+        "/run/k0s/containerd.sock",
+        "/var/snap/microk8s/common/run/containerd.sock",
+        "/var/snap/k8s/common/run/containerd.sock",
+    ];
+    let shared = |path: &str, change: &dyn Fn(&mut Process)| {
+        let mut node = left_over(LeftOverKind::Binary);
+        known(&mut node.host).containerd_io = Reading::Known("/var/lib/dpkg/info/containerd.io.list".into());
+        known(&mut node.runtime.runtime).canonical_path = path.into();
+        change(server_of(&mut node).as_mut().expect("it is seen"));
+        let with_server = judge(&node).shared_containerd.known().cloned();
+        *server_of(&mut node) = None;
+        (with_server, judge(&node).shared_containerd.known().is_some())
+    };
+    let runs = |program: &'static str| move |p: &mut Process| p.executable = Some(program.into());
+    for path in [USUAL, OTHER] {
+        assert!(shared(path, &|_| {}).0.is_some(), "{path}");
+        assert!(shared(path, &runs("/usr/bin/python3")).0.is_some(), "{path}: a wrapper");
+        assert!(shared(path, &|p| p.executable = None).0.is_some(), "{path}");
+        assert!(shared(path, &|_| {}).1, "{path}: nobody is seen to serve it");
+        assert_eq!(shared(path, &runs("/usr/local/bin/containerd")).0, None, "{path}");
+        let in_unit = shared(path, &|p| {
+            runs("/usr/local/bin/containerd")(p);
+            p.membership.unit = Some(Unit::System {
+                name: "containerd.service".into(),
+            });
+        });
+        let why = in_unit.0.expect("the package has the unit");
+        assert!(
+            why.contains("its unit containerd.service is also in Docker's package"),
+            "{why}"
+        );
+    }
+    for path in OWN {
+        let (of_package, without) = shared(path, &|_| {});
+        assert!(of_package.is_some() && !without, "{path}");
+        assert_eq!(
+            shared(path, &runs("/var/lib/rancher/k3s/data/current/bin/containerd")).0,
+            None
+        );
+        assert_eq!(shared(path, &runs("/usr/local/bin/k3s")).0, None);
+        let in_container = shared(path, &|p| p.membership = Membership::of_container(id(1), None));
+        assert_eq!(in_container.0, None, "{path}: its path is not the host's");
+        assert_eq!(shared(path, &|p| p.uid = Some(1000)).0, None, "{path}: a user's");
+    }
 }
 
 #[test]

@@ -251,6 +251,7 @@ fn mount(n: usize) -> BTreeMap<ExposureKey, Mounted> {
     let key = ExposureKey {
         client: in_pod(&format!("nightly-{n}"), true).key,
         container_path: "/run/docker.sock".to_owned(),
+        unnamed: None,
     };
     let mounted = Mounted {
         via: Via::Socket,

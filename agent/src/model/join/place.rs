@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use crate::model::client::OF_USER;
-use crate::model::container::{Pod, PodContainer, SupervisedContainer};
+use crate::model::container::{Container, Pod, PodContainer, SupervisedContainer};
 use crate::model::engine::EngineKind;
+use crate::model::exposure::UnnamedContainer;
 use crate::model::identity::ContainerId;
 use crate::model::process::Process;
 use crate::model::snapshot::Snapshot;
@@ -37,6 +38,8 @@ pub(super) struct Places<'a> {
     containers: HashMap<&'a ContainerId, Listed<'a>>,
     pods: HashMap<&'a str, ProcessPlace>,
     supervised: HashMap<&'a ContainerId, &'a SupervisedContainer>,
+    /// The containers that the runtime lists without their pods.
+    without_pod: HashMap<&'a ContainerId, &'a Container>,
     /// True if a list of the runtime is missing. A container that is not listed now may be listed in the next look,
     /// under its own name.
     is_list_missing: bool,
@@ -48,6 +51,7 @@ impl<'a> Places<'a> {
             containers: HashMap::new(),
             pods: HashMap::new(),
             supervised: HashMap::new(),
+            without_pod: HashMap::new(),
             is_list_missing: snapshot.runtime.pods.reading.known().is_none()
                 || snapshot.runtime.containers.reading.known().is_none(),
         };
@@ -72,6 +76,7 @@ impl<'a> Places<'a> {
                 image: None,
             };
             places.containers.insert(&container.id, Listed { place, pod_uid: None });
+            places.without_pod.insert(&container.id, container);
         }
         for ended in &snapshot.runtime.ended {
             if let Some(pod) = by_sandbox.get(&ended.sandbox) {
@@ -149,6 +154,56 @@ impl<'a> Places<'a> {
     fn listed(&self, id: &ContainerId) -> Option<&Listed<'a>> {
         let outer = || self.containers.get(self.supervised.get(id)?.inside.as_ref()?);
         self.containers.get(id).or_else(outer)
+    }
+
+    /// Returns the facts by which a later look may find the name of the container at this place; none if it has one
+    /// already, or is in no container.
+    pub(super) fn unnamed(&self, membership: &Membership, place: &ProcessPlace) -> Option<UnnamedContainer> {
+        let has_name = match place {
+            ProcessPlace::Pod(place) => place.container.is_some(),
+            ProcessPlace::EngineContainer { engine, .. } => engine.is_some() && membership.pod_uid.is_none(),
+            ProcessPlace::Host => true,
+        };
+        let listed = || membership.trusted().find_map(|c| self.without_pod.get(&c.id));
+        (!has_name).then(|| UnnamedContainer {
+            containers: membership.trusted().map(|c| c.id.clone()).collect(),
+            pod_uid: membership.pod_uid.clone(),
+            in_sandbox: listed().map(|container| (container.sandbox.clone(), container.name.clone())),
+        })
+    }
+
+    /// Returns the place in a pod of a container that an earlier look did not name.
+    pub(super) fn of_unnamed(&self, unnamed: &UnnamedContainer) -> Option<PodContainer> {
+        let containers = unnamed.containers.iter().map(|id| CgroupContainer {
+            id: id.clone(),
+            manager: Manager::Unnamed,
+            user: None,
+        });
+        let membership = Membership {
+            containers: containers.collect(),
+            pod_uid: unnamed.pod_uid.clone(),
+            unit: None,
+        };
+        let by_sandbox = || {
+            let (sandbox, name) = unnamed.in_sandbox.as_ref()?;
+            match self.of_container(sandbox)? {
+                ProcessPlace::Pod(pod) => Some(PodContainer {
+                    container: Some(name.clone()),
+                    ..pod.clone()
+                }),
+                _ => None,
+            }
+        };
+        match self.in_pod(&membership) {
+            Some(ProcessPlace::Pod(place)) if place.container.is_some() => Some(place.clone()),
+            Some(ProcessPlace::Pod(place)) => by_sandbox().or_else(|| Some(place.clone())),
+            _ => by_sandbox(),
+        }
+    }
+
+    /// True if the runtime's lists are complete: a container that is neither in them nor running stays without a name.
+    pub(super) const fn are_complete(&self) -> bool {
+        !self.is_list_missing
     }
 
     /// Returns the place in a container that the runtime does not list. A container that only its user claims does not

@@ -8,13 +8,14 @@
 //! segments, never by the start of a path.
 //!
 //! An ordinary user makes groups of any name below `user@N.service`, and below every group whose directory he owns (a service
-//! with `User=` and `Delegate=`). Such a name is marked as that user's claim.
+//! with `User=` and `Delegate=`). Such a name of a container is marked as that user's claim, and no such name is the
+//! system's unit.
 
 #[cfg(test)]
 mod tests;
 mod unit;
 
-use super::{CgroupContainer, GroupOwner, Manager, Membership};
+use super::{CgroupContainer, GroupOwner, Manager, Membership, Unit};
 use crate::model::identity::ContainerId;
 
 /// The number of nested containers that are kept. The kernel's paths end at 4,096 bytes, which 60 ids fill.
@@ -46,7 +47,7 @@ pub(super) fn parse(file: &[u8], owner: GroupOwner<'_>, ended: Option<u32>) -> M
         }
     }
     if placed.containers.iter().all(|c| c.user.is_some()) && placed.pod_uid.is_none() {
-        placed.unit = lines.iter().find_map(|line| unit::find(segments(line.path)));
+        placed.unit = lines.iter().find_map(|line| line.find_unit(owner, ended));
     }
     placed
 }
@@ -126,6 +127,25 @@ impl<'a> Line<'a> {
             Some(_) => walk(self.path, claim),
             None => (containers, pod_uid),
         }
+    }
+
+    /// Returns the unit along the path. Owners are read only of the groups above the one that has the name of a unit.
+    fn find_unit(&self, owner: GroupOwner<'_>, ended: Option<u32>) -> Option<Unit> {
+        let owner_of = |depth: usize| {
+            let mut group = Vec::new();
+            for segment in segments(self.path).take(depth) {
+                group.push(b'/');
+                group.extend_from_slice(segment);
+            }
+            match owner(self.controllers, &group) {
+                Some(0) => unit::Owner::Root,
+                Some(_) => unit::Owner::User,
+                // As in `find_claim`.
+                None if ended.is_some() && depth > 1 => unit::Owner::Gone,
+                None => unit::Owner::Root,
+            }
+        };
+        unit::find(segments(self.path), owner_of)
     }
 
     /// Finds the outermost group that an ordinary user owns, or may have owned. The groups around pods and containers usually

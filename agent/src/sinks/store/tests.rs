@@ -13,18 +13,25 @@ use super::document::{decode, encode};
 use super::*;
 use crate::model::client::{ClientIdentity, OpenClient, Origin};
 use crate::model::disuse::{Began, BootClock, Count, LookOutcome, Proof, Seen, Sockets};
-use crate::model::exposure::{ExposureKey, Mounted};
+use crate::model::exposure::{ExposureKey, Mounted, UnnamedContainer};
 use crate::model::history::{ClientRecord, Clocks, ExposureRecord, History};
+use crate::model::identity::ContainerId;
 use crate::model::last_connect::Moment;
 use crate::model::time::Timestamp;
 use crate::sinks::sample;
 
 fn history() -> History {
     let exposures = sample::report().exposures;
-    let exposures = exposures.known().expect("the sample has exposures").iter().map(|e| {
+    let exposures = exposures.known().expect("the sample has exposures").iter().enumerate();
+    let exposures = exposures.map(|(at, e)| {
         let key = ExposureKey {
             client: e.key(),
             container_path: e.container_path.clone(),
+            unnamed: (at == 0).then(|| UnnamedContainer {
+                containers: vec![ContainerId("4f2a".repeat(16))],
+                pod_uid: Some("0c2ab1c5-7a3e-4f0e-9d3b-1f2e3d4c5b6a".to_owned()),
+                in_sandbox: Some((ContainerId("5b3c".repeat(16)), "build".to_owned())),
+            }),
         };
         let mount = Mounted {
             via: e.via,

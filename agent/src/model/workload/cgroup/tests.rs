@@ -233,6 +233,96 @@ fn a_group_that_a_user_owns_frames_neither_a_pod_nor_another_user() {
     }
 }
 
+/// A user may own a slice, and its groups then have the names that he likes.
+#[test]
+fn the_systems_unit_ends_at_the_outermost_group_that_a_user_owns() {
+    #[rustfmt::skip]
+    let table = [
+        ("/ci.slice/kubelet.service", "system ci.slice"),
+        ("/root.slice/ci.slice/kubelet.service", "system ci.slice"),
+        ("/ci.slice/ci-a.slice/kubelet.service", "system ci.slice"),
+        ("/ci.slice/user-1000.slice/session-3.scope", "system ci.slice"),
+        ("/ci.slice/user@1000.service/app.slice/docker.service", "system ci.slice"),
+        ("/ci.slice/kubepods/pod{U}/{A}", "unnamed:A of 1001 system ci.slice"),
+        ("/../../ci.slice/kubelet.service", "system ci.slice"),
+        // a slice of his below root's own manager
+        ("/user.slice/user-0.slice/user@0.service/ci.slice/kubelet.service", "user 0 ci.slice"),
+        // the name of the group itself is root's, whoever owns it
+        ("/root.slice/ci.service/kubelet.service", "system ci.service"),
+        ("/root.slice/kubelet.service", "system kubelet.service"),
+        ("/ci.slice", "system ci.slice"),
+        // a group that systemd gives to the manager of a user
+        ("/user.slice/user-1001.slice/user@1001.service/app.slice/docker.service", "user 1001 docker.service"),
+        ("/user.slice/user-0.slice/user@0.service/app.slice/docker.service", "user 0 docker.service"),
+    ];
+    let his = [
+        "/ci.slice",
+        "/root.slice/ci.",
+        "/user.slice/user-1001.slice/user@",
+        "/user.slice/user-0.slice/user@0.service/ci.slice",
+    ];
+    let owner = |_: &[u8], group: &[u8]| {
+        let group = String::from_utf8_lossy(group);
+        Some(if his.iter().any(|at| group.starts_with(at)) {
+            1001
+        } else {
+            0
+        })
+    };
+    for (short, expected) in table {
+        let file = format!("0::{}\n", path(short));
+        assert_eq!(said(&parse_owned(file.as_bytes(), &owner, None)), expected, "{short}");
+    }
+}
+
+/// The user may have removed his groups since the kernel recorded them.
+#[test]
+fn a_group_that_is_gone_gives_a_process_that_has_ended_no_unit_below_it() {
+    #[rustfmt::skip]
+    let table = [
+        ("/root.slice/ci.slice/kubelet.service", "system kubelet.service", "system ci.slice"),
+        ("/root.slice/ci.service", "system ci.service", "system ci.service"),
+        // the slice of a user goes with his last session
+        ("/user.slice/user-1001.slice/session-3.scope", "session 1001", "session 1001"),
+        ("/user.slice/user-1001.slice/user@1001.service/a.service", "user 1001 a.service", "user 1001 a.service"),
+        ("/user.slice/user-1001.slice/user-0.slice/session-3.scope", "session 1001", "system user-1001.slice"),
+        ("/user.slice/user-1001.slice/user@0.service/a.service", "user 0 a.service", "system user-1001.slice"),
+        ("/user.slice/user-1001.slice/kubelet.service", "system kubelet.service", "system user-1001.slice"),
+    ];
+    let gone = ["/root.slice/ci.", "/user.slice/user-1001.slice"];
+    let owner = |_: &[u8], group: &[u8]| {
+        let group = String::from_utf8_lossy(group);
+        (!gone.iter().any(|at| group.starts_with(at))).then_some(0)
+    };
+    for (path, live, ended) in table {
+        let file = format!("0::{path}");
+        assert_eq!(said(&parse_owned(file.as_bytes(), &owner, None)), live, "{path}");
+        assert_eq!(said(&parse_owned(file.as_bytes(), &owner, Some(1001))), ended, "{path}");
+    }
+}
+
+#[test]
+fn few_owners_are_read_for_a_unit() {
+    let read = std::cell::RefCell::new(Vec::new());
+    let owner = |_: &[u8], group: &[u8]| {
+        read.borrow_mut().push(String::from_utf8_lossy(group).into_owned());
+        Some(0)
+    };
+    for (path, groups) in [
+        ("/init.scope", &[][..]),
+        ("/system.slice/docker.service/a/b", &["/system.slice"]),
+        ("/lxc/web/init.scope", &[]),
+        ("/system.slice/a/b", &[]),
+        (
+            "/user.slice/user-7.slice/user@7.service/app.slice/a.service",
+            &["/user.slice", "/user.slice/user-7.slice"],
+        ),
+    ] {
+        parse_owned(format!("0::{path}").as_bytes(), &owner, None);
+        assert_eq!(read.take(), groups, "{path}");
+    }
+}
+
 #[test]
 fn a_user_names_no_slice_of_another_below_his_own() {
     let file = path("0::/user.slice/user-1001.slice/user@1001.service/user-1000.slice/docker-{A}.scope");
