@@ -72,7 +72,7 @@ async fn containers_that_wait_for_a_start_are_listed_apart_with_one_call() {
     fake.edit(|script| {
         *script = script
             .clone()
-            .fault(Method::ListPodSandbox, Fault::Error(Code::Internal, "no"))
+            .fault(Method::ListPodSandbox, Fault::Error(Code::Internal, "no"));
     });
     let seen = ask(&mut source, &no_kubelet()).await;
     assert_eq!(seen.waiting, []);

@@ -215,8 +215,7 @@ impl HostSide {
         let mut supervised = find_supervised(&self.reader, &table, namespaces_of_docker, &mut self.supervisors);
         let containers = supervised.reading.items();
         let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
-        let members = contained.reading.items().iter();
-        let members = members.map(|process| (process.key.pid, &process.membership));
+        let members = self.memberships.in_containers();
         add_grouped(&self.reader, engines.reading.items(), members, &mut supervised);
         let held = self.find_tcp_listeners(&table, &namespaces, places, &mut engines);
         let files = Arc::new(listening_files(&engines, &self.table.sighting.gaps, listening));

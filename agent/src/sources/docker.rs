@@ -132,7 +132,9 @@ pub(super) const UNITS: [&str; 5] = [
 pub(super) fn engine_of_unit(unit: &str) -> Option<EngineKind> {
     match unit {
         "podman.service" | "podman.socket" => Some(EngineKind::Podman),
-        _ => UNITS.contains(&unit).then_some(EngineKind::Dockerd),
+        _ if UNITS.contains(&unit) => Some(EngineKind::Dockerd),
+        // It has the name of the program.
+        _ => unit.rsplit_once('.').and_then(|(name, _)| engine_of_command(&[name])),
     }
 }
 

@@ -17,6 +17,7 @@ mod subordinate_ids;
 mod unit;
 
 use std::io;
+use std::time::Duration;
 
 use self::dockershim::serves_dockershim;
 use self::embedded::Program;
@@ -53,8 +54,8 @@ const CONFIGURATIONS: [&str; 5] = [
     "/var/lib/k0s/kubelet-config.yaml",
 ];
 
-/// The seconds in which a kubelet reads its files after its start, on a busy node.
-const START_SECONDS: u64 = 10;
+/// The time in which a kubelet reads its files after its start.
+const READING: Duration = Duration::from_millis(500);
 
 /// Directories of drop-ins that installers configure.
 const DROP_INS: [&str; 2] = [
@@ -299,7 +300,7 @@ fn add_late_change(reader: &ProcessReader, entry: &ProcessEntry, files: &Files, 
     });
     let mut paths = named.chain(&facts.flags.config);
     let Some(age) = reader.age(entry.key) else { return };
-    let is_later = |path: &&String| files.age(path).is_some_and(|written| written + START_SECONDS < age);
+    let is_later = |path: &&String| files.age(path).is_some_and(|written| written + READING < age);
     if let Some(path) = paths.find(is_later).cloned() {
         let answer = "changed after the kubelet started, so the kubelet may use other settings; restart the kubelet";
         Gap::new(Reason::DependsOnAnother, Hides::Runtime, path, answer).fold_into(&mut facts.gaps);

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::identity::{NetNs, Pid, ProcessKey, SocketInode};
 use crate::model::process::Process;
@@ -22,6 +23,7 @@ use crate::model::workload::Membership;
 use crate::sources::kernel::cgroups;
 use crate::sources::kernel::process::{MountView, ProcessDirectory, Procfs};
 use crate::sources::kernel::refusal::{self, Right};
+use crate::sources::kernel::system::read_time_since_boot;
 pub(super) use known::is_due;
 use known::{Known, ProcessRow};
 
@@ -176,9 +178,10 @@ impl ProcessReader {
         self.known.get(key).is_some_and(|row| row.kept)
     }
 
-    /// Returns the seconds since a process started, at the last reading. None if the machine's uptime is unknown.
-    pub(crate) fn age(&self, key: ProcessKey) -> Option<u64> {
-        self.known.age(key.start)
+    /// Returns the time since a process started. None if the machine's uptime is unknown.
+    pub(crate) fn age(&self, key: ProcessKey) -> Option<Duration> {
+        let start = Duration::from_millis(key.start * 1_000 / known::TICKS);
+        read_time_since_boot(&self.proc)?.checked_sub(start)
     }
 
     /// True if a process started at most that many seconds ago. Also false if the machine's uptime is unknown.

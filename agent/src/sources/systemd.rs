@@ -107,7 +107,7 @@ pub(super) fn read_unit(root: &Rooted, unit: &str) -> Vec<(String, String)> {
         // A directory that cannot be read has no drop-ins for castoff.
         let _ = root.read_names(&directory, |name| {
             let is_new = !drop_ins.iter().any(|(known, _)| known == name);
-            if name.ends_with(".conf") && is_new {
+            if matches!(name.rsplit_once('.'), Some((_, "conf"))) && is_new {
                 drop_ins.push((name.to_owned(), format!("{directory}/{name}")));
             }
             true

@@ -58,7 +58,7 @@ impl LeftOverSearch<'_> {
     fn take_units(&mut self) {
         let mut seen = BTreeSet::new();
         let mut refused = Vec::new();
-        let enabled = list_enabled(self.root, &mut |path, error| refused.push(self.refusal(path, error)));
+        let enabled = list_enabled(self.root, &mut |path, error| refused.push(gap_of(path, error)));
         self.refused.extend(refused.into_iter().flatten());
         for unit in enabled {
             if self.starts_docker(&unit.name, &unit.path)
@@ -137,18 +137,18 @@ impl LeftOverSearch<'_> {
     }
 
     fn refuse(&mut self, path: &str, error: &io::Error) {
-        self.refused.extend(self.refusal(path, error));
-    }
-
-    /// Returns the gap for an error other than absence. An unreadable program or unit may hide an installed engine; data
-    /// and configuration are details.
-    fn refusal(&self, path: &str, error: &io::Error) -> Option<Gap> {
-        let starts = BINARIES.contains(&path) || UNIT_DIRECTORIES.iter().any(|directory| path.starts_with(directory));
-        let hides = if starts { Hides::Engine } else { Hides::Detail };
-        (!refusal::is_missing(error)).then(|| refusal::gap(error, hides, path, Right::Root))
+        self.refused.extend(gap_of(path, error));
     }
 
     fn add(&mut self, kind: LeftOverKind, path: String) {
         self.found.push(LeftOver { kind, path });
     }
+}
+
+/// Returns the gap for an error other than absence. An unreadable program or unit may hide an installed engine; data
+/// and configuration are details.
+fn gap_of(path: &str, error: &io::Error) -> Option<Gap> {
+    let starts = BINARIES.contains(&path) || UNIT_DIRECTORIES.iter().any(|directory| path.starts_with(directory));
+    let hides = if starts { Hides::Engine } else { Hides::Detail };
+    (!refusal::is_missing(error)).then(|| refusal::gap(error, hides, path, Right::Root))
 }

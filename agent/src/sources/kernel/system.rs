@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 
@@ -38,6 +39,12 @@ pub(crate) fn read_uptime(proc: &Path) -> Option<u64> {
     let length = File::open(proc.join("uptime")).ok()?.read(&mut line).ok()?;
     let seconds = line[..length].split(|b| *b == b'.').next()?;
     std::str::from_utf8(seconds).ok()?.parse().ok()
+}
+
+/// Reads the time since boot to the hundredth of a second. None if it cannot be read.
+pub(crate) fn read_time_since_boot(proc: &Path) -> Option<Duration> {
+    let line = fs::read_to_string(proc.join("uptime")).ok()?;
+    Duration::try_from_secs_f64(line.split_whitespace().next()?.parse().ok()?).ok()
 }
 
 /// Reads at most `limit` bytes of the boot ID.

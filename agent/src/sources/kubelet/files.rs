@@ -1,7 +1,7 @@
 //! The files from which a kubelet, or a program that embeds one, reads the settings of its runtime.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::FileType;
 use serde::Deserialize;
@@ -170,11 +170,11 @@ impl Files {
         unit::find(self.root.as_ref().ok()?)
     }
 
-    /// Returns the seconds since the content of a file was written. None if there is no such file, or its time is later than
+    /// Returns the time since the content of a file was written. None if there is no such file, or its time is later than
     /// now.
-    pub(super) fn age(&self, path: &str) -> Option<u64> {
+    pub(super) fn age(&self, path: &str) -> Option<Duration> {
         let written = self.root.as_ref().ok()?.read_modification(path).ok()?;
-        Some(moment_of(SystemTime::now()).checked_sub(written)?.as_secs())
+        moment_of(SystemTime::now()).checked_sub(written)
     }
 
     /// Reads a text file. Returns none if it does not exist.

@@ -12,7 +12,7 @@ use std::io;
 
 use super::table::MountTable;
 use crate::model::container::SupervisedContainer;
-use crate::model::identity::{ContainerId, ProcessKey};
+use crate::model::identity::{ContainerId, Pid, ProcessKey};
 use crate::model::reading::{Gap, Hides, Reason, Sighting};
 use crate::model::workload::{CgroupContainer, Membership};
 use crate::sources::kernel::process::MountView;
@@ -50,6 +50,14 @@ pub(super) fn chain_of(membership: &Membership) -> Chain {
 #[derive(Debug, Default)]
 pub struct MembershipMemory {
     of: BTreeMap<ProcessKey, Place>,
+}
+
+impl MembershipMemory {
+    /// Returns the processes of the last look that are in containers.
+    pub fn in_containers(&self) -> impl Iterator<Item = (Pid, &Membership)> {
+        let all = self.of.iter().map(|(key, (membership, _))| (key.pid, membership));
+        all.filter(|(_, membership)| !membership.containers.is_empty())
+    }
 }
 
 type Place = (Membership, Option<MountView>);

@@ -21,7 +21,7 @@ use crate::sources::kernel::system::read_uptime;
 pub(crate) const ROUNDS: u32 = 20;
 
 /// Clock ticks of proc(5) in a second: `USER_HZ` on every architecture that Kubernetes runs on.
-const TICKS: u64 = 100;
+pub(super) const TICKS: u64 = 100;
 
 /// The seconds for which a process counts as new.
 const NEW_SECONDS: u64 = 5;
@@ -73,11 +73,6 @@ impl Known {
     /// True if a process that started at `start` is at most that old. Also false if the uptime is unknown.
     pub(super) fn is_younger(&self, start: u64, seconds: u64) -> bool {
         self.uptime.is_some_and(|uptime| uptime < start / TICKS + seconds)
-    }
-
-    /// Returns the seconds since a process started, at this reading. None if the uptime is unknown.
-    pub(super) fn age(&self, start: u64) -> Option<u64> {
-        self.uptime?.checked_sub(start / TICKS)
     }
 
     /// Returns the row of a process.
