@@ -211,12 +211,7 @@ impl HostSide {
         };
         let mut engines = find_engines(&self.reader, &table, listening, &mut self.listeners);
         engines.gaps.extend(sockets.listening.all_gaps().cloned());
-        let namespaces_of_docker = self.listeners.namespaces();
-        let mut supervised = find_supervised(&self.reader, &table, namespaces_of_docker, &mut self.supervisors);
-        let containers = supervised.reading.items();
-        let contained = find_container_processes(&self.reader, &table, containers, &mut self.memberships);
-        let members = self.memberships.in_containers();
-        add_grouped(&self.reader, engines.reading.items(), members, &mut supervised);
+        let (supervised, contained) = self.find_containers(&table, engines.reading.items());
         let held = self.find_tcp_listeners(&table, &namespaces, places, &mut engines);
         let files = Arc::new(listening_files(&engines, &self.table.sighting.gaps, listening));
         let sees_machine = files.whole && self.reader.sees_machine();
@@ -252,6 +247,20 @@ impl HostSide {
             contained,
             sees_machine,
         }
+    }
+
+    /// Finds the containers that engines run by themselves, and the processes of all containers.
+    fn find_containers(
+        &mut self,
+        table: &ProcessTable,
+        engines: &[EngineSighting],
+    ) -> (Sighting<Vec<SupervisedContainer>>, Sighting<Vec<ContainerProcess>>) {
+        let namespaces = self.listeners.namespaces();
+        let mut supervised = find_supervised(&self.reader, table, namespaces, &mut self.supervisors);
+        let containers = supervised.reading.items();
+        let contained = find_container_processes(&self.reader, table, containers, &mut self.memberships);
+        add_grouped(&self.reader, engines, self.memberships.in_containers(), &mut supervised);
+        (supervised, contained)
     }
 
     /// Tests soon whether the kernel program works that records connects.

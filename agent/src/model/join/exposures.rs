@@ -185,36 +185,15 @@ fn exposures_to(
         .iter()
         .filter(|(key, seen)| !now.contains_key(key) && snapshot.taken.since(seen.last) <= window)
         .map(|(key, seen)| (*key, &seen.mount));
-    let exposure = |(key, mount): (&ExposureKey, &Mounted)| {
-        let at = snapshot.taken;
-        let is_mounted = now.contains_key(key);
-        let (first, last) = remembered.get(key).map_or((at, at), |seen| (seen.first, seen.last));
-        let pod_uid = match &key.client.identity {
-            ClientIdentity::Pod(place) => snapshot.pod_uid(place),
-            _ => None,
-        };
-        Exposure {
-            identity: key.client.identity.clone(),
-            pod_uid,
-            agent: None,
-            engine: key.client.engine,
-            scope: key.client.scope.clone(),
-            listener: key.client.listener.clone(),
-            via: mount.via,
-            host_path: mount.host_path.clone(),
-            container_path: key.container_path.clone(),
-            readonly: mount.readonly,
-            access: mount.access,
-            mounted: is_mounted,
-            first_seen: first,
-            last_seen: if is_mounted { at } else { last },
-            used: users.iter().any(|user| user.continues(&key.client)),
-        }
-    };
     // Containers without a name have keys of their own, and one name in the report.
     let mut merged: BTreeMap<(ClientKey, &str), Exposure> = BTreeMap::new();
     for (key, mount) in now.iter().chain(earlier) {
-        let exposure = exposure((key, mount));
+        let record = remembered.get(key).copied();
+        let is_used = users.iter().any(|user| user.continues(&key.client));
+        let exposure = Exposure {
+            used: is_used,
+            ..exposure_of(key, mount, now.contains_key(key), record, snapshot)
+        };
         match merged.entry((key.client.clone(), &key.container_path)) {
             Entry::Vacant(entry) => drop(entry.insert(exposure)),
             Entry::Occupied(mut entry) => entry.get_mut().merge(&exposure),
@@ -229,6 +208,39 @@ fn exposures_to(
         order(a).cmp(&order(b))
     });
     Reading::Known(exposures)
+}
+
+/// Returns one exposure, whose use is not known yet.
+fn exposure_of(
+    key: &ExposureKey,
+    mount: &Mounted,
+    is_mounted: bool,
+    record: Option<&ExposureRecord>,
+    snapshot: &Snapshot,
+) -> Exposure {
+    let at = snapshot.taken;
+    let (first, last) = record.map_or((at, at), |seen| (seen.first, seen.last));
+    let pod_uid = match &key.client.identity {
+        ClientIdentity::Pod(place) => snapshot.pod_uid(place),
+        _ => None,
+    };
+    Exposure {
+        identity: key.client.identity.clone(),
+        pod_uid,
+        agent: None,
+        engine: key.client.engine,
+        scope: key.client.scope.clone(),
+        listener: key.client.listener.clone(),
+        via: mount.via,
+        host_path: mount.host_path.clone(),
+        container_path: key.container_path.clone(),
+        readonly: mount.readonly,
+        access: mount.access,
+        mounted: is_mounted,
+        first_seen: first,
+        last_seen: if is_mounted { at } else { last },
+        used: false,
+    }
 }
 
 #[cfg(test)]

@@ -67,20 +67,9 @@ pub fn find_supervised(
                 continue;
             }
         };
-        let Some(supervisor) = reader.describe(entry) else {
-            continue;
-        };
-        let inside = place_of(&supervisor, &container.id);
         let children = || children.get_or_init(|| by_parent(table)).get(&entry.key.pid);
-        let has_child = inside.as_ref().is_some_and(|inside| {
-            let mut children = children().into_iter().flatten();
-            children.any(|child| is_apart(reader, child, &container.id, inside))
-        });
-        let container = SupervisedContainer {
-            inside,
-            has_child,
-            user: supervisor.uid.filter(|uid| *uid != 0),
-            ..container
+        let Some(container) = placed(reader, entry, container, &children) else {
+            continue;
         };
         // Any user may start a program of this name with the ID of another's container in its arguments: root's own
         // comes first.
@@ -94,6 +83,27 @@ pub fn find_supervised(
         return Sighting::absent();
     }
     Sighting::partial(found.into_values().collect(), gaps)
+}
+
+/// Returns a container with the place of its supervisor; none if that has ended. `children` are the supervisor's.
+fn placed<'t>(
+    reader: &ProcessReader,
+    entry: &ProcessEntry,
+    container: SupervisedContainer,
+    children: &dyn Fn() -> Option<&'t Vec<&'t ProcessEntry>>,
+) -> Option<SupervisedContainer> {
+    let supervisor = reader.describe(entry)?;
+    let inside = place_of(&supervisor, &container.id);
+    let has_child = inside.as_ref().is_some_and(|inside| {
+        let mut children = children().into_iter().flatten();
+        children.any(|child| is_apart(reader, child, &container.id, inside))
+    });
+    Some(SupervisedContainer {
+        inside,
+        has_child,
+        user: supervisor.uid.filter(|uid| *uid != 0),
+        ..container
+    })
 }
 
 /// Adds the containers that only their control groups show: those of the node's dockerd whose supervisor has another name
