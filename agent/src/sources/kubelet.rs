@@ -164,7 +164,7 @@ impl KubeletFacts {
         }
         match endpoint {
             EndpointSetting::NoFile => return false,
-            EndpointSetting::Silent => {}
+            EndpointSetting::Silent | EndpointSetting::Empty => {}
             EndpointSetting::Names(endpoint) => {
                 self.endpoints.push(endpoint);
                 self.in_configuration = true;
@@ -253,7 +253,11 @@ fn read_process(
             add_late_change(reader, entry, files, &mut facts);
         }
         // Its flags are k3s' own.
-        Program::K3s => embedded::add_k3s(files, &mut facts, entry.executable.as_deref()),
+        Program::K3s => {
+            if !embedded::add_k3s(files, &mut facts, entry.executable.as_deref()) {
+                return None;
+            }
+        }
         Program::Microk8s => {
             embedded::add_microk8s(files, &mut facts);
             add_named_files(files, &mut facts);
@@ -359,8 +363,7 @@ fn add_unit(files: &Files, facts: &mut KubeletFacts) -> bool {
     let Some(unit) = files.find_unit() else { return false };
     if unit.program == KubeletProgram::K3s {
         facts.flags = unit.flags;
-        embedded::add_k3s(files, facts, None);
-        return true;
+        return embedded::add_k3s(files, facts, None);
     }
     let mut flags = unit.flags;
     if let Some(endpoint) = &flags.endpoint {

@@ -91,7 +91,9 @@ impl Program {
 /// it writes, or else from its own settings. Without any the runtime is its own containerd or, because a setting to use
 /// Docker may not be visible, its own cri-dockerd: whichever of the two serves. `executable` is below its data
 /// (`<data-dir>/data/<hash>/bin/k3s`).
-pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Option<&str>) {
+///
+/// Returns false for a server without a kubelet (`disable-agent`).
+pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Option<&str>) -> bool {
     let own = std::mem::take(&mut facts.flags);
     let path = own.config.as_deref().unwrap_or(K3S.configuration);
     let file = files.read_distribution(path).unwrap_or_else(|gap| {
@@ -99,6 +101,9 @@ pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Optio
         None
     });
     let file = file.unwrap_or_default();
+    if file.disable_agent {
+        return false;
+    }
     let mut passed_on = Flags::default();
     file.kubelet_args.iter().for_each(|flag| passed_on.pass_on(flag));
     passed_on.apply(Flags {
@@ -130,7 +135,7 @@ pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Optio
         } else {
             named_by(&file.path, K3S_CRI_DOCKERD)
         });
-        return;
+        return true;
     }
     if let Some(endpoint) = &own.endpoint {
         facts.endpoints.push(by_flag(ENDPOINT, endpoint));
@@ -144,6 +149,7 @@ pub(super) fn add_k3s(files: &Files, facts: &mut KubeletFacts, executable: Optio
         });
         facts.endpoints.extend(guesses);
     }
+    true
 }
 
 /// Returns the directory of k3s' data into which its program was unpacked.
@@ -197,6 +203,9 @@ pub(super) fn add_distributions(files: &Files, facts: &mut KubeletFacts) -> bool
                 None
             }
         };
+        if file.as_ref().is_some_and(|file| file.disable_agent) {
+            continue;
+        }
         is_there |= file.is_some();
         let file = file.unwrap_or_default();
         let mut passed_on = Flags::default();

@@ -14,7 +14,7 @@ use crate::sources::HostPaths;
 use crate::sources::engines::is_true;
 use crate::sources::kernel::refusal::{self, Right};
 use crate::sources::kernel::rooted::Rooted;
-use crate::sources::runtime::endpoint::path_of;
+use crate::sources::runtime::endpoint::{KUBELETS_DEFAULT, path_of};
 
 /// The limit of a file, in bytes; a kubelet's configuration has a few KiB.
 const FILE_MAX: u64 = 1 << 20;
@@ -40,11 +40,13 @@ struct KubeletConfiguration {
 
 impl KubeletConfiguration {
     fn read_as(self, path: &str) -> Configuration {
-        let named = self.container_runtime_endpoint.filter(|e| !e.is_empty());
+        let endpoint = match self.container_runtime_endpoint.as_deref() {
+            None => EndpointSetting::Silent,
+            Some("") => EndpointSetting::Empty,
+            Some(endpoint) => EndpointSetting::Names(named_by(path, endpoint)),
+        };
         Configuration {
-            endpoint: named.map_or(EndpointSetting::Silent, |endpoint| {
-                EndpointSetting::Names(named_by(path, &endpoint))
-            }),
+            endpoint,
             fail_cgroup_v1: self.fail_cgroup_v1,
         }
     }
@@ -57,6 +59,7 @@ struct DistributionFile {
     container_runtime_endpoint: Option<String>,
     docker: Option<Switch>,
     data_dir: Option<String>,
+    disable_agent: Option<Switch>,
     kubelet_arg: Option<OneOrMore>,
     /// With the `+`, the value is appended to that of earlier files instead of replacing it.
     #[serde(rename = "kubelet-arg+")]
@@ -102,6 +105,8 @@ pub(super) struct DistributionConfiguration {
     pub(super) container_runtime_endpoint: Option<String>,
     pub(super) docker: bool,
     pub(super) data_dir: Option<String>,
+    /// True if the server has no kubelet.
+    pub(super) disable_agent: bool,
     pub(super) kubelet_args: Vec<String>,
     /// The file that sets the endpoint.
     pub(super) path: String,
@@ -117,6 +122,7 @@ impl DistributionConfiguration {
             .or(self.container_runtime_endpoint.take());
         self.docker = file.docker.map_or(self.docker, |docker| docker.is_on());
         self.data_dir = file.data_dir.or(self.data_dir.take());
+        self.disable_agent = file.disable_agent.map_or(self.disable_agent, |switch| switch.is_on());
         if let Some(arguments) = file.kubelet_arg {
             self.kubelet_args = arguments.into_vec();
         }
@@ -148,6 +154,8 @@ pub(super) enum EndpointSetting {
     NoFile,
     /// The file sets no endpoint.
     Silent,
+    /// The file sets an empty endpoint, as kubeadm's does.
+    Empty,
     /// The file sets this endpoint.
     Names(EndpointCandidate),
 }
@@ -207,8 +215,11 @@ impl Files {
         let mut all = Configuration::new(EndpointSetting::Silent);
         for path in paths {
             let file = self.read_configuration(&path)?;
-            if let EndpointSetting::Names(_) = file.endpoint {
-                all.endpoint = file.endpoint;
+            match file.endpoint {
+                // It replaces the endpoint of the files before it, and the kubelet then uses its default.
+                EndpointSetting::Empty => all.endpoint = EndpointSetting::Names(named_by(&path, KUBELETS_DEFAULT)),
+                EndpointSetting::Names(_) => all.endpoint = file.endpoint,
+                EndpointSetting::NoFile | EndpointSetting::Silent => {}
             }
             all.fail_cgroup_v1 = file.fail_cgroup_v1.or(all.fail_cgroup_v1);
         }

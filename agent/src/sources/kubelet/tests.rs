@@ -190,6 +190,20 @@ fn drop_ins_are_read_below_their_directory_in_the_order_of_their_paths() {
 }
 
 #[test]
+fn an_empty_endpoint_in_a_drop_in_is_the_default_one() {
+    let host = RecordedHost::new();
+    with_kubelet(&host, &["--config=/etc/k/config", "--config-dir=/d"]);
+    host.file("/etc/k/config", naming("unix:///run/cri-dockerd.sock"));
+    host.file("/d/10.conf", naming("\"\""));
+    let default = ("/run/containerd/containerd.sock", "/d/10.conf");
+    assert_eq!(endpoints(&look(&host))[0], default);
+    // In the file itself, which comes first, kubeadm writes it.
+    host.file("/etc/k/config", naming("\"\""));
+    std::fs::remove_file(host.paths().root.join("d/10.conf")).expect("it is there");
+    assert_eq!(endpoints(&look(&host)), []);
+}
+
+#[test]
 fn a_directory_of_drop_ins_that_is_a_link_is_not_followed_and_too_many_are_a_gap() {
     let host = RecordedHost::new();
     with_kubelet(&host, &["--config-dir=/link"]);

@@ -30,7 +30,7 @@ const KUBELET: &str = "kubelet";
 
 /// The endpoint of a kubelet that is given none (`SetDefaults_KubeletConfiguration` since 1.27, the flag's default since
 /// 1.24). Before, the default was dockershim's.
-pub(super) const KUBELETS_DEFAULT: &str = "/run/containerd/containerd.sock";
+pub(crate) const KUBELETS_DEFAULT: &str = "/run/containerd/containerd.sock";
 
 /// The paths that runtimes are known to use, with the runtime. `/run/…` includes `/var/run/…`, which is nearly always
 /// the same directory.

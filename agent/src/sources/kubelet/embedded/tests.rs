@@ -61,6 +61,24 @@ fn k3s_uses_its_own_runtime_unless_configured_otherwise() {
 }
 
 #[test]
+fn a_server_of_k3s_without_an_agent_is_no_kubelet() {
+    for (arguments, config) in [
+        (&["k3s", "server", "--disable-agent"][..], ""),
+        (&["k3s", "server"], "disable-agent: true\n"),
+    ] {
+        let host = RecordedHost::new();
+        host.process(100, 1, "k3s-server")
+            .exe("/usr/local/bin/k3s")
+            .arguments(arguments);
+        assert!(arguments.len() > 2 || look(&host).reading.known().is_some());
+        if !config.is_empty() {
+            host.file("/etc/rancher/k3s/config.yaml", config);
+        }
+        assert_eq!(look(&host), Sighting::absent(), "{arguments:?} {config}");
+    }
+}
+
+#[test]
 fn a_drop_in_of_an_earlier_start_of_k3s_with_docker_leaves_a_gap() {
     for (endpoint, leaves) in [("/run/k3s/containerd/containerd.sock", true), (K3S_CRI_DOCKERD, false)] {
         let host = RecordedHost::new();
