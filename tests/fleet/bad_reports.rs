@@ -95,8 +95,8 @@ async fn another_structure_is_reported_and_never_used() -> Result<()> {
         ),
         ("/verdict", json!("splendid"), "other-schema", "splendid"),
         ("/kind", json!("PodList"), "not-understood", "PodList"),
-        ("/time", json!("yesterday"), "not-understood", "no report"),
-        ("/verdict", json!(null), "not-understood", "no report"),
+        ("/time", json!("yesterday"), "not-understood", "not a report"),
+        ("/verdict", json!(null), "not-understood", "not a report"),
     ];
     for (at, value, doubt, words) in cases {
         let ran = reporting(|report| {

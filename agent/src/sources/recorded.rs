@@ -1,9 +1,10 @@
 //! A procfs made of ordinary files, for tests: it shows processes that never ran. Panics if the temporary directory
 //! cannot be written to.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use tempfile::TempDir;
 
@@ -83,11 +84,13 @@ impl RecordedHost {
         }
     }
 
-    /// Writes a file under the host's root.
+    /// Writes a file under the host's root, which is older than every process.
     pub fn file(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.paths().root.join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().expect("it is below the root")).expect("directories can be made");
         fs::write(&path, content).expect("a file can be written");
+        let written = File::options().write(true).open(&path).expect("it is there");
+        written.set_modified(UNIX_EPOCH).expect("it is ours");
         path
     }
 

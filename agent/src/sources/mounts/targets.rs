@@ -131,16 +131,20 @@ pub(super) fn find_targets(
             let mut target = Target::new(Reached::Listener(listener.id.clone()), listener.name.clone(), *file);
             let containers = engine.process.iter().flat_map(|p| &p.membership.containers);
             target.own = containers.map(|container| container.id.clone()).collect();
-            let found = find_listener(host, looked.reader, engine, listener, *file).map(|found| match found {
-                Some(found) => Some(found),
-                None => find_other_names(host, listener, *file, None).into_iter().next(),
-            });
+            let is_contained = !target.own.is_empty();
+            let other_names = |known| match is_contained {
+                // Its names are those of the container.
+                true => Vec::new(),
+                false => find_other_names(host, listener, *file, known),
+            };
+            let found = find_listener(host, looked.reader, engine, listener, *file);
+            let found = found.map(|found| found.or_else(|| other_names(None).into_iter().next()));
             match found {
                 Ok(Some((walked, place))) => {
                     let keeps = access_times(host, looked.reader, engine, place.as_ref());
                     targets.add_clock(listener, LastConnect::judge(walked.times, keeps, looked.now));
                     if walked.owner.names > 1 {
-                        let others = find_other_names(host, listener, *file, Some(&walked));
+                        let others = other_names(Some(&walked));
                         targets.all.extend(others.into_iter().map(|(other, place)| {
                             let mut another = target.clone();
                             another.fill(other, place, host);
