@@ -162,7 +162,7 @@ async fn an_engine_that_restarts_between_two_looks_stays_watched() -> Result<()>
         host.restart_dockerd()?;
         thread::sleep(Duration::from_secs(1));
         let client = clients::blink(&host.docker_socket(), HOLD, REST, Place::host())?;
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_secs(1));
         drop(client);
     }
     let report = agent.look().await;
