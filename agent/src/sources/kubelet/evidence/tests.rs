@@ -125,6 +125,17 @@ fn pods_of_the_node_itself_show_a_node() {
 }
 
 #[test]
+fn the_credentials_of_a_kubelet_show_a_node() {
+    for path in CREDENTIALS {
+        let host = host();
+        assert_eq!(answer(&host), None);
+        host.file(path, "apiVersion: v1\n");
+        let expected = format!("the kubelet's credentials are at {path}, and no runtime was found");
+        assert_eq!(answer(&host), Some(expected));
+    }
+}
+
+#[test]
 fn the_directories_of_pods_show_a_node() {
     let host = host();
     assert_eq!(answer(&host), None);
