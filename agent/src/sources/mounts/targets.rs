@@ -97,6 +97,15 @@ pub(super) struct Targets {
 }
 
 impl Targets {
+    /// Adds a target for each of these names of its file.
+    fn add_names(&mut self, target: &Target, names: Vec<Found>, host: &Host<'_>) {
+        self.all.extend(names.into_iter().map(|(walked, place)| {
+            let mut another = target.clone();
+            another.fill(walked, place, host);
+            another
+        }));
+    }
+
     fn add_clock(&mut self, listener: &Listener, (last_connect, mark): (LastConnect, Option<Moment>)) {
         self.clocks.push(ListenerClock {
             listener: listener.id.clone(),
@@ -131,25 +140,13 @@ pub(super) fn find_targets(
             let mut target = Target::new(Reached::Listener(listener.id.clone()), listener.name.clone(), *file);
             let containers = engine.process.iter().flat_map(|p| &p.membership.containers);
             target.own = containers.map(|container| container.id.clone()).collect();
-            let is_contained = !target.own.is_empty();
-            let other_names = |known| match is_contained {
-                // Its names are those of the container.
-                true => Vec::new(),
-                false => find_other_names(host, listener, *file, known),
-            };
-            let found = find_listener(host, looked.reader, engine, listener, *file);
-            let found = found.map(|found| found.or_else(|| other_names(None).into_iter().next()));
-            match found {
+            match find_or_search(host, looked.reader, engine, listener, *file) {
                 Ok(Some((walked, place))) => {
                     let keeps = access_times(host, looked.reader, engine, place.as_ref());
                     targets.add_clock(listener, LastConnect::judge(walked.times, keeps, looked.now));
                     if walked.owner.names > 1 {
-                        let others = other_names(Some(&walked));
-                        targets.all.extend(others.into_iter().map(|(other, place)| {
-                            let mut another = target.clone();
-                            another.fill(other, place, host);
-                            another
-                        }));
+                        let others = find_other_names(host, engine, listener, *file, Some(&walked));
+                        targets.add_names(&target, others, host);
                     }
                     target.fill(walked, place, host);
                 }
@@ -232,9 +229,21 @@ type Found = (Walked, Option<FilePlace>);
 
 /// Finds names of a listener's file on the host besides the one that `known` was found by: hard links, and the new name
 /// of a socket that was moved, alone or with its directory. They are searched near the listener's own name.
-fn find_other_names(host: &Host<'_>, listener: &Listener, file: FileIdentity, known: Option<&Walked>) -> Vec<Found> {
-    let SocketName::Path(name) = &listener.name else {
-        return Vec::new();
+/// Those of an engine in a container are names in that container, and are not searched.
+fn find_other_names(
+    host: &Host<'_>,
+    engine: &EngineSighting,
+    listener: &Listener,
+    file: FileIdentity,
+    known: Option<&Walked>,
+) -> Vec<Found> {
+    let is_contained = engine
+        .process
+        .as_ref()
+        .is_some_and(|process| !process.membership.containers.is_empty());
+    let name = match &listener.name {
+        SocketName::Path(name) if !is_contained => name,
+        _ => return Vec::new(),
     };
     let mut above = Path::new(name).ancestors().skip(1).filter(|path| path.is_absolute());
     let is_there = |path: &&Path| path.to_str().is_some_and(|path| host.root.read_identity(path).is_ok());
@@ -256,6 +265,19 @@ fn find_other_names(host: &Host<'_>, listener: &Listener, file: FileIdentity, kn
             (walked, place)
         })
         .collect()
+}
+
+/// Finds the listener's file by its name, or else by another name near it.
+fn find_or_search(
+    host: &Host<'_>,
+    reader: &ProcessReader,
+    engine: &EngineSighting,
+    listener: &Listener,
+    file: FileIdentity,
+) -> io::Result<Option<Found>> {
+    let found = find_listener(host, reader, engine, listener, file)?;
+    let search = || find_other_names(host, engine, listener, file, None);
+    Ok(found.or_else(|| search().into_iter().next()))
 }
 
 /// Walks the listener's name in the engine's own mount namespace, or else on the host, and checks that it still leads
