@@ -74,14 +74,25 @@ pub struct Docker {
     stage: Option<Arc<Stage>>,
 }
 
+/// The end of dockerd's message if `/run/docker` was removed while it started.
+const SHARED_FOLDER_IS_GONE: &str = "mkdir /run/docker/plugins: no such file or directory";
+
 impl Docker {
     /// Starts the dockerd of this machine's Debian release, with the lab's image in it.
     pub fn start() -> Result<Self> {
         Self::start_with(&Options::debian()?)
     }
 
-    /// Starts any dockerd.
+    /// Starts any dockerd. Another test may remove the empty directory that all of them share while this one makes its own
+    /// in it; then it starts again.
     pub fn start_with(options: &Options<'_>) -> Result<Self> {
+        match Self::start_once(options) {
+            Err(error) if format!("{error:#}").contains(SHARED_FOLDER_IS_GONE) => Self::start_once(options),
+            started => started,
+        }
+    }
+
+    fn start_once(options: &Options<'_>) -> Result<Self> {
         let room = Room::make("docker")?;
         // A directory of its own, so that a pod can mount the socket's parent and nothing else of the room.
         room.folder("run")?;
